@@ -1,0 +1,114 @@
+//! Differentiable tensor operations that candle lacks, each with a backward pass.
+//!
+//! Activations are *ragged*: the tokens of B sequences stand one after another in a `[N, width]` tensor, and a
+//! [`Ragged`] says where each sequence begins. There is no padding, so nothing can depend on it.
+//! On the CPU an operation is fused where that pays; on every other device it is the plain candle composition in
+//! [`composed`], which is differentiable everywhere and is what the fused form is tested against.
+//!
+//! This crate holds the only kernels and the only `unsafe` of the project. It knows nothing of models and files.
+//!
+//! Letters: N tokens, B sequences, H query heads, K key/value heads, D head width, d model width, V vocabulary, M labels.
+
+#![allow(unsafe_code)]
+
+pub mod composed;
+pub mod ragged;
+
+pub use ragged::Ragged;
+
+use candle_core::{Result, Tensor};
+
+/// Root-mean-square norm over the last dimension, `x / sqrt(mean(x²) + eps) * weight`. `x` [N, d], `weight` [d].
+/// Gradient to `x` and `weight`. Source: Zhang & Sennrich 2019, as LLaMA uses it.
+pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
+    composed::rms_norm(x, weight, eps)
+}
+
+/// Rotary position embedding, half-rotation layout of Hugging Face's LLaMA. `x` [N, H*D], `cos`/`sin` [max_pos, D/2]
+/// (f32, no gradient), `positions` one per token. Gradient to `x`.
+pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, positions: &[u32]) -> Result<Tensor> {
+    composed::rope(x, cos, sin, positions)
+}
+
+/// Causal attention within each sequence, scaled by `1/sqrt(D)`. `q` [N, H*D], `k` and `v` [N, K*D] with K dividing H
+/// (grouped heads: query head h reads key head h / (H/K)). Result [N, H*D]. Gradient to all three; no [T, T] is kept.
+pub fn causal_attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    layout: &Ragged,
+    head_dim: usize,
+) -> Result<Tensor> {
+    composed::causal_attention(q, k, v, layout, head_dim)
+}
+
+/// `silu(gate) * up`. Gradient to both.
+pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    composed::swiglu(gate, up)
+}
+
+/// `x · weightᵀ` with a frozen weight: gradient to `x` only, and no work on the weight's. `x` [N, in], `weight` [out, in].
+pub fn frozen_linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    composed::frozen_linear(x, weight)
+}
+
+/// `x · Wᵀ + scale · (x_lora · Aᵀ) · Bᵀ` with W frozen. `w` [out, in], `a` [r, in], `b` [out, r]. `x_lora` is `x`, or `x`
+/// after LoRA dropout. Gradient to `x`, `x_lora`, `a`, `b`. Source: Hu et al. 2021, Eq. 3.
+pub fn lora_linear(
+    x: &Tensor,
+    x_lora: &Tensor,
+    w: &Tensor,
+    a: &Tensor,
+    b: &Tensor,
+    scale: f64,
+) -> Result<Tensor> {
+    composed::lora_linear(x, x_lora, w, a, b, scale)
+}
+
+/// What the vocabulary head says of each label, f32.
+pub struct TokenScores {
+    /// log-probability of the label under `softmax(logits / temperature)`, [M], natural log. Carries gradient.
+    pub logp: Tensor,
+    /// entropy of the same distribution, [M], nats. Carries gradient.
+    pub entropy: Tensor,
+}
+
+/// Log-probabilities and entropies of `targets` from hidden states, chunked over rows so that [M, V] is never held.
+/// `hidden` [M, d] (the states *before* each target), `head` [V, d] frozen, `temperature` one per row (1.0 = as is).
+/// Gradient to `hidden`.
+pub fn token_scores(
+    hidden: &Tensor,
+    head: &Tensor,
+    targets: &[u32],
+    temperature: &[f32],
+) -> Result<TokenScores> {
+    composed::token_scores(hidden, head, targets, temperature)
+}
+
+/// Exact KL(p ‖ q) over the vocabulary for each row, [M] nats, f32, no gradient, chunked over rows.
+/// `hidden_p`, `hidden_q` [M, d] share one `head` [V, d].
+pub fn vocab_kl(
+    hidden_p: &Tensor,
+    hidden_q: &Tensor,
+    head: &Tensor,
+    temperature: &[f32],
+) -> Result<Tensor> {
+    composed::vocab_kl(hidden_p, hidden_q, head, temperature)
+}
+
+/// Writes token rows into a key or value store in place: `store` [S, width], `src` [n, width], row i goes to `rows[i]`.
+pub fn scatter_rows(store: &Tensor, rows: &[usize], src: &Tensor) -> Result<()> {
+    composed::scatter_rows(store, rows, src)
+}
+
+/// Attention of single query rows over cached rows; records no graph. `q` [n, H*D]; `keys`, `values` [S, K*D];
+/// `spans[i]` lists the (start, len) runs of store rows that query i may read, in order. Result [n, H*D].
+pub fn cached_attention(
+    q: &Tensor,
+    keys: &Tensor,
+    values: &Tensor,
+    spans: &[Vec<(usize, usize)>],
+    head_dim: usize,
+) -> Result<Tensor> {
+    composed::cached_attention(q, keys, values, spans, head_dim)
+}
