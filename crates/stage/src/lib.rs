@@ -1,0 +1,8 @@
+//! What every stage begins with: a policy opened from a base model or an earlier run, and the teacher-forced forward
+//! that reads log-probabilities off it. Knows where things lie on disk; trains nothing.
+
+mod forward;
+mod policy;
+
+pub use forward::{Batch, Labels, batches, per_label, score};
+pub use policy::{Base, Policy, TemplateChoice, device, encoder, load_base, write_identity};

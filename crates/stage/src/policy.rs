@@ -1,0 +1,240 @@
+//! Opens a policy: a base model (Hugging Face directory, GGUF file, hub id) or the run directory of an earlier stage.
+
+use anyhow::{Context, Result, bail};
+use candle_core::Device;
+use data::{Encoder, Ends, Template};
+use llama::{Llama, Lora, Source, Special};
+use std::path::Path;
+use std::rc::Rc;
+use tokenizers::Tokenizer;
+
+/// A base model with what comes with it. Held once, however many policies, critics and reward models stand on it.
+pub struct Base {
+    /// The text it was opened by: a directory, a GGUF file or a hub id.
+    pub source: String,
+    pub model: Llama,
+    pub tokenizer: Tokenizer,
+    pub special: Special,
+    pub chat_template: Option<String>,
+}
+
+/// A base, the adapter that makes it this policy, and how it is talked to.
+pub struct Policy {
+    /// Name of the run or of the model, for tables.
+    pub name: String,
+    pub base: Rc<Base>,
+    /// Frozen. None: the base as it is.
+    pub adapter: Option<Lora>,
+    pub encoder: Encoder,
+    pub template: Template,
+}
+
+/// `template = …` of a config.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TemplateChoice {
+    /// the model's own chat template, or Alpaca's where it has none
+    #[default]
+    Auto,
+    Alpaca,
+    Chat,
+    Raw,
+}
+
+impl TemplateChoice {
+    pub fn parse(text: &str) -> Result<Self> {
+        Ok(match text {
+            "auto" => Self::Auto,
+            "alpaca" => Self::Alpaca,
+            "chat" => Self::Chat,
+            "raw" => Self::Raw,
+            other => {
+                bail!("template \"{other}\" is not known; it is one of auto, alpaca, chat, raw")
+            }
+        })
+    }
+
+    pub fn resolve(self, base: &Base) -> Result<Template> {
+        let chat = || {
+            base.chat_template
+                .clone()
+                .map(|source| chat_template(source, &base.special))
+        };
+        Ok(match self {
+            Self::Alpaca => Template::Alpaca,
+            Self::Raw => Template::Raw,
+            Self::Chat => chat().with_context(|| {
+                format!(
+                    "template = \"chat\", but {} has no chat template; use template = \"alpaca\"",
+                    base.source
+                )
+            })?,
+            Self::Auto => chat().unwrap_or(Template::Alpaca),
+        })
+    }
+}
+
+fn chat_template(source: String, special: &Special) -> Template {
+    Template::Chat {
+        source,
+        bos: special
+            .bos
+            .as_ref()
+            .map(|(_, text)| text.clone())
+            .unwrap_or_default(),
+        eos: special
+            .eos
+            .first()
+            .map(|(_, text)| text.clone())
+            .unwrap_or_default(),
+    }
+}
+
+/// `cpu`, `cuda` or `cuda:N`.
+pub fn device(text: &str) -> Result<Device> {
+    let index = match text {
+        "cpu" => return Ok(Device::Cpu),
+        "cuda" => 0,
+        other => other
+            .strip_prefix("cuda:")
+            .and_then(|n| n.parse().ok())
+            .with_context(|| {
+                format!("device \"{other}\" is not known; it is cpu, cuda or cuda:N")
+            })?,
+    };
+    if !candle_core::utils::cuda_is_available() {
+        bail!(
+            "device \"{text}\": this binary was built without CUDA; build with --features cuda or set device = \"cpu\""
+        );
+    }
+    Device::new_cuda(index).with_context(|| format!("device \"{text}\" cannot be used"))
+}
+
+pub fn load_base(source: &str, device: &Device) -> Result<Base> {
+    let loaded = llama::load(&Source::parse(source)?, device)?;
+    Ok(Base {
+        source: source.to_string(),
+        model: loaded.model,
+        tokenizer: loaded.tokenizer,
+        special: loaded.special,
+        chat_template: loaded.chat_template,
+    })
+}
+
+/// The encoder of a base under a template.
+pub fn encoder(base: &Base, template: &Template) -> Result<Encoder> {
+    let eos = base.special.eos.first().with_context(|| {
+        format!(
+            "{} names no end-of-sequence token; answers could never end",
+            base.source
+        )
+    })?;
+    let ends = Ends {
+        bos: base.special.bos.as_ref().map(|(id, _)| *id),
+        add_bos: base.special.add_bos,
+        eos: eos.0,
+        stop: base.special.eos.iter().map(|(id, _)| *id).collect(),
+    };
+    Ok(Encoder::new(
+        base.tokenizer.clone(),
+        template.clone(),
+        ends,
+    )?)
+}
+
+impl Policy {
+    /// Opens `text`: a run directory of sft or esrl-rlhf, or a plain model (then `template` decides how it is prompted).
+    pub fn open(text: &str, template: TemplateChoice, device: &Device) -> Result<Self> {
+        Self::open_sharing(text, template, device, &[])
+    }
+
+    /// The same, standing on one of `known` bases where its source is equal, so that a base is in memory once.
+    pub fn open_sharing(
+        text: &str,
+        template: TemplateChoice,
+        device: &Device,
+        known: &[Rc<Base>],
+    ) -> Result<Self> {
+        let find = |source: &str| -> Result<Rc<Base>> {
+            match known.iter().find(|base| base.source == source) {
+                Some(base) => Ok(base.clone()),
+                None => Ok(Rc::new(load_base(source, device)?)),
+            }
+        };
+        let dir = Path::new(text);
+        let Some(run) = run::open_finished(dir)? else {
+            let base = find(text)?;
+            let template = template.resolve(&base)?;
+            let encoder = encoder(&base, &template)?;
+            return Ok(Self {
+                name: text.trim_end_matches('/').to_string(),
+                base,
+                adapter: None,
+                encoder,
+                template,
+            });
+        };
+        let name = dir
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_else(|| text.to_string());
+        let full = dir.join("model");
+        let adapter_dir = dir.join("adapter");
+        let source = if full.is_dir() {
+            full.to_string_lossy().into_owned()
+        } else if adapter_dir.is_dir() {
+            let base = run.info.get("base").and_then(|v| v.as_str());
+            base.with_context(|| format!("{text}/run.json does not name its base model"))?
+                .to_string()
+        } else if run.stage == "reward-model" {
+            bail!(
+                "{text} is a reward model, not a policy; give an sft or esrl-rlhf run, or a model"
+            )
+        } else {
+            bail!(
+                "{text} has no adapter/ yet: the {} run has not saved a result",
+                run.stage
+            )
+        };
+        let base = find(&source)?;
+        let adapter = adapter_dir
+            .is_dir()
+            .then(|| Lora::load(&adapter_dir, &base.model))
+            .transpose()?;
+        let file = dir.join("template.json");
+        let text = std::fs::read_to_string(&file)
+            .with_context(|| format!("cannot read {}", file.display()))?;
+        let template = serde_json::from_str(&text)
+            .with_context(|| format!("{} is damaged", file.display()))?;
+        let encoder = encoder(&base, &template)?;
+        Ok(Self {
+            name,
+            base,
+            adapter,
+            encoder,
+            template,
+        })
+    }
+
+    pub fn model(&self) -> &Llama {
+        &self.base.model
+    }
+}
+
+/// Writes how the run talks (template, tokenizer, special tokens) and what it stands on.
+pub fn write_identity(run: &mut run::Run, base: &Base, template: &Template) -> Result<()> {
+    run.write_file(
+        "template.json",
+        serde_json::to_string_pretty(template)?.as_bytes(),
+    )?;
+    let tokenizer = base
+        .tokenizer
+        .to_string(false)
+        .map_err(|e| anyhow::anyhow!("tokenizer: {e}"))?;
+    run.write_file("tokenizer.json", tokenizer.as_bytes())?;
+    run.write_file(
+        "special.json",
+        serde_json::to_string_pretty(&base.special)?.as_bytes(),
+    )?;
+    run.record("base", base.source.clone().into())?;
+    Ok(())
+}
