@@ -1,0 +1,48 @@
+# The phone book: one line per job. Variables: CONFIG, SET="a.b=1 c.d=2", RUN, RESUME=1, ALGO=esrl|ppo.
+BIN := target/release
+ALGO ?= esrl
+sets := $(foreach s,$(SET),--set $(s))
+opts = $(sets) $(if $(RESUME),--resume)
+
+.PHONY: help build sft rm rlhf answers compare score merge demo demo-short tiny-world tiny-base test check doc bench cuda-check smoke fetch-smollm2 fetch-data ci
+
+help:           ## this list
+	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 16
+build:          ## the four binaries, release
+	cargo build --release --bins
+sft: build      ## fine-tune        CONFIG=configs/tiny/sft.toml RUN=runs/sft
+	$(BIN)/sft --config $(or $(CONFIG),configs/tiny/sft.toml) --run $(or $(RUN),runs/sft) $(opts)
+rm: build       ## reward model     CONFIG=configs/tiny/rm.toml RUN=runs/rm
+	$(BIN)/reward-model --config $(or $(CONFIG),configs/tiny/rm.toml) --run $(or $(RUN),runs/rm) $(opts)
+rlhf: build     ## ESRL or PPO      ALGO=esrl CONFIG=configs/tiny/$(ALGO).toml RUN=runs/$(ALGO)
+	$(BIN)/esrl-rlhf --config $(or $(CONFIG),configs/tiny/$(ALGO).toml) --run $(or $(RUN),runs/$(ALGO)) $(opts)
+answers: build  ## answer questions RUN=runs/esrl QUESTIONS=data/tiny/questions.jsonl OUT=answers.jsonl [GREEDY=1]
+	$(BIN)/evaluate answers --run $(RUN) --questions $(or $(QUESTIONS),data/tiny/questions.jsonl) --out $(or $(OUT),answers.jsonl) $(if $(GREEDY),--greedy)
+compare: build  ## table of runs    RUNS="runs/sft runs/ppo runs/esrl"
+	$(BIN)/evaluate compare --runs $(or $(RUNS),$(wildcard runs/sft runs/ppo runs/esrl)) $(if $(OUT),--out $(OUT))
+score: build    ## score a run      RUN=runs/rm DATA=file.json
+	$(BIN)/evaluate score --run $(RUN) --data $(DATA) $(if $(OUT),--out $(OUT))
+merge: build    ## merged model     RUN=runs/esrl OUT=dir
+	$(BIN)/evaluate merge --run $(RUN) --out $(OUT)
+demo: build     ## the whole pipeline on the tiny world, into runs/demo (made anew each time)
+	scripts/demo.sh
+demo-short: build ## the same with a few steps each
+	scripts/demo.sh --short
+tiny-world: build ## write the tiny world's data again (same seed, same bytes)
+	$(BIN)/tiny-world generate --out data/tiny
+tiny-base: build ## train the tiny world's base again
+	scripts/tiny-base.sh
+test:           ## all tests
+	cargo test --release -p wick-tests
+check:          ## format, lints, docs
+	cargo fmt --all --check && cargo clippy --release --workspace --all-targets -- -D warnings && RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --workspace
+cuda-check:     ## type-check the CUDA build without a toolkit
+	scripts/cuda-check.sh
+fetch-smollm2:  ## SmolLM2-135M-Instruct into .models/
+	scripts/fetch-smollm2.sh
+fetch-data:     ## Alpaca, GPT-4 comparisons, HH, Vicuna questions into data/real/
+	scripts/fetch-data.sh
+smoke: build    ## the real model through every stage, a few steps each
+	scripts/smoke.sh
+ci:             ## what CI runs
+	.ci/run

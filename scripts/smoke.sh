@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# SmolLM2-135M through every stage, a few steps each: sft, rm, ppo, esrl, answers, score, merge, compare.
+# Rows: WICK_REAL_DATA or data/real where they are, else the tiny world's (the same formats).
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bin=target/release
+out=runs/smoke
+data=${WICK_REAL_DATA:-data/real}
+demos=$data/alpaca_gpt4.json pairs=$data/comparison_gpt4.json questions=$data/vicuna_question_80.jsonl
+if [ ! -e "$demos" ]; then
+    echo "smoke: no real data at $data; using the tiny world's rows" >&2
+    demos=data/tiny/demonstrations.json pairs=data/tiny/comparisons.json questions=data/tiny/questions.jsonl
+fi
+rm -rf $out && mkdir -p $out
+head -3 "$questions" > $out/questions.jsonl
+few=(--set train.max_steps=2 --set train.eval_every=2 --set train.batch_size=4 --set train.micro_batch_tokens=1024)
+rl=(--set train.steps=1 --set rollout.prompts=2 --set rollout.max_new_tokens=12 --set train.eval_prompts=2
+    --set data.max_rows=40 --set model.policy=$out/sft --set model.reward=$out/rm --set data.path="$demos")
+c=configs/smollm2-135m
+$bin/sft --config $c/sft.toml --run $out/sft "${few[@]}" --set data.path="$demos" --set data.max_rows=40 --set data.max_len=192 --set samples.max_new_tokens=12
+$bin/reward-model --config $c/rm.toml --run $out/rm "${few[@]}" --set model.source=$out/sft --set data.path="$pairs" \
+    --set data.max_rows=60 --set data.held_out=0.2 --set data.max_eval_rows=6 --set data.max_len=192 \
+    --set reward.normalisation_samples=4 --set reward.normalisation_max_new_tokens=12
+$bin/esrl-rlhf --config $c/ppo.toml --run $out/ppo "${rl[@]}"
+$bin/esrl-rlhf --config $c/esrl.toml --run $out/esrl "${rl[@]}"
+$bin/evaluate answers --run $out/esrl --questions $out/questions.jsonl --out $out/answers.jsonl --greedy --max-new-tokens 16
+$bin/evaluate merge --run $out/esrl --out $out/merged
+$bin/evaluate answers --run $out/merged --questions $out/questions.jsonl --out $out/answers-merged.jsonl --greedy --max-new-tokens 16
+$bin/evaluate compare --runs $out/sft $out/ppo $out/esrl --n 2 --max-new-tokens 12 --out $out/compare
