@@ -1,0 +1,255 @@
+//! Continuous batching: prompts are prefilled once, their samples share the prefix, a finished row makes room for the next.
+
+use crate::{Drawn, Finish, Request, Sample, draw};
+use candle_core::{DType, Result, Tensor, bail};
+use llama::{KvCache, Llama, Lora, SeqId};
+use ops::Ragged;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use std::collections::VecDeque;
+
+/// Tokens of one prefill call, unless a single prompt is longer.
+const PREFILL_TOKENS: usize = 2048;
+
+/// A model (with an adapter, applied as it is) that draws.
+pub struct Engine<'a> {
+    pub model: &'a Llama,
+    pub lora: Option<&'a Lora>,
+    /// Any of these ids ends a response.
+    pub stop: &'a [u32],
+    /// rows decoded together
+    pub max_rows: usize,
+}
+
+impl Engine<'_> {
+    /// Samples in request order, then index order, whatever order they finished in. `progress(tokens_so_far, finished)`
+    /// is called once per decode step. Every request is checked before any work.
+    pub fn run(
+        &self,
+        requests: &[Request],
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Vec<Sample>> {
+        if self.max_rows == 0 {
+            bail!("generation: max_rows = 0; at least one row must be decoded");
+        }
+        let config = &self.model.config;
+        for (at, request) in requests.iter().enumerate() {
+            request.check(at, config.max_position_embeddings, config.vocab_size)?;
+        }
+        let frozen = self.lora.map(Lora::frozen);
+        let mut flight = Flight {
+            model: self.model,
+            lora: frozen.as_ref(),
+            stop: self.stop,
+            requests,
+            cache: KvCache::new(self.model)?,
+            waiting: (0..requests.len()).filter(|&r| requests[r].n > 0).collect(),
+            prefilled: VecDeque::new(),
+            rows: Vec::new(),
+            done: Vec::new(),
+            n_tokens: 0,
+        };
+        loop {
+            flight.admit(self.max_rows)?;
+            if flight.rows.is_empty() {
+                break;
+            }
+            flight.step()?;
+            progress(flight.n_tokens, flight.done.len());
+        }
+        let mut samples = flight.done;
+        samples.sort_unstable_by_key(|s| (s.request, s.index));
+        Ok(samples)
+    }
+}
+
+/// A prompt whose keys and values are in the cache, with the logits after its last token; not all its samples began.
+struct Prefilled {
+    request: usize,
+    seq: SeqId,
+    logits: Vec<f32>,
+    next_index: usize,
+}
+
+/// One response in the making.
+struct Row {
+    seq: SeqId,
+    rng: ChaCha8Rng,
+    sample: Sample,
+}
+
+impl Row {
+    fn draw(&mut self, logits: &[f32]) -> Result<Drawn> {
+        draw(logits, &self.sample.sampling, &mut self.rng)
+    }
+
+    /// Takes a token in. True: the response is complete.
+    fn push(&mut self, drawn: Drawn, stop: &[u32]) -> bool {
+        let sample = &mut self.sample;
+        sample.ids.push(drawn.id);
+        sample.logps.push(drawn.logp);
+        sample.entropies.push(drawn.entropy);
+        sample.max_probs.push(drawn.max_prob);
+        if stop.contains(&drawn.id) {
+            sample.finish = Finish::Stop;
+            return true;
+        }
+        sample.ids.len() == sample.sampling.max_new_tokens
+    }
+}
+
+struct Flight<'a> {
+    model: &'a Llama,
+    lora: Option<&'a Lora>,
+    stop: &'a [u32],
+    requests: &'a [Request],
+    cache: KvCache,
+    waiting: VecDeque<usize>,
+    prefilled: VecDeque<Prefilled>,
+    rows: Vec<Row>,
+    done: Vec<Sample>,
+    n_tokens: usize,
+}
+
+impl Flight<'_> {
+    /// Fills the free places: samples of prompts already prefilled first, then the next prompts.
+    fn admit(&mut self, max_rows: usize) -> Result<()> {
+        while self.rows.len() < max_rows {
+            let room = max_rows - self.rows.len();
+            if self.prefilled.is_empty() {
+                if self.waiting.is_empty() {
+                    return Ok(());
+                }
+                self.prefill(room)?;
+            }
+            self.begin(room)?;
+        }
+        Ok(())
+    }
+
+    /// Prefills the next prompts in one call: enough for `room` samples, within the token budget.
+    fn prefill(&mut self, room: usize) -> Result<()> {
+        let (mut ids, mut lens, mut seqs, mut n_samples) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        while let Some(&request) = self.waiting.front() {
+            let prompt = &self.requests[request].prompt;
+            let full = n_samples >= room || ids.len() + prompt.len() > PREFILL_TOKENS;
+            if full && !lens.is_empty() {
+                break;
+            }
+            self.waiting.pop_front();
+            n_samples += self.requests[request].n;
+            ids.extend_from_slice(prompt);
+            lens.push(prompt.len());
+            let seq = self.cache.open(None, prompt.len())?;
+            seqs.push(seq);
+            self.prefilled.push_back(Prefilled {
+                request,
+                seq,
+                logits: Vec::new(),
+                next_index: 0,
+            });
+        }
+        let layout = Ragged::from_lens(&lens);
+        let hidden = self
+            .model
+            .extend(&ids, &layout, &seqs, &mut self.cache, self.lora)?;
+        let last: Vec<u32> = layout.ranges().map(|r| r.end as u32 - 1).collect();
+        let last = hidden.index_select(&Tensor::new(last, hidden.device())?, 0)?;
+        let logits = self.logits(&last)?;
+        let vocab = self.model.config.vocab_size;
+        for (prefilled, row) in self.prefilled.iter_mut().zip(logits.chunks_exact(vocab)) {
+            prefilled.logits = row.to_vec();
+        }
+        Ok(())
+    }
+
+    /// Begins up to `room` samples of prefilled prompts: a sequence that shares the prompt's rows, and its first token.
+    fn begin(&mut self, mut room: usize) -> Result<()> {
+        while let Some(prompt) = self.prefilled.front_mut() {
+            let request = &self.requests[prompt.request];
+            let n = room.min(request.n - prompt.next_index);
+            let mut fresh = Vec::with_capacity(n);
+            for index in prompt.next_index..prompt.next_index + n {
+                fresh.push(Row {
+                    seq: self
+                        .cache
+                        .open(Some(prompt.seq), request.sampling.max_new_tokens)?,
+                    rng: stream(request, index),
+                    sample: Sample {
+                        request: prompt.request,
+                        index,
+                        ids: Vec::new(),
+                        finish: Finish::Length,
+                        sampling: request.sampling,
+                        logps: Vec::new(),
+                        entropies: Vec::new(),
+                        max_probs: Vec::new(),
+                    },
+                });
+            }
+            let logits = &prompt.logits;
+            let drawn = fresh
+                .par_iter_mut()
+                .map(|row| row.draw(logits))
+                .collect::<Result<Vec<_>>>()?;
+            prompt.next_index += n;
+            room -= n;
+            if prompt.next_index == request.n {
+                self.cache.close(prompt.seq);
+                self.prefilled.pop_front();
+            }
+            self.take(fresh, drawn);
+            if room == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// One token for every row.
+    fn step(&mut self) -> Result<()> {
+        let rows = std::mem::take(&mut self.rows);
+        let ids: Vec<u32> = rows
+            .iter()
+            .map(|r| *r.sample.ids.last().expect("a row has its first token"))
+            .collect();
+        let seqs: Vec<SeqId> = rows.iter().map(|r| r.seq).collect();
+        let layout = Ragged::from_lens(&vec![1; rows.len()]);
+        let hidden = self
+            .model
+            .extend(&ids, &layout, &seqs, &mut self.cache, self.lora)?;
+        let logits = self.logits(&hidden)?;
+        let mut rows = rows;
+        let drawn = rows
+            .par_iter_mut()
+            .zip(logits.par_chunks_exact(self.model.config.vocab_size))
+            .map(|(row, logits)| row.draw(logits))
+            .collect::<Result<Vec<_>>>()?;
+        self.take(rows, drawn);
+        Ok(())
+    }
+
+    /// Puts drawn tokens into their rows; complete rows leave, the others are in flight.
+    fn take(&mut self, rows: Vec<Row>, drawn: Vec<Drawn>) {
+        self.n_tokens += drawn.len();
+        for (mut row, drawn) in rows.into_iter().zip(drawn) {
+            if row.push(drawn, self.stop) {
+                self.cache.close(row.seq);
+                self.done.push(row.sample);
+            } else {
+                self.rows.push(row);
+            }
+        }
+    }
+
+    /// [n, d] -> n rows of V logits, f32.
+    fn logits(&self, hidden: &Tensor) -> Result<Vec<f32>> {
+        let logits = ops::frozen_linear(hidden, self.model.head())?; // [n, V]
+        logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1()
+    }
+}
+
+fn stream(request: &Request, index: usize) -> ChaCha8Rng {
+    let [seed, step, row] = request.stream;
+    run::stream(seed, &format!("sample/{index}"), step, row)
+}

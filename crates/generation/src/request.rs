@@ -1,0 +1,108 @@
+//! What is asked of the engine and what comes back.
+
+use candle_core::{Result, bail};
+use serde::{Deserialize, Serialize};
+
+/// How one row is drawn. Travels with the sample, because what is scored must be what was sampled from.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sampling {
+    /// 0 = greedy
+    pub temperature: f32,
+    /// 0 = off
+    pub top_k: usize,
+    /// 1.0 = off
+    pub top_p: f32,
+    pub max_new_tokens: usize,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self {
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+            max_new_tokens: 256,
+        }
+    }
+}
+
+impl Sampling {
+    pub fn is_greedy(&self) -> bool {
+        self.temperature == 0.0
+    }
+}
+
+/// `n` samples of one prompt; its prefill happens once. `n = 0` asks for nothing and costs nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    pub prompt: Vec<u32>,
+    pub n: usize,
+    pub sampling: Sampling,
+    /// Keys the random stream: (seed, step, row). Sample i of a request draws from the stream (seed, "sample/i", step, row),
+    /// one number per token, so what it draws does not depend on what else is in flight.
+    pub stream: [u64; 3],
+}
+
+impl Request {
+    /// Refuses what cannot be decoded by a model of this context and vocabulary.
+    pub(crate) fn check(&self, at: usize, context: usize, vocab: usize) -> Result<()> {
+        let Sampling {
+            temperature,
+            top_p,
+            max_new_tokens,
+            ..
+        } = self.sampling;
+        if self.prompt.is_empty() {
+            bail!(
+                "generation: prompt {at} is empty; a model needs at least one token to go on from"
+            );
+        }
+        if max_new_tokens == 0 {
+            bail!("generation: max_new_tokens = 0 for prompt {at}; it must be at least 1");
+        }
+        if self.prompt.len() + max_new_tokens > context {
+            bail!(
+                "generation: prompt {at} has {} tokens, with max_new_tokens = {max_new_tokens} that is beyond the model's context of {context}; shorten one of them",
+                self.prompt.len()
+            );
+        }
+        if !(temperature.is_finite() && temperature >= 0.0) {
+            bail!("generation: temperature = {temperature} must be a number from 0 (greedy) up");
+        }
+        if !(top_p > 0.0 && top_p <= 1.0) {
+            bail!("generation: top_p = {top_p} is not in (0, 1]");
+        }
+        if let Some(id) = self.prompt.iter().find(|id| **id as usize >= vocab) {
+            bail!(
+                "generation: prompt {at} holds token {id}, the model's vocabulary ends at {vocab}; the tokenizer is another model's"
+            );
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finish {
+    /// A stop token was drawn; it is the last of `ids`.
+    Stop,
+    /// `max_new_tokens` were drawn without one.
+    Length,
+}
+
+/// One drawn response. Per-token vectors are as long as `ids`, which includes the stop token when one was drawn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    pub request: usize,
+    pub index: usize,
+    pub ids: Vec<u32>,
+    pub finish: Finish,
+    pub sampling: Sampling,
+    /// log-prob of each token under softmax(logits/temperature) before top-k/top-p (greedy: temperature 1)
+    pub logps: Vec<f32>,
+    /// full-vocabulary entropy of the same distribution, nats
+    pub entropies: Vec<f32>,
+    /// largest probability of the distribution actually drawn from, after top-k/top-p (greedy: at temperature 1, untruncated)
+    pub max_probs: Vec<f32>,
+}

@@ -1,0 +1,141 @@
+//! One draw from one row of logits: temperature, then top-k, then top-p, as transformers' warpers in that order.
+
+use crate::Sampling;
+use candle_core::{Result, bail};
+use rand::Rng;
+
+/// A drawn token and what the distribution said of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Drawn {
+    pub id: u32,
+    /// natural log, under `softmax(logits / temperature)` before top-k and top-p (greedy: temperature 1)
+    pub logp: f32,
+    /// entropy of the same distribution, nats
+    pub entropy: f32,
+    /// largest probability after top-k and top-p (greedy: of the whole distribution)
+    pub max_prob: f32,
+}
+
+/// Draws one token. Takes exactly one number from `rng`, none when greedy (the largest logit; the lowest id on ties).
+///
+/// top-k keeps every logit not below the k-th largest, so ties at the edge stay. top-p then keeps a token when the mass
+/// ranked above it, renormalised after top-k, is less than `top_p`; the first is always kept. Sums are f64.
+pub fn draw(logits: &[f32], sampling: &Sampling, rng: &mut impl Rng) -> Result<Drawn> {
+    let temperature = if sampling.is_greedy() {
+        1.0
+    } else {
+        sampling.temperature
+    };
+    let (top, top_logit) = argmax(logits);
+    if !top_logit.is_finite() {
+        bail!("generation: the model's logits are not finite; its weights or adapter are broken");
+    }
+    // weight = exp((logit - top) / temperature): the largest is 1
+    let mut weights = Vec::with_capacity(logits.len());
+    let (mut sum, mut weighted) = (0f64, 0f64);
+    for &logit in logits {
+        let x = (logit - top_logit) / temperature;
+        let weight = x.exp();
+        weights.push(weight);
+        sum += f64::from(weight);
+        if weight > 0.0 {
+            weighted += f64::from(weight) * f64::from(x);
+        }
+    }
+    if !sum.is_finite() {
+        bail!("generation: the model's logits are not finite; its weights or adapter are broken");
+    }
+    let (id, kept) = if sampling.is_greedy() {
+        (top, sum)
+    } else {
+        let u: f64 = rng.random();
+        pick(&weights, sum, sampling, u)
+    };
+    let x = f64::from((logits[id] - top_logit) / temperature);
+    Ok(Drawn {
+        id: id as u32,
+        logp: (x - sum.ln()) as f32,
+        entropy: (sum.ln() - weighted / sum) as f32,
+        max_prob: (1.0 / kept) as f32,
+    })
+}
+
+/// The first largest logit. A NaN anywhere is caught by the sum later.
+fn argmax(logits: &[f32]) -> (usize, f32) {
+    let mut best = (0, f32::NEG_INFINITY);
+    for (id, &logit) in logits.iter().enumerate() {
+        if logit > best.1 {
+            best = (id, logit);
+        }
+    }
+    best
+}
+
+/// The token at quantile `u` of the truncated weights, and the mass that was kept (in units of the largest weight).
+fn pick(weights: &[f32], sum: f64, sampling: &Sampling, u: f64) -> (usize, f64) {
+    let vocab = weights.len();
+    let top_k = match sampling.top_k {
+        0 => vocab,
+        k => k.min(vocab),
+    };
+    if top_k == vocab && sampling.top_p >= 1.0 {
+        return (quantile(weights.iter().copied().enumerate(), u * sum), sum);
+    }
+    let kept = truncate(weights, sum, top_k, f64::from(sampling.top_p));
+    let mass = kept.iter().map(|(_, w)| f64::from(*w)).sum();
+    (quantile(kept.into_iter(), u * mass), mass)
+}
+
+/// The tokens that top-k and top-p leave, in descending order (the lower id first on ties).
+fn truncate(weights: &[f32], sum: f64, top_k: usize, top_p: f64) -> Vec<(usize, f32)> {
+    let mut order: Vec<(usize, f32)> = weights.iter().copied().enumerate().collect();
+    let descending = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+    let mut mass = sum;
+    if top_k < order.len() {
+        let (_, edge, _) = order.select_nth_unstable_by(top_k - 1, descending);
+        let edge = edge.1;
+        order.retain(|(_, w)| *w >= edge);
+        order.sort_unstable_by(descending);
+        mass = order.iter().map(|(_, w)| f64::from(*w)).sum();
+    }
+    if top_p >= 1.0 {
+        order.sort_unstable_by(descending);
+        return order;
+    }
+    // only the head of a long tail is ever sorted
+    let mut sorted = 256;
+    loop {
+        let head = sorted.min(order.len());
+        if head < order.len() {
+            order.select_nth_unstable_by(head, descending);
+        }
+        order[..head].sort_unstable_by(descending);
+        let mut above = 0f64;
+        for at in 0..head {
+            if at > 0 && above >= top_p * mass {
+                order.truncate(at);
+                return order;
+            }
+            above += f64::from(order[at].1);
+        }
+        if head == order.len() {
+            return order;
+        }
+        sorted *= 4;
+    }
+}
+
+/// The first item at which the running sum passes `target`; the last of positive weight should rounding leave none.
+fn quantile(items: impl Iterator<Item = (usize, f32)>, target: f64) -> usize {
+    let (mut sum, mut last) = (0f64, 0);
+    for (id, weight) in items {
+        if weight > 0.0 {
+            sum += f64::from(weight);
+            last = id;
+            if sum > target {
+                break;
+            }
+        }
+    }
+    last
+}
