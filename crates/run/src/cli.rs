@@ -1,0 +1,88 @@
+//! What every binary does on its command line: the shared arguments, printing, and turning a result into an exit code.
+
+use anyhow::Result;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// `--config`, `--set`, `--run`, `--resume`: the arguments that every training binary flattens into its clap struct.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct RunArgs {
+    /// TOML file with the run's settings (paths in it are relative to the current directory)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Override one setting, e.g. --set train.max_steps=50 (repeatable)
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+    /// Run directory to create
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
+    /// Continue the run from its last complete checkpoint
+    #[arg(long)]
+    pub resume: bool,
+}
+
+/// The reader of our standard output went away (`… | head`): not a failure.
+#[derive(Debug)]
+struct StdoutClosed;
+
+impl std::fmt::Display for StdoutClosed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("standard output is closed")
+    }
+}
+
+impl std::error::Error for StdoutClosed {}
+
+/// Writes to standard output, as it is (no newline is added). When its reader has gone, the error makes [`exit`] end
+/// the process quietly with 0; `println!` would panic.
+pub fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(StdoutClosed.into()),
+        other => Ok(other?),
+    }
+}
+
+/// Runs a pipeline and turns its result into the process's exit: a clean error prints one line `error: …` and exits 2.
+pub fn exit(result: Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<StdoutClosed>() => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing can be done when stderr is gone too.
+            let _ = writeln!(std::io::stderr(), "error: {}", one_line(&error));
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// The error and its causes as one line, `error: cause: cause`. A cause that the text before it already quotes is left
+/// out, and so are the frames that candle prints below its message under RUST_BACKTRACE.
+pub fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain() {
+        let text = flatten(&cause.to_string());
+        if line.is_empty() {
+            line = text;
+        } else if !text.is_empty() && !line.contains(&text) {
+            line = format!("{line}: {text}");
+        }
+    }
+    line
+}
+
+fn flatten(message: &str) -> String {
+    let is_frame = |line: &str| {
+        line.trim_start()
+            .split_once(": ")
+            .is_some_and(|(n, _)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    };
+    message
+        .lines()
+        .take_while(|line| !is_frame(line))
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
+}

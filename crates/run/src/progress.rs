@@ -1,0 +1,140 @@
+//! How far a loop is, on stderr: a bar on a terminal, a plain line every few seconds elsewhere (logs, pipes, CI).
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// A progress bar with ETA and tokens/s on a terminal; a plain line every few seconds elsewhere. To stderr.
+pub struct Progress {
+    what: String,
+    total: u64,
+    /// Where this process began: not 0 in a resumed run.
+    first: u64,
+    position: u64,
+    tokens: u64,
+    began: Instant,
+    last_line: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    pub fn new(what: &str, total: u64) -> Self {
+        let now = Instant::now();
+        let bar = std::io::stderr().is_terminal().then(|| bar(what, total));
+        let what = what.to_string();
+        Self {
+            what,
+            total,
+            first: 0,
+            position: 0,
+            tokens: 0,
+            began: now,
+            last_line: now,
+            bar,
+        }
+    }
+
+    /// As [`new`](Self::new), for work of which `first` was done before this process: the ETA leaves it out.
+    pub fn starting_at(what: &str, total: u64, first: u64) -> Self {
+        let progress = Self {
+            first,
+            position: first,
+            ..Self::new(what, total)
+        };
+        if let Some(bar) = &progress.bar {
+            bar.set_position(first);
+        }
+        progress
+    }
+
+    /// Position, tokens done since the last call, and a short message such as `loss 1.234`.
+    pub fn update(&mut self, position: u64, tokens: u64, message: &str) {
+        self.position = position;
+        self.tokens += tokens;
+        let text = status(
+            position - position.min(self.first),
+            self.total - self.total.min(position),
+            self.tokens,
+            self.began.elapsed(),
+        );
+        if let Some(bar) = &self.bar {
+            bar.set_position(position);
+            bar.set_message(join(&text, message));
+        } else if self.last_line.elapsed() >= LINE_EVERY {
+            self.last_line = Instant::now();
+            self.line(&join(&text, message));
+        }
+    }
+
+    pub fn finish(&mut self, message: &str) {
+        let elapsed = self.began.elapsed();
+        let text = status(
+            self.position.saturating_sub(self.first),
+            0,
+            self.tokens,
+            elapsed,
+        );
+        let text = join(
+            &format!(
+                "in {}{}",
+                duration(elapsed),
+                if text.is_empty() {
+                    String::new()
+                } else {
+                    format!(" {text}")
+                }
+            ),
+            message,
+        );
+        match &self.bar {
+            Some(bar) => bar.finish_with_message(text),
+            None => self.line(&text),
+        }
+    }
+
+    fn line(&self, text: &str) {
+        eprintln!("{} {}/{} {text}", self.what, self.position, self.total);
+    }
+}
+
+/// `1234 tokens/s, 2m05s left`: what can be said of it.
+fn status(done: u64, left: u64, tokens: u64, elapsed: Duration) -> String {
+    let secs = elapsed.as_secs_f64();
+    let mut parts = Vec::new();
+    if tokens > 0 && secs > 0.0 {
+        parts.push(format!("{:.0} tokens/s", tokens as f64 / secs));
+    }
+    if left > 0 && done > 0 {
+        let eta = secs * left as f64 / done as f64;
+        parts.push(format!("{} left", duration(Duration::from_secs_f64(eta))));
+    }
+    parts.join(", ")
+}
+
+fn join(text: &str, message: &str) -> String {
+    [text, message]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("  ")
+}
+
+fn duration(duration: Duration) -> String {
+    let secs = duration.as_secs_f64().round() as u64;
+    match secs {
+        0..60 => format!("{secs}s"),
+        60..3600 => format!("{}m{:02}s", secs / 60, secs % 60),
+        _ => format!("{}h{:02}m", secs / 3600, secs / 60 % 60),
+    }
+}
+
+fn bar(what: &str, total: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {msg}");
+    let style = style
+        .expect("the template is a constant")
+        .progress_chars("=> ");
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+    bar.with_style(style).with_prefix(what.to_string())
+}
