@@ -1,0 +1,412 @@
+//! The fit loop of supervised stages: batches, accumulation, clipping, the update, evaluation, checkpoints, resuming.
+//! The mathematics is the [`Objective`]'s; RL has a loop of its own.
+
+use crate::{AdamW, FitConfig, Gradients, Tripwire, clip_scale, first_non_finite};
+use anyhow::{Context, Result, bail, ensure};
+use candle_core::{Tensor, Var};
+use data::{Cursor, Loader};
+use run::{Progress, Run};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+use std::time::Instant;
+
+/// What is optimised. A stage implements this and nothing else of the loop.
+pub trait Objective {
+    type Item;
+
+    /// Tokens a forward spends on one item, for the micro-batch budget and tokens/s.
+    fn tokens(&self, item: &Self::Item) -> usize;
+
+    /// What a step's summed loss is divided by: response tokens (sft), pairs (reward model). Over the whole step, so that
+    /// the cut into micro-batches changes nothing.
+    fn count(&self, items: &[&Self::Item]) -> usize;
+
+    /// Summed loss of one micro-batch, a scalar with graph, and sums of further metrics (logged as `train/<name>`, divided
+    /// as the loss is). `draw` is unique to this forward and the same on every run: it keys dropout.
+    fn loss_sum(
+        &mut self,
+        items: &[&Self::Item],
+        draw: u64,
+    ) -> Result<(Tensor, BTreeMap<String, f64>)>;
+
+    /// Held-out loss (lower is better; it picks the best) and metrics, logged as `eval/<name>`. No graph.
+    fn evaluate(&mut self) -> Result<Evaluation>;
+
+    /// Trainable parameters by name, in a fixed order.
+    fn params(&self) -> Vec<(String, Var)>;
+
+    /// Puts the result (adapter, reward artefact, model) into the run: called whenever the held-out loss is the best so far.
+    fn save_result(&self, run: &Run) -> Result<()>;
+
+    /// Writes the trainable parameters into a checkpoint.
+    fn save_params(&self, dir: &Path) -> Result<()>;
+
+    fn load_params(&mut self, dir: &Path) -> Result<()>;
+
+    /// Readable samples of the present state, Markdown.
+    fn sample(&mut self, step: u64) -> Result<Option<String>>;
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Evaluation {
+    pub loss: f64,
+    pub metrics: BTreeMap<String, f64>,
+}
+
+/// What a finished fit says of itself; also in run.json.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Summary {
+    pub steps: usize,
+    /// Held-out loss before the first step.
+    pub start_loss: f64,
+    pub best_loss: f64,
+    pub best_step: usize,
+    pub final_loss: f64,
+}
+
+/// A checkpoint's state.json.
+#[derive(Serialize, Deserialize)]
+struct State {
+    step: usize,
+    cursor: Cursor,
+    seed: u64,
+    n_items: usize,
+    start_loss: f64,
+    last_loss: f64,
+    best: Option<Best>,
+    window: Window,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Best {
+    step: usize,
+    loss: f64,
+}
+
+/// Sums since the last logged row.
+#[derive(Default, Serialize, Deserialize)]
+struct Window {
+    loss: f64,
+    count: f64,
+    tokens: f64,
+    secs: f64,
+    metrics: BTreeMap<String, f64>,
+}
+
+/// Trains to the end of the schedule and closes the run. With `resume`, goes on from the last complete checkpoint and
+/// arrives at the same parameters as an uninterrupted run, bit for bit. Stops with an error, the last good checkpoint kept,
+/// when a loss or gradient is not finite; after Ctrl-C it writes a checkpoint first.
+pub fn fit<O: Objective>(
+    objective: &mut O,
+    data: &[O::Item],
+    config: &FitConfig,
+    run: &mut Run,
+    resume: bool,
+) -> Result<Summary> {
+    config.check()?;
+    ensure!(!data.is_empty(), "there is nothing to train on");
+    let mut fit = Fit::start(objective, data, config, run, resume)?;
+    let mut progress = Progress::new("train", fit.total as u64);
+    while fit.state.step < fit.total {
+        let report = fit.step()?;
+        let message = format!("loss {:.4}", report.loss);
+        progress.update(fit.state.step as u64, report.tokens as u64, &message);
+        fit.after_step(&report)?;
+    }
+    progress.finish("");
+    fit.finish()
+}
+
+struct Fit<'a, O: Objective> {
+    objective: &'a mut O,
+    data: &'a [O::Item],
+    config: &'a FitConfig,
+    run: &'a mut Run,
+    params: Vec<(String, Var)>,
+    optimizer: AdamW,
+    loader: Loader,
+    total: usize,
+    tripwire: Option<Tripwire>,
+    state: State,
+}
+
+struct StepReport {
+    loss: f64,
+    lr: f64,
+    grad_norm: f64,
+    tokens: usize,
+}
+
+impl<'a, O: Objective> Fit<'a, O> {
+    fn start(
+        objective: &'a mut O,
+        data: &'a [O::Item],
+        config: &'a FitConfig,
+        run: &'a mut Run,
+        resume: bool,
+    ) -> Result<Self> {
+        let params = objective.params();
+        ensure!(!params.is_empty(), "the model has no trainable parameter");
+        let mut optimizer = AdamW::new(params.clone(), &config.optimizer)?;
+        let checkpoint = if resume {
+            run.latest_checkpoint()?
+        } else {
+            None
+        };
+        let state = match &checkpoint {
+            Some(checkpoint) => {
+                let at = checkpoint.dir.display();
+                let state: State = run.read_state(checkpoint)?;
+                ensure!(
+                    state.seed == config.seed && state.n_items == data.len(),
+                    "{at} is of seed {} and {} training items, this run of seed {} and {}; resume with the same settings",
+                    state.seed,
+                    state.n_items,
+                    config.seed,
+                    data.len()
+                );
+                objective.load_params(&checkpoint.dir)?;
+                optimizer.load(&checkpoint.dir.join("optimizer.safetensors"))?;
+                state
+            }
+            None => {
+                let start = evaluate(objective, run, 0)?;
+                State {
+                    step: 0,
+                    cursor: Cursor::default(),
+                    seed: config.seed,
+                    n_items: data.len(),
+                    start_loss: start,
+                    last_loss: start,
+                    best: None,
+                    window: Window::default(),
+                }
+            }
+        };
+        let loader = Loader::new(data.len(), config.batch_size, config.seed, state.cursor);
+        let total = config.total_steps(loader.batches_per_epoch());
+        let tripwire = match state.step {
+            0 => Some(Tripwire::new(&params)?),
+            _ => None,
+        };
+        Ok(Self {
+            objective,
+            data,
+            config,
+            run,
+            params,
+            optimizer,
+            loader,
+            total,
+            tripwire,
+            state,
+        })
+    }
+
+    /// One optimiser step. Errors leave the parameters as the last step left them.
+    fn step(&mut self) -> Result<StepReport> {
+        let began = Instant::now();
+        let step = self.state.step + 1;
+        let batch: Vec<&O::Item> = self
+            .loader
+            .next_batch()
+            .into_iter()
+            .map(|i| &self.data[i])
+            .collect();
+        let lens: Vec<usize> = batch.iter().map(|i| self.objective.tokens(i)).collect();
+        let count = self.objective.count(&batch) as f64;
+        ensure!(
+            count > 0.0,
+            "step {step}: no item of the batch has anything to learn from"
+        );
+
+        let mut grads = Gradients::zeros(&self.params);
+        let mut loss_sum = 0.0;
+        let ranges = micro_batches(&lens, self.config.micro_batch_tokens);
+        for (i, range) in ranges.into_iter().enumerate() {
+            let draw = (step as u64) << 16 | i as u64;
+            let (loss, metrics) = self.objective.loss_sum(&batch[range], draw)?;
+            let value = f64::from(loss.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?);
+            let scaled = (loss / count)?;
+            grads.add(&scaled.backward()?)?;
+            if !value.is_finite() {
+                return self.not_finite(step, &format!("the loss is {value}"), &grads);
+            }
+            loss_sum += value;
+            for (name, sum) in metrics {
+                *self.state.window.metrics.entry(name).or_default() += sum;
+            }
+        }
+
+        let (grad_norm, bad) = grads.norm()?;
+        if bad.is_some() {
+            return self.not_finite(step, "a gradient is not finite", &grads);
+        }
+        if step == 1
+            && let Some(name) = grads.missing().next()
+        {
+            bail!("step 1: no gradient reaches {name}; it would never be trained");
+        }
+        let lr = self.config.optimizer.lr_at(step - 1, self.total);
+        let scale = clip_scale(grad_norm, self.config.optimizer.max_grad_norm);
+        self.optimizer.step(&grads, lr, scale)?;
+        if let Some(tripwire) = &mut self.tripwire
+            && tripwire
+                .passed(&self.params, lr)
+                .with_context(|| format!("step {step}"))?
+        {
+            self.tripwire = None;
+        }
+
+        let tokens: usize = lens.iter().sum();
+        let window = &mut self.state.window;
+        window.loss += loss_sum;
+        window.count += count;
+        window.tokens += tokens as f64;
+        window.secs += began.elapsed().as_secs_f64();
+        self.state.step = step;
+        self.state.cursor = self.loader.cursor();
+        Ok(StepReport {
+            loss: loss_sum / count,
+            lr,
+            grad_norm,
+            tokens,
+        })
+    }
+
+    /// The error of a step whose numbers broke: what, which tensor first, and where to go back to.
+    fn not_finite<T>(&self, step: usize, what: &str, grads: &Gradients) -> Result<T> {
+        let tensor = match (first_non_finite(&self.params)?, grads.norm()?.1) {
+            (Some(name), _) => format!("the first bad tensor is the weight {name}"),
+            (None, Some(name)) => format!("the first bad tensor is the gradient of {name}"),
+            (None, None) => "weights and gradients are finite".to_string(),
+        };
+        let kept = match self.run.latest_checkpoint()? {
+            Some(checkpoint) => format!("the last good checkpoint is {}", checkpoint.dir.display()),
+            None => "no checkpoint was written yet".to_string(),
+        };
+        bail!("step {step}: {what}; {tensor}; {kept}; lower the learning rate or look at the data")
+    }
+
+    /// Logging, evaluation, samples and checkpoint, each at its cadence.
+    fn after_step(&mut self, report: &StepReport) -> Result<()> {
+        let (step, config) = (self.state.step, self.config);
+        let last = step == self.total;
+        let due = |every: usize| last || (every > 0 && step.is_multiple_of(every));
+        if due(config.log_every) {
+            self.log(report)?;
+        }
+        if due(config.eval_every) {
+            let loss = evaluate(self.objective, self.run, step)?;
+            self.state.last_loss = loss;
+            // a tie goes to the later one: without held-out data every loss is equal
+            if self.state.best.is_none_or(|best| loss <= best.loss) {
+                self.state.best = Some(Best { step, loss });
+                self.objective.save_result(self.run)?;
+            }
+        }
+        if due(config.sample_every)
+            && let Some(text) = self.objective.sample(step as u64)?
+        {
+            self.run.sample(step as u64, &text)?;
+        }
+        let stopping = !last && run::stop_requested();
+        if due(config.save_every) || stopping {
+            self.checkpoint()?;
+        }
+        if stopping {
+            bail!(
+                "stopped after step {step} of {}; its checkpoint is written, continue {} with --resume",
+                self.total,
+                self.run.dir().display()
+            );
+        }
+        Ok(())
+    }
+
+    fn log(&mut self, report: &StepReport) -> Result<()> {
+        let window = std::mem::take(&mut self.state.window);
+        let mut metrics = BTreeMap::from([
+            ("train/loss".to_string(), window.loss / window.count),
+            ("train/lr".to_string(), report.lr),
+            ("train/grad_norm".to_string(), report.grad_norm),
+            (
+                "train/tokens_per_sec".to_string(),
+                window.tokens / window.secs.max(1e-9),
+            ),
+            (
+                "train/epoch".to_string(),
+                self.state.step as f64 / self.loader.batches_per_epoch() as f64,
+            ),
+        ]);
+        for (name, sum) in window.metrics {
+            metrics.insert(format!("train/{name}"), sum / window.count);
+        }
+        self.run.log(self.state.step as u64, &metrics)
+    }
+
+    fn checkpoint(&mut self) -> Result<()> {
+        let (objective, optimizer) = (&*self.objective, &self.optimizer);
+        let keep = self.config.keep_checkpoints;
+        self.run
+            .checkpoint(self.state.step as u64, keep, &self.state, |dir| {
+                objective.save_params(dir)?;
+                optimizer.save(&dir.join("optimizer.safetensors"))
+            })
+    }
+
+    fn finish(self) -> Result<Summary> {
+        let state = self.state;
+        let best = state
+            .best
+            .context("the run has no evaluation; was it resumed from another run's checkpoint?")?;
+        let summary = Summary {
+            steps: state.step,
+            start_loss: state.start_loss,
+            best_loss: best.loss,
+            best_step: best.step,
+            final_loss: state.last_loss,
+        };
+        self.run.finish(&BTreeMap::from([
+            ("steps".to_string(), summary.steps as f64),
+            ("start_loss".to_string(), summary.start_loss),
+            ("best_loss".to_string(), summary.best_loss),
+            ("best_step".to_string(), summary.best_step as f64),
+            ("final_loss".to_string(), summary.final_loss),
+        ]))?;
+        Ok(summary)
+    }
+}
+
+fn evaluate<O: Objective>(objective: &mut O, run: &mut Run, step: usize) -> Result<f64> {
+    let Evaluation { loss, metrics } = objective.evaluate()?;
+    ensure!(
+        loss.is_finite(),
+        "step {step}: the held-out loss is {loss}; lower the learning rate or look at the data"
+    );
+    let mut row = BTreeMap::from([("eval/loss".to_string(), loss)]);
+    for (name, value) in metrics {
+        row.insert(format!("eval/{name}"), value);
+    }
+    run.log(step as u64, &row)?;
+    Ok(loss)
+}
+
+/// Cuts `0..lens.len()` into runs whose token sum stays within `max_tokens` (a longer item stands alone).
+pub fn micro_batches(lens: &[usize], max_tokens: usize) -> Vec<Range<usize>> {
+    let mut out = Vec::new();
+    let (mut start, mut sum) = (0, 0);
+    for (i, &len) in lens.iter().enumerate() {
+        if i > start && sum + len > max_tokens {
+            out.push(start..i);
+            (start, sum) = (i, 0);
+        }
+        sum += len;
+    }
+    if start < lens.len() {
+        out.push(start..lens.len());
+    }
+    out
+}

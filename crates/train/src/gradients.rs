@@ -1,0 +1,86 @@
+//! Gradients summed over micro-batches, their global norm, and clipping.
+
+use candle_core::{CpuStorage, DType, Result, Storage, Tensor, Var, backprop::GradStore};
+
+/// Sums of gradients over micro-batches, f32, by parameter order. Holds no graph.
+pub struct Gradients {
+    params: Vec<(String, Var)>,
+    sums: Vec<Option<Tensor>>,
+}
+
+impl Gradients {
+    pub fn zeros(params: &[(String, Var)]) -> Self {
+        Self {
+            params: params.to_vec(),
+            sums: vec![None; params.len()],
+        }
+    }
+
+    /// Adds what `backward()` gave; a parameter the loss did not reach adds nothing.
+    pub fn add(&mut self, grads: &GradStore) -> Result<()> {
+        for ((_, var), sum) in self.params.iter().zip(&mut self.sums) {
+            if let Some(grad) = grads.get(var.as_tensor()) {
+                let grad = grad.detach().to_dtype(DType::F32)?;
+                *sum = Some(match sum.take() {
+                    Some(sum) => (sum + grad)?,
+                    None => grad,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Global L2 norm over all parameters, and the first non-finite one by name.
+    pub fn norm(&self) -> Result<(f64, Option<String>)> {
+        let (mut sum, mut bad) = (0.0, None);
+        for ((name, _), grad) in self.params.iter().zip(&self.sums) {
+            let Some(grad) = grad else { continue };
+            let part = sum_of_squares(grad)?;
+            if !part.is_finite() && bad.is_none() {
+                bad = Some(name.clone());
+            }
+            sum += part;
+        }
+        Ok((sum.sqrt(), bad))
+    }
+
+    /// The summed gradient of a parameter; None: no loss reached it.
+    pub fn get(&self, name: &str) -> Option<&Tensor> {
+        let at = self.params.iter().position(|(n, _)| n == name)?;
+        self.sums[at].as_ref()
+    }
+
+    /// Names of the parameters that no loss reached.
+    pub fn missing(&self) -> impl Iterator<Item = &str> {
+        let pairs = self.params.iter().zip(&self.sums);
+        pairs
+            .filter(|(_, sum)| sum.is_none())
+            .map(|((name, _), _)| name.as_str())
+    }
+}
+
+/// Factor that brings a gradient of global norm `norm` down to `max_norm` (0 = no limit): PyTorch's `clip_grad_norm_`.
+pub fn clip_scale(norm: f64, max_norm: f64) -> f64 {
+    if max_norm <= 0.0 {
+        return 1.0;
+    }
+    (max_norm / (norm + 1e-6)).min(1.0)
+}
+
+/// Sum of squares, accumulated in f64 on the CPU. Not finite exactly when an element is not (f64 cannot overflow here).
+pub(crate) fn sum_of_squares(x: &Tensor) -> Result<f64> {
+    let x = x.contiguous()?;
+    let (storage, layout) = x.storage_and_layout();
+    if let Storage::Cpu(CpuStorage::F32(data)) = &*storage {
+        let start = layout.start_offset();
+        let data = &data[start..start + layout.shape().elem_count()];
+        return Ok(data.iter().map(|&v| f64::from(v) * f64::from(v)).sum());
+    }
+    drop(storage);
+    Ok(f64::from(
+        x.to_dtype(DType::F32)?
+            .sqr()?
+            .sum_all()?
+            .to_scalar::<f32>()?,
+    ))
+}

@@ -1,0 +1,71 @@
+//! Guards of the training step: non-finite numbers are named, and a tensor that should learn but does not is found.
+
+use crate::gradients::sum_of_squares;
+use anyhow::{Result, bail};
+use candle_core::{DType, Tensor, Var};
+
+/// The first parameter that holds a NaN or an infinity.
+pub fn first_non_finite(params: &[(String, Var)]) -> candle_core::Result<Option<&str>> {
+    for (name, var) in params {
+        if !sum_of_squares(&var.as_detached_tensor())?.is_finite() {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
+/// Checks that every trainable tensor changes. In the first step a LoRA A has a zero gradient (B is 0), and a warm-up
+/// begins with a learning rate of 0, so the verdict falls after two steps that moved: enough that an update is visible
+/// in f32 beside a weight of 1.
+pub struct Tripwire {
+    start: Vec<u64>,
+    moves: usize,
+    distance: f64,
+}
+
+const VISIBLE: f64 = 1e-6;
+
+impl Tripwire {
+    pub fn new(params: &[(String, Var)]) -> candle_core::Result<Self> {
+        Ok(Self {
+            start: fingerprints(params)?,
+            moves: 0,
+            distance: 0.0,
+        })
+    }
+
+    /// To be called after each step with its learning rate. True: every tensor has changed, the tripwire is done.
+    pub fn passed(&mut self, params: &[(String, Var)], lr: f64) -> Result<bool> {
+        self.moves += usize::from(lr > 0.0);
+        self.distance += lr;
+        if self.moves < 2 || self.distance < VISIBLE {
+            return Ok(false);
+        }
+        let now = fingerprints(params)?;
+        let stuck = (0..now.len()).filter(|&i| now[i] == self.start[i]);
+        let stuck: Vec<&str> = stuck.map(|i| params[i].0.as_str()).collect();
+        if let Some(first) = stuck.first() {
+            bail!(
+                "{} of {} trainable tensors did not change in {} steps, the first is {first}: no gradient reaches it",
+                stuck.len(),
+                params.len(),
+                self.moves
+            );
+        }
+        Ok(true)
+    }
+}
+
+fn fingerprints(params: &[(String, Var)]) -> candle_core::Result<Vec<u64>> {
+    params
+        .iter()
+        .map(|(_, var)| fingerprint(&var.as_detached_tensor()))
+        .collect()
+}
+
+/// FNV-1a over the f32 bits.
+fn fingerprint(x: &Tensor) -> candle_core::Result<u64> {
+    let values = x.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+    let fold = |hash: u64, v: &f32| (hash ^ u64::from(v.to_bits())).wrapping_mul(0x100_0000_01b3);
+    Ok(values.iter().fold(0xcbf2_9ce4_8422_2325, fold))
+}
