@@ -1,0 +1,331 @@
+//! The trained reward model: one directory that holds everything a score depends on.
+//!
+//! ```text
+//! adapter_config.json, adapter_model.safetensors   the LoRA adapter (PEFT)
+//! head.safetensors                                 the scalar head
+//! tokenizer.json                                   the tokenizer its ids come from
+//! reward.json                                      template, BOS/EOS rule, mean, std, base, golden rows (written last)
+//! ```
+//! Loading leaves no tensor random: every file must be there, the base must be the one it was trained on, and the golden
+//! rows must score as they did when it was saved.
+
+use crate::{Error, Result};
+use candle_core::{DType, IndexOp, Tensor};
+use data::{Ends, Template};
+use llama::{Llama, Lora, ScalarHead};
+use ops::Ragged;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fmt::Write;
+use std::path::Path;
+use tokenizers::Tokenizer;
+
+const VERSION: u32 = 1;
+const MANIFEST: &str = "reward.json";
+const HEAD: &str = "head.safetensors";
+const FILES: [&str; 5] = [
+    MANIFEST,
+    HEAD,
+    "adapter_config.json",
+    "adapter_model.safetensors",
+    "tokenizer.json",
+];
+/// Tokens of one forward.
+const BATCH_TOKENS: usize = 4096;
+/// How far a golden score may be off, relative to max(1, |score|).
+const GOLDEN_TOLERANCE: f32 = 1e-3;
+
+/// A reward model that scores prompt + response at the last token: `score = head · hidden[last]`, f32.
+pub struct RewardModel {
+    /// Frozen.
+    pub adapter: Lora,
+    /// How a prompt was rendered when it was trained; a policy must be prompted the same way.
+    pub template: Template,
+    /// BOS and EOS as in training: a finished response ends in `ends.eos`, which is the token the score is read at.
+    pub ends: Ends,
+    /// The text the base model was opened by.
+    pub base: String,
+    /// Of the raw scores of the source policy's samples.
+    pub mean: f64,
+    pub std: f64,
+    head: ScalarHead,
+    base_fingerprint: String,
+    golden: Vec<Golden>,
+}
+
+/// A row and the raw score it had when the artefact was made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Golden {
+    ids: Vec<u32>,
+    score: f32,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    version: u32,
+    template: Template,
+    ends: Ends,
+    mean: f64,
+    std: f64,
+    base: String,
+    base_fingerprint: String,
+    golden: Vec<Golden>,
+}
+
+impl RewardModel {
+    /// An artefact in the making: not yet normalised (mean 0, std 1), without golden rows.
+    pub fn new(
+        model: &Llama,
+        adapter: Lora,
+        head: ScalarHead,
+        template: Template,
+        ends: Ends,
+        base: &str,
+    ) -> Result<Self> {
+        Ok(Self {
+            adapter: adapter.frozen(),
+            head: head.frozen(),
+            template,
+            ends,
+            base: base.to_string(),
+            mean: 0.0,
+            std: 1.0,
+            base_fingerprint: fingerprint(model)?,
+            golden: Vec::new(),
+        })
+    }
+
+    /// Measures mean and standard deviation on `samples` (ids of prompt + response; none: 0 and 1, and 1 where all score
+    /// alike) and records what the `golden` rows score.
+    pub fn calibrated(
+        mut self,
+        model: &Llama,
+        samples: &[Vec<u32>],
+        golden: Vec<Vec<u32>>,
+    ) -> Result<Self> {
+        let scores = self.score(model, &slices(samples))?;
+        (self.mean, self.std) = mean_std(&scores);
+        let scores = self.score(model, &slices(&golden))?;
+        self.golden = golden
+            .into_iter()
+            .zip(scores)
+            .map(|(ids, score)| Golden { ids, score })
+            .collect();
+        Ok(self)
+    }
+
+    /// Writes the artefact into `dir`, the manifest last.
+    pub fn save(&self, dir: &Path, tokenizer: &Tokenizer) -> Result<()> {
+        let failed = |what: &str, e: &dyn std::fmt::Display| {
+            Error::Input(format!("cannot write {}: {e}", dir.join(what).display()))
+        };
+        std::fs::create_dir_all(dir).map_err(|e| failed("", &e))?;
+        self.adapter.save(dir, &self.base)?;
+        self.head.save(&dir.join(HEAD))?;
+        tokenizer
+            .save(dir.join("tokenizer.json"), false)
+            .map_err(|e| failed("tokenizer.json", &e))?;
+        let manifest = Manifest {
+            version: VERSION,
+            template: self.template.clone(),
+            ends: self.ends.clone(),
+            mean: self.mean,
+            std: self.std,
+            base: self.base.clone(),
+            base_fingerprint: self.base_fingerprint.clone(),
+            golden: self.golden.clone(),
+        };
+        let text = serde_json::to_string_pretty(&manifest).map_err(|e| failed(MANIFEST, &e))?;
+        run::atomic_write(&dir.join(MANIFEST), text.as_bytes()).map_err(|e| failed(MANIFEST, &e))
+    }
+
+    /// Opens an artefact on the base it was trained on. A missing file, another base and golden scores that come out
+    /// differently are errors.
+    pub fn load(dir: &Path, model: &Llama) -> Result<Self> {
+        let at = dir.display();
+        if !dir.is_dir() {
+            return input(format!(
+                "{at} is not there; give the run directory of a finished reward-model run"
+            ));
+        }
+        if let Some(missing) = FILES.iter().find(|name| !dir.join(name).is_file()) {
+            return input(format!(
+                "{at}: {missing} is missing; the reward artefact is incomplete, copy it whole or train it again"
+            ));
+        }
+        let manifest = read_manifest(&dir.join(MANIFEST))?;
+        let found = fingerprint(model)?;
+        if found != manifest.base_fingerprint {
+            return input(format!(
+                "{at} was trained on the base {} (fingerprint {}), this base is another one ({found}); use the base it was trained on",
+                manifest.base, manifest.base_fingerprint
+            ));
+        }
+        let reward = Self {
+            adapter: Lora::load(dir, model)?.frozen(),
+            head: ScalarHead::load(&dir.join(HEAD), model.config.hidden_size, model.device())?
+                .frozen(),
+            template: manifest.template,
+            ends: manifest.ends,
+            base: manifest.base,
+            mean: manifest.mean,
+            std: manifest.std,
+            base_fingerprint: manifest.base_fingerprint,
+            golden: manifest.golden,
+        };
+        reward.check_golden(dir, model)?;
+        Ok(reward)
+    }
+
+    fn check_golden(&self, dir: &Path, model: &Llama) -> Result<()> {
+        let rows: Vec<&[u32]> = self.golden.iter().map(|g| g.ids.as_slice()).collect();
+        for (i, (golden, score)) in self
+            .golden
+            .iter()
+            .zip(self.score(model, &rows)?)
+            .enumerate()
+        {
+            let off = (score - golden.score).abs();
+            // written so that a NaN does not pass
+            let close = off <= GOLDEN_TOLERANCE * golden.score.abs().max(1.0);
+            if !close {
+                return input(format!(
+                    "{}: golden row {} scores {score}, it scored {} when the artefact was saved; its adapter, head or base is not the one it was saved with",
+                    dir.display(),
+                    i + 1,
+                    golden.score
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Raw scores, one per row of ids (prompt + response), read at the last token; in the order given, batched by token
+    /// budget without padding, no graph.
+    pub fn score(&self, model: &Llama, rows: &[&[u32]]) -> Result<Vec<f32>> {
+        let context = model.config.max_position_embeddings;
+        for (i, row) in rows.iter().enumerate() {
+            if row.is_empty() || row.len() > context {
+                return input(format!(
+                    "reward: row {} has {} tokens; a score needs 1 to {context}, the model's context",
+                    i + 1,
+                    row.len()
+                ));
+            }
+        }
+        let mut scores = Vec::with_capacity(rows.len());
+        let mut rest = rows;
+        while !rest.is_empty() {
+            let (batch, after) = rest.split_at(batch_len(rest));
+            scores.extend(self.score_batch(model, batch)?);
+            rest = after;
+        }
+        Ok(scores)
+    }
+
+    fn score_batch(&self, model: &Llama, rows: &[&[u32]]) -> Result<Vec<f32>> {
+        let layout = Ragged::from_lens(&rows.iter().map(|r| r.len()).collect::<Vec<_>>());
+        let hidden = model.hidden(&rows.concat(), &layout, Some(&self.adapter), None)?; // [N, d]
+        let last: Vec<u32> = layout.ranges().map(|r| r.end as u32 - 1).collect();
+        let last = hidden.index_select(&Tensor::new(last, hidden.device())?, 0)?; // [B, d]
+        Ok(self.head.apply(&last.detach())?.to_vec1::<f32>()?)
+    }
+
+    /// `(raw - mean) / std`
+    pub fn normalised(&self, raw: f32) -> f32 {
+        ((f64::from(raw) - self.mean) / self.std) as f32
+    }
+
+    /// The head with the normalisation folded in, a critic's start: `value = (weight/std) · hidden + (bias - mean)/std`.
+    pub fn value_head(&self) -> Result<ScalarHead> {
+        let head = self.head.trainable()?;
+        for (name, var) in head.vars() {
+            let raw = var.as_detached_tensor();
+            let shifted = match name.ends_with("bias") {
+                true => (raw - self.mean)?,
+                false => raw,
+            };
+            var.set(&(shifted / self.std)?)?;
+        }
+        Ok(head.frozen())
+    }
+}
+
+/// How many rows from the front fit the token budget; at least one.
+fn batch_len(rows: &[&[u32]]) -> usize {
+    let ends = rows.iter().scan(0, |sum, row| {
+        *sum += row.len();
+        Some(*sum)
+    });
+    ends.take_while(|end| *end <= BATCH_TOKENS).count().max(1)
+}
+
+fn slices(rows: &[Vec<u32>]) -> Vec<&[u32]> {
+    rows.iter().map(Vec::as_slice).collect()
+}
+
+fn mean_std(scores: &[f32]) -> (f64, f64) {
+    if scores.is_empty() {
+        return (0.0, 1.0);
+    }
+    let n = scores.len() as f64;
+    let mean = scores.iter().map(|s| f64::from(*s)).sum::<f64>() / n;
+    let square = |s: &f32| (f64::from(*s) - mean).powi(2);
+    let std = (scores.iter().map(square).sum::<f64>() / n).sqrt();
+    (mean, if std > 1e-6 { std } else { 1.0 })
+}
+
+fn read_manifest(file: &Path) -> Result<Manifest> {
+    let at = file.display();
+    let text = std::fs::read_to_string(file)
+        .map_err(|e| Error::Input(format!("cannot read {at}: {e}")))?;
+    let manifest: Manifest = serde_json::from_str(&text)
+        .map_err(|e| Error::Input(format!("{at} is not a reward manifest: {e}")))?;
+    if manifest.version != VERSION {
+        return input(format!(
+            "{at} has version {}, this program reads version {VERSION}; train the reward model again",
+            manifest.version
+        ));
+    }
+    if !(manifest.std > 0.0 && manifest.std.is_finite() && manifest.mean.is_finite()) {
+        return input(format!(
+            "{at}: mean = {}, std = {} cannot normalise a score; train the reward model again",
+            manifest.mean, manifest.std
+        ));
+    }
+    Ok(manifest)
+}
+
+/// Identity of a base: its shape and a sample of its vocabulary head. Bases that share a head differ in golden scores.
+fn fingerprint(model: &Llama) -> Result<String> {
+    let head = model.head();
+    let (vocab, width) = head.dims2()?;
+    let config = &model.config;
+    let mut hash = Sha256::new();
+    for n in [
+        vocab,
+        width,
+        config.num_hidden_layers,
+        config.num_attention_heads,
+        config.num_key_value_heads,
+        config.intermediate_size,
+    ] {
+        hash.update((n as u64).to_le_bytes());
+    }
+    for row in (0..vocab).step_by(vocab.div_ceil(64)) {
+        for value in head.i(row)?.to_dtype(DType::F32)?.to_vec1::<f32>()? {
+            hash.update(value.to_bits().to_le_bytes());
+        }
+    }
+    let mut text = String::new();
+    for byte in &hash.finalize()[..8] {
+        write!(text, "{byte:02x}").expect("writing to a string");
+    }
+    Ok(text)
+}
+
+fn input<T>(message: String) -> Result<T> {
+    Err(Error::Input(message))
+}
