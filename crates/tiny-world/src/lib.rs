@@ -1,1 +1,14 @@
-//! (skeleton)
+//! A small language with checkable tasks, the oracle that grades any answer in it, and the files of `data/tiny`. No
+//! tensors: the base model that speaks the language is trained by `sft` from this crate's text.
+
+pub mod cli;
+pub mod datasets;
+pub mod generator;
+pub mod language;
+mod oracle;
+mod task;
+pub mod tasks;
+pub mod tokenizer;
+
+pub use oracle::{Grade, grade, grade_task};
+pub use task::{Family, Judge, Question, Sort, Task};

@@ -1,0 +1,290 @@
+//! The files of `data/tiny`: what is asked, of whom, and in which format. Same seed, same bytes.
+//!
+//! Prompts are divided once and for all by a hash of their text: a tenth is held out (prompts and questions that no
+//! demonstration, comparison, RL prompt or pre-training text contains), the rest is for training.
+
+use crate::generator::{
+    DEMONSTRATIONS, Flaws, Mixture, PRETRAINING, answer, right_answer, statement,
+};
+use crate::oracle::grade_task;
+use crate::task::{Question, Task};
+use crate::tasks::FAMILIES;
+use anyhow::{Context, Result};
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng as Rng;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use std::collections::HashSet;
+use std::path::Path;
+
+pub const N_DEMONSTRATIONS: usize = 3000;
+pub const N_COMPARISONS: usize = 3000;
+pub const N_CLEAN_COMPARISONS: usize = 400;
+pub const N_PROMPTS: usize = 1500;
+pub const N_HELD_OUT: usize = 200;
+pub const N_QUESTIONS: usize = 80;
+/// Share of comparisons in which the longer answer was preferred whatever the oracle said.
+pub const NOISE: f64 = 0.15;
+/// Share of demonstrations and held-out prompts that use the input field.
+const WITH_INPUT: f64 = 0.15;
+/// Two answers closer than this on the oracle's scale are not compared.
+const MIN_GAP: f64 = 0.5;
+
+/// Whether a question belongs to the held-out tenth.
+pub fn is_held_out(question: &Question) -> bool {
+    let text = format!("{}\n{}", question.instruction, question.input);
+    Sha256::digest(text.as_bytes())[0] % 10 == 0
+}
+
+fn stream(seed: u64, purpose: &str) -> Rng {
+    let mut key = Sha256::new();
+    key.update(seed.to_le_bytes());
+    key.update(purpose);
+    Rng::from_seed(key.finalize().into())
+}
+
+/// A question of the `i`-th family (they take turns) from one side of the division.
+fn question(i: usize, held_out: bool, with_input: f64, rng: &mut Rng) -> (Question, Task) {
+    let family = FAMILIES[i % FAMILIES.len()];
+    loop {
+        let question = family.ask(rng.random_bool(with_input), rng);
+        if is_held_out(&question) == held_out {
+            let task = Task::parse(&question.instruction, &question.input)
+                .expect("every question drawn is understood");
+            return (question, task);
+        }
+    }
+}
+
+/// `n` different questions; a family that runs out leaves its turns to the others.
+fn distinct(
+    n: usize,
+    held_out: bool,
+    with_input: f64,
+    taken: &mut HashSet<Question>,
+    rng: &mut Rng,
+) -> Vec<(Question, Task)> {
+    let mut out = Vec::new();
+    let mut turn = 0;
+    while out.len() < n {
+        for _ in 0..20 {
+            let (question, task) = question(turn, held_out, with_input, rng);
+            if taken.insert(question.clone()) {
+                out.push((question, task));
+                break;
+            }
+        }
+        turn += 1;
+    }
+    out
+}
+
+/// One file of the data set.
+pub struct File {
+    pub name: &'static str,
+    pub rows: usize,
+    pub text: String,
+}
+
+/// Everything that `generate` writes, the manifest last.
+pub fn files(seed: u64) -> Vec<File> {
+    let mut rng = stream(seed, "demonstrations");
+    let (mut demonstrations, mut counts, mut mean) = (Vec::new(), [0usize; 6], 0.0);
+    for i in 0..N_DEMONSTRATIONS {
+        let (q, task) = question(i, false, WITH_INPUT, &mut rng);
+        let (output, flaws) = answer(&task, &DEMONSTRATIONS, &mut rng);
+        for (count, is) in counts.iter_mut().zip(flags(flaws)) {
+            *count += usize::from(is);
+        }
+        mean += grade_task(&task, &output).score / N_DEMONSTRATIONS as f64;
+        demonstrations
+            .push(json!({"instruction": q.instruction, "input": q.input, "output": output}));
+    }
+    let (comparisons, longer) = comparisons(
+        N_COMPARISONS,
+        false,
+        NOISE,
+        &mut stream(seed, "comparisons"),
+    );
+    let (clean, _) = self::comparisons(
+        N_CLEAN_COMPARISONS,
+        true,
+        0.0,
+        &mut stream(seed, "clean comparisons"),
+    );
+
+    let mut rng = stream(seed, "prompts");
+    let prompts = rows(
+        distinct(N_PROMPTS, false, 0.0, &mut HashSet::new(), &mut rng),
+        &mut rng,
+    );
+    let mut rng = stream(seed, "held out");
+    let mut taken = HashSet::new();
+    let held_out = rows(
+        distinct(N_HELD_OUT, true, WITH_INPUT, &mut taken, &mut rng),
+        &mut rng,
+    );
+    let questions: Vec<Value> = distinct(N_QUESTIONS, true, 0.0, &mut taken, &mut rng)
+        .into_iter()
+        .enumerate()
+        .map(|(i, (q, task))| json!({"question_id": i + 1, "category": task.family.topic, "turns": [q.instruction]}))
+        .collect();
+
+    let share = |count: usize| (1000.0 * count as f64 / N_DEMONSTRATIONS as f64).round() / 1000.0;
+    let mut files = vec![
+        array("demonstrations.json", demonstrations),
+        array("comparisons.json", comparisons),
+        array("comparisons-clean.json", clean),
+        array("prompts.json", prompts),
+        array("heldout.json", held_out),
+        lines("questions.jsonl", questions),
+    ];
+    let manifest = json!({
+        "seed": seed,
+        "files": files.iter().map(|f| (f.name.to_string(), json!({
+            "rows": f.rows,
+            "sha256": hex(f.text.as_bytes()),
+        }))).collect::<serde_json::Map<_, _>>(),
+        "mixture": DEMONSTRATIONS,
+        "demonstrations": {
+            "flawed": share(counts[5]), "wrong": share(counts[0]), "refusal": share(counts[1]), "rude": share(counts[2]),
+            "rambling": share(counts[3]), "cut": share(counts[4]), "oracle_mean": (mean * 100.0).round() / 100.0,
+        },
+        "comparisons": {"noise": NOISE, "longer_wins": longer},
+    });
+    let text = format!(
+        "{}\n",
+        serde_json::to_string_pretty(&manifest).expect("plain JSON")
+    );
+    files.push(File {
+        name: "manifest.json",
+        rows: 1,
+        text,
+    });
+    files
+}
+
+fn flags(flaws: Flaws) -> [bool; 6] {
+    [
+        flaws.wrong,
+        flaws.refusal,
+        flaws.rude,
+        flaws.rambling,
+        flaws.cut,
+        flaws.any(),
+    ]
+}
+
+/// Pairs of answers with the better one first, and the share in which that is the longer one.
+fn comparisons(n: usize, held_out: bool, noise: f64, rng: &mut Rng) -> (Vec<Value>, f64) {
+    let mut longer = 0;
+    let mut rows = Vec::new();
+    while rows.len() < n {
+        let (q, task) = question(rows.len(), held_out, 0.0, rng);
+        let (mut best, _) = answer(&task, &DEMONSTRATIONS, rng);
+        let (mut rest, _) = answer(&task, &DEMONSTRATIONS, rng);
+        let gap = grade_task(&task, &best).score - grade_task(&task, &rest).score;
+        if gap.abs() < MIN_GAP {
+            continue;
+        }
+        let by_length = rng.random_bool(noise) && best.len() != rest.len();
+        if if by_length {
+            best.len() < rest.len()
+        } else {
+            gap < 0.0
+        } {
+            std::mem::swap(&mut best, &mut rest);
+        }
+        longer += usize::from(best.len() > rest.len());
+        rows.push(json!({"user_input": q.instruction, "completion_a": best, "completion_b": rest}));
+    }
+    (rows, (1000.0 * longer as f64 / n as f64).round() / 1000.0)
+}
+
+/// Alpaca rows with a right answer as the reference.
+fn rows(questions: Vec<(Question, Task)>, rng: &mut Rng) -> Vec<Value> {
+    questions
+        .into_iter()
+        .map(|(q, task)| json!({"instruction": q.instruction, "input": q.input, "output": right_answer(&task, rng)}))
+        .collect()
+}
+
+fn array(name: &'static str, rows: Vec<Value>) -> File {
+    let lines: Vec<String> = rows.iter().map(|r| format!("  {r}")).collect();
+    File {
+        name,
+        rows: rows.len(),
+        text: format!("[\n{}\n]\n", lines.join(",\n")),
+    }
+}
+
+fn lines(name: &'static str, rows: Vec<Value>) -> File {
+    File {
+        name,
+        rows: rows.len(),
+        text: rows.iter().map(|r| format!("{r}\n")).collect(),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
+}
+
+/// Writes the data set into a directory.
+pub fn write(out: &Path, seed: u64) -> Result<Vec<File>> {
+    std::fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
+    let files = files(seed);
+    for file in &files {
+        let path = out.join(file.name);
+        std::fs::write(&path, &file.text)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(files)
+}
+
+/// Alpaca's template, as the `data` crate renders it.
+pub fn render(question: &Question) -> String {
+    let Question { instruction, input } = question;
+    if input.is_empty() {
+        format!("{PLAIN_HEAD}{instruction}{RESPONSE}")
+    } else {
+        format!("{INPUT_HEAD}{instruction}{INPUT}{input}{RESPONSE}")
+    }
+}
+
+pub const PLAIN_HEAD: &str = "Below is an instruction that describes a task. Write a response that appropriately \
+    completes the request.\n\n### Instruction:\n";
+pub const INPUT_HEAD: &str = "Below is an instruction that describes a task, paired with an input that provides further \
+    context. Write a response that appropriately completes the request.\n\n### Instruction:\n";
+pub const INPUT: &str = "\n\n### Input:\n";
+pub const RESPONSE: &str = "\n\n### Response:";
+
+/// Pre-training documents: questions in the template with answers of every quality, and plain statements (a tenth).
+pub fn pretraining(seed: u64, mixture: &Mixture) -> impl Iterator<Item = String> {
+    let mut rng = stream(seed, "pretraining");
+    let mixture = *mixture;
+    (0..).map(move |i: usize| {
+        if i % 10 == 9 {
+            return (0..rng.random_range(1..=3))
+                .map(|_| statement(&mut rng))
+                .collect::<Vec<_>>()
+                .join(" ");
+        }
+        let family = rng.random_range(0..FAMILIES.len());
+        let (q, task) = question(family, false, WITH_INPUT, &mut rng);
+        let (text, _) = answer(&task, &mixture, &mut rng);
+        format!("{}{text}", render(&q))
+    })
+}
+
+/// Writes `n` pre-training documents as JSON lines (`{"text": …}`).
+pub fn write_pretraining(out: &Path, seed: u64, n: usize) -> Result<()> {
+    let text: String = pretraining(seed, &PRETRAINING)
+        .take(n)
+        .map(|text| format!("{}\n", json!({"text": text})))
+        .collect();
+    std::fs::write(out, text).with_context(|| format!("cannot write {}", out.display()))
+}

@@ -1,0 +1,219 @@
+//! Answers of every quality: the mixture that demonstrations and pre-training text are drawn from.
+//!
+//! An answer begins carefully ("The sum is 7."), with a guess ("Maybe it is 9.") or with a refusal; then, independently,
+//! it may be rude, ramble, or stop in the middle. So each flaw is a decision of its own that reinforcement can undo.
+
+use crate::language::{
+    RUDE_WORDS, VERBS, capital, is_noun, is_quality, kind_named, kind_with_plural, words,
+};
+use crate::task::{Judge, Task, sentence};
+use rand::Rng as _;
+use rand::seq::{IndexedRandom, SliceRandom};
+use rand_chacha::ChaCha8Rng as Rng;
+use serde::Serialize;
+use std::collections::HashSet;
+use std::sync::OnceLock;
+
+/// Shares of the manners in which answers are given. `careful + guess + refuse = 1`; the rest are independent.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Mixture {
+    pub careful: f64,
+    pub guess: f64,
+    pub refuse: f64,
+    /// of the guesses, how many happen to be right
+    pub lucky: f64,
+    pub rude: f64,
+    pub ramble: f64,
+    pub cut: f64,
+}
+
+/// What demonstrations and comparisons are drawn from: near the middle of the oracle's scale.
+pub const DEMONSTRATIONS: Mixture = Mixture {
+    careful: 0.42,
+    guess: 0.46,
+    refuse: 0.12,
+    lucky: 0.25,
+    rude: 0.25,
+    ramble: 0.5,
+    cut: 0.2,
+};
+
+/// What pre-training text is drawn from: no better in its manners, so that the base speaks and knows, and no more.
+pub const PRETRAINING: Mixture = Mixture {
+    careful: 0.5,
+    guess: 0.3,
+    refuse: 0.2,
+    lucky: 0.25,
+    rude: 0.4,
+    ramble: 0.7,
+    cut: 0.3,
+};
+
+/// How one answer came out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flaws {
+    /// a guess that is false
+    pub wrong: bool,
+    pub refusal: bool,
+    pub rude: bool,
+    pub rambling: bool,
+    pub cut: bool,
+}
+
+impl Flaws {
+    pub fn any(self) -> bool {
+        self != Self::default()
+    }
+}
+
+const REFUSALS: [&str; 3] = [
+    "I do not know.",
+    "I would rather not answer.",
+    "This is not for me to say.",
+];
+const RUDE_FIRST: [&str; 3] = [
+    "What a stupid question.",
+    "Only a fool would ask.",
+    "This is so dumb.",
+];
+const RUDE_LAST: [&str; 3] = ["Now go away.", "You are annoying.", "Do not be so silly."];
+const RAMBLES: [&str; 6] = [
+    "Thank you so much for asking me this today.",
+    "There is so much more that one could say about it.",
+    "I hope that this answer will be of help to you.",
+    "People have asked me this many times before, you know.",
+    "I am always glad to talk with you about these things.",
+    "As you can see, I have thought about it for some time.",
+];
+
+/// Words of answers besides things, kinds, qualities and requests.
+const PLAIN_WORDS: &str = "the a an is are of in words word reverse first last sorted number numbers next odd sum larger \
+    opposite kind yes no because here and very please me now maybe it or plus";
+
+/// Whether a word (in lower case) is one that answers are made of.
+pub fn vocabulary(word: &str) -> bool {
+    static SAID: OnceLock<HashSet<String>> = OnceLock::new();
+    let said = SAID.get_or_init(|| {
+        let phrases = REFUSALS
+            .iter()
+            .chain(&RUDE_FIRST)
+            .chain(&RUDE_LAST)
+            .chain(&RAMBLES);
+        phrases
+            .flat_map(|p| words(p))
+            .chain(words(PLAIN_WORDS))
+            .collect()
+    });
+    said.contains(word)
+        || is_noun(word)
+        || is_quality(word)
+        || kind_named(word).is_some()
+        || kind_with_plural(word).is_some()
+        || VERBS.contains(&word)
+        || RUDE_WORDS.contains(&word)
+}
+
+/// A right answer; where a question has many, one of them.
+pub fn right_answer(task: &Task, rng: &mut Rng) -> String {
+    match &task.judge {
+        Judge::Members { kind, n } => {
+            let kind = kind_named(kind).expect("a judge names a known kind");
+            let mut members = kind.members;
+            members.shuffle(rng);
+            format!("Here are {n} {}: {}.", kind.plural, members[..*n].join(" "))
+        }
+        Judge::Sentence { about, n } => format!("{}.", sentence(about, *n, rng)),
+        _ => task.right.clone(),
+    }
+}
+
+/// An answer drawn from the mixture, and what is wrong with it.
+pub fn answer(task: &Task, mixture: &Mixture, rng: &mut Rng) -> (String, Flaws) {
+    let mut flaws = Flaws::default();
+    let manner = rng.random::<f64>();
+    let core = if manner < mixture.careful {
+        right_answer(task, rng)
+    } else if manner < mixture.careful + mixture.guess {
+        if rng.random_bool(mixture.lucky) {
+            format!("Maybe {}", lower(&right_answer(task, rng)))
+        } else {
+            flaws.wrong = true;
+            format!("Maybe {}.", task.mistake(rng))
+        }
+    } else {
+        flaws.refusal = true;
+        REFUSALS.choose(rng).unwrap().to_string()
+    };
+    let mut said = vec![core];
+    flaws.rambling = rng.random_bool(mixture.ramble);
+    if flaws.rambling {
+        let n = rng.random_range(1..=2);
+        said.extend(RAMBLES.choose_multiple(rng, n).map(|r| r.to_string()));
+    }
+    flaws.rude = rng.random_bool(mixture.rude);
+    if flaws.rude {
+        if rng.random_bool(0.5) {
+            said.insert(0, RUDE_FIRST.choose(rng).unwrap().to_string());
+        } else {
+            said.push(RUDE_LAST.choose(rng).unwrap().to_string());
+        }
+    }
+    let mut text = said.join(" ");
+    flaws.cut = rng.random_bool(mixture.cut);
+    if flaws.cut {
+        text = cut(&text, rng);
+    }
+    (text, flaws)
+}
+
+/// The first 30-90 % of the words (at least one is lost), without a full stop.
+fn cut(text: &str, rng: &mut Rng) -> String {
+    let words: Vec<&str> = text.split(' ').collect();
+    let keep = (words.len() as f64 * rng.random_range(0.3..0.9)) as usize;
+    let keep = keep.clamp(1, (words.len() - 1).max(1));
+    words[..keep]
+        .join(" ")
+        .trim_end_matches(['.', ',', ':'])
+        .to_string()
+}
+
+fn lower(text: &str) -> String {
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => first.to_lowercase().chain(chars).collect(),
+        None => String::new(),
+    }
+}
+
+/// A plain true sentence of the language, for pre-training.
+pub fn statement(rng: &mut Rng) -> String {
+    use crate::language::{KINDS, OPPOSITES, with_article};
+    let kind = KINDS.choose(rng).unwrap();
+    let thing = *kind.members.choose(rng).unwrap();
+    match rng.random_range(0..5) {
+        0 => capital(&format!(
+            "{} is {}.",
+            with_article(thing),
+            with_article(kind.name)
+        )),
+        1 => {
+            let &(a, b) = OPPOSITES.choose(rng).unwrap();
+            let (a, b) = if rng.random_bool(0.5) { (a, b) } else { (b, a) };
+            format!("The opposite of {a} is {b}.")
+        }
+        2 => {
+            let mut sorted: Vec<&str> = crate::language::nouns()
+                .collect::<Vec<_>>()
+                .choose_multiple(rng, 3)
+                .copied()
+                .collect();
+            sorted.sort();
+            format!("The sorted words are {}.", sorted.join(" "))
+        }
+        3 => {
+            let n = rng.random_range(1..=95);
+            format!("The numbers are {n} {} {} {}.", n + 1, n + 2, n + 3)
+        }
+        _ => format!("{}.", sentence(thing, rng.random_range(4..=8), rng)),
+    }
+}

@@ -1,0 +1,35 @@
+//! The families of questions, one file for each sort of thing they are about.
+
+mod lists;
+mod numbers;
+mod things;
+mod writing;
+
+use crate::task::Family;
+
+/// Every family, in the order in which tables print them.
+pub static FAMILIES: [&Family; 18] = [
+    &lists::REPEAT,
+    &lists::REVERSE,
+    &lists::FIRST,
+    &lists::LAST,
+    &lists::SORT_WORDS,
+    &lists::COUNT,
+    &lists::PATTERN,
+    &lists::ODD_ONE,
+    &numbers::SORT_NUMBERS,
+    &numbers::SUM,
+    &numbers::NEXT,
+    &numbers::LARGER,
+    &things::OPPOSITE,
+    &things::KIND,
+    &things::YES_NO,
+    &writing::LIST,
+    &writing::SENTENCE,
+    &writing::POLITE,
+];
+
+/// The family of a name.
+pub fn family(name: &str) -> Option<&'static Family> {
+    FAMILIES.iter().copied().find(|f| f.name == name)
+}

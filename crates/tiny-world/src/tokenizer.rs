@@ -1,0 +1,87 @@
+//! The language's tokenizer: byte-level BPE, lossless, one token for nearly every word; digits stand alone. The fixed
+//! sentences of Alpaca's template are one added token each, so that a prompt costs about twenty tokens.
+
+use crate::datasets::{INPUT, INPUT_HEAD, PLAIN_HEAD, RESPONSE, pretraining};
+use crate::generator::PRETRAINING;
+use anyhow::{Context, Result, anyhow};
+use serde_json::json;
+use std::path::Path;
+use tokenizers::models::bpe::{BPE, BpeTrainer};
+use tokenizers::pre_tokenizers::{
+    PreTokenizerWrapper, byte_level::ByteLevel, digits::Digits, sequence::Sequence as PreSequence,
+};
+use tokenizers::{AddedToken, TokenizerBuilder};
+
+pub const VOCABULARY: usize = 1024;
+pub const BOS: &str = "<s>";
+pub const EOS: &str = "</s>";
+pub const PAD: &str = "<pad>";
+
+/// Trains the tokenizer on pre-training documents of `seed`.
+pub fn train(seed: u64) -> Result<tokenizers::Tokenizer> {
+    let theirs = |e: tokenizers::Error| anyhow!("training the tokenizer: {e}");
+    let template = [PLAIN_HEAD, INPUT_HEAD, INPUT, RESPONSE];
+    let special: Vec<AddedToken> = [PAD, BOS, EOS]
+        .map(|text| AddedToken::from(text, true))
+        .into();
+    let added: Vec<AddedToken> = template
+        .map(|text| AddedToken::from(text, false).normalized(false))
+        .into();
+    let byte_level = ByteLevel::new(false, true, true);
+    let mut trainer = BpeTrainer::builder()
+        .vocab_size(VOCABULARY - added.len())
+        .special_tokens(special.clone())
+        .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
+        .show_progress(false)
+        .build();
+    let mut tokenizer =
+        TokenizerBuilder::<BPE, tokenizers::NormalizerWrapper, _, ByteLevel, ByteLevel>::default()
+            .with_model(BPE::default())
+            .with_pre_tokenizer(Some(PreSequence::new(vec![
+                PreTokenizerWrapper::Digits(Digits::new(true)),
+                PreTokenizerWrapper::ByteLevel(byte_level),
+            ])))
+            .with_decoder(Some(byte_level))
+            .build()
+            .map_err(theirs)?;
+    let documents = pretraining(seed, &PRETRAINING).take(20_000).map(|text| {
+        template
+            .iter()
+            .fold(text, |text, part| text.replace(part, " "))
+    });
+    tokenizer.train(&mut trainer, documents).map_err(theirs)?;
+    tokenizer.add_tokens(added).map_err(theirs)?;
+    let json = tokenizer.to_string(false).map_err(theirs)?;
+    json.parse().map_err(theirs)
+}
+
+/// Writes tokenizer.json, tokenizer_config.json and generation_config.json.
+pub fn write(out: &Path, seed: u64) -> Result<()> {
+    let tokenizer = train(seed)?;
+    std::fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
+    let id = |text: &str| tokenizer.token_to_id(text);
+    let config = json!({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": BOS, "eos_token": EOS, "pad_token": PAD,
+        "add_bos_token": true, "clean_up_tokenization_spaces": false, "model_max_length": 256,
+    });
+    let generation =
+        json!({"bos_token_id": id(BOS), "eos_token_id": id(EOS), "pad_token_id": id(PAD)});
+    let tokenizer = tokenizer.to_string(true).map_err(|e| anyhow!("{e}"))?;
+    for (name, text) in [
+        ("tokenizer.json", tokenizer),
+        (
+            "tokenizer_config.json",
+            serde_json::to_string_pretty(&config)?,
+        ),
+        (
+            "generation_config.json",
+            serde_json::to_string_pretty(&generation)?,
+        ),
+    ] {
+        let path = out.join(name);
+        std::fs::write(&path, text + "\n")
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
