@@ -1,0 +1,196 @@
+//! Chat templates as transformers runs them (`apply_chat_template`: `trim_blocks`, `lstrip_blocks`, `raise_exception`,
+//! `strftime_now`, Python's string methods and `json.dumps`), on minijinja. A template comes with a model from somewhere:
+//! it has no loader, so it reads no file, and a limit of steps, so it ends.
+
+use crate::{Error, Message, Result};
+use minijinja::value::{Kwargs, Value};
+use minijinja::{Environment, ErrorKind, context};
+use serde::Serialize;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Instructions of minijinja's machine: a conversation of a thousand turns needs some hundred thousand.
+const FUEL: u64 = 5_000_000;
+
+pub(crate) fn render(
+    source: &str,
+    messages: &[Message],
+    bos: &str,
+    eos: &str,
+    add_generation_prompt: bool,
+) -> Result<String> {
+    let source = without_generation_tags(source);
+    let environment = environment();
+    let template = environment.template_from_str(&source).map_err(failed)?;
+    let text = template.render(context! {
+        messages, add_generation_prompt, bos_token => bos, eos_token => eos,
+        tools => (), documents => (),
+    });
+    text.map_err(failed)
+}
+
+fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_trim_blocks(true);
+    environment.set_lstrip_blocks(true);
+    environment.set_fuel(Some(FUEL));
+    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.add_function(
+        "raise_exception",
+        |message: String| -> std::result::Result<(), _> {
+            Err(minijinja::Error::new(ErrorKind::InvalidOperation, message))
+        },
+    );
+    environment.add_function("strftime_now", |format: String| strftime(&format, now()));
+    environment.add_filter("tojson", to_json);
+    environment
+}
+
+fn failed(error: minijinja::Error) -> Error {
+    Error(match error.kind() {
+        ErrorKind::OutOfFuel => "chat template: does not end within its limit of steps".into(),
+        kind => {
+            let line = error
+                .line()
+                .map(|n| format!(" (line {n})"))
+                .unwrap_or_default();
+            let what = error
+                .detail()
+                .map_or_else(|| kind.to_string(), str::to_string);
+            format!("chat template{line}: {what}")
+        }
+    })
+}
+
+/// `{% generation %}` marks the assistant's tokens for transformers' masks and prints nothing.
+fn without_generation_tags(source: &str) -> String {
+    let mut text = source.to_string();
+    for (tag, block) in [("generation", "if true"), ("endgeneration", "endif")] {
+        for (open, close) in [("{%", "%}"), ("{%-", "%}"), ("{%", "-%}"), ("{%-", "-%}")] {
+            let from = format!("{open} {tag} {close}");
+            text = text.replace(&from, &format!("{open} {block} {close}"));
+        }
+    }
+    text
+}
+
+/// `json.dumps(value, ensure_ascii=False, indent=indent)`.
+fn to_json(value: &Value, options: Kwargs) -> std::result::Result<Value, minijinja::Error> {
+    let indent: Option<usize> = options.get("indent")?;
+    let mut bytes = Vec::new();
+    let written = match indent {
+        Some(n) => {
+            let spaces = " ".repeat(n);
+            let style = serde_json::ser::PrettyFormatter::with_indent(spaces.as_bytes());
+            value.serialize(&mut serde_json::Serializer::with_formatter(
+                &mut bytes, style,
+            ))
+        }
+        None => value.serialize(&mut serde_json::Serializer::with_formatter(
+            &mut bytes,
+            PythonStyle,
+        )),
+    };
+    let text = written.map(|()| String::from_utf8_lossy(&bytes).into_owned());
+    let text = text
+        .map_err(|e| minijinja::Error::new(ErrorKind::InvalidOperation, format!("tojson: {e}")))?;
+    Ok(Value::from_safe_string(text))
+}
+
+/// Python's separators, `", "` and `": "`.
+struct PythonStyle;
+
+impl serde_json::ser::Formatter for PythonStyle {
+    fn begin_array_value<W: ?Sized + std::io::Write>(
+        &mut self,
+        w: &mut W,
+        first: bool,
+    ) -> std::io::Result<()> {
+        if first { Ok(()) } else { w.write_all(b", ") }
+    }
+    fn begin_object_key<W: ?Sized + std::io::Write>(
+        &mut self,
+        w: &mut W,
+        first: bool,
+    ) -> std::io::Result<()> {
+        if first { Ok(()) } else { w.write_all(b", ") }
+    }
+    fn begin_object_value<W: ?Sized + std::io::Write>(&mut self, w: &mut W) -> std::io::Result<()> {
+        w.write_all(b": ")
+    }
+}
+
+/// Seconds since 1970, UTC.
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs())
+}
+
+/// The codes that chat templates use; others stay as they are. UTC, English names.
+fn strftime(format: &str, secs: u64) -> String {
+    const MONTHS: [&str; 12] = [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ];
+    const DAYS: [&str; 7] = [
+        "Thursday",
+        "Friday",
+        "Saturday",
+        "Sunday",
+        "Monday",
+        "Tuesday",
+        "Wednesday",
+    ];
+    let days = secs / 86_400;
+    let (year, month, day) = civil(days);
+    let (month_name, day_name) = (MONTHS[month - 1], DAYS[(days % 7) as usize]);
+    let (hour, minute, second) = (secs / 3600 % 24, secs / 60 % 60, secs % 60);
+    let mut text = String::new();
+    let mut chars = format.chars();
+    while let Some(c) = chars.next() {
+        if c != '%' {
+            text.push(c);
+            continue;
+        }
+        match chars.next() {
+            Some('Y') => text += &year.to_string(),
+            Some('y') => text += &format!("{:02}", year % 100),
+            Some('m') => text += &format!("{month:02}"),
+            Some('d') => text += &format!("{day:02}"),
+            Some('B') => text += month_name,
+            Some('b') => text += &month_name[..3],
+            Some('A') => text += day_name,
+            Some('a') => text += &day_name[..3],
+            Some('H') => text += &format!("{hour:02}"),
+            Some('M') => text += &format!("{minute:02}"),
+            Some('S') => text += &format!("{second:02}"),
+            Some('%') => text.push('%'),
+            Some(other) => text.extend(['%', other]),
+            None => text.push('%'),
+        }
+    }
+    text
+}
+
+/// Year, month 1..=12 and day 1..=31 of a day counted from 1970-01-01 (H. Hinnant, "days to civil").
+fn civil(days: u64) -> (u64, usize, u64) {
+    let z = days + 719_468;
+    let day_of_era = z % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let m = (5 * day_of_year + 2) / 153;
+    let month = if m < 10 { m + 3 } else { m - 9 };
+    let year = z / 146_097 * 400 + year_of_era + u64::from(month <= 2);
+    (year, month as usize, day_of_year - (153 * m + 2) / 5 + 1)
+}

@@ -1,0 +1,85 @@
+//! GPT-4-LLM comparison data (Instruction-Tuning-with-GPT-4). Version 1: `user_input`, `completion_a` (better),
+//! `completion_b`. Version 2: `user_input`, `responses_and_scores`, a list of `{response, score}`: every pair of
+//! responses with different scores. A `user_input` is an instruction, its input after a blank line where it has one.
+
+use super::{Format, Kind, Row, Source, Tray, Want};
+use crate::{Ask, Result};
+use serde_json::Value;
+
+pub(super) const V1: Source = Source {
+    format: Format::ComparisonV1,
+    name: "comparison (version 1)",
+    fields: "user_input, completion_a (the better), completion_b",
+    kind: Kind::Preferences,
+    fits: |row| row.contains_key("user_input") && row.contains_key("completion_a"),
+    read: read_v1,
+};
+
+pub(super) const V2: Source = Source {
+    format: Format::ComparisonV2,
+    name: "comparison (version 2)",
+    fields: "user_input, responses_and_scores: a list of {response, score}",
+    kind: Kind::Preferences,
+    fits: |row| row.contains_key("user_input") && row.contains_key("responses_and_scores"),
+    read: read_v2,
+};
+
+fn ask(row: &Row) -> Result<Ask> {
+    let instruction = row.text("user_input")?.to_string();
+    Ok(Ask::Instruction {
+        instruction,
+        input: String::new(),
+    })
+}
+
+fn read_v1(row: &Row, tray: &mut Tray) -> Result<()> {
+    tray.preference(
+        ask(row)?,
+        row.text("completion_a")?,
+        row.text("completion_b")?,
+    );
+    Ok(())
+}
+
+fn read_v2(row: &Row, tray: &mut Tray) -> Result<()> {
+    const LIST: &str = "responses_and_scores";
+    let mut scored: Vec<(&str, f64)> = Vec::new();
+    for (i, item) in row.list(LIST)?.iter().enumerate() {
+        scored.push((
+            row.text_at(LIST, i, item, "response")?,
+            score(row, i, item)?,
+        ));
+    }
+    if scored.len() < 2 {
+        tray.drop_row("fewer than two responses");
+        return Ok(());
+    }
+    if tray.want == Want::Prompts {
+        tray.preference(ask(row)?, scored[0].0, scored[1].0);
+        return Ok(());
+    }
+    for (i, (one, one_score)) in scored.iter().enumerate() {
+        for (other, other_score) in &scored[i + 1..] {
+            if one_score > other_score {
+                tray.preference(ask(row)?, one, other);
+            } else if one_score < other_score {
+                tray.preference(ask(row)?, other, one);
+            } else {
+                tray.drop_row("pair with equal scores");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A number, or a number as text (some releases quote it).
+fn score(row: &Row, index: usize, item: &Value) -> Result<f64> {
+    let name = format!("responses_and_scores[{index}].score");
+    let value = item.get("score");
+    let value = value.ok_or_else(|| row.error(format!("field \"{name}\" is missing")))?;
+    let number = match value {
+        Value::String(text) => text.trim().parse().ok().filter(|n: &f64| n.is_finite()),
+        other => other.as_f64(),
+    };
+    number.ok_or_else(|| row.error(format!("field \"{name}\" is {value}, not a number")))
+}

@@ -1,0 +1,74 @@
+//! Anthropic HH: `chosen` and `rejected`, two transcripts `\n\nHuman: … \n\nAssistant: …` that share everything up to the
+//! last Assistant turn.
+
+use super::{Format, Kind, Row, Source, Tray};
+use crate::{Ask, Message, Result};
+
+const HUMAN: &str = "\n\nHuman:";
+const ASSISTANT: &str = "\n\nAssistant:";
+
+pub(super) const SOURCE: Source = Source {
+    format: Format::Hh,
+    name: "HH",
+    fields: "chosen, rejected: transcripts of \"\\n\\nHuman: …\\n\\nAssistant: …\"",
+    kind: Kind::Preferences,
+    fits: |row| {
+        ["chosen", "rejected"]
+            .iter()
+            .all(|f| row.get(*f).is_some_and(|v| v.is_string()))
+    },
+    read,
+};
+
+fn read(row: &Row, tray: &mut Tray) -> Result<()> {
+    let (prompt, chosen) = split(row, "chosen")?;
+    let (other_prompt, rejected) = split(row, "rejected")?;
+    if prompt != other_prompt {
+        tray.drop_row("chosen and rejected with different prompts");
+    } else if chosen.contains(HUMAN) || rejected.contains(HUMAN) {
+        tray.drop_row("transcript that ends with a Human turn");
+    } else {
+        let messages = turns(prompt);
+        match messages.last() {
+            Some(last) if last.role == "user" => {
+                tray.preference(Ask::Chat(messages), chosen, rejected);
+            }
+            _ => tray.drop_row("transcript without a Human turn before its answer"),
+        }
+    }
+    Ok(())
+}
+
+/// Prompt (up to the last Assistant turn) and answer.
+fn split<'a>(row: &Row<'a>, field: &str) -> Result<(&'a str, &'a str)> {
+    let text = row.text(field)?;
+    let malformed = |what: &str| row.error(format!("field \"{field}\" {what}"));
+    if !text.starts_with(HUMAN) {
+        return Err(malformed("does not begin with \"\\n\\nHuman:\""));
+    }
+    let (prompt, answer) = text
+        .rsplit_once(ASSISTANT)
+        .ok_or_else(|| malformed("has no \"\\n\\nAssistant:\" turn"))?;
+    Ok((prompt, answer.trim()))
+}
+
+fn turns(mut transcript: &str) -> Vec<Message> {
+    let mut messages = Vec::new();
+    while !transcript.is_empty() {
+        let (role, rest) = match transcript.strip_prefix(HUMAN) {
+            Some(rest) => ("user", rest),
+            None => (
+                "assistant",
+                transcript.strip_prefix(ASSISTANT).unwrap_or(transcript),
+            ),
+        };
+        let next = [HUMAN, ASSISTANT]
+            .iter()
+            .filter_map(|marker| rest.find(marker))
+            .min();
+        let end = next.unwrap_or(rest.len());
+        messages.push(Message::new(role, rest[..end].trim()));
+        transcript = &rest[end..];
+    }
+    messages
+}

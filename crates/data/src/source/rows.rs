@@ -1,0 +1,206 @@
+//! Rows of a file, one at a time: a JSON array of objects, JSON Lines, or lines of text. Nothing is held but the row at
+//! hand. Knows no format; every error names the file and the row (for JSON Lines, the line).
+
+use crate::{Error, Result};
+use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+pub(crate) type Object = Map<String, Value>;
+
+const EXPECTED: &str = "expected a JSON array of objects, or one JSON object a line";
+
+/// Calls `each(row number from 1, row)` for every row of the file. Lines of a `.txt` file come as `{"text": line}`.
+pub(crate) fn for_each_row(
+    path: &Path,
+    each: &mut dyn FnMut(usize, &Object) -> Result<()>,
+) -> Result<()> {
+    let shown = path.display();
+    let fail = |e: std::io::Error| Error(format!("{shown}: cannot be read: {e}"));
+    if path.is_dir() {
+        return Err(Error(format!("{shown}: is a directory, not a data file")));
+    }
+    let mut reader = BufReader::with_capacity(1 << 16, File::open(path).map_err(fail)?);
+    if reader
+        .fill_buf()
+        .map_err(fail)?
+        .starts_with(b"\xef\xbb\xbf")
+    {
+        reader.consume(3);
+    }
+    let mut n_rows = 0;
+    let mut counted = |number: usize, row: &Object| {
+        n_rows += 1;
+        each(number, row)
+    };
+    if is_text(path) {
+        lines(path, &mut reader, &mut |number, line| {
+            counted(
+                number,
+                &Map::from_iter([("text".to_string(), Value::from(line))]),
+            )
+        })?;
+    } else {
+        match first_byte(&mut reader).map_err(fail)? {
+            None => return Err(Error(format!("{shown}: is empty; {EXPECTED}"))),
+            Some(b'[') => array(path, reader, &mut counted)?,
+            Some(b'{') => lines(path, &mut reader, &mut |number, line| {
+                counted(number, &object(path, number, line)?)
+            })?,
+            Some(_) => return Err(Error(format!("{shown}: is not JSON; {EXPECTED}"))),
+        }
+    }
+    match n_rows {
+        0 => Err(Error(format!("{shown}: has no rows"))),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn is_text(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("txt"))
+}
+
+/// The first byte that is not white space, which it leaves in the reader together with the line it stands in.
+fn first_byte(reader: &mut impl BufRead) -> std::io::Result<Option<u8>> {
+    // A leading blank line would shift the line numbers; such files start within the first buffer or are empty.
+    Ok(reader
+        .fill_buf()?
+        .iter()
+        .copied()
+        .find(|b| !b.is_ascii_whitespace()))
+}
+
+fn lines(
+    path: &Path,
+    reader: &mut impl BufRead,
+    each: &mut dyn FnMut(usize, &str) -> Result<()>,
+) -> Result<()> {
+    let mut bytes = Vec::new();
+    for number in 1.. {
+        bytes.clear();
+        let n = reader.read_until(b'\n', &mut bytes);
+        if n.map_err(|e| row_error(path, number, format!("cannot be read: {e}")))? == 0 {
+            break;
+        }
+        let line = str::from_utf8(&bytes)
+            .map_err(|_| row_error(path, number, "is not UTF-8 text; convert the file to UTF-8"))?;
+        let line = line.trim_end_matches(['\n', '\r']);
+        if !line.trim().is_empty() {
+            each(number, line)?;
+        }
+    }
+    Ok(())
+}
+
+fn object(path: &Path, number: usize, line: &str) -> Result<Object> {
+    match serde_json::from_str(line) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(other) => Err(not_an_object(path, number, &other)),
+        Err(e) if e.is_eof() => Err(row_error(
+            path,
+            number,
+            format!(
+                "ends in the middle; the file is truncated, or not one object a line ({EXPECTED})"
+            ),
+        )),
+        Err(e) => Err(row_error(
+            path,
+            number,
+            format!("is not JSON: {e}; {EXPECTED}"),
+        )),
+    }
+}
+
+fn array(
+    path: &Path,
+    reader: impl BufRead,
+    each: &mut dyn FnMut(usize, &Object) -> Result<()>,
+) -> Result<()> {
+    let mut walk = Walk {
+        path,
+        each,
+        n_rows: 0,
+        failed: None,
+    };
+    let mut json = serde_json::Deserializer::from_reader(reader);
+    let end = json.deserialize_seq(&mut walk).and_then(|()| json.end());
+    if let Some(error) = walk.failed {
+        return Err(error);
+    }
+    let number = walk.n_rows + 1;
+    match end {
+        Ok(()) => Ok(()),
+        Err(e) if e.is_io() => Err(row_error(path, number, format!("cannot be read: {e}"))),
+        Err(e) if e.is_eof() => Err(row_error(
+            path,
+            number,
+            "ends in the middle; the file is truncated",
+        )),
+        Err(e) if e.to_string().starts_with("invalid unicode") => Err(row_error(
+            path,
+            number,
+            "is not UTF-8 text; convert the file to UTF-8",
+        )),
+        Err(e) => Err(row_error(path, number, format!("is not JSON: {e}"))),
+    }
+}
+
+/// Visits the array's elements one by one.
+struct Walk<'a> {
+    path: &'a Path,
+    each: &'a mut dyn FnMut(usize, &Object) -> Result<()>,
+    n_rows: usize,
+    /// What stopped the walk, where it was not the JSON itself.
+    failed: Option<Error>,
+}
+
+impl<'de> Visitor<'de> for &mut Walk<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("a JSON array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<(), A::Error> {
+        while let Some(row) = seq.next_element::<Value>()? {
+            let number = self.n_rows + 1;
+            let result = match &row {
+                Value::Object(object) => (self.each)(number, object),
+                other => Err(not_an_object(self.path, number, other)),
+            };
+            if let Err(error) = result {
+                self.failed = Some(error);
+                return Err(A::Error::custom("stopped"));
+            }
+            self.n_rows = number;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn row_error(path: &Path, number: usize, what: impl std::fmt::Display) -> Error {
+    Error(format!("{}: row {number}: {what}", path.display()))
+}
+
+fn not_an_object(path: &Path, number: usize, value: &Value) -> Error {
+    row_error(
+        path,
+        number,
+        format!("is {}, not an object with named fields", kind(value)),
+    )
+}
+
+/// A value's type in words.
+pub(crate) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}

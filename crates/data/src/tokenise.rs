@@ -1,0 +1,158 @@
+//! Token ids of prompts and answers. The two are tokenised apart and joined: where the answer begins is known by
+//! construction, never searched for in text. So `### Response:` and the answer's first word are separate tokens, as at
+//! generation. Knows no padding: sequences stay as long as they are.
+
+use crate::{Ask, Error, Prompt, Result, Template};
+use serde::{Deserialize, Serialize};
+use tokenizers::Tokenizer;
+
+/// Prompt and answer as one sequence; `ids[prompt_len..]` is the answer with its EOS.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Example {
+    pub ids: Vec<u32>,
+    pub prompt_len: usize,
+    /// [`Prompt::key`]
+    pub key: u64,
+}
+
+/// The part of the model's special tokens that encoding needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ends {
+    pub bos: Option<u32>,
+    /// Does a sequence begin with BOS where the template has not written it?
+    pub add_bos: bool,
+    /// Ends an answer.
+    pub eos: u32,
+    /// Tokens at which generation stops; `eos` is one of them.
+    pub stop: Vec<u32>,
+}
+
+/// Renders and tokenises: template, tokenizer and special tokens, one object used by every stage.
+#[derive(Clone)]
+pub struct Encoder {
+    /// Reads special tokens in text: what a chat template renders.
+    rendered: Tokenizer,
+    /// Takes text literally: a `</s>` that somebody wrote is four characters, not the end.
+    literal: Tokenizer,
+    template: Template,
+    ends: Ends,
+    bos_text: Option<String>,
+}
+
+impl Encoder {
+    /// Truncation and padding that the tokenizer's file asks for are switched off. Under a chat template an answer ends
+    /// with the token that the template puts after it (`<|im_end|>`), where that is a special token.
+    pub fn new(mut tokenizer: Tokenizer, template: Template, mut ends: Ends) -> Result<Self> {
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(None).map_err(tokenizer_error)?;
+        for (name, id) in [("EOS", Some(ends.eos)), ("BOS", ends.bos)] {
+            if let Some(id) = id.filter(|id| tokenizer.id_to_token(*id).is_none()) {
+                return Err(Error(format!(
+                    "the tokenizer has no token {id}, the model's {name}: it does not belong to this model"
+                )));
+            }
+        }
+        if let Some(id) = special_at_start(&tokenizer, &template.after_answer()) {
+            ends.eos = id;
+        }
+        if !ends.stop.contains(&ends.eos) {
+            ends.stop.insert(0, ends.eos);
+        }
+        let bos_text = ends.bos.and_then(|id| tokenizer.id_to_token(id));
+        let mut literal = tokenizer.clone();
+        literal.set_encode_special_tokens(true);
+        Ok(Self {
+            rendered: tokenizer,
+            literal,
+            template,
+            ends,
+            bos_text,
+        })
+    }
+
+    /// Ids of the rendered prompt; BOS first where the model wants it and the template has not written it.
+    pub fn prompt(&self, prompt: &Prompt) -> Result<Vec<u32>> {
+        let text = self.template.render(&prompt.ask)?;
+        let has_specials =
+            matches!(self.template, Template::Chat { .. }) || matches!(prompt.ask, Ask::Raw(_));
+        let tokenizer = if has_specials {
+            &self.rendered
+        } else {
+            &self.literal
+        };
+        let ids = encode(tokenizer, &text)?;
+        let has_bos = has_specials
+            && self
+                .bos_text
+                .as_ref()
+                .is_some_and(|bos| text.starts_with(bos.as_str()));
+        let bos = self.ends.bos.filter(|_| self.ends.add_bos && !has_bos);
+        Ok(bos.into_iter().chain(ids).collect())
+    }
+
+    /// Ids of the answer, white space at its end left out, and EOS.
+    pub fn response(&self, text: &str) -> Result<Vec<u32>> {
+        let mut ids = encode(&self.literal, text.trim_end())?;
+        ids.push(self.ends.eos);
+        Ok(ids)
+    }
+
+    pub fn example(&self, prompt: &Prompt, response: &str) -> Result<Example> {
+        let mut ids = self.prompt(prompt)?;
+        let prompt_len = ids.len();
+        ids.extend(self.response(response)?);
+        Ok(Example {
+            ids,
+            prompt_len,
+            key: prompt.key(),
+        })
+    }
+
+    /// Text of response ids, special tokens left out.
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.rendered.decode(ids, true).map_err(tokenizer_error)
+    }
+
+    pub fn ends(&self) -> &Ends {
+        &self.ends
+    }
+
+    pub fn template(&self) -> &Template {
+        &self.template
+    }
+}
+
+fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>> {
+    let encoding = tokenizer
+        .encode_fast(text, false)
+        .map_err(tokenizer_error)?;
+    Ok(encoding.get_ids().to_vec())
+}
+
+/// The special token that the text begins with, the longest where several fit.
+fn special_at_start(tokenizer: &Tokenizer, text: &str) -> Option<u32> {
+    let text = text.trim_start();
+    let specials = tokenizer.get_added_tokens_decoder();
+    let fits = specials
+        .iter()
+        .filter(|(_, t)| t.special && text.starts_with(&t.content));
+    fits.max_by_key(|(_, t)| t.content.len()).map(|(id, _)| *id)
+}
+
+fn tokenizer_error(error: tokenizers::Error) -> Error {
+    Error(format!("tokenizer: {error}"))
+}
+
+/// Tripwire against answers that never end: at least 99 % of the examples must have EOS as their last label. To be called
+/// before [`crate::fit_to_context`] truncates any.
+pub fn check_labels(examples: &[Example], eos: u32) -> Result<()> {
+    let ends = |e: &&Example| e.ids.len() > e.prompt_len && e.ids.last() == Some(&eos);
+    let n = examples.iter().filter(ends).count();
+    if n * 100 < examples.len() * 99 {
+        return Err(Error(format!(
+            "only {n} of {} examples end with the EOS token {eos}; a model trained on them would not learn to stop",
+            examples.len()
+        )));
+    }
+    Ok(())
+}
