@@ -1,1 +1,132 @@
-//! (skeleton)
+//! Supervised fine-tuning: a base model and demonstrations in, a LoRA adapter (or a whole model) out.
+//! The loss is the mean negative log-likelihood of response tokens and EOS.
+
+mod config;
+mod objective;
+
+pub use config::Config;
+
+use anyhow::{Context, Result, bail};
+use config::Method;
+use data::{Demonstration, Example};
+use llama::{Llama, Lora};
+use objective::Objective;
+use run::{Run, RunArgs};
+use stage::{Base, Policy};
+use std::path::Path;
+use std::rc::Rc;
+
+/// Trains and returns the run directory.
+pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
+    let device = stage::device(&config.device)?;
+    let dir = args.run.clone().unwrap_or_else(|| "runs/sft".into());
+    if !args.resume && dir.exists() {
+        bail!("{} exists; continue it with --resume or choose another --run", dir.display());
+    }
+    let demonstrations = read(&config.data.path, config)?;
+    let start = start(config, &device)?;
+
+    let (train, held_out) = match &config.data.eval_path {
+        Some(path) => (demonstrations, read(path, config)?),
+        None => {
+            let seed = config.train.seed;
+            data::split_by_key(demonstrations, |d| d.prompt.key(), config.data.held_out, seed)
+        }
+    };
+    let fit = |name: &str, items: &[Demonstration]| examples(name, items, &start, config);
+    let train = fit("training", &train)?;
+    let eval = fit("held-out", &held_out)?;
+    if train.is_empty() {
+        bail!("{}: no row is left to train on", config.data.path.display());
+    }
+
+    let mut run = if args.resume {
+        Run::resume(&dir, "sft", config)?
+    } else {
+        Run::create(&dir, "sft", config)?
+    };
+    stage::write_identity(&mut run, &start.base, &start.template)?;
+    run.record("data", serde_json::json!({
+        "path": config.data.path, "sha256": run::file_hash(&config.data.path)?,
+        "train_rows": train.len(), "held_out_rows": eval.len(),
+    }))?;
+    let prompts = held_out.into_iter().take(config.samples.n).map(|d| d.prompt).collect();
+    let mut objective = Objective::new(start, config, eval, prompts)?;
+    run.record("parameters", objective.parameter_counts())?;
+    train::fit(&mut objective, &train, &config.train, &mut run, args.resume)?;
+    Ok(())
+}
+
+/// What training starts from.
+pub(crate) struct Start {
+    pub base: Base,
+    pub adapter: Option<Lora>,
+    pub template: data::Template,
+    pub encoder: data::Encoder,
+}
+
+fn start(config: &Config, device: &candle_core::Device) -> Result<Start> {
+    let mut start = if let Some(spec) = &config.model.random {
+        let base = random_base(spec, config, device)?;
+        let template = config.template()?.resolve(&base)?;
+        let encoder = stage::encoder(&base, &template)?;
+        Start { base, adapter: None, template, encoder }
+    } else {
+        let policy = Policy::open(&config.model.source, config.template()?, device)?;
+        let Policy { base, adapter, encoder, template, .. } = policy;
+        let base = Rc::try_unwrap(base).unwrap_or_else(|_| unreachable!("the base has one owner here"));
+        Start { base, adapter, template, encoder }
+    };
+    if config.method == Method::Full {
+        if start.adapter.is_some() {
+            bail!("method = \"full\" cannot start from the adapter of {}; merge it first", config.model.source);
+        }
+        start.base.model.make_trainable()?;
+    } else {
+        let adapter = match start.adapter.take() {
+            Some(adapter) => adapter,
+            None => Lora::init(&config.lora, &start.base.model, config.train.seed)?,
+        };
+        start.adapter = Some(adapter.trainable()?);
+    }
+    Ok(start)
+}
+
+/// A model of the shape of `config.json` in `dir`, with its tokenizer and fresh weights.
+fn random_base(dir: &Path, config: &Config, device: &candle_core::Device) -> Result<Base> {
+    if config.method != Method::Full {
+        bail!("model.random needs method = \"full\": an adapter on random weights learns nothing");
+    }
+    let (model_config, tokenizer, special, chat_template) = llama::load_shape(dir)?;
+    Ok(Base {
+        source: dir.to_string_lossy().into_owned(),
+        model: Llama::init(&model_config, config.train.seed, device)?,
+        tokenizer,
+        special,
+        chat_template,
+    })
+}
+
+fn read(path: &Path, config: &Config) -> Result<Vec<Demonstration>> {
+    let mut loaded = data::demonstrations(path, config.data.format)?;
+    loaded.report(path);
+    if let Some(n) = config.data.max_rows {
+        loaded.items.truncate(n);
+    }
+    Ok(loaded.items)
+}
+
+fn examples(name: &str, items: &[Demonstration], start: &Start, config: &Config) -> Result<Vec<Example>> {
+    let encode = |d: &Demonstration| start.encoder.example(&d.prompt, &d.response);
+    let all = items.iter().map(encode).collect::<data::Result<Vec<_>>>().context("tokenising")?;
+    let context = start.base.model.config.max_position_embeddings;
+    if config.data.max_len > context {
+        bail!("data.max_len = {} is more than the model's context of {context}", config.data.max_len);
+    }
+    let fitted = data::fit_to_context(all, config.data.max_len, config.data.too_long)?;
+    fitted.report(name, config.data.max_len);
+    if !fitted.items.is_empty() {
+        data::check_labels(&fitted.items, start.encoder.ends().eos)?;
+    }
+    Ok(fitted.items)
+}

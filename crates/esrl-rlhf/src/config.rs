@@ -1,0 +1,193 @@
+//! The settings of an RL run (`configs/*/{ppo,esrl}.toml`).
+
+use anyhow::{Result, ensure};
+use data::Format;
+use llama::LoraConfig;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use train::OptimizerConfig;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub model: ModelConfig,
+    /// Used when the policy's run brings no adapter of its own (a plain model, or method = "full")
+    #[serde(default)]
+    pub lora: LoraConfig,
+    pub data: DataConfig,
+    /// `name` and that algorithm's own keys (docs/methods)
+    pub algorithm: toml::Table,
+    #[serde(default)]
+    pub rollout: RolloutConfig,
+    #[serde(default)]
+    pub train: TrainConfig,
+    /// `cpu`, `cuda` or `cuda:N`
+    #[serde(default = "cpu")]
+    pub device: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelConfig {
+    /// The policy's start and the reference: an sft run, or a plain model
+    pub policy: String,
+    /// A reward-model run
+    pub reward: PathBuf,
+    /// How a plain model is prompted: `auto`, `alpaca`, `chat`, `raw` (a run brings its own template)
+    #[serde(default = "auto")]
+    pub template: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Prompts, in any format (answers in it serve as references for text metrics)
+    pub path: PathBuf,
+    #[serde(default)]
+    pub format: Format,
+    /// Prompts for evaluation; without it a share of `path` is held out
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eval_path: Option<PathBuf>,
+    #[serde(default = "held_out")]
+    pub held_out: f64,
+    /// Longer prompts are left out, and counted
+    #[serde(default = "max_prompt_len")]
+    pub max_prompt_len: usize,
+    /// Use the first rows only
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rows: Option<usize>,
+}
+
+/// How responses are drawn.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RolloutConfig {
+    /// Prompts per step
+    pub prompts: usize,
+    /// Where the algorithm plans none of its own
+    pub temperature: f32,
+    /// 0 = off. Log-probs are those of the whole distribution, so truncating it makes the update slightly off-policy
+    pub top_k: usize,
+    /// 1.0 = off
+    pub top_p: f32,
+    pub max_new_tokens: usize,
+    /// Rows decoded together
+    pub max_rows: usize,
+    /// Score rollouts by the training forward (ratio exactly 1 at the first minibatch, exact KL) instead of taking the
+    /// sampler's log-probs. Default: when the algorithm uses a reference
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rescore: Option<bool>,
+}
+
+impl Default for RolloutConfig {
+    fn default() -> Self {
+        Self {
+            prompts: 16,
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+            max_new_tokens: 128,
+            max_rows: 32,
+            rescore: None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainConfig {
+    /// Rollout batches in all
+    pub steps: usize,
+    /// Tokens (prompt + response) of one forward with graph
+    pub micro_batch_tokens: usize,
+    pub policy: OptimizerConfig,
+    pub critic: OptimizerConfig,
+    /// Steps in which only the critic learns
+    pub critic_warmup_steps: usize,
+    /// The critic begins as the reward model (`reward`) or with a head of zeros on the policy's start (`zero`)
+    pub critic_init: CriticInit,
+    pub eval_every: usize,
+    /// Held-out prompts per evaluation
+    pub eval_prompts: usize,
+    pub sample_every: usize,
+    pub save_every: usize,
+    pub keep_checkpoints: usize,
+    pub seed: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CriticInit {
+    #[default]
+    Reward,
+    Zero,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        let optimizer = OptimizerConfig { lr: 1e-5, eps: 1e-5, ..OptimizerConfig::default() };
+        Self {
+            steps: 100,
+            micro_batch_tokens: 4096,
+            policy: optimizer.clone(),
+            critic: optimizer,
+            critic_warmup_steps: 0,
+            critic_init: CriticInit::Reward,
+            eval_every: 20,
+            eval_prompts: 32,
+            sample_every: 10,
+            save_every: 20,
+            keep_checkpoints: 2,
+            seed: 1,
+        }
+    }
+}
+
+fn cpu() -> String {
+    "cpu".into()
+}
+fn auto() -> String {
+    "auto".into()
+}
+fn held_out() -> f64 {
+    0.05
+}
+fn max_prompt_len() -> usize {
+    512
+}
+
+impl Config {
+    /// Refuses values that cannot work, before anything is read.
+    pub fn check(&self) -> Result<()> {
+        let (r, t) = (&self.rollout, &self.train);
+        stage::TemplateChoice::parse(&self.model.template)?;
+        stage::device(&self.device)?;
+        self.build_algorithm()?;
+        ensure!((0.0..1.0).contains(&self.data.held_out), "data.held_out = {} is not in [0, 1)", self.data.held_out);
+        ensure!(r.prompts > 0, "rollout.prompts = 0: a step needs prompts");
+        ensure!(r.max_new_tokens > 0, "rollout.max_new_tokens = 0: a response needs room");
+        ensure!(r.max_rows > 0, "rollout.max_rows = 0: nothing could be decoded");
+        ensure!(r.temperature > 0.0, "rollout.temperature = {} must be above 0 to explore", r.temperature);
+        ensure!(r.top_p > 0.0 && r.top_p <= 1.0, "rollout.top_p = {} is not in (0, 1]", r.top_p);
+        ensure!(t.steps > 0, "train.steps = 0: nothing would be trained");
+        ensure!(t.micro_batch_tokens > 0, "train.micro_batch_tokens = 0: a forward needs tokens");
+        t.policy.check("train.policy")?;
+        t.critic.check("train.critic")?;
+        for (name, every) in
+            [("eval_every", t.eval_every), ("sample_every", t.sample_every), ("save_every", t.save_every)]
+        {
+            ensure!(every > 0, "train.{name} = 0; give the number of steps between two");
+        }
+        Ok(())
+    }
+
+    /// The algorithm that `[algorithm]` names, with its own keys checked.
+    pub fn build_algorithm(&self) -> Result<Box<dyn algorithms::Algorithm>> {
+        let mut keys = self.algorithm.clone();
+        let name = match keys.remove("name") {
+            Some(toml::Value::String(name)) => name,
+            _ => anyhow::bail!("algorithm.name is missing; it is one of {}", algorithms::names().join(", ")),
+        };
+        Ok(algorithms::build(&name, &serde_json::to_value(keys)?, self.train.seed)?)
+    }
+}

@@ -1,0 +1,262 @@
+//! One RL step, from prompts to new weights. `Learner::step` reads like the list in ARCHITECTURE.md.
+
+use crate::config::Config;
+use crate::roles::Roles;
+use crate::rollout::{self, Draw, ROLLOUT, Row, Task};
+use algorithms::{Algorithm, Experience, Loss, Scores, Totals};
+use anyhow::{Result, bail};
+use candle_core::{Tensor, Var};
+use rand::seq::SliceRandom;
+use stage::Batch;
+use std::collections::BTreeMap;
+use std::time::Instant;
+use train::{AdamW, Gradients};
+
+pub(crate) type Metrics = BTreeMap<String, f64>;
+
+pub(crate) struct Learner<'a> {
+    pub config: &'a Config,
+    pub roles: Roles,
+    pub algorithm: Box<dyn Algorithm>,
+    pub policy_optimizer: AdamW,
+    pub critic_optimizer: Option<AdamW>,
+}
+
+/// What a step leaves to be logged and shown.
+pub(crate) struct StepReport {
+    pub metrics: Metrics,
+    pub rows: Vec<Row>,
+    pub scores: Vec<f32>,
+    /// Response tokens drawn, greedy estimates included.
+    pub tokens_drawn: usize,
+    pub samples_drawn: usize,
+}
+
+impl Learner<'_> {
+    pub fn step(&mut self, step: u64, tasks: &[&Task], progress: &mut dyn FnMut(usize)) -> Result<StepReport> {
+        let mut clock = Clock::new();
+        let draw = self.draw(step);
+        let needs = self.algorithm.needs();
+        let keys: Vec<u64> = tasks.iter().map(|t| t.key).collect();
+
+        // 1. plan: how many samples and which temperature each prompt gets
+        let (estimates, greedy_tokens) = rollout::estimates(&self.roles, self.algorithm.as_ref(), tasks, draw)?;
+        self.algorithm.observe(&estimates);
+        let plan = self.algorithm.plan(&keys, step)?;
+        clock.lap("time/estimate");
+
+        // 2. sample without a graph
+        let rows = rollout::sample(&self.roles, tasks, &plan, draw, ROLLOUT, &mut |tokens, _| progress(tokens))?;
+        let (samples_drawn, sampled_tokens) = (rows.len(), rows.iter().map(|r| r.sample.ids.len()).sum::<usize>());
+        let exp = rollout::experience(&rows, tasks);
+        let keep = self.algorithm.keep(&exp);
+        let rows: Vec<Row> = rows.into_iter().zip(&keep).filter(|(_, keep)| **keep).map(|(row, _)| row).collect();
+        let mut exp = exp.select(&(0..keep.len()).filter(|i| keep[*i]).collect::<Vec<_>>());
+        if rows.is_empty() {
+            bail!("step {step}: the algorithm kept no rollout; give it more prompts per step");
+        }
+        clock.lap("time/sample");
+
+        // 3. score: reward model, then reference and critic without a graph
+        exp.score = rollout::reward(&self.roles, &rows)?;
+        if let Some(kind) = needs.metric {
+            exp.metric = rollout::metric(&self.roles, kind, &rows, tasks)?;
+        }
+        clock.lap("time/reward");
+        let rescore = self.config.rollout.rescore.unwrap_or(needs.reference);
+        let temperature = self.scoring_temperature(&exp);
+        let budget = self.config.train.micro_batch_tokens;
+        if rescore || needs.reference || self.roles.critic.is_some() {
+            rollout::read_models(&self.roles, &rows, &mut exp, &temperature, rescore, needs.reference, budget)?;
+        }
+        clock.lap("time/read");
+
+        // 4. prepare: baselines, advantages
+        let (exp, mut metrics) = self.algorithm.prepare(exp)?;
+
+        // 5. update: one teacher-forced forward with graph per row and pass
+        self.update(step, &rows, &exp, &temperature, &mut metrics)?;
+        clock.lap("time/update");
+
+        let secs = clock.finish(&mut metrics);
+        let tokens_drawn = sampled_tokens + greedy_tokens;
+        metrics.insert("throughput/tokens_per_sec".into(), tokens_drawn as f64 / secs);
+        Ok(StepReport { metrics, scores: exp.score, rows, tokens_drawn, samples_drawn })
+    }
+
+    pub fn draw(&self, step: u64) -> Draw {
+        let r = &self.config.rollout;
+        let sampling = generation::Sampling {
+            temperature: r.temperature,
+            top_k: r.top_k,
+            top_p: r.top_p,
+            max_new_tokens: r.max_new_tokens,
+        };
+        Draw { sampling, max_rows: r.max_rows, seed: self.config.train.seed, step }
+    }
+
+    /// The temperature at which a row is scored: the one it was drawn at, unless the algorithm scores untempered.
+    fn scoring_temperature(&self, exp: &Experience) -> Vec<f32> {
+        if self.algorithm.needs().tempered { exp.temperature.clone() } else { vec![1.0; exp.n_rows()] }
+    }
+
+    fn update(
+        &mut self,
+        step: u64,
+        rows: &[Row],
+        exp: &Experience,
+        temperature: &[f32],
+        metrics: &mut Metrics,
+    ) -> Result<()> {
+        let needs = self.algorithm.needs();
+        let units = units(exp, needs.whole_groups);
+        let n_updates = needs.epochs * needs.minibatches.min(units.len());
+        let mut first = true;
+        for epoch in 0..needs.epochs {
+            let mut order: Vec<usize> = (0..units.len()).collect();
+            let seed = self.config.train.seed;
+            order.shuffle(&mut run::stream(seed, "minibatches", step, epoch as u64));
+            for minibatch in order.chunks(units.len().div_ceil(needs.minibatches)) {
+                let mut minibatch = minibatch.to_vec();
+                minibatch.sort_unstable();
+                let units: Vec<&[usize]> = minibatch.iter().map(|u| units[*u].as_slice()).collect();
+                let update = self.minibatch(step, rows, exp, temperature, &units)?;
+                for (name, value) in update {
+                    *metrics.entry(name.clone()).or_default() += value / n_updates as f64;
+                    if first {
+                        metrics.insert(format!("first/{name}"), value);
+                    }
+                }
+                first = false;
+            }
+        }
+        metrics.retain(|name, _| !name.starts_with("first/") || name == "first/policy/approxkl" || name == "first/policy/clipfrac");
+        Ok(())
+    }
+
+    /// One optimiser step over some rows, in micro-batches within the token budget.
+    fn minibatch(
+        &mut self,
+        step: u64,
+        rows: &[Row],
+        exp: &Experience,
+        temperature: &[f32],
+        units: &[&[usize]],
+    ) -> Result<Metrics> {
+        let all: Vec<usize> = units.iter().flat_map(|u| u.iter().copied()).collect();
+        let totals = Totals::of(&exp.select(&all));
+        let unit_tokens: Vec<usize> = units.iter().map(|u| u.iter().map(|r| rows[*r].ids.len()).sum()).collect();
+        let mut policy_grads = Gradients::zeros(self.policy_optimizer.params());
+        let mut critic_grads = self.critic_optimizer.as_ref().map(|o| Gradients::zeros(o.params()));
+        let mut metrics = Metrics::new();
+        for range in stage::batches(&unit_tokens, self.config.train.micro_batch_tokens) {
+            let at: Vec<usize> = units[range].iter().flat_map(|u| u.iter().copied()).collect();
+            let Loss { loss, metrics: part } = self.loss(rows, exp, temperature, &at, totals)?;
+            if !loss.to_scalar::<f32>()?.is_finite() {
+                bail!("step {step}: the loss is not finite; the last checkpoint is intact. Lower the learning rate");
+            }
+            let grads = loss.backward()?;
+            policy_grads.add(&grads)?;
+            if let Some(critic) = &mut critic_grads {
+                critic.add(&grads)?;
+            }
+            for (name, value) in part {
+                *metrics.entry(name).or_default() += value;
+            }
+        }
+        let t = &self.config.train;
+        let (policy, critic) = (&mut self.policy_optimizer, &mut self.critic_optimizer);
+        let frozen = (step as usize) < t.critic_warmup_steps;
+        let lr = if frozen { 0.0 } else { t.policy.lr_at(step as usize, t.steps) };
+        metrics.insert("policy/grad_norm".into(), apply(policy, &policy_grads, &t.policy, lr, step)?);
+        metrics.insert("policy/lr".into(), lr);
+        if let (Some(critic), Some(grads)) = (critic, &critic_grads) {
+            let lr = t.critic.lr_at(step as usize, t.steps);
+            metrics.insert("val/grad_norm".into(), apply(critic, grads, &t.critic, lr, step)?);
+        }
+        Ok(metrics)
+    }
+
+    /// The algorithm's loss over the rows `at`, with graph.
+    fn loss(
+        &self,
+        rows: &[Row],
+        exp: &Experience,
+        temperature: &[f32],
+        at: &[usize],
+        totals: Totals,
+    ) -> candle_core::Result<Loss> {
+        let model = self.roles.model();
+        let batch = Batch::new(at.iter().map(|r| (rows[*r].ids.as_slice(), rows[*r].prompt_len)));
+        let temperature: Vec<f32> = at.iter().map(|r| temperature[*r]).collect();
+        let scores = stage::score(model, Some(&self.roles.policy), &batch, &temperature, None)?;
+        let values = self.roles.critic.as_ref().map(|c| c.values(model, &batch)).transpose()?;
+        let now = Scores { logp: scores.logp, entropy: scores.entropy, values };
+        let exp = exp.select(at);
+        let gap = sampler_gap(&now.logp, &exp)?;
+        let mut loss = self.algorithm.loss(&now, &exp, totals)?;
+        loss.metrics.insert("policy/sampler_gap".into(), gap / totals.tokens as f64);
+        Ok(loss)
+    }
+
+    /// Trainable parameters of policy and critic, by name, for checkpoints.
+    pub fn params(&self) -> Vec<(String, Var)> {
+        let critic = self.roles.critic.as_ref().map(|c| c.params()).unwrap_or_default();
+        let policy = self.roles.policy.vars().into_iter().map(|(name, var)| (format!("policy.{name}"), var));
+        policy.chain(critic.into_iter().map(|(name, var)| (format!("critic.{name}"), var))).collect()
+    }
+}
+
+/// Sum over tokens of |logp now - logp sampled|: how far the training forward is from the sampler, by numerics or updates.
+fn sampler_gap(logp: &Tensor, exp: &Experience) -> candle_core::Result<f64> {
+    let now = logp.detach().to_vec1::<f32>()?;
+    Ok(now.iter().zip(&exp.logp_sampled).map(|(a, b)| (a - b).abs() as f64).sum())
+}
+
+/// Clips, steps, and returns the gradient norm before clipping.
+fn apply(optimizer: &mut AdamW, grads: &Gradients, config: &train::OptimizerConfig, lr: f64, step: u64) -> Result<f64> {
+    let (norm, bad) = grads.norm()?;
+    if let Some(name) = bad {
+        bail!("step {step}: the gradient of {name} is not finite; the last checkpoint is intact. Lower the learning rate");
+    }
+    optimizer.step(grads, lr, train::clip_scale(norm, config.max_grad_norm))?;
+    Ok(norm)
+}
+
+/// Rows that must stay together: each alone, or a prompt's samples as one group.
+fn units(exp: &Experience, whole_groups: bool) -> Vec<Vec<usize>> {
+    let mut units: Vec<Vec<usize>> = Vec::new();
+    for row in 0..exp.n_rows() {
+        match units.last_mut() {
+            Some(unit) if whole_groups && exp.prompt_key[unit[0]] == exp.prompt_key[row] => unit.push(row),
+            _ => units.push(vec![row]),
+        }
+    }
+    units
+}
+
+/// Seconds by phase.
+struct Clock {
+    begun: Instant,
+    last: Instant,
+    laps: Vec<(&'static str, f64)>,
+}
+
+impl Clock {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { begun: now, last: now, laps: Vec::new() }
+    }
+
+    fn lap(&mut self, name: &'static str) {
+        self.laps.push((name, self.last.elapsed().as_secs_f64()));
+        self.last = Instant::now();
+    }
+
+    fn finish(self, metrics: &mut Metrics) -> f64 {
+        metrics.extend(self.laps.into_iter().map(|(name, secs)| (name.to_string(), secs)));
+        let secs = self.begun.elapsed().as_secs_f64();
+        metrics.insert("time/step".into(), secs);
+        secs
+    }
+}

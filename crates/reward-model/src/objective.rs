@@ -1,0 +1,193 @@
+//! What the fit loop optimises in reward modelling: `-log σ(r_w − r_l)` at the last token of each answer.
+
+use crate::Config;
+use anyhow::Result;
+use candle_core::{Tensor, Var};
+use data::{Encoder, Example, Template};
+use llama::{Llama, Lora, ScalarHead};
+use rewards::RewardModel;
+use run::Run;
+use stage::{Base, Batch};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::rc::Rc;
+use train::Evaluation;
+
+/// A preferred and a rejected answer to one prompt, tokenised.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Pair {
+    pub chosen: Example,
+    pub rejected: Example,
+}
+
+impl Pair {
+    /// Whether the rule "the longer wins" would be right; half right where both are equally long.
+    pub fn longer_wins(&self) -> f64 {
+        let n = |e: &Example| e.ids.len() - e.prompt_len;
+        match n(&self.chosen).cmp(&n(&self.rejected)) {
+            std::cmp::Ordering::Greater => 1.0,
+            std::cmp::Ordering::Equal => 0.5,
+            std::cmp::Ordering::Less => 0.0,
+        }
+    }
+}
+
+pub(crate) struct Objective {
+    pub base: Rc<Base>,
+    pub template: Template,
+    pub encoder: Encoder,
+    pub lora: Lora,
+    pub head: ScalarHead,
+    pub eval: Vec<Pair>,
+    /// Prompt + response of the source policy's samples, for mean and variance.
+    pub samples: Vec<Vec<u32>>,
+    pub center_coefficient: f64,
+    pub micro_batch_tokens: usize,
+}
+
+impl Objective {
+    fn model(&self) -> &Llama {
+        &self.base.model
+    }
+
+    /// Scores of all chosen answers, then of all rejected ones, [2P].
+    fn scores(&self, pairs: &[&Pair], lora: &Lora, head: &ScalarHead, dropout: Option<u64>) -> Result<Tensor> {
+        let chosen = pairs.iter().map(|p| &p.chosen);
+        let rejected = pairs.iter().map(|p| &p.rejected);
+        let batch = Batch::new(chosen.chain(rejected).map(|e| (e.ids.as_slice(), e.prompt_len)));
+        let hidden = batch.hidden(self.model(), Some(lora), dropout)?;
+        Ok(head.apply(&batch.last_rows(&hidden)?)?)
+    }
+
+    /// The artefact as it is now: golden scores and normalisation come from it.
+    pub fn artefact(&self) -> Result<RewardModel> {
+        let golden: Vec<Vec<u32>> = self.eval.iter().take(4).flat_map(|p| [&p.chosen, &p.rejected]).map(|e| e.ids.clone()).collect();
+        let model = RewardModel::new(
+            self.model(),
+            self.lora.frozen(),
+            self.head.frozen(),
+            self.template.clone(),
+            self.encoder.ends().clone(),
+            &self.base.source,
+        )?;
+        Ok(model.calibrated(self.model(), &self.samples, golden)?)
+    }
+}
+
+/// `-log σ(margin)`, stable for large margins.
+fn neg_log_sigmoid(margin: &Tensor) -> candle_core::Result<Tensor> {
+    margin.neg()?.relu()? + (margin.abs()?.neg()?.exp()? + 1.0)?.log()?
+}
+
+impl train::Objective for Objective {
+    type Item = Pair;
+
+    fn tokens(&self, pair: &Pair) -> usize {
+        pair.chosen.ids.len() + pair.rejected.ids.len()
+    }
+
+    fn count(&self, pairs: &[&Pair]) -> usize {
+        pairs.len()
+    }
+
+    fn loss_sum(&mut self, pairs: &[&Pair], step: u64) -> Result<(Tensor, BTreeMap<String, f64>)> {
+        let dropout = (self.lora.config.dropout > 0.0).then_some(step);
+        let scores = self.scores(pairs, &self.lora, &self.head, dropout)?;
+        let n = pairs.len();
+        let (chosen, rejected) = (scores.narrow(0, 0, n)?, scores.narrow(0, n, n)?);
+        let margin = (&chosen - &rejected)?;
+        let mut loss = neg_log_sigmoid(&margin)?.sum_all()?;
+        if self.center_coefficient > 0.0 {
+            loss = (loss + ((chosen + rejected)?.sqr()?.sum_all()? * self.center_coefficient)?)?;
+        }
+        let margins = margin.detach().to_vec1::<f32>()?;
+        let right = margins.iter().filter(|m| **m > 0.0).count() as f64;
+        let sum: f64 = margins.iter().map(|m| *m as f64).sum();
+        Ok((loss, BTreeMap::from([("accuracy".into(), right), ("margin".into(), sum)])))
+    }
+
+    fn evaluate(&mut self) -> Result<Evaluation> {
+        let (lora, head) = (self.lora.frozen(), self.head.frozen());
+        let lens: Vec<usize> = self.eval.iter().map(|p| p.chosen.ids.len() + p.rejected.ids.len()).collect();
+        let (mut loss, mut margins) = (0.0, Vec::new());
+        for range in stage::batches(&lens, self.micro_batch_tokens) {
+            let pairs: Vec<&Pair> = self.eval[range].iter().collect();
+            let scores = self.scores(&pairs, &lora, &head, None)?;
+            let margin = (scores.narrow(0, 0, pairs.len())? - scores.narrow(0, pairs.len(), pairs.len())?)?;
+            loss += neg_log_sigmoid(&margin)?.sum_all()?.to_scalar::<f32>()? as f64;
+            margins.extend(margin.to_vec1::<f32>()?);
+        }
+        let n = margins.len().max(1) as f64;
+        let mean = margins.iter().map(|m| *m as f64).sum::<f64>() / n;
+        let right = margins.iter().filter(|m| **m > 0.0).count() as f64;
+        let longer: f64 = self.eval.iter().map(Pair::longer_wins).sum();
+        let metrics = BTreeMap::from([
+            ("accuracy".to_string(), right / n),
+            ("longer_wins_accuracy".to_string(), longer / n),
+            ("margin".to_string(), mean),
+        ]);
+        Ok(Evaluation { loss: loss / n, metrics })
+    }
+
+    fn params(&self) -> Vec<(String, Var)> {
+        let head = self.head.vars().into_iter().map(|(name, var)| (format!("head.{name}"), var));
+        self.lora.vars().into_iter().chain(head).collect()
+    }
+
+    fn save_result(&self, run: &Run) -> Result<()> {
+        let artefact = self.artefact()?;
+        run.replace_dir("reward", |dir| Ok(artefact.save(dir, &self.base.tokenizer)?))
+    }
+
+    fn save_params(&self, dir: &Path) -> Result<()> {
+        train::save_params(&self.params(), &dir.join("params.safetensors"))
+    }
+
+    fn load_params(&mut self, dir: &Path) -> Result<()> {
+        train::load_params(&self.params(), &dir.join("params.safetensors"))
+    }
+
+    fn sample(&mut self, step: u64) -> Result<Option<String>> {
+        use std::fmt::Write;
+        let (lora, head) = (self.lora.frozen(), self.head.frozen());
+        let pairs: Vec<&Pair> = self.eval.iter().take(4).collect();
+        if pairs.is_empty() {
+            return Ok(None);
+        }
+        let scores = self.scores(&pairs, &lora, &head, None)?.to_vec1::<f32>()?;
+        let mut text = format!("# Step {step}: held-out pairs and their scores\n");
+        for (i, pair) in pairs.iter().enumerate() {
+            let answer = |e: &Example| self.encoder.decode(&e.ids[e.prompt_len..]);
+            let prompt = self.encoder.decode(&pair.chosen.ids[..pair.chosen.prompt_len])?;
+            let (chosen, rejected) = (answer(&pair.chosen)?, answer(&pair.rejected)?);
+            let (won, lost) = (scores[i], scores[pairs.len() + i]);
+            write!(text, "\n## {}\n\n{prompt}\n\n**chosen, {won:.3}:** {chosen}\n\n**rejected, {lost:.3}:** {rejected}\n", i + 1)?;
+        }
+        Ok(Some(text))
+    }
+}
+
+impl Objective {
+    pub fn open(config: &Config, policy: stage::Policy, eval: Vec<Pair>, samples: Vec<Vec<u32>>) -> Result<Self> {
+        let stage::Policy { base, adapter, encoder, template, .. } = policy;
+        let seed = config.train.seed;
+        let lora = match adapter {
+            Some(adapter) => adapter.trainable()?,
+            None => Lora::init(&config.lora, &base.model, seed)?.trainable()?,
+        };
+        let width = base.model.config.hidden_size;
+        let std = 1.0 / (width as f64 + 1.0).sqrt();
+        let head = ScalarHead::init(width, std, seed, base.model.device())?.trainable()?;
+        Ok(Self {
+            base,
+            template,
+            encoder,
+            lora,
+            head,
+            eval,
+            samples,
+            center_coefficient: config.reward.center_coefficient,
+            micro_batch_tokens: config.train.micro_batch_tokens,
+        })
+    }
+}

@@ -1,0 +1,143 @@
+//! What the fit loop optimises in SFT: negative log-likelihood of the response tokens.
+
+use crate::{Config, Start};
+use anyhow::Result;
+use candle_core::{Tensor, Var};
+use data::{Example, Prompt};
+use generation::{Engine, Request, Sampling};
+use llama::{Llama, Lora};
+use run::Run;
+use stage::Batch;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+use train::Evaluation;
+
+pub(crate) struct Objective {
+    start: Start,
+    dropout: bool,
+    micro_batch_tokens: usize,
+    eval: Vec<Example>,
+    prompts: Vec<Prompt>,
+    max_new_tokens: usize,
+    params: Vec<(String, Var)>,
+}
+
+impl Objective {
+    pub fn new(start: Start, config: &Config, eval: Vec<Example>, prompts: Vec<Prompt>) -> Result<Self> {
+        let params = match &start.adapter {
+            Some(adapter) => adapter.vars(),
+            None => start.base.model.vars(),
+        };
+        Ok(Self {
+            dropout: start.adapter.as_ref().is_some_and(|a| a.config.dropout > 0.0),
+            start,
+            micro_batch_tokens: config.train.micro_batch_tokens,
+            eval,
+            prompts,
+            max_new_tokens: config.samples.max_new_tokens,
+            params,
+        })
+    }
+
+    pub fn parameter_counts(&self) -> serde_json::Value {
+        let trainable: usize = self.params.iter().map(|(_, var)| var.elem_count()).sum();
+        serde_json::json!({ "base": self.start.base.model.n_params(), "trainable": trainable })
+    }
+
+    fn model(&self) -> &Llama {
+        &self.start.base.model
+    }
+
+    /// Summed negative log-likelihood of the labels of `items`.
+    fn nll_sum(&self, items: &[&Example], lora: Option<&Lora>, dropout: Option<u64>) -> Result<Tensor> {
+        let batch = Batch::new(items.iter().map(|e| (e.ids.as_slice(), e.prompt_len)));
+        let before = batch.before_labels(&batch.hidden(self.model(), lora, dropout)?)?;
+        let targets = &batch.labels.targets;
+        let logp = if self.start.adapter.is_some() {
+            ops::token_scores(&before, self.model().head(), targets, &vec![1.0; targets.len()])?.logp
+        } else {
+            ops::token_scores_trainable(&before, self.model().head(), targets)?
+        };
+        Ok(logp.sum_all()?.neg()?)
+    }
+}
+
+fn n_labels(example: &Example) -> usize {
+    example.ids.len() - example.prompt_len.max(1)
+}
+
+impl train::Objective for Objective {
+    type Item = Example;
+
+    fn tokens(&self, item: &Example) -> usize {
+        item.ids.len()
+    }
+
+    fn count(&self, items: &[&Example]) -> usize {
+        items.iter().map(|e| n_labels(e)).sum()
+    }
+
+    fn loss_sum(&mut self, items: &[&Example], step: u64) -> Result<(Tensor, BTreeMap<String, f64>)> {
+        let dropout = self.dropout.then_some(step);
+        Ok((self.nll_sum(items, self.start.adapter.as_ref(), dropout)?, BTreeMap::new()))
+    }
+
+    fn evaluate(&mut self) -> Result<Evaluation> {
+        let frozen = self.start.adapter.as_ref().map(Lora::frozen);
+        let lens: Vec<usize> = self.eval.iter().map(|e| e.ids.len()).collect();
+        let (mut nll, mut count) = (0.0, 0);
+        for range in stage::batches(&lens, self.micro_batch_tokens) {
+            let items: Vec<&Example> = self.eval[range].iter().collect();
+            nll += self.nll_sum(&items, frozen.as_ref(), None)?.to_scalar::<f32>()? as f64;
+            count += items.iter().map(|e| n_labels(e)).sum::<usize>();
+        }
+        let loss = nll / count.max(1) as f64;
+        let metrics = BTreeMap::from([("perplexity".to_string(), loss.exp())]);
+        Ok(Evaluation { loss, metrics })
+    }
+
+    fn params(&self) -> Vec<(String, Var)> {
+        self.params.clone()
+    }
+
+    fn save_result(&self, run: &Run) -> Result<()> {
+        let base = &self.start.base;
+        match &self.start.adapter {
+            Some(adapter) => run.replace_dir("adapter", |dir| Ok(adapter.save(dir, &base.source)?)),
+            None => run.replace_dir("model", |dir| {
+                Ok(base.model.save_hf(dir, &base.tokenizer, &base.special, base.chat_template.as_deref())?)
+            }),
+        }
+    }
+
+    fn save_params(&self, dir: &Path) -> Result<()> {
+        train::save_params(&self.params, &dir.join("params.safetensors"))
+    }
+
+    fn load_params(&mut self, dir: &Path) -> Result<()> {
+        train::load_params(&self.params, &dir.join("params.safetensors"))
+    }
+
+    fn sample(&mut self, step: u64) -> Result<Option<String>> {
+        if self.prompts.is_empty() {
+            return Ok(None);
+        }
+        let encoder = &self.start.encoder;
+        let sampling =
+            Sampling { temperature: 0.0, max_new_tokens: self.max_new_tokens, ..Sampling::default() };
+        let mut requests = Vec::new();
+        for prompt in &self.prompts {
+            requests.push(Request { prompt: encoder.prompt(prompt)?, n: 1, sampling, stream: [0, step, 0] });
+        }
+        let frozen = self.start.adapter.as_ref().map(Lora::frozen);
+        let stop = &encoder.ends().stop;
+        let engine = Engine { model: self.model(), lora: frozen.as_ref(), stop, max_rows: 16 };
+        let mut text = format!("# Step {step}: greedy answers to held-out prompts\n");
+        for sample in engine.run(&requests, &mut |_, _| {})? {
+            let prompt = self.prompts[sample.request].ask.text();
+            write!(text, "\n## {prompt}\n\n{}\n", encoder.decode(&sample.ids)?)?;
+        }
+        Ok(Some(text))
+    }
+}
