@@ -1,1 +1,7 @@
-//! (skeleton)
+//! Helpers of the tests: golden files and tolerances. Knows none of the project's crates.
+
+mod close;
+mod golden;
+
+pub use close::{assert_close, assert_close_slices, values};
+pub use golden::{golden, golden_json, golden_tensors};
