@@ -22,6 +22,7 @@ pub fn load_config<T: DeserializeOwned>(file: Option<&Path>, sets: &[String]) ->
         Some(path) => read_table(path)?,
         None => Table::new(),
     };
+    let in_file = table.clone();
     let mut overridden = Vec::new();
     for set in sets {
         let path = apply(&mut table, set).with_context(|| format!("--set {set}"))?;
@@ -30,9 +31,8 @@ pub fn load_config<T: DeserializeOwned>(file: Option<&Path>, sets: &[String]) ->
     let source = |key: &str| {
         let set = overridden.iter().rev().find(|(path, _)| {
             key == path
-                || key
-                    .strip_prefix(path.as_str())
-                    .is_some_and(|rest| rest.starts_with(['.', '[']))
+                || is_inside(key, path)
+                || (is_inside(path, key) && !contains(&in_file, key))
         });
         match (set, file) {
             (Some((_, set)), _) => format!("--set {set}"),
@@ -41,6 +41,19 @@ pub fn load_config<T: DeserializeOwned>(file: Option<&Path>, sets: &[String]) ->
         }
     };
     parse(table, "", source)
+}
+
+/// Whether the dotted key `inner` lies below `outer`.
+fn is_inside(inner: &str, outer: &str) -> bool {
+    inner
+        .strip_prefix(outer)
+        .is_some_and(|rest| rest.starts_with(['.', '[']))
+}
+
+fn contains(table: &Table, key: &str) -> bool {
+    let mut parts = key.split('.');
+    let first = parts.next().and_then(|part| table.get(part));
+    parts.fold(first, |value, part| value?.get(part)).is_some()
 }
 
 /// Reads one table of the settings, found at the dotted key `at`, into its own struct, with the same messages.

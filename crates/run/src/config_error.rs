@@ -84,10 +84,14 @@ fn unknown_variant(here: String, rest: &str) -> Problem {
     }
 }
 
-/// The known name most like `wrong`: by edits, and by a common beginning (`lora_rank` and `lora`).
+/// The known name most like `wrong`: by edits, by a common beginning, and by one holding the other (`step`, `max_steps`).
 pub fn nearest<'a>(wrong: &str, known: &[&'a str]) -> Option<&'a str> {
-    let likeness =
-        |name: &str| normalized_damerau_levenshtein(wrong, name) + 0.5 * jaro_winkler(wrong, name);
+    let likeness = |name: &str| {
+        let holds = name.contains(wrong) || wrong.contains(name);
+        normalized_damerau_levenshtein(wrong, name)
+            + 0.5 * jaro_winkler(wrong, name)
+            + if holds { 0.5 } else { 0.0 }
+    };
     known
         .iter()
         .copied()

@@ -53,12 +53,9 @@ impl Progress {
     pub fn update(&mut self, position: u64, tokens: u64, message: &str) {
         self.position = position;
         self.tokens += tokens;
-        let text = status(
-            position - position.min(self.first),
-            self.total - self.total.min(position),
-            self.tokens,
-            self.began.elapsed(),
-        );
+        let done = position.saturating_sub(self.first);
+        let left = self.total.saturating_sub(position);
+        let text = status(done, left, self.tokens, self.began.elapsed());
         if let Some(bar) = &self.bar {
             bar.set_position(position);
             bar.set_message(join(&text, message));
@@ -70,24 +67,9 @@ impl Progress {
 
     pub fn finish(&mut self, message: &str) {
         let elapsed = self.began.elapsed();
-        let text = status(
-            self.position.saturating_sub(self.first),
-            0,
-            self.tokens,
-            elapsed,
-        );
-        let text = join(
-            &format!(
-                "in {}{}",
-                duration(elapsed),
-                if text.is_empty() {
-                    String::new()
-                } else {
-                    format!(" {text}")
-                }
-            ),
-            message,
-        );
+        let done = self.position.saturating_sub(self.first);
+        let rate = status(done, 0, self.tokens, elapsed);
+        let text = join(&join(&format!("in {}", duration(elapsed)), &rate), message);
         match &self.bar {
             Some(bar) => bar.finish_with_message(text),
             None => self.line(&text),

@@ -5,3 +5,5 @@ mod golden;
 
 pub use close::{assert_close, assert_close_slices, values};
 pub use golden::{golden, golden_json, golden_tensors};
+
+pub mod tensorboard;

@@ -1,0 +1,390 @@
+//! Run directories: creation, checkpoints, resuming, logs, the lock.
+
+use run::Run;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use testkit::tensorboard::{events, masked_crc32c};
+
+fn settings(lr: f64, save_every: u64) -> Value {
+    json!({ "train": { "lr": lr, "save_every": save_every, "seed": 11 }, "targets": ["q", "v"] })
+}
+
+fn metrics(loss: f64) -> BTreeMap<String, f64> {
+    BTreeMap::from([
+        ("loss/policy".to_string(), loss),
+        ("objective/kl".to_string(), 0.25),
+    ])
+}
+
+fn json_of(path: PathBuf) -> Value {
+    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+}
+
+/// Names in a directory, sorted, the lock left out.
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(dir)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.retain(|name| name != ".lock");
+    names.sort();
+    names
+}
+
+fn save(run: &mut Run, step: u64, keep: usize) {
+    let tensors = |dir: &Path| {
+        Ok(fs::write(
+            dir.join("adapter.safetensors"),
+            step.to_string(),
+        )?)
+    };
+    run.checkpoint(step, keep, &json!({ "cursor": step * 2 }), tensors)
+        .unwrap();
+}
+
+#[track_caller]
+fn refused<T>(result: anyhow::Result<T>, expected: &str) {
+    let error = result.err().expect("this should be refused");
+    assert_eq!(run::one_line(&error), expected);
+}
+
+#[test]
+fn a_run_holds_what_a_later_stage_needs() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("new/parents/mine");
+    let mut run = Run::create(&dir, "sft", &settings(1e-4, 10)).unwrap();
+    run.record("base", json!("models/base")).unwrap();
+    run.write_file("template.json", b"{}").unwrap();
+    run.sample(100, "# Step 100\n").unwrap();
+    run.replace_dir("adapter", |d| Ok(fs::write(d.join("a"), "first")?))
+        .unwrap();
+    run.replace_dir("adapter", |d| Ok(fs::write(d.join("b"), "second")?))
+        .unwrap();
+    run.log(1, &metrics(0.5)).unwrap();
+    run.finish(&BTreeMap::from([("eval/loss".to_string(), f64::NAN)]))
+        .unwrap();
+    drop(run);
+
+    let found = run::open_finished(&dir).unwrap().expect("a run");
+    assert_eq!((found.stage.as_str(), found.status()), ("sft", "finished"));
+    assert_eq!(found.config["train"]["lr"].as_float(), Some(1e-4));
+    assert_eq!(found.config["targets"].as_array().unwrap().len(), 2);
+    assert_eq!(found.info["base"], "models/base");
+    assert_eq!(found.info["seed"], 11);
+    assert_eq!(found.info["summary"]["eval/loss"], "NaN");
+    assert!(found.info["wall_secs"].as_f64().unwrap() >= 0.0);
+    assert!(found.info["peak_memory_bytes"].as_u64().unwrap() > 1 << 20);
+    assert!(found.info["machine"]["threads"].as_u64().unwrap() >= 1);
+    assert!(
+        found.info["argv"].is_array() && found.info["started"].as_str().unwrap().ends_with('Z')
+    );
+    assert_eq!(
+        fs::read_to_string(dir.join("samples/step-000100.md")).unwrap(),
+        "# Step 100\n"
+    );
+    assert_eq!(names(&dir.join("adapter")), ["b"]);
+    let mut files = names(&dir);
+    let events = files.remove(2);
+    assert!(events.starts_with("events.out.tfevents."), "{events}");
+    assert_eq!(
+        files,
+        [
+            "adapter",
+            "config.toml",
+            "metrics.jsonl",
+            "run.json",
+            "samples",
+            "template.json"
+        ]
+    );
+}
+
+#[test]
+fn what_is_not_a_run_is_none_and_what_is_damaged_is_an_error() {
+    let root = tempfile::tempdir().unwrap();
+    assert!(run::open_finished(root.path()).unwrap().is_none());
+    assert!(
+        run::open_finished(&root.path().join("nowhere"))
+            .unwrap()
+            .is_none()
+    );
+    fs::write(root.path().join("run.json"), "{").unwrap();
+    let error = run::open_finished(root.path()).err().unwrap();
+    assert!(
+        run::one_line(&error).contains("run.json is damaged"),
+        "{error:#}"
+    );
+}
+
+#[test]
+fn an_existing_directory_is_refused_and_untouched() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("r");
+    fs::create_dir(&dir).unwrap();
+    let name = dir.display();
+    let help = "continue a run with --resume, or choose another --run";
+    refused(
+        Run::create(&dir, "sft", &settings(0.1, 1)),
+        &format!("{name} exists and is not a run; {help}"),
+    );
+    refused(
+        Run::resume(&dir, "sft", &settings(0.1, 1)),
+        &format!("{name} is not a run directory (it has no run.json)"),
+    );
+    assert_eq!(names(root.path()), ["r"]);
+    assert!(names(&dir).is_empty());
+    fs::remove_dir(&dir).unwrap();
+    refused(
+        Run::resume(&dir, "sft", &settings(0.1, 1)),
+        &format!("{name}: no such run; leave out --resume to begin it"),
+    );
+    drop(Run::create(&dir, "sft", &settings(0.1, 1)).unwrap());
+    refused(
+        Run::create(&dir, "sft", &settings(0.1, 1)),
+        &format!("{name} is a run already; {help}"),
+    );
+}
+
+#[test]
+fn an_unwritable_place_is_one_line_and_leaves_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("file");
+    fs::write(&file, "x").unwrap();
+    let shown = file.display();
+    refused(
+        Run::create(&file.join("runs/r"), "sft", &settings(0.1, 1)),
+        &format!("cannot create {shown}/runs: Not a directory (os error 20)"),
+    );
+    refused(
+        run::atomic_write(&file.join("a"), b""),
+        &format!("cannot write {shown}/a: no directory {shown}"),
+    );
+    assert_eq!(names(root.path()), ["file"]);
+    if Path::new("/proc/self").exists() {
+        let error = run::one_line(
+            &Run::create(Path::new("/proc/r"), "sft", &settings(0.1, 1))
+                .err()
+                .unwrap(),
+        );
+        assert!(
+            error.starts_with("cannot create /proc/r: cannot write into /proc: "),
+            "{error}"
+        );
+    }
+    // Settings that TOML cannot hold: nothing is made either, parents included.
+    assert!(Run::create(&root.path().join("a/b/c"), "sft", &[1, 2]).is_err());
+    assert_eq!(names(root.path()), ["file"]);
+}
+
+#[test]
+fn checkpoints_are_whole_or_absent() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("r");
+    let mut run = Run::create(&dir, "sft", &settings(0.1, 1)).unwrap();
+    assert_eq!(run.latest_checkpoint().unwrap(), None);
+    for step in [5, 10, 15] {
+        save(&mut run, step, 2);
+    }
+    let checkpoints = dir.join("checkpoints");
+    assert_eq!(names(&checkpoints), ["step-000010", "step-000015"]);
+    assert_eq!(
+        names(&checkpoints.join("step-000015")),
+        ["adapter.safetensors", "state.json"]
+    );
+
+    // The writer fails half-way, as on a full disk.
+    let full = run.checkpoint(20, 2, &json!({}), |d| {
+        fs::write(d.join("adapter.safetensors"), "half")?;
+        Err(std::io::Error::from(std::io::ErrorKind::StorageFull).into())
+    });
+    refused(full, "checkpoint of step 20: no storage space");
+    assert_eq!(names(&checkpoints), ["step-000010", "step-000015"]);
+
+    // A process that died left a temporary directory, and a directory without state.json.
+    fs::create_dir(checkpoints.join(".tmp-dead")).unwrap();
+    fs::create_dir(checkpoints.join("step-000099")).unwrap();
+    let latest = run.latest_checkpoint().unwrap().unwrap();
+    assert_eq!(
+        (latest.step, &latest.dir),
+        (15, &checkpoints.join("step-000015"))
+    );
+    assert_eq!(
+        run.read_state::<Value>(&latest).unwrap(),
+        json!({ "cursor": 30 })
+    );
+    assert_eq!(json_of(latest.dir.join("state.json"))["step"], 15);
+
+    // The same step again replaces it.
+    let again = |d: &Path| Ok(fs::write(d.join("other.safetensors"), "x")?);
+    run.checkpoint(15, 2, &json!({ "cursor": 31 }), again)
+        .unwrap();
+    assert_eq!(names(&latest.dir), ["other.safetensors", "state.json"]);
+    assert_eq!(
+        run.read_state::<Value>(&latest).unwrap(),
+        json!({ "cursor": 31 })
+    );
+
+    drop(run);
+    let run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
+    assert_eq!(
+        names(&checkpoints),
+        ["step-000010", "step-000015", "step-000099"]
+    );
+    fs::write(latest.dir.join("state.json"), "{").unwrap();
+    let error = run::one_line(&run.read_state::<Value>(&latest).unwrap_err());
+    assert!(
+        error.contains("step-000015/state.json is damaged (delete "),
+        "{error}"
+    );
+}
+
+#[test]
+fn resuming_cuts_the_logs_back_to_the_checkpoint() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("r");
+    let mut run = Run::create(&dir, "sft", &settings(0.1, 1)).unwrap();
+    for step in 1..=6 {
+        run.log(step, &metrics(f64::from(step as u32) / 8.0))
+            .unwrap();
+        if step == 4 {
+            save(&mut run, step, 1);
+        }
+    }
+    drop(run);
+    assert_eq!(json_of(dir.join("run.json"))["status"], "failed");
+    let path = dir.join("metrics.jsonl");
+    let half = fs::read_to_string(&path).unwrap() + "{\"step\": 7, \"se";
+    fs::write(&path, half).unwrap();
+    assert_eq!(run::read_metrics(&dir).unwrap().len(), 6);
+
+    let mut run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
+    run.log(5, &metrics(f64::NEG_INFINITY)).unwrap();
+    run.stopped(5).unwrap();
+    let rows = run::read_metrics(&dir).unwrap();
+    let seen: Vec<(u64, f64)> = rows
+        .iter()
+        .map(|row| (row.step, row.metrics["loss/policy"]))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (1, 0.125),
+            (2, 0.25),
+            (3, 0.375),
+            (4, 0.5),
+            (5, f64::NEG_INFINITY)
+        ]
+    );
+    assert!(rows.windows(2).all(|pair| pair[0].secs <= pair[1].secs));
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(
+        text.lines()
+            .last()
+            .unwrap()
+            .ends_with(r#""loss/policy":"-inf","objective/kl":0.25}"#),
+        "{text}"
+    );
+    let events: Vec<u64> = events(&dir).iter().map(|event| event.step).collect();
+    assert_eq!(events, [1, 2, 3, 4, 5]);
+    let info = json_of(dir.join("run.json"));
+    assert_eq!(
+        (&info["status"], &info["resumed"][0]["step"]),
+        (&json!("stopped"), &json!(4))
+    );
+}
+
+#[test]
+fn a_run_resumes_only_as_what_it_was() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("r");
+    let name = dir.display();
+    let mut run = Run::create(&dir, "sft", &settings(0.1, 1)).unwrap();
+    drop(
+        Run::resume(&dir, "sft", &settings(0.3, 1))
+            .err()
+            .expect("locked"),
+    );
+    save(&mut run, 1, 1);
+    drop(run);
+    refused(
+        Run::resume(&dir, "reward-model", &settings(0.1, 1)),
+        &format!("{name} is a run of sft, not of reward-model"),
+    );
+    let mut other = settings(0.2, 1);
+    other["extra"] = json!(true);
+    refused(
+        Run::resume(&dir, "sft", &other),
+        &format!(
+            "{name} cannot be resumed with other settings: extra was unset and is true, train.lr was 0.1 and is 0.2"
+        ),
+    );
+    drop(Run::resume(&dir, "sft", &settings(0.1, 7)).unwrap());
+    let stored = run::open_finished(&dir).unwrap().unwrap().config;
+    assert_eq!(stored["train"]["save_every"].as_integer(), Some(7));
+}
+
+#[test]
+fn without_a_checkpoint_a_run_begins_anew() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("r");
+    let mut run = Run::create(&dir, "sft", &settings(0.1, 1)).unwrap();
+    run.log(0, &metrics(1.0)).unwrap();
+    drop(run);
+    drop(Run::resume(&dir, "sft", &settings(0.2, 1)).unwrap());
+    assert!(run::read_metrics(&dir).unwrap().is_empty());
+    assert!(events(&dir).is_empty());
+    let stored = run::open_finished(&dir).unwrap().unwrap().config;
+    assert_eq!(stored["train"]["lr"].as_float(), Some(0.2));
+}
+
+#[test]
+fn only_one_process_writes_a_run() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("r");
+    let run = Run::create(&dir, "sft", &settings(0.1, 1)).unwrap();
+    let busy = format!("{} is being written by another process", dir.display());
+    refused(Run::resume(&dir, "sft", &settings(0.1, 1)), &busy);
+    drop(run);
+    let run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
+    refused(Run::resume(&dir, "sft", &settings(0.1, 1)), &busy);
+    drop(run);
+}
+
+#[test]
+fn names_stay_inside_the_run() {
+    let root = tempfile::tempdir().unwrap();
+    let run = Run::create(&root.path().join("r"), "sft", &settings(0.1, 1)).unwrap();
+    for name in ["", "../x", "a/b", ".lock"] {
+        refused(
+            run.write_file(name, b""),
+            &format!("{name:?} is not a name of a file in a run directory"),
+        );
+    }
+    assert_eq!(names(root.path()), ["r"]);
+}
+
+#[test]
+fn tensorboard_events_hold_the_metrics() {
+    assert_eq!(
+        u32::from_le_bytes(masked_crc32c(b"123456789")),
+        0xe306_9283_u32.rotate_right(15).wrapping_add(0xa282_ead8)
+    );
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("r");
+    let mut run = Run::create(&dir, "sft", &settings(0.1, 1)).unwrap();
+    run.log(0, &metrics(1.5)).unwrap();
+    run.log(300, &metrics(f64::NAN)).unwrap();
+    let events = events(&dir);
+    assert_eq!(events.iter().map(|e| e.step).collect::<Vec<_>>(), [0, 300]);
+    assert_eq!(
+        events[0].scalars,
+        [
+            ("loss/policy".to_string(), 1.5),
+            ("objective/kl".to_string(), 0.25)
+        ]
+    );
+    assert!(events[1].scalars[0].1.is_nan());
+    assert_eq!(events[1].scalars[1].1, 0.25);
+}
