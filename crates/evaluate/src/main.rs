@@ -1,1 +1,8 @@
-fn main() {}
+//! `evaluate`: answers, comparison, scores, judging and merging from the command line.
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    run::exit(evaluate::Cli::parse().execute())
+}

@@ -1,0 +1,121 @@
+//! What is compared on what: the prompts, the reward and how answers are drawn, from flags or from the first RL run.
+
+use super::CompareConfig;
+use crate::policies;
+use anyhow::{Context, Result, bail, ensure};
+use data::Prompt;
+use generation::Sampling;
+use run::Finished;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// A run to compare, not yet opened as a model.
+pub(crate) struct Entry {
+    /// As given on the command line.
+    pub text: String,
+    /// For the table; unique.
+    pub name: String,
+    pub run: Option<Finished>,
+}
+
+pub(crate) struct Plan {
+    pub entries: Vec<Entry>,
+    pub prompts: Vec<Prompt>,
+    /// Where the prompts come from.
+    pub prompts_from: String,
+    pub reward: Option<PathBuf>,
+    pub sampling: Sampling,
+}
+
+impl Plan {
+    pub fn new(config: &CompareConfig) -> Result<Self> {
+        let entries = entries(&config.runs)?;
+        let rl = entries
+            .iter()
+            .filter_map(|e| e.run.as_ref())
+            .find(|run| run.stage == "esrl-rlhf");
+        let rollout = rl.and_then(|run| run.config.get("rollout")?.as_table());
+        let number = |key: &str| {
+            let value = rollout?.get(key)?;
+            value
+                .as_float()
+                .or_else(|| Some(value.as_integer()? as f64))
+        };
+        let sampling = Sampling {
+            temperature: config
+                .temperature
+                .unwrap_or_else(|| number("temperature").unwrap_or(1.0) as f32),
+            max_new_tokens: config
+                .max_new_tokens
+                .unwrap_or_else(|| number("max_new_tokens").unwrap_or(256.0) as usize),
+            ..Sampling::default()
+        };
+        let recorded = rl.and_then(|run| run.info.get("reward").and_then(Value::as_str));
+        let reward = config
+            .reward
+            .clone()
+            .or_else(|| recorded.map(PathBuf::from));
+        let (mut prompts, prompts_from) = prompts(config, rl)?;
+        prompts.truncate(config.n);
+        ensure!(!prompts.is_empty(), "{prompts_from}: no prompts in it");
+        Ok(Self {
+            entries,
+            prompts,
+            prompts_from,
+            reward,
+            sampling,
+        })
+    }
+}
+
+fn entries(runs: &[String]) -> Result<Vec<Entry>> {
+    let mut entries = Vec::with_capacity(runs.len());
+    let mut names = BTreeSet::new();
+    for text in runs {
+        let run = policies::finished(text)?;
+        if let Some(run) = &run
+            && run.stage == "reward-model"
+        {
+            bail!(
+                "{text} is a reward model; give it as --reward, and sft or esrl-rlhf runs or models as --runs"
+            );
+        }
+        let short = policies::file_name(text.trim_end_matches('/').as_ref());
+        let name = if names.contains(&short) {
+            text.clone()
+        } else {
+            short
+        };
+        ensure!(names.insert(name.clone()), "{text} is named twice");
+        entries.push(Entry {
+            text: text.clone(),
+            name,
+            run,
+        });
+    }
+    Ok(entries)
+}
+
+/// `--prompts`, or the prompts that the first RL run held out.
+fn prompts(config: &CompareConfig, rl: Option<&Finished>) -> Result<(Vec<Prompt>, String)> {
+    if let Some(path) = &config.prompts {
+        let loaded = data::prompts(path, config.format)?;
+        loaded.report(path);
+        return Ok((loaded.items, path.display().to_string()));
+    }
+    let run = rl.context(
+        "which prompts? none of --runs is an RL run that holds some out; give --prompts FILE",
+    )?;
+    let path = run.dir.join("heldout.json");
+    let text = std::fs::read(&path)
+        .with_context(|| format!("cannot read {}; give --prompts FILE", path.display()))?;
+    let prompts: Vec<Prompt> = serde_json::from_slice(&text)
+        .with_context(|| format!("{} is damaged; give --prompts FILE", path.display()))?;
+    ensure!(
+        !prompts.is_empty(),
+        "{} held no prompts out; give --prompts FILE",
+        run.dir.display()
+    );
+    Ok((prompts, path.display().to_string()))
+}

@@ -1,0 +1,232 @@
+//! The comparison as data and as Markdown.
+
+use crate::judge::{JudgeReport, JudgeRow};
+use crate::stats::{Estimate, Wins};
+use serde::Serialize;
+use std::fmt::Write;
+
+#[derive(Clone, Debug, Serialize)]
+pub struct CompareReport {
+    pub prompts_from: String,
+    pub prompts: usize,
+    /// Prompts that leave some run no room for its answer.
+    pub prompts_left_out: usize,
+    pub temperature: f32,
+    pub max_new_tokens: usize,
+    pub seed: u64,
+    /// The reward-model run, with the mean and standard deviation that normalise its scores.
+    pub reward: Option<RewardNote>,
+    pub rows: Vec<Row>,
+    pub judge: Option<JudgeReport>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct RewardNote {
+    pub name: String,
+    pub mean: f64,
+    pub std: f64,
+}
+
+/// One run. What cannot be measured or was not recorded is None.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    pub name: String,
+    pub source: String,
+    pub stage: Option<String>,
+    pub algorithm: Option<String>,
+    pub reward: Option<Estimate>,
+    pub reward_normalised: Option<Estimate>,
+    /// By reward, against the first run.
+    pub reward_wins: Option<Wins>,
+    pub oracle: Option<Estimate>,
+    pub oracle_wins: Option<Wins>,
+    /// Tokens drawn per answer, EOS included.
+    pub length_tokens: Estimate,
+    /// Share of answers that ended by themselves.
+    pub eos_rate: f64,
+    /// Nats per answer.
+    pub kl_k1: Option<Estimate>,
+    pub kl_exact: Option<Estimate>,
+    /// Of the training, over all its resumes.
+    pub wall_hours: Option<f64>,
+    pub peak_memory_gb: Option<f64>,
+    pub samples_drawn: Option<f64>,
+    pub tokens_drawn: Option<f64>,
+}
+
+/// A column: its heading and what a row shows in it.
+type Column<'a> = (String, Cell<'a>);
+type Cell<'a> = Box<dyn Fn(&Row) -> Option<String> + 'a>;
+
+impl CompareReport {
+    /// A table with a column for everything that at least one run has, and how to read it.
+    pub fn markdown(&self) -> String {
+        let columns: Vec<Column> = self
+            .columns()
+            .into_iter()
+            .filter(|(_, cell)| self.rows.iter().any(|row| cell(row).is_some()))
+            .collect();
+        let mut text = String::from("# Comparison\n\n| run |");
+        for (heading, _) in &columns {
+            write!(text, " {heading} |").expect("writing to a String");
+        }
+        text.push_str("\n|---|");
+        text.push_str(&"---|".repeat(columns.len()));
+        for row in &self.rows {
+            write!(text, "\n| {} |", row.name).expect("writing to a String");
+            for (_, cell) in &columns {
+                let cell = cell(row).unwrap_or_else(|| "–".to_string());
+                write!(text, " {cell} |").expect("writing to a String");
+            }
+        }
+        text.push_str("\n\n");
+        text.push_str(&self.legend());
+        text
+    }
+
+    fn columns(&self) -> Vec<Column<'_>> {
+        let first = self.rows.first().map_or("", |row| row.name.as_str());
+        fn column<'a>(heading: &str, cell: Cell<'a>) -> Column<'a> {
+            (heading.to_string(), cell)
+        }
+        vec![
+            column(
+                "reward",
+                Box::new(|r| r.reward.map(|e| with_interval(&e, 3))),
+            ),
+            column(
+                "reward, normalised",
+                Box::new(|r| r.reward_normalised.map(|e| with_interval(&e, 3))),
+            ),
+            column(
+                &format!("wins against {first} by reward"),
+                Box::new(|r| r.reward_wins.map(|w| percent(&w))),
+            ),
+            column(
+                "oracle (1-10)",
+                Box::new(|r| r.oracle.map(|e| with_interval(&e, 2))),
+            ),
+            column(
+                &format!("wins against {first} by oracle"),
+                Box::new(|r| r.oracle_wins.map(|w| percent(&w))),
+            ),
+            column("judge", Box::new(|r| self.judged(&r.name).map(judge_total))),
+            column(
+                &format!("wins against {first} by judge"),
+                Box::new(|r| {
+                    self.judged(&r.name)?
+                        .pairs
+                        .as_ref()?
+                        .wins
+                        .map(|w| percent(&w))
+                }),
+            ),
+            column(
+                "length (tokens)",
+                Box::new(|r| Some(format!("{:.1}", r.length_tokens.mean))),
+            ),
+            column(
+                "EOS",
+                Box::new(|r| Some(format!("{:.0} %", 100.0 * r.eos_rate))),
+            ),
+            column(
+                "KL k1",
+                Box::new(|r| r.kl_k1.map(|e| format!("{:.2}", e.mean))),
+            ),
+            column(
+                "KL exact",
+                Box::new(|r| r.kl_exact.map(|e| format!("{:.2}", e.mean))),
+            ),
+            column(
+                "hours",
+                Box::new(|r| r.wall_hours.map(|h| format!("{h:.3}"))),
+            ),
+            column(
+                "peak GB",
+                Box::new(|r| r.peak_memory_gb.map(|g| format!("{g:.2}"))),
+            ),
+            column(
+                "samples",
+                Box::new(|r| r.samples_drawn.map(|n| format!("{n:.0}"))),
+            ),
+            column(
+                "tokens drawn",
+                Box::new(|r| r.tokens_drawn.map(|n| format!("{n:.0}"))),
+            ),
+        ]
+    }
+
+    fn judged(&self, name: &str) -> Option<&JudgeRow> {
+        let rows = &self.judge.as_ref()?.rows;
+        rows.iter().find(|row| row.model == name)
+    }
+
+    fn legend(&self) -> String {
+        let mut text = format!(
+            "{} prompts of `{}`, one answer each at temperature {}, at most {} tokens, seed {}",
+            self.prompts, self.prompts_from, self.temperature, self.max_new_tokens, self.seed
+        );
+        if self.prompts_left_out > 0 {
+            write!(
+                text,
+                "; {} more do not fit the context",
+                self.prompts_left_out
+            )
+            .expect("writing to a String");
+        }
+        text.push_str(
+            ".\nBrackets: 95 % bootstrap interval over prompts. Wins: wins plus half the ties.\n",
+        );
+        if let Some(reward) = &self.reward {
+            writeln!(
+                text,
+                "Reward: {}; normalised: (reward − {:.3}) / {:.3}, mean and deviation on SFT samples.",
+                reward.name, reward.mean, reward.std
+            )
+            .expect("writing to a String");
+        }
+        if self.rows.iter().any(|row| row.kl_exact.is_some()) {
+            text.push_str(
+                "KL: nats per answer from the run's reference; k1: from the drawn tokens, exact: over the vocabulary.\n",
+            );
+        }
+        if let Some(judge) = &self.judge {
+            writeln!(
+                text,
+                "Judge: {}, {} questions rated 1-10 and summed; pairs in both orders, won where both agree.",
+                judge.judge, judge.questions
+            )
+            .expect("writing to a String");
+        }
+        text.push_str("Hours, memory, samples and tokens: of the run's own training.\n");
+        text
+    }
+}
+
+fn with_interval(e: &Estimate, digits: usize) -> String {
+    format!(
+        "{:.digits$} [{:.digits$}, {:.digits$}]",
+        e.mean, e.low, e.high
+    )
+}
+
+fn percent(wins: &Wins) -> String {
+    let rate = wins.rate;
+    format!(
+        "{:.0} % [{:.0}, {:.0}]",
+        100.0 * rate.mean,
+        100.0 * rate.low,
+        100.0 * rate.high
+    )
+}
+
+fn judge_total(row: &JudgeRow) -> String {
+    let t = &row.total;
+    let unjudged = t.failed + t.missing;
+    let note = if unjudged > 0 {
+        format!(" ({unjudged} not judged)")
+    } else {
+        String::new()
+    };
+    format!("{} / {}{note}", t.sum, t.out_of)
+}

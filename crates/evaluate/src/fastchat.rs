@@ -1,0 +1,146 @@
+//! FastChat's question and answer files (lm-sys/FastChat, `fastchat/llm_judge`): one JSON object a line.
+//!
+//! A question has `question_id`, `category` and either `text` (the Vicuna-80 file) or `turns` (a list, as in MT-bench).
+
+use crate::jsonl;
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// A number (FastChat's own files) or a text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum QuestionId {
+    Number(u64),
+    Text(String),
+}
+
+impl std::fmt::Display for QuestionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Self::Number(n) => n.fmt(f),
+            Self::Text(text) => text.fmt(f),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    pub id: QuestionId,
+    pub category: String,
+    /// What the user says, turn by turn; one turn for Vicuna's questions.
+    pub turns: Vec<String>,
+}
+
+/// One line of an answer file, FastChat's fields and no others.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Answer {
+    pub question_id: QuestionId,
+    pub answer_id: String,
+    pub model_id: String,
+    pub choices: Vec<Choice>,
+    /// Unix seconds.
+    pub tstamp: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Choice {
+    pub index: usize,
+    pub turns: Vec<String>,
+}
+
+impl Answer {
+    /// The first choice's turns.
+    pub fn turns(&self) -> &[String] {
+        self.choices.first().map_or(&[], |c| &c.turns)
+    }
+}
+
+/// Questions of a file, in its order; ids must be unique.
+pub fn questions(path: &Path) -> Result<Vec<Question>> {
+    let rows: Vec<Value> = jsonl::read(path)?;
+    if rows.is_empty() {
+        bail!("{}: no questions in it", path.display());
+    }
+    let mut seen = BTreeSet::new();
+    let mut questions = Vec::with_capacity(rows.len());
+    for (i, row) in rows.iter().enumerate() {
+        let question = match question(row) {
+            Ok(question) => question,
+            Err(what) => bail!("{} row {}: {what}", path.display(), i + 1),
+        };
+        if !seen.insert(question.id.clone()) {
+            bail!(
+                "{} row {}: question_id {} appears twice",
+                path.display(),
+                i + 1,
+                question.id
+            );
+        }
+        questions.push(question);
+    }
+    Ok(questions)
+}
+
+fn question(row: &Value) -> std::result::Result<Question, String> {
+    let id = match row.get("question_id") {
+        None => {
+            return Err("no field question_id; expected a FastChat question file".into());
+        }
+        Some(id) => serde_json::from_value(id.clone())
+            .map_err(|_| "question_id must be a whole number or a text".to_string())?,
+    };
+    let text = |value: &Value, field: &str| match value.as_str() {
+        Some(text) if !text.trim().is_empty() => Ok(text.to_string()),
+        Some(_) => Err(format!("{field} is empty")),
+        None => Err(format!("{field} must be a text")),
+    };
+    let turns = match (row.get("turns"), row.get("text")) {
+        (Some(Value::Array(turns)), _) if !turns.is_empty() => {
+            let turns = turns.iter().map(|turn| text(turn, "turns"));
+            turns.collect::<std::result::Result<_, _>>()?
+        }
+        (Some(_), _) => return Err("turns must be a list of texts that is not empty".into()),
+        (None, Some(one)) => vec![text(one, "text")?],
+        (None, None) => {
+            return Err("no field text or turns; expected a FastChat question file".into());
+        }
+    };
+    let category = match row.get("category") {
+        None => String::new(),
+        Some(value) => text(value, "category")?,
+    };
+    Ok(Question {
+        id,
+        category,
+        turns,
+    })
+}
+
+/// Answers of one model, as `evaluate answers` or FastChat wrote them.
+pub fn answers(path: &Path) -> Result<Vec<Answer>> {
+    let answers: Vec<Answer> = jsonl::read(path)?;
+    let Some(first) = answers.first() else {
+        bail!("{}: no answers in it", path.display());
+    };
+    if let Some(other) = answers.iter().find(|a| a.model_id != first.model_id) {
+        bail!(
+            "{}: answers of two models, {} and {}; give one file for each",
+            path.display(),
+            first.model_id,
+            other.model_id
+        );
+    }
+    Ok(answers)
+}
+
+/// The temperature at which FastChat draws answers of this category (`temperature_config`, default 0.7).
+pub fn category_temperature(category: &str) -> f32 {
+    match category {
+        "extraction" | "math" | "coding" | "reasoning" => 0.0,
+        "stem" | "humanities" => 0.1,
+        _ => 0.7,
+    }
+}

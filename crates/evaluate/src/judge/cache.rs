@@ -1,0 +1,55 @@
+//! Verdicts on disk, so that a second run asks only what is new. One JSON line a verdict; failures are not kept.
+
+use super::prompt::JudgePrompt;
+use crate::jsonl::Appender;
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Entry {
+    /// SHA-256 of judge model and prompt, hex.
+    key: String,
+    model: String,
+    reply: String,
+}
+
+pub struct Cache {
+    file: Appender,
+    replies: BTreeMap<String, String>,
+}
+
+impl Cache {
+    pub fn open(path: &Path) -> Result<Self> {
+        let (file, entries) = Appender::open::<Entry>(path)?;
+        let replies = entries.into_iter().map(|e| (e.key, e.reply)).collect();
+        Ok(Self { file, replies })
+    }
+
+    /// The judge's reply to this very prompt, if it is known.
+    pub fn get(&self, model: &str, prompt: &JudgePrompt) -> Option<&str> {
+        self.replies.get(&key(model, prompt)).map(String::as_str)
+    }
+
+    pub fn put(&mut self, model: &str, prompt: &JudgePrompt, reply: &str) -> Result<()> {
+        let entry = Entry {
+            key: key(model, prompt),
+            model: model.to_string(),
+            reply: reply.to_string(),
+        };
+        self.file.push(&entry)?;
+        self.replies.insert(entry.key, entry.reply);
+        Ok(())
+    }
+}
+
+fn key(model: &str, prompt: &JudgePrompt) -> String {
+    let mut hash = Sha256::new();
+    for part in [model, prompt.system, &prompt.user] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    crate::hex(&hash.finalize())
+}

@@ -1,0 +1,133 @@
+//! `evaluate judge`: answer files of several models, judged one by one and against the first.
+
+use super::{Judge, JudgeConfig, Pairs, Total};
+use crate::fastchat::{self, Answer, Question};
+use anyhow::{Context, Result};
+use serde::Serialize;
+use std::fmt::Write;
+use std::path::PathBuf;
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct JudgeCommand {
+    /// Answer files in FastChat's format, one a model; the later ones are compared with the first
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    pub answers: Vec<PathBuf>,
+    /// The questions they answer (FastChat JSONL)
+    #[arg(long, value_name = "FILE")]
+    pub questions: PathBuf,
+    /// Directory for judge.md, judge.json and the verdicts already given (verdicts.jsonl), which are not asked again
+    #[arg(long, value_name = "DIR", default_value = "runs/judge")]
+    pub out: PathBuf,
+    /// Seed of the bootstrap intervals
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// One model's line of the table.
+#[derive(Clone, Debug, Serialize)]
+pub struct JudgeRow {
+    pub model: String,
+    pub total: Total,
+    /// Against the first model; None for the first itself.
+    pub pairs: Option<Pairs>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct JudgeReport {
+    pub judge: String,
+    pub questions: usize,
+    pub rows: Vec<JudgeRow>,
+}
+
+/// Judges with the endpoint that the environment names and writes the report into `out`. Returns it as Markdown.
+pub fn judge(command: &JudgeCommand) -> Result<String> {
+    let config = JudgeConfig::from_env()?.context(
+        "no judge is configured; set WICK_JUDGE_URL (OpenAI-compatible), WICK_JUDGE_MODEL and WICK_JUDGE_KEY",
+    )?;
+    let questions = fastchat::questions(&command.questions)?;
+    let answers = command.answers.iter().map(|file| fastchat::answers(file));
+    let answers: Vec<_> = answers.collect::<Result<_>>()?;
+    std::fs::create_dir_all(&command.out)
+        .with_context(|| format!("cannot create {}", command.out.display()))?;
+    let mut judge = Judge::open(config, &command.out.join("verdicts.jsonl"))?;
+    let models: Vec<(String, Vec<Answer>)> = answers
+        .into_iter()
+        .map(|a| (a[0].model_id.clone(), a))
+        .collect();
+    let report = judge_with(&mut judge, &questions, &models, command.seed)?;
+    let table = markdown(&report);
+    run::atomic_write(&command.out.join("judge.md"), table.as_bytes())?;
+    let json = serde_json::to_string_pretty(&report)?;
+    run::atomic_write(&command.out.join("judge.json"), json.as_bytes())?;
+    Ok(table)
+}
+
+/// The total of every model (name and answers), and its pairs with the first one.
+pub fn judge_with(
+    judge: &mut Judge,
+    questions: &[Question],
+    models: &[(String, Vec<Answer>)],
+    seed: u64,
+) -> Result<JudgeReport> {
+    let n_steps = questions.len() * (2 * models.len()).saturating_sub(1);
+    let mut progress = run::Progress::new("judging", n_steps as u64);
+    let mut done = 0;
+    let mut tick = || {
+        done += 1;
+        progress.update(done, 0, "");
+    };
+    let mut rows = Vec::with_capacity(models.len());
+    for (i, (model, mine)) in models.iter().enumerate() {
+        let total = judge.rate(questions, mine, &mut tick)?;
+        let pairs = (i > 0)
+            .then(|| judge.compare(questions, mine, &models[0].1, seed, &mut tick))
+            .transpose()?;
+        rows.push(JudgeRow {
+            model: model.clone(),
+            total,
+            pairs,
+        });
+    }
+    progress.finish(&format!(
+        "{} asked, {} known before",
+        judge.asked, judge.cached
+    ));
+    Ok(JudgeReport {
+        judge: judge.client.config.model.clone(),
+        questions: questions.len(),
+        rows,
+    })
+}
+
+/// The report as a Markdown table.
+pub fn markdown(report: &JudgeReport) -> String {
+    let first = report.rows.first().map_or("", |row| &row.model);
+    let mut text = format!(
+        "# Judged by {}\n\n{} questions, each rated 1-10 and summed; pairs in both orders, won where both orders agree.\n\n\
+         | model | total | mean | judged | failed | missing | against {first}: win / tie / loss (failed) |\n\
+         |---|---|---|---|---|---|---|\n",
+        report.judge, report.questions
+    );
+    for row in &report.rows {
+        let t = &row.total;
+        let mean = t.mean().map_or("–".into(), |mean| format!("{mean:.2}"));
+        let pairs = row.pairs.as_ref().map_or("–".into(), pairs_cell);
+        writeln!(
+            text,
+            "| {} | {} / {} | {mean} | {} | {} | {} | {pairs} |",
+            row.model, t.sum, t.out_of, t.judged, t.failed, t.missing
+        )
+        .expect("writing to a String");
+    }
+    text
+}
+
+fn pairs_cell(pairs: &Pairs) -> String {
+    let Some(wins) = &pairs.wins else {
+        return format!("– ({})", pairs.failed);
+    };
+    format!(
+        "{} / {} / {} ({})",
+        wins.wins, wins.ties, wins.losses, pairs.failed
+    )
+}

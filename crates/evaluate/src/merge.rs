@@ -1,0 +1,252 @@
+//! `evaluate merge`: base and adapter as one Hugging Face directory that transformers, vLLM and llama.cpp's converter load.
+//!
+//! The written files are read back and must give the logits of base + adapter on a probe set; an adapter that changes
+//! nothing is refused, because a merge that silently gives the base is what users run into.
+
+use crate::policies::Shelf;
+use anyhow::{Context, Result, bail, ensure};
+use candle_core::{DType, Device, Tensor};
+use data::Template;
+use llama::{Llama, Lora, Source};
+use ops::Ragged;
+use rand::Rng;
+use serde::Serialize;
+use stage::Policy;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+/// How far a merged logit may be from the adapter's, f32.
+const TOLERANCE: f64 = 1e-3;
+/// The same for weights rounded to bf16 (8 bits of mantissa), relative to the largest logit.
+const TOLERANCE_BF16: f64 = 0.05;
+/// The Alpaca prompt as a chat template, as `data::Template::Alpaca` renders it: the last user turn is the instruction,
+/// everything before it the input. A last assistant turn is the answer and ends with EOS.
+const ALPACA: &str = r#"
+{%- set answered = messages[-1].role == 'assistant' -%}
+{%- set asked = messages[:-1] if answered else messages -%}
+{%- set speaker = {'user': 'Human', 'assistant': 'Assistant', 'system': 'System'} -%}
+{%- if asked | length > 1 -%}
+{{- 'Below is an instruction that describes a task, paired with an input that provides further context. Write a response that appropriately completes the request.\n\n### Instruction:\n' + asked[-1].content + '\n\n### Input:\n' -}}
+{%- for message in asked[:-1] -%}
+{{- ('' if loop.first else '\n\n') + speaker[message.role] + ': ' + message.content -}}
+{%- endfor -%}
+{%- else -%}
+{{- 'Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n### Instruction:\n' + asked[-1].content -}}
+{%- endif -%}
+{{- '\n\n### Response:' -}}
+{%- if answered -%}{{- messages[-1].content + eos_token -}}{%- endif -%}
+"#;
+/// The probe: sequences of random tokens.
+const PROBE_ROWS: usize = 4;
+const PROBE_LEN: usize = 24;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dtype {
+    F32,
+    Bf16,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct MergeConfig {
+    /// Run of sft or esrl-rlhf whose result is an adapter
+    #[arg(long, value_name = "RUN")]
+    pub run: String,
+    /// Directory to create
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Type of the written weights
+    #[arg(long, value_enum, default_value_t = Dtype::F32)]
+    pub dtype: Dtype,
+}
+
+impl MergeConfig {
+    /// The command line's defaults.
+    pub fn new(run: &str, out: &Path) -> Self {
+        Self {
+            run: run.to_string(),
+            out: out.to_path_buf(),
+            dtype: Dtype::F32,
+        }
+    }
+}
+
+/// What the probe showed, largest differences of a logit.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MergeReport {
+    pub out: PathBuf,
+    pub dtype: Dtype,
+    /// Written model against base + adapter.
+    pub error: f64,
+    /// Base + adapter against the base.
+    pub change: f64,
+    /// Largest logit of base + adapter.
+    pub largest: f64,
+}
+
+impl std::fmt::Display for MergeReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        writeln!(f, "merged into {}", self.out.display())?;
+        write!(
+            f,
+            "probe logits: the adapter changes them by up to {:.3}; the merged model differs from it by up to {:.1e}",
+            self.change, self.error
+        )
+    }
+}
+
+/// Writes the merged model of `config.run` into `config.out`.
+pub fn merge(config: &MergeConfig) -> Result<MergeReport> {
+    let out = &config.out;
+    ensure!(
+        !out.exists(),
+        "{} exists; choose another --out",
+        out.display()
+    );
+    let parent = match out.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    ensure!(
+        parent.is_dir(),
+        "{} does not exist; --out is created in it",
+        parent.display()
+    );
+    let policy = Shelf::new("cpu")?.policy(&config.run)?;
+    let lora = policy
+        .adapter
+        .as_ref()
+        .with_context(|| format!("{} has no adapter: it is a whole model already", config.run))?;
+    let probe = Probe::new(policy.model());
+    let wanted = probe.logits(policy.model(), Some(lora))?;
+    let change = largest_difference(&wanted, &probe.logits(policy.model(), None)?)?;
+    ensure!(
+        change > 0.0,
+        "the adapter of {} changes nothing (its B matrices are zero); the merged model would be the base",
+        config.run
+    );
+    let aside = tempfile::Builder::new()
+        .prefix(".merge-")
+        .tempdir_in(parent)
+        .with_context(|| format!("cannot write into {}", parent.display()))?;
+    {
+        let merged = policy.model().merged(lora)?;
+        // In memory first: a fault of the merge itself shows before its rounding.
+        accept(
+            largest_difference(&wanted, &probe.logits(&merged, None)?)?,
+            TOLERANCE,
+        )?;
+        save(&merged, &policy, config.dtype, aside.path())?;
+    }
+    let written = llama::load(&Source::Dir(aside.path().to_path_buf()), &Device::Cpu)?;
+    let error = largest_difference(&wanted, &probe.logits(&written.model, None)?)?;
+    let largest = wanted
+        .abs()?
+        .flatten_all()?
+        .max(0)?
+        .to_scalar::<f32>()?
+        .into();
+    accept(
+        error,
+        match config.dtype {
+            Dtype::F32 => TOLERANCE,
+            Dtype::Bf16 => TOLERANCE_BF16 * f64::max(largest, 1.0),
+        },
+    )?;
+    std::fs::rename(aside.path(), out)
+        .with_context(|| format!("cannot create {}", out.display()))?;
+    // The directory has moved: there is nothing left to remove.
+    let _ = aside.keep();
+    Ok(MergeReport {
+        out: out.clone(),
+        dtype: config.dtype,
+        error,
+        change,
+        largest,
+    })
+}
+
+/// Writes the model with the tokenizer, and with a chat template that prompts it as the run was trained.
+fn save(merged: &Llama, policy: &Policy, dtype: Dtype, dir: &Path) -> Result<()> {
+    let base = &policy.base;
+    let alpaca = if base.special.add_bos {
+        format!("{{{{- bos_token -}}}}{ALPACA}")
+    } else {
+        ALPACA.to_string()
+    };
+    let chat_template = match &policy.template {
+        Template::Chat { source, .. } => Some(source.as_str()),
+        Template::Alpaca => Some(alpaca.as_str()),
+        Template::Raw => None,
+    };
+    merged.save_hf(dir, &base.tokenizer, &base.special, chat_template)?;
+    if dtype == Dtype::Bf16 {
+        narrow(dir)?;
+    }
+    Ok(())
+}
+
+/// Rounds the weights in `dir` to bf16.
+fn narrow(dir: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(dir)? {
+        let file = entry?.path();
+        if file.extension().is_some_and(|e| e == "safetensors") {
+            let tensors = candle_core::safetensors::load(&file, &Device::Cpu)?;
+            let tensors = tensors
+                .into_iter()
+                .map(|(name, t)| Ok((name, t.to_dtype(DType::BF16)?)));
+            let tensors = tensors.collect::<candle_core::Result<HashMap<_, _>>>()?;
+            candle_core::safetensors::save(&tensors, &file)?;
+        }
+    }
+    let file = dir.join("config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&file)?)?;
+    config["torch_dtype"] = "bfloat16".into();
+    std::fs::write(&file, serde_json::to_string_pretty(&config)?)?;
+    Ok(())
+}
+
+fn accept(error: f64, tolerance: f64) -> Result<()> {
+    // Written so that NaN is refused too.
+    if error <= tolerance {
+        return Ok(());
+    }
+    bail!(
+        "the merged model's logits differ from the adapter's by {error:.2e}, more than {tolerance:.0e}; nothing was written"
+    )
+}
+
+/// Sequences of random tokens, the same for every model of a vocabulary.
+struct Probe {
+    ids: Vec<u32>,
+    layout: Ragged,
+}
+
+impl Probe {
+    fn new(model: &Llama) -> Self {
+        let len = PROBE_LEN.min(model.config.max_position_embeddings);
+        let vocab = model.config.vocab_size as u32;
+        let mut rng = run::stream(0, "merge probe", 0, 0);
+        Self {
+            ids: (0..PROBE_ROWS * len)
+                .map(|_| rng.random_range(0..vocab))
+                .collect(),
+            layout: Ragged::from_lens(&[len; PROBE_ROWS]),
+        }
+    }
+
+    /// [N, V]
+    fn logits(&self, model: &Llama, lora: Option<&Lora>) -> Result<Tensor> {
+        let hidden = model.hidden(&self.ids, &self.layout, lora, None)?;
+        Ok(ops::frozen_linear(&hidden, model.head())?)
+    }
+}
+
+fn largest_difference(a: &Tensor, b: &Tensor) -> Result<f64> {
+    let difference = (a - b)?.abs()?.flatten_all()?.to_vec1::<f32>()?;
+    // f32::max would pass over NaN.
+    let worst = difference
+        .into_iter()
+        .fold(0.0, |m: f32, d| if d > m || d.is_nan() { d } else { m });
+    Ok(worst.into())
+}

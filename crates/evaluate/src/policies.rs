@@ -1,0 +1,140 @@
+//! Opens several runs so that a base they share is in memory once, and reads what their run.json says.
+
+use anyhow::{Context, Result, bail, ensure};
+use candle_core::Device;
+use data::{Encoder, Template};
+use rewards::RewardModel;
+use run::Finished;
+use stage::{Base, Policy, TemplateChoice};
+use std::path::Path;
+use std::rc::Rc;
+
+/// Bases opened so far.
+pub(crate) struct Shelf {
+    device: Device,
+    bases: Vec<Rc<Base>>,
+}
+
+/// A reward-model run, opened on its base.
+pub(crate) struct Reward {
+    pub name: String,
+    pub base: Rc<Base>,
+    pub model: RewardModel,
+    pub encoder: Encoder,
+    pub template: Template,
+}
+
+impl Shelf {
+    pub fn new(device: &str) -> Result<Self> {
+        Ok(Self {
+            device: stage::device(device)?,
+            bases: Vec::new(),
+        })
+    }
+
+    /// A policy: the run of sft or esrl-rlhf, or a plain model, which is prompted through its own chat template.
+    pub fn policy(&mut self, text: &str) -> Result<Policy> {
+        let policy = Policy::open_sharing(text, TemplateChoice::Auto, &self.device, &self.bases)?;
+        let plain = run::open_finished(Path::new(text))?.is_none();
+        if plain && policy.base.chat_template.is_none() {
+            eprintln!("{text} has no chat template; it is prompted in Alpaca's format");
+        }
+        self.keep(&policy.base);
+        Ok(policy)
+    }
+
+    pub fn reward(&mut self, dir: &Path) -> Result<Reward> {
+        let text = dir.display();
+        let run = run::open_finished(dir)?
+            .with_context(|| format!("{text} is not a run directory; give a reward-model run"))?;
+        ensure!(
+            run.stage == "reward-model",
+            "{text} is a run of {}; give a reward-model run",
+            run.stage
+        );
+        let artefact = dir.join("reward");
+        if !artefact.is_dir() {
+            bail!("{text} has no reward/ yet: the run has not saved a result");
+        }
+        let source = run.info.get("base").and_then(|v| v.as_str());
+        let source = source.with_context(|| format!("{text}/run.json does not name its base"))?;
+        let base = match self.bases.iter().find(|base| base.source == source) {
+            Some(base) => base.clone(),
+            None => Rc::new(stage::load_base(source, &self.device)?),
+        };
+        self.keep(&base);
+        let model = RewardModel::load(&artefact, &base.model)
+            .with_context(|| format!("reward model {text}"))?;
+        let template = model.template.clone();
+        Ok(Reward {
+            name: file_name(dir),
+            encoder: stage::encoder(&base, &template)?,
+            base,
+            model,
+            template,
+        })
+    }
+
+    fn keep(&mut self, base: &Rc<Base>) {
+        if !self.bases.iter().any(|known| Rc::ptr_eq(known, base)) {
+            self.bases.push(base.clone());
+        }
+    }
+}
+
+impl Reward {
+    /// Ids of prompt and answer as this reward model reads them. The policy's own ids are taken where both talk alike;
+    /// else the text is rendered and tokenised anew, and EOS is added exactly where the policy drew it.
+    pub fn row(&self, policy: &Policy, prompt: &data::Prompt, drawn: Drawn) -> Result<Vec<u32>> {
+        if Rc::ptr_eq(&policy.base, &self.base) && policy.template == self.template {
+            return Ok([drawn.prompt, drawn.response].concat());
+        }
+        let mut ids = self.encoder.example(prompt, drawn.text)?.ids;
+        if !drawn.finished {
+            ids.pop();
+        }
+        Ok(ids)
+    }
+}
+
+/// One answer as ids and text.
+#[derive(Clone, Copy)]
+pub(crate) struct Drawn<'a> {
+    pub prompt: &'a [u32],
+    pub response: &'a [u32],
+    pub text: &'a str,
+    pub finished: bool,
+}
+
+/// The run directory behind `text`, None for a plain model.
+pub(crate) fn finished(text: &str) -> Result<Option<Finished>> {
+    run::open_finished(Path::new(text))
+}
+
+/// Identifies the weights that answer, so that answers of an earlier training under the same name are not mixed in:
+/// hashes of the adapter's files, or the source's text where there is none.
+pub(crate) fn fingerprint(text: &str) -> Result<String> {
+    let adapter = Path::new(text).join("adapter");
+    let full = Path::new(text).join("model");
+    let dir = [full, adapter].into_iter().find(|dir| dir.is_dir());
+    let Some(dir) = dir else {
+        return Ok(text.to_string());
+    };
+    let mut files: Vec<_> = std::fs::read_dir(&dir)
+        .and_then(|entries| entries.map(|e| Ok(e?.path())).collect())
+        .with_context(|| format!("cannot read {}", dir.display()))?;
+    files.sort();
+    let weights = files
+        .iter()
+        .filter(|f| f.extension().is_some_and(|e| e == "safetensors"));
+    let hashes: Vec<String> = weights.map(|f| run::file_hash(f)).collect::<Result<_>>()?;
+    Ok(hashes.join(" "))
+}
+
+pub(crate) fn file_name(path: &Path) -> String {
+    let name = path.file_name();
+    name.map_or_else(
+        || path.display().to_string(),
+        |n| n.to_string_lossy().into_owned(),
+    )
+}

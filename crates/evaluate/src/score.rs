@@ -1,0 +1,334 @@
+//! `evaluate score`: how well a run explains data. A reward model is scored on pairs (how often does it prefer the
+//! preferred answer, beside the rule "the longer wins"), a policy on demonstrations (loss per response token).
+
+use crate::policies::{self, Reward, Shelf};
+use crate::stats::{self, Estimate};
+use anyhow::{Result, bail, ensure};
+use data::{Demonstration, Example, Format, Preference};
+use serde::Serialize;
+use stage::{Batch, Policy};
+use std::path::{Path, PathBuf};
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct ScoreConfig {
+    /// Run directory (reward-model, sft or esrl-rlhf) or a plain model
+    #[arg(long, value_name = "RUN")]
+    pub run: String,
+    /// Pairs for a reward-model run, demonstrations for any other
+    #[arg(long, value_name = "FILE")]
+    pub data: PathBuf,
+    /// Format of the data: auto, alpaca, prompt_completion, chat, text, comparison_v1, comparison_v2, hh, pairs
+    #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = format)]
+    pub format: Format,
+    /// Use the first rows only
+    #[arg(long, value_name = "N")]
+    pub max_rows: Option<usize>,
+    /// Write each row's scores here, as JSONL
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Tokens of one forward
+    #[arg(long, value_name = "N", default_value_t = 4096)]
+    pub batch_tokens: usize,
+    /// Seed of the bootstrap interval
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// cpu, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    pub device: String,
+}
+
+/// A data format by its name in configs.
+pub(crate) fn format(text: &str) -> std::result::Result<Format, String> {
+    serde_json::from_value(text.into()).map_err(|e| e.to_string())
+}
+
+impl ScoreConfig {
+    /// The command line's defaults.
+    pub fn new(run: &str, data: &Path) -> Self {
+        Self {
+            run: run.to_string(),
+            data: data.to_path_buf(),
+            format: Format::Auto,
+            max_rows: None,
+            out: None,
+            batch_tokens: 4096,
+            seed: 1,
+            device: "cpu".to_string(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ScoreReport {
+    Pairs(PairScores),
+    Demonstrations(DemonstrationScores),
+}
+
+/// A reward model on pairs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PairScores {
+    pub pairs: usize,
+    /// Rows that do not fit the context.
+    pub left_out: usize,
+    /// Share of pairs in which the preferred answer scores higher; equal scores count half.
+    pub accuracy: Estimate,
+    /// The same for the rule "the answer with more tokens is better".
+    pub longer_wins_accuracy: f64,
+    /// Score of the preferred answer minus score of the other.
+    pub margin_mean: f64,
+    pub margin_std: f64,
+    pub margin_p10: f64,
+    pub margin_median: f64,
+    pub margin_p90: f64,
+    /// Pearson correlation of score and answer length in tokens, over all answers.
+    pub length_correlation: f64,
+}
+
+/// A policy on demonstrations.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DemonstrationScores {
+    pub rows: usize,
+    pub left_out: usize,
+    /// Response tokens, EOS included.
+    pub tokens: usize,
+    /// Mean negative log-likelihood of a response token, nats.
+    pub loss: f64,
+    /// exp(loss)
+    pub perplexity: f64,
+}
+
+#[derive(Serialize)]
+struct PairRow {
+    row: usize,
+    chosen: f32,
+    rejected: f32,
+    margin: f64,
+    chosen_tokens: usize,
+    rejected_tokens: usize,
+}
+
+#[derive(Serialize)]
+struct DemonstrationRow {
+    row: usize,
+    tokens: usize,
+    loss: f64,
+}
+
+/// Scores `config.run` on `config.data`, and writes the rows where asked.
+pub fn score(config: &ScoreConfig) -> Result<ScoreReport> {
+    ensure!(
+        config.batch_tokens > 0,
+        "--batch-tokens 0: a forward needs tokens"
+    );
+    if let Some(out) = &config.out {
+        ensure!(
+            !out.exists(),
+            "{} exists; choose another --out",
+            out.display()
+        );
+    }
+    let mut shelf = Shelf::new(&config.device)?;
+    let is_reward = policies::finished(&config.run)?.is_some_and(|r| r.stage == "reward-model");
+    let (report, rows) = if is_reward {
+        let mut loaded = data::preferences(&config.data, config.format)?;
+        loaded.report(&config.data);
+        loaded.items.truncate(config.max_rows.unwrap_or(usize::MAX));
+        pairs(
+            &shelf.reward(Path::new(&config.run))?,
+            &loaded.items,
+            config,
+        )?
+    } else {
+        let mut loaded = data::demonstrations(&config.data, config.format)?;
+        loaded.report(&config.data);
+        loaded.items.truncate(config.max_rows.unwrap_or(usize::MAX));
+        demonstrations(&shelf.policy(&config.run)?, &loaded.items, config)?
+    };
+    if let Some(out) = &config.out {
+        run::atomic_write(out, rows.as_bytes())?;
+    }
+    Ok(report)
+}
+
+fn pairs(
+    reward: &Reward,
+    items: &[Preference],
+    config: &ScoreConfig,
+) -> Result<(ScoreReport, String)> {
+    let context = reward.base.model.config.max_position_embeddings;
+    let mut kept: Vec<(usize, Example, Example)> = Vec::new();
+    for (row, item) in items.iter().enumerate() {
+        let chosen = reward.encoder.example(&item.prompt, &item.chosen)?;
+        let rejected = reward.encoder.example(&item.prompt, &item.rejected)?;
+        if chosen.ids.len().max(rejected.ids.len()) <= context {
+            kept.push((row, chosen, rejected));
+        }
+    }
+    if kept.is_empty() {
+        bail!(
+            "{}: no pair fits the context of {context} tokens",
+            config.data.display()
+        );
+    }
+    let ids = |e: &Example| e.ids.clone();
+    let flat: Vec<Vec<u32>> = kept.iter().flat_map(|(_, c, r)| [ids(c), ids(r)]).collect();
+    let flat: Vec<&[u32]> = flat.iter().map(Vec::as_slice).collect();
+    let scores = reward.model.score(&reward.base.model, &flat)?;
+    let tokens = |e: &Example| e.ids.len() - e.prompt_len;
+    let rows: Vec<PairRow> = kept
+        .iter()
+        .zip(scores.chunks(2))
+        .map(|((row, chosen, rejected), scores)| PairRow {
+            row: row + 1,
+            chosen: scores[0],
+            rejected: scores[1],
+            margin: f64::from(scores[0]) - f64::from(scores[1]),
+            chosen_tokens: tokens(chosen),
+            rejected_tokens: tokens(rejected),
+        })
+        .collect();
+    let report = summarise_pairs(&rows, items.len() - kept.len(), config.seed);
+    Ok((ScoreReport::Pairs(report), crate::jsonl::to_text(&rows)?))
+}
+
+/// 1 for right, 0 for wrong, half for undecided.
+fn right(difference: f64) -> f64 {
+    match difference {
+        d if d > 0.0 => 1.0,
+        0.0 => 0.5,
+        _ => 0.0,
+    }
+}
+
+fn summarise_pairs(rows: &[PairRow], left_out: usize, seed: u64) -> PairScores {
+    let mut margins: Vec<f64> = rows.iter().map(|r| r.margin).collect();
+    let verdicts: Vec<f64> = margins.iter().map(|m| right(*m)).collect();
+    let longer: Vec<f64> = rows
+        .iter()
+        .map(|r| right(r.chosen_tokens as f64 - r.rejected_tokens as f64))
+        .collect();
+    let answers = rows
+        .iter()
+        .flat_map(|r| [(r.chosen_tokens, r.chosen), (r.rejected_tokens, r.rejected)]);
+    let (lengths, scores): (Vec<f64>, Vec<f64>) =
+        answers.map(|(n, s)| (n as f64, f64::from(s))).unzip();
+    margins.sort_by(f64::total_cmp);
+    PairScores {
+        pairs: rows.len(),
+        left_out,
+        accuracy: stats::estimate(&verdicts, seed).expect("there is a pair"),
+        longer_wins_accuracy: stats::mean(&longer),
+        margin_mean: stats::mean(&margins),
+        margin_std: stats::std(&margins),
+        margin_p10: stats::quantile(&margins, 0.1),
+        margin_median: stats::quantile(&margins, 0.5),
+        margin_p90: stats::quantile(&margins, 0.9),
+        length_correlation: stats::correlation(&lengths, &scores),
+    }
+}
+
+fn demonstrations(
+    policy: &Policy,
+    items: &[Demonstration],
+    config: &ScoreConfig,
+) -> Result<(ScoreReport, String)> {
+    let context = policy.model().config.max_position_embeddings;
+    let mut kept: Vec<(usize, Example)> = Vec::new();
+    for (row, item) in items.iter().enumerate() {
+        let example = policy.encoder.example(&item.prompt, &item.response)?;
+        if example.ids.len() <= context {
+            kept.push((row, example));
+        }
+    }
+    if kept.is_empty() {
+        bail!(
+            "{}: no row fits the context of {context} tokens",
+            config.data.display()
+        );
+    }
+    let lens: Vec<usize> = kept.iter().map(|(_, e)| e.ids.len()).collect();
+    let mut progress = run::Progress::new("score", kept.len() as u64);
+    let mut rows = Vec::with_capacity(kept.len());
+    for range in stage::batches(&lens, config.batch_tokens) {
+        let part = &kept[range.clone()];
+        let batch = Batch::new(part.iter().map(|(_, e)| (e.ids.as_slice(), e.prompt_len)));
+        let ones = vec![1.0; part.len()];
+        let scores = stage::score(policy.model(), policy.adapter.as_ref(), &batch, &ones, None)?;
+        let logps = scores.logp.to_vec1::<f32>()?;
+        for ((row, _), labels) in part.iter().zip(batch.labels.layout.ranges()) {
+            let nll: f64 = logps[labels.clone()].iter().map(|l| -f64::from(*l)).sum();
+            let tokens = labels.len();
+            rows.push(DemonstrationRow {
+                row: row + 1,
+                tokens,
+                loss: nll / tokens as f64,
+            });
+        }
+        progress.update(range.end as u64, batch.ids.len() as u64, "");
+    }
+    progress.finish("");
+    let tokens: usize = rows.iter().map(|r| r.tokens).sum();
+    let loss = rows.iter().map(|r| r.loss * r.tokens as f64).sum::<f64>() / tokens as f64;
+    let report = DemonstrationScores {
+        rows: rows.len(),
+        left_out: items.len() - rows.len(),
+        tokens,
+        loss,
+        perplexity: loss.exp(),
+    };
+    Ok((
+        ScoreReport::Demonstrations(report),
+        crate::jsonl::to_text(&rows)?,
+    ))
+}
+
+impl std::fmt::Display for ScoreReport {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Self::Pairs(s) => {
+                let a = &s.accuracy;
+                writeln!(
+                    f,
+                    "pairs                 {}{}",
+                    s.pairs,
+                    left_out(s.left_out)
+                )?;
+                writeln!(
+                    f,
+                    "accuracy              {:.4}  [{:.4}, {:.4}]",
+                    a.mean, a.low, a.high
+                )?;
+                writeln!(f, "the longer wins       {:.4}", s.longer_wins_accuracy)?;
+                writeln!(
+                    f,
+                    "margin mean, std      {:.4}, {:.4}",
+                    s.margin_mean, s.margin_std
+                )?;
+                writeln!(
+                    f,
+                    "margin p10, p50, p90  {:.4}, {:.4}, {:.4}",
+                    s.margin_p10, s.margin_median, s.margin_p90
+                )?;
+                write!(
+                    f,
+                    "score ~ length        {:.4} (correlation)",
+                    s.length_correlation
+                )
+            }
+            Self::Demonstrations(s) => {
+                writeln!(f, "rows        {}{}", s.rows, left_out(s.left_out))?;
+                writeln!(f, "tokens      {} (responses with EOS)", s.tokens)?;
+                writeln!(f, "loss        {:.4} nats per token", s.loss)?;
+                write!(f, "perplexity  {:.3}", s.perplexity)
+            }
+        }
+    }
+}
+
+fn left_out(n: usize) -> String {
+    if n == 0 {
+        return String::new();
+    }
+    format!("  ({n} more do not fit the context and are left out)")
+}
