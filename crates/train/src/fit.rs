@@ -59,11 +59,14 @@ pub struct Evaluation {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
     pub steps: usize,
+    /// False: stopped by its user, after a checkpoint.
+    pub finished: bool,
     /// Held-out loss before the first step.
     pub start_loss: f64,
-    pub best_loss: f64,
-    pub best_step: usize,
-    pub final_loss: f64,
+    /// The lowest held-out loss after a step, and that step. None: stopped before the first evaluation.
+    pub best: Option<Best>,
+    /// The latest held-out loss.
+    pub last_loss: f64,
 }
 
 /// A checkpoint's state.json.
@@ -79,10 +82,10 @@ struct State {
     window: Window,
 }
 
-#[derive(Clone, Copy, Serialize, Deserialize)]
-struct Best {
-    step: usize,
-    loss: f64,
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    pub step: usize,
+    pub loss: f64,
 }
 
 /// Sums since the last logged row.
@@ -97,7 +100,7 @@ struct Window {
 
 /// Trains to the end of the schedule and closes the run. With `resume`, goes on from the last complete checkpoint and
 /// arrives at the same parameters as an uninterrupted run, bit for bit. Stops with an error, the last good checkpoint kept,
-/// when a loss or gradient is not finite; after Ctrl-C it writes a checkpoint first.
+/// when a loss or gradient is not finite. After Ctrl-C it writes a checkpoint and returns early.
 pub fn fit<O: Objective>(
     objective: &mut O,
     data: &[O::Item],
@@ -109,14 +112,14 @@ pub fn fit<O: Objective>(
     ensure!(!data.is_empty(), "there is nothing to train on");
     let mut fit = Fit::start(objective, data, config, run, resume)?;
     let mut progress = Progress::new("train", fit.total as u64);
-    while fit.state.step < fit.total {
+    while !fit.ended() {
         let report = fit.step()?;
         let message = format!("loss {:.4}", report.loss);
         progress.update(fit.state.step as u64, report.tokens as u64, &message);
         fit.after_step(&report)?;
     }
     progress.finish("");
-    fit.finish()
+    fit.close()
 }
 
 struct Fit<'a, O: Objective> {
@@ -129,6 +132,7 @@ struct Fit<'a, O: Objective> {
     loader: Loader,
     total: usize,
     tripwire: Option<Tripwire>,
+    stopped: bool,
     state: State,
 }
 
@@ -201,6 +205,7 @@ impl<'a, O: Objective> Fit<'a, O> {
             loader,
             total,
             tripwire,
+            stopped: false,
             state,
         })
     }
@@ -312,16 +317,9 @@ impl<'a, O: Objective> Fit<'a, O> {
         {
             self.run.sample(step as u64, &text)?;
         }
-        let stopping = !last && run::stop_requested();
-        if due(config.save_every) || stopping {
+        self.stopped = !last && run::stop_requested();
+        if due(config.save_every) || self.stopped {
             self.checkpoint()?;
-        }
-        if stopping {
-            bail!(
-                "stopped after step {step} of {}; its checkpoint is written, continue {} with --resume",
-                self.total,
-                self.run.dir().display()
-            );
         }
         Ok(())
     }
@@ -357,26 +355,39 @@ impl<'a, O: Objective> Fit<'a, O> {
             })
     }
 
-    fn finish(self) -> Result<Summary> {
-        let state = self.state;
-        let best = state
-            .best
-            .context("the run has no evaluation; was it resumed from another run's checkpoint?")?;
-        let summary = Summary {
-            steps: state.step,
-            start_loss: state.start_loss,
-            best_loss: best.loss,
-            best_step: best.step,
-            final_loss: state.last_loss,
-        };
-        self.run.finish(&BTreeMap::from([
-            ("steps".to_string(), summary.steps as f64),
-            ("start_loss".to_string(), summary.start_loss),
-            ("best_loss".to_string(), summary.best_loss),
-            ("best_step".to_string(), summary.best_step as f64),
-            ("final_loss".to_string(), summary.final_loss),
-        ]))?;
-        Ok(summary)
+    fn ended(&self) -> bool {
+        self.stopped || self.state.step >= self.total
+    }
+
+    fn close(self) -> Result<Summary> {
+        let State {
+            step,
+            start_loss,
+            last_loss,
+            best,
+            ..
+        } = self.state;
+        if self.stopped {
+            self.run.stopped(step as u64)?;
+        } else {
+            let mut summary = BTreeMap::from([
+                ("steps".to_string(), step as f64),
+                ("start_loss".to_string(), start_loss),
+                ("last_loss".to_string(), last_loss),
+            ]);
+            if let Some(best) = best {
+                summary.insert("best_loss".into(), best.loss);
+                summary.insert("best_step".into(), best.step as f64);
+            }
+            self.run.finish(&summary)?;
+        }
+        Ok(Summary {
+            steps: step,
+            finished: !self.stopped,
+            start_loss,
+            best,
+            last_loss,
+        })
     }
 }
 

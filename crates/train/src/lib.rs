@@ -11,7 +11,7 @@ mod tensors;
 
 pub use adamw::AdamW;
 pub use config::{FitConfig, OptimizerConfig};
-pub use fit::{Evaluation, Objective, Summary, fit, micro_batches};
+pub use fit::{Best, Evaluation, Objective, Summary, fit, micro_batches};
 pub use gradients::{Gradients, clip_scale};
 pub use guard::{Tripwire, first_non_finite};
 pub use schedule::Schedule;
