@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use toml::{Table, Value};
 
-/// Last parts of keys that may change: cadences, what is kept, how long the run goes on, and where it computes. (With
-/// a decaying learning rate, a new length changes the schedule's remainder; [`compare`] says so.)
+/// Last parts of keys that may change: cadences, what is kept, how long the run goes on, how much fits in memory at
+/// once, and where it computes. A new length also moves what is left of a decaying learning rate.
 const MAY_CHANGE: [&str; 11] = [
     "log_every",
     "eval_every",
