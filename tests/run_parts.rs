@@ -119,8 +119,10 @@ fn the_first_signal_asks_and_the_second_ends() {
             std::thread::sleep(Duration::from_millis(1));
         }
         println!("\nstopping");
-        while mode == "stubborn" {
-            std::thread::sleep(Duration::from_millis(1));
+        if mode == "stubborn" {
+            loop {
+                std::thread::park();
+            }
         }
         std::process::exit(0);
     }
