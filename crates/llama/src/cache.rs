@@ -1,0 +1,238 @@
+//! Keys and values of sequences in flight, one flat store of token rows per layer. A sequence may share the rows of the
+//! prompt it continues. Knows nothing of ids and sampling.
+
+use crate::{Config, Llama};
+use candle_core::{DType, Device, Result, Tensor, bail};
+use std::collections::BTreeMap;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SeqId(pub usize);
+
+/// Keys and values of sequences in flight; a sequence may share its prefix with a parent.
+/// The stores grow as needed and rows are used again once they are free.
+pub struct KvCache {
+    /// Per layer: keys and values, each [rows, K*D], f32; keys are already rotated.
+    stores: Vec<(Tensor, Tensor)>,
+    width: usize,
+    n_rows: usize,
+    max_positions: usize,
+    device: Device,
+    /// Free runs of rows: start -> length. Neighbours are always joined.
+    free: BTreeMap<usize, usize>,
+    seqs: Vec<Option<Seq>>,
+}
+
+struct Seq {
+    parent: Option<SeqId>,
+    n_children: usize,
+    closed: bool,
+    /// Runs of rows of its ancestors that it reads first.
+    prefix: Vec<(usize, usize)>,
+    prefix_len: usize,
+    start: usize,
+    capacity: usize,
+    /// Own tokens.
+    len: usize,
+}
+
+impl KvCache {
+    pub fn new(model: &Llama) -> Result<Self> {
+        let Config {
+            num_hidden_layers,
+            num_key_value_heads,
+            head_dim,
+            max_position_embeddings,
+            ..
+        } = model.config;
+        let width = num_key_value_heads * head_dim;
+        let device = model.device();
+        let store = || Tensor::zeros((1, width), DType::F32, device);
+        let stores = (0..num_hidden_layers)
+            .map(|_| Ok((store()?, store()?)))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            stores,
+            width,
+            n_rows: 1,
+            max_positions: max_position_embeddings,
+            device: device.clone(),
+            free: BTreeMap::from([(0, 1)]),
+            seqs: Vec::new(),
+        })
+    }
+
+    /// A sequence with room for `capacity` own tokens; with a parent it begins where the parent now ends, sharing its rows.
+    pub fn open(&mut self, parent: Option<SeqId>, capacity: usize) -> Result<SeqId> {
+        let (prefix, prefix_len) = match parent {
+            None => (Vec::new(), 0),
+            Some(id) => {
+                let seq = self.get(id)?;
+                (seq.spans(seq.len), seq.prefix_len + seq.len)
+            }
+        };
+        let start = self.allocate(capacity)?;
+        if let Some(SeqId(id)) = parent {
+            self.seqs[id].as_mut().expect("checked above").n_children += 1;
+        }
+        self.seqs.push(Some(Seq {
+            parent,
+            n_children: 0,
+            closed: false,
+            prefix,
+            prefix_len,
+            start,
+            capacity,
+            len: 0,
+        }));
+        Ok(SeqId(self.seqs.len() - 1))
+    }
+
+    /// Tokens of a sequence, those it shares with its parent included; 0 after it was closed and freed.
+    pub fn len(&self, seq: SeqId) -> usize {
+        match self.seqs.get(seq.0) {
+            Some(Some(seq)) => seq.prefix_len + seq.len,
+            _ => 0,
+        }
+    }
+
+    /// Whether no sequence is open.
+    pub fn is_empty(&self) -> bool {
+        self.seqs.iter().all(Option::is_none)
+    }
+
+    /// Rows now held by sequences.
+    pub fn used_rows(&self) -> usize {
+        self.n_rows - self.free.values().sum::<usize>()
+    }
+
+    /// Frees the rows once the sequence and its children are closed.
+    pub fn close(&mut self, seq: SeqId) {
+        if let Some(Some(s)) = self.seqs.get_mut(seq.0) {
+            s.closed = true;
+        }
+        let mut next = Some(seq);
+        while let Some(SeqId(id)) = next {
+            let Some(slot) = self.seqs.get_mut(id) else {
+                return;
+            };
+            if !slot.as_ref().is_some_and(|s| s.closed && s.n_children == 0) {
+                return;
+            }
+            let gone = slot.take().expect("just seen");
+            self.release(gone.start, gone.capacity);
+            next = gone.parent;
+            if let Some(SeqId(parent)) = next
+                && let Some(Some(parent)) = self.seqs.get_mut(parent)
+            {
+                parent.n_children -= 1;
+            }
+        }
+    }
+
+    fn get(&self, id: SeqId) -> Result<&Seq> {
+        match self.seqs.get(id.0) {
+            Some(Some(seq)) if !seq.closed => Ok(seq),
+            _ => bail!("KV cache: sequence {} is not open", id.0),
+        }
+    }
+
+    /// Takes `n` more tokens into a sequence. Returns the position of the first and the store row it goes to.
+    pub(crate) fn advance(&mut self, id: SeqId, n: usize) -> Result<(usize, usize)> {
+        let max = self.max_positions;
+        let seq = self.get(id)?;
+        let position = seq.prefix_len + seq.len;
+        if position + n > max {
+            bail!(
+                "sequence of {} tokens does not fit the model's context of {max}",
+                position + n
+            );
+        }
+        if seq.len + n > seq.capacity {
+            bail!(
+                "KV cache: sequence {} was opened for {} tokens and is given {}",
+                id.0,
+                seq.capacity,
+                seq.len + n
+            );
+        }
+        let row = seq.start + seq.len;
+        self.seqs[id.0].as_mut().expect("checked above").len += n;
+        Ok((position, row))
+    }
+
+    /// The runs of rows a sequence reads, up to `own` of its own tokens.
+    pub(crate) fn spans(&self, id: SeqId, own: usize) -> Result<Vec<(usize, usize)>> {
+        Ok(self.get(id)?.spans(own))
+    }
+
+    pub(crate) fn own_len(&self, id: SeqId) -> Result<usize> {
+        Ok(self.get(id)?.len)
+    }
+
+    pub(crate) fn layer(&self, layer: usize) -> (&Tensor, &Tensor) {
+        let (keys, values) = &self.stores[layer];
+        (keys, values)
+    }
+
+    /// First run with room, growing the stores when there is none.
+    fn allocate(&mut self, n: usize) -> Result<usize> {
+        if n == 0 {
+            return Ok(0);
+        }
+        if !self.free.values().any(|&len| len >= n) {
+            self.grow(n)?;
+        }
+        let (&start, &len) = self
+            .free
+            .iter()
+            .find(|(_, len)| **len >= n)
+            .expect("the stores were grown for it");
+        self.free.remove(&start);
+        if len > n {
+            self.free.insert(start + n, len - n);
+        }
+        Ok(start)
+    }
+
+    fn grow(&mut self, n: usize) -> Result<()> {
+        let new_rows = (self.n_rows * 2).max(self.n_rows + n);
+        for (keys, values) in &mut self.stores {
+            for store in [keys, values] {
+                let larger = Tensor::zeros((new_rows, self.width), DType::F32, &self.device)?;
+                larger.slice_set(store, 0, 0)?;
+                *store = larger;
+            }
+        }
+        self.release(self.n_rows, new_rows - self.n_rows);
+        self.n_rows = new_rows;
+        Ok(())
+    }
+
+    fn release(&mut self, mut start: usize, mut len: usize) {
+        if len == 0 {
+            return;
+        }
+        if let Some(after) = self.free.remove(&(start + len)) {
+            len += after;
+        }
+        if let Some((&before, &before_len)) = self.free.range(..start).next_back()
+            && before + before_len == start
+        {
+            start = before;
+            len += before_len;
+        }
+        self.free.insert(start, len);
+    }
+}
+
+impl Seq {
+    fn spans(&self, own: usize) -> Vec<(usize, usize)> {
+        let mut spans = self.prefix.clone();
+        match spans.last_mut() {
+            _ if own == 0 => {}
+            Some((start, len)) if *start + *len == self.start => *len += own,
+            _ => spans.push((self.start, own)),
+        }
+        spans
+    }
+}

@@ -1,0 +1,141 @@
+//! Weights from a Hugging Face directory: one safetensors file or shards with an index; f32, f16 and bf16 become f32.
+//! Every tensor must be there once, with the right shape, and nothing unknown beside it.
+
+use crate::model::weight_shapes;
+use crate::safe::{each_tensor, to_f32};
+use crate::tokens::read_json;
+use crate::{Config, Error, Llama, Result, Source, Special, gguf, hub, load_shape};
+use candle_core::{Device, Tensor};
+use serde_json::Value;
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+/// A model with what comes with its weights: everything needed to talk to it.
+pub struct Loaded {
+    pub model: Llama,
+    pub tokenizer: tokenizers::Tokenizer,
+    pub special: Special,
+    /// Jinja source of the model's own chat template, if it has one.
+    pub chat_template: Option<String>,
+}
+
+/// Opens a base model. f32 whatever the file's dtype.
+pub fn load(source: &Source, device: &Device) -> Result<Loaded> {
+    match source {
+        Source::Dir(dir) => load_dir(dir, device),
+        Source::Gguf(file) => gguf::load(file, device),
+        Source::Hub(id) => load_dir(&hub::fetch(id)?, device),
+    }
+}
+
+fn load_dir(dir: &Path, device: &Device) -> Result<Loaded> {
+    let (config, tokenizer, special, chat_template) = load_shape(dir)?;
+    let files = weight_files(dir)?;
+    let wanted: HashMap<String, Vec<usize>> = weight_shapes(&config).into_iter().collect();
+    let mut found: HashMap<String, Tensor> = HashMap::with_capacity(wanted.len());
+    for file in &files {
+        each_tensor(file, |name, view| {
+            let Some(shape) = wanted.get(name) else {
+                return if is_redundant(name, &config) {
+                    Ok(())
+                } else {
+                    Err(Error::at(
+                        file,
+                        format!(
+                            "unexpected tensor {name}; this is not the LLaMA its config.json describes"
+                        ),
+                    ))
+                };
+            };
+            check_shape(file, name, view.shape(), shape)?;
+            found.insert(name.to_string(), to_f32(file, name, view, device)?);
+            Ok(())
+        })?;
+    }
+    let whole = match files.as_slice() {
+        [one] => one,
+        _ => dir,
+    };
+    let model = Llama::build(&config, device, |name, _| {
+        found
+            .remove(name)
+            .ok_or_else(|| Error::at(whole, format!("tensor {name} is missing")))
+    })?;
+    Ok(Loaded {
+        model,
+        tokenizer,
+        special,
+        chat_template,
+    })
+}
+
+pub(crate) fn check_shape(file: &Path, name: &str, got: &[usize], want: &[usize]) -> Result<()> {
+    if got == want {
+        return Ok(());
+    }
+    Err(Error::at(
+        file,
+        format!("tensor {name} is {got:?}, the config needs {want:?}"),
+    ))
+}
+
+/// Tensors of older checkpoints that say nothing new.
+fn is_redundant(name: &str, config: &Config) -> bool {
+    name.ends_with(".rotary_emb.inv_freq")
+        || (name == "lm_head.weight" && config.tie_word_embeddings)
+}
+
+/// `model.safetensors`, or the shards its index names, in order.
+fn weight_files(dir: &Path) -> Result<Vec<PathBuf>> {
+    let single = dir.join("model.safetensors");
+    if single.is_file() {
+        return Ok(vec![single]);
+    }
+    let index = dir.join("model.safetensors.index.json");
+    let Some(value) = read_json(&index)? else {
+        let pickled = dir.join("pytorch_model.bin").exists()
+            || dir.join("pytorch_model.bin.index.json").exists();
+        return Err(Error::at(
+            dir,
+            if pickled {
+                "holds pytorch_model.bin, which is not read; convert it to safetensors"
+            } else {
+                "no model.safetensors and no model.safetensors.index.json"
+            },
+        ));
+    };
+    shard_names(&index, &value)?
+        .into_iter()
+        .map(|name| {
+            let file = dir.join(name);
+            if file.is_file() {
+                Ok(file)
+            } else {
+                Err(Error::at(
+                    &file,
+                    "shard is missing, though the index names it",
+                ))
+            }
+        })
+        .collect()
+}
+
+/// File names in an index's weight map, each once.
+pub(crate) fn shard_names(index: &Path, value: &Value) -> Result<BTreeSet<String>> {
+    let map = value
+        .get("weight_map")
+        .and_then(Value::as_object)
+        .filter(|m| !m.is_empty())
+        .ok_or_else(|| Error::at(index, "has no weight_map"))?;
+    map.iter()
+        .map(|(tensor, file)| match file.as_str() {
+            Some(name) if !name.contains(['/', '\\']) && name.ends_with(".safetensors") => {
+                Ok(name.to_string())
+            }
+            _ => Err(Error::at(
+                index,
+                format!("{tensor} points to {file}, not to a safetensors file beside it"),
+            )),
+        })
+        .collect()
+}

@@ -1,0 +1,371 @@
+//! The LLaMA network over ragged batches: teacher-forced with a graph, or extending a KV cache without one.
+//! Source: Touvron et al. 2023; names, layout and numerics are those of transformers' `LlamaForCausalLM`.
+//!
+//! Letters: N tokens, B sequences, d hidden size, V vocabulary, H heads, K key/value heads, D head width.
+
+use crate::param::normal;
+use crate::proj::Proj;
+use crate::rope::RopeTables;
+use crate::{Config, Error, KvCache, Lora, Result, SeqId};
+use candle_core::{DType, Device, Result as CResult, Tensor, Var, bail};
+use ops::Ragged;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// A base model: weights held once, frozen (detached tensors) unless `make_trainable` turned them into variables.
+pub struct Llama {
+    pub config: Config,
+    embed: Tensor, // [V, d]
+    layers: Vec<Layer>,
+    norm: Tensor, // [d]
+    head: Tensor, // [V, d]; the same tensor as `embed` when tied
+    rope: RopeTables,
+    device: Device,
+    vars: Vec<(String, Var)>,
+}
+
+struct Layer {
+    input_norm: Tensor, // [d]
+    post_norm: Tensor,  // [d]
+    proj: [Tensor; 7],  // [out, in], in the order of Proj::ALL
+}
+
+impl Llama {
+    /// Asks `take` for every weight by its Hugging Face name and shape. Tied models have no `lm_head.weight`.
+    pub(crate) fn build(
+        config: &Config,
+        device: &Device,
+        mut take: impl FnMut(&str, &[usize]) -> Result<Tensor>,
+    ) -> Result<Self> {
+        let mut weights = Vec::new();
+        for (name, shape) in weight_shapes(config) {
+            weights.push(take(&name, &shape)?);
+        }
+        let mut next = weights.into_iter();
+        let mut next = || next.next().expect("one tensor for each name");
+        let embed = next();
+        let layers = (0..config.num_hidden_layers)
+            .map(|_| Layer {
+                input_norm: next(),
+                proj: std::array::from_fn(|_| next()),
+                post_norm: next(),
+            })
+            .collect();
+        let norm = next();
+        let head = if config.tie_word_embeddings {
+            embed.clone()
+        } else {
+            next()
+        };
+        Ok(Self {
+            config: config.clone(),
+            embed,
+            layers,
+            norm,
+            head,
+            rope: RopeTables::new(config, device),
+            device: device.clone(),
+            vars: Vec::new(),
+        })
+    }
+
+    /// Fresh random weights (N(0, 0.02), norms 1), for pre-training the tiny world and for tests.
+    pub fn init(config: &Config, seed: u64, device: &Device) -> Result<Self> {
+        config.check().map_err(Error::Input)?;
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        Self::build(config, device, |_, shape| {
+            Ok(match shape {
+                [d] => Tensor::ones(*d, DType::F32, device)?,
+                _ => normal(shape, 0.02, &mut rng, device)?,
+            })
+        })
+    }
+
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The vocabulary head [V, d]. A variable when the model is trainable.
+    pub fn head(&self) -> &Tensor {
+        &self.head
+    }
+
+    /// Turns every weight into a `Var` and returns them by Hugging Face name: full-parameter training.
+    /// Weights are no longer shared with other models afterwards; a tied head stays tied.
+    pub fn make_trainable(&mut self) -> Result<Vec<(String, Var)>> {
+        if self.vars.is_empty() {
+            let mut vars = Vec::new();
+            for (name, tensor) in self.tensors() {
+                vars.push((name, Var::from_tensor(&tensor.detach().copy()?)?));
+            }
+            let mut next = vars.iter().map(|(_, var)| var.as_tensor().clone());
+            let trainable = Self::build(&self.config, &self.device, |_, _| {
+                Ok(next.next().expect("the same weights in the same order"))
+            })?;
+            *self = Self { vars, ..trainable };
+        }
+        Ok(self.vars())
+    }
+
+    /// Variables by Hugging Face name; empty unless `make_trainable` was called.
+    pub fn vars(&self) -> Vec<(String, Var)> {
+        self.vars.clone()
+    }
+
+    /// Every weight by Hugging Face name, in a fixed order; a tied head is not listed twice.
+    pub fn tensors(&self) -> Vec<(String, Tensor)> {
+        let mut all = vec![&self.embed];
+        for layer in &self.layers {
+            all.push(&layer.input_norm);
+            all.extend(&layer.proj);
+            all.push(&layer.post_norm);
+        }
+        all.push(&self.norm);
+        all.push(&self.head);
+        weight_shapes(&self.config)
+            .into_iter()
+            .zip(all)
+            .map(|((name, _), t)| (name, t.clone()))
+            .collect()
+    }
+
+    /// Weights of the base; a tied head counts once.
+    pub fn n_params(&self) -> usize {
+        let count = |(_, shape): (String, Vec<usize>)| shape.iter().product::<usize>();
+        weight_shapes(&self.config).into_iter().map(count).sum()
+    }
+
+    /// Final-norm hidden states [N, d] of a ragged batch, teacher-forced. Records a graph exactly when the adapter's
+    /// (or the base's) parameters are variables. `dropout` (LoRA dropout, training only) seeds its own stream.
+    pub fn hidden(
+        &self,
+        ids: &[u32],
+        layout: &Ragged,
+        lora: Option<&Lora>,
+        dropout: Option<u64>,
+    ) -> CResult<Tensor> {
+        self.check_ids(ids, layout)?;
+        let longest = layout.lens().into_iter().max().unwrap_or(0);
+        let context = self.config.max_position_embeddings;
+        if longest > context {
+            bail!("sequence of {longest} tokens does not fit the model's context of {context}");
+        }
+        let positions = layout.positions();
+        let pass = Pass {
+            model: self,
+            lora,
+            dropout: dropout.filter(|_| lora.is_some_and(|l| l.config.dropout > 0.0)),
+            detach: false,
+            rope: self.rope.get(longest)?,
+            positions: &positions,
+        };
+        pass.run(ids, |_, q, k, v| {
+            ops::causal_attention(q, k, v, layout, self.config.head_dim)
+        })
+    }
+
+    /// Hidden states [N, d] of new tokens while writing them into the cache: for each i, `seqs[i]` is extended by
+    /// `layout.len(i)` tokens. No graph. Prefill and decode are the same call (decode: all lengths 1).
+    /// After an error the sequences of this call hold rows that were not written: close them.
+    pub fn extend(
+        &self,
+        ids: &[u32],
+        layout: &Ragged,
+        seqs: &[SeqId],
+        cache: &mut KvCache,
+        lora: Option<&Lora>,
+    ) -> CResult<Tensor> {
+        self.check_ids(ids, layout)?;
+        if seqs.len() != layout.n_seqs() {
+            bail!(
+                "extend: {} sequences but {} lengths",
+                seqs.len(),
+                layout.n_seqs()
+            );
+        }
+        let (mut positions, mut rows, mut longest) = (Vec::new(), Vec::new(), 0);
+        let mut spans = Vec::new();
+        let all_new = seqs.iter().all(|seq| cache.len(*seq) == 0);
+        for (i, seq) in seqs.iter().enumerate() {
+            let n = layout.len(i);
+            let own = cache.own_len(*seq)?;
+            let (position, row) = cache.advance(*seq, n)?;
+            positions.extend((position..position + n).map(|p| p as u32));
+            rows.extend(row..row + n);
+            longest = longest.max(position + n);
+            if !all_new {
+                for j in 0..n {
+                    spans.push(cache.spans(*seq, own + j + 1)?);
+                }
+            }
+        }
+        let frozen = lora.map(Lora::frozen);
+        let pass = Pass {
+            model: self,
+            lora: frozen.as_ref(),
+            dropout: None,
+            detach: true,
+            rope: self.rope.get(longest)?,
+            positions: &positions,
+        };
+        let head_dim = self.config.head_dim;
+        pass.run(ids, |layer, q, k, v| {
+            let (keys, values) = cache.layer(layer);
+            ops::scatter_rows(keys, &rows, k)?;
+            ops::scatter_rows(values, &rows, v)?;
+            if all_new {
+                ops::causal_attention(q, k, v, layout, head_dim)
+            } else {
+                ops::cached_attention(q, keys, values, &spans, head_dim)
+            }
+        })
+    }
+
+    /// Merged copy: W + scale·B·A. Weights the adapter leaves alone are shared.
+    pub fn merged(&self, lora: &Lora) -> Result<Llama> {
+        if lora.layers.len() != self.layers.len() {
+            return Err(Error::Input(format!(
+                "an adapter of {} layers does not fit a model of {}",
+                lora.layers.len(),
+                self.layers.len()
+            )));
+        }
+        let mut weights = self.tensors().into_iter();
+        let mut layer_proj = (0..self.layers.len()).flat_map(|l| Proj::ALL.map(|p| (l, p)));
+        Self::build(&self.config, &self.device, |name, _| {
+            let (_, w) = weights.next().expect("the same weights in the same order");
+            if !name.contains("_proj") {
+                return Ok(w.detach());
+            }
+            let (layer, proj) = layer_proj.next().expect("one per projection");
+            match lora.pair(layer, proj) {
+                None => Ok(w.detach()),
+                Some(pair) => {
+                    let (a, b) = (pair.a.tensor().detach(), pair.b.tensor().detach());
+                    Ok((w.detach() + (b.matmul(&a)? * lora.config.scale())?)?)
+                }
+            }
+        })
+    }
+
+    fn check_ids(&self, ids: &[u32], layout: &Ragged) -> CResult<()> {
+        if ids.len() != layout.n_tokens() {
+            bail!(
+                "{} ids but a layout of {} tokens",
+                ids.len(),
+                layout.n_tokens()
+            );
+        }
+        let vocab = self.config.vocab_size;
+        match ids.iter().find(|id| **id as usize >= vocab) {
+            Some(id) => bail!("token id {id} is outside the model's vocabulary of {vocab}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// One walk through the layers.
+struct Pass<'a> {
+    model: &'a Llama,
+    lora: Option<&'a Lora>,
+    dropout: Option<u64>,
+    /// Reads weights without recording, even where they are variables.
+    detach: bool,
+    rope: (Tensor, Tensor),
+    positions: &'a [u32],
+}
+
+impl Pass<'_> {
+    /// `attend(layer, q [N, H*D], k [N, K*D], v [N, K*D])` -> [N, H*D], with q and k rotated.
+    fn run(
+        &self,
+        ids: &[u32],
+        mut attend: impl FnMut(usize, &Tensor, &Tensor, &Tensor) -> CResult<Tensor>,
+    ) -> CResult<Tensor> {
+        let model = self.model;
+        if ids.is_empty() {
+            return Tensor::zeros((0, model.config.hidden_size), DType::F32, &model.device);
+        }
+        let eps = model.config.rms_norm_eps;
+        let (cos, sin) = &self.rope;
+        let at = Tensor::new(ids, &model.device)?;
+        let mut x = self.weight(&model.embed).index_select(&at, 0)?; // [N, d]
+        for (i, layer) in model.layers.iter().enumerate() {
+            let h = ops::rms_norm(&x, &self.weight(&layer.input_norm), eps)?;
+            let q = ops::rope(&self.linear(i, Proj::Q, &h)?, cos, sin, self.positions)?;
+            let k = ops::rope(&self.linear(i, Proj::K, &h)?, cos, sin, self.positions)?;
+            let v = self.linear(i, Proj::V, &h)?;
+            x = (x + self.linear(i, Proj::O, &attend(i, &q, &k, &v)?)?)?;
+            let h = ops::rms_norm(&x, &self.weight(&layer.post_norm), eps)?;
+            let gate = self.linear(i, Proj::Gate, &h)?;
+            let up = self.linear(i, Proj::Up, &h)?;
+            x = (x + self.linear(i, Proj::Down, &ops::swiglu(&gate, &up)?)?)?;
+        }
+        ops::rms_norm(&x, &self.weight(&model.norm), eps)
+    }
+
+    fn weight(&self, w: &Tensor) -> Tensor {
+        if self.detach { w.detach() } else { w.clone() }
+    }
+
+    fn linear(&self, layer: usize, proj: Proj, x: &Tensor) -> CResult<Tensor> {
+        let w = &self.model.layers[layer].proj[proj as usize];
+        let base_trains = w.is_variable() && !self.detach;
+        let Some((lora, pair)) = self.lora.and_then(|l| Some((l, l.pair(layer, proj)?))) else {
+            return if base_trains {
+                x.matmul(&w.t()?)
+            } else {
+                ops::frozen_linear(x, w)
+            };
+        };
+        let x_lora = match self.dropout {
+            Some(seed) => drop_out(x, lora.config.dropout, seed, layer * 7 + proj as usize)?,
+            None => x.clone(),
+        };
+        let (a, b, scale) = (pair.a.tensor(), pair.b.tensor(), lora.config.scale());
+        if base_trains {
+            let low_rank = x_lora.matmul(&a.t()?)?.matmul(&b.t()?)?;
+            x.matmul(&w.t()?)? + (low_rank * scale)?
+        } else {
+            ops::lora_linear(x, &x_lora, w, a, b, scale)
+        }
+    }
+}
+
+/// Zeroes a share `p` of the elements and scales the rest by 1 / (1 - p). Stream (seed, module).
+fn drop_out(x: &Tensor, p: f64, seed: u64, module: usize) -> CResult<Tensor> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(module as u64);
+    let keep = (1.0 / (1.0 - p)) as f32;
+    let threshold = (p * 2f64.powi(32)) as u32;
+    let mask: Vec<f32> = (0..x.elem_count())
+        .map(|_| {
+            if rng.random::<u32>() < threshold {
+                0.0
+            } else {
+                keep
+            }
+        })
+        .collect();
+    x * Tensor::from_vec(mask, x.shape(), x.device())?
+}
+
+/// Every weight by Hugging Face name, with its shape.
+pub(crate) fn weight_shapes(config: &Config) -> Vec<(String, Vec<usize>)> {
+    let (v, d) = (config.vocab_size, config.hidden_size);
+    let mut out = vec![("model.embed_tokens.weight".to_string(), vec![v, d])];
+    for i in 0..config.num_hidden_layers {
+        let name = |part: &str| format!("model.layers.{i}.{part}.weight");
+        out.push((name("input_layernorm"), vec![d]));
+        for proj in Proj::ALL {
+            let (rows, cols) = proj.shape(config);
+            out.push((name(&proj.path()), vec![rows, cols]));
+        }
+        out.push((name("post_attention_layernorm"), vec![d]));
+    }
+    out.push(("model.norm.weight".to_string(), vec![d]));
+    if !config.tie_word_embeddings {
+        out.push(("lm_head.weight".to_string(), vec![v, d]));
+    }
+    out
+}
