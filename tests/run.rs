@@ -199,7 +199,11 @@ fn checkpoints_are_whole_or_absent() {
         fs::write(d.join("adapter.safetensors"), "half")?;
         Err(std::io::Error::from(std::io::ErrorKind::StorageFull).into())
     });
-    refused(full, "checkpoint of step 20: no storage space");
+    let step_20 = checkpoints.join("step-000020");
+    refused(
+        full,
+        &format!("cannot write {}: no storage space", step_20.display()),
+    );
     assert_eq!(names(&checkpoints), ["step-000010", "step-000015"]);
 
     // A process that died left a temporary directory, and a directory without state.json.

@@ -45,7 +45,6 @@ impl Checkpoint {
             crate::files::sync_tree(dir)?;
             atomic_write(&dir.join(STATE), &state)
         })
-        .with_context(|| format!("checkpoint of step {step}"))
     }
 
     /// Seconds of work up to this checkpoint.

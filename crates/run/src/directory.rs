@@ -155,7 +155,8 @@ impl Run {
 
     /// One row of metrics.jsonl (`step`, `secs` since the run began, then the metrics) and TensorBoard scalars.
     pub fn log(&mut self, step: u64, metrics: &BTreeMap<String, f64>) -> Result<()> {
-        self.log.log(step, self.secs(), metrics)
+        let logged = self.log.log(step, self.secs(), metrics);
+        logged.with_context(|| self.dir.display().to_string())
     }
 
     /// samples/step-000100.md, readable text.

@@ -25,30 +25,32 @@ pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<()> {
         sync_dir(parent)
     };
     write()
-        .map_err(|e| plain(e, path))
+        .map_err(|e| plain(&e, path))
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// An io error without the temporary name that tempfile adds to it.
-fn plain(error: std::io::Error, path: &Path) -> anyhow::Error {
+fn plain(error: &std::io::Error, path: &Path) -> anyhow::Error {
     if !parent(path).is_dir() {
         return anyhow::anyhow!("no directory {}", parent(path).display());
     }
-    let inner = error
-        .get_ref()
-        .and_then(|e| e.source())
-        .map(ToString::to_string);
-    inner.map_or_else(|| error.into(), anyhow::Error::msg)
+    let text = error.to_string();
+    let cause = text
+        .split_once(" at path ")
+        .map_or(text.as_str(), |(cause, _)| cause);
+    anyhow::Error::msg(cause.to_string())
 }
 
 /// Makes `target` a directory with what `write` puts into the temporary directory it is given. On an error `target` is
 /// what it was before. An older `target` is swapped out in one step where the file system can do that.
 pub(crate) fn atomic_dir(target: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let parent = parent(target);
-    let aside = temporary_dir(parent)?;
-    write(aside.path())?;
-    sync_tree(aside.path()).with_context(|| format!("cannot write {}", target.display()))?;
-    put_in_place(aside, target).with_context(|| format!("cannot write {}", target.display()))
+    let make = || {
+        let aside = temporary_dir(parent(target))?;
+        write(aside.path())?;
+        sync_tree(aside.path())?;
+        Ok(put_in_place(aside, target)?)
+    };
+    make().map_err(|e: anyhow::Error| e.context(format!("cannot write {}", target.display())))
 }
 
 /// An empty directory beside the one that will be made.
@@ -57,7 +59,7 @@ pub(crate) fn temporary_dir(parent: &Path) -> Result<TempDir> {
         .prefix(TEMPORARY)
         .permissions(Permissions::from_mode(0o777))
         .tempdir_in(parent)
-        .map_err(|e| plain(e, &parent.join(TEMPORARY)))
+        .map_err(|e| plain(&e, &parent.join(TEMPORARY)))
         .with_context(|| format!("cannot write into {}", parent.display()))
 }
 

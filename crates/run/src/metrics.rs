@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::SystemTime;
 
 pub(crate) const METRICS: &str = "metrics.jsonl";
@@ -25,7 +25,6 @@ pub struct MetricsRow {
 /// Both logs of a run: rows for programs, events for TensorBoard.
 pub(crate) struct MetricsLog {
     rows: File,
-    path: PathBuf,
     /// Length up to the last whole row.
     bytes: u64,
     events: EventFile,
@@ -39,7 +38,6 @@ impl MetricsLog {
         let events = EventFile::create(dir, SystemTime::now())?;
         Ok(Self {
             rows,
-            path,
             bytes: 0,
             events,
         })
@@ -63,7 +61,6 @@ impl MetricsLog {
         let events = EventFile::reopen(dir, step, SystemTime::now())?;
         Ok(Self {
             rows,
-            path,
             bytes: kept.len() as u64,
             events,
         })
@@ -79,7 +76,7 @@ impl MetricsLog {
         if let Err(e) = self.rows.write_all(line.as_bytes()) {
             // A full disk may have taken half the row.
             let _ = self.rows.set_len(self.bytes);
-            return Err(e).with_context(|| format!("cannot write {}", self.path.display()));
+            return Err(e).with_context(|| format!("cannot write {METRICS}"));
         }
         self.bytes += line.len() as u64;
         self.events.scalars(step, SystemTime::now(), metrics.iter())
@@ -88,7 +85,7 @@ impl MetricsLog {
     pub(crate) fn sync(&self) -> Result<()> {
         self.rows
             .sync_all()
-            .with_context(|| format!("cannot write {}", self.path.display()))
+            .with_context(|| format!("cannot write {METRICS}"))
     }
 }
 

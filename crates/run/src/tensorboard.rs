@@ -21,7 +21,6 @@ const FOOTER_BYTES: usize = 4;
 
 pub(crate) struct EventFile {
     file: File,
-    path: PathBuf,
 }
 
 impl EventFile {
@@ -35,7 +34,7 @@ impl EventFile {
             File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
         file.write_all(&frame(&version))
             .with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self { file, path })
+        Ok(Self { file })
     }
 
     /// The event file of `dir`, without events later than `step` (`None`: of any step) and without what a crash cut
@@ -49,7 +48,7 @@ impl EventFile {
         crate::files::atomic_write(&path, &cut(&old, step))?;
         let file = File::options().append(true).open(&path);
         let file = file.with_context(|| format!("cannot write {}", path.display()))?;
-        Ok(Self { file, path })
+        Ok(Self { file })
     }
 
     /// One event with a scalar per metric (f32, as the format has it).
@@ -73,7 +72,7 @@ impl EventFile {
         bytes_field(&mut event, 5, &summary);
         self.file
             .write_all(&frame(&event))
-            .with_context(|| format!("cannot write {}", self.path.display()))
+            .context("cannot write the TensorBoard events")
     }
 }
 
