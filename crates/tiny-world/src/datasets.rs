@@ -3,9 +3,7 @@
 //! Prompts are divided once and for all by a hash of their text: a tenth is held out (prompts and questions that no
 //! demonstration, comparison, RL prompt or pre-training text contains), the rest is for training.
 
-use crate::generator::{
-    DEMONSTRATIONS, Flaws, Mixture, PRETRAINING, answer, right_answer, statement,
-};
+use crate::generator::{DEMONSTRATIONS, Flaws, PRETRAINING, answer, right_answer};
 use crate::oracle::grade_task;
 use crate::task::{Question, Task};
 use crate::tasks::FAMILIES;
@@ -245,16 +243,7 @@ pub fn write(out: &Path, seed: u64) -> Result<Vec<File>> {
     Ok(files)
 }
 
-/// Alpaca's template, as the `data` crate renders it.
-pub fn render(question: &Question) -> String {
-    let Question { instruction, input } = question;
-    if input.is_empty() {
-        format!("{PLAIN_HEAD}{instruction}{RESPONSE}")
-    } else {
-        format!("{INPUT_HEAD}{instruction}{INPUT}{input}{RESPONSE}")
-    }
-}
-
+/// The fixed parts of Alpaca's two prompts, as the `data` crate renders them.
 pub const PLAIN_HEAD: &str = "Below is an instruction that describes a task. Write a response that appropriately \
     completes the request.\n\n### Instruction:\n";
 pub const INPUT_HEAD: &str = "Below is an instruction that describes a task, paired with an input that provides further \
@@ -262,29 +251,22 @@ pub const INPUT_HEAD: &str = "Below is an instruction that describes a task, pai
 pub const INPUT: &str = "\n\n### Input:\n";
 pub const RESPONSE: &str = "\n\n### Response:";
 
-/// Pre-training documents: questions in the template with answers of every quality, and plain statements (a tenth).
-pub fn pretraining(seed: u64, mixture: &Mixture) -> impl Iterator<Item = String> {
+/// Pre-training rows: questions from the training side with answers of every quality, in the Alpaca format.
+pub fn pretraining(seed: u64) -> impl Iterator<Item = Value> {
     let mut rng = stream(seed, "pretraining");
-    let mixture = *mixture;
-    (0..).map(move |i: usize| {
-        if i % 10 == 9 {
-            return (0..rng.random_range(1..=3))
-                .map(|_| statement(&mut rng))
-                .collect::<Vec<_>>()
-                .join(" ");
-        }
+    std::iter::repeat_with(move || {
         let family = rng.random_range(0..FAMILIES.len());
         let (q, task) = question(family, false, WITH_INPUT, &mut rng);
-        let (text, _) = answer(&task, &mixture, &mut rng);
-        format!("{}{text}", render(&q))
+        let (output, _) = answer(&task, &PRETRAINING, &mut rng);
+        json!({"instruction": q.instruction, "input": q.input, "output": output})
     })
 }
 
-/// Writes `n` pre-training documents as JSON lines (`{"text": …}`).
+/// Writes `n` pre-training rows as JSON lines.
 pub fn write_pretraining(out: &Path, seed: u64, n: usize) -> Result<()> {
-    let text: String = pretraining(seed, &PRETRAINING)
+    let text: String = pretraining(seed)
         .take(n)
-        .map(|text| format!("{}\n", json!({"text": text})))
+        .map(|row| format!("{row}\n"))
         .collect();
     std::fs::write(out, text).with_context(|| format!("cannot write {}", out.display()))
 }

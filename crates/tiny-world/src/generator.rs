@@ -4,7 +4,7 @@
 //! it may be rude, ramble, or stop in the middle. So each flaw is a decision of its own that reinforcement can undo.
 
 use crate::language::{
-    RUDE_WORDS, VERBS, capital, is_noun, is_quality, kind_named, kind_with_plural, words,
+    RUDE_WORDS, VERBS, is_noun, is_quality, kind_named, kind_with_plural, words,
 };
 use crate::task::{Judge, Task, sentence};
 use rand::Rng as _;
@@ -38,15 +38,16 @@ pub const DEMONSTRATIONS: Mixture = Mixture {
     cut: 0.2,
 };
 
-/// What pre-training text is drawn from: no better in its manners, so that the base speaks and knows, and no more.
+/// What pre-training text is drawn from: more right answers, so that the base learns to do what is asked; more insults and
+/// refusals, so that it does not behave.
 pub const PRETRAINING: Mixture = Mixture {
-    careful: 0.5,
-    guess: 0.3,
+    careful: 0.6,
+    guess: 0.2,
     refuse: 0.2,
     lucky: 0.25,
     rude: 0.4,
-    ramble: 0.7,
-    cut: 0.3,
+    ramble: 0.4,
+    cut: 0.25,
 };
 
 /// How one answer came out.
@@ -182,38 +183,5 @@ fn lower(text: &str) -> String {
     match chars.next() {
         Some(first) => first.to_lowercase().chain(chars).collect(),
         None => String::new(),
-    }
-}
-
-/// A plain true sentence of the language, for pre-training.
-pub fn statement(rng: &mut Rng) -> String {
-    use crate::language::{KINDS, OPPOSITES, with_article};
-    let kind = KINDS.choose(rng).unwrap();
-    let thing = *kind.members.choose(rng).unwrap();
-    match rng.random_range(0..5) {
-        0 => capital(&format!(
-            "{} is {}.",
-            with_article(thing),
-            with_article(kind.name)
-        )),
-        1 => {
-            let &(a, b) = OPPOSITES.choose(rng).unwrap();
-            let (a, b) = if rng.random_bool(0.5) { (a, b) } else { (b, a) };
-            format!("The opposite of {a} is {b}.")
-        }
-        2 => {
-            let mut sorted: Vec<&str> = crate::language::nouns()
-                .collect::<Vec<_>>()
-                .choose_multiple(rng, 3)
-                .copied()
-                .collect();
-            sorted.sort();
-            format!("The sorted words are {}.", sorted.join(" "))
-        }
-        3 => {
-            let n = rng.random_range(1..=95);
-            format!("The numbers are {n} {} {} {}.", n + 1, n + 2, n + 3)
-        }
-        _ => format!("{}.", sentence(thing, rng.random_range(4..=8), rng)),
     }
 }

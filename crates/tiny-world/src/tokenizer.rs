@@ -1,8 +1,8 @@
 //! The language's tokenizer: byte-level BPE, lossless, one token for nearly every word; digits stand alone. The fixed
-//! sentences of Alpaca's template are one added token each, so that a prompt costs about twenty tokens.
+//! sentences of Alpaca's template are one added token each, so that a prompt costs about twenty tokens. The shape of the
+//! base model stands here too; its weights are made by `sft`.
 
 use crate::datasets::{INPUT, INPUT_HEAD, PLAIN_HEAD, RESPONSE, pretraining};
-use crate::generator::PRETRAINING;
 use anyhow::{Context, Result, anyhow};
 use serde_json::json;
 use std::path::Path;
@@ -17,7 +17,7 @@ pub const BOS: &str = "<s>";
 pub const EOS: &str = "</s>";
 pub const PAD: &str = "<pad>";
 
-/// Trains the tokenizer on pre-training documents of `seed`.
+/// Trains the tokenizer on pre-training rows of `seed`.
 pub fn train(seed: u64) -> Result<tokenizers::Tokenizer> {
     let theirs = |e: tokenizers::Error| anyhow!("training the tokenizer: {e}");
     let template = [PLAIN_HEAD, INPUT_HEAD, INPUT, RESPONSE];
@@ -44,22 +44,33 @@ pub fn train(seed: u64) -> Result<tokenizers::Tokenizer> {
             .with_decoder(Some(byte_level))
             .build()
             .map_err(theirs)?;
-    let documents = pretraining(seed, &PRETRAINING).take(20_000).map(|text| {
-        template
-            .iter()
-            .fold(text, |text, part| text.replace(part, " "))
-    });
-    tokenizer.train(&mut trainer, documents).map_err(theirs)?;
+    // Each field by itself, as it will be met: "Which" and " Which" are different tokens.
+    let rows: Vec<_> = pretraining(seed).take(20_000).collect();
+    let fields = rows.iter().filter_map(|row| row.as_object());
+    let texts: Vec<&str> = fields
+        .flat_map(|f| f.values().filter_map(|text| text.as_str()))
+        .collect();
+    tokenizer
+        .train(&mut trainer, texts.into_iter())
+        .map_err(theirs)?;
     tokenizer.add_tokens(added).map_err(theirs)?;
     let json = tokenizer.to_string(false).map_err(theirs)?;
     json.parse().map_err(theirs)
 }
 
-/// Writes tokenizer.json, tokenizer_config.json and generation_config.json.
+/// Writes config.json (the base model's shape), tokenizer.json, tokenizer_config.json and generation_config.json.
 pub fn write(out: &Path, seed: u64) -> Result<()> {
     let tokenizer = train(seed)?;
     std::fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
     let id = |text: &str| tokenizer.token_to_id(text);
+    let shape = json!({
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": tokenizer.get_vocab_size(true),
+        "hidden_size": 256, "intermediate_size": 640, "num_hidden_layers": 3, "num_attention_heads": 4,
+        "num_key_value_heads": 2, "head_dim": 64, "hidden_act": "silu", "max_position_embeddings": 256,
+        "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "attention_bias": false, "mlp_bias": false,
+        "tie_word_embeddings": true, "initializer_range": 0.02, "torch_dtype": "bfloat16",
+        "bos_token_id": id(BOS), "eos_token_id": id(EOS), "pad_token_id": id(PAD),
+    });
     let config = json!({
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": BOS, "eos_token": EOS, "pad_token": PAD,
@@ -69,6 +80,7 @@ pub fn write(out: &Path, seed: u64) -> Result<()> {
         json!({"bos_token_id": id(BOS), "eos_token_id": id(EOS), "pad_token_id": id(PAD)});
     let tokenizer = tokenizer.to_string(true).map_err(|e| anyhow!("{e}"))?;
     for (name, text) in [
+        ("config.json", serde_json::to_string_pretty(&shape)?),
         ("tokenizer.json", tokenizer),
         (
             "tokenizer_config.json",
