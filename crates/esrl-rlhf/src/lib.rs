@@ -93,7 +93,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         (step, cursor, ledger) = (state.step, state.cursor, state.ledger);
     }
     let mut loader = Loader::new(tasks.len(), config.rollout.prompts, t.seed, cursor);
-    let mut progress = Progress::new("rlhf", t.steps as u64);
+    let mut progress = Progress::starting_at("rlhf", t.steps as u64, step);
     if step == 0 {
         let metrics = evaluate(&learner, &eval_tasks)?;
         run.log(0, &metrics)?;
@@ -127,8 +127,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         progress.update(step, report.tokens_drawn as u64, &headline(&report.metrics));
         if stopping && !last {
             progress.finish("stopped");
-            eprintln!("stopped at step {step}; continue with --run {} --resume", dir.display());
-            return Ok(());
+            return run.stopped(step);
         }
     }
     progress.finish("done");

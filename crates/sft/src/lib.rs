@@ -119,14 +119,14 @@ fn read(path: &Path, config: &Config) -> Result<Vec<Demonstration>> {
 fn examples(name: &str, items: &[Demonstration], start: &Start, config: &Config) -> Result<Vec<Example>> {
     let encode = |d: &Demonstration| start.encoder.example(&d.prompt, &d.response);
     let all = items.iter().map(encode).collect::<data::Result<Vec<_>>>().context("tokenising")?;
+    if !all.is_empty() {
+        data::check_labels(&all, start.encoder.ends().eos)?;
+    }
     let context = start.base.model.config.max_position_embeddings;
     if config.data.max_len > context {
         bail!("data.max_len = {} is more than the model's context of {context}", config.data.max_len);
     }
     let fitted = data::fit_to_context(all, config.data.max_len, config.data.too_long)?;
     fitted.report(name, config.data.max_len);
-    if !fitted.items.is_empty() {
-        data::check_labels(&fitted.items, start.encoder.ends().eos)?;
-    }
     Ok(fitted.items)
 }
