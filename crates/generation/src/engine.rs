@@ -1,7 +1,8 @@
 //! Continuous batching: prompts are prefilled once, their samples share the prefix, a finished row makes room for the next.
 
+use crate::request::refuse;
 use crate::{Drawn, Finish, Request, Sample, draw};
-use candle_core::{DType, Result, Tensor, bail};
+use candle_core::{DType, Result, Tensor};
 use llama::{KvCache, Llama, Lora, SeqId};
 use ops::Ragged;
 use rand_chacha::ChaCha8Rng;
@@ -30,7 +31,7 @@ impl Engine<'_> {
         progress: &mut dyn FnMut(usize, usize),
     ) -> Result<Vec<Sample>> {
         if self.max_rows == 0 {
-            bail!("generation: max_rows = 0; at least one row must be decoded");
+            return refuse("generation: max_rows = 0; at least one row must be decoded".into());
         }
         let config = &self.model.config;
         for (at, request) in requests.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! What is asked of the engine and what comes back.
 
-use candle_core::{Result, bail};
+use candle_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// How one row is drawn. Travels with the sample, because what is scored must be what was sampled from.
@@ -54,29 +54,33 @@ impl Request {
             ..
         } = self.sampling;
         if self.prompt.is_empty() {
-            bail!(
+            return refuse(format!(
                 "generation: prompt {at} is empty; a model needs at least one token to go on from"
-            );
+            ));
         }
         if max_new_tokens == 0 {
-            bail!("generation: max_new_tokens = 0 for prompt {at}; it must be at least 1");
+            return refuse(format!(
+                "generation: max_new_tokens = 0 for prompt {at}; it must be at least 1"
+            ));
         }
         if self.prompt.len() + max_new_tokens > context {
-            bail!(
+            return refuse(format!(
                 "generation: prompt {at} has {} tokens, with max_new_tokens = {max_new_tokens} that is beyond the model's context of {context}; shorten one of them",
                 self.prompt.len()
-            );
+            ));
         }
         if !(temperature.is_finite() && temperature >= 0.0) {
-            bail!("generation: temperature = {temperature} must be a number from 0 (greedy) up");
+            return refuse(format!(
+                "generation: temperature = {temperature} must be a number from 0 (greedy) up"
+            ));
         }
         if !(top_p > 0.0 && top_p <= 1.0) {
-            bail!("generation: top_p = {top_p} is not in (0, 1]");
+            return refuse(format!("generation: top_p = {top_p} is not in (0, 1]"));
         }
         if let Some(id) = self.prompt.iter().find(|id| **id as usize >= vocab) {
-            bail!(
+            return refuse(format!(
                 "generation: prompt {at} holds token {id}, the model's vocabulary ends at {vocab}; the tokenizer is another model's"
-            );
+            ));
         }
         Ok(())
     }
@@ -105,4 +109,9 @@ pub struct Sample {
     pub entropies: Vec<f32>,
     /// largest probability of the distribution actually drawn from, after top-k/top-p (greedy: at temperature 1, untruncated)
     pub max_probs: Vec<f32>,
+}
+
+/// A mistake of the caller's: the message alone, without a backtrace.
+pub(crate) fn refuse<T>(message: String) -> Result<T> {
+    Err(Error::msg(message))
 }

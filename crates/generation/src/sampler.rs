@@ -1,8 +1,12 @@
 //! One draw from one row of logits: temperature, then top-k, then top-p, as transformers' warpers in that order.
 
 use crate::Sampling;
-use candle_core::{Result, bail};
+use crate::request::refuse;
+use candle_core::Result;
 use rand::Rng;
+
+const NOT_FINITE: &str =
+    "generation: the model's logits are not finite; its weights or adapter are broken";
 
 /// A drawn token and what the distribution said of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,7 +32,7 @@ pub fn draw(logits: &[f32], sampling: &Sampling, rng: &mut impl Rng) -> Result<D
     };
     let (top, top_logit) = argmax(logits);
     if !top_logit.is_finite() {
-        bail!("generation: the model's logits are not finite; its weights or adapter are broken");
+        return refuse(NOT_FINITE.into());
     }
     // weight = exp((logit - top) / temperature): the largest is 1
     let mut weights = Vec::with_capacity(logits.len());
@@ -43,7 +47,7 @@ pub fn draw(logits: &[f32], sampling: &Sampling, rng: &mut impl Rng) -> Result<D
         }
     }
     if !sum.is_finite() {
-        bail!("generation: the model's logits are not finite; its weights or adapter are broken");
+        return refuse(NOT_FINITE.into());
     }
     let (id, kept) = if sampling.is_greedy() {
         (top, sum)

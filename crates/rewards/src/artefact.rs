@@ -298,25 +298,20 @@ fn read_manifest(file: &Path) -> Result<Manifest> {
     Ok(manifest)
 }
 
-/// Identity of a base: its shape and a sample of its vocabulary head. Bases that share a head differ in golden scores.
+/// Identity of a base: names and shapes of its weights and a sample of each one's numbers, so that a merged or further
+/// trained model is another base.
 fn fingerprint(model: &Llama) -> Result<String> {
-    let head = model.head();
-    let (vocab, width) = head.dims2()?;
-    let config = &model.config;
+    let mut tensors = model.tensors();
+    tensors.sort_by(|a, b| a.0.cmp(&b.0));
     let mut hash = Sha256::new();
-    for n in [
-        vocab,
-        width,
-        config.num_hidden_layers,
-        config.num_attention_heads,
-        config.num_key_value_heads,
-        config.intermediate_size,
-    ] {
-        hash.update((n as u64).to_le_bytes());
-    }
-    for row in (0..vocab).step_by(vocab.div_ceil(64)) {
-        for value in head.i(row)?.to_dtype(DType::F32)?.to_vec1::<f32>()? {
-            hash.update(value.to_bits().to_le_bytes());
+    for (name, tensor) in tensors {
+        hash.update(format!("{name} {:?}", tensor.dims()));
+        let rows = tensor.dim(0)?;
+        for row in [0, rows / 2, rows - 1] {
+            let row = tensor.i(row)?.to_dtype(DType::F32)?.flatten_all()?;
+            for value in row.to_vec1::<f32>()? {
+                hash.update(value.to_bits().to_le_bytes());
+            }
         }
     }
     let mut text = String::new();
