@@ -100,6 +100,11 @@ impl KvCache {
         self.seqs.iter().all(Option::is_none)
     }
 
+    /// Rows of the stores, used or free.
+    pub fn rows(&self) -> usize {
+        self.n_rows
+    }
+
     /// Rows now held by sequences.
     pub fn used_rows(&self) -> usize {
         self.n_rows - self.free.values().sum::<usize>()

@@ -4,6 +4,7 @@ mod cache;
 mod config;
 mod error;
 mod export;
+mod fingerprint;
 mod gguf;
 mod head;
 mod hub;

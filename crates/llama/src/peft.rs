@@ -123,10 +123,22 @@ fn read_config(value: &Value) -> std::result::Result<LoraConfig, String> {
         "alora_invocation_tokens",
         "lora_bias",
         "arrow_config",
+        "kasa_config",
+        "monteclora_config",
+        "velora_config",
     ] {
         if let Some(v) = get(key).filter(|v| !empty(v)) {
             return Err(format!("{key} = {v} is not supported"));
         }
+    }
+    // these initialisations take their product out of the base's weights, which are then no longer the base's
+    let changes_base = ["pissa", "olora", "loftq", "corda", "lora_ga"];
+    if let Some(init) = get("init_lora_weights").and_then(Value::as_str)
+        && changes_base.iter().any(|name| init.starts_with(name))
+    {
+        return Err(format!(
+            "init_lora_weights = \"{init}\" changes the base; convert the adapter to plain LoRA with PEFT first"
+        ));
     }
     let r = get("r")
         .and_then(Value::as_u64)

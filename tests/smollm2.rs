@@ -1,0 +1,1 @@
+//! SmolLM2 against transformers.
