@@ -2,6 +2,8 @@
 
 use anyhow::Result;
 use candle_core::{Device, Tensor, Var};
+use llama::{Config, Llama, Lora, LoraConfig};
+use ops::Ragged;
 use run::Run;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -159,7 +161,10 @@ impl Regression {
     }
 
     fn squared_error(&self, items: &[&Item]) -> Result<Tensor> {
-        let rows: Vec<f32> = items.iter().flat_map(|i| i.iter().flat_map(|r| r.0)).collect();
+        let rows: Vec<f32> = items
+            .iter()
+            .flat_map(|i| i.iter().flat_map(|r| r.0))
+            .collect();
         let y: Vec<f32> = items.iter().flat_map(|i| i.iter().map(|r| r.1)).collect();
         let x = Tensor::from_vec(rows, (y.len(), 3), &Device::Cpu)?;
         let found = x.matmul(&self.w.unsqueeze(1)?)?.squeeze(1)?;
@@ -182,7 +187,9 @@ fn items(n: usize, seed: u64) -> Vec<Item> {
         let x: [f32; 3] = rng.random();
         (x, x[0] - 2.0 * x[1] + 0.5 * x[2] + 0.7)
     };
-    (0..n).map(|i| (0..1 + i % 5).map(&mut row).collect()).collect()
+    (0..n)
+        .map(|i| (0..1 + i % 5).map(&mut row).collect())
+        .collect()
 }
 
 impl Objective for Regression {
@@ -290,7 +297,7 @@ fn fit_learns_and_keeps_the_best() {
     assert!(dir.join("checkpoints/step-000016/state.json").is_file());
     assert!(dir.join("samples/step-000005.md").is_file());
 
-    let rows = run::read_metrics(&dir.join("metrics.jsonl")).unwrap();
+    let rows = run::read_metrics(&dir).unwrap();
     let steps = |key: &str| -> Vec<u64> {
         let with = rows.iter().filter(|r| r.metrics.contains_key(key));
         with.map(|r| r.step).collect()
@@ -353,7 +360,7 @@ fn a_resumed_run_ends_with_the_same_bytes() {
         assert!(read(&dir) == read(&whole), "{file} differs");
     }
     let metrics = |dir: &Path| -> Vec<(u64, BTreeMap<String, f64>)> {
-        let rows = run::read_metrics(&dir.join("metrics.jsonl")).unwrap();
+        let rows = run::read_metrics(dir).unwrap();
         let strip = |mut r: run::MetricsRow| {
             r.metrics.remove("train/tokens_per_sec");
             (r.step, r.metrics)
@@ -528,4 +535,151 @@ fn impossible_settings_are_named() {
         .unwrap_err()
         .to_string();
     assert!(unknown.contains("unknown field `batchsize`"), "{unknown}");
+}
+
+/// Next-token loss of an adapter on a small random model; an item is a sequence.
+struct LoraObjective {
+    model: Llama,
+    lora: Lora,
+    dropout: bool,
+}
+
+impl LoraObjective {
+    fn new(dropout: f64) -> Self {
+        let config = Config::from_json(&json!({
+            "model_type": "llama", "hidden_act": "silu", "vocab_size": 61, "hidden_size": 24,
+            "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 3,
+            "num_key_value_heads": 1, "rms_norm_eps": 1e-5, "max_position_embeddings": 64,
+            "tie_word_embeddings": true, "rope_theta": 10000.0, "bos_token_id": 1, "eos_token_id": 2
+        }));
+        let model = Llama::init(&config.unwrap(), 1, &Device::Cpu).unwrap();
+        let all = [
+            "q_proj",
+            "k_proj",
+            "v_proj",
+            "o_proj",
+            "gate_proj",
+            "up_proj",
+            "down_proj",
+        ];
+        let config = LoraConfig {
+            r: 2,
+            dropout,
+            targets: all.map(String::from).to_vec(),
+            ..LoraConfig::default()
+        };
+        let lora = Lora::init(&config, &model, 5).unwrap().trainable().unwrap();
+        Self {
+            model,
+            lora,
+            dropout: dropout > 0.0,
+        }
+    }
+
+    fn nll_sum(&self, items: &[&Vec<u32>], lora: &Lora, draw: Option<u64>) -> Result<Tensor> {
+        let lens: Vec<usize> = items.iter().map(|i| i.len()).collect();
+        let layout = Ragged::from_lens(&lens);
+        let ids: Vec<u32> = items.iter().flat_map(|i| i.iter().copied()).collect();
+        let hidden = self.model.hidden(&ids, &layout, Some(lora), draw)?;
+        let rows: Vec<u32> = layout
+            .ranges()
+            .flat_map(|r| r.start as u32..r.end as u32 - 1)
+            .collect();
+        let targets: Vec<u32> = rows.iter().map(|r| ids[*r as usize + 1]).collect();
+        let before = hidden.index_select(&Tensor::new(rows, &Device::Cpu)?, 0)?;
+        let ones = vec![1.0; targets.len()];
+        let scores = ops::token_scores(&before, self.model.head(), &targets, &ones)?;
+        Ok(scores.logp.sum_all()?.neg()?)
+    }
+}
+
+impl Objective for LoraObjective {
+    type Item = Vec<u32>;
+    fn tokens(&self, item: &Vec<u32>) -> usize {
+        item.len()
+    }
+    fn count(&self, items: &[&Vec<u32>]) -> usize {
+        items.iter().map(|i| i.len() - 1).sum()
+    }
+    fn loss_sum(
+        &mut self,
+        items: &[&Vec<u32>],
+        draw: u64,
+    ) -> Result<(Tensor, BTreeMap<String, f64>)> {
+        let draw = self.dropout.then_some(draw);
+        Ok((self.nll_sum(items, &self.lora, draw)?, BTreeMap::new()))
+    }
+    fn evaluate(&mut self) -> Result<Evaluation> {
+        let item = (1..30).collect();
+        let loss = self.nll_sum(&[&item], &self.lora.frozen(), None)?;
+        Ok(Evaluation {
+            loss: f64::from(loss.to_scalar::<f32>()?) / 28.0,
+            metrics: BTreeMap::new(),
+        })
+    }
+    fn params(&self) -> Vec<(String, Var)> {
+        self.lora.vars()
+    }
+    fn save_result(&self, run: &Run) -> Result<()> {
+        run.replace_dir("adapter", |dir| Ok(self.lora.save(dir, "tiny")?))
+    }
+    fn save_params(&self, dir: &Path) -> Result<()> {
+        train::save_params(&self.params(), &dir.join("params.safetensors"))
+    }
+    fn load_params(&mut self, dir: &Path) -> Result<()> {
+        train::load_params(&self.params(), &dir.join("params.safetensors"))
+    }
+    fn sample(&mut self, _: u64) -> Result<Option<String>> {
+        Ok(None)
+    }
+}
+
+/// Sequences of 2 to 9 ids that count upwards.
+fn sequences(n: u32) -> Vec<Vec<u32>> {
+    (0..n)
+        .map(|i| (i % 50..i % 50 + 2 + i % 8).collect())
+        .collect()
+}
+
+fn fit_lora(micro_batch_tokens: usize, dropout: f64) -> LoraObjective {
+    let dir = tempfile::tempdir().unwrap();
+    let config = FitConfig {
+        epochs: 1.0,
+        batch_size: 8,
+        micro_batch_tokens,
+        optimizer: OptimizerConfig {
+            lr: 1e-2,
+            ..OptimizerConfig::default()
+        },
+        ..FitConfig::default()
+    };
+    let mut objective = LoraObjective::new(dropout);
+    let settings = json!({ "train": config });
+    let mut run = Run::create(&dir.path().join("run"), "test", &settings).unwrap();
+    let data = sequences(40);
+    let summary = fit(&mut objective, &data, &config, &mut run, false).unwrap();
+    let best = summary.best.unwrap();
+    assert!(best.loss < summary.start_loss, "{summary:?}");
+    objective
+}
+
+#[test]
+fn every_adapter_tensor_is_trained_and_the_base_is_not() {
+    let before = LoraObjective::new(0.1);
+    let after = fit_lora(1000, 0.1);
+    for ((name, was), (_, is)) in before.params().iter().zip(after.params()) {
+        assert_ne!(testkit::values(was), testkit::values(&is), "{name}");
+    }
+    for ((name, was), (_, is)) in before.model.tensors().iter().zip(after.model.tensors()) {
+        assert_eq!(testkit::values(was), testkit::values(&is), "{name}");
+    }
+    assert_eq!(after.params().len(), 2 * 7 * 2);
+}
+
+#[test]
+fn micro_batches_of_a_model_change_nothing() {
+    let (whole, cut) = (fit_lora(1000, 0.0), fit_lora(11, 0.0));
+    for ((name, whole), (_, cut)) in whole.params().iter().zip(cut.params()) {
+        assert_close(name, &cut, whole, 2e-5);
+    }
 }
