@@ -537,6 +537,61 @@ fn impossible_settings_are_named() {
     assert!(unknown.contains("unknown field `batchsize`"), "{unknown}");
 }
 
+#[test]
+fn loss_gradients_and_ten_steps_of_a_lora_model_equal_pytorch() {
+    let golden = golden_tensors("tiny-llama/train.safetensors");
+    let source = llama::Source::Dir(testkit::golden("tiny-llama/tied"));
+    let model = llama::load(&source, &Device::Cpu).unwrap().model;
+    let lora = Lora::load(&testkit::golden("tiny-llama/adapter"), &model);
+    let lora = lora.unwrap().trainable().unwrap();
+
+    let whole = |name: &str| {
+        testkit::values(&golden[name])
+            .into_iter()
+            .map(|v| v as usize)
+    };
+    let ids: Vec<u32> = whole("ids").map(|id| id as u32).collect();
+    let layout = Ragged::from_lens(&whole("lens").collect::<Vec<_>>());
+    let spans = layout.ranges().zip(whole("prompt_lens"));
+    let labels: Vec<usize> = spans.flat_map(|(r, n)| r.start + n..r.end).collect();
+    let targets: Vec<u32> = labels.iter().map(|at| ids[*at]).collect();
+    let before: Vec<u32> = labels.iter().map(|at| *at as u32 - 1).collect();
+    let before = Tensor::new(before, &Device::Cpu).unwrap();
+    let loss = || -> Result<Tensor> {
+        let hidden = model.hidden(&ids, &layout, Some(&lora), None)?;
+        let hidden = hidden.index_select(&before, 0)?;
+        let ones = vec![1.0; targets.len()];
+        let scores = ops::token_scores(&hidden, model.head(), &targets, &ones)?;
+        Ok(scores.logp.mean_all()?.neg()?)
+    };
+
+    // PyTorch decayed every parameter; no LoRA name is a norm or a bias, so this optimiser does too
+    let config = OptimizerConfig {
+        weight_decay: 0.1,
+        ..OptimizerConfig::default()
+    };
+    let mut optimizer = AdamW::new(lora.vars(), &config).unwrap();
+    let losses = testkit::values(&golden["loss"]);
+    for step in 1..=10 {
+        let loss = loss().unwrap();
+        let found = f64::from(loss.to_scalar::<f32>().unwrap());
+        assert_close_slices("loss", &[found], &[losses[step - 1]], 1e-5);
+        let mut grads = Gradients::zeros(optimizer.params());
+        grads.add(&loss.backward().unwrap()).unwrap();
+        if step == 1 {
+            for (name, _) in lora.vars() {
+                let found = grads.get(&name).unwrap();
+                assert_close(&name, found, &golden[&format!("grad.{name}")], 1e-5);
+            }
+        }
+        optimizer.step(&grads, 1e-2, 1.0).unwrap();
+        for (name, var) in lora.vars() {
+            let wanted = &golden[&format!("step{step}.{name}")];
+            assert_close(&format!("{name} after step {step}"), &var, wanted, 1e-4);
+        }
+    }
+}
+
 /// Next-token loss of an adapter on a small random model; an item is a sequence.
 struct LoraObjective {
     model: Llama,

@@ -10,13 +10,11 @@
 //! rows must score as they did when it was saved.
 
 use crate::{Error, Result};
-use candle_core::{DType, IndexOp, Tensor};
+use candle_core::Tensor;
 use data::{Ends, Template};
 use llama::{Llama, Lora, ScalarHead};
 use ops::Ragged;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-use std::fmt::Write;
 use std::path::Path;
 use tokenizers::Tokenizer;
 
@@ -92,7 +90,7 @@ impl RewardModel {
             base: base.to_string(),
             mean: 0.0,
             std: 1.0,
-            base_fingerprint: fingerprint(model)?,
+            base_fingerprint: model.fingerprint()?,
             golden: Vec::new(),
         })
     }
@@ -156,7 +154,7 @@ impl RewardModel {
             ));
         }
         let manifest = read_manifest(&dir.join(MANIFEST))?;
-        let found = fingerprint(model)?;
+        let found = model.fingerprint()?;
         if found != manifest.base_fingerprint {
             return input(format!(
                 "{at} was trained on the base {} (fingerprint {}), this base is another one ({found}); use the base it was trained on",
@@ -296,29 +294,6 @@ fn read_manifest(file: &Path) -> Result<Manifest> {
         ));
     }
     Ok(manifest)
-}
-
-/// Identity of a base: names and shapes of its weights and a sample of each one's numbers, so that a merged or further
-/// trained model is another base.
-fn fingerprint(model: &Llama) -> Result<String> {
-    let mut tensors = model.tensors();
-    tensors.sort_by(|a, b| a.0.cmp(&b.0));
-    let mut hash = Sha256::new();
-    for (name, tensor) in tensors {
-        hash.update(format!("{name} {:?}", tensor.dims()));
-        let rows = tensor.dim(0)?;
-        for row in [0, rows / 2, rows - 1] {
-            let row = tensor.i(row)?.to_dtype(DType::F32)?.flatten_all()?;
-            for value in row.to_vec1::<f32>()? {
-                hash.update(value.to_bits().to_le_bytes());
-            }
-        }
-    }
-    let mut text = String::new();
-    for byte in &hash.finalize()[..8] {
-        write!(text, "{byte:02x}").expect("writing to a string");
-    }
-    Ok(text)
 }
 
 fn input<T>(message: String) -> Result<T> {
