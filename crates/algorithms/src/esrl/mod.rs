@@ -1,0 +1,368 @@
+//! ESRL: efficient sampling-based reinforcement learning (Wang et al. 2024, arXiv 2308.02223). Prompts the policy is able
+//! at get fewer samples at a lower temperature (Eq. 7 to 9); a prompt with several samples is trained by MRT (Eq. 4, 5),
+//! one with a single sample by REINFORCE (Eq. 3), rewards less the mean of a queue. Modes and deviations (D1, D2, …) are in
+//! docs/methods/esrl.md. The mode `released` is another algorithm and lives in `released.rs`.
+
+mod config;
+mod memory;
+mod released;
+
+pub use config::{Config, Mode};
+
+use crate::estimators::baseline::Fifo;
+use crate::estimators::capability::{self, Capability};
+use crate::estimators::{mean, score::shaped};
+use crate::experience::{column, groups, host, row_sums};
+use crate::metrics::{self, Metrics};
+use crate::settings::bad_state;
+use crate::{
+    Algorithm, Estimate, Experience, Loss, Metric, Needs, Result, SamplingPlan, Scores, Totals,
+};
+use crate::{mrt, reinforce};
+use candle_core::{Result as CResult, Tensor};
+use memory::{Memory, Record};
+use rand::Rng;
+use serde_json::{Value, json};
+
+pub(crate) fn build(given: &Value, seed: u64) -> Result<Box<dyn Algorithm>> {
+    match config::mode(given)? {
+        Mode::Released => Ok(Box::new(released::Released::new(given)?)),
+        _ => Ok(Box::new(Esrl::new(Config::resolve(given)?, seed)?)),
+    }
+}
+
+pub(crate) fn defaults() -> Value {
+    json!(Config::of(Mode::Corrected))
+}
+
+/// Modes `paper` and `corrected`.
+pub struct Esrl {
+    config: Config,
+    seed: u64,
+    memory: Memory,
+    fifo: Fifo,
+    step: Plan,
+}
+
+/// What the current step planned and spent, for its ledger. Not part of the state: a step is never resumed midway.
+#[derive(Default)]
+struct Plan {
+    capability: Vec<f64>,
+    k: Vec<usize>,
+    tau: Vec<f64>,
+    greedy: usize,
+    greedy_tokens: usize,
+}
+
+impl Esrl {
+    pub fn new(config: Config, seed: u64) -> Result<Self> {
+        config.check()?;
+        let fifo = Fifo::new(config.fifo);
+        Ok(Self {
+            config,
+            seed,
+            memory: Memory::default(),
+            fifo,
+            step: Plan::default(),
+        })
+    }
+
+    /// Capability of one response.
+    fn capability(&self, score: f32, metric: f32, logps: &[f32], entropies: &[f32]) -> f64 {
+        match self.config.capability {
+            Capability::Reward | Capability::Random => f64::from(score),
+            Capability::Entropy => capability::sampled_entropy(logps),
+            Capability::FullEntropy => capability::full_entropy(entropies),
+            Capability::Bleu | Capability::Rouge => f64::from(metric),
+        }
+    }
+
+    /// What each prompt's samples of this step say of it.
+    fn records(&self, exp: &Experience) -> Vec<(u64, Record)> {
+        let layout = exp.layout();
+        let of_row = |row: usize| {
+            let tokens = layout.range(row);
+            let metric = exp.metric.get(row).copied().unwrap_or_default();
+            let entropy = exp.entropy.get(tokens.clone()).unwrap_or_default();
+            self.capability(exp.score[row], metric, &exp.logp_old[tokens], entropy)
+        };
+        let of_group = |rows: std::ops::Range<usize>| {
+            let capability: Vec<f64> = rows.clone().map(of_row).collect();
+            let reward: Vec<f64> = rows.clone().map(|r| f64::from(exp.score[r])).collect();
+            let record = Record {
+                capability: mean(&capability),
+                reward: mean(&reward),
+            };
+            (exp.prompt_key[rows.start], record)
+        };
+        groups(&exp.prompt_key).into_iter().map(of_group).collect()
+    }
+
+    /// r − b of each row, before scaling; also pushes the rewards into the queue.
+    fn weights(&mut self, rewards: &[f64], exp: &Experience) -> Vec<f64> {
+        self.fifo.push(rewards);
+        let b = if self.config.baseline {
+            self.fifo.mean()
+        } else {
+            0.0
+        };
+        let known: Vec<Option<f64>> = exp
+            .prompt_key
+            .iter()
+            .map(|key| self.memory.reward(*key))
+            .collect();
+        let level = mean(&known.iter().flatten().copied().collect::<Vec<_>>());
+        let of_prompt =
+            |known: &Option<f64>| self.config.prompt_baseline * (known.unwrap_or(level) - level);
+        rewards
+            .iter()
+            .zip(&known)
+            .map(|(r, known)| r - b - of_prompt(known))
+            .collect()
+    }
+
+    fn reward_scale(&self) -> f64 {
+        match (self.config.scale_rewards, self.fifo.std()) {
+            (true, std) if std > 1e-6 => std,
+            _ => 1.0,
+        }
+    }
+
+    fn ledger(&self, exp: &Experience) -> Metrics {
+        let Plan {
+            capability,
+            k,
+            tau,
+            greedy,
+            greedy_tokens,
+        } = &self.step;
+        let k: Vec<f64> = k.iter().map(|k| *k as f64).collect();
+        let full = (k.len() * self.config.k_max) as f64;
+        let (drawn, greedy) = (exp.n_rows() as f64, *greedy as f64);
+        let saved = if full > 0.0 {
+            1.0 - (drawn + greedy) / full
+        } else {
+            0.0
+        };
+        let n_with = |few: bool| {
+            k.iter()
+                .filter(|k| **k > 0.0 && (**k == 1.0) == few)
+                .count() as f64
+        };
+        let least = |values: &[f64]| values.iter().copied().reduce(f64::min).unwrap_or(0.0);
+        let most = |values: &[f64]| values.iter().copied().reduce(f64::max).unwrap_or(0.0);
+        Metrics::from([
+            ("esrl/samples_drawn".into(), drawn),
+            ("esrl/samples_full".into(), full),
+            ("esrl/samples_saved_frac".into(), saved),
+            ("esrl/tokens_drawn".into(), exp.n_tokens() as f64),
+            ("esrl/greedy_drawn".into(), greedy),
+            ("esrl/greedy_tokens".into(), *greedy_tokens as f64),
+            ("esrl/capability_mean".into(), mean(capability)),
+            ("esrl/capability_min".into(), least(capability)),
+            ("esrl/capability_max".into(), most(capability)),
+            ("esrl/k_mean".into(), mean(&k)),
+            ("esrl/tau_mean".into(), mean(tau)),
+            ("esrl/mrt_prompts".into(), n_with(false)),
+            ("esrl/reinforce_prompts".into(), n_with(true)),
+            (
+                "esrl/skipped_prompts".into(),
+                k.iter().filter(|k| **k == 0.0).count() as f64,
+            ),
+        ])
+    }
+
+    /// Eq. 4's exponents of one prompt's samples, [k]: α log p(y|x), or the same made independent of length (D9).
+    fn exponents(
+        &self,
+        logp_seq: &Tensor,
+        lens: &[usize],
+        logp_old_seq: &[f64],
+    ) -> CResult<Tensor> {
+        let alpha = self.config.alpha;
+        let z = (logp_seq * alpha)?;
+        if !self.config.length_normalise {
+            return Ok(z);
+        }
+        let mean_len = lens.iter().sum::<usize>() as f64 / lens.len() as f64;
+        let offset =
+            |(len, logp): (&usize, &f64)| (alpha * logp * (mean_len / *len as f64 - 1.0)) as f32;
+        let offsets: Vec<f32> = lens.iter().zip(logp_old_seq).map(offset).collect();
+        z + column(&offsets, logp_seq)?
+    }
+}
+
+impl Algorithm for Esrl {
+    fn needs(&self) -> Needs {
+        let c = &self.config;
+        Needs {
+            reference: c.kl_coef > 0.0,
+            critic: false,
+            whole_groups: c.k_max > 1,
+            epochs: 1,
+            minibatches: c.minibatches,
+            tempered: c.loss_temperature,
+            metric: match c.capability {
+                Capability::Bleu => Some(Metric::Bleu),
+                Capability::Rouge => Some(Metric::RougeL),
+                _ => None,
+            },
+        }
+    }
+
+    fn unknown(&self, prompts: &[u64]) -> Vec<u64> {
+        match self.config.capability {
+            Capability::Random => Vec::new(),
+            _ => self.memory.unknown(prompts),
+        }
+    }
+
+    fn observe(&mut self, estimates: &[Estimate]) {
+        for e in estimates {
+            let capability = self.capability(e.score, e.metric, &e.logps, &e.entropies);
+            let reward = f64::from(e.score);
+            self.memory
+                .record(e.prompt_key, Record { capability, reward });
+        }
+        self.step.greedy = estimates.len();
+        self.step.greedy_tokens = estimates.iter().map(|e| e.logps.len()).sum();
+    }
+
+    fn plan(&mut self, prompts: &[u64], step: u64) -> Result<Vec<SamplingPlan>> {
+        let c = &self.config;
+        let capability = self.memory.capabilities(prompts);
+        let k = match c.capability {
+            Capability::Random => {
+                let draw =
+                    |i| run::stream(self.seed, "esrl k", step, i as u64).random_range(1..=c.k_max);
+                (0..prompts.len()).map(draw).collect()
+            }
+            _ => {
+                let positive = capability::normalise(&capability, c.normalise);
+                capability::samples(&positive, c.k_max, c.k_floor, c.beta)
+            }
+        };
+        let tau = |k: &usize| capability::temperature(*k, c.k_max, c.tau_min, c.tau_max);
+        let plan = k
+            .iter()
+            .map(|k| SamplingPlan {
+                n: *k,
+                temperature: Some(tau(k) as f32),
+            })
+            .collect();
+        self.step.tau = k.iter().filter(|k| **k > 0).map(tau).collect();
+        self.step.capability = capability;
+        self.step.k = k;
+        Ok(plan)
+    }
+
+    fn prepare(&mut self, mut exp: Experience) -> Result<(Experience, Metrics)> {
+        let c = &self.config;
+        let (with_kl, with_metric) = (c.kl_coef > 0.0, self.needs().metric.is_some());
+        let mut tokens = vec![("logp_old", &exp.logp_old[..])];
+        tokens.extend(with_kl.then_some(("logp_ref", &exp.logp_ref[..])));
+        let mut rows = vec![("score", &exp.score[..])];
+        rows.extend(with_metric.then_some(("metric", &exp.metric[..])));
+        exp.require(&tokens, &rows)?;
+
+        let kl = match with_kl {
+            true => exp.row_sums(&exp.log_ratio_to_reference()),
+            false => vec![0.0; exp.n_rows()],
+        };
+        let reward = |row: usize| {
+            let score = f64::from(exp.score[row]);
+            shaped(
+                score,
+                exp.finished[row],
+                c.score_clip,
+                c.eos_penalty,
+                c.eos_penalty_mode,
+            ) - c.kl_coef * kl[row]
+        };
+        let rewards: Vec<f64> = (0..exp.n_rows()).map(reward).collect();
+        let mut metrics = metrics::of_rollouts(&exp);
+        metrics.extend([
+            ("objective/kl_coef".into(), c.kl_coef),
+            ("objective/non_score_reward".into(), -c.kl_coef * mean(&kl)),
+            ("objective/rlhf_reward".into(), mean(&rewards)),
+        ]);
+        let weights = self.weights(&rewards, &exp);
+        let scale = self.reward_scale();
+        metrics.extend(self.ledger(&exp));
+        metrics.insert("esrl/baseline".into(), self.fifo.mean());
+        metrics.insert("esrl/reward_scale".into(), scale);
+        for (key, record) in self.records(&exp) {
+            self.memory.record(key, record);
+        }
+        self.step = Plan::default();
+        exp.weight = weights.into_iter().map(|w| (w / scale) as f32).collect();
+        Ok((exp, metrics))
+    }
+
+    fn loss(&self, now: &Scores, exp: &Experience, totals: Totals) -> CResult<Loss> {
+        let mut metrics = Metrics::new();
+        // A row without tokens has no probability to move, and must not take a share of Q.
+        let rows: Vec<usize> = (0..exp.n_rows()).filter(|r| exp.lens[*r] > 0).collect();
+        if rows.is_empty() {
+            let loss = Tensor::zeros((), now.logp.dtype(), now.logp.device())?;
+            return Ok(Loss { loss, metrics });
+        }
+        let exp = exp.select(&rows);
+        let n = totals.prompts as f64;
+        let logp_seq = row_sums(&now.logp, &exp.layout())?; // [R]
+        let weight = column(&exp.weight, &now.logp)?; // [R]
+        let logp_old = match exp.logp_old.is_empty() {
+            true => vec![0.0; rows.len()],
+            false => exp.row_sums(&exp.logp_old),
+        };
+        let (mut mrt, mut reinforce) = (Vec::new(), Vec::new());
+        for g in groups(&exp.prompt_key) {
+            let (logp, w) = (
+                logp_seq.narrow(0, g.start, g.len())?,
+                weight.narrow(0, g.start, g.len())?,
+            );
+            if g.len() == 1 {
+                reinforce.push((reinforce::loss(&logp, &w)? / n)?);
+                continue;
+            }
+            let z = self.exponents(&logp, &exp.lens[g.clone()], &logp_old[g])?;
+            let scale = if self.config.mrt_scale_by_alpha {
+                self.config.alpha
+            } else {
+                1.0
+            };
+            mrt.push((mrt::loss(&z, &w)? / (n * scale))?);
+        }
+        let mut total: Option<Tensor> = None;
+        for (name, parts) in [("loss/mrt", mrt), ("loss/reinforce", reinforce)] {
+            if parts.is_empty() {
+                metrics.insert(name.into(), 0.0);
+                continue;
+            }
+            let part = Tensor::stack(&parts, 0)?.sum_all()?;
+            metrics.insert(name.into(), host(&part)?[0]);
+            total = Some(match total {
+                Some(sum) => (sum + part)?,
+                None => part,
+            });
+        }
+        let loss = total.expect("there is a row, so there is a part");
+        let entropy: f64 = host(&now.entropy)?.iter().sum();
+        metrics.insert("loss/policy".into(), host(&loss)?[0]);
+        metrics.insert("policy/entropy".into(), entropy / totals.tokens as f64);
+        Ok(Loss { loss, metrics })
+    }
+
+    fn state(&self) -> Value {
+        json!({ "fifo": self.fifo.values(), "memory": self.memory })
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<()> {
+        let read = |e: serde_json::Error| bad_state("esrl", e);
+        let queue: Vec<f64> = serde_json::from_value(state["fifo"].clone()).map_err(read)?;
+        self.memory = serde_json::from_value(state["memory"].clone()).map_err(read)?;
+        self.fifo = Fifo::new(self.config.fifo);
+        self.fifo.push(&queue);
+        Ok(())
+    }
+}

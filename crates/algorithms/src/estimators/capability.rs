@@ -1,0 +1,101 @@
+//! How able the policy is at a prompt (ESRL Eq. 6 and 7), and the samples and temperature it is given for it (Eq. 8 and 9).
+
+use super::mean;
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Capability {
+    /// Mean reward of the prompt's samples
+    Reward,
+    /// Eq. 7: from the probabilities of the sampled tokens alone
+    Entropy,
+    /// Eq. 7 with the sum over the whole vocabulary: 1 − mean entropy
+    FullEntropy,
+    /// Eq. 6: mean sentence BLEU, 0..1
+    Bleu,
+    /// Eq. 6 with ROUGE-L, 0..1
+    Rouge,
+    /// The number of samples is drawn evenly from 1..k_max
+    Random,
+}
+
+/// How capabilities of a batch are mapped before Eq. 8, which needs positive numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Normalisation {
+    None,
+    /// (c − min) / (max − min) over the batch; all 1 where all are equal
+    MinMax,
+    /// 1 / (1 + e^−c)
+    Sigmoid,
+}
+
+/// Eq. 7 of one response: `1 + mean_t p_t ln p_t`, p the probability of the sampled token. In [1 − 1/e, 1]; 1 for no tokens.
+pub fn sampled_entropy(logps: &[f32]) -> f64 {
+    let terms = logps.iter().map(|l| f64::from(*l));
+    let terms: Vec<f64> = terms
+        .map(|l| {
+            if l == f64::NEG_INFINITY {
+                0.0
+            } else {
+                l.exp() * l
+            }
+        })
+        .collect();
+    1.0 + mean(&terms)
+}
+
+/// `1 − mean_t H_t` of one response, H in nats: at most 1, may be negative. 1 for no tokens.
+pub fn full_entropy(entropies: &[f32]) -> f64 {
+    1.0 - mean(&entropies.iter().map(|h| f64::from(*h)).collect::<Vec<_>>())
+}
+
+/// The released code's confidence of one response: `1 + mean_t e^p p`, p the largest next-token probability. In [1, 1 + e].
+pub fn released_confidence(max_probs: &[f32]) -> f64 {
+    let terms = max_probs.iter().map(|p| f64::from(*p));
+    1.0 + mean(&terms.map(|p| p.exp() * p).collect::<Vec<_>>())
+}
+
+pub fn normalise(capability: &[f64], by: Normalisation) -> Vec<f64> {
+    match by {
+        Normalisation::None => capability.to_vec(),
+        Normalisation::Sigmoid => capability
+            .iter()
+            .map(|c| 1.0 / (1.0 + (-c).exp()))
+            .collect(),
+        Normalisation::MinMax => {
+            let min = capability.iter().copied().fold(f64::INFINITY, f64::min);
+            let max = capability.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let scaled = |c: &f64| {
+                if max > min {
+                    (c - min) / (max - min)
+                } else {
+                    1.0
+                }
+            };
+            capability.iter().map(scaled).collect()
+        }
+    }
+}
+
+/// Eq. 8: `k_x = ⌈k_max − β n k_max Cap_x / Σ Cap⌉`, held to `k_floor..=k_max`. Where Σ Cap is not positive and finite the
+/// equation says nothing, and all prompts count alike.
+pub fn samples(capability: &[f64], k_max: usize, k_floor: usize, beta: f64) -> Vec<usize> {
+    let n = capability.len() as f64;
+    let sum: f64 = capability.iter().sum();
+    let defined = sum > 0.0 && sum.is_finite();
+    let share = |c: f64| if defined { n * c / sum } else { 1.0 };
+    let k_max_ = k_max as f64;
+    capability
+        .iter()
+        // 1e-9: a value meant to be whole must not be rounded up for its last bit
+        .map(|c| (k_max_ - beta * k_max_ * share(*c) - 1e-9).ceil())
+        .map(|k| k.clamp(k_floor as f64, k_max_) as usize)
+        .collect()
+}
+
+/// Eq. 9: `τ_x = τ_min + k_x (τ_max − τ_min) / k_max`.
+pub fn temperature(k: usize, k_max: usize, tau_min: f64, tau_max: f64) -> f64 {
+    tau_min + k as f64 * (tau_max - tau_min) / k_max as f64
+}

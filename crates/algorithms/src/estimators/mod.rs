@@ -1,0 +1,32 @@
+//! Pure functions that methods share. Plain numbers in f64, no tensors.
+
+pub mod baseline;
+pub mod capability;
+pub mod gae;
+pub mod kl;
+pub mod score;
+pub mod whiten;
+
+/// 0 for none.
+pub fn mean(values: &[f64]) -> f64 {
+    match values.len() {
+        0 => 0.0,
+        n => values.iter().sum::<f64>() / n as f64,
+    }
+}
+
+/// Population variance; 0 for none.
+pub fn variance(values: &[f64]) -> f64 {
+    let m = mean(values);
+    mean(&values.iter().map(|v| (v - m) * (v - m)).collect::<Vec<_>>())
+}
+
+/// `1 − var(returns − values) / var(returns)`: 1 for a perfect critic, 0 for a constant one; 0 when returns do not vary.
+pub fn explained_variance(values: &[f64], returns: &[f64]) -> f64 {
+    let spread = variance(returns);
+    let residual: Vec<f64> = returns.iter().zip(values).map(|(r, v)| r - v).collect();
+    match spread > 0.0 {
+        true => 1.0 - variance(&residual) / spread,
+        false => 0.0,
+    }
+}

@@ -1,0 +1,264 @@
+//! PPO for RLHF: a critic, GAE, a clipped ratio, and the KL to the reference inside the reward.
+//! Schulman et al. 2017 (arXiv 1707.06347), Ziegler et al. 2019 (arXiv 1909.08593). Choices are numbered in docs/methods/ppo.md.
+
+mod config;
+
+pub use config::Config;
+
+use crate::estimators::kl::{Controller, Estimator, adapt};
+use crate::estimators::{explained_variance, gae::gae, mean, score::shaped, variance, whiten};
+use crate::experience::{column, host};
+use crate::metrics::{self, Metrics};
+use crate::settings::bad_state;
+use crate::{Algorithm, Experience, Loss, Needs, Result, SamplingPlan, Scores, Totals};
+use candle_core::{Result as CResult, Tensor};
+use serde_json::{Value, json};
+
+/// Log-ratios are held to this before they are exponentiated.
+const MAX_LOG_RATIO: f64 = 20.0;
+
+pub(crate) fn build(given: &Value, _seed: u64) -> Result<Box<dyn Algorithm>> {
+    Ok(Box::new(Ppo::new(Config::resolve(given)?)?))
+}
+
+pub(crate) fn defaults() -> Value {
+    json!(Config::default())
+}
+
+pub struct Ppo {
+    config: Config,
+    /// Of the KL penalty; moves when the controller is adaptive.
+    kl_coef: f64,
+}
+
+impl Ppo {
+    pub fn new(config: Config) -> Result<Self> {
+        config.check()?;
+        Ok(Self {
+            kl_coef: config.kl_coef,
+            config,
+        })
+    }
+
+    /// Per-token rewards, [M]: `−kl_coef · kl_t`, and the shaped score on the last token of each row.
+    fn rewards(&self, exp: &Experience) -> (Vec<f64>, Metrics) {
+        let c = &self.config;
+        let ratio = exp.log_ratio_to_reference();
+        let kl = ratio.iter().map(|x| c.kl_estimator.of(f64::from(*x)));
+        let mut rewards: Vec<f64> = kl.map(|kl| -self.kl_coef * kl).collect();
+        let mut totals = Vec::with_capacity(exp.n_rows());
+        let mut penalties = Vec::with_capacity(exp.n_rows());
+        for (row, tokens) in exp.layout().ranges().enumerate() {
+            let score = f64::from(exp.score[row]);
+            let score = shaped(
+                score,
+                exp.finished[row],
+                c.score_clip,
+                c.eos_penalty,
+                c.eos_penalty_mode,
+            );
+            let penalty: f64 = rewards[tokens.clone()].iter().sum();
+            penalties.push(penalty);
+            totals.push(score + penalty);
+            if !tokens.is_empty() {
+                rewards[tokens.end - 1] += score;
+            }
+        }
+        let metrics = Metrics::from([
+            ("objective/kl_coef".into(), self.kl_coef),
+            ("objective/non_score_reward".into(), mean(&penalties)),
+            ("objective/rlhf_reward".into(), mean(&totals)),
+        ]);
+        (rewards, metrics)
+    }
+
+    fn policy_loss(
+        &self,
+        now: &Scores,
+        exp: &Experience,
+        n: f64,
+        metrics: &mut Metrics,
+    ) -> CResult<Tensor> {
+        let c = &self.config;
+        let old = column(&exp.logp_old, &now.logp)?;
+        let advantages = column(&exp.advantages, &now.logp)?;
+        let log_ratio = (&now.logp - old)?.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)?;
+        let ratio = log_ratio.exp()?;
+        let plain = (&ratio * &advantages)?.neg()?;
+        let clipped = (ratio.clamp(1.0 - c.clip, 1.0 + c.clip)? * &advantages)?.neg()?;
+        let mut loss = plain.maximum(&clipped)?;
+        if c.dual_clip > 0.0 {
+            // A < 0: no larger than −dual_clip · A. A ≥ 0: the bound must not bind.
+            let bound = host(&advantages)?
+                .into_iter()
+                .map(|a| if a < 0.0 { -c.dual_clip * a } else { f64::MAX });
+            let bound: Vec<f32> = bound.map(|b| b.min(f64::from(f32::MAX)) as f32).collect();
+            loss = loss.minimum(&column(&bound, &now.logp)?)?;
+        }
+        let (plain, clipped) = (host(&plain)?, host(&clipped)?);
+        let n_clipped = plain.iter().zip(&clipped).filter(|(p, c)| c > p).count();
+        let (log_ratio, ratio) = (host(&log_ratio)?, host(&ratio)?);
+        let per_token = |terms: &mut dyn Iterator<Item = f64>| terms.sum::<f64>() / n;
+        metrics.extend([
+            ("policy/clipfrac".into(), n_clipped as f64 / n),
+            (
+                "policy/approxkl".into(),
+                per_token(&mut log_ratio.iter().map(|x| 0.5 * x * x)),
+            ),
+            ("policy/ratio".into(), per_token(&mut ratio.iter().copied())),
+            (
+                "policy/ratio_var".into(),
+                per_token(&mut ratio.iter().map(|r| (r - 1.0).powi(2))),
+            ),
+            (
+                "policy/entropy".into(),
+                per_token(&mut host(&now.entropy)?.into_iter()),
+            ),
+        ]);
+        let loss = (loss.sum_all()? / n)?;
+        metrics.insert("loss/policy".into(), host(&loss)?[0]);
+        if c.entropy_coef == 0.0 {
+            return Ok(loss);
+        }
+        loss - (now.entropy.sum_all()? * (c.entropy_coef / n))?
+    }
+
+    fn value_loss(
+        &self,
+        values: &Tensor,
+        exp: &Experience,
+        n: f64,
+        metrics: &mut Metrics,
+    ) -> CResult<Tensor> {
+        let returns = column(&exp.returns, values)?;
+        let plain = (values - &returns)?.sqr()?;
+        let mut loss = plain.clone();
+        if self.config.value_clip > 0.0 {
+            let old = column(&exp.values, values)?;
+            let width = self.config.value_clip;
+            let near = (&old + (values - &old)?.clamp(-width, width)?)?;
+            let clipped = (near - &returns)?.sqr()?;
+            let n_clipped = host(&plain)?
+                .iter()
+                .zip(host(&clipped)?)
+                .filter(|(p, c)| c > p)
+                .count();
+            metrics.insert("val/clipfrac".into(), n_clipped as f64 / n);
+            loss = plain.maximum(&clipped)?;
+        }
+        let loss = (loss.sum_all()? * (0.5 / n))?;
+        metrics.insert("loss/value".into(), host(&loss)?[0]);
+        loss * self.config.vf_coef
+    }
+}
+
+impl Algorithm for Ppo {
+    fn needs(&self) -> Needs {
+        Needs {
+            reference: true,
+            critic: true,
+            whole_groups: false,
+            epochs: self.config.epochs,
+            minibatches: self.config.minibatches,
+            tempered: true,
+            metric: None,
+        }
+    }
+
+    /// One sample at the run's temperature.
+    fn plan(&mut self, prompts: &[u64], _step: u64) -> Result<Vec<SamplingPlan>> {
+        Ok(vec![
+            SamplingPlan {
+                n: 1,
+                temperature: None
+            };
+            prompts.len()
+        ])
+    }
+
+    fn prepare(&mut self, mut exp: Experience) -> Result<(Experience, Metrics)> {
+        let tokens = [
+            ("logp_old", &exp.logp_old[..]),
+            ("logp_ref", &exp.logp_ref),
+            ("values", &exp.values),
+        ];
+        exp.require(&tokens, &[("score", &exp.score)])?;
+        let c = &self.config;
+        let (mut rewards, shaped) = self.rewards(&exp);
+        if c.whiten_rewards {
+            whiten::whiten_scale_only(&mut rewards);
+        }
+        let values: Vec<f64> = exp.values.iter().map(|v| f64::from(*v)).collect();
+        let (mut advantages, mut returns) = (Vec::new(), Vec::new());
+        for tokens in exp.layout().ranges() {
+            let (a, r) = gae(&rewards[tokens.clone()], &values[tokens], c.gamma, c.lam);
+            advantages.extend(a);
+            returns.extend(r);
+        }
+        let mut metrics = metrics::of_rollouts(&exp);
+        metrics.extend(shaped);
+        metrics.extend([
+            ("advantage/mean".into(), mean(&advantages)),
+            ("advantage/std".into(), variance(&advantages).sqrt()),
+            (
+                "advantage/min".into(),
+                advantages.iter().copied().reduce(f64::min).unwrap_or(0.0),
+            ),
+            (
+                "advantage/max".into(),
+                advantages.iter().copied().reduce(f64::max).unwrap_or(0.0),
+            ),
+            (
+                "val/explained_variance".into(),
+                explained_variance(&values, &returns),
+            ),
+        ]);
+        if c.whiten_advantages {
+            whiten::whiten(&mut advantages);
+        }
+        if c.kl_controller == Controller::Adaptive {
+            let kl = mean(&exp.row_sums(&exp.log_ratio_to_reference()));
+            self.kl_coef = adapt(self.kl_coef, kl, exp.n_rows(), c.kl_target, c.kl_horizon);
+        }
+        exp.advantages = advantages.into_iter().map(|a| a as f32).collect();
+        exp.returns = returns.into_iter().map(|r| r as f32).collect();
+        Ok((exp, metrics))
+    }
+
+    fn loss(&self, now: &Scores, exp: &Experience, totals: Totals) -> CResult<Loss> {
+        let mut metrics = Metrics::new();
+        if exp.n_tokens() == 0 {
+            let loss = Tensor::zeros((), now.logp.dtype(), now.logp.device())?;
+            return Ok(Loss { loss, metrics });
+        }
+        let n = totals.tokens as f64;
+        let mut loss = self.policy_loss(now, exp, n, &mut metrics)?;
+        if let Some(values) = &now.values {
+            loss = (loss + self.value_loss(values, exp, n, &mut metrics)?)?;
+        }
+        Ok(Loss { loss, metrics })
+    }
+
+    fn state(&self) -> Value {
+        json!({ "kl_coef": self.kl_coef })
+    }
+
+    fn restore(&mut self, state: &Value) -> Result<()> {
+        let coef = state["kl_coef"].as_f64();
+        self.kl_coef = coef.ok_or_else(|| bad_state("ppo", "kl_coef is missing"))?;
+        Ok(())
+    }
+}
+
+/// As ESRL's release runs PPO (docs/methods/esrl.md): one-sided KL, scores held to ±10, rewards whitened.
+pub(crate) fn deepspeed() -> Config {
+    Config {
+        kl_coef: 0.1,
+        kl_estimator: Estimator::Positive,
+        score_clip: 10.0,
+        eos_penalty: 0.0,
+        whiten_rewards: true,
+        epochs: 1,
+        ..Config::default()
+    }
+}
