@@ -49,7 +49,7 @@ impl RopeTables {
 }
 
 /// Radians per position of each pair, [head_dim / 2].
-fn inv_freq(config: &Config) -> Vec<f32> {
+pub(crate) fn inv_freq(config: &Config) -> Vec<f32> {
     let (dim, theta) = (config.head_dim, config.rope_theta as f32);
     (0..dim)
         .step_by(2)
