@@ -1,0 +1,123 @@
+//! Sentence BLEU as sacreBLEU 2 computes it: 13a tokens, case kept, exponential smoothing. Papineni et al. 2002; Post 2018;
+//! smoothing: Chen & Cherry 2014, method 3.
+//!
+//! Limits: one sentence, no corpus score, no other tokenizer.
+
+use regex::Regex;
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+const MAX_ORDER: usize = 4;
+
+/// sacreBLEU's `sentence_bleu`, 0..100. Several references: a match in any counts, the closest length is the reference
+/// length (of two as close, the shorter).
+///
+/// `effective_order`: sacreBLEU's default for sentences, a hypothesis of fewer than 4 tokens is judged by the orders it
+/// has; without it such a hypothesis scores 0.
+pub fn sentence_bleu(hypothesis: &str, references: &[&str], effective_order: bool) -> f64 {
+    let hypothesis = tokenize_13a(hypothesis);
+    let references: Vec<Vec<String>> = references.iter().map(|r| tokenize_13a(r)).collect();
+    let closeness = |len: &usize| (len.abs_diff(hypothesis.len()), *len);
+    let ref_len = references
+        .iter()
+        .map(Vec::len)
+        .min_by_key(closeness)
+        .unwrap_or(0);
+    let counts: Vec<(usize, usize)> = (1..=MAX_ORDER)
+        .map(|n| matches(&hypothesis, &references, n))
+        .collect();
+    if counts.iter().all(|(correct, _)| *correct == 0) {
+        return 0.0;
+    }
+    let (mut order, mut log_sum, mut smoothing) = (MAX_ORDER, 0.0, 1.0);
+    for (n, (correct, total)) in (1..).zip(counts) {
+        if total == 0 {
+            // Without effective_order the missing precisions are zero, and so is their geometric mean.
+            if !effective_order {
+                return 0.0;
+            }
+            break;
+        }
+        if effective_order {
+            order = n;
+        }
+        let precision = match correct {
+            0 => {
+                smoothing *= 2.0;
+                100.0 / (smoothing * total as f64)
+            }
+            correct => 100.0 * correct as f64 / total as f64,
+        };
+        log_sum += precision.ln();
+    }
+    let brevity = match hypothesis.len() < ref_len {
+        true => (1.0 - ref_len as f64 / hypothesis.len() as f64).exp(),
+        false => 1.0,
+    };
+    brevity * (log_sum / order as f64).exp()
+}
+
+/// n-grams of the hypothesis found in a reference, each at most as often as in the reference that has it most, and all.
+fn matches(hypothesis: &[String], references: &[Vec<String>], n: usize) -> (usize, usize) {
+    let mut allowed: HashMap<&[String], usize> = HashMap::new();
+    for reference in references {
+        for (gram, count) in ngrams(reference, n) {
+            let most = allowed.entry(gram).or_default();
+            *most = count.max(*most);
+        }
+    }
+    let found = ngrams(hypothesis, n);
+    let clipped =
+        |(gram, count): (&&[String], &usize)| *count.min(allowed.get(*gram).unwrap_or(&0));
+    (found.iter().map(clipped).sum(), found.values().sum())
+}
+
+fn ngrams(tokens: &[String], n: usize) -> HashMap<&[String], usize> {
+    let mut counts = HashMap::new();
+    for gram in tokens.windows(n) {
+        *counts.entry(gram).or_default() += 1;
+    }
+    counts
+}
+
+/// The tokens of mteval-v13a: ASCII punctuation stands alone, but for periods, commas and hyphens inside numbers and words.
+pub fn tokenize_13a(text: &str) -> Vec<String> {
+    static RULES: LazyLock<[(Regex, &str); 4]> = LazyLock::new(|| {
+        let rule = |pattern| Regex::new(pattern).expect("a valid pattern");
+        [
+            (
+                rule(r"([\x7B-\x7E\x5B-\x60\x20-\x26\x28-\x2B\x3A-\x40\x2F])"),
+                " $1 ",
+            ),
+            (rule(r"([^0-9])([.,])"), "$1 $2 "),
+            (rule(r"([.,])([^0-9])"), " $1 $2"),
+            (rule(r"([0-9])(-)"), "$1 $2 "),
+        ]
+    });
+    let text = text.trim_end_matches(is_space);
+    let mut text = text
+        .replace("<skipped>", "")
+        .replace("-\n", "")
+        .replace('\n', " ");
+    for (entity, character) in [
+        ("&quot;", "\""),
+        ("&amp;", "&"),
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+    ] {
+        text = text.replace(entity, character);
+    }
+    let mut text = format!(" {text} ");
+    for (pattern, spaced) in RULES.iter() {
+        text = pattern.replace_all(&text, *spaced).into_owned();
+    }
+    text.split(is_space)
+        .filter(|t| !t.is_empty())
+        .map(str::to_string)
+        .collect()
+}
+
+/// Python's `str.isspace`, which also takes the four ASCII separators.
+fn is_space(c: char) -> bool {
+    c.is_whitespace() || ('\x1c'..='\x1f').contains(&c)
+}

@@ -1,0 +1,164 @@
+//! BLEU and ROUGE-L against sacreBLEU and rouge-score: literals of their own papers and tests, and random pairs made by
+//! scripts/golden/metrics.py.
+
+use rewards::{rouge_l, sentence_bleu, stem, tokenize_13a};
+use serde_json::Value;
+use testkit::{assert_close_slices, golden_json};
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("a string")
+}
+
+fn rows(value: &Value) -> impl Iterator<Item = &Vec<Value>> {
+    value
+        .as_array()
+        .expect("rows")
+        .iter()
+        .map(|row| row.as_array().expect("a row"))
+}
+
+#[test]
+fn tokens_13a() {
+    #[track_caller]
+    fn check(text: &str, tokens: &str) {
+        assert_eq!(tokenize_13a(text).join(" "), tokens);
+    }
+    check(
+        "Hello, world! It's 3.14 -- ok",
+        "Hello , world ! It's 3.14 -- ok",
+    );
+    check("U.S.A. vs. e.g. 3, 4", "U . S . A . vs . e . g . 3 , 4");
+    check("x.5 5.x .5 5.", "x . 5 5 . x . 5 5 .");
+    check("end-of-line 5-6", "end-of-line 5 - 6");
+    check("(foo)[bar]{baz}~^_`", "( foo ) [ bar ] { baz } ~ ^ _ `");
+    check("line-\nbreak and\nnewline", "linebreak and newline");
+    check(
+        "I paid $1,000.50 (approx.) for 20-30 items &amp; more.",
+        "I paid $ 1,000.50 ( approx . ) for 20 - 30 items & more .",
+    );
+    for row in rows(&golden_json("metrics.json")["tokens"]) {
+        let tokens: Vec<&str> = row[1].as_array().unwrap().iter().map(text).collect();
+        assert_eq!(tokenize_13a(text(&row[0])), tokens, "{:?}", row[0]);
+    }
+}
+
+#[test]
+fn bleu_of_known_pairs() {
+    #[track_caller]
+    fn check(hypothesis: &str, reference: &str, effective: f64, whole: f64) {
+        let found = [true, false].map(|e| sentence_bleu(hypothesis, &[reference], e));
+        assert_close_slices(hypothesis, &found, &[effective, whole], 1e-7);
+    }
+    let six = "the cat sat on the mat";
+    check(six, six, 100.0, 100.0);
+    check("the cat", six, 13.533528323661276, 0.0);
+    check(
+        "The dog bit the man.",
+        "The dog had bit the man.",
+        51.15078115793242,
+        51.15078115793242,
+    );
+    check(
+        "It wasn't surprising.",
+        "It was not unexpected.",
+        14.794015674776452,
+        14.794015674776452,
+    );
+    check(
+        "a b c d e",
+        "a b x d e",
+        30.213753973567677,
+        30.213753973567677,
+    );
+    check(
+        "the the the the the the the",
+        "the cat is on the mat",
+        7.809849842300637,
+        7.809849842300637,
+    );
+    check("x y z", "a b c", 0.0, 0.0);
+    check("", "a b c", 0.0, 0.0);
+    check("cat", "cat", 100.0, 0.0);
+    check("cat", "the cat", 36.787944117144235, 0.0);
+    check(
+        "Hello, world! It's 3.14 -- ok",
+        "Hello, world! It's 3.14 ok",
+        70.71067811865478,
+        70.71067811865478,
+    );
+    check(
+        "to be or not to be",
+        "to be or to be not",
+        39.76353643835253,
+        39.76353643835253,
+    );
+}
+
+#[test]
+fn bleu_of_no_reference_is_zero() {
+    assert_eq!(sentence_bleu("a b", &[], true), 0.0);
+    assert_eq!(sentence_bleu("a b", &[""], true), 0.0);
+    assert_eq!(sentence_bleu("", &[""], true), 0.0);
+}
+
+#[test]
+fn bleu_and_rouge_of_random_pairs() {
+    let golden = golden_json("metrics.json");
+    assert_eq!(rows(&golden["pairs"]).count(), 200);
+    for row in rows(&golden["pairs"]) {
+        let (hypothesis, reference) = (text(&row[0]), text(&row[1]));
+        let found = [
+            sentence_bleu(hypothesis, &[reference], true),
+            sentence_bleu(hypothesis, &[reference], false),
+            rouge_l(reference, hypothesis, false),
+            rouge_l(reference, hypothesis, true),
+        ];
+        let wanted: Vec<f64> = row[2..].iter().map(|v| v.as_f64().unwrap()).collect();
+        assert_close_slices(hypothesis, &found, &wanted, 1e-10);
+    }
+}
+
+#[test]
+fn bleu_of_several_references() {
+    for row in rows(&golden_json("metrics.json")["several"]) {
+        let references: Vec<&str> = row[1].as_array().unwrap().iter().map(text).collect();
+        let found = sentence_bleu(text(&row[0]), &references, true);
+        assert_close_slices(text(&row[0]), &[found], &[row[2].as_f64().unwrap()], 1e-10);
+    }
+}
+
+#[test]
+fn rouge_l_of_known_pairs() {
+    #[track_caller]
+    fn check(target: &str, prediction: &str, f1: f64) {
+        assert_close_slices(
+            prediction,
+            &[rouge_l(target, prediction, false)],
+            &[f1],
+            1e-6,
+        );
+    }
+    check(
+        "The quick brown fox jumps over the lazy dog",
+        "The quick brown dog jumps on the log.",
+        0.588235,
+    );
+    check("police killed the gunman", "police kill the gunman", 0.75);
+    check("police killed the gunman", "the gunman kill police", 0.5);
+    check("It's 3.14", "its 3 14", 0.571429);
+    check("a b", "", 0.0);
+    check("", "a b", 0.0);
+    assert_eq!(
+        rouge_l("police killed the gunman", "police kill the gunman", true),
+        1.0
+    );
+}
+
+#[test]
+fn porter_stems() {
+    let golden = golden_json("metrics.json");
+    assert!(rows(&golden["stems"]).count() > 500);
+    for row in rows(&golden["stems"]) {
+        assert_eq!(stem(text(&row[0])), text(&row[1]), "{}", row[0]);
+    }
+}
