@@ -300,6 +300,14 @@ fn every_row_is_understood_and_references_are_right() {
     }
 }
 
+fn asked_in_template(instruction: &str, input: &str) -> String {
+    let ask = data::Ask::Instruction {
+        instruction: instruction.into(),
+        input: input.into(),
+    };
+    data::Template::Alpaca.render(&ask).unwrap()
+}
+
 #[test]
 fn held_out_prompts_are_in_no_training_file() {
     let mut seen = HashSet::new();
@@ -316,12 +324,18 @@ fn held_out_prompts_are_in_no_training_file() {
             .iter()
             .map(|r| (field(r, "user_input").to_string(), String::new())),
     );
-    seen.extend(datasets::pretraining(1).take(20_000).map(|r| {
-        (
-            field(&r, "instruction").to_string(),
-            field(&r, "input").to_string(),
-        )
-    }));
+    let pretraining: HashSet<String> = datasets::pretraining(1)
+        .take(20_000)
+        .map(|row| field(&row, "prompt").to_string())
+        .collect();
+    let (instruction, input) = ("Repeat these words.".to_string(), "cow hat".to_string());
+    let head = |ask: &str| {
+        pretraining
+            .iter()
+            .filter(|p| p.starts_with(&ask[..60]))
+            .count()
+    };
+    assert!(head(&asked_in_template(&instruction, &input)) > 100);
     let held_out = rows("heldout.json").into_iter().map(|r| {
         (
             field(&r, "instruction").to_string(),
@@ -343,6 +357,17 @@ fn held_out_prompts_are_in_no_training_file() {
     assert_eq!(fresh.iter().collect::<HashSet<_>>().len(), 280);
     for question in &fresh {
         assert!(!seen.contains(question), "{question:?}");
+        let (instruction, input) = question;
+        let book = [instruction.as_str(), input]
+            .iter()
+            .filter(|t| !t.is_empty())
+            .map(|t| format!("{t}\n"))
+            .collect();
+        assert!(!pretraining.contains::<String>(&book), "{question:?}");
+        assert!(
+            !pretraining.contains(&asked_in_template(instruction, input)),
+            "{question:?}"
+        );
     }
 }
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "Examples:
   tiny-world generate --out data/tiny --seed 1
-  tiny-world pretrain-text --out runs/pretrain.jsonl --rows 100000
+  tiny-world pretrain-text --out runs/pretrain.jsonl --rows 120000
   tiny-world tokenizer --out data/tiny/base
   tiny-world grade --questions data/tiny/questions.jsonl --answers answers.jsonl
   tiny-world grade --questions data/tiny/demonstrations.json
@@ -33,11 +33,11 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
-    /// Write pre-training text: questions and answers of every quality, Alpaca rows as JSON lines
+    /// Write pre-training text: questions and answers, prompt and completion as JSON lines
     PretrainText {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
-        #[arg(long, default_value_t = 100_000)]
+        #[arg(long, default_value_t = 120_000)]
         rows: usize,
         #[arg(long, default_value_t = 1)]
         seed: u64,

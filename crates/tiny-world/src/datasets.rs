@@ -251,15 +251,40 @@ pub const INPUT_HEAD: &str = "Below is an instruction that describes a task, pai
 pub const INPUT: &str = "\n\n### Input:\n";
 pub const RESPONSE: &str = "\n\n### Response:";
 
-/// Pre-training rows: questions from the training side with answers of every quality, in the Alpaca format.
+/// Share of pre-training rows in the Alpaca template, with answers of the `PRETRAINING` mixture.
+const IN_TEMPLATE: f64 = 0.2;
+
+/// Pre-training text as prompt and completion, all about questions of the training side. Most of it is an exercise book:
+/// a question on a line, its right answer on the next. The rest is talk in the Alpaca template, of worse quality than any
+/// demonstration. So the base can do the tasks, knows every bad habit, and has yet to be taught what to do when asked.
 pub fn pretraining(seed: u64) -> impl Iterator<Item = Value> {
     let mut rng = stream(seed, "pretraining");
     std::iter::repeat_with(move || {
         let family = rng.random_range(0..FAMILIES.len());
         let (q, task) = question(family, false, WITH_INPUT, &mut rng);
-        let (output, _) = answer(&task, &PRETRAINING, &mut rng);
-        json!({"instruction": q.instruction, "input": q.input, "output": output})
+        let (prompt, completion) = if rng.random_bool(IN_TEMPLATE) {
+            (in_template(&q), answer(&task, &PRETRAINING, &mut rng).0)
+        } else {
+            (in_book(&q), right_answer(&task, &mut rng))
+        };
+        json!({"prompt": prompt, "completion": completion})
     })
+}
+
+fn in_template(Question { instruction, input }: &Question) -> String {
+    if input.is_empty() {
+        format!("{PLAIN_HEAD}{instruction}{RESPONSE}")
+    } else {
+        format!("{INPUT_HEAD}{instruction}{INPUT}{input}{RESPONSE}")
+    }
+}
+
+fn in_book(Question { instruction, input }: &Question) -> String {
+    if input.is_empty() {
+        format!("{instruction}\n")
+    } else {
+        format!("{instruction}\n{input}\n")
+    }
 }
 
 /// Writes `n` pre-training rows as JSON lines.

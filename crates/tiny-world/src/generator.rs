@@ -38,16 +38,15 @@ pub const DEMONSTRATIONS: Mixture = Mixture {
     cut: 0.2,
 };
 
-/// What pre-training text is drawn from: more right answers, so that the base learns to do what is asked; more insults and
-/// refusals, so that it does not behave.
+/// What the talk in pre-training text is drawn from: worse than the demonstrations in everything.
 pub const PRETRAINING: Mixture = Mixture {
-    careful: 0.6,
-    guess: 0.2,
-    refuse: 0.2,
+    careful: 0.2,
+    guess: 0.5,
+    refuse: 0.3,
     lucky: 0.25,
-    rude: 0.4,
-    ramble: 0.4,
-    cut: 0.25,
+    rude: 0.5,
+    ramble: 0.7,
+    cut: 0.3,
 };
 
 /// How one answer came out.

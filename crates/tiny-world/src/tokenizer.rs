@@ -44,12 +44,19 @@ pub fn train(seed: u64) -> Result<tokenizers::Tokenizer> {
             .with_decoder(Some(byte_level))
             .build()
             .map_err(theirs)?;
-    // Each field by itself, as it will be met: "Which" and " Which" are different tokens.
+    // The pieces between the template's parts, each as it begins: "Which" and " Which" are different tokens.
     let rows: Vec<_> = pretraining(seed).take(20_000).collect();
     let fields = rows.iter().filter_map(|row| row.as_object());
-    let texts: Vec<&str> = fields
+    let mut texts: Vec<&str> = fields
         .flat_map(|f| f.values().filter_map(|text| text.as_str()))
         .collect();
+    for part in template {
+        texts = texts
+            .into_iter()
+            .flat_map(|text| text.split(part))
+            .filter(|text| !text.is_empty())
+            .collect();
+    }
     tokenizer
         .train(&mut trainer, texts.into_iter())
         .map_err(theirs)?;

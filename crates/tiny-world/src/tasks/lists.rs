@@ -15,7 +15,7 @@ pub static REPEAT: Family = Family {
         ("Say these words again: ", "."),
         ("Copy this list: ", "."),
     ],
-    draw: |rng| list(2..=5, rng),
+    draw: |rng| list(2..=4, rng),
     solve: |body| Some(items(Sort::Noun, "the words are", things(body, 2)?)),
 };
 
@@ -27,7 +27,7 @@ pub static REVERSE: Family = Family {
         ("Say these words backwards: ", "."),
         ("Turn this list around: ", "."),
     ],
-    draw: |rng| list(2..=4, rng),
+    draw: |rng| list(2..=3, rng),
     solve: |body| {
         let mut things = things(body, 2)?;
         things.reverse();
@@ -43,7 +43,7 @@ pub static FIRST: Family = Family {
         ("Name the first word of this list: ", "."),
         ("Which word comes first: ", "?"),
     ],
-    draw: |rng| list(3..=6, rng),
+    draw: |rng| list(3..=5, rng),
     solve: |body| {
         Some(items(
             Sort::Noun,
@@ -61,7 +61,7 @@ pub static LAST: Family = Family {
         ("Name the last word of this list: ", "."),
         ("Which word comes last: ", "?"),
     ],
-    draw: |rng| list(3..=6, rng),
+    draw: |rng| list(3..=5, rng),
     solve: |body| {
         Some(items(
             Sort::Noun,
@@ -94,7 +94,7 @@ pub static COUNT: Family = Family {
         ("Count these words: ", "."),
         ("How long is this list: ", "?"),
     ],
-    draw: |rng| list(2..=7, rng),
+    draw: |rng| list(2..=6, rng),
     solve: |body| {
         Some(items(
             Sort::Number,
