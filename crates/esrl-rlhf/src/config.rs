@@ -125,7 +125,11 @@ pub enum CriticInit {
 
 impl Default for TrainConfig {
     fn default() -> Self {
-        let optimizer = OptimizerConfig { lr: 1e-5, eps: 1e-5, ..OptimizerConfig::default() };
+        let optimizer = OptimizerConfig {
+            lr: 1e-5,
+            eps: 1e-5,
+            ..OptimizerConfig::default()
+        };
         Self {
             steps: 100,
             micro_batch_tokens: 4096,
@@ -163,20 +167,46 @@ impl Config {
         stage::TemplateChoice::parse(&self.model.template)?;
         stage::device(&self.device)?;
         self.build_algorithm()?;
-        ensure!((0.0..1.0).contains(&self.data.held_out), "data.held_out = {} is not in [0, 1)", self.data.held_out);
+        ensure!(
+            (0.0..1.0).contains(&self.data.held_out),
+            "data.held_out = {} is not in [0, 1)",
+            self.data.held_out
+        );
         ensure!(r.prompts > 0, "rollout.prompts = 0: a step needs prompts");
-        ensure!(r.max_new_tokens > 0, "rollout.max_new_tokens = 0: a response needs room");
-        ensure!(r.max_rows > 0, "rollout.max_rows = 0: nothing could be decoded");
-        ensure!(r.temperature > 0.0, "rollout.temperature = {} must be above 0 to explore", r.temperature);
-        ensure!(r.top_p > 0.0 && r.top_p <= 1.0, "rollout.top_p = {} is not in (0, 1]", r.top_p);
+        ensure!(
+            r.max_new_tokens > 0,
+            "rollout.max_new_tokens = 0: a response needs room"
+        );
+        ensure!(
+            r.max_rows > 0,
+            "rollout.max_rows = 0: nothing could be decoded"
+        );
+        ensure!(
+            r.temperature > 0.0,
+            "rollout.temperature = {} must be above 0 to explore",
+            r.temperature
+        );
+        ensure!(
+            r.top_p > 0.0 && r.top_p <= 1.0,
+            "rollout.top_p = {} is not in (0, 1]",
+            r.top_p
+        );
         ensure!(t.steps > 0, "train.steps = 0: nothing would be trained");
-        ensure!(t.micro_batch_tokens > 0, "train.micro_batch_tokens = 0: a forward needs tokens");
+        ensure!(
+            t.micro_batch_tokens > 0,
+            "train.micro_batch_tokens = 0: a forward needs tokens"
+        );
         t.policy.check("train.policy")?;
         t.critic.check("train.critic")?;
-        for (name, every) in
-            [("eval_every", t.eval_every), ("sample_every", t.sample_every), ("save_every", t.save_every)]
-        {
-            ensure!(every > 0, "train.{name} = 0; give the number of steps between two");
+        for (name, every) in [
+            ("eval_every", t.eval_every),
+            ("sample_every", t.sample_every),
+            ("save_every", t.save_every),
+        ] {
+            ensure!(
+                every > 0,
+                "train.{name} = 0; give the number of steps between two"
+            );
         }
         Ok(())
     }
@@ -186,8 +216,15 @@ impl Config {
         let mut keys = self.algorithm.clone();
         let name = match keys.remove("name") {
             Some(toml::Value::String(name)) => name,
-            _ => anyhow::bail!("algorithm.name is missing; it is one of {}", algorithms::names().join(", ")),
+            _ => anyhow::bail!(
+                "algorithm.name is missing; it is one of {}",
+                algorithms::names().join(", ")
+            ),
         };
-        Ok(algorithms::build(&name, &serde_json::to_value(keys)?, self.train.seed)?)
+        Ok(algorithms::build(
+            &name,
+            &serde_json::to_value(keys)?,
+            self.train.seed,
+        )?)
     }
 }

@@ -14,6 +14,9 @@ use train::{AdamW, Gradients};
 
 pub(crate) type Metrics = BTreeMap<String, f64>;
 
+/// Mean over tokens of |logp of the training forward − logp of the sampler| at the step's first update.
+const SAMPLER_GAP: &str = "policy/sampler_gap";
+
 pub(crate) struct Learner<'a> {
     pub config: &'a Config,
     pub roles: Roles,
@@ -33,24 +36,45 @@ pub(crate) struct StepReport {
 }
 
 impl Learner<'_> {
-    pub fn step(&mut self, step: u64, tasks: &[&Task], progress: &mut dyn FnMut(usize)) -> Result<StepReport> {
+    pub fn step(
+        &mut self,
+        step: u64,
+        tasks: &[&Task],
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<StepReport> {
         let mut clock = Clock::new();
         let draw = self.draw(step);
         let needs = self.algorithm.needs();
         let keys: Vec<u64> = tasks.iter().map(|t| t.key).collect();
 
         // 1. plan: how many samples and which temperature each prompt gets
-        let (estimates, greedy_tokens) = rollout::estimates(&self.roles, self.algorithm.as_ref(), tasks, draw)?;
+        let (estimates, greedy_tokens) =
+            rollout::estimates(&self.roles, self.algorithm.as_ref(), tasks, draw)?;
         self.algorithm.observe(&estimates);
         let plan = self.algorithm.plan(&keys, step)?;
         clock.lap("time/estimate");
 
         // 2. sample without a graph
-        let rows = rollout::sample(&self.roles, tasks, &plan, draw, ROLLOUT, &mut |tokens, _| progress(tokens))?;
-        let (samples_drawn, sampled_tokens) = (rows.len(), rows.iter().map(|r| r.sample.ids.len()).sum::<usize>());
+        let rows = rollout::sample(
+            &self.roles,
+            tasks,
+            &plan,
+            draw,
+            ROLLOUT,
+            &mut |tokens, _| progress(tokens),
+        )?;
+        let (samples_drawn, sampled_tokens) = (
+            rows.len(),
+            rows.iter().map(|r| r.sample.ids.len()).sum::<usize>(),
+        );
         let exp = rollout::experience(&rows, tasks);
         let keep = self.algorithm.keep(&exp);
-        let rows: Vec<Row> = rows.into_iter().zip(&keep).filter(|(_, keep)| **keep).map(|(row, _)| row).collect();
+        let rows: Vec<Row> = rows
+            .into_iter()
+            .zip(&keep)
+            .filter(|(_, keep)| **keep)
+            .map(|(row, _)| row)
+            .collect();
         let mut exp = exp.select(&(0..keep.len()).filter(|i| keep[*i]).collect::<Vec<_>>());
         if rows.is_empty() {
             bail!("step {step}: the algorithm kept no rollout; give it more prompts per step");
@@ -67,7 +91,15 @@ impl Learner<'_> {
         let temperature = self.scoring_temperature(&exp);
         let budget = self.config.train.micro_batch_tokens;
         if rescore || needs.reference || self.roles.critic.is_some() {
-            rollout::read_models(&self.roles, &rows, &mut exp, &temperature, rescore, needs.reference, budget)?;
+            rollout::read_models(
+                &self.roles,
+                &rows,
+                &mut exp,
+                &temperature,
+                rescore,
+                needs.reference,
+                budget,
+            )?;
         }
         clock.lap("time/read");
 
@@ -80,8 +112,17 @@ impl Learner<'_> {
 
         let secs = clock.finish(&mut metrics);
         let tokens_drawn = sampled_tokens + greedy_tokens;
-        metrics.insert("throughput/tokens_per_sec".into(), tokens_drawn as f64 / secs);
-        Ok(StepReport { metrics, scores: exp.score, rows, tokens_drawn, samples_drawn })
+        metrics.insert(
+            "throughput/tokens_per_sec".into(),
+            tokens_drawn as f64 / secs,
+        );
+        Ok(StepReport {
+            metrics,
+            scores: exp.score,
+            rows,
+            tokens_drawn,
+            samples_drawn,
+        })
     }
 
     pub fn draw(&self, step: u64) -> Draw {
@@ -92,12 +133,21 @@ impl Learner<'_> {
             top_p: r.top_p,
             max_new_tokens: r.max_new_tokens,
         };
-        Draw { sampling, max_rows: r.max_rows, seed: self.config.train.seed, step }
+        Draw {
+            sampling,
+            max_rows: r.max_rows,
+            seed: self.config.train.seed,
+            step,
+        }
     }
 
     /// The temperature at which a row is scored: the one it was drawn at, unless the algorithm scores untempered.
     fn scoring_temperature(&self, exp: &Experience) -> Vec<f32> {
-        if self.algorithm.needs().tempered { exp.temperature.clone() } else { vec![1.0; exp.n_rows()] }
+        if self.algorithm.needs().tempered {
+            exp.temperature.clone()
+        } else {
+            vec![1.0; exp.n_rows()]
+        }
     }
 
     fn update(
@@ -111,7 +161,6 @@ impl Learner<'_> {
         let needs = self.algorithm.needs();
         let units = units(exp, needs.whole_groups);
         let n_updates = needs.epochs * needs.minibatches.min(units.len());
-        let mut first = true;
         for epoch in 0..needs.epochs {
             let mut order: Vec<usize> = (0..units.len()).collect();
             let seed = self.config.train.seed;
@@ -122,15 +171,15 @@ impl Learner<'_> {
                 let units: Vec<&[usize]> = minibatch.iter().map(|u| units[*u].as_slice()).collect();
                 let update = self.minibatch(step, rows, exp, temperature, &units)?;
                 for (name, value) in update {
-                    *metrics.entry(name.clone()).or_default() += value / n_updates as f64;
-                    if first {
-                        metrics.insert(format!("first/{name}"), value);
+                    // Before the first update of the step the training forward must say what the sampler said.
+                    if name == SAMPLER_GAP {
+                        metrics.entry(name).or_insert(value);
+                    } else {
+                        *metrics.entry(name).or_default() += value / n_updates as f64;
                     }
                 }
-                first = false;
             }
         }
-        metrics.retain(|name, _| !name.starts_with("first/") || name == "first/policy/approxkl" || name == "first/policy/clipfrac");
         Ok(())
     }
 
@@ -145,15 +194,29 @@ impl Learner<'_> {
     ) -> Result<Metrics> {
         let all: Vec<usize> = units.iter().flat_map(|u| u.iter().copied()).collect();
         let totals = Totals::of(&exp.select(&all));
-        let unit_tokens: Vec<usize> = units.iter().map(|u| u.iter().map(|r| rows[*r].ids.len()).sum()).collect();
+        let unit_tokens: Vec<usize> = units
+            .iter()
+            .map(|u| u.iter().map(|r| rows[*r].ids.len()).sum())
+            .collect();
         let mut policy_grads = Gradients::zeros(self.policy_optimizer.params());
-        let mut critic_grads = self.critic_optimizer.as_ref().map(|o| Gradients::zeros(o.params()));
+        let mut critic_grads = self
+            .critic_optimizer
+            .as_ref()
+            .map(|o| Gradients::zeros(o.params()));
         let mut metrics = Metrics::new();
         for range in stage::batches(&unit_tokens, self.config.train.micro_batch_tokens) {
-            let at: Vec<usize> = units[range].iter().flat_map(|u| u.iter().copied()).collect();
-            let Loss { loss, metrics: part } = self.loss(rows, exp, temperature, &at, totals)?;
+            let at: Vec<usize> = units[range]
+                .iter()
+                .flat_map(|u| u.iter().copied())
+                .collect();
+            let Loss {
+                loss,
+                metrics: part,
+            } = self.loss(rows, exp, temperature, &at, totals)?;
             if !loss.to_scalar::<f32>()?.is_finite() {
-                bail!("step {step}: the loss is not finite; the last checkpoint is intact. Lower the learning rate");
+                bail!(
+                    "step {step}: the loss is not finite; the last checkpoint is intact. Lower the learning rate"
+                );
             }
             let grads = loss.backward()?;
             policy_grads.add(&grads)?;
@@ -167,12 +230,22 @@ impl Learner<'_> {
         let t = &self.config.train;
         let (policy, critic) = (&mut self.policy_optimizer, &mut self.critic_optimizer);
         let frozen = (step as usize) < t.critic_warmup_steps;
-        let lr = if frozen { 0.0 } else { t.policy.lr_at(step as usize, t.steps) };
-        metrics.insert("policy/grad_norm".into(), apply(policy, &policy_grads, &t.policy, lr, step)?);
+        let lr = if frozen {
+            0.0
+        } else {
+            t.policy.lr_at(step as usize, t.steps)
+        };
+        metrics.insert(
+            "policy/grad_norm".into(),
+            apply(policy, &policy_grads, &t.policy, lr, step)?,
+        );
         metrics.insert("policy/lr".into(), lr);
         if let (Some(critic), Some(grads)) = (critic, &critic_grads) {
             let lr = t.critic.lr_at(step as usize, t.steps);
-            metrics.insert("val/grad_norm".into(), apply(critic, grads, &t.critic, lr, step)?);
+            metrics.insert(
+                "val/grad_norm".into(),
+                apply(critic, grads, &t.critic, lr, step)?,
+            );
         }
         Ok(metrics)
     }
@@ -187,37 +260,80 @@ impl Learner<'_> {
         totals: Totals,
     ) -> candle_core::Result<Loss> {
         let model = self.roles.model();
-        let batch = Batch::new(at.iter().map(|r| (rows[*r].ids.as_slice(), rows[*r].prompt_len)));
+        let batch = Batch::new(
+            at.iter()
+                .map(|r| (rows[*r].ids.as_slice(), rows[*r].prompt_len)),
+        );
         let temperature: Vec<f32> = at.iter().map(|r| temperature[*r]).collect();
         let scores = stage::score(model, Some(&self.roles.policy), &batch, &temperature, None)?;
-        let values = self.roles.critic.as_ref().map(|c| c.values(model, &batch)).transpose()?;
-        let now = Scores { logp: scores.logp, entropy: scores.entropy, values };
+        let values = self
+            .roles
+            .critic
+            .as_ref()
+            .map(|c| c.values(model, &batch))
+            .transpose()?;
+        let now = Scores {
+            logp: scores.logp,
+            entropy: scores.entropy,
+            values,
+        };
         let exp = exp.select(at);
-        let gap = sampler_gap(&now.logp, &exp)?;
         let mut loss = self.algorithm.loss(&now, &exp, totals)?;
-        loss.metrics.insert("policy/sampler_gap".into(), gap / totals.tokens as f64);
+        if temperature == exp.temperature {
+            let gap = sampler_gap(&now.logp, &exp)?;
+            loss.metrics
+                .insert(SAMPLER_GAP.into(), gap / totals.tokens as f64);
+        }
         Ok(loss)
     }
 
     /// Trainable parameters of policy and critic, by name, for checkpoints.
     pub fn params(&self) -> Vec<(String, Var)> {
-        let critic = self.roles.critic.as_ref().map(|c| c.params()).unwrap_or_default();
-        let policy = self.roles.policy.vars().into_iter().map(|(name, var)| (format!("policy.{name}"), var));
-        policy.chain(critic.into_iter().map(|(name, var)| (format!("critic.{name}"), var))).collect()
+        let critic = self
+            .roles
+            .critic
+            .as_ref()
+            .map(|c| c.params())
+            .unwrap_or_default();
+        let policy = self
+            .roles
+            .policy
+            .vars()
+            .into_iter()
+            .map(|(name, var)| (format!("policy.{name}"), var));
+        policy
+            .chain(
+                critic
+                    .into_iter()
+                    .map(|(name, var)| (format!("critic.{name}"), var)),
+            )
+            .collect()
     }
 }
 
-/// Sum over tokens of |logp now - logp sampled|: how far the training forward is from the sampler, by numerics or updates.
+/// Sum over tokens of |logp now − logp sampled|.
 fn sampler_gap(logp: &Tensor, exp: &Experience) -> candle_core::Result<f64> {
     let now = logp.detach().to_vec1::<f32>()?;
-    Ok(now.iter().zip(&exp.logp_sampled).map(|(a, b)| (a - b).abs() as f64).sum())
+    Ok(now
+        .iter()
+        .zip(&exp.logp_sampled)
+        .map(|(a, b)| (a - b).abs() as f64)
+        .sum())
 }
 
 /// Clips, steps, and returns the gradient norm before clipping.
-fn apply(optimizer: &mut AdamW, grads: &Gradients, config: &train::OptimizerConfig, lr: f64, step: u64) -> Result<f64> {
+fn apply(
+    optimizer: &mut AdamW,
+    grads: &Gradients,
+    config: &train::OptimizerConfig,
+    lr: f64,
+    step: u64,
+) -> Result<f64> {
     let (norm, bad) = grads.norm()?;
     if let Some(name) = bad {
-        bail!("step {step}: the gradient of {name} is not finite; the last checkpoint is intact. Lower the learning rate");
+        bail!(
+            "step {step}: the gradient of {name} is not finite; the last checkpoint is intact. Lower the learning rate"
+        );
     }
     optimizer.step(grads, lr, train::clip_scale(norm, config.max_grad_norm))?;
     Ok(norm)
@@ -228,7 +344,9 @@ fn units(exp: &Experience, whole_groups: bool) -> Vec<Vec<usize>> {
     let mut units: Vec<Vec<usize>> = Vec::new();
     for row in 0..exp.n_rows() {
         match units.last_mut() {
-            Some(unit) if whole_groups && exp.prompt_key[unit[0]] == exp.prompt_key[row] => unit.push(row),
+            Some(unit) if whole_groups && exp.prompt_key[unit[0]] == exp.prompt_key[row] => {
+                unit.push(row)
+            }
             _ => units.push(vec![row]),
         }
     }
@@ -245,7 +363,11 @@ struct Clock {
 impl Clock {
     fn new() -> Self {
         let now = Instant::now();
-        Self { begun: now, last: now, laps: Vec::new() }
+        Self {
+            begun: now,
+            last: now,
+            laps: Vec::new(),
+        }
     }
 
     fn lap(&mut self, name: &'static str) {
@@ -254,7 +376,11 @@ impl Clock {
     }
 
     fn finish(self, metrics: &mut Metrics) -> f64 {
-        metrics.extend(self.laps.into_iter().map(|(name, secs)| (name.to_string(), secs)));
+        metrics.extend(
+            self.laps
+                .into_iter()
+                .map(|(name, secs)| (name.to_string(), secs)),
+        );
         let secs = self.begun.elapsed().as_secs_f64();
         metrics.insert("time/step".into(), secs);
         secs

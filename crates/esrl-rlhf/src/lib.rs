@@ -53,40 +53,73 @@ impl Ledger {
 pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let dir = args.run.clone().unwrap_or_else(|| "runs/rlhf".into());
     if !args.resume && dir.exists() {
-        bail!("{} exists; continue it with --resume or choose another --run", dir.display());
+        bail!(
+            "{} exists; continue it with --resume or choose another --run",
+            dir.display()
+        );
     }
     let device = stage::device(&config.device)?;
     let algorithm = config.build_algorithm()?;
     let needs = algorithm.needs();
     let (prompts, held_out) = read_prompts(config)?;
     if needs.metric.is_some() && prompts.iter().any(|p| p.reference.is_none()) {
-        bail!("{}: this algorithm compares with reference answers, and some rows have none", config.data.path.display());
+        bail!(
+            "{}: this algorithm compares with reference answers, and some rows have none",
+            config.data.path.display()
+        );
     }
     let roles = Roles::open(config, needs.critic, &device)?;
     let tasks = tasks("training", prompts, &roles, config)?;
     let eval_tasks = tasks_for_evaluation(held_out.clone(), &roles, config)?;
     if tasks.is_empty() {
-        bail!("{}: no prompt is left to train on", config.data.path.display());
+        bail!(
+            "{}: no prompt is left to train on",
+            config.data.path.display()
+        );
     }
 
-    let mut run =
-        if args.resume { Run::resume(&dir, "esrl-rlhf", config)? } else { Run::create(&dir, "esrl-rlhf", config)? };
+    let mut run = if args.resume {
+        Run::resume(&dir, "esrl-rlhf", config)?
+    } else {
+        Run::create(&dir, "esrl-rlhf", config)?
+    };
     stage::write_identity(&mut run, &roles.base, &roles.template)?;
     run.record("reference", config.model.policy.clone().into())?;
     run.record("reward", config.model.reward.to_string_lossy().into())?;
     run.record("algorithm", serde_json::to_value(&config.algorithm)?)?;
-    run.record("data", serde_json::json!({
-        "path": config.data.path, "sha256": run::file_hash(&config.data.path)?,
-        "prompts": tasks.len(), "held_out_prompts": eval_tasks.len(),
-    }))?;
-    run.write_file("heldout.json", serde_json::to_string_pretty(&held_out)?.as_bytes())?;
+    run.record(
+        "data",
+        serde_json::json!({
+            "path": config.data.path, "sha256": run::file_hash(&config.data.path)?,
+            "prompts": tasks.len(), "held_out_prompts": eval_tasks.len(),
+        }),
+    )?;
+    run.write_file(
+        "heldout.json",
+        serde_json::to_string_pretty(&held_out)?.as_bytes(),
+    )?;
 
     let t = &config.train;
     let policy_optimizer = AdamW::new(roles.policy.vars(), &t.policy)?;
-    let critic_optimizer = roles.critic.as_ref().map(|c| AdamW::new(c.params(), &t.critic)).transpose()?;
-    let mut learner = Learner { config, roles, algorithm, policy_optimizer, critic_optimizer };
+    let critic_optimizer = roles
+        .critic
+        .as_ref()
+        .map(|c| AdamW::new(c.params(), &t.critic))
+        .transpose()?;
+    let mut learner = Learner {
+        config,
+        roles,
+        algorithm,
+        policy_optimizer,
+        critic_optimizer,
+    };
     let (mut step, mut cursor, mut ledger) = (0, Cursor::default(), Ledger::default());
-    if let Some(checkpoint) = args.resume.then(|| run.latest_checkpoint()).transpose()?.flatten() {
+    if let Some(checkpoint) = args
+        .resume
+        .then(|| run.latest_checkpoint())
+        .transpose()?
+        .flatten()
+    {
         let state: State = run.read_state(&checkpoint)?;
         load(&mut learner, &checkpoint.dir)?;
         learner.algorithm.restore(&state.algorithm)?;
@@ -122,7 +155,9 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
             };
             run.checkpoint(step, t.keep_checkpoints, &state, |dir| save(&learner, dir))?;
             let source = &learner.roles.base.source;
-            run.replace_dir("adapter", |dir| Ok(learner.roles.policy.save(dir, source)?))?;
+            run.replace_dir("adapter", |dir| {
+                Ok(learner.roles.policy.save(dir, source)?)
+            })?;
         }
         progress.update(step, report.tokens_drawn as u64, &headline(&report.metrics));
         if stopping && !last {
@@ -155,25 +190,41 @@ fn read_prompts(config: &Config) -> Result<(Vec<Prompt>, Vec<Prompt>)> {
 /// Encoded prompts; those that leave no room for a response are left out, and counted.
 fn tasks(what: &str, prompts: Vec<Prompt>, roles: &Roles, config: &Config) -> Result<Vec<Task>> {
     let context = roles.model().config.max_position_embeddings;
-    let room = context.checked_sub(config.rollout.max_new_tokens).with_context(|| {
-        format!("rollout.max_new_tokens = {} is more than the model's context of {context}", config.rollout.max_new_tokens)
-    })?;
+    let room = context
+        .checked_sub(config.rollout.max_new_tokens)
+        .with_context(|| {
+            format!(
+                "rollout.max_new_tokens = {} is more than the model's context of {context}",
+                config.rollout.max_new_tokens
+            )
+        })?;
     let limit = room.min(config.data.max_prompt_len);
     let n_prompts = prompts.len();
     let mut tasks = Vec::with_capacity(n_prompts);
     for prompt in prompts {
         let ids = roles.encoder.prompt(&prompt)?;
         if ids.len() <= limit {
-            tasks.push(Task { key: prompt.key(), ids, prompt });
+            tasks.push(Task {
+                key: prompt.key(),
+                ids,
+                prompt,
+            });
         }
     }
     if tasks.len() < n_prompts {
-        eprintln!("{what} prompts: {} of {n_prompts} are longer than {limit} tokens and left out", n_prompts - tasks.len());
+        eprintln!(
+            "{what} prompts: {} of {n_prompts} are longer than {limit} tokens and left out",
+            n_prompts - tasks.len()
+        );
     }
     Ok(tasks)
 }
 
-fn tasks_for_evaluation(mut prompts: Vec<Prompt>, roles: &Roles, config: &Config) -> Result<Vec<Task>> {
+fn tasks_for_evaluation(
+    mut prompts: Vec<Prompt>,
+    roles: &Roles,
+    config: &Config,
+) -> Result<Vec<Task>> {
     prompts.truncate(config.train.eval_prompts);
     tasks("held-out", prompts, roles, config)
 }
@@ -184,16 +235,35 @@ fn evaluate(learner: &Learner, tasks: &[Task]) -> Result<Metrics> {
         return Ok(Metrics::new());
     }
     let tasks: Vec<&Task> = tasks.iter().collect();
-    let plan = vec![SamplingPlan { n: 1, temperature: None }; tasks.len()];
+    let plan = vec![
+        SamplingPlan {
+            n: 1,
+            temperature: None
+        };
+        tasks.len()
+    ];
     // The same random numbers at every evaluation, so that curves differ by the policy alone.
     let draw = learner.draw(0);
-    let rows = rollout::sample(&learner.roles, &tasks, &plan, draw, rollout::EVALUATION, &mut |_, _| {})?;
+    let rows = rollout::sample(
+        &learner.roles,
+        &tasks,
+        &plan,
+        draw,
+        rollout::EVALUATION,
+        &mut |_, _| {},
+    )?;
     let scores = rollout::reward(&learner.roles, &rows)?;
     let n = rows.len() as f64;
     let tokens: usize = rows.iter().map(|r| r.sample.ids.len()).sum();
-    let finished = rows.iter().filter(|r| r.sample.finish == generation::Finish::Stop).count();
+    let finished = rows
+        .iter()
+        .filter(|r| r.sample.finish == generation::Finish::Stop)
+        .count();
     Ok(Metrics::from([
-        ("eval/reward".to_string(), scores.iter().map(|s| *s as f64).sum::<f64>() / n),
+        (
+            "eval/reward".to_string(),
+            scores.iter().map(|s| *s as f64).sum::<f64>() / n,
+        ),
         ("eval/response_length".to_string(), tokens as f64 / n),
         ("eval/eos_rate".to_string(), finished as f64 / n),
     ]))
@@ -206,23 +276,33 @@ fn readable(roles: &Roles, batch: &[&Task], report: &StepReport, step: u64) -> R
         let prompt = batch[row.task].prompt.ask.text();
         let answer = roles.encoder.decode(&row.sample.ids)?;
         let n = row.sample.ids.len();
-        write!(text, "\n## {prompt}\n\n{answer}\n\n*reward {score:.3}, {n} tokens, {:?}*\n", row.sample.finish)?;
+        write!(
+            text,
+            "\n## {prompt}\n\n{answer}\n\n*reward {score:.3}, {n} tokens, {:?}*\n",
+            row.sample.finish
+        )?;
     }
     Ok(text)
 }
 
 fn headline(metrics: &Metrics) -> String {
     let part = |label: &str, name: &str| metrics.get(name).map(|v| format!("{label} {v:.3}"));
-    [part("reward", "objective/scores"), part("kl", "objective/kl"), part("eval", "eval/reward")]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join("  ")
+    [
+        part("reward", "objective/scores"),
+        part("kl", "objective/kl"),
+        part("eval", "eval/reward"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect::<Vec<_>>()
+    .join("  ")
 }
 
 fn save(learner: &Learner, dir: &Path) -> Result<()> {
     train::save_params(&learner.params(), &dir.join("params.safetensors"))?;
-    learner.policy_optimizer.save(&dir.join("policy_optimizer.safetensors"))?;
+    learner
+        .policy_optimizer
+        .save(&dir.join("policy_optimizer.safetensors"))?;
     if let Some(critic) = &learner.critic_optimizer {
         critic.save(&dir.join("critic_optimizer.safetensors"))?;
     }
@@ -231,7 +311,9 @@ fn save(learner: &Learner, dir: &Path) -> Result<()> {
 
 fn load(learner: &mut Learner, dir: &Path) -> Result<()> {
     train::load_params(&learner.params(), &dir.join("params.safetensors"))?;
-    learner.policy_optimizer.load(&dir.join("policy_optimizer.safetensors"))?;
+    learner
+        .policy_optimizer
+        .load(&dir.join("policy_optimizer.safetensors"))?;
     if let Some(critic) = &mut learner.critic_optimizer {
         critic.load(&dir.join("critic_optimizer.safetensors"))?;
     }

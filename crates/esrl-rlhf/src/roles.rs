@@ -29,15 +29,23 @@ pub(crate) struct Critic {
 impl Critic {
     /// The value before each label, [M], f32. A frozen copy records no graph.
     pub fn values(&self, model: &Llama, batch: &Batch) -> candle_core::Result<Tensor> {
-        self.head.apply(&batch.before_labels(&batch.hidden(model, Some(&self.lora), None)?)?)
+        self.head
+            .apply(&batch.before_labels(&batch.hidden(model, Some(&self.lora), None)?)?)
     }
 
     pub fn frozen(&self) -> Self {
-        Self { lora: self.lora.frozen(), head: self.head.frozen() }
+        Self {
+            lora: self.lora.frozen(),
+            head: self.head.frozen(),
+        }
     }
 
     pub fn params(&self) -> Vec<(String, Var)> {
-        let head = self.head.vars().into_iter().map(|(name, var)| (format!("value_head.{name}"), var));
+        let head = self
+            .head
+            .vars()
+            .into_iter()
+            .map(|(name, var)| (format!("value_head.{name}"), var));
         self.lora.vars().into_iter().chain(head).collect()
     }
 }
@@ -45,7 +53,13 @@ impl Critic {
 impl Roles {
     pub fn open(config: &Config, with_critic: bool, device: &Device) -> Result<Self> {
         let template = TemplateChoice::parse(&config.model.template)?;
-        let Policy { base, adapter, encoder, template, .. } = Policy::open(&config.model.policy, template, device)?;
+        let Policy {
+            base,
+            adapter,
+            encoder,
+            template,
+            ..
+        } = Policy::open(&config.model.policy, template, device)?;
         let reward_dir = config.model.reward.join("reward");
         let reward = RewardModel::load(&reward_dir, &base.model)
             .with_context(|| format!("reward model {}", config.model.reward.display()))?;
@@ -63,7 +77,10 @@ impl Roles {
         let critic = with_critic
             .then(|| -> Result<Critic> {
                 let (lora, head) = match config.train.critic_init {
-                    CriticInit::Reward => (reward.adapter.trainable()?, reward.value_head()?.trainable()?),
+                    CriticInit::Reward => (
+                        reward.adapter.trainable()?,
+                        reward.value_head()?.trainable()?,
+                    ),
                     CriticInit::Zero => {
                         let head = ScalarHead::zeros(base.model.config.hidden_size, device)?;
                         (start.trainable()?, head.trainable()?)
@@ -72,7 +89,15 @@ impl Roles {
                 Ok(Critic { lora, head })
             })
             .transpose()?;
-        Ok(Self { policy: start.trainable()?, reference: adapter, base, encoder, template, reward, critic })
+        Ok(Self {
+            policy: start.trainable()?,
+            reference: adapter,
+            base,
+            encoder,
+            template,
+            reward,
+            critic,
+        })
     }
 
     pub fn model(&self) -> &Llama {

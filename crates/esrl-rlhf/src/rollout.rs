@@ -46,34 +46,64 @@ pub(crate) fn sample(
 ) -> Result<Vec<Row>> {
     let mut requests = Vec::new();
     let mut task_of_request = Vec::new();
-    for (i, (task, plan)) in tasks.iter().zip(plan).enumerate().filter(|(_, (_, plan))| plan.n > 0) {
+    for (i, (task, plan)) in tasks
+        .iter()
+        .zip(plan)
+        .enumerate()
+        .filter(|(_, (_, plan))| plan.n > 0)
+    {
         let temperature = plan.temperature.unwrap_or(draw.sampling.temperature);
-        let sampling = Sampling { temperature, ..draw.sampling };
+        let sampling = Sampling {
+            temperature,
+            ..draw.sampling
+        };
         let stream = [draw.seed ^ (purpose << 32), draw.step, i as u64];
-        requests.push(Request { prompt: task.ids.clone(), n: plan.n, sampling, stream });
+        requests.push(Request {
+            prompt: task.ids.clone(),
+            n: plan.n,
+            sampling,
+            stream,
+        });
         task_of_request.push(i);
     }
     let policy = roles.policy.frozen();
     let stop = &roles.encoder.ends().stop;
-    let engine = Engine { model: roles.model(), lora: Some(&policy), stop, max_rows: draw.max_rows };
+    let engine = Engine {
+        model: roles.model(),
+        lora: Some(&policy),
+        stop,
+        max_rows: draw.max_rows,
+    };
     let samples = engine.run(&requests, progress)?;
     let row = |sample: Sample| {
         let task = task_of_request[sample.request];
         let mut ids = tasks[task].ids.clone();
         let prompt_len = ids.len();
         ids.extend_from_slice(&sample.ids);
-        Row { task, ids, prompt_len, sample }
+        Row {
+            task,
+            ids,
+            prompt_len,
+            sample,
+        }
     };
     Ok(samples.into_iter().map(row).collect())
 }
 
 /// The sampler's columns of the experience; scores, reference and values are filled in later.
 pub(crate) fn experience(rows: &[Row], tasks: &[&Task]) -> Experience {
-    let flat = |column: fn(&Sample) -> &Vec<f32>| rows.iter().flat_map(|r| column(&r.sample).clone()).collect::<Vec<_>>();
+    let flat = |column: fn(&Sample) -> &Vec<f32>| {
+        rows.iter()
+            .flat_map(|r| column(&r.sample).clone())
+            .collect::<Vec<_>>()
+    };
     Experience {
         lens: rows.iter().map(|r| r.sample.ids.len()).collect(),
         prompt_key: rows.iter().map(|r| tasks[r.task].key).collect(),
-        finished: rows.iter().map(|r| r.sample.finish == Finish::Stop).collect(),
+        finished: rows
+            .iter()
+            .map(|r| r.sample.finish == Finish::Stop)
+            .collect(),
         temperature: rows.iter().map(|r| r.sample.sampling.temperature).collect(),
         logp_sampled: flat(|s| &s.logps),
         logp_old: flat(|s| &s.logps),
@@ -87,14 +117,26 @@ pub(crate) fn experience(rows: &[Row], tasks: &[&Task]) -> Experience {
 pub(crate) fn reward(roles: &Roles, rows: &[Row]) -> Result<Vec<f32>> {
     let ids: Vec<&[u32]> = rows.iter().map(|r| r.ids.as_slice()).collect();
     let raw = roles.reward.score(roles.model(), &ids)?;
-    Ok(raw.into_iter().map(|score| roles.reward.normalised(score)).collect())
+    Ok(raw
+        .into_iter()
+        .map(|score| roles.reward.normalised(score))
+        .collect())
 }
 
 /// A text metric of each response against its prompt's reference answer, 0..1.
-pub(crate) fn metric(roles: &Roles, metric: Metric, rows: &[Row], tasks: &[&Task]) -> Result<Vec<f32>> {
+pub(crate) fn metric(
+    roles: &Roles,
+    metric: Metric,
+    rows: &[Row],
+    tasks: &[&Task],
+) -> Result<Vec<f32>> {
     rows.iter()
         .map(|row| {
-            let reference = tasks[row.task].prompt.reference.as_deref().unwrap_or_default();
+            let reference = tasks[row.task]
+                .prompt
+                .reference
+                .as_deref()
+                .unwrap_or_default();
             let text = roles.encoder.decode(&row.sample.ids)?;
             Ok(match metric {
                 Metric::Bleu => rewards::sentence_bleu(&text, &[reference], true) / 100.0,
@@ -115,12 +157,23 @@ pub(crate) fn estimates(
     let unknown = algorithm.unknown(&keys);
     let tasks: Vec<&Task> = unknown
         .iter()
-        .map(|key| *tasks.iter().find(|t| t.key == *key).expect("unknown prompts come from those given"))
+        .map(|key| {
+            *tasks
+                .iter()
+                .find(|t| t.key == *key)
+                .expect("unknown prompts come from those given")
+        })
         .collect();
     if tasks.is_empty() {
         return Ok((Vec::new(), 0));
     }
-    let plan = vec![SamplingPlan { n: 1, temperature: Some(0.0) }; tasks.len()];
+    let plan = vec![
+        SamplingPlan {
+            n: 1,
+            temperature: Some(0.0)
+        };
+        tasks.len()
+    ];
     let rows = sample(roles, &tasks, &plan, draw, ROLLOUT, &mut |_, _| {})?;
     let scores = reward(roles, &rows)?;
     let metrics = match algorithm.needs().metric {
@@ -135,7 +188,14 @@ pub(crate) fn estimates(
         logps: row.sample.logps,
         entropies: row.sample.entropies,
     };
-    Ok((rows.into_iter().zip(scores).zip(metrics).map(estimate).collect(), n_tokens))
+    Ok((
+        rows.into_iter()
+            .zip(scores)
+            .zip(metrics)
+            .map(estimate)
+            .collect(),
+        n_tokens,
+    ))
 }
 
 /// Reads the policy's (when `rescore`), the reference's and the critic's columns by teacher-forced forwards without a
@@ -158,12 +218,24 @@ pub(crate) fn read_models(
         exp.entropy.clear();
     }
     for range in stage::batches(&lens, max_tokens) {
-        let batch = Batch::new(rows[range.clone()].iter().map(|r| (r.ids.as_slice(), r.prompt_len)));
+        let batch = Batch::new(
+            rows[range.clone()]
+                .iter()
+                .map(|r| (r.ids.as_slice(), r.prompt_len)),
+        );
         let temperature = stage::per_label(&batch.labels.layout, &temperature[range]);
         let targets = &batch.labels.targets;
         let before = |lora| batch.before_labels(&batch.hidden(model, lora, None)?);
-        let policy = if rescore { Some(before(Some(&policy))?) } else { None };
-        let reference = if reference { Some(before(roles.reference.as_ref())?) } else { None };
+        let policy = if rescore {
+            Some(before(Some(&policy))?)
+        } else {
+            None
+        };
+        let reference = if reference {
+            Some(before(roles.reference.as_ref())?)
+        } else {
+            None
+        };
         if let Some(hidden) = &policy {
             let scores = ops::token_scores(hidden, head, targets, &temperature)?;
             exp.logp_old.extend(scores.logp.to_vec1::<f32>()?);
@@ -174,10 +246,12 @@ pub(crate) fn read_models(
             exp.logp_ref.extend(scores.logp.to_vec1::<f32>()?);
         }
         if let (Some(policy), Some(reference)) = (&policy, &reference) {
-            exp.kl_exact.extend(ops::vocab_kl(policy, reference, head, &temperature)?.to_vec1::<f32>()?);
+            exp.kl_exact
+                .extend(ops::vocab_kl(policy, reference, head, &temperature)?.to_vec1::<f32>()?);
         }
         if let Some(critic) = &critic {
-            exp.values.extend(critic.values(model, &batch)?.to_vec1::<f32>()?);
+            exp.values
+                .extend(critic.values(model, &batch)?.to_vec1::<f32>()?);
         }
     }
     Ok(())

@@ -73,7 +73,11 @@ pub struct RewardConfig {
 
 impl Default for RewardConfig {
     fn default() -> Self {
-        Self { center_coefficient: 0.0, normalisation_samples: 64, normalisation_max_new_tokens: 128 }
+        Self {
+            center_coefficient: 0.0,
+            normalisation_samples: 64,
+            normalisation_max_new_tokens: 128,
+        }
     }
 }
 
@@ -96,11 +100,30 @@ impl Config {
         let (d, r) = (&self.data, &self.reward);
         TemplateChoice::parse(&self.model.template)?;
         stage::device(&self.device)?;
-        ensure!((0.0..1.0).contains(&d.held_out), "data.held_out = {} is not in [0, 1)", d.held_out);
-        ensure!(d.max_len >= 2, "data.max_len = {} leaves no room for an answer", d.max_len);
-        ensure!(d.max_rows != Some(0), "data.max_rows = 0 leaves nothing to train on");
-        ensure!(r.center_coefficient >= 0.0, "reward.center_coefficient = {} is negative", r.center_coefficient);
-        ensure!(r.normalisation_samples >= 2, "reward.normalisation_samples = {}: a variance needs two", r.normalisation_samples);
+        ensure!(
+            (0.0..1.0).contains(&d.held_out),
+            "data.held_out = {} is not in [0, 1)",
+            d.held_out
+        );
+        ensure!(
+            d.max_len >= 2,
+            "data.max_len = {} leaves no room for an answer",
+            d.max_len
+        );
+        ensure!(
+            d.max_rows != Some(0),
+            "data.max_rows = 0 leaves nothing to train on"
+        );
+        ensure!(
+            r.center_coefficient >= 0.0,
+            "reward.center_coefficient = {} is negative",
+            r.center_coefficient
+        );
+        ensure!(
+            r.normalisation_samples >= 2,
+            "reward.normalisation_samples = {}: a variance needs two",
+            r.normalisation_samples
+        );
         self.train.check()
     }
 }

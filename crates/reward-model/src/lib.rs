@@ -18,37 +18,61 @@ use std::path::Path;
 pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let dir = args.run.clone().unwrap_or_else(|| "runs/rm".into());
     if !args.resume && dir.exists() {
-        bail!("{} exists; continue it with --resume or choose another --run", dir.display());
+        bail!(
+            "{} exists; continue it with --resume or choose another --run",
+            dir.display()
+        );
     }
     let device = stage::device(&config.device)?;
     let preferences = read(&config.data.path, config)?;
     let (train, mut held_out) = match &config.data.eval_path {
         Some(path) => (preferences, read(path, config)?),
-        None => data::split_by_key(preferences, |p| p.prompt.key(), config.data.held_out, config.train.seed),
+        None => data::split_by_key(
+            preferences,
+            |p| p.prompt.key(),
+            config.data.held_out,
+            config.train.seed,
+        ),
     };
     held_out.truncate(config.data.max_eval_rows.unwrap_or(usize::MAX));
-    let policy = Policy::open(&config.model.source, TemplateChoice::parse(&config.model.template)?, &device)?;
+    let policy = Policy::open(
+        &config.model.source,
+        TemplateChoice::parse(&config.model.template)?,
+        &device,
+    )?;
     let context = policy.model().config.max_position_embeddings;
     if config.data.max_len > context {
-        bail!("data.max_len = {} is more than the model's context of {context}", config.data.max_len);
+        bail!(
+            "data.max_len = {} is more than the model's context of {context}",
+            config.data.max_len
+        );
     }
     let train = pairs("training", &train, &policy.encoder, config)?;
     let eval = pairs("held-out", &held_out, &policy.encoder, config)?;
     if train.is_empty() {
-        bail!("{}: no pair is left to train on", config.data.path.display());
+        bail!(
+            "{}: no pair is left to train on",
+            config.data.path.display()
+        );
     }
     if eval.is_empty() {
         bail!("no pair is held out; raise data.held_out or give data.eval_path");
     }
 
-    let mut run =
-        if args.resume { Run::resume(&dir, "reward-model", config)? } else { Run::create(&dir, "reward-model", config)? };
+    let mut run = if args.resume {
+        Run::resume(&dir, "reward-model", config)?
+    } else {
+        Run::create(&dir, "reward-model", config)?
+    };
     stage::write_identity(&mut run, &policy.base, &policy.template)?;
     run.record("source", config.model.source.clone().into())?;
-    run.record("data", serde_json::json!({
-        "path": config.data.path, "sha256": run::file_hash(&config.data.path)?,
-        "train_pairs": train.len(), "held_out_pairs": eval.len(),
-    }))?;
+    run.record(
+        "data",
+        serde_json::json!({
+            "path": config.data.path, "sha256": run::file_hash(&config.data.path)?,
+            "train_pairs": train.len(), "held_out_pairs": eval.len(),
+        }),
+    )?;
     let samples = samples(&policy, &held_out, config)?;
     let mut objective = Objective::open(config, policy, eval, samples)?;
     train::fit(&mut objective, &train, &config.train, &mut run, args.resume)?;
@@ -58,15 +82,25 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
 fn read(path: &Path, config: &Config) -> Result<Vec<Preference>> {
     let mut loaded = data::preferences(path, config.data.format)?;
     loaded.report(path);
-    loaded.items.truncate(config.data.max_rows.unwrap_or(usize::MAX));
+    loaded
+        .items
+        .truncate(config.data.max_rows.unwrap_or(usize::MAX));
     Ok(loaded.items)
 }
 
 /// Both answers of a pair must fit; a pair with one that does not goes the way `data.too_long` says.
-fn pairs(what: &str, preferences: &[Preference], encoder: &Encoder, config: &Config) -> Result<Vec<Pair>> {
+fn pairs(
+    what: &str,
+    preferences: &[Preference],
+    encoder: &Encoder,
+    config: &Config,
+) -> Result<Vec<Pair>> {
     let mut all = Vec::with_capacity(preferences.len());
     for p in preferences {
-        all.push([encoder.example(&p.prompt, &p.chosen)?, encoder.example(&p.prompt, &p.rejected)?]);
+        all.push([
+            encoder.example(&p.prompt, &p.chosen)?,
+            encoder.example(&p.prompt, &p.rejected)?,
+        ]);
     }
     let fitted = data::fit_groups_to_context(all, config.data.max_len, config.data.too_long)?;
     fitted.report(what, config.data.max_len);
@@ -77,32 +111,57 @@ fn pairs(what: &str, preferences: &[Preference], encoder: &Encoder, config: &Con
 /// Answers of the source policy to held-out prompts: what the reward's mean and variance are measured on.
 fn samples(policy: &Policy, held_out: &[Preference], config: &Config) -> Result<Vec<Vec<u32>>> {
     let r = &config.reward;
-    let sampling = Sampling { max_new_tokens: r.normalisation_max_new_tokens, ..Sampling::default() };
-    let limit = policy.model().config.max_position_embeddings.saturating_sub(r.normalisation_max_new_tokens);
+    let sampling = Sampling {
+        max_new_tokens: r.normalisation_max_new_tokens,
+        ..Sampling::default()
+    };
+    let limit = policy
+        .model()
+        .config
+        .max_position_embeddings
+        .saturating_sub(r.normalisation_max_new_tokens);
     let mut requests: Vec<Request> = Vec::new();
     for preference in held_out {
         let prompt = policy.encoder.prompt(&preference.prompt)?;
-        if prompt.len() <= limit.min(config.data.max_len) && !requests.iter().any(|r| r.prompt == prompt) {
-            requests.push(Request { prompt, n: 1, sampling, stream: [config.train.seed, 0, requests.len() as u64] });
+        if prompt.len() <= limit.min(config.data.max_len)
+            && !requests.iter().any(|r| r.prompt == prompt)
+        {
+            requests.push(Request {
+                prompt,
+                n: 1,
+                sampling,
+                stream: [config.train.seed, 0, requests.len() as u64],
+            });
         }
         if requests.len() == r.normalisation_samples {
             break;
         }
     }
     if requests.is_empty() {
-        bail!("no held-out prompt leaves room for an answer; lower reward.normalisation_max_new_tokens");
+        bail!(
+            "no held-out prompt leaves room for an answer; lower reward.normalisation_max_new_tokens"
+        );
     }
     let each = r.normalisation_samples.div_ceil(requests.len());
     requests.iter_mut().for_each(|request| request.n = each);
     let prompts: Vec<Vec<u32>> = requests.iter().map(|r| r.prompt.clone()).collect();
     let stop = &policy.encoder.ends().stop;
-    let engine = Engine { model: policy.model(), lora: policy.adapter.as_ref(), stop, max_rows: 16 };
-    let mut progress = run::Progress::new("samples for normalisation", (prompts.len() * each) as u64);
+    let engine = Engine {
+        model: policy.model(),
+        lora: policy.adapter.as_ref(),
+        stop,
+        max_rows: 16,
+    };
+    let mut progress =
+        run::Progress::new("samples for normalisation", (prompts.len() * each) as u64);
     let mut tokens_before = 0;
     let drawn = engine.run(&requests, &mut |tokens, finished| {
         progress.update(finished as u64, (tokens - tokens_before) as u64, "");
         tokens_before = tokens;
     })?;
     progress.finish("");
-    Ok(drawn.into_iter().map(|s| [prompts[s.request].as_slice(), &s.ids].concat()).collect())
+    Ok(drawn
+        .into_iter()
+        .map(|s| [prompts[s.request].as_slice(), &s.ids].concat())
+        .collect())
 }

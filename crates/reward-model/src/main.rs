@@ -8,13 +8,16 @@ use std::process::ExitCode;
 /// Writes a run directory whose reward/ is one artefact (adapter, head, template, EOS rule, normalisation, golden scores
 /// that are checked at load), which esrl-rlhf and evaluate take by naming the run.
 #[derive(Parser)]
-#[command(version, after_help = "Examples:
+#[command(
+    version,
+    after_help = "Examples:
   reward-model --config configs/tiny/rm.toml --run runs/rm
   reward-model --config configs/smollm2-135m/rm.toml --set model.source=runs/sft --run runs/rm
   reward-model --config configs/smollm2-135m/rm.toml --run runs/rm --resume
 
 Data: GPT-4-LLM comparisons (v1, v2), HH transcripts, or JSONL with prompt, chosen, rejected.
-Settings and their defaults: docs/config.md")]
+Settings and their defaults: docs/config.md"
+)]
 struct Cli {
     #[command(flatten)]
     args: run::RunArgs,
@@ -23,7 +26,8 @@ struct Cli {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     run::exit((|| {
-        let config: reward_model::Config = run::load_config(cli.args.config.as_deref(), &cli.args.sets)?;
+        let config: reward_model::Config =
+            run::load_config(cli.args.config.as_deref(), &cli.args.sets)?;
         config.check()?;
         reward_model::run(&cli.args, &config)
     })())

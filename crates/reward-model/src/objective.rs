@@ -51,17 +51,33 @@ impl Objective {
     }
 
     /// Scores of all chosen answers, then of all rejected ones, [2P].
-    fn scores(&self, pairs: &[&Pair], lora: &Lora, head: &ScalarHead, dropout: Option<u64>) -> Result<Tensor> {
+    fn scores(
+        &self,
+        pairs: &[&Pair],
+        lora: &Lora,
+        head: &ScalarHead,
+        dropout: Option<u64>,
+    ) -> Result<Tensor> {
         let chosen = pairs.iter().map(|p| &p.chosen);
         let rejected = pairs.iter().map(|p| &p.rejected);
-        let batch = Batch::new(chosen.chain(rejected).map(|e| (e.ids.as_slice(), e.prompt_len)));
+        let batch = Batch::new(
+            chosen
+                .chain(rejected)
+                .map(|e| (e.ids.as_slice(), e.prompt_len)),
+        );
         let hidden = batch.hidden(self.model(), Some(lora), dropout)?;
         Ok(head.apply(&batch.last_rows(&hidden)?)?)
     }
 
     /// The artefact as it is now: golden scores and normalisation come from it.
     pub fn artefact(&self) -> Result<RewardModel> {
-        let golden: Vec<Vec<u32>> = self.eval.iter().take(4).flat_map(|p| [&p.chosen, &p.rejected]).map(|e| e.ids.clone()).collect();
+        let golden: Vec<Vec<u32>> = self
+            .eval
+            .iter()
+            .take(4)
+            .flat_map(|p| [&p.chosen, &p.rejected])
+            .map(|e| e.ids.clone())
+            .collect();
         let model = RewardModel::new(
             self.model(),
             self.lora.frozen(),
@@ -103,17 +119,25 @@ impl train::Objective for Objective {
         let margins = margin.detach().to_vec1::<f32>()?;
         let right = margins.iter().filter(|m| **m > 0.0).count() as f64;
         let sum: f64 = margins.iter().map(|m| *m as f64).sum();
-        Ok((loss, BTreeMap::from([("accuracy".into(), right), ("margin".into(), sum)])))
+        Ok((
+            loss,
+            BTreeMap::from([("accuracy".into(), right), ("margin".into(), sum)]),
+        ))
     }
 
     fn evaluate(&mut self) -> Result<Evaluation> {
         let (lora, head) = (self.lora.frozen(), self.head.frozen());
-        let lens: Vec<usize> = self.eval.iter().map(|p| p.chosen.ids.len() + p.rejected.ids.len()).collect();
+        let lens: Vec<usize> = self
+            .eval
+            .iter()
+            .map(|p| p.chosen.ids.len() + p.rejected.ids.len())
+            .collect();
         let (mut loss, mut margins) = (0.0, Vec::new());
         for range in stage::batches(&lens, self.micro_batch_tokens) {
             let pairs: Vec<&Pair> = self.eval[range].iter().collect();
             let scores = self.scores(&pairs, &lora, &head, None)?;
-            let margin = (scores.narrow(0, 0, pairs.len())? - scores.narrow(0, pairs.len(), pairs.len())?)?;
+            let margin = (scores.narrow(0, 0, pairs.len())?
+                - scores.narrow(0, pairs.len(), pairs.len())?)?;
             loss += neg_log_sigmoid(&margin)?.sum_all()?.to_scalar::<f32>()? as f64;
             margins.extend(margin.to_vec1::<f32>()?);
         }
@@ -126,17 +150,27 @@ impl train::Objective for Objective {
             ("longer_wins_accuracy".to_string(), longer / n),
             ("margin".to_string(), mean),
         ]);
-        Ok(Evaluation { loss: loss / n, metrics })
+        Ok(Evaluation {
+            loss: loss / n,
+            metrics,
+        })
     }
 
     fn params(&self) -> Vec<(String, Var)> {
-        let head = self.head.vars().into_iter().map(|(name, var)| (format!("head.{name}"), var));
+        let head = self
+            .head
+            .vars()
+            .into_iter()
+            .map(|(name, var)| (format!("head.{name}"), var));
         self.lora.vars().into_iter().chain(head).collect()
     }
 
     fn save_result(&self, run: &Run) -> Result<()> {
         let artefact = self.artefact()?;
-        run.replace_dir("reward", |dir| Ok(artefact.save(dir, &self.base.tokenizer)?))
+        run.replace_dir(
+            "reward",
+            |dir| Ok(artefact.save(dir, &self.base.tokenizer)?),
+        )
     }
 
     fn save_params(&self, dir: &Path) -> Result<()> {
@@ -158,18 +192,35 @@ impl train::Objective for Objective {
         let mut text = format!("# Step {step}: held-out pairs and their scores\n");
         for (i, pair) in pairs.iter().enumerate() {
             let answer = |e: &Example| self.encoder.decode(&e.ids[e.prompt_len..]);
-            let prompt = self.encoder.decode(&pair.chosen.ids[..pair.chosen.prompt_len])?;
+            let prompt = self
+                .encoder
+                .decode(&pair.chosen.ids[..pair.chosen.prompt_len])?;
             let (chosen, rejected) = (answer(&pair.chosen)?, answer(&pair.rejected)?);
             let (won, lost) = (scores[i], scores[pairs.len() + i]);
-            write!(text, "\n## {}\n\n{prompt}\n\n**chosen, {won:.3}:** {chosen}\n\n**rejected, {lost:.3}:** {rejected}\n", i + 1)?;
+            write!(
+                text,
+                "\n## {}\n\n{prompt}\n\n**chosen, {won:.3}:** {chosen}\n\n**rejected, {lost:.3}:** {rejected}\n",
+                i + 1
+            )?;
         }
         Ok(Some(text))
     }
 }
 
 impl Objective {
-    pub fn open(config: &Config, policy: stage::Policy, eval: Vec<Pair>, samples: Vec<Vec<u32>>) -> Result<Self> {
-        let stage::Policy { base, adapter, encoder, template, .. } = policy;
+    pub fn open(
+        config: &Config,
+        policy: stage::Policy,
+        eval: Vec<Pair>,
+        samples: Vec<Vec<u32>>,
+    ) -> Result<Self> {
+        let stage::Policy {
+            base,
+            adapter,
+            encoder,
+            template,
+            ..
+        } = policy;
         let seed = config.train.seed;
         let lora = match adapter {
             Some(adapter) => adapter.trainable()?,

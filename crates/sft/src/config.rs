@@ -82,7 +82,10 @@ pub struct SamplesConfig {
 
 impl Default for SamplesConfig {
     fn default() -> Self {
-        Self { n: 4, max_new_tokens: 64 }
+        Self {
+            n: 4,
+            max_new_tokens: 64,
+        }
     }
 }
 
@@ -109,9 +112,20 @@ impl Config {
             self.model.random.is_some() || !self.model.source.is_empty(),
             "model.source is missing: a Hugging Face directory, a GGUF file, a hub id or an earlier run"
         );
-        ensure!((0.0..1.0).contains(&self.data.held_out), "data.held_out = {} is not in [0, 1)", self.data.held_out);
-        ensure!(self.data.max_len >= 2, "data.max_len = {} leaves no room for a response", self.data.max_len);
-        ensure!(self.data.max_rows != Some(0), "data.max_rows = 0 leaves nothing to train on");
+        ensure!(
+            (0.0..1.0).contains(&self.data.held_out),
+            "data.held_out = {} is not in [0, 1)",
+            self.data.held_out
+        );
+        ensure!(
+            self.data.max_len >= 2,
+            "data.max_len = {} leaves no room for a response",
+            self.data.max_len
+        );
+        ensure!(
+            self.data.max_rows != Some(0),
+            "data.max_rows = 0 leaves nothing to train on"
+        );
         self.train.check()
     }
 

@@ -21,7 +21,10 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let device = stage::device(&config.device)?;
     let dir = args.run.clone().unwrap_or_else(|| "runs/sft".into());
     if !args.resume && dir.exists() {
-        bail!("{} exists; continue it with --resume or choose another --run", dir.display());
+        bail!(
+            "{} exists; continue it with --resume or choose another --run",
+            dir.display()
+        );
     }
     let demonstrations = read(&config.data.path, config)?;
     let start = start(config, &device)?;
@@ -30,7 +33,12 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         Some(path) => (demonstrations, read(path, config)?),
         None => {
             let seed = config.train.seed;
-            data::split_by_key(demonstrations, |d| d.prompt.key(), config.data.held_out, seed)
+            data::split_by_key(
+                demonstrations,
+                |d| d.prompt.key(),
+                config.data.held_out,
+                seed,
+            )
         }
     };
     let fit = |name: &str, items: &[Demonstration]| examples(name, items, &start, config);
@@ -46,11 +54,18 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         Run::create(&dir, "sft", config)?
     };
     stage::write_identity(&mut run, &start.base, &start.template)?;
-    run.record("data", serde_json::json!({
-        "path": config.data.path, "sha256": run::file_hash(&config.data.path)?,
-        "train_rows": train.len(), "held_out_rows": eval.len(),
-    }))?;
-    let prompts = held_out.into_iter().take(config.samples.n).map(|d| d.prompt).collect();
+    run.record(
+        "data",
+        serde_json::json!({
+            "path": config.data.path, "sha256": run::file_hash(&config.data.path)?,
+            "train_rows": train.len(), "held_out_rows": eval.len(),
+        }),
+    )?;
+    let prompts = held_out
+        .into_iter()
+        .take(config.samples.n)
+        .map(|d| d.prompt)
+        .collect();
     let mut objective = Objective::new(start, config, eval, prompts)?;
     run.record("parameters", objective.parameter_counts())?;
     train::fit(&mut objective, &train, &config.train, &mut run, args.resume)?;
@@ -70,16 +85,36 @@ fn start(config: &Config, device: &candle_core::Device) -> Result<Start> {
         let base = random_base(spec, config, device)?;
         let template = config.template()?.resolve(&base)?;
         let encoder = stage::encoder(&base, &template)?;
-        Start { base, adapter: None, template, encoder }
+        Start {
+            base,
+            adapter: None,
+            template,
+            encoder,
+        }
     } else {
         let policy = Policy::open(&config.model.source, config.template()?, device)?;
-        let Policy { base, adapter, encoder, template, .. } = policy;
-        let base = Rc::try_unwrap(base).unwrap_or_else(|_| unreachable!("the base has one owner here"));
-        Start { base, adapter, template, encoder }
+        let Policy {
+            base,
+            adapter,
+            encoder,
+            template,
+            ..
+        } = policy;
+        let base =
+            Rc::try_unwrap(base).unwrap_or_else(|_| unreachable!("the base has one owner here"));
+        Start {
+            base,
+            adapter,
+            template,
+            encoder,
+        }
     };
     if config.method == Method::Full {
         if start.adapter.is_some() {
-            bail!("method = \"full\" cannot start from the adapter of {}; merge it first", config.model.source);
+            bail!(
+                "method = \"full\" cannot start from the adapter of {}; merge it first",
+                config.model.source
+            );
         }
         start.base.model.make_trainable()?;
     } else {
@@ -116,15 +151,27 @@ fn read(path: &Path, config: &Config) -> Result<Vec<Demonstration>> {
     Ok(loaded.items)
 }
 
-fn examples(name: &str, items: &[Demonstration], start: &Start, config: &Config) -> Result<Vec<Example>> {
+fn examples(
+    name: &str,
+    items: &[Demonstration],
+    start: &Start,
+    config: &Config,
+) -> Result<Vec<Example>> {
     let encode = |d: &Demonstration| start.encoder.example(&d.prompt, &d.response);
-    let all = items.iter().map(encode).collect::<data::Result<Vec<_>>>().context("tokenising")?;
+    let all = items
+        .iter()
+        .map(encode)
+        .collect::<data::Result<Vec<_>>>()
+        .context("tokenising")?;
     if !all.is_empty() {
         data::check_labels(&all, start.encoder.ends().eos)?;
     }
     let context = start.base.model.config.max_position_embeddings;
     if config.data.max_len > context {
-        bail!("data.max_len = {} is more than the model's context of {context}", config.data.max_len);
+        bail!(
+            "data.max_len = {} is more than the model's context of {context}",
+            config.data.max_len
+        );
     }
     let fitted = data::fit_to_context(all, config.data.max_len, config.data.too_long)?;
     fitted.report(name, config.data.max_len);

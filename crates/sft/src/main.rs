@@ -8,13 +8,16 @@ use std::process::ExitCode;
 /// Writes a run directory: config.toml, metrics.jsonl, TensorBoard events, samples/, checkpoints/ and the best adapter
 /// in adapter/ (PEFT format), which reward-model, esrl-rlhf and evaluate take by naming the run.
 #[derive(Parser)]
-#[command(version, after_help = "Examples:
+#[command(
+    version,
+    after_help = "Examples:
   sft --config configs/tiny/sft.toml --run runs/sft
   sft --config configs/smollm2-135m/sft.toml --set train.max_steps=50 --set data.path=my.jsonl --run runs/mine
   sft --config configs/smollm2-135m/sft.toml --run runs/mine --resume
 
 Data: Alpaca JSON, prompt/completion JSONL or chat messages (data.format = \"auto\" finds out which).
-Settings and their defaults: docs/config.md")]
+Settings and their defaults: docs/config.md"
+)]
 struct Cli {
     #[command(flatten)]
     args: run::RunArgs,

@@ -24,13 +24,21 @@ pub(crate) struct Objective {
 }
 
 impl Objective {
-    pub fn new(start: Start, config: &Config, eval: Vec<Example>, prompts: Vec<Prompt>) -> Result<Self> {
+    pub fn new(
+        start: Start,
+        config: &Config,
+        eval: Vec<Example>,
+        prompts: Vec<Prompt>,
+    ) -> Result<Self> {
         let params = match &start.adapter {
             Some(adapter) => adapter.vars(),
             None => start.base.model.vars(),
         };
         Ok(Self {
-            dropout: start.adapter.as_ref().is_some_and(|a| a.config.dropout > 0.0),
+            dropout: start
+                .adapter
+                .as_ref()
+                .is_some_and(|a| a.config.dropout > 0.0),
             start,
             micro_batch_tokens: config.train.micro_batch_tokens,
             eval,
@@ -50,12 +58,23 @@ impl Objective {
     }
 
     /// Summed negative log-likelihood of the labels of `items`.
-    fn nll_sum(&self, items: &[&Example], lora: Option<&Lora>, dropout: Option<u64>) -> Result<Tensor> {
+    fn nll_sum(
+        &self,
+        items: &[&Example],
+        lora: Option<&Lora>,
+        dropout: Option<u64>,
+    ) -> Result<Tensor> {
         let batch = Batch::new(items.iter().map(|e| (e.ids.as_slice(), e.prompt_len)));
         let before = batch.before_labels(&batch.hidden(self.model(), lora, dropout)?)?;
         let targets = &batch.labels.targets;
         let logp = if self.start.adapter.is_some() {
-            ops::token_scores(&before, self.model().head(), targets, &vec![1.0; targets.len()])?.logp
+            ops::token_scores(
+                &before,
+                self.model().head(),
+                targets,
+                &vec![1.0; targets.len()],
+            )?
+            .logp
         } else {
             ops::token_scores_trainable(&before, self.model().head(), targets)?
         };
@@ -78,9 +97,16 @@ impl train::Objective for Objective {
         items.iter().map(|e| n_labels(e)).sum()
     }
 
-    fn loss_sum(&mut self, items: &[&Example], step: u64) -> Result<(Tensor, BTreeMap<String, f64>)> {
+    fn loss_sum(
+        &mut self,
+        items: &[&Example],
+        step: u64,
+    ) -> Result<(Tensor, BTreeMap<String, f64>)> {
         let dropout = self.dropout.then_some(step);
-        Ok((self.nll_sum(items, self.start.adapter.as_ref(), dropout)?, BTreeMap::new()))
+        Ok((
+            self.nll_sum(items, self.start.adapter.as_ref(), dropout)?,
+            BTreeMap::new(),
+        ))
     }
 
     fn evaluate(&mut self) -> Result<Evaluation> {
@@ -89,7 +115,9 @@ impl train::Objective for Objective {
         let (mut nll, mut count) = (0.0, 0);
         for range in stage::batches(&lens, self.micro_batch_tokens) {
             let items: Vec<&Example> = self.eval[range].iter().collect();
-            nll += self.nll_sum(&items, frozen.as_ref(), None)?.to_scalar::<f32>()? as f64;
+            nll += self
+                .nll_sum(&items, frozen.as_ref(), None)?
+                .to_scalar::<f32>()? as f64;
             count += items.iter().map(|e| n_labels(e)).sum::<usize>();
         }
         let loss = nll / count.max(1) as f64;
@@ -106,7 +134,12 @@ impl train::Objective for Objective {
         match &self.start.adapter {
             Some(adapter) => run.replace_dir("adapter", |dir| Ok(adapter.save(dir, &base.source)?)),
             None => run.replace_dir("model", |dir| {
-                Ok(base.model.save_hf(dir, &base.tokenizer, &base.special, base.chat_template.as_deref())?)
+                Ok(base.model.save_hf(
+                    dir,
+                    &base.tokenizer,
+                    &base.special,
+                    base.chat_template.as_deref(),
+                )?)
             }),
         }
     }
@@ -124,15 +157,28 @@ impl train::Objective for Objective {
             return Ok(None);
         }
         let encoder = &self.start.encoder;
-        let sampling =
-            Sampling { temperature: 0.0, max_new_tokens: self.max_new_tokens, ..Sampling::default() };
+        let sampling = Sampling {
+            temperature: 0.0,
+            max_new_tokens: self.max_new_tokens,
+            ..Sampling::default()
+        };
         let mut requests = Vec::new();
         for prompt in &self.prompts {
-            requests.push(Request { prompt: encoder.prompt(prompt)?, n: 1, sampling, stream: [0, step, 0] });
+            requests.push(Request {
+                prompt: encoder.prompt(prompt)?,
+                n: 1,
+                sampling,
+                stream: [0, step, 0],
+            });
         }
         let frozen = self.start.adapter.as_ref().map(Lora::frozen);
         let stop = &encoder.ends().stop;
-        let engine = Engine { model: self.model(), lora: frozen.as_ref(), stop, max_rows: 16 };
+        let engine = Engine {
+            model: self.model(),
+            lora: frozen.as_ref(),
+            stop,
+            max_rows: 16,
+        };
         let mut text = format!("# Step {step}: greedy answers to held-out prompts\n");
         for sample in engine.run(&requests, &mut |_, _| {})? {
             let prompt = self.prompts[sample.request].ask.text();
