@@ -215,3 +215,16 @@ pub fn cached_attention(
     }
     Tensor::cat(&out, 0)
 }
+
+pub fn token_scores_trainable(hidden: &Tensor, head: &Tensor, targets: &[u32]) -> Result<Tensor> {
+    let (m, chunk) = (hidden.dim(0)?, head_chunk_rows(head.dim(0)?));
+    let mut logps = Vec::new();
+    for start in (0..m).step_by(chunk) {
+        let n = chunk.min(m - start);
+        let logits = hidden.narrow(0, start, n)?.matmul(&head.t()?)?;
+        let logp = log_softmax(&logits, &vec![1.0; n], hidden.device())?;
+        let at = Tensor::new(&targets[start..start + n], hidden.device())?.unsqueeze(1)?;
+        logps.push(logp.gather(&at, 1)?.squeeze(1)?);
+    }
+    Tensor::cat(&logps, 0)
+}

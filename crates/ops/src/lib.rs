@@ -112,3 +112,8 @@ pub fn cached_attention(
 ) -> Result<Tensor> {
     composed::cached_attention(q, keys, values, spans, head_dim)
 }
+
+/// Log-probabilities of `targets` with gradient to `hidden` and to the trainable `head` [V, d]. [M], f32.
+pub fn token_scores_trainable(hidden: &Tensor, head: &Tensor, targets: &[u32]) -> Result<Tensor> {
+    composed::token_scores_trainable(hidden, head, targets)
+}
