@@ -1,7 +1,164 @@
-//! hub
+//! Base models from the hub, through hf-hub and its cache. A model that is whole in the cache needs no network.
+//! Honours HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE as huggingface_hub does.
+
+use crate::load::shard_names;
+use crate::tokens::read_json;
 use crate::{Error, Result};
+use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
+use hf_hub::{Cache, CacheRepo};
 use std::path::PathBuf;
 
-pub(crate) fn fetch(id: &str) -> Result<PathBuf> {
-    Err(Error::Input(format!("{id}: the hub is not asked yet")))
+const CONFIG: &str = "config.json";
+const TOKENIZER: &str = "tokenizer.json";
+const WEIGHTS: &str = "model.safetensors";
+const INDEX: &str = "model.safetensors.index.json";
+/// Fetched where the repository has them.
+const OPTIONAL: [&str; 5] = [
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "generation_config.json",
+    "chat_template.jinja",
+    "chat_template.json",
+];
+
+/// Where models are fetched from, and kept.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    pub endpoint: String,
+    pub token: Option<String>,
+    pub cache_dir: PathBuf,
+    /// Only what the cache has.
+    pub offline: bool,
+}
+
+impl Hub {
+    /// From environment variables, looked up by name.
+    pub fn from_vars(var: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let var = |name: &str| var(name).filter(|v| !v.trim().is_empty());
+        let cache_dir = match (var("HF_HUB_CACHE"), var("HF_HOME"), var("HOME")) {
+            (Some(dir), _, _) => PathBuf::from(dir),
+            (None, Some(home), _) => PathBuf::from(home).join("hub"),
+            (None, None, Some(home)) => PathBuf::from(home).join(".cache/huggingface/hub"),
+            (None, None, None) => {
+                return Err(Error::Input(
+                    "no place for the hub's cache: set HF_HOME".into(),
+                ));
+            }
+        };
+        let endpoint = var("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
+        Ok(Self {
+            endpoint: endpoint.trim_end_matches('/').to_string(),
+            token: var("HF_TOKEN").or_else(|| Cache::new(cache_dir.clone()).token()),
+            cache_dir,
+            offline: var("HF_HUB_OFFLINE").is_some_and(|v| !matches!(v.as_str(), "0" | "false")),
+        })
+    }
+
+    /// The directory of a model `org/name` in the cache, after fetching what is not there. Weights come last, so that
+    /// a directory with all its weights is whole.
+    pub fn fetch(&self, id: &str) -> Result<PathBuf> {
+        let cache = Cache::new(self.cache_dir.clone()).model(id.to_string());
+        if let Some(dir) = cached(&cache)? {
+            return Ok(dir);
+        }
+        if self.offline {
+            return Err(Error::Input(format!(
+                "model {id} is not in the cache {} and HF_HUB_OFFLINE is set",
+                self.cache_dir.display()
+            )));
+        }
+        let repo = ApiBuilder::from_cache(Cache::new(self.cache_dir.clone()))
+            .with_endpoint(self.endpoint.clone())
+            .with_token(self.token.clone())
+            .build()
+            .map_err(|e| self.explain(id, &e))?
+            .model(id.to_string());
+        let info = repo.info().map_err(|e| self.explain(id, &e))?;
+        let has = |name: &str| info.siblings.iter().any(|s| s.rfilename == name);
+        let get = |name: &str| self.get(id, &repo, name);
+
+        for name in [CONFIG, TOKENIZER] {
+            if !has(name) {
+                return Err(Error::Input(format!("model {id} has no {name} on the hub")));
+            }
+        }
+        let config = get(CONFIG)?;
+        for name in OPTIONAL.into_iter().filter(|name| has(name)) {
+            get(name)?;
+        }
+        get(TOKENIZER)?;
+        if has(WEIGHTS) {
+            get(WEIGHTS)?;
+        } else if has(INDEX) {
+            let index = get(INDEX)?;
+            for shard in shard_names(&index, &read_json(&index)?.unwrap_or_default())? {
+                get(&shard)?;
+            }
+        } else {
+            return Err(Error::Input(format!(
+                "model {id} has no safetensors weights on the hub"
+            )));
+        }
+        let dir = cached(&cache)?.filter(|dir| config.starts_with(dir));
+        dir.ok_or_else(|| {
+            Error::Input(format!(
+                "model {id} changed on the hub while it was fetched; run again"
+            ))
+        })
+    }
+
+    fn get(&self, id: &str, repo: &ApiRepo, name: &str) -> Result<PathBuf> {
+        repo.get(name).map_err(|e| {
+            let Error::Input(text) = self.explain(id, &e) else {
+                unreachable!("explain makes text");
+            };
+            Error::Input(format!("{text} (fetching {name})"))
+        })
+    }
+
+    fn explain(&self, id: &str, error: &ApiError) -> Error {
+        let at = &self.endpoint;
+        let status = match error {
+            ApiError::RequestError(e) => match **e {
+                ureq::Error::StatusCode(code) => Some(code),
+                _ => None,
+            },
+            _ => None,
+        };
+        Error::Input(match status {
+            Some(401) => format!(
+                "model {id}: {at} answers 401: it does not exist, or it is private or gated; set HF_TOKEN to a token that may read it"
+            ),
+            Some(403) => format!(
+                "model {id}: {at} answers 403: HF_TOKEN may not read it; accept its licence on the hub first"
+            ),
+            Some(404) => {
+                format!("model {id}: {at} answers 404: no such model, and no such directory here")
+            }
+            Some(code) => format!("model {id}: {at} answers {code}; try again later"),
+            None => {
+                let text = error.to_string();
+                let line = text.lines().next().unwrap_or_default();
+                format!("model {id} is no directory here and cannot be fetched from {at}: {line}")
+            }
+        })
+    }
+}
+
+/// The snapshot directory, if the model is whole in the cache.
+fn cached(cache: &CacheRepo) -> Result<Option<PathBuf>> {
+    let (Some(config), Some(_)) = (cache.get(CONFIG), cache.get(TOKENIZER)) else {
+        return Ok(None);
+    };
+    let whole = match (cache.get(WEIGHTS), cache.get(INDEX)) {
+        (Some(_), _) => true,
+        (None, Some(index)) => shard_names(&index, &read_json(&index)?.unwrap_or_default())?
+            .iter()
+            .all(|shard| cache.get(shard).is_some()),
+        (None, None) => false,
+    };
+    Ok(config
+        .parent()
+        .filter(|_| whole)
+        .map(|dir| dir.to_path_buf()))
 }

@@ -24,6 +24,7 @@ pub use cache::{KvCache, SeqId};
 pub use config::{Config, RopeScaling};
 pub use error::{Error, Result};
 pub use head::ScalarHead;
+pub use hub::Hub;
 pub use load::{Loaded, load};
 pub use lora::{Lora, LoraConfig};
 pub use model::Llama;

@@ -4,7 +4,7 @@
 use crate::model::weight_shapes;
 use crate::safe::{each_tensor, to_f32};
 use crate::tokens::read_json;
-use crate::{Config, Error, Llama, Result, Source, Special, gguf, hub, load_shape};
+use crate::{Config, Error, Hub, Llama, Result, Source, Special, gguf, load_shape};
 use candle_core::{Device, Tensor};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
@@ -24,7 +24,10 @@ pub fn load(source: &Source, device: &Device) -> Result<Loaded> {
     match source {
         Source::Dir(dir) => load_dir(dir, device),
         Source::Gguf(file) => gguf::load(file, device),
-        Source::Hub(id) => load_dir(&hub::fetch(id)?, device),
+        Source::Hub(id) => load_dir(
+            &Hub::from_vars(|name| std::env::var(name).ok())?.fetch(id)?,
+            device,
+        ),
     }
 }
 
