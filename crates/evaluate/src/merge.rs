@@ -196,12 +196,15 @@ fn narrow(dir: &Path) -> Result<()> {
                 .into_iter()
                 .map(|(name, t)| Ok((name, t.to_dtype(DType::BF16)?)));
             let tensors = tensors.collect::<candle_core::Result<HashMap<_, _>>>()?;
-            candle_core::safetensors::save(&tensors, &file)?;
+            let format = HashMap::from([("format".to_string(), "pt".to_string())]);
+            safetensors::serialize_to_file(&tensors, Some(format), &file)?;
         }
     }
     let file = dir.join("config.json");
     let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&file)?)?;
-    config["torch_dtype"] = "bfloat16".into();
+    for key in ["dtype", "torch_dtype"] {
+        config[key] = "bfloat16".into();
+    }
     std::fs::write(&file, serde_json::to_string_pretty(&config)?)?;
     Ok(())
 }

@@ -100,6 +100,7 @@ pub struct DemonstrationScores {
 
 #[derive(Serialize)]
 struct PairRow {
+    /// Number among the rows that could be read, from 1.
     row: usize,
     chosen: f32,
     rejected: f32,

@@ -71,7 +71,7 @@ impl Plan {
 
 fn entries(runs: &[String]) -> Result<Vec<Entry>> {
     let mut entries = Vec::with_capacity(runs.len());
-    let mut names = BTreeSet::new();
+    let (mut names, mut seen) = (BTreeSet::new(), BTreeSet::new());
     for text in runs {
         let run = policies::finished(text)?;
         if let Some(run) = &run
@@ -87,7 +87,10 @@ fn entries(runs: &[String]) -> Result<Vec<Entry>> {
         } else {
             short
         };
-        ensure!(names.insert(name.clone()), "{text} is named twice");
+        ensure!(
+            names.insert(name.clone()) && seen.insert(text),
+            "{text} is named twice"
+        );
         entries.push(Entry {
             text: text.clone(),
             name,

@@ -1,0 +1,165 @@
+//! `evaluate compare`: one table for several runs.
+
+use super::world::{CONTEXT, World, refused};
+use evaluate::judge::JudgeConfig;
+use evaluate::{CompareConfig, compare, compare_with};
+use serde_json::Value;
+
+#[test]
+fn runs_are_compared_on_the_same_prompts() {
+    let world = World::new();
+    world.sft("sft", 1);
+    world.reward("rm");
+    world.rl("esrl", 2, "sft", "rm");
+    world.rl("same", 1, "sft", "rm");
+    let out = world.path("compare");
+    let runs = [world.text("sft"), world.text("esrl"), world.text("same")];
+    let runs: Vec<&str> = runs.iter().map(String::as_str).collect();
+    let report = compare(&CompareConfig::new(&runs, &out)).unwrap();
+    // Prompts, reward and sampling come from the first RL run.
+    assert_eq!(
+        (report.prompts, report.temperature, report.max_new_tokens),
+        (3, 0.8, 12)
+    );
+    assert_eq!(report.reward.as_ref().unwrap().name, "rm");
+    let [sft, esrl, same] = &report.rows[..] else {
+        panic!("{} rows", report.rows.len())
+    };
+    assert_eq!(
+        (
+            sft.name.as_str(),
+            esrl.algorithm.as_deref(),
+            esrl.samples_drawn
+        ),
+        ("sft", Some("esrl"), Some(40.0))
+    );
+    assert!(sft.kl_exact.is_none() && sft.reward_wins.is_none());
+    // A run with the first one's weights gives its answers: equal rewards, no divergence, ties throughout.
+    assert_eq!(same.reward, sft.reward);
+    let wins = same.reward_wins.unwrap();
+    assert_eq!((wins.wins, wins.ties, wins.losses), (0, 3, 0));
+    assert!(same.kl_exact.unwrap().mean.abs() < 1e-5 && same.kl_k1.unwrap().mean.abs() < 1e-4);
+    assert!(esrl.kl_exact.unwrap().mean > 1e-3);
+    let (raw, normalised, note) = (
+        esrl.reward.unwrap(),
+        esrl.reward_normalised.unwrap(),
+        report.reward.as_ref().unwrap(),
+    );
+    assert!(
+        (normalised.mean - (raw.mean - note.mean) / note.std).abs()
+            < 1e-3 * normalised.mean.abs().max(1.0)
+    );
+    assert!(
+        esrl.oracle.unwrap().mean >= 1.0
+            && esrl.wall_hours.is_some()
+            && esrl.peak_memory_gb.is_some()
+    );
+    assert!(esrl.length_tokens.mean <= 12.0 && (0.0..=1.0).contains(&esrl.eos_rate));
+
+    let written: Value =
+        serde_json::from_slice(&std::fs::read(out.join("compare.json")).unwrap()).unwrap();
+    assert_eq!(written["rows"][1]["name"], "esrl");
+    let table = std::fs::read_to_string(out.join("compare.md")).unwrap();
+    assert_eq!(table, report.markdown());
+    for heading in [
+        "| run |",
+        "reward, normalised",
+        "wins against sft by reward",
+        "oracle (1-10)",
+        "KL exact",
+        "peak GB",
+    ] {
+        assert!(table.contains(heading), "{heading} is not in\n{table}");
+    }
+    assert!(!table.contains("judge"));
+    let lines: Vec<Value> = evaluate::jsonl::read(&out.join("responses.jsonl")).unwrap();
+    assert_eq!(lines.len(), 3);
+    assert_eq!(
+        lines[0]["answers"]["sft"]["text"],
+        lines[0]["answers"]["same"]["text"]
+    );
+    // The same call gives the same figures.
+    let again = compare(&CompareConfig::new(&runs, &world.path("again"))).unwrap();
+    assert_eq!(
+        serde_json::to_value(&again.rows).unwrap(),
+        serde_json::to_value(&report.rows).unwrap()
+    );
+}
+
+#[test]
+fn bad_input_of_compare_is_refused() {
+    let world = World::new();
+    world.sft("sft", 1);
+    world.reward("rm");
+    let sft = world.text("sft");
+    let config = |runs: &[&str]| CompareConfig::new(runs, &world.path("out"));
+    refused(compare(&config(&[&sft])), "give --prompts FILE");
+    refused(compare(&config(&[&sft, &sft])), "named twice");
+    refused(
+        compare(&config(&[&world.text("rm")])),
+        "is a reward model; give it as --reward",
+    );
+    let prompts = world.write("prompts.json", "[{\"instruction\": \"Copy this list: pine shirt.\", \"input\": \"\", \"output\": \"Owl.\"}]");
+    let with_prompts = |runs: &[&str]| CompareConfig {
+        prompts: Some(prompts.clone()),
+        max_new_tokens: Some(5),
+        ..config(runs)
+    };
+    refused(
+        compare(&CompareConfig {
+            reward: Some(world.path("sft")),
+            ..with_prompts(&[&sft])
+        }),
+        "is a run of sft",
+    );
+    refused(
+        compare(&CompareConfig {
+            max_new_tokens: Some(CONTEXT),
+            ..with_prompts(&[&sft])
+        }),
+        "smaller --max-new-tokens",
+    );
+    refused(
+        compare(&CompareConfig {
+            out: prompts.clone(),
+            ..with_prompts(&[&sft])
+        }),
+        "is a file",
+    );
+    refused(
+        compare(&CompareConfig {
+            n: 0,
+            ..with_prompts(&[&sft])
+        }),
+        "--n 0",
+    );
+    assert!(!world.path("out").exists());
+    // Without a reward model there is no reward, and the rest still stands.
+    let report = compare(&with_prompts(&[&sft])).unwrap();
+    assert!(
+        report.rows[0].reward.is_none()
+            && report.reward.is_none()
+            && report.rows[0].oracle.is_some()
+    );
+}
+
+#[test]
+fn a_judge_that_cannot_be_reached_ends_the_comparison_with_one_line() {
+    let world = World::new();
+    world.sft("sft", 1);
+    let prompts = world.write("prompts.json", "[{\"instruction\": \"Copy this list: pine shirt.\", \"input\": \"\", \"output\": \"Owl.\"}]");
+    let config = CompareConfig {
+        prompts: Some(prompts),
+        max_new_tokens: Some(5),
+        judge_max_new_tokens: 5,
+        judge_questions: Some(world.questions()),
+        ..CompareConfig::new(&[&world.text("sft")], &world.path("out"))
+    };
+    // Port 1 of this machine: nobody listens there.
+    let judge = JudgeConfig {
+        retries: 0,
+        ..JudgeConfig::new("http://127.0.0.1:1/v1", "m", None)
+    };
+    refused(compare_with(&config, Some(judge)), "cannot be reached");
+    assert!(!world.path("out/compare.md").exists());
+}

@@ -1,0 +1,202 @@
+//! Files and figures of `evaluate`: FastChat's formats, files that survive a kill, intervals and win rates.
+
+use evaluate::fastchat::{self, Answer, Choice, QuestionId, category_temperature};
+use evaluate::jsonl::{self, Appender};
+use evaluate::stats::{Wins, correlation, estimate, mean, quantile, std};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file.jsonl");
+    std::fs::write(&path, text).unwrap();
+    (dir, path)
+}
+
+#[test]
+fn questions_are_read_in_both_of_fastchats_forms() {
+    let (_dir, path) = file(
+        "{\"question_id\": 1, \"text\": \"How?\", \"category\": \"generic\"}\n\n\
+         {\"question_id\": \"b\", \"turns\": [\"One\", \"Two\"]}\n",
+    );
+    let questions = fastchat::questions(&path).unwrap();
+    assert_eq!(questions.len(), 2);
+    assert_eq!(questions[0].id, QuestionId::Number(1));
+    assert_eq!(
+        (questions[0].category.as_str(), &questions[0].turns[..]),
+        ("generic", &["How?".to_string()][..])
+    );
+    assert_eq!(questions[1].id, QuestionId::Text("b".into()));
+    assert_eq!(questions[1].turns, ["One", "Two"]);
+}
+
+#[test]
+fn a_wrong_question_file_is_named_with_its_row() {
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        let (_dir, path) = file(text);
+        let error = format!("{:#}", fastchat::questions(&path).unwrap_err());
+        assert!(error.contains(expected), "{error}");
+        assert!(error.contains("file.jsonl"), "{error}");
+    }
+    check("", "no questions");
+    check(
+        "{\"instruction\": \"x\", \"output\": \"y\"}",
+        "row 1: no field question_id; expected a FastChat question file",
+    );
+    check(
+        "{\"question_id\": 1, \"text\": \"a\"}\n{\"question_id\": 2}",
+        "row 2: no field text or turns",
+    );
+    check(
+        "{\"question_id\": 1, \"text\": \" \"}",
+        "row 1: text is empty",
+    );
+    check(
+        "{\"question_id\": 1, \"text\": 5}",
+        "row 1: text must be a text",
+    );
+    check(
+        "{\"question_id\": 1, \"turns\": []}",
+        "row 1: turns must be a list",
+    );
+    check(
+        "{\"question_id\": 1.5, \"text\": \"a\"}",
+        "row 1: question_id must be",
+    );
+    check(
+        "{\"question_id\": 1, \"text\": \"a\"}\n{\"question_id\": 1, \"text\": \"b\"}",
+        "row 2: question_id 1 appears twice",
+    );
+    check("{\"question_id\": 1, \"te", "line 1: EOF");
+    check("[1, 2]", "row 1: no field question_id");
+}
+
+#[test]
+fn answers_round_trip_in_fastchats_form() {
+    let (_dir, path) = file("");
+    let answer = |model: &str| Answer {
+        question_id: QuestionId::Number(7),
+        answer_id: "x".into(),
+        model_id: model.into(),
+        choices: vec![Choice {
+            index: 0,
+            turns: vec!["Line\nbreak".into()],
+        }],
+        tstamp: 12.5,
+    };
+    std::fs::write(&path, jsonl::to_text(&[answer("m")]).unwrap()).unwrap();
+    let line: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let expected = json!({"question_id": 7, "answer_id": "x", "model_id": "m",
+        "choices": [{"index": 0, "turns": ["Line\nbreak"]}], "tstamp": 12.5});
+    assert_eq!(line, expected);
+    assert_eq!(fastchat::answers(&path).unwrap(), [answer("m")]);
+    assert_eq!(answer("m").turns(), ["Line\nbreak"]);
+    std::fs::write(&path, jsonl::to_text(&[answer("m"), answer("n")]).unwrap()).unwrap();
+    let error = fastchat::answers(&path).unwrap_err().to_string();
+    assert!(error.contains("two models, m and n"), "{error}");
+}
+
+#[test]
+fn temperatures_are_fastchats() {
+    let by_category = [
+        "writing",
+        "roleplay",
+        "math",
+        "coding",
+        "reasoning",
+        "extraction",
+        "stem",
+        "humanities",
+        "fermi",
+        "",
+    ];
+    let expected = [0.7, 0.7, 0.0, 0.0, 0.0, 0.0, 0.1, 0.1, 0.7, 0.7];
+    assert_eq!(by_category.map(category_temperature), expected);
+}
+
+#[test]
+fn a_torn_last_line_is_cut_and_a_broken_one_elsewhere_refused() {
+    #[track_caller]
+    fn check(text: &str, rows: usize, kept: &str) {
+        let (_dir, path) = file(text);
+        assert_eq!(jsonl::read_appended::<Value>(&path).unwrap().len(), rows);
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            text,
+            "reading changes nothing"
+        );
+        let (mut appender, read) = Appender::open::<Value>(&path).unwrap();
+        assert_eq!(read.len(), rows);
+        appender.push(&json!({"new": 1})).unwrap();
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            format!("{kept}{{\"new\":1}}\n")
+        );
+    }
+    check("", 0, "");
+    check("{\"a\":1}\n", 1, "{\"a\":1}\n");
+    check("{\"a\":1}\n{\"b\":", 1, "{\"a\":1}\n");
+    check("{\"a\":1}\n{\"b\":2}", 2, "{\"a\":1}\n{\"b\":2}\n");
+    check("{\"b", 0, "");
+    let (_dir, path) = file("{\"a\":\n{\"b\":2}\n");
+    let error = Appender::open::<Value>(&path).err().unwrap().to_string();
+    assert!(error.contains("line 1"), "{error}");
+    let error = Appender::open::<Value>(path.parent().unwrap())
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(error.contains("is a directory"), "{error}");
+}
+
+#[test]
+fn means_and_quantiles_by_hand() {
+    assert_eq!(mean(&[1.0, 2.0, 6.0]), 3.0);
+    assert_eq!(std(&[2.0, 4.0, 6.0]), 2.0);
+    assert_eq!(std(&[5.0]), 0.0);
+    assert_eq!(quantile(&[1.0, 2.0, 4.0], 0.5), 2.0);
+    assert_eq!(quantile(&[1.0, 2.0, 4.0], 0.75), 3.0);
+    assert_eq!(quantile(&[3.0], 0.1), 3.0);
+    assert!((correlation(&[1.0, 2.0, 3.0], &[5.0, 7.0, 9.0]) - 1.0).abs() < 1e-12);
+    assert!((correlation(&[1.0, 2.0, 3.0], &[1.0, -1.0, 1.0])).abs() < 1e-12);
+    assert_eq!(correlation(&[1.0, 1.0], &[1.0, 2.0]), 0.0);
+}
+
+#[test]
+fn the_bootstrap_interval_is_seeded_and_as_wide_as_theory_says() {
+    assert_eq!(estimate(&[], 1), None);
+    let constant = estimate(&[2.5; 9], 1).unwrap();
+    assert_eq!(
+        (constant.mean, constant.low, constant.high, constant.n),
+        (2.5, 2.5, 2.5, 9)
+    );
+    let one = estimate(&[4.0], 1).unwrap();
+    assert_eq!((one.low, one.high), (4.0, 4.0));
+
+    // 400 values, half 0 and half 1: the mean's standard error is 0.5 / 20, its 95 % interval 0.5 ± 0.049.
+    let coin: Vec<f64> = (0..400).map(|i| f64::from(i % 2)).collect();
+    let e = estimate(&coin, 1).unwrap();
+    assert_eq!(e.mean, 0.5);
+    assert!(
+        (e.low - 0.451).abs() < 0.006 && (e.high - 0.549).abs() < 0.006,
+        "{e:?}"
+    );
+    assert_eq!(estimate(&coin, 1).unwrap(), e);
+    let other = estimate(&coin, 2).unwrap();
+    assert!((other.low, other.high) != (e.low, e.high) || other.mean == e.mean);
+    // Shifting and scaling the values shifts and scales the interval.
+    let scaled: Vec<f64> = coin.iter().map(|v| 3.0 + 2.0 * v).collect();
+    let s = estimate(&scaled, 1).unwrap();
+    assert!(
+        (s.low - (3.0 + 2.0 * e.low)).abs() < 1e-9 && (s.high - (3.0 + 2.0 * e.high)).abs() < 1e-9
+    );
+}
+
+#[test]
+fn wins_count_ties_half() {
+    let wins = Wins::from_scores([(2.0, 1.0), (1.0, 1.0), (0.0, 5.0), (3.0, -1.0)], 1).unwrap();
+    assert_eq!((wins.wins, wins.ties, wins.losses), (2, 1, 1));
+    assert_eq!(wins.rate.mean, 0.625);
+    assert!(wins.rate.low >= 0.0 && wins.rate.high <= 1.0 && wins.rate.low < wins.rate.high);
+    assert_eq!(Wins::from_outcomes(&[], 1), None);
+}

@@ -1,0 +1,129 @@
+//! `evaluate merge`: what is written gives the adapter's logits, or is not written.
+
+use super::world::{World, refused};
+use candle_core::Device;
+use data::{Ask, Prompt, Template};
+use evaluate::{Dtype, MergeConfig, merge};
+use llama::{Lora, LoraConfig};
+use serde_json::Value;
+use stage::{Policy, TemplateChoice};
+use std::collections::BTreeMap;
+
+#[test]
+fn a_merged_model_gives_the_adapters_logits_and_prompts() {
+    let world = World::new();
+    world.sft("sft", 1);
+    let report = merge(&MergeConfig::new(&world.text("sft"), &world.path("merged"))).unwrap();
+    assert!(report.change > 0.01 && report.error < 1e-4, "{report:?}");
+    // Opened as a plain model it is prompted as the run was, through the chat template that the merge wrote.
+    let run = world.policy(&world.text("sft"));
+    let plain = Policy::open(&world.text("merged"), TemplateChoice::Auto, &Device::Cpu).unwrap();
+    assert!(matches!(plain.template, Template::Chat { .. }) && plain.adapter.is_none());
+    let prompt = |instruction: &str, input: &str| Prompt {
+        ask: Ask::Instruction {
+            instruction: instruction.into(),
+            input: input.into(),
+        },
+        reference: None,
+    };
+    let one = prompt("Reverse these words: palm house.", "");
+    assert_eq!(
+        plain.encoder.prompt(&one).unwrap(),
+        run.encoder.prompt(&one).unwrap()
+    );
+    let turns = ["Hello.", "Hi.", "Again."]
+        .iter()
+        .zip(["user", "assistant", "user"]);
+    let chat = Prompt {
+        ask: Ask::Chat(
+            turns
+                .map(|(text, role)| data::Message::new(role, text))
+                .collect(),
+        ),
+        reference: None,
+    };
+    assert_eq!(
+        plain.encoder.prompt(&chat).unwrap(),
+        run.encoder.prompt(&chat).unwrap()
+    );
+    assert_eq!(plain.encoder.ends().eos, run.encoder.ends().eos);
+
+    let ids = run.encoder.prompt(&one).unwrap();
+    let layout = ops::Ragged::from_lens(&[ids.len()]);
+    let logits = |p: &Policy| {
+        let hidden = p
+            .model()
+            .hidden(&ids, &layout, p.adapter.as_ref(), None)
+            .unwrap();
+        hidden
+            .matmul(&p.model().head().t().unwrap())
+            .unwrap()
+            .flatten_all()
+            .unwrap()
+            .to_vec1::<f32>()
+            .unwrap()
+    };
+    let (merged, adapted) = (logits(&plain), logits(&run));
+    let worst = merged
+        .iter()
+        .zip(&adapted)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max);
+    assert!(worst < 1e-4, "{worst}");
+}
+
+#[test]
+fn bf16_halves_the_file_and_stays_close() {
+    let world = World::new();
+    world.sft("sft", 1);
+    let config = MergeConfig::new(&world.text("sft"), &world.path("f32"));
+    merge(&config).unwrap();
+    let narrow = MergeConfig {
+        dtype: Dtype::Bf16,
+        out: world.path("bf16"),
+        ..config.clone()
+    };
+    let report = merge(&narrow).unwrap();
+    assert!(
+        report.error > 0.0 && report.error < 0.05 * report.largest.max(1.0),
+        "{report:?}"
+    );
+    let size = |name: &str| {
+        std::fs::metadata(world.path(name).join("model.safetensors"))
+            .unwrap()
+            .len() as f64
+    };
+    assert!((size("bf16") / size("f32") - 0.5).abs() < 0.05);
+    let config: Value =
+        serde_json::from_slice(&std::fs::read(world.path("bf16/config.json")).unwrap()).unwrap();
+    assert_eq!(config["dtype"], "bfloat16");
+}
+
+#[test]
+fn bad_input_of_merge_leaves_nothing_behind() {
+    let world = World::new();
+    world.sft("sft", 1);
+    let mut run = world.run("idle", "sft", &[]);
+    let base = world.policy(&world.text("base"));
+    let idle = Lora::init(&LoraConfig::default(), base.model(), 1).unwrap();
+    run.replace_dir("adapter", |dir| Ok(idle.save(dir, &world.text("base"))?))
+        .unwrap();
+    run.finish(&BTreeMap::new()).unwrap();
+    let config = |run: &str, out: &str| MergeConfig::new(&world.text(run), &world.path(out));
+    refused(merge(&config("idle", "out")), "changes nothing");
+    refused(merge(&config("base", "out")), "has no adapter");
+    refused(
+        merge(&config("sft", "base")),
+        "exists; choose another --out",
+    );
+    refused(merge(&config("sft", "no/out")), "does not exist");
+    let left: Vec<_> = std::fs::read_dir(world.dir.path())
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
+    assert!(
+        left.iter()
+            .all(|name| ["base", "sft", "idle"].contains(&name.to_str().unwrap())),
+        "{left:?}"
+    );
+}

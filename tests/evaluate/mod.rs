@@ -1,0 +1,9 @@
+//! `evaluate`: question and answer files, figures, the judge, and every command on runs of a small random model.
+
+mod answers;
+mod compare;
+mod files;
+mod judge;
+mod merge;
+mod score;
+mod world;
