@@ -49,6 +49,12 @@ impl Ledger {
     }
 }
 
+/// The registry, one line per algorithm.
+pub fn list() -> String {
+    let line = |e: &algorithms::Entry| format!("{:8} {} ({})\n", e.name, e.about, e.paper);
+    algorithms::registry().iter().map(line).collect()
+}
+
 /// Trains a policy into `args.run`.
 pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let dir = args.run.clone().unwrap_or_else(|| "runs/rlhf".into());

@@ -30,10 +30,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     run::exit((|| {
         if cli.list {
-            for entry in algorithms::registry() {
-                println!("{:8} {} ({})", entry.name, entry.about, entry.paper);
-            }
-            return Ok(());
+            return run::print(&esrl_rlhf::list());
         }
         let config: esrl_rlhf::Config =
             run::load_config(cli.args.config.as_deref(), &cli.args.sets)?;

@@ -11,8 +11,17 @@
 
 #![allow(unsafe_code)]
 
+mod attention;
 pub mod composed;
+mod cpu;
+mod decode;
+mod linear;
 pub mod ragged;
+mod rms_norm;
+mod rope;
+mod simd;
+mod skinny;
+mod swiglu;
 
 pub use ragged::Ragged;
 
@@ -21,13 +30,21 @@ use candle_core::{Result, Tensor};
 /// Root-mean-square norm over the last dimension, `x / sqrt(mean(x²) + eps) * weight`. `x` [N, d], `weight` [d].
 /// Gradient to `x` and `weight`. Source: Zhang & Sennrich 2019, as LLaMA uses it.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
-    composed::rms_norm(x, weight, eps)
+    if cpu::fused(&[x, weight]) {
+        rms_norm::rms_norm(x, weight, eps)
+    } else {
+        composed::rms_norm(x, weight, eps)
+    }
 }
 
 /// Rotary position embedding, half-rotation layout of Hugging Face's LLaMA. `x` [N, H*D], `cos`/`sin` [max_pos, D/2]
 /// (f32, no gradient), `positions` one per token. Gradient to `x`.
 pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, positions: &[u32]) -> Result<Tensor> {
-    composed::rope(x, cos, sin, positions)
+    if cpu::fused(&[x, cos, sin]) {
+        rope::rope(x, cos, sin, positions)
+    } else {
+        composed::rope(x, cos, sin, positions)
+    }
 }
 
 /// Causal attention within each sequence, scaled by `1/sqrt(D)`. `q` [N, H*D], `k` and `v` [N, K*D] with K dividing H
@@ -39,17 +56,25 @@ pub fn causal_attention(
     layout: &Ragged,
     head_dim: usize,
 ) -> Result<Tensor> {
-    composed::causal_attention(q, k, v, layout, head_dim)
+    if cpu::fused(&[q, k, v]) {
+        attention::causal_attention(q, k, v, layout, head_dim)
+    } else {
+        composed::causal_attention(q, k, v, layout, head_dim)
+    }
 }
 
 /// `silu(gate) * up`. Gradient to both.
 pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
-    composed::swiglu(gate, up)
+    if cpu::fused(&[gate, up]) {
+        swiglu::swiglu(gate, up)
+    } else {
+        composed::swiglu(gate, up)
+    }
 }
 
 /// `x · weightᵀ` with a frozen weight: gradient to `x` only, and no work on the weight's. `x` [N, in], `weight` [out, in].
 pub fn frozen_linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    composed::frozen_linear(x, weight)
+    linear::frozen_linear(x, weight)
 }
 
 /// `x · Wᵀ + scale · (x_lora · Aᵀ) · Bᵀ` with W frozen. `w` [out, in], `a` [r, in], `b` [out, r]. `x_lora` is `x`, or `x`
@@ -62,7 +87,11 @@ pub fn lora_linear(
     b: &Tensor,
     scale: f64,
 ) -> Result<Tensor> {
-    composed::lora_linear(x, x_lora, w, a, b, scale)
+    if cpu::fused(&[x, x_lora, w, a, b]) {
+        linear::lora_linear(x, x_lora, w, a, b, scale)
+    } else {
+        composed::lora_linear(x, x_lora, w, a, b, scale)
+    }
 }
 
 /// What the vocabulary head says of each label, f32.
@@ -98,7 +127,11 @@ pub fn vocab_kl(
 
 /// Writes token rows into a key or value store in place: `store` [S, width], `src` [n, width], row i goes to `rows[i]`.
 pub fn scatter_rows(store: &Tensor, rows: &[usize], src: &Tensor) -> Result<()> {
-    composed::scatter_rows(store, rows, src)
+    if cpu::fused(&[store, src]) {
+        decode::scatter_rows(store, rows, src)
+    } else {
+        composed::scatter_rows(store, rows, src)
+    }
 }
 
 /// Attention of single query rows over cached rows; records no graph. `q` [n, H*D]; `keys`, `values` [S, K*D];
@@ -110,7 +143,11 @@ pub fn cached_attention(
     spans: &[Vec<(usize, usize)>],
     head_dim: usize,
 ) -> Result<Tensor> {
-    composed::cached_attention(q, keys, values, spans, head_dim)
+    if cpu::fused(&[q, keys, values]) {
+        decode::cached_attention(q, keys, values, spans, head_dim)
+    } else {
+        composed::cached_attention(q, keys, values, spans, head_dim)
+    }
 }
 
 /// Log-probabilities of `targets` with gradient to `hidden` and to the trainable `head` [V, d]. [M], f32.

@@ -1,0 +1,275 @@
+//! Causal attention over ragged sequences, fused: a block of query rows at a time against the keys it may see. Nothing of
+//! size [T, T] outlives a block, and backward recomputes the probabilities (Dao et al. 2022, section 3.1, by row blocks).
+//!
+//! Per block, with P = softmax(scale·Q·Kᵀ): O = P·V; dV += Pᵀ·dO; dS = scale·P∘(dP − Σ P∘dP) with dP = dO·Vᵀ;
+//! dQ = dS·K; dK += dSᵀ·Q. A group of query heads shares one key head and sums its gradients there.
+
+use crate::Ragged;
+use crate::cpu::{self, Data, Mat, Shared, Threads, product};
+use crate::simd::{Lanes, dispatch, exp, get, put};
+use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Query rows of one block.
+const BLOCK: usize = 64;
+
+pub(crate) fn causal_attention(
+    q: &Tensor,
+    k: &Tensor,
+    v: &Tensor,
+    layout: &Ragged,
+    head_dim: usize,
+) -> Result<Tensor> {
+    let dims = Dims::of(q, k, v, layout.n_tokens(), head_dim)?;
+    // the longest sequences first, so that no thread is left with one at the end
+    let mut seqs: Vec<Range<usize>> = layout.ranges().filter(|r| !r.is_empty()).collect();
+    seqs.sort_by_key(|r| std::cmp::Reverse(r.len()));
+    q.contiguous()?
+        .apply_op3(&k.contiguous()?, &v.contiguous()?, Attention { seqs, dims })
+}
+
+/// Widths: `q` = H·D, `kv` = K·D, `head` = D.
+#[derive(Clone, Copy)]
+struct Dims {
+    q: usize,
+    kv: usize,
+    head: usize,
+}
+
+impl Dims {
+    fn of(q: &Tensor, k: &Tensor, v: &Tensor, tokens: usize, head: usize) -> Result<Self> {
+        let ((n, qw), (kn, kw)) = (q.dims2()?, k.dims2()?);
+        let fits = head > 0 && kw > 0 && qw % kw == 0 && kw % head == 0;
+        if !fits || n != tokens || kn != tokens || v.dims() != k.dims() {
+            bail!(
+                "causal_attention: q {:?}, k {:?}, v {:?} do not fit {tokens} tokens of head width {head}",
+                q.dims(),
+                k.dims(),
+                v.dims()
+            )
+        }
+        Ok(Self {
+            q: qw,
+            kv: kw,
+            head,
+        })
+    }
+
+    fn groups(&self) -> usize {
+        self.q / self.kv
+    }
+
+    fn scale(&self) -> f32 {
+        1.0 / (self.head as f32).sqrt()
+    }
+}
+
+/// The part of a [rows, width] matrix from `row` on that begins with column `col`.
+fn from(data: &[f32], width: usize, row: usize, col: usize) -> Mat<'_> {
+    Mat::rows(&data[row * width + col..], width)
+}
+
+/// The elements that [`from`] of these rows and `head` columns spans.
+fn span(width: usize, rows: &Range<usize>, col: usize, head: usize) -> Range<usize> {
+    rows.start * width + col..(rows.end - 1) * width + col + head
+}
+
+struct Attention {
+    seqs: Vec<Range<usize>>,
+    dims: Dims,
+}
+
+impl Attention {
+    /// The probabilities of query rows `rows` (within one sequence that begins at `start`) over its keys, into `p`.
+    fn probabilities(&self, q: Mat, k: Mat, seen: usize, rows: usize, p: &mut [f32]) {
+        let d = self.dims;
+        product(
+            (rows, seen, d.head),
+            p,
+            seen,
+            false,
+            q,
+            k.t(),
+            d.scale(),
+            Threads::One,
+        );
+        softmax_rows(p, seen, seen - rows + 1);
+    }
+}
+
+/// The blocks of a sequence of `len` tokens: query rows, relative to its start.
+fn blocks(len: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..len)
+        .step_by(BLOCK)
+        .map(move |i| i..(i + BLOCK).min(len))
+}
+
+impl CustomOp3 for Attention {
+    fn name(&self) -> &'static str {
+        "causal-attention"
+    }
+
+    fn cpu_fwd(
+        &self,
+        q: &CpuStorage,
+        ql: &Layout,
+        k: &CpuStorage,
+        kl: &Layout,
+        v: &CpuStorage,
+        vl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (q, k, v) = (cpu::slice(q, ql)?, cpu::slice(k, kl)?, cpu::slice(v, vl)?);
+        let d = self.dims;
+        let mut out = vec![0.0; q.len()];
+        let shared = Shared::new(&mut out);
+        let heads = d.q / d.head;
+        let tasks = self.seqs.len() * heads;
+        (0..tasks).into_par_iter().with_max_len(1).for_each(|task| {
+            let (seq, head) = (&self.seqs[task / heads], task % heads);
+            let (qc, kc) = (head * d.head, head / d.groups() * d.head);
+            let (keys, values) = (from(k, d.kv, seq.start, kc), from(v, d.kv, seq.start, kc));
+            let mut p = vec![0.0; BLOCK.min(seq.len()) * seq.len()];
+            for rows in blocks(seq.len()) {
+                let (n, seen) = (rows.len(), rows.end);
+                let p = &mut p[..n * seen];
+                let queries = from(q, d.q, seq.start + rows.start, qc);
+                self.probabilities(queries, keys, seen, n, p);
+                // SAFETY: no other task has this head of these rows.
+                let out = unsafe {
+                    let rows = seq.start + rows.start..seq.start + rows.end;
+                    shared.part(span(d.q, &rows, qc, d.head))
+                };
+                let p = Mat::rows(p, seen);
+                product(
+                    (n, d.head, seen),
+                    out,
+                    d.q,
+                    false,
+                    p,
+                    values,
+                    1.0,
+                    Threads::One,
+                );
+            }
+        });
+        Ok((CpuStorage::F32(out), ql.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        q: &Tensor,
+        k: &Tensor,
+        v: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let grad = grad.contiguous()?;
+        let (qs, ks, vs, gs) = (Data::of(q)?, Data::of(k)?, Data::of(v)?, Data::of(&grad)?);
+        let (qs, ks, vs, gs) = (&*qs, &*ks, &*vs, &*gs);
+        let d = self.dims;
+        let mut dq = vec![0.0; qs.len()];
+        let mut dk = vec![0.0; ks.len()];
+        let mut dv = vec![0.0; vs.len()];
+        let out = (
+            Shared::new(&mut dq),
+            Shared::new(&mut dk),
+            Shared::new(&mut dv),
+        );
+        let kv_heads = d.kv / d.head;
+        let tasks = self.seqs.len() * kv_heads;
+        (0..tasks).into_par_iter().with_max_len(1).for_each(|task| {
+            let (seq, head) = (&self.seqs[task / kv_heads], task % kv_heads);
+            let kc = head * d.head;
+            // SAFETY: no other task has this key head of this sequence, nor its group of query heads.
+            let (dk, dv) = unsafe {
+                let at = span(d.kv, seq, kc, d.head);
+                (out.1.part(at.clone()), out.2.part(at))
+            };
+            let (keys, values) = (from(ks, d.kv, seq.start, kc), from(vs, d.kv, seq.start, kc));
+            let size = BLOCK.min(seq.len()) * seq.len();
+            let (mut p, mut dp) = (vec![0.0; size], vec![0.0; size]);
+            for qc in (0..d.groups()).map(|g| (head * d.groups() + g) * d.head) {
+                for rows in blocks(seq.len()) {
+                    let (n, seen, one) = (rows.len(), rows.end, Threads::One);
+                    let (p, dp) = (&mut p[..n * seen], &mut dp[..n * seen]);
+                    let rows = seq.start + rows.start..seq.start + rows.end;
+                    let queries = from(qs, d.q, rows.start, qc);
+                    let grads = from(gs, d.q, rows.start, qc);
+                    self.probabilities(queries, keys, seen, n, p);
+                    let pt = Mat::rows(p, seen).t();
+                    product((seen, d.head, n), dv, d.kv, true, pt, grads, 1.0, one);
+                    product(
+                        (n, seen, d.head),
+                        dp,
+                        seen,
+                        false,
+                        grads,
+                        values.t(),
+                        1.0,
+                        one,
+                    );
+                    softmax_backward(p, dp, seen, d.scale());
+                    // SAFETY: as above.
+                    let dq = unsafe { out.0.part(span(d.q, &rows, qc, d.head)) };
+                    let ds = Mat::rows(dp, seen);
+                    product((n, d.head, seen), dq, d.q, false, ds, keys, 1.0, one);
+                    product((seen, d.head, n), dk, d.kv, true, ds.t(), queries, 1.0, one);
+                }
+            }
+        });
+        Ok((
+            Some(cpu::tensor(dq, q.shape())?),
+            Some(cpu::tensor(dk, k.shape())?),
+            Some(cpu::tensor(dv, v.shape())?),
+        ))
+    }
+}
+
+/// Softmax in place over the first `first`, `first + 1`, … elements of rows of `width`; the rest of a row becomes 0.
+#[inline(always)]
+unsafe fn softmax_kernel<L: Lanes>(p: &mut [f32], width: usize, first: usize) {
+    for (row, p) in p.chunks_exact_mut(width).enumerate() {
+        let (p, hidden) = p.split_at_mut(first + row);
+        hidden.fill(0.0);
+        // SAFETY: the caller is inside a `dispatch!` function.
+        unsafe {
+            let mut max = L::splat(f32::NEG_INFINITY);
+            for i in (0..p.len()).step_by(L::N) {
+                max = max.max(get(p, i, f32::NEG_INFINITY));
+            }
+            let max = L::splat(max.largest());
+            let mut sum = L::splat(0.0);
+            for i in (0..p.len()).step_by(L::N) {
+                let e = exp(get::<L>(p, i, f32::NEG_INFINITY).sub(max));
+                sum = sum.add(e);
+                put(p, i, e);
+            }
+            let inv = L::splat(1.0 / sum.sum());
+            for i in (0..p.len()).step_by(L::N) {
+                put(p, i, get::<L>(p, i, 0.0).mul(inv));
+            }
+        }
+    }
+}
+dispatch!(fn softmax_rows = softmax_kernel(p: &mut [f32], width: usize, first: usize));
+
+/// `dp` becomes scale·p∘(dp − Σ p∘dp), row by row.
+#[inline(always)]
+unsafe fn softmax_backward_kernel<L: Lanes>(p: &[f32], dp: &mut [f32], width: usize, scale: f32) {
+    for (p, dp) in p.chunks_exact(width).zip(dp.chunks_exact_mut(width)) {
+        // SAFETY: the caller is inside a `dispatch!` function.
+        unsafe {
+            let mut dot = L::splat(0.0);
+            for i in (0..width).step_by(L::N) {
+                dot = get::<L>(p, i, 0.0).fma(get(dp, i, 0.0), dot);
+            }
+            let (dot, scale) = (L::splat(dot.sum()), L::splat(scale));
+            for i in (0..width).step_by(L::N) {
+                let ds = get::<L>(dp, i, 0.0).sub(dot).mul(get(p, i, 0.0)).mul(scale);
+                put(dp, i, ds);
+            }
+        }
+    }
+}
+dispatch!(fn softmax_backward = softmax_backward_kernel(p: &[f32], dp: &mut [f32], width: usize, scale: f32));

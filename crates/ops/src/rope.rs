@@ -1,0 +1,91 @@
+//! Rotary position embedding, fused. The rotation is orthogonal, so its backward is the rotation by the opposite angle.
+
+use crate::cpu::{self, Data, Shared};
+use crate::simd::{Lanes, dispatch, get, put};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use std::sync::Arc;
+
+pub(crate) fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, positions: &[u32]) -> Result<Tensor> {
+    let ((n, width), (max_pos, half)) = (x.dims2()?, cos.dims2()?);
+    if sin.dims() != cos.dims() || positions.len() != n || half == 0 || width % (2 * half) != 0 {
+        bail!(
+            "rope: x {:?}, cos {:?}, sin {:?} and {} positions do not fit",
+            x.dims(),
+            cos.dims(),
+            sin.dims(),
+            positions.len()
+        )
+    }
+    if let Some(p) = positions.iter().find(|p| **p as usize >= max_pos) {
+        bail!("rope: position {p} is beyond the table of {max_pos}")
+    }
+    x.contiguous()?.apply_op1(Rope {
+        cos: cos.detach().contiguous()?,
+        sin: sin.detach().contiguous()?,
+        positions: positions.into(),
+        sign: 1.0,
+    })
+}
+
+struct Rope {
+    cos: Tensor,
+    sin: Tensor,
+    positions: Arc<[u32]>,
+    sign: f32,
+}
+
+impl CustomOp1 for Rope {
+    fn name(&self) -> &'static str {
+        "rope"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let x = cpu::slice(x, layout)?;
+        let (rows, width) = layout.shape().dims2()?;
+        let half = self.cos.dim(1)?;
+        let (cos, sin) = (Data::of(&self.cos)?, Data::of(&self.sin)?);
+        let (cos, sin) = (&*cos, &*sin);
+        let mut y = vec![0.0; x.len()];
+        let out = Shared::new(&mut y);
+        cpu::for_rows(rows, width, |_, r| {
+            for row in r {
+                let (at, p) = (row * width..(row + 1) * width, self.positions[row] as usize);
+                let (cos, sin) = (&cos[p * half..][..half], &sin[p * half..][..half]);
+                // SAFETY: the tasks' rows are disjoint.
+                rotate(&x[at.clone()], cos, sin, self.sign, unsafe { out.part(at) });
+            }
+        });
+        Ok((CpuStorage::F32(y), layout.shape().clone()))
+    }
+
+    fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let back = Rope {
+            cos: self.cos.clone(),
+            sin: self.sin.clone(),
+            positions: self.positions.clone(),
+            sign: -self.sign,
+        };
+        Ok(Some(grad.contiguous()?.apply_op1_no_bwd(&back)?))
+    }
+}
+
+#[inline(always)]
+unsafe fn rotate_kernel<L: Lanes>(x: &[f32], cos: &[f32], sin: &[f32], sign: f32, y: &mut [f32]) {
+    let half = cos.len();
+    for (x, y) in x.chunks_exact(2 * half).zip(y.chunks_exact_mut(2 * half)) {
+        let ((x1, x2), (y1, y2)) = (x.split_at(half), y.split_at_mut(half));
+        for i in (0..half).step_by(L::N) {
+            // SAFETY: the caller is inside a `dispatch!` function.
+            unsafe {
+                let (x1, x2): (L, L) = (get(x1, i, 0.0), get(x2, i, 0.0));
+                let (cos, sin) = (
+                    get::<L>(cos, i, 0.0),
+                    get::<L>(sin, i, 0.0).mul(L::splat(sign)),
+                );
+                put(y1, i, x1.mul(cos).sub(x2.mul(sin)));
+                put(y2, i, x2.mul(cos).add(x1.mul(sin)));
+            }
+        }
+    }
+}
+dispatch!(fn rotate = rotate_kernel(x: &[f32], cos: &[f32], sin: &[f32], sign: f32, y: &mut [f32]));
