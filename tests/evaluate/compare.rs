@@ -1,5 +1,6 @@
 //! `evaluate compare`: one table for several runs.
 
+use super::judge::{JudgeServer, Play};
 use super::world::{CONTEXT, World, refused};
 use evaluate::judge::JudgeConfig;
 use evaluate::{CompareConfig, compare, compare_with};
@@ -162,4 +163,49 @@ fn a_judge_that_cannot_be_reached_ends_the_comparison_with_one_line() {
     };
     refused(compare_with(&config, Some(judge)), "cannot be reached");
     assert!(!world.path("out/compare.md").exists());
+}
+
+#[test]
+fn a_judge_adds_its_columns() {
+    let world = World::new();
+    world.sft("sft", 1);
+    world.sft("other", 2);
+    let prompts = world.write("prompts.json", "[{\"instruction\": \"Copy this list: pine shirt.\", \"input\": \"\", \"output\": \"Pine.\"}]");
+    let runs = [world.text("sft"), world.text("other")];
+    let config = CompareConfig {
+        prompts: Some(prompts),
+        max_new_tokens: Some(5),
+        judge_max_new_tokens: 5,
+        judge_questions: Some(world.questions()),
+        ..CompareConfig::new(&[&runs[0], &runs[1]], &world.path("out"))
+    };
+    let server = JudgeServer::new(|user, _| {
+        Play::Say(if user.contains("ANSWER A") {
+            "[[C]]"
+        } else {
+            "[[4]]"
+        })
+    });
+    let report = compare_with(&config, Some(server.config())).unwrap();
+    let judged = report.judge.as_ref().unwrap();
+    let total = &judged.rows[0].total;
+    // The third question does not fit the context: it has no answer and no score.
+    assert_eq!(
+        (total.sum, total.out_of, total.judged, total.missing),
+        (8.0, 30.0, 2, 1)
+    );
+    let pairs = judged.rows[1].pairs.as_ref().unwrap();
+    assert_eq!(
+        (pairs.wins.unwrap().ties, pairs.order_decided, pairs.failed),
+        (2, 0, 0)
+    );
+    let table = report.markdown();
+    assert!(
+        table.contains("| judge |") && table.contains("| 8 / 30 (1 not judged) |"),
+        "{table}"
+    );
+    // A second call draws and asks nothing again.
+    let asked = server.n_requests();
+    compare_with(&config, Some(server.config())).unwrap();
+    assert_eq!(server.n_requests(), asked);
 }

@@ -11,14 +11,14 @@ use tiny_http::{Response, Server};
 const KEY: &str = "sk-very-secret";
 
 /// What the server does with a request.
-enum Play {
+pub enum Play {
     Say(&'static str),
     Status(u16),
     /// Accepts and stays silent.
     Hang,
 }
 
-struct JudgeServer {
+pub struct JudgeServer {
     server: Arc<Server>,
     /// Bodies and authorisation headers of the requests so far.
     requests: Arc<Mutex<Vec<(Value, String)>>>,
@@ -27,7 +27,7 @@ struct JudgeServer {
 
 impl JudgeServer {
     /// `play` sees the user message and the number of requests before this one.
-    fn new(play: impl Fn(&str, usize) -> Play + Send + 'static) -> Self {
+    pub fn new(play: impl Fn(&str, usize) -> Play + Send + 'static) -> Self {
         let server = Arc::new(Server::http("127.0.0.1:0").unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
         let (listening, seen) = (server.clone(), requests.clone());
@@ -73,7 +73,7 @@ impl JudgeServer {
         }
     }
 
-    fn config(&self) -> JudgeConfig {
+    pub fn config(&self) -> JudgeConfig {
         let url = format!("http://{}/v1", self.server.server_addr());
         JudgeConfig {
             timeout: Duration::from_millis(300),
@@ -84,7 +84,7 @@ impl JudgeServer {
         }
     }
 
-    fn n_requests(&self) -> usize {
+    pub fn n_requests(&self) -> usize {
         self.requests.lock().unwrap().len()
     }
 }

@@ -43,7 +43,7 @@ pub struct AnswersConfig {
     pub batch: usize,
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// model_id of the answers (default: the run's name)
+    /// model_id of the answers (default: the name of the run or model)
     #[arg(long, value_name = "NAME")]
     pub model_id: Option<String>,
     /// cpu, cuda or cuda:N
@@ -286,10 +286,13 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub fn new(config: &AnswersConfig, policy: &Policy) -> Result<Self> {
-        let model_id = config
-            .model_id
-            .clone()
-            .unwrap_or_else(|| policy.name.clone());
+        // A model's file or directory by its name, a hub id as it is.
+        let path = Path::new(&policy.name);
+        let name = match path.exists() {
+            true => policies::file_name(path),
+            false => policy.name.clone(),
+        };
+        let model_id = config.model_id.clone().unwrap_or(name);
         Ok(Self {
             model_id,
             fingerprint: policies::fingerprint(&config.run)?,
