@@ -9,12 +9,12 @@ use std::collections::{BTreeMap, BTreeSet};
 #[serde(transparent)]
 pub(crate) struct Memory(BTreeMap<u64, Record>);
 
-/// Means over the prompt's samples.
+/// Means over the prompt's samples. f32, which JSON carries exactly.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Record {
-    pub capability: f64,
+    pub capability: f32,
     /// The score, without penalties
-    pub reward: f64,
+    pub reward: f32,
 }
 
 impl Memory {
@@ -31,14 +31,14 @@ impl Memory {
     }
 
     pub fn reward(&self, prompt: u64) -> Option<f64> {
-        self.0.get(&prompt).map(|record| record.reward)
+        self.0.get(&prompt).map(|record| f64::from(record.reward))
     }
 
     /// One per prompt; a prompt without a record counts as the mean of the others, 1 where none has one.
     pub fn capabilities(&self, prompts: &[u64]) -> Vec<f64> {
         let found: Vec<Option<f64>> = prompts
             .iter()
-            .map(|key| self.0.get(key).map(|record| record.capability))
+            .map(|key| self.0.get(key).map(|record| f64::from(record.capability)))
             .collect();
         let known: Vec<f64> = found.iter().flatten().copied().collect();
         let default = if known.is_empty() { 1.0 } else { mean(&known) };

@@ -90,8 +90,8 @@ impl Esrl {
             let capability: Vec<f64> = rows.clone().map(of_row).collect();
             let reward: Vec<f64> = rows.clone().map(|r| f64::from(exp.score[r])).collect();
             let record = Record {
-                capability: mean(&capability),
-                reward: mean(&reward),
+                capability: mean(&capability) as f32,
+                reward: mean(&reward) as f32,
             };
             (exp.prompt_key[rows.start], record)
         };
@@ -219,8 +219,8 @@ impl Algorithm for Esrl {
 
     fn observe(&mut self, estimates: &[Estimate]) {
         for e in estimates {
-            let capability = self.capability(e.score, e.metric, &e.logps, &e.entropies);
-            let reward = f64::from(e.score);
+            let capability = self.capability(e.score, e.metric, &e.logps, &e.entropies) as f32;
+            let reward = e.score;
             self.memory
                 .record(e.prompt_key, Record { capability, reward });
         }

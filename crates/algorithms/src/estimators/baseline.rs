@@ -3,9 +3,10 @@
 use super::{mean, variance};
 use std::collections::VecDeque;
 
+/// Rewards are held as f32: JSON carries those exactly, so a resumed run goes on bit for bit.
 #[derive(Clone, Debug)]
 pub struct Fifo {
-    queue: VecDeque<f64>,
+    queue: VecDeque<f32>,
     capacity: usize,
 }
 
@@ -20,7 +21,7 @@ impl Fifo {
 
     /// Appends in order; the oldest leave.
     pub fn push(&mut self, rewards: &[f64]) {
-        self.queue.extend(rewards);
+        self.queue.extend(rewards.iter().map(|r| *r as f32));
         let excess = self.queue.len().saturating_sub(self.capacity);
         self.queue.drain(..excess);
     }
@@ -37,6 +38,6 @@ impl Fifo {
 
     /// Oldest first.
     pub fn values(&self) -> Vec<f64> {
-        self.queue.iter().copied().collect()
+        self.queue.iter().map(|r| f64::from(*r)).collect()
     }
 }

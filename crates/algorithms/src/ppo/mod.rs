@@ -27,17 +27,21 @@ pub(crate) fn defaults() -> Value {
 
 pub struct Ppo {
     config: Config,
-    /// Of the KL penalty; moves when the controller is adaptive.
-    kl_coef: f64,
+    /// Of `config.kl_coef`; moves when the controller is adaptive. f32, which JSON carries exactly.
+    kl_coef_scale: f32,
 }
 
 impl Ppo {
     pub fn new(config: Config) -> Result<Self> {
         config.check()?;
         Ok(Self {
-            kl_coef: config.kl_coef,
             config,
+            kl_coef_scale: 1.0,
         })
+    }
+
+    fn kl_coef(&self) -> f64 {
+        self.config.kl_coef * f64::from(self.kl_coef_scale)
     }
 
     /// Per-token rewards, [M]: `−kl_coef · kl_t`, and the shaped score on the last token of each row.
@@ -45,7 +49,7 @@ impl Ppo {
         let c = &self.config;
         let ratio = exp.log_ratio_to_reference();
         let kl = ratio.iter().map(|x| c.kl_estimator.of(f64::from(*x)));
-        let mut rewards: Vec<f64> = kl.map(|kl| -self.kl_coef * kl).collect();
+        let mut rewards: Vec<f64> = kl.map(|kl| -self.kl_coef() * kl).collect();
         let mut totals = Vec::with_capacity(exp.n_rows());
         let mut penalties = Vec::with_capacity(exp.n_rows());
         for (row, tokens) in exp.layout().ranges().enumerate() {
@@ -65,7 +69,7 @@ impl Ppo {
             }
         }
         let metrics = Metrics::from([
-            ("objective/kl_coef".into(), self.kl_coef),
+            ("objective/kl_coef".into(), self.kl_coef()),
             ("objective/non_score_reward".into(), mean(&penalties)),
             ("objective/rlhf_reward".into(), mean(&totals)),
         ]);
@@ -218,7 +222,8 @@ impl Algorithm for Ppo {
         }
         if c.kl_controller == Controller::Adaptive {
             let kl = mean(&exp.row_sums(&exp.log_ratio_to_reference()));
-            self.kl_coef = adapt(self.kl_coef, kl, exp.n_rows(), c.kl_target, c.kl_horizon);
+            let scale = f64::from(self.kl_coef_scale);
+            self.kl_coef_scale = adapt(scale, kl, exp.n_rows(), c.kl_target, c.kl_horizon) as f32;
         }
         exp.advantages = advantages.into_iter().map(|a| a as f32).collect();
         exp.returns = returns.into_iter().map(|r| r as f32).collect();
@@ -240,12 +245,13 @@ impl Algorithm for Ppo {
     }
 
     fn state(&self) -> Value {
-        json!({ "kl_coef": self.kl_coef })
+        json!({ "kl_coef_scale": self.kl_coef_scale })
     }
 
     fn restore(&mut self, state: &Value) -> Result<()> {
-        let coef = state["kl_coef"].as_f64();
-        self.kl_coef = coef.ok_or_else(|| bad_state("ppo", "kl_coef is missing"))?;
+        let scale = state["kl_coef_scale"].as_f64();
+        self.kl_coef_scale =
+            scale.ok_or_else(|| bad_state("ppo", "kl_coef_scale is missing"))? as f32;
         Ok(())
     }
 }
