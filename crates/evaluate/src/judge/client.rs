@@ -126,7 +126,7 @@ impl Client {
                 Attempt::Retry(why, at_least) => (why, at_least),
             };
             let wait = at_least.map_or(pause, |at_least| at_least.max(pause));
-            let late = begun.elapsed() + wait >= self.config.deadline;
+            let late = wait >= self.config.deadline.saturating_sub(begun.elapsed());
             if attempt == self.config.retries || late {
                 if !self.reached.get() {
                     bail!("the judge at WICK_JUDGE_URL cannot be reached: {why}");
