@@ -1,7 +1,7 @@
 //! The model against transformers, PEFT and candle-transformers: logits, adapters, gradients, KV cache.
 
 use candle_core::{DType, Device, Tensor};
-use llama::{Config, KvCache, Llama, Loaded, Lora, LoraConfig, ScalarHead, SeqId, Source};
+use llama::{Config, KvCache, Llama, Loaded, Lora, LoraConfig, RopeScaling, ScalarHead, SeqId, Source};
 use ops::Ragged;
 use std::collections::HashMap;
 use testkit::{assert_close, golden, golden_tensors, values};
@@ -39,6 +39,22 @@ fn logits_equal_transformers() {
         let found = logits(&tiny(name).model, &ids, &layout, None);
         assert_close(name, &found, &wanted[name], 1e-4);
     }
+    // linear scaling: the weights of tied/ under another config
+    let tied = tiny("tied").model;
+    let mut linear = Llama::init(
+        &Config {
+            rope_scaling: RopeScaling::Linear { factor: 2.5 },
+            ..tied.config.clone()
+        },
+        0,
+        CPU,
+    )
+    .unwrap();
+    for ((_, var), (_, weight)) in linear.make_trainable().unwrap().iter().zip(tied.tensors()) {
+        var.set(&weight).unwrap();
+    }
+    let found = logits(&linear, &ids, &layout, None);
+    assert_close("linear", &found.detach(), &wanted["linear"], 1e-4);
 }
 
 #[test]

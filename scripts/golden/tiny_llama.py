@@ -9,7 +9,7 @@ Three random LLaMAs saved by transformers (d 32, 4 heads, 2 key/value heads, voc
 and two adapters on tied/ saved by PEFT: adapter/ (q, v, gate, down; r 4), rslora/ (all seven; r 3, rank-stabilised).
 
 logits.safetensors   ids [N], lens [B]: ragged prompts, one after another; logits [N, V] named `tied`, `untied`, `llama3`,
-                     `adapter`, `adapter_merged`, `rslora`.
+                     `adapter`, `adapter_merged`, `rslora`; `linear` is tied/ with linear RoPE scaling by 2.5.
 train.safetensors    ids [N], lens [B], prompt_lens [B]: labels are the tokens of a sequence from its prompt_len on.
                      Base tied/, start adapter/, torch.optim.AdamW(lr 1e-2, betas (0.9, 0.999), eps 1e-8, weight_decay 0.1
                      on every parameter), the same batch at every step, loss = mean NLL over all labels of the batch.
@@ -19,6 +19,7 @@ train.safetensors    ids [N], lens [B], prompt_lens [B]: labels are the tokens o
                        full_loss, full_grad.<name>   the same batch and loss for the bare base, every weight trainable
 """
 
+import json
 import shutil
 from pathlib import Path
 
@@ -142,6 +143,9 @@ def main():
     load = lambda name: LlamaForCausalLM.from_pretrained(OUT / name, dtype=torch.float32).eval()
     for name in ["tied", "untied", "llama3"]:
         golden[name] = logits(load(name), seqs)
+    linear = dict(rope_type="linear", rope_theta=10000.0, factor=2.5)
+    model = LlamaForCausalLM.from_pretrained(OUT / "tied", config=config(rope_parameters=linear), dtype=torch.float32)
+    golden["linear"] = logits(model.eval(), seqs)
 
     targets = ["q_proj", "v_proj", "gate_proj", "down_proj"]
     adapter(load("tied"), 4, r=4, lora_alpha=8, target_modules=targets).save_pretrained(OUT / "adapter")
@@ -154,7 +158,9 @@ def main():
             golden["adapter_merged"] = logits(model.merge_and_unload(), seqs)
         (OUT / name / "README.md").unlink()
         config_file = OUT / name / "adapter_config.json"
-        config_file.write_text(config_file.read_text().replace(str(OUT), "tiny-llama"))
+        settings = json.loads(config_file.read_text().replace(str(OUT), "tiny-llama"))
+        settings["target_modules"].sort()  # a set, which PEFT writes in any order
+        config_file.write_text(json.dumps(settings, indent=2) + "\n")
     save_file(golden, OUT / "logits.safetensors")
 
     lens, prompt_lens = [9, 14, 4], [3, 6, 1]
