@@ -1,7 +1,7 @@
 //! Command line: make the data, the pre-training text and the tokenizer; grade answers.
 
 use crate::oracle::{Grade, grade};
-use crate::{datasets, tokenizer};
+use crate::{datasets, tokenizer, weights};
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use serde_json::Value;
@@ -12,7 +12,9 @@ const EXAMPLES: &str = "Examples:
   tiny-world generate --out data/tiny --seed 1
   tiny-world pretrain-text --out runs/pretrain.jsonl --rows 120000
   tiny-world tokenizer --out data/tiny/base
+  tiny-world round --from runs/tiny-base/model/model.safetensors --to data/tiny/base/model.safetensors
   tiny-world grade --questions data/tiny/questions.jsonl --answers answers.jsonl
+  tiny-world grade --questions data/tiny/questions.jsonl --answers sample-1.jsonl sample-2.jsonl
   tiny-world grade --questions data/tiny/demonstrations.json
   tiny-world ask \"What is 4 plus 7?\" \"The sum is 11.\"";
 
@@ -49,14 +51,21 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
     },
+    /// Round a safetensors file of f32 weights to bf16
+    Round {
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
     /// Grade answers: a table by category and by family
     Grade {
         /// FastChat questions (JSONL), or Alpaca rows (JSON), whose outputs are graded where --answers is not given
         #[arg(long, value_name = "FILE")]
         questions: PathBuf,
-        /// FastChat answers (JSONL)
-        #[arg(long, value_name = "FILE")]
-        answers: Option<PathBuf>,
+        /// FastChat answers (JSONL); of several files, `best` is the mean over questions of the best answer
+        #[arg(long, value_name = "FILE", num_args = 1..)]
+        answers: Vec<PathBuf>,
     },
     /// Grade one answer
     Ask {
@@ -84,8 +93,9 @@ impl Cli {
                 datasets::write_pretraining(&out, seed, rows)?
             }
             Command::Tokenizer { out, seed } => tokenizer::write(&out, seed)?,
+            Command::Round { from, to } => weights::round(&from, &to)?,
             Command::Grade { questions, answers } => {
-                print!("{}", table(&graded(&questions, answers.as_deref())?))
+                print!("{}", table(&graded(&questions, &answers)?))
             }
             Command::Ask {
                 question,
@@ -100,58 +110,28 @@ impl Cli {
     }
 }
 
-/// Family, category and grade of each answer.
-type Graded = Vec<(&'static str, &'static str, Grade)>;
+/// One question's family, category and the grades of its answers.
+struct Graded {
+    family: &'static str,
+    topic: &'static str,
+    grades: Vec<Grade>,
+}
 
-fn graded(questions: &Path, answers: Option<&Path>) -> Result<Graded> {
-    let rows = read(questions)?;
-    let answers = match answers {
-        None => None,
-        Some(path) => {
-            let mut by_id = BTreeMap::new();
-            for (i, row) in read(path)?.iter().enumerate() {
-                let id = row
-                    .get("question_id")
-                    .with_context(|| field(path, i, "question_id"))?
-                    .to_string();
-                let text = row
-                    .pointer("/choices/0/turns/0")
-                    .or_else(|| row.get("text"))
-                    .and_then(Value::as_str);
-                by_id.insert(
-                    id,
-                    text.with_context(|| field(path, i, "choices[0].turns[0]"))?
-                        .to_string(),
-                );
-            }
-            Some(by_id)
-        }
-    };
+fn graded(questions: &Path, answers: &[PathBuf]) -> Result<Vec<Graded>> {
+    let answers = answers
+        .iter()
+        .map(|path| Ok((path, read_answers(path)?)))
+        .collect::<Result<Vec<_>>>()?;
     let mut out = Vec::new();
-    for (i, row) in rows.iter().enumerate() {
+    for (i, row) in read(questions)?.iter().enumerate() {
         let text = |key: &str| row.get(key).and_then(Value::as_str);
         let question = row
             .pointer("/turns/0")
             .and_then(Value::as_str)
-            .or_else(|| text("text"))
-            .or_else(|| text("instruction"));
+            .or(text("text"))
+            .or(text("instruction"));
         let question =
             question.with_context(|| field(questions, i, "turns[0], text or instruction"))?;
-        let answer = match &answers {
-            None => {
-                text("output").with_context(|| field(questions, i, "output (or give --answers)"))?
-            }
-            Some(by_id) => {
-                let id = row
-                    .get("question_id")
-                    .map(Value::to_string)
-                    .unwrap_or_default();
-                by_id.get(&id).with_context(|| {
-                    format!("question {id} of {} has no answer", questions.display())
-                })?
-            }
-        };
-        let input = text("input").unwrap_or_default();
         let unknown = || {
             format!(
                 "{}: row {}: this question is not of the tiny world",
@@ -159,17 +139,52 @@ fn graded(questions: &Path, answers: Option<&Path>) -> Result<Graded> {
                 i + 1
             )
         };
-        let task = crate::Task::parse(question, input).with_context(unknown)?;
-        out.push((
-            task.family.name,
-            task.family.topic,
-            crate::grade_task(&task, answer),
-        ));
+        let task = crate::Task::parse(question, text("input").unwrap_or_default())
+            .with_context(unknown)?;
+        let mut grades = Vec::new();
+        if answers.is_empty() {
+            let answer = text("output")
+                .with_context(|| field(questions, i, "output (or give --answers)"))?;
+            grades.push(crate::grade_task(&task, answer));
+        }
+        let id = row
+            .get("question_id")
+            .map(Value::to_string)
+            .unwrap_or_default();
+        for (path, by_id) in &answers {
+            let answer = by_id
+                .get(&id)
+                .with_context(|| format!("{} has no answer to question {id}", path.display()))?;
+            grades.push(crate::grade_task(&task, answer));
+        }
+        out.push(Graded {
+            family: task.family.name,
+            topic: task.family.topic,
+            grades,
+        });
     }
     if out.is_empty() {
         bail!("{} has no rows", questions.display());
     }
     Ok(out)
+}
+
+/// Answers by question id.
+fn read_answers(path: &Path) -> Result<BTreeMap<String, String>> {
+    let mut by_id = BTreeMap::new();
+    for (i, row) in read(path)?.iter().enumerate() {
+        let id = row
+            .get("question_id")
+            .with_context(|| field(path, i, "question_id"))?
+            .to_string();
+        let text = row.pointer("/choices/0/turns/0").and_then(Value::as_str);
+        by_id.insert(
+            id,
+            text.with_context(|| field(path, i, "choices[0].turns[0]"))?
+                .to_string(),
+        );
+    }
+    Ok(by_id)
 }
 
 fn field(path: &Path, row: usize, name: &str) -> String {
@@ -201,37 +216,41 @@ fn read(path: &Path) -> Result<Vec<Value>> {
 }
 
 /// Mean marks by family, by category and in all.
-fn table(graded: &Graded) -> String {
+fn table(graded: &[Graded]) -> String {
     let mut out = format!(
-        "{:14} {:>5} {:>6} {:>8} {:>9} {:>5} {:>8} {:>8}\n",
-        "", "n", "score", "correct", "complete", "form", "brevity", "manners"
+        "{:14} {:>5} {:>6} {:>6} {:>8} {:>9} {:>5} {:>8} {:>8}\n",
+        "", "n", "score", "best", "correct", "complete", "form", "brevity", "manners"
     );
-    let mut line = |name: &str, of: &dyn Fn(&str, &str) -> bool| {
-        let rows: Vec<Grade> = graded
-            .iter()
-            .filter(|(family, topic, _)| of(family, topic))
-            .map(|g| g.2)
-            .collect();
-        let mean = |part: fn(&Grade) -> f64| rows.iter().map(part).sum::<f64>() / rows.len() as f64;
-        if !rows.is_empty() {
-            out += &format!(
-                "{name:14} {:5} {:6.2} {:8.2} {:9.2} {:5.2} {:8.2} {:8.2}\n",
-                rows.len(),
-                mean(|g| g.score),
-                mean(|g| g.correct),
-                mean(|g| g.complete),
-                mean(|g| g.form),
-                mean(|g| g.brevity),
-                mean(|g| g.manners)
-            );
+    let mut line = |name: &str, of: &dyn Fn(&Graded) -> bool| {
+        let rows: Vec<&Graded> = graded.iter().filter(|g| of(g)).collect();
+        let all: Vec<&Grade> = rows.iter().flat_map(|g| &g.grades).collect();
+        if rows.is_empty() {
+            return;
         }
+        let best = rows
+            .iter()
+            .map(|g| g.grades.iter().map(|g| g.score).fold(0.0, f64::max))
+            .sum::<f64>();
+        let mean =
+            |part: fn(&Grade) -> f64| all.iter().map(|g| part(g)).sum::<f64>() / all.len() as f64;
+        out += &format!(
+            "{name:14} {:5} {:6.2} {:6.2} {:8.2} {:9.2} {:5.2} {:8.2} {:8.2}\n",
+            all.len(),
+            mean(|g| g.score),
+            best / rows.len() as f64,
+            mean(|g| g.correct),
+            mean(|g| g.complete),
+            mean(|g| g.form),
+            mean(|g| g.brevity),
+            mean(|g| g.manners)
+        );
     };
     for family in crate::tasks::FAMILIES {
-        line(family.name, &|name, _| name == family.name);
+        line(family.name, &|g| g.family == family.name);
     }
     for topic in ["extraction", "knowledge", "math", "reasoning", "writing"] {
-        line(topic, &|_, of| of == topic);
+        line(topic, &|g| g.topic == topic);
     }
-    line("all", &|_, _| true);
+    line("all", &|_| true);
     out
 }

@@ -9,6 +9,7 @@ mod oracle;
 mod task;
 pub mod tasks;
 pub mod tokenizer;
+mod weights;
 
 pub use oracle::{Grade, grade, grade_task};
 pub use task::{Family, Judge, Question, Sort, Task};
