@@ -1,7 +1,7 @@
 //! Model and adapter files, good and bad: every bad one is one line that names the file and what is wrong with it.
 
 use candle_core::{DType, Device, Tensor};
-use llama::{Config, Llama, Loaded, Lora, RopeScaling, Source};
+use llama::{Config, Llama, Loaded, Lora, LoraConfig, RopeScaling, Source};
 use ops::Ragged;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -698,4 +698,85 @@ fn bad_gguf_files() {
             assert!(!error.to_string().contains('\n'), "byte {at}: {error}");
         }
     }
+}
+
+/// Writes what scripts/golden/check_peft.py gives to transformers and PEFT: into WICK_PEFT_OUT where it is set.
+#[test]
+fn files_for_transformers_and_peft() {
+    let temp = tempfile::tempdir().unwrap();
+    let out = std::env::var_os("WICK_PEFT_OUT").map_or(temp.path().to_path_buf(), Into::into);
+    let base = tiny("llama3");
+    let config = LoraConfig {
+        r: 3,
+        alpha: 7.0,
+        rslora: true,
+        targets: ["down", "q", "k", "v", "o", "gate", "up"]
+            .map(|p| format!("{p}_proj"))
+            .to_vec(),
+        ..LoraConfig::default()
+    };
+    let lora = Lora::init(&config, &base.model, 5)
+        .unwrap()
+        .trainable()
+        .unwrap();
+    for (i, (_, var)) in lora.vars().into_iter().enumerate() {
+        let n = var.elem_count();
+        let noise: Vec<f32> = (0..n)
+            .map(|j| ((i * 31 + j * 17) % 23) as f32 / 50.0 - 0.2)
+            .collect();
+        var.set(&Tensor::from_vec(noise, var.shape(), CPU).unwrap())
+            .unwrap();
+    }
+    let merged = base.model.merged(&lora).unwrap();
+    for dir in ["base", "merged", "adapter"] {
+        fs::create_dir_all(out.join(dir)).unwrap();
+    }
+    let template = base.chat_template.as_deref();
+    let save = |model: &Llama, dir| {
+        let dir = out.join(dir);
+        model
+            .save_hf(&dir, &base.tokenizer, &base.special, template)
+            .unwrap();
+    };
+    save(&base.model, "base");
+    save(&merged, "merged");
+    lora.save(&out.join("adapter"), "base").unwrap();
+
+    let ids: Vec<u32> = (0..60).map(|i| 3 + i * 37 % 90).collect();
+    let logits = |model: &Llama, lora: Option<&Lora>| {
+        let layout = Ragged::from_lens(&[ids.len()]);
+        let hidden = model.hidden(&ids, &layout, lora, None).unwrap();
+        hidden.matmul(&model.head().t().unwrap()).unwrap().detach()
+    };
+    let found = HashMap::from([
+        (
+            "ids",
+            Tensor::new(ids.as_slice(), CPU)
+                .unwrap()
+                .to_dtype(DType::I64)
+                .unwrap(),
+        ),
+        ("base", logits(&base.model, None)),
+        ("adapter", logits(&base.model, Some(&lora))),
+        ("merged", logits(&merged, None)),
+    ]);
+    assert_close("merged", &found["merged"], &found["adapter"], 1e-4);
+    let (loaded, again) = (
+        load(&out.join("base")).unwrap(),
+        load(&out.join("merged")).unwrap(),
+    );
+    let read = Lora::load(&out.join("adapter"), &loaded.model).unwrap();
+    assert_close(
+        "read back",
+        &logits(&loaded.model, Some(&read)),
+        &found["adapter"],
+        1e-6,
+    );
+    assert_close(
+        "merged, read back",
+        &logits(&again.model, None),
+        &found["merged"],
+        0.0,
+    );
+    candle_core::safetensors::save(&found, out.join("logits.safetensors")).unwrap();
 }

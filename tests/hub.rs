@@ -1,0 +1,252 @@
+//! Models from the hub, against a small server on this machine that answers as the hub does.
+
+use candle_core::{Device, Tensor};
+use llama::{Hub, Source};
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use testkit::golden;
+use tiny_http::{Header, Response, Server, StatusCode};
+
+/// Serves the directories `org/name` given, and writes down what it was asked.
+struct FakeHub {
+    server: Arc<Server>,
+    asked: Arc<Mutex<Vec<String>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl FakeHub {
+    fn new(repos: &[(&str, &Path)], token: Option<&str>) -> Self {
+        let server = Arc::new(Server::http("127.0.0.1:0").unwrap());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let repos: HashMap<String, _> = repos
+            .iter()
+            .map(|(id, dir)| (id.to_string(), dir.to_path_buf()))
+            .collect();
+        let (s, log) = (server.clone(), asked.clone());
+        let wanted = token.map(|t| format!("Bearer {t}"));
+        let thread = std::thread::spawn(move || {
+            while let Ok(request) = s.recv() {
+                let header = |name: &'static str| {
+                    let mut headers = request.headers().iter();
+                    let found = headers.find(|h| h.field.equiv(name));
+                    found.map(|h| h.value.as_str().to_string())
+                };
+                let (range, auth) = (header("Range"), header("Authorization"));
+                let url = request.url().to_string();
+                log.lock().unwrap().push(url.clone());
+                let reply = if wanted.is_some() && wanted != auth {
+                    Response::from_data("no").with_status_code(401)
+                } else {
+                    answer(&repos, &url, range.as_deref())
+                };
+                let _ = request.respond(reply);
+            }
+        });
+        Self {
+            server,
+            asked,
+            thread: Some(thread),
+        }
+    }
+
+    fn hub(&self, cache: &Path) -> Hub {
+        Hub {
+            endpoint: format!("http://{}", self.server.server_addr()),
+            token: None,
+            cache_dir: cache.to_path_buf(),
+            offline: false,
+        }
+    }
+
+    fn n_asked(&self) -> usize {
+        self.asked.lock().unwrap().len()
+    }
+}
+
+impl Drop for FakeHub {
+    fn drop(&mut self) {
+        self.server.unblock();
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+type Reply = Response<std::io::Cursor<Vec<u8>>>;
+
+fn answer(repos: &HashMap<String, std::path::PathBuf>, url: &str, range: Option<&str>) -> Reply {
+    let none = || Response::from_data("not found").with_status_code(404);
+    for (id, dir) in repos {
+        if url == format!("/api/models/{id}/revision/main") {
+            let names = fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name());
+            let files: Vec<_> = names
+                .map(|n| serde_json::json!({"rfilename": n.to_str().unwrap()}))
+                .collect();
+            let info = serde_json::json!({"sha": "c0ffee", "siblings": files});
+            return Response::from_data(info.to_string());
+        }
+        let Some(name) = url.strip_prefix(&format!("/{id}/resolve/main/")) else {
+            continue;
+        };
+        let Ok(bytes) = fs::read(dir.join(name)) else {
+            return none();
+        };
+        let (from, to) = range.unwrap()["bytes=".len()..].split_once('-').unwrap();
+        let from: usize = from.parse().unwrap();
+        let to: usize = to.parse().unwrap_or(bytes.len() - 1);
+        let header = |name: &str, value: String| Header::from_bytes(name, value).unwrap();
+        return Response::from_data(&bytes[from..=to])
+            .with_status_code(StatusCode(206))
+            .with_header(header("etag", format!("\"{name}-etag\"")))
+            .with_header(header("x-repo-commit", "c0ffee".into()))
+            .with_header(header(
+                "content-range",
+                format!("bytes {from}-{to}/{}", bytes.len()),
+            ));
+    }
+    none()
+}
+
+fn weights(dir: &Path) -> Vec<(String, Tensor)> {
+    let loaded = llama::load(&Source::Dir(dir.to_path_buf()), &Device::Cpu).unwrap();
+    loaded.model.tensors()
+}
+
+#[track_caller]
+fn says(result: llama::Result<std::path::PathBuf>, parts: &[&str]) {
+    let text = result.unwrap_err().to_string();
+    assert!(!text.contains('\n'), "more than a line: {text}");
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is not in: {text}");
+    }
+}
+
+#[test]
+fn single_and_sharded_models_are_fetched_once() {
+    let (tied, untied) = (golden("tiny-llama/tied"), golden("tiny-llama/untied"));
+    let fake = FakeHub::new(&[("org/one", &tied), ("org/shards", &untied)], None);
+    let cache = tempfile::tempdir().unwrap();
+    let hub = fake.hub(cache.path());
+    for (id, original) in [("org/one", &tied), ("org/shards", &untied)] {
+        let dir = hub.fetch(id).unwrap();
+        assert!(dir.starts_with(cache.path()));
+        for ((name, found), (_, wanted)) in weights(&dir).iter().zip(weights(original)) {
+            testkit::assert_close(name, found, &wanted, 0.0);
+        }
+        // everything that says how the model talks came along
+        let template = fs::read(original.join("chat_template.jinja")).unwrap();
+        assert_eq!(fs::read(dir.join("chat_template.jinja")).unwrap(), template);
+        let n = fake.n_asked();
+        assert_eq!(hub.fetch(id).unwrap(), dir);
+        assert_eq!(fake.n_asked(), n, "a whole model in the cache asks nothing");
+        let offline = Hub {
+            offline: true,
+            ..hub.clone()
+        };
+        assert_eq!(offline.fetch(id).unwrap(), dir);
+    }
+    let asked = fake.asked.lock().unwrap().join(" ");
+    assert!(!asked.contains("README"), "{asked}");
+
+    // a shard lost from the cache is fetched again
+    let dir = hub.fetch("org/shards").unwrap();
+    fs::remove_file(dir.join("model-00002-of-00003.safetensors")).unwrap();
+    assert_eq!(hub.fetch("org/shards").unwrap(), dir);
+    assert_eq!(weights(&dir).len(), weights(&untied).len());
+}
+
+#[test]
+fn refusals_are_one_line() {
+    let tied = golden("tiny-llama/tied");
+    let fake = FakeHub::new(&[("org/gated", &tied)], Some("secret"));
+    let cache = tempfile::tempdir().unwrap();
+    let hub = fake.hub(cache.path());
+    says(hub.fetch("org/gated"), &["org/gated", "401", "HF_TOKEN"]);
+    let wrong = Hub {
+        token: Some("wrong".into()),
+        ..hub.clone()
+    };
+    says(wrong.fetch("org/gated"), &["401"]);
+    let right = Hub {
+        token: Some("secret".into()),
+        ..hub.clone()
+    };
+    says(right.fetch("org/nothing"), &["org/nothing", "404"]);
+    let offline = Hub {
+        offline: true,
+        ..hub
+    };
+    says(offline.fetch("org/gated"), &["org/gated", "HF_HUB_OFFLINE"]);
+    right.fetch("org/gated").unwrap();
+
+    let gone = Hub {
+        endpoint: "http://127.0.0.1:1".into(),
+        ..right
+    };
+    says(
+        gone.fetch("org/other"),
+        &["org/other", "http://127.0.0.1:1"],
+    );
+}
+
+#[test]
+fn repositories_without_what_we_need() {
+    let dir = tempfile::tempdir().unwrap();
+    let fake = FakeHub::new(&[("org/m", dir.path())], None);
+    let cache = tempfile::tempdir().unwrap();
+    let hub = fake.hub(cache.path());
+    says(hub.fetch("org/m"), &["org/m", "no config.json"]);
+    let tied = golden("tiny-llama/tied");
+    fs::copy(tied.join("config.json"), dir.path().join("config.json")).unwrap();
+    says(hub.fetch("org/m"), &["org/m", "no tokenizer.json"]);
+    fs::copy(
+        tied.join("tokenizer.json"),
+        dir.path().join("tokenizer.json"),
+    )
+    .unwrap();
+    says(hub.fetch("org/m"), &["org/m", "no safetensors"]);
+}
+
+#[test]
+fn environment() {
+    let hub = |vars: &[(&str, &str)]| {
+        let vars: HashMap<_, _> = vars.iter().copied().collect();
+        Hub::from_vars(|name| vars.get(name).map(|v| v.to_string()))
+    };
+    let home = tempfile::tempdir().unwrap();
+    let at = home.path().to_str().unwrap();
+    let plain = hub(&[("HOME", at)]).unwrap();
+    assert_eq!(plain.endpoint, "https://huggingface.co");
+    assert_eq!(plain.cache_dir, home.path().join(".cache/huggingface/hub"));
+    assert_eq!((plain.token, plain.offline), (None, false));
+    fs::write(home.path().join("token"), "from-file\n").unwrap();
+    let set = hub(&[
+        ("HF_HOME", at),
+        ("HF_ENDPOINT", "http://mirror/"),
+        ("HF_HUB_OFFLINE", "1"),
+    ])
+    .unwrap();
+    assert_eq!(set.endpoint, "http://mirror");
+    assert_eq!(set.cache_dir, home.path().join("hub"));
+    assert_eq!(
+        (set.token.as_deref(), set.offline),
+        (Some("from-file"), true)
+    );
+    let set = hub(&[
+        ("HF_HOME", at),
+        ("HF_TOKEN", "t"),
+        ("HF_HUB_CACHE", "/c"),
+        ("HF_ENDPOINT", ""),
+    ])
+    .unwrap();
+    assert_eq!(set.token.as_deref(), Some("t"));
+    assert_eq!(
+        (set.cache_dir, set.endpoint.as_str()),
+        ("/c".into(), "https://huggingface.co")
+    );
+    let error = hub(&[]).unwrap_err().to_string();
+    assert!(error.contains("HF_HOME"), "{error}");
+}
