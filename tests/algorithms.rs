@@ -12,8 +12,7 @@ use algorithms::estimators::capability::{
 use algorithms::estimators::kl::{Estimator, adapt};
 use algorithms::estimators::{explained_variance, gae::gae, mean, variance, whiten};
 use algorithms::{
-    Algorithm, Estimate, Totals, build, metric_definition, mrt, names, registry,
-    reinforce,
+    Algorithm, Estimate, Totals, build, metric_definition, mrt, names, registry, reinforce,
 };
 use candle_core::{Device, Tensor, Var};
 use serde_json::{Value, json};
@@ -202,6 +201,35 @@ fn all_metrics_are_defined_and_finite() {
 }
 
 #[test]
+fn each_key_and_metric_is_on_its_page() {
+    let page = |name: &str| {
+        let path = format!("{}/../docs/methods/{name}.md", env!("CARGO_MANIFEST_DIR"));
+        std::fs::read_to_string(path).unwrap()
+    };
+    for entry in registry() {
+        for key in (entry.defaults)().as_object().unwrap().keys() {
+            assert!(
+                page(entry.name).contains(&format!("`{key}`")),
+                "{}: key {key}",
+                entry.name
+            );
+        }
+    }
+    let pages = page("ppo") + &page("esrl");
+    for (name, config) in variants() {
+        let mut algorithm = build(name.split(' ').next().unwrap(), &config, 1).unwrap();
+        let (exp, metrics) = prepare(algorithm.as_mut(), 1);
+        let update = loss(algorithm.as_ref(), &exp, &Now::near(&exp, 2)).metrics;
+        for metric in metrics.keys().chain(update.keys()) {
+            assert!(
+                pages.contains(&format!("`{metric}`")),
+                "{metric} is on no page"
+            );
+        }
+    }
+}
+
+#[test]
 fn defaults_build_and_mistakes_are_named_in_one_line() {
     for entry in registry() {
         assert!(
@@ -282,6 +310,11 @@ fn defaults_build_and_mistakes_are_named_in_one_line() {
     );
     check(
         "esrl",
+        json!({"mode": "released", "ppo": {"clip": 2}}),
+        &["algorithm.ppo.clip = 2"],
+    );
+    check(
+        "esrl",
         json!({"mode": "released", "beta": 1.0}),
         &["algorithm.beta = 1"],
     );
@@ -313,13 +346,17 @@ fn defaults_build_and_mistakes_are_named_in_one_line() {
 }
 
 #[test]
-fn columns_of_a_wrong_length_are_refused() {
+fn columns_of_a_wrong_length_and_broken_scores_are_refused() {
     for (name, config) in variants() {
         let mut algorithm = build(name.split(' ').next().unwrap(), &config, 1).unwrap();
         let mut exp = experience(&[1, 2], &[1, 1], 1);
         exp.logp_old.pop();
         let message = algorithm.prepare(exp).unwrap_err().to_string();
         assert!(message.contains("logp_old"), "{name}: {message}");
+        let mut exp = experience(&[1, 2], &[1, 1], 1);
+        exp.score[1] = f32::NAN;
+        let message = algorithm.prepare(exp).unwrap_err().to_string();
+        assert!(message.contains("response 2 is NaN"), "{name}: {message}");
     }
 }
 

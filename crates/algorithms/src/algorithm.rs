@@ -40,11 +40,11 @@ pub struct SamplingPlan {
 
 /// What the policy (and critic) say now, with graph; flat over the same layout as the experience. f32 (f64 in tests).
 pub struct Scores {
-    /// [M] natural log
+    /// `[M]` natural log
     pub logp: Tensor,
-    /// [M] nats
+    /// `[M]` nats
     pub entropy: Tensor,
-    /// [M]
+    /// `[M]`
     pub values: Option<Tensor>,
 }
 

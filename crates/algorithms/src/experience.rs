@@ -9,37 +9,37 @@ use std::ops::Range;
 /// included when drawn). A column nobody asked for is empty.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Experience {
-    /// [R] response tokens per row
+    /// `[R]` response tokens per row
     pub lens: Vec<usize>,
-    /// [R] stable identity of the row's prompt
+    /// `[R]` stable identity of the row's prompt
     pub prompt_key: Vec<u64>,
-    /// [R] EOS was drawn
+    /// `[R]` EOS was drawn
     pub finished: Vec<bool>,
-    /// [R]
+    /// `[R]`
     pub temperature: Vec<f32>,
-    /// [R] reward of the whole response
+    /// `[R]` reward of the whole response
     pub score: Vec<f32>,
-    /// [R] when `Needs::metric`, 0..1
+    /// `[R]` when `Needs::metric`, 0..1
     pub metric: Vec<f32>,
-    /// [M] from the sampler, tempered
+    /// `[M]` from the sampler, tempered
     pub logp_sampled: Vec<f32>,
-    /// [M] from the training forward before any update
+    /// `[M]` from the training forward before any update
     pub logp_old: Vec<f32>,
-    /// [M] when `Needs::reference`
+    /// `[M]` when `Needs::reference`
     pub logp_ref: Vec<f32>,
-    /// [M] full-vocabulary KL(policy ‖ reference), when `Needs::reference`
+    /// `[M]` full-vocabulary KL(policy ‖ reference), when `Needs::reference`
     pub kl_exact: Vec<f32>,
-    /// [M] of the policy's next-token distribution, nats
+    /// `[M]` of the policy's next-token distribution, nats
     pub entropy: Vec<f32>,
-    /// [M] largest next-token probability
+    /// `[M]` largest next-token probability
     pub max_prob: Vec<f32>,
-    /// [M] critic before each token, when `Needs::critic`
+    /// `[M]` critic before each token, when `Needs::critic`
     pub values: Vec<f32>,
-    /// [M] written by `prepare`
+    /// `[M]` written by `prepare`
     pub advantages: Vec<f32>,
-    /// [M] written by `prepare`
+    /// `[M]` written by `prepare`
     pub returns: Vec<f32>,
-    /// [R] written by `prepare`: sequence-level weight, e.g. r − b
+    /// `[R]` written by `prepare`: sequence-level weight, e.g. r − b
     pub weight: Vec<f32>,
 }
 
@@ -104,6 +104,13 @@ impl Experience {
                 )));
             }
         }
+        if let Some(row) = self.score.iter().position(|score| !score.is_finite()) {
+            let score = self.score[row];
+            return Err(Error::Input(format!(
+                "rollouts: the score of response {} is {score}",
+                row + 1
+            )));
+        }
         let flags = self.finished.len() == self.n_rows() && self.prompt_key.len() == self.n_rows();
         match flags {
             true => Ok(()),
@@ -113,13 +120,13 @@ impl Experience {
         }
     }
 
-    /// Sums of a flat column over each row, [R], in f64.
+    /// Sums of a flat column over each row, `[R]`, in f64.
     pub(crate) fn row_sums(&self, column: &[f32]) -> Vec<f64> {
         let sum = |r: Range<usize>| column[r].iter().map(|v| f64::from(*v)).sum();
         self.layout().ranges().map(sum).collect()
     }
 
-    /// logp_old − logp_ref of each token, [M].
+    /// logp_old − logp_ref of each token, `[M]`.
     pub(crate) fn log_ratio_to_reference(&self) -> Vec<f32> {
         let pairs = self.logp_old.iter().zip(&self.logp_ref);
         pairs.map(|(p, q)| p - q).collect()
@@ -150,7 +157,7 @@ pub(crate) fn column(values: &[f32], like: &Tensor) -> CResult<Tensor> {
     Tensor::new(values, like.device())?.to_dtype(like.dtype())
 }
 
-/// Sums of a flat tensor [M] over each row, [R], with graph.
+/// Sums of a flat tensor `[M]` over each row, `[R]`, with graph.
 pub(crate) fn row_sums(flat: &Tensor, layout: &Ragged) -> CResult<Tensor> {
     let owner: Vec<u32> = (0..layout.n_seqs())
         .flat_map(|row| std::iter::repeat_n(row as u32, layout.len(row)))

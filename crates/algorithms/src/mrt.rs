@@ -2,7 +2,7 @@
 
 use candle_core::{D, Result, Tensor};
 
-/// `−Σ_i Q_i w_i` with `Q = softmax(z)`: a scalar, to be minimised. `z` [k] is α·log p(y_i|x), with graph; `weight` [k]
+/// `−Σ_i Q_i w_i` with `Q = softmax(z)`: a scalar, to be minimised. `z` `[k]` is α·log p(y_i|x), with graph; `weight` `[k]`
 /// is the reward, less a baseline or not: it cancels, since Σ Q = 1.
 ///
 /// Gradient: ∂/∂z_i = −Q_i (w_i − Σ_j Q_j w_j). Identical samples of identical reward give none, and so does k = 1.

@@ -4,6 +4,7 @@
 //! docs/methods/esrl.md. The mode `released` is another algorithm and lives in `released.rs`.
 
 mod config;
+mod ledger;
 mod memory;
 mod released;
 
@@ -20,6 +21,7 @@ use crate::{
 };
 use crate::{mrt, reinforce};
 use candle_core::{Result as CResult, Tensor};
+use ledger::Ledger;
 use memory::{Memory, Record};
 use rand::Rng;
 use serde_json::{Value, json};
@@ -41,17 +43,7 @@ pub struct Esrl {
     seed: u64,
     memory: Memory,
     fifo: Fifo,
-    step: Plan,
-}
-
-/// What the current step planned and spent, for its ledger. Not part of the state: a step is never resumed midway.
-#[derive(Default)]
-struct Plan {
-    capability: Vec<f64>,
-    k: Vec<usize>,
-    tau: Vec<f64>,
-    greedy: usize,
-    greedy_tokens: usize,
+    step: Ledger,
 }
 
 impl Esrl {
@@ -63,7 +55,7 @@ impl Esrl {
             seed,
             memory: Memory::default(),
             fifo,
-            step: Plan::default(),
+            step: Ledger::default(),
         })
     }
 
@@ -128,51 +120,7 @@ impl Esrl {
         }
     }
 
-    fn ledger(&self, exp: &Experience) -> Metrics {
-        let Plan {
-            capability,
-            k,
-            tau,
-            greedy,
-            greedy_tokens,
-        } = &self.step;
-        let k: Vec<f64> = k.iter().map(|k| *k as f64).collect();
-        let full = (k.len() * self.config.k_max) as f64;
-        let (drawn, greedy) = (exp.n_rows() as f64, *greedy as f64);
-        let saved = if full > 0.0 {
-            1.0 - (drawn + greedy) / full
-        } else {
-            0.0
-        };
-        let n_with = |few: bool| {
-            k.iter()
-                .filter(|k| **k > 0.0 && (**k == 1.0) == few)
-                .count() as f64
-        };
-        let least = |values: &[f64]| values.iter().copied().reduce(f64::min).unwrap_or(0.0);
-        let most = |values: &[f64]| values.iter().copied().reduce(f64::max).unwrap_or(0.0);
-        Metrics::from([
-            ("esrl/samples_drawn".into(), drawn),
-            ("esrl/samples_full".into(), full),
-            ("esrl/samples_saved_frac".into(), saved),
-            ("esrl/tokens_drawn".into(), exp.n_tokens() as f64),
-            ("esrl/greedy_drawn".into(), greedy),
-            ("esrl/greedy_tokens".into(), *greedy_tokens as f64),
-            ("esrl/capability_mean".into(), mean(capability)),
-            ("esrl/capability_min".into(), least(capability)),
-            ("esrl/capability_max".into(), most(capability)),
-            ("esrl/k_mean".into(), mean(&k)),
-            ("esrl/tau_mean".into(), mean(tau)),
-            ("esrl/mrt_prompts".into(), n_with(false)),
-            ("esrl/reinforce_prompts".into(), n_with(true)),
-            (
-                "esrl/skipped_prompts".into(),
-                k.iter().filter(|k| **k == 0.0).count() as f64,
-            ),
-        ])
-    }
-
-    /// Eq. 4's exponents of one prompt's samples, [k]: α log p(y|x), or the same made independent of length (D9).
+    /// Eq. 4's exponents of one prompt's samples, `[k]`: α log p(y|x), or the same made independent of length (D9).
     fn exponents(
         &self,
         logp_seq: &Tensor,
@@ -288,13 +236,13 @@ impl Algorithm for Esrl {
         ]);
         let weights = self.weights(&rewards, &exp);
         let scale = self.reward_scale();
-        metrics.extend(self.ledger(&exp));
+        metrics.extend(self.step.metrics(&exp, self.config.k_max));
         metrics.insert("esrl/baseline".into(), self.fifo.mean());
         metrics.insert("esrl/reward_scale".into(), scale);
         for (key, record) in self.records(&exp) {
             self.memory.record(key, record);
         }
-        self.step = Plan::default();
+        self.step = Ledger::default();
         exp.weight = weights.into_iter().map(|w| (w / scale) as f32).collect();
         Ok((exp, metrics))
     }

@@ -22,7 +22,7 @@ impl Released {
         let config = ReleasedConfig::resolve(given)?;
         Ok(Self {
             beta: config.beta,
-            ppo: Ppo::new(config.ppo)?,
+            ppo: Ppo::new(config.ppo, "ppo.")?,
             n: 0,
         })
     }

@@ -1,6 +1,6 @@
 //! Generalised advantage estimation (Schulman et al. 2016) over one response.
 
-/// Advantages and returns of one row, each [T].
+/// Advantages and returns of one row, each `[T]`.
 ///
 /// ```text
 /// δ_t = r_t + γ V_{t+1} − V_t,  V_{T+1} = 0;   A_t = δ_t + γ λ A_{t+1};   returns_t = A_t + V_t

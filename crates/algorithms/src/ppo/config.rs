@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::estimators::kl::{Controller, Estimator};
 use crate::estimators::score::EosPenalty;
-use crate::settings::{ensure, resolve};
+use crate::settings;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -78,11 +78,14 @@ impl Default for Config {
 
 impl Config {
     pub(crate) fn resolve(given: &Value) -> Result<Self> {
-        resolve(&Self::default(), given)
+        settings::resolve(&Self::default(), given)
     }
 
-    /// Refuses values that cannot work.
-    pub fn check(&self) -> Result<()> {
+    /// Refuses values that cannot work; `at` is what stands before each key (`""`, `"ppo."`).
+    pub(crate) fn check(&self, at: &str) -> Result<()> {
+        let ensure = |ok, key: &str, value: f64, expected: &str| {
+            settings::ensure(ok, &format!("{at}{key}"), value, expected)
+        };
         let not_negative = [
             ("kl_coef", self.kl_coef),
             ("score_clip", self.score_clip),
@@ -131,11 +134,11 @@ impl Config {
             self.dual_clip,
             "0 (off) or a number above 1",
         )?;
-        ensure(self.epochs > 0, "epochs", self.epochs, "1 or more")?;
+        ensure(self.epochs > 0, "epochs", self.epochs as f64, "1 or more")?;
         ensure(
             self.minibatches > 0,
             "minibatches",
-            self.minibatches,
+            self.minibatches as f64,
             "1 or more",
         )
     }

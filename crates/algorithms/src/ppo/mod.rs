@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 const MAX_LOG_RATIO: f64 = 20.0;
 
 pub(crate) fn build(given: &Value, _seed: u64) -> Result<Box<dyn Algorithm>> {
-    Ok(Box::new(Ppo::new(Config::resolve(given)?)?))
+    Ok(Box::new(Ppo::new(Config::resolve(given)?, "")?))
 }
 
 pub(crate) fn defaults() -> Value {
@@ -32,8 +32,9 @@ pub struct Ppo {
 }
 
 impl Ppo {
-    pub fn new(config: Config) -> Result<Self> {
-        config.check()?;
+    /// `at`: what stands before the keys in messages about them.
+    pub(crate) fn new(config: Config, at: &str) -> Result<Self> {
+        config.check(at)?;
         Ok(Self {
             config,
             kl_coef_scale: 1.0,
@@ -44,7 +45,7 @@ impl Ppo {
         self.config.kl_coef * f64::from(self.kl_coef_scale)
     }
 
-    /// Per-token rewards, [M]: `−kl_coef · kl_t`, and the shaped score on the last token of each row.
+    /// Per-token rewards, `[M]`: `−kl_coef · kl_t`, and the shaped score on the last token of each row.
     fn rewards(&self, exp: &Experience) -> (Vec<f64>, Metrics) {
         let c = &self.config;
         let ratio = exp.log_ratio_to_reference();

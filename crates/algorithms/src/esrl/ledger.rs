@@ -1,0 +1,62 @@
+//! What dynamic sampling planned and saved in a step.
+
+use crate::Experience;
+use crate::estimators::mean;
+use crate::metrics::Metrics;
+
+/// What the current step planned and spent, for its ledger. Not part of the state: a step is never resumed midway.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    pub capability: Vec<f64>,
+    pub k: Vec<usize>,
+    pub tau: Vec<f64>,
+    pub greedy: usize,
+    pub greedy_tokens: usize,
+}
+
+impl Ledger {
+    /// `drawn`: the samples of this step; `k_max`: the most per prompt.
+    pub fn metrics(&self, drawn: &Experience, k_max: usize) -> Metrics {
+        let Self {
+            capability,
+            k,
+            tau,
+            greedy,
+            greedy_tokens,
+        } = self;
+        let k: Vec<f64> = k.iter().map(|k| *k as f64).collect();
+        let full = (k.len() * k_max) as f64;
+        let (n_drawn, greedy) = (drawn.n_rows() as f64, *greedy as f64);
+        let saved = if full > 0.0 {
+            1.0 - (n_drawn + greedy) / full
+        } else {
+            0.0
+        };
+        let n_with = |few: bool| {
+            k.iter()
+                .filter(|k| **k > 0.0 && (**k == 1.0) == few)
+                .count() as f64
+        };
+        let least = |values: &[f64]| values.iter().copied().reduce(f64::min).unwrap_or(0.0);
+        let most = |values: &[f64]| values.iter().copied().reduce(f64::max).unwrap_or(0.0);
+        Metrics::from([
+            ("esrl/samples_drawn".into(), n_drawn),
+            ("esrl/samples_full".into(), full),
+            ("esrl/samples_saved_frac".into(), saved),
+            ("esrl/tokens_drawn".into(), drawn.n_tokens() as f64),
+            ("esrl/greedy_drawn".into(), greedy),
+            ("esrl/greedy_tokens".into(), *greedy_tokens as f64),
+            ("esrl/capability_mean".into(), mean(capability)),
+            ("esrl/capability_min".into(), least(capability)),
+            ("esrl/capability_max".into(), most(capability)),
+            ("esrl/k_mean".into(), mean(&k)),
+            ("esrl/tau_mean".into(), mean(tau)),
+            ("esrl/mrt_prompts".into(), n_with(false)),
+            ("esrl/reinforce_prompts".into(), n_with(true)),
+            (
+                "esrl/skipped_prompts".into(),
+                k.iter().filter(|k| **k == 0.0).count() as f64,
+            ),
+        ])
+    }
+}
