@@ -16,9 +16,9 @@ use std::collections::HashSet;
 use std::path::Path;
 
 pub const N_DEMONSTRATIONS: usize = 3000;
-pub const N_COMPARISONS: usize = 3000;
+pub const N_COMPARISONS: usize = 2500;
 pub const N_CLEAN_COMPARISONS: usize = 400;
-pub const N_PROMPTS: usize = 1500;
+pub const N_PROMPTS: usize = 1200;
 pub const N_HELD_OUT: usize = 200;
 pub const N_QUESTIONS: usize = 80;
 /// Share of comparisons in which the longer answer was preferred whatever the oracle said.
