@@ -5,7 +5,7 @@
 //! dQ = dS·K; dK += dSᵀ·Q. A group of query heads shares one key head and sums its gradients there.
 
 use crate::Ragged;
-use crate::cpu::{self, Data, Mat, Shared, Threads, product};
+use crate::cpu::{self, Data, Mat, Shared, Threads, product, product_at};
 use crate::simd::{Lanes, dispatch, exp, get, put};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -70,18 +70,13 @@ fn from(data: &[f32], width: usize, row: usize, col: usize) -> Mat<'_> {
     Mat::rows(&data[row * width + col..], width)
 }
 
-/// The elements that [`from`] of these rows and `head` columns spans.
-fn span(width: usize, rows: &Range<usize>, col: usize, head: usize) -> Range<usize> {
-    rows.start * width + col..(rows.end - 1) * width + col + head
-}
-
 struct Attention {
     seqs: Vec<Range<usize>>,
     dims: Dims,
 }
 
 impl Attention {
-    /// The probabilities of query rows `rows` (within one sequence that begins at `start`) over its keys, into `p`.
+    /// The probabilities of `rows` query rows, the last of which sees all, over the first `seen` keys, into `p`.
     fn probabilities(&self, q: Mat, k: Mat, seen: usize, rows: usize, p: &mut [f32]) {
         let d = self.dims;
         product(
@@ -135,22 +130,10 @@ impl CustomOp3 for Attention {
                 let p = &mut p[..n * seen];
                 let queries = from(q, d.q, seq.start + rows.start, qc);
                 self.probabilities(queries, keys, seen, n, p);
+                let (p, size) = (Mat::rows(p, seen), (n, d.head, seen));
+                let at = (seq.start + rows.start) * d.q + qc;
                 // SAFETY: no other task has this head of these rows.
-                let out = unsafe {
-                    let rows = seq.start + rows.start..seq.start + rows.end;
-                    shared.part(span(d.q, &rows, qc, d.head))
-                };
-                let p = Mat::rows(p, seen);
-                product(
-                    (n, d.head, seen),
-                    out,
-                    d.q,
-                    false,
-                    p,
-                    values,
-                    1.0,
-                    Threads::One,
-                );
+                unsafe { product_at(size, shared, at, d.q, false, p, values, 1.0, Threads::One) };
             }
         });
         Ok((CpuStorage::F32(out), ql.shape().clone()))
@@ -171,21 +154,14 @@ impl CustomOp3 for Attention {
         let mut dq = vec![0.0; qs.len()];
         let mut dk = vec![0.0; ks.len()];
         let mut dv = vec![0.0; vs.len()];
-        let out = (
-            Shared::new(&mut dq),
-            Shared::new(&mut dk),
-            Shared::new(&mut dv),
-        );
+        let (dq_out, dk_out) = (Shared::new(&mut dq), Shared::new(&mut dk));
+        let dv_out = Shared::new(&mut dv);
         let kv_heads = d.kv / d.head;
         let tasks = self.seqs.len() * kv_heads;
         (0..tasks).into_par_iter().with_max_len(1).for_each(|task| {
             let (seq, head) = (&self.seqs[task / kv_heads], task % kv_heads);
             let kc = head * d.head;
-            // SAFETY: no other task has this key head of this sequence, nor its group of query heads.
-            let (dk, dv) = unsafe {
-                let at = span(d.kv, seq, kc, d.head);
-                (out.1.part(at.clone()), out.2.part(at))
-            };
+            let at = seq.start * d.kv + kc;
             let (keys, values) = (from(ks, d.kv, seq.start, kc), from(vs, d.kv, seq.start, kc));
             let size = BLOCK.min(seq.len()) * seq.len();
             let (mut p, mut dp) = (vec![0.0; size], vec![0.0; size]);
@@ -197,8 +173,6 @@ impl CustomOp3 for Attention {
                     let queries = from(qs, d.q, rows.start, qc);
                     let grads = from(gs, d.q, rows.start, qc);
                     self.probabilities(queries, keys, seen, n, p);
-                    let pt = Mat::rows(p, seen).t();
-                    product((seen, d.head, n), dv, d.kv, true, pt, grads, 1.0, one);
                     product(
                         (n, seen, d.head),
                         dp,
@@ -210,11 +184,15 @@ impl CustomOp3 for Attention {
                         one,
                     );
                     softmax_backward(p, dp, seen, d.scale());
-                    // SAFETY: as above.
-                    let dq = unsafe { out.0.part(span(d.q, &rows, qc, d.head)) };
-                    let ds = Mat::rows(dp, seen);
-                    product((n, d.head, seen), dq, d.q, false, ds, keys, 1.0, one);
-                    product((seen, d.head, n), dk, d.kv, true, ds.t(), queries, 1.0, one);
+                    let (p, ds) = (Mat::rows(p, seen), Mat::rows(dp, seen));
+                    let (to_q, to_keys) = ((n, d.head, seen), (seen, d.head, n));
+                    let dq_at = rows.start * d.q + qc;
+                    // SAFETY: no other task has this key head of this sequence, nor its group of query heads.
+                    unsafe {
+                        product_at(to_q, dq_out, dq_at, d.q, false, ds, keys, 1.0, one);
+                        product_at(to_keys, dk_out, at, d.kv, true, ds.t(), queries, 1.0, one);
+                        product_at(to_keys, dv_out, at, d.kv, true, p.t(), grads, 1.0, one);
+                    }
                 }
             }
         });

@@ -76,6 +76,9 @@ pub fn causal_attention(
 ) -> Result<Tensor> {
     let groups = q.dim(1)? / k.dim(1)?;
     let scale = 1.0 / (head_dim as f64).sqrt();
+    if layout.is_empty() {
+        return q.clone().contiguous();
+    }
     let mut out = Vec::with_capacity(layout.n_seqs());
     for r in layout.ranges().filter(|r| !r.is_empty()) {
         let t = r.len();
@@ -102,6 +105,8 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     gate.silu()? * up
 }
 
+/// The one op whose plain form is not what other devices run: candle would compute the weight's gradient too, so they
+/// run [`crate::frozen_linear`].
 pub fn frozen_linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     x.matmul(&weight.detach().t()?)
 }
@@ -114,7 +119,7 @@ pub fn lora_linear(
     b: &Tensor,
     scale: f64,
 ) -> Result<Tensor> {
-    frozen_linear(x, w)? + (x_lora.matmul(&a.t()?)?.matmul(&b.t()?)? * scale)?
+    crate::frozen_linear(x, w)? + (x_lora.matmul(&a.t()?)?.matmul(&b.t()?)? * scale)?
 }
 
 /// log softmax over the last dimension of `logits / temperature`, f32.
@@ -140,7 +145,7 @@ pub fn token_scores(
     let (mut logps, mut entropies) = (Vec::new(), Vec::new());
     for start in (0..m).step_by(chunk) {
         let n = chunk.min(m - start);
-        let logits = frozen_linear(&hidden.narrow(0, start, n)?, head)?;
+        let logits = crate::frozen_linear(&hidden.narrow(0, start, n)?, head)?;
         let logp = log_softmax(&logits, &temperature[start..start + n], hidden.device())?; // [n, V]
         let at = Tensor::new(&targets[start..start + n], hidden.device())?.unsqueeze(1)?;
         logps.push(logp.gather(&at, 1)?.squeeze(1)?);
@@ -150,6 +155,22 @@ pub fn token_scores(
         logp: Tensor::cat(&logps, 0)?,
         entropy: Tensor::cat(&entropies, 0)?,
     })
+}
+
+pub fn token_scores_trainable(hidden: &Tensor, head: &Tensor, targets: &[u32]) -> Result<Tensor> {
+    let (m, chunk) = (hidden.dim(0)?, head_chunk_rows(head.dim(0)?));
+    let mut logps = Vec::new();
+    for start in (0..m).step_by(chunk) {
+        let n = chunk.min(m - start);
+        let logits = hidden.narrow(0, start, n)?.matmul(&head.t()?)?;
+        let logp = log_softmax(&logits, &vec![1.0; n], hidden.device())?; // [n, V]
+        let at = Tensor::new(&targets[start..start + n], hidden.device())?.unsqueeze(1)?;
+        logps.push(logp.gather(&at, 1)?.squeeze(1)?);
+    }
+    if logps.is_empty() {
+        return hidden.sum(D::Minus1);
+    }
+    Tensor::cat(&logps, 0)
 }
 
 pub fn vocab_kl(
@@ -165,12 +186,12 @@ pub fn vocab_kl(
         let n = chunk.min(m - start);
         let temperature = &temperature[start..start + n];
         let lp = log_softmax(
-            &frozen_linear(&p.narrow(0, start, n)?, head)?,
+            &crate::frozen_linear(&p.narrow(0, start, n)?, head)?,
             temperature,
             p.device(),
         )?;
         let lq = log_softmax(
-            &frozen_linear(&q.narrow(0, start, n)?, head)?,
+            &crate::frozen_linear(&q.narrow(0, start, n)?, head)?,
             temperature,
             q.device(),
         )?;
@@ -214,17 +235,4 @@ pub fn cached_attention(
         );
     }
     Tensor::cat(&out, 0)
-}
-
-pub fn token_scores_trainable(hidden: &Tensor, head: &Tensor, targets: &[u32]) -> Result<Tensor> {
-    let (m, chunk) = (hidden.dim(0)?, head_chunk_rows(head.dim(0)?));
-    let mut logps = Vec::new();
-    for start in (0..m).step_by(chunk) {
-        let n = chunk.min(m - start);
-        let logits = hidden.narrow(0, start, n)?.matmul(&head.t()?)?;
-        let logp = log_softmax(&logits, &vec![1.0; n], hidden.device())?;
-        let at = Tensor::new(&targets[start..start + n], hidden.device())?.unsqueeze(1)?;
-        logps.push(logp.gather(&at, 1)?.squeeze(1)?);
-    }
-    Tensor::cat(&logps, 0)
 }

@@ -131,8 +131,28 @@ pub(crate) enum Threads {
 
 /// `out = keep·out + scale·(a · b)`, a (m x k), b (k x n), `out` m rows of `stride` elements; `keep` false overwrites.
 pub(crate) fn product(
-    (m, n, k): (usize, usize, usize),
+    size: (usize, usize, usize),
     out: &mut [f32],
+    stride: usize,
+    keep: bool,
+    a: Mat,
+    b: Mat,
+    scale: f32,
+    threads: Threads,
+) {
+    let out = Shared::new(out);
+    // SAFETY: the output is borrowed mutably for the whole call.
+    unsafe { product_at(size, out, 0, stride, keep, a, b, scale, threads) }
+}
+
+/// [`product`] into the n columns of a shared matrix that begin at element `at`.
+///
+/// # Safety
+/// No one else may touch those columns meanwhile.
+pub(crate) unsafe fn product_at(
+    (m, n, k): (usize, usize, usize),
+    out: Shared,
+    at: usize,
     stride: usize,
     keep: bool,
     a: Mat,
@@ -143,12 +163,11 @@ pub(crate) fn product(
     if m == 0 || n == 0 {
         return;
     }
-    assert!((m - 1) * stride + n <= out.len());
+    assert!(at + (m - 1) * stride + n <= out.len);
     if k == 0 {
-        if !keep {
-            out.chunks_mut(stride)
-                .take(m)
-                .for_each(|r| r[..n].fill(0.0));
+        for row in (0..m).filter(|_| !keep) {
+            // SAFETY: in bounds by the assertion, and the caller's own.
+            unsafe { out.part(at + row * stride..at + row * stride + n) }.fill(0.0);
         }
         return;
     }
@@ -156,13 +175,13 @@ pub(crate) fn product(
         Threads::One => gemm::Parallelism::None,
         Threads::All => gemm::Parallelism::Rayon(0),
     };
-    // SAFETY: all three operands were checked to lie within their slices; `out` is borrowed mutably.
+    // SAFETY: all three operands were checked to lie within their slices; the output is the caller's own.
     unsafe {
         gemm::gemm(
             m,
             n,
             k,
-            out.as_mut_ptr(),
+            out.at.add(at),
             1,
             stride as isize,
             keep,

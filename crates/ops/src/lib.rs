@@ -15,8 +15,10 @@ mod attention;
 pub mod composed;
 mod cpu;
 mod decode;
+mod head;
 mod linear;
 pub mod ragged;
+mod recompute;
 mod rms_norm;
 mod rope;
 mod simd;
@@ -25,12 +27,13 @@ mod swiglu;
 
 pub use ragged::Ragged;
 
-use candle_core::{Result, Tensor};
+use candle_core::{D, Result, Tensor};
+use cpu::fused;
 
 /// Root-mean-square norm over the last dimension, `x / sqrt(mean(x²) + eps) * weight`. `x` [N, d], `weight` [d].
 /// Gradient to `x` and `weight`. Source: Zhang & Sennrich 2019, as LLaMA uses it.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
-    if cpu::fused(&[x, weight]) {
+    if fused(&[x, weight]) {
         rms_norm::rms_norm(x, weight, eps)
     } else {
         composed::rms_norm(x, weight, eps)
@@ -40,7 +43,7 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
 /// Rotary position embedding, half-rotation layout of Hugging Face's LLaMA. `x` [N, H*D], `cos`/`sin` [max_pos, D/2]
 /// (f32, no gradient), `positions` one per token. Gradient to `x`.
 pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, positions: &[u32]) -> Result<Tensor> {
-    if cpu::fused(&[x, cos, sin]) {
+    if fused(&[x, cos, sin]) {
         rope::rope(x, cos, sin, positions)
     } else {
         composed::rope(x, cos, sin, positions)
@@ -56,7 +59,7 @@ pub fn causal_attention(
     layout: &Ragged,
     head_dim: usize,
 ) -> Result<Tensor> {
-    if cpu::fused(&[q, k, v]) {
+    if fused(&[q, k, v]) {
         attention::causal_attention(q, k, v, layout, head_dim)
     } else {
         composed::causal_attention(q, k, v, layout, head_dim)
@@ -65,7 +68,7 @@ pub fn causal_attention(
 
 /// `silu(gate) * up`. Gradient to both.
 pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
-    if cpu::fused(&[gate, up]) {
+    if fused(&[gate, up]) {
         swiglu::swiglu(gate, up)
     } else {
         composed::swiglu(gate, up)
@@ -87,7 +90,7 @@ pub fn lora_linear(
     b: &Tensor,
     scale: f64,
 ) -> Result<Tensor> {
-    if cpu::fused(&[x, x_lora, w, a, b]) {
+    if fused(&[x, x_lora, w, a, b]) {
         linear::lora_linear(x, x_lora, w, a, b, scale)
     } else {
         composed::lora_linear(x, x_lora, w, a, b, scale)
@@ -111,7 +114,28 @@ pub fn token_scores(
     targets: &[u32],
     temperature: &[f32],
 ) -> Result<TokenScores> {
-    composed::token_scores(hidden, head, targets, temperature)
+    let scores = if hidden.dim(0)? == 0 {
+        hidden.sum_keepdim(D::Minus1)?.t()?.broadcast_as((2, 0))?
+    } else if fused(&[hidden, head]) {
+        head::token_scores(hidden, head, targets, temperature, false)?
+    } else {
+        recompute::token_scores(hidden, head, targets, temperature)?
+    };
+    Ok(TokenScores {
+        logp: scores.get(0)?,
+        entropy: scores.get(1)?,
+    })
+}
+
+/// [`token_scores`]'s log-probabilities [M] at temperature 1, with gradient to `hidden` [M, d] and to `head` [V, d] too: for
+/// training from scratch, where the head is the tied embedding.
+pub fn token_scores_trainable(hidden: &Tensor, head: &Tensor, targets: &[u32]) -> Result<Tensor> {
+    if hidden.dim(0)? > 0 && fused(&[hidden, head]) {
+        let temperature = vec![1.0; targets.len()];
+        head::token_scores(hidden, head, targets, &temperature, true)?.get(0)
+    } else {
+        composed::token_scores_trainable(hidden, head, targets)
+    }
 }
 
 /// Exact KL(p ‖ q) over the vocabulary for each row, [M] nats, f32, no gradient, chunked over rows.
@@ -122,12 +146,16 @@ pub fn vocab_kl(
     head: &Tensor,
     temperature: &[f32],
 ) -> Result<Tensor> {
-    composed::vocab_kl(hidden_p, hidden_q, head, temperature)
+    if fused(&[hidden_p, hidden_q, head]) {
+        head::vocab_kl(hidden_p, hidden_q, head, temperature)
+    } else {
+        composed::vocab_kl(hidden_p, hidden_q, head, temperature)
+    }
 }
 
 /// Writes token rows into a key or value store in place: `store` [S, width], `src` [n, width], row i goes to `rows[i]`.
 pub fn scatter_rows(store: &Tensor, rows: &[usize], src: &Tensor) -> Result<()> {
-    if cpu::fused(&[store, src]) {
+    if fused(&[store, src]) {
         decode::scatter_rows(store, rows, src)
     } else {
         composed::scatter_rows(store, rows, src)
@@ -143,14 +171,10 @@ pub fn cached_attention(
     spans: &[Vec<(usize, usize)>],
     head_dim: usize,
 ) -> Result<Tensor> {
-    if cpu::fused(&[q, keys, values]) {
+    let groups = q.dim(1)? / keys.dim(1)?.max(1);
+    if fused(&[q, keys, values]) && groups <= decode::MAX_GROUPS {
         decode::cached_attention(q, keys, values, spans, head_dim)
     } else {
         composed::cached_attention(q, keys, values, spans, head_dim)
     }
-}
-
-/// Log-probabilities of `targets` with gradient to `hidden` and to the trainable `head` [V, d]. [M], f32.
-pub fn token_scores_trainable(hidden: &Tensor, head: &Tensor, targets: &[u32]) -> Result<Tensor> {
-    composed::token_scores_trainable(hidden, head, targets)
 }

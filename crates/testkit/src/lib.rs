@@ -2,8 +2,10 @@
 
 mod close;
 mod golden;
+mod gradient;
 
 pub use close::{assert_close, assert_close_slices, values};
 pub use golden::{golden, golden_json, golden_tensors};
+pub use gradient::{assert_gradient, assert_same, gradients, varied};
 
 pub mod tensorboard;

@@ -1,0 +1,80 @@
+//! The vocabulary head on devices without a fused form: the plain composition, chunk by chunk, forgotten after forward and
+//! made again for the gradient, so that one chunk's logits are alive at a time.
+
+use crate::composed;
+use candle_core::{
+    CpuStorage, CudaStorage, CustomOp1, Layout, Result, Shape, Storage, Tensor, Var, bail,
+};
+use std::sync::Arc;
+
+/// [2, M]: log-probabilities, then entropies. Gradient to `hidden`.
+pub(crate) fn token_scores(
+    hidden: &Tensor,
+    head: &Tensor,
+    targets: &[u32],
+    temperature: &[f32],
+) -> Result<Tensor> {
+    let op = Scores {
+        head: head.detach(),
+        targets: targets.into(),
+        temperature: temperature.into(),
+        scores: stacked(&hidden.detach(), &head.detach(), targets, temperature)?,
+    };
+    hidden.apply_op1(op)
+}
+
+/// [2, n] with whatever graph `hidden` has.
+fn stacked(hidden: &Tensor, head: &Tensor, targets: &[u32], temperature: &[f32]) -> Result<Tensor> {
+    let scores = composed::token_scores(hidden, head, targets, temperature)?;
+    Tensor::stack(&[scores.logp, scores.entropy], 0)
+}
+
+struct Scores {
+    head: Tensor,
+    targets: Arc<[u32]>,
+    temperature: Arc<[f32]>,
+    /// the result, computed before the op is applied to its input
+    scores: Tensor,
+}
+
+impl CustomOp1 for Scores {
+    fn name(&self) -> &'static str {
+        "token-scores-recomputed"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (storage, layout) = self.scores.storage_and_layout();
+        match storage.try_clone(layout)? {
+            Storage::Cpu(scores) => Ok((scores, self.scores.shape().clone())),
+            _ => bail!("token_scores: the result is on another device than the input"),
+        }
+    }
+
+    fn cuda_fwd(&self, _: &CudaStorage, _: &Layout) -> Result<(CudaStorage, Shape)> {
+        let (storage, layout) = self.scores.storage_and_layout();
+        match storage.try_clone(layout)? {
+            Storage::Cuda(scores) => Ok((scores, self.scores.shape().clone())),
+            _ => bail!("token_scores: the result is on another device than the input"),
+        }
+    }
+
+    fn bwd(&self, hidden: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let (m, step) = (hidden.dim(0)?, composed::head_chunk_rows(self.head.dim(0)?));
+        let mut parts = Vec::new();
+        for start in (0..m).step_by(step) {
+            let n = step.min(m - start);
+            let part = Var::from_tensor(&hidden.detach().narrow(0, start, n)?)?;
+            let (targets, temperature) = (
+                &self.targets[start..start + n],
+                &self.temperature[start..start + n],
+            );
+            let scores = stacked(part.as_tensor(), &self.head, targets, temperature)?;
+            let loss = (scores * grad.narrow(1, start, n)?)?.sum_all()?;
+            match loss.backward()?.remove(part.as_tensor()) {
+                Some(grad) => parts.push(grad),
+                None => bail!("token_scores: no gradient reached the hidden states"),
+            }
+        }
+        Tensor::cat(&parts, 0).map(Some)
+    }
+}
