@@ -19,7 +19,7 @@ mod settings;
 pub use algorithm::{Algorithm, Estimate, Loss, Metric, Needs, SamplingPlan, Scores, Totals};
 pub use experience::{Experience, groups};
 pub use metrics::metric_definition;
-pub use registry::{Entry, build, names, registry};
+pub use registry::{Entry, build, names, registry, resolve};
 
 pub type Result<T> = std::result::Result<T, Error>;
 

@@ -11,6 +11,8 @@ pub struct Entry {
     pub build: fn(config: &Value, seed: u64) -> Result<Box<dyn Algorithm>>,
     /// The settings when none are given: every key.
     pub defaults: fn() -> Value,
+    /// The settings with the given ones over the defaults: every key.
+    pub resolve: fn(config: &Value) -> Result<Value>,
 }
 
 const ENTRIES: &[Entry] = &[
@@ -20,6 +22,7 @@ const ENTRIES: &[Entry] = &[
         paper: "Wang et al. 2024, arXiv 2308.02223",
         build: esrl::build,
         defaults: esrl::defaults,
+        resolve: esrl::resolve,
     },
     Entry {
         name: "ppo",
@@ -27,6 +30,7 @@ const ENTRIES: &[Entry] = &[
         paper: "Schulman et al. 2017, Ziegler et al. 2019, arXiv 1707.06347, 1909.08593",
         build: ppo::build,
         defaults: ppo::defaults,
+        resolve: ppo::resolve,
     },
 ];
 
@@ -40,11 +44,21 @@ pub fn names() -> Vec<&'static str> {
 
 /// The algorithm of that name with its own settings checked.
 pub fn build(name: &str, config: &Value, seed: u64) -> Result<Box<dyn Algorithm>> {
-    match ENTRIES.iter().find(|entry| entry.name == name) {
-        Some(entry) => (entry.build)(config, seed),
-        None => Err(Error::Input(format!(
-            "algorithm.name = {name:?} is not known; it is one of {}",
+    (entry(name)?.build)(config, seed)
+}
+
+/// Every setting that `config` amounts to; resolving it again gives the same.
+pub fn resolve(name: &str, config: &Value) -> Result<Value> {
+    (entry(name)?.resolve)(config)
+}
+
+fn entry(name: &str) -> Result<&'static Entry> {
+    let found = ENTRIES.iter().find(|entry| entry.name == name);
+    found.ok_or_else(|| {
+        let near = run::nearest(name, &names()).unwrap_or_default();
+        Error::Input(format!(
+            "algorithm.name = {name:?} is not known; did you mean {near:?}? It is one of {}",
             names().join(", ")
-        ))),
-    }
+        ))
+    })
 }

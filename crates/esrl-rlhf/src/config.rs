@@ -1,6 +1,6 @@
 //! The settings of an RL run (`configs/*/{ppo,esrl}.toml`).
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use data::Format;
 use llama::LoraConfig;
 use serde::{Deserialize, Serialize};
@@ -213,18 +213,33 @@ impl Config {
 
     /// The algorithm that `[algorithm]` names, with its own keys checked.
     pub fn build_algorithm(&self) -> Result<Box<dyn algorithms::Algorithm>> {
+        let (name, keys) = self.algorithm_keys()?;
+        Ok(algorithms::build(&name, &keys, self.train.seed)?)
+    }
+
+    /// The same settings with every key of `[algorithm]` written out.
+    pub(crate) fn resolved(&self) -> Result<Self> {
+        let (name, keys) = self.algorithm_keys()?;
+        let mut table = toml::Table::from_iter([("name".to_string(), name.as_str().into())]);
+        table.extend(toml::Table::try_from(algorithms::resolve(&name, &keys)?)?);
+        Ok(Self {
+            algorithm: table,
+            ..self.clone()
+        })
+    }
+
+    fn algorithm_keys(&self) -> Result<(String, serde_json::Value)> {
         let mut keys = self.algorithm.clone();
-        let name = match keys.remove("name") {
-            Some(toml::Value::String(name)) => name,
-            _ => anyhow::bail!(
-                "algorithm.name is missing; it is one of {}",
-                algorithms::names().join(", ")
-            ),
-        };
-        Ok(algorithms::build(
-            &name,
-            &serde_json::to_value(keys)?,
-            self.train.seed,
-        )?)
+        let known = || algorithms::names().join(", ");
+        match keys.remove("name") {
+            Some(toml::Value::String(name)) => Ok((name, serde_json::to_value(keys)?)),
+            Some(other) => {
+                bail!(
+                    "algorithm.name = {other} is no name; it is one of {}",
+                    known()
+                )
+            }
+            None => bail!("algorithm.name is missing; it is one of {}", known()),
+        }
     }
 }

@@ -57,6 +57,7 @@ pub fn list() -> String {
 
 /// Trains a policy into `args.run`.
 pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
+    let config = &config.resolved()?;
     let dir = args.run.clone().unwrap_or_else(|| "runs/rlhf".into());
     if !args.resume && dir.exists() {
         bail!(

@@ -37,6 +37,13 @@ pub(crate) fn defaults() -> Value {
     json!(Config::of(Mode::Corrected))
 }
 
+pub(crate) fn resolve(given: &Value) -> Result<Value> {
+    Ok(match config::mode(given)? {
+        Mode::Released => json!(config::ReleasedConfig::resolve(given)?),
+        _ => json!(Config::resolve(given)?),
+    })
+}
+
 /// Modes `paper` and `corrected`.
 pub struct Esrl {
     config: Config,

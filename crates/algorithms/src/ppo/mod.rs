@@ -25,6 +25,10 @@ pub(crate) fn defaults() -> Value {
     json!(Config::default())
 }
 
+pub(crate) fn resolve(given: &Value) -> Result<Value> {
+    Ok(json!(Config::resolve(given)?))
+}
+
 pub struct Ppo {
     config: Config,
     /// Of `config.kl_coef`; moves when the controller is adaptive. f32, which JSON carries exactly.
