@@ -2,7 +2,7 @@
 //! Every tensor must be there once, with the right shape, and nothing unknown beside it.
 
 use crate::model::weight_shapes;
-use crate::safe::{each_tensor, to_f32};
+use crate::safe::SafeFile;
 use crate::tokens::read_json;
 use crate::{Config, Error, Hub, Llama, Result, Source, Special, gguf, load_shape};
 use candle_core::{Device, Tensor};
@@ -36,24 +36,26 @@ fn load_dir(dir: &Path, device: &Device) -> Result<Loaded> {
     let files = weight_files(dir)?;
     let wanted: HashMap<String, Vec<usize>> = weight_shapes(&config).into_iter().collect();
     let mut found: HashMap<String, Tensor> = HashMap::with_capacity(wanted.len());
-    for file in &files {
-        each_tensor(file, |name, view| {
-            let Some(shape) = wanted.get(name) else {
-                return if is_redundant(name, &config) {
-                    Ok(())
-                } else {
-                    Err(Error::at(
-                        file,
+    for path in &files {
+        let mut file = SafeFile::open(path)?;
+        for name in file.names() {
+            match wanted.get(&name) {
+                Some(shape) => {
+                    check_shape(path, &name, file.shape(&name)?, shape)?;
+                    let tensor = file.read(&name, device)?;
+                    found.insert(name, tensor);
+                }
+                None if is_redundant(&name, &config) => {}
+                None => {
+                    return Err(Error::at(
+                        path,
                         format!(
                             "unexpected tensor {name}; this is not the LLaMA its config.json describes"
                         ),
-                    ))
-                };
-            };
-            check_shape(file, name, view.shape(), shape)?;
-            found.insert(name.to_string(), to_f32(file, name, view, device)?);
-            Ok(())
-        })?;
+                    ));
+                }
+            }
+        }
     }
     let whole = match files.as_slice() {
         [one] => one,

@@ -1,85 +1,149 @@
-//! Safetensors in and out. Reads f32, f16 and bf16 into f32; a damaged file is an error that names it.
+//! Safetensors in and out, one tensor in memory at a time. Reads f32, f16 and bf16 into f32; a damaged file is an error
+//! that names it. Format: the header is 8 bytes of length and JSON, then the data.
 
 use crate::{Error, Result};
 use candle_core::{Device, Tensor};
 use half::{bf16, f16};
-use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use std::collections::HashMap;
-use std::path::Path;
+use std::fs::File;
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 
-/// Every tensor of a file, as f32.
-pub(crate) fn read_tensors(path: &Path, device: &Device) -> Result<HashMap<String, Tensor>> {
-    let mut out = HashMap::new();
-    each_tensor(path, |name, view| {
-        out.insert(name.to_string(), to_f32(path, name, view, device)?);
-        Ok(())
-    })?;
-    Ok(out)
+/// Headers of the largest models are a few MB.
+const MAX_HEADER_BYTES: u64 = 100_000_000;
+
+/// An open file whose header was checked against its length.
+pub(crate) struct SafeFile {
+    path: PathBuf,
+    file: File,
+    metadata: Metadata,
+    data_start: u64,
 }
 
-/// Reads the file once and hands out its tensors one by one, so that the file and what was kept of it are all there is.
-pub(crate) fn each_tensor(
-    path: &Path,
-    mut take: impl FnMut(&str, &TensorView) -> Result<()>,
-) -> Result<()> {
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
-    let file = SafeTensors::deserialize(&bytes).map_err(|e| {
-        Error::at(
-            path,
-            format!("damaged or truncated safetensors file ({e}); fetch it again"),
-        )
-    })?;
-    for (name, view) in file.iter() {
-        take(name, &view)?;
-    }
-    Ok(())
-}
-
-pub(crate) fn to_f32(
-    path: &Path,
-    name: &str,
-    view: &TensorView,
-    device: &Device,
-) -> Result<Tensor> {
-    let data = view.data();
-    let values: Vec<f32> = match view.dtype() {
-        Dtype::F32 => data
-            .chunks_exact(4)
-            .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
-            .collect(),
-        Dtype::F16 => data
-            .chunks_exact(2)
-            .map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32())
-            .collect(),
-        Dtype::BF16 => data
-            .chunks_exact(2)
-            .map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32())
-            .collect(),
-        other => {
-            return Err(Error::at(
+impl SafeFile {
+    pub fn open(path: &Path) -> Result<Self> {
+        let damaged = |what: &dyn std::fmt::Display| {
+            Error::at(
                 path,
-                format!("tensor {name} is {other:?}; f32, f16 and bf16 can be read"),
-            ));
+                format!("damaged or truncated safetensors file ({what}); fetch it again"),
+            )
+        };
+        let mut file = File::open(path).map_err(Error::io(path))?;
+        let n_bytes = file.metadata().map_err(Error::io(path))?.len();
+        let mut n_header = [0; 8];
+        if n_bytes < 8 {
+            return Err(damaged(&format!("{n_bytes} bytes")));
         }
-    };
-    Ok(Tensor::from_vec(values, view.shape(), device)?)
+        file.read_exact(&mut n_header).map_err(Error::io(path))?;
+        let n_header = u64::from_le_bytes(n_header);
+        if n_header > MAX_HEADER_BYTES.min(n_bytes - 8) {
+            return Err(damaged(&"header longer than the file"));
+        }
+        let mut header = vec![0; n_header as usize];
+        file.read_exact(&mut header).map_err(Error::io(path))?;
+        let metadata: Metadata = serde_json::from_slice(&header).map_err(|e| damaged(&e))?;
+        let data_start = 8 + n_header;
+        let wanted = data_start + metadata.data_len() as u64;
+        if wanted != n_bytes {
+            return Err(damaged(&format!("{n_bytes} bytes where it needs {wanted}")));
+        }
+        Ok(Self {
+            path: path.to_path_buf(),
+            file,
+            metadata,
+            data_start,
+        })
+    }
+
+    /// Names in the order of the data.
+    pub fn names(&self) -> Vec<String> {
+        self.metadata.offset_keys()
+    }
+
+    pub fn shape(&self, name: &str) -> Result<&[usize]> {
+        Ok(&self.info(name)?.shape)
+    }
+
+    fn info(&self, name: &str) -> Result<&TensorInfo> {
+        self.metadata
+            .info(name)
+            .ok_or_else(|| Error::at(&self.path, format!("tensor {name} is missing")))
+    }
+
+    /// One tensor as f32.
+    pub fn read(&mut self, name: &str, device: &Device) -> Result<Tensor> {
+        let info = self.info(name)?;
+        let (dtype, shape, (start, end)) = (info.dtype, info.shape.clone(), info.data_offsets);
+        let mut data = vec![0; end - start];
+        self.file
+            .seek(SeekFrom::Start(self.data_start + start as u64))
+            .and_then(|_| self.file.read_exact(&mut data))
+            .map_err(Error::io(&self.path))?;
+        let values: Vec<f32> = match dtype {
+            Dtype::F32 => data
+                .chunks_exact(4)
+                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                .collect(),
+            Dtype::F16 => data
+                .chunks_exact(2)
+                .map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32())
+                .collect(),
+            Dtype::BF16 => data
+                .chunks_exact(2)
+                .map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32())
+                .collect(),
+            other => {
+                return Err(Error::at(
+                    &self.path,
+                    format!("tensor {name} is {other:?}; f32, f16 and bf16 can be read"),
+                ));
+            }
+        };
+        Ok(Tensor::from_vec(values, shape, device)?)
+    }
+}
+
+/// Every tensor of a small file, as f32.
+pub(crate) fn read_tensors(path: &Path, device: &Device) -> Result<HashMap<String, Tensor>> {
+    let mut file = SafeFile::open(path)?;
+    file.names()
+        .into_iter()
+        .map(|name| {
+            let tensor = file.read(&name, device)?;
+            Ok((name, tensor))
+        })
+        .collect()
 }
 
 /// Writes f32 tensors in the order of their names, with the metadata transformers looks for.
 pub(crate) fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
-    let bytes = tensors
-        .iter()
-        .map(|(name, t)| {
-            let values: Vec<f32> = t.detach().flatten_all()?.to_vec1()?;
-            let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
-            Ok((name.as_str(), t.dims().to_vec(), bytes))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let views = bytes
-        .iter()
-        .map(|(name, shape, bytes)| Ok((*name, TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
-        .collect::<std::result::Result<Vec<_>, safetensors::SafeTensorError>>()
-        .map_err(|e| Error::at(path, e))?;
-    let meta = HashMap::from([("format".to_string(), "pt".to_string())]);
-    safetensors::serialize_to_file(views, Some(meta), path).map_err(|e| Error::at(path, e))
+    let mut tensors: Vec<&(String, Tensor)> = tensors.iter().collect();
+    tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut end = 0;
+    let infos = tensors.iter().map(|(name, tensor)| {
+        let start = end;
+        end += 4 * tensor.elem_count();
+        let info = TensorInfo {
+            dtype: Dtype::F32,
+            shape: tensor.dims().to_vec(),
+            data_offsets: (start, end),
+        };
+        (name.clone(), info)
+    });
+    let format = HashMap::from([("format".to_string(), "pt".to_string())]);
+    let metadata = Metadata::new(Some(format), infos.collect()).map_err(|e| Error::at(path, e))?;
+    let mut header = serde_json::to_vec(&metadata).map_err(|e| Error::at(path, e))?;
+    header.resize(header.len().next_multiple_of(8), b' ');
+
+    let mut file = BufWriter::new(File::create(path).map_err(Error::io(path))?);
+    let mut write = |bytes: &[u8]| file.write_all(bytes).map_err(Error::io(path));
+    write(&(header.len() as u64).to_le_bytes())?;
+    write(&header)?;
+    for (_, tensor) in tensors {
+        for value in tensor.detach().flatten_all()?.to_vec1::<f32>()? {
+            write(&value.to_le_bytes())?;
+        }
+    }
+    file.flush().map_err(Error::io(path))
 }
