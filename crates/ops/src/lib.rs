@@ -17,6 +17,7 @@ mod cpu;
 mod decode;
 mod head;
 mod linear;
+mod memory;
 pub mod ragged;
 mod recompute;
 mod rms_norm;
@@ -25,7 +26,8 @@ mod simd;
 mod skinny;
 mod swiglu;
 
-pub use ragged::Ragged;
+pub use memory::keep_freed_pages;
+pub use ragged::{Ragged, micro_batches};
 
 use candle_core::{D, Result, Tensor};
 use cpu::fused;
