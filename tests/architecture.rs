@@ -13,34 +13,56 @@ const LAYERS: [&[&str]; 5] = [
 ];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_path_buf()
 }
 
 fn manifest(name: &str) -> toml::Table {
     let file = root().join("crates").join(name).join("Cargo.toml");
-    std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display())).parse().unwrap()
+    std::fs::read_to_string(&file)
+        .unwrap_or_else(|e| panic!("{}: {e}", file.display()))
+        .parse()
+        .unwrap()
 }
 
 #[test]
 fn crates_depend_downwards_only() {
-    let layer: BTreeMap<&str, usize> =
-        LAYERS.iter().enumerate().flat_map(|(i, names)| names.iter().map(move |n| (*n, i))).collect();
+    let layer: BTreeMap<&str, usize> = LAYERS
+        .iter()
+        .enumerate()
+        .flat_map(|(i, names)| names.iter().map(move |n| (*n, i)))
+        .collect();
     let on_disk: Vec<String> = std::fs::read_dir(root().join("crates"))
         .unwrap()
         .map(|e| e.unwrap().file_name().into_string().unwrap())
         .filter(|name| name != "testkit")
         .collect();
     for name in &on_disk {
-        let own = layer.get(name.as_str()).unwrap_or_else(|| panic!("crate {name} is not in the table"));
+        let own = layer
+            .get(name.as_str())
+            .unwrap_or_else(|| panic!("crate {name} is not in the table"));
         let manifest = manifest(name);
         for dependency in manifest["dependencies"].as_table().unwrap().keys() {
-            let Some(below) = layer.get(dependency.as_str()) else { continue };
-            assert!(below < own, "{name} (layer {own}) uses {dependency} (layer {below})");
+            let Some(below) = layer.get(dependency.as_str()) else {
+                continue;
+            };
+            assert!(
+                below < own,
+                "{name} (layer {own}) uses {dependency} (layer {below})"
+            );
         }
     }
     assert_eq!(on_disk.len(), layer.len());
     let testkit = manifest("testkit");
-    assert!(testkit["dependencies"].as_table().unwrap().keys().all(|d| !layer.contains_key(d.as_str())));
+    assert!(
+        testkit["dependencies"]
+            .as_table()
+            .unwrap()
+            .keys()
+            .all(|d| !layer.contains_key(d.as_str()))
+    );
 }
 
 #[test]
@@ -59,9 +81,14 @@ fn shipped_configs_are_accepted() {
         for file in std::fs::read_dir(world.unwrap().path()).unwrap() {
             let file = file.unwrap().path();
             let result = match file.file_stem().unwrap().to_str().unwrap() {
-                "sft" | "pretrain" => run::load_config::<sft::Config>(Some(&file), &[]).and_then(|c| c.check()),
-                "rm" => run::load_config::<reward_model::Config>(Some(&file), &[]).and_then(|c| c.check()),
-                _ => run::load_config::<esrl_rlhf::Config>(Some(&file), &[]).and_then(|c| c.check()),
+                "sft" | "pretrain" => {
+                    run::load_config::<sft::Config>(Some(&file), &[]).and_then(|c| c.check())
+                }
+                "rm" => run::load_config::<reward_model::Config>(Some(&file), &[])
+                    .and_then(|c| c.check()),
+                _ => {
+                    run::load_config::<esrl_rlhf::Config>(Some(&file), &[]).and_then(|c| c.check())
+                }
             };
             result.unwrap_or_else(|e| panic!("{}: {e:#}", file.display()));
             n_checked += 1;

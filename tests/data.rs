@@ -1,6 +1,7 @@
 //! `data`: every dataset format from literal rows, every error line, keys of prompts, and the real files where they are.
 
-use data::{Ask, Demonstration, Format, Message, Preference, Prompt};
+use crate::common::{chat, instruction, prompt};
+use data::{Ask, Demonstration, Format, Preference, Prompt};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -10,29 +11,6 @@ fn file(name: &str, content: impl AsRef<[u8]>) -> (TempDir, PathBuf) {
     let path = dir.path().join(name);
     std::fs::write(&path, content).unwrap();
     (dir, path)
-}
-
-fn instruction(instruction: &str, input: &str) -> Ask {
-    Ask::Instruction {
-        instruction: instruction.into(),
-        input: input.into(),
-    }
-}
-
-fn chat(turns: &[(&str, &str)]) -> Ask {
-    Ask::Chat(
-        turns
-            .iter()
-            .map(|(role, content)| Message::new(role, content))
-            .collect(),
-    )
-}
-
-fn prompt(ask: Ask) -> Prompt {
-    Prompt {
-        ask,
-        reference: None,
-    }
 }
 
 fn demonstration(ask: Ask, response: &str) -> Demonstration {

@@ -1,32 +1,10 @@
 //! `data`: templates against transformers, ids and masks, context fit, splits and the loader's resume.
 
-use data::{Ask, Cursor, Encoder, Ends, Example, Loader, Message, Prompt, Template, TooLong};
+use crate::common::{chat, instruction, prompt};
+use data::{Ask, Cursor, Encoder, Ends, Example, Loader, Message, Template, TooLong};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use tokenizers::{AddedToken, Tokenizer};
-
-fn instruction(instruction: &str, input: &str) -> Ask {
-    Ask::Instruction {
-        instruction: instruction.into(),
-        input: input.into(),
-    }
-}
-
-fn chat(turns: &[(&str, &str)]) -> Ask {
-    Ask::Chat(
-        turns
-            .iter()
-            .map(|(role, content)| Message::new(role, content))
-            .collect(),
-    )
-}
-
-fn prompt(ask: Ask) -> Prompt {
-    Prompt {
-        ask,
-        reference: None,
-    }
-}
 
 #[test]
 fn alpaca_prompts_are_stanfords() {

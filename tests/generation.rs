@@ -1,5 +1,6 @@
 //! Decoding: the sampler against transformers' warpers, the engine against full forwards.
 
+use crate::common::tiny_config;
 use candle_core::{Device, Tensor};
 use generation::{Engine, Finish, Request, Sample, Sampling, draw};
 use llama::{Config, Llama, Lora, LoraConfig};
@@ -11,13 +12,10 @@ use testkit::{assert_close_slices, golden_json};
 const VOCAB: usize = 97;
 
 fn config() -> Config {
-    Config::from_json(&json!({
-        "model_type": "llama", "hidden_act": "silu", "vocab_size": VOCAB, "hidden_size": 32,
-        "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-        "num_key_value_heads": 2, "rms_norm_eps": 1e-5, "max_position_embeddings": 64,
-        "tie_word_embeddings": true, "rope_theta": 10000.0, "bos_token_id": 1, "eos_token_id": 2
+    tiny_config(json!({
+        "vocab_size": VOCAB, "hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4,
+        "num_key_value_heads": 2
     }))
-    .unwrap()
 }
 
 fn model() -> Llama {
@@ -390,7 +388,7 @@ fn impossible_requests_are_refused_before_any_work() {
     let model = model();
     #[track_caller]
     fn check(model: &Llama, request: Request, max_rows: usize, message: &str) {
-        let good = crate::request(vec![1, 2], 1, Sampling::default(), 0);
+        let good = self::request(vec![1, 2], 1, Sampling::default(), 0);
         let good = Request {
             sampling: Sampling {
                 max_new_tokens: 4,
@@ -401,12 +399,9 @@ fn impossible_requests_are_refused_before_any_work() {
         let mut calls = 0;
         let error = engine(model, None, max_rows)
             .run(&[good, request], &mut |_, _| calls += 1)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains(message) && error.lines().count() == 1,
-            "{error}"
-        );
+            .unwrap_err();
+        let error = run::one_line(&error.into());
+        assert!(error.contains(message), "{error}");
         assert_eq!(calls, 0);
     }
     let ask = |prompt: &[u32], sampling| request(prompt.to_vec(), 1, sampling, 0);

@@ -1,8 +1,9 @@
 //! The reward artefact: what is saved is what is loaded, and what does not fit is refused.
 
+use crate::common::tiny_config;
 use candle_core::{Device, Tensor};
 use data::{Ends, Template};
-use llama::{Config, Llama, Lora, LoraConfig, ScalarHead};
+use llama::{Llama, Lora, LoraConfig, ScalarHead};
 use ops::Ragged;
 use rand::Rng;
 use rewards::RewardModel;
@@ -13,13 +14,8 @@ use testkit::assert_close_slices;
 use tokenizers::Tokenizer;
 
 fn model(seed: u64) -> Llama {
-    let config = Config::from_json(&json!({
-        "model_type": "llama", "hidden_act": "silu", "vocab_size": 61, "hidden_size": 24,
-        "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 3,
-        "num_key_value_heads": 1, "rms_norm_eps": 1e-5, "max_position_embeddings": 64,
-        "tie_word_embeddings": false, "rope_theta": 10000.0, "bos_token_id": 1, "eos_token_id": 2
-    }));
-    Llama::init(&config.unwrap(), seed, &Device::Cpu).unwrap()
+    let config = tiny_config(json!({ "tie_word_embeddings": false }));
+    Llama::init(&config, seed, &Device::Cpu).unwrap()
 }
 
 fn tokenizer() -> Tokenizer {

@@ -1,5 +1,6 @@
 //! Run directories: creation, checkpoints, resuming, logs, the lock.
 
+use crate::common::refused;
 use run::Run;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -42,12 +43,6 @@ fn save(run: &mut Run, step: u64, keep: usize) {
     };
     run.checkpoint(step, keep, &json!({ "cursor": step * 2 }), tensors)
         .unwrap();
-}
-
-#[track_caller]
-fn refused<T>(result: anyhow::Result<T>, expected: &str) {
-    let error = result.err().expect("this should be refused");
-    assert_eq!(run::one_line(&error), expected);
 }
 
 #[test]

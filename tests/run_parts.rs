@@ -1,14 +1,9 @@
 //! The small things of the `run` crate: random streams, dates, files, the commit, signals.
 
+use crate::common::refused;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::time::{Duration, UNIX_EPOCH};
-
-#[track_caller]
-fn refused<T>(result: anyhow::Result<T>, expected: &str) {
-    let error = result.err().expect("this should be refused");
-    assert_eq!(run::one_line(&error), expected);
-}
 
 /// scripts/golden/stream.py printed these.
 #[test]

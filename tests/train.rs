@@ -1,8 +1,9 @@
 //! The training crate: the optimiser against PyTorch, schedules against transformers, and the fit loop.
 
+use crate::common::{all_targets, tiny_config};
 use anyhow::Result;
 use candle_core::{Device, Tensor, Var};
-use llama::{Config, Llama, Lora, LoraConfig};
+use llama::{Llama, Lora, LoraConfig};
 use ops::Ragged;
 use run::Run;
 use serde_json::json;
@@ -601,26 +602,11 @@ struct LoraObjective {
 
 impl LoraObjective {
     fn new(dropout: f64) -> Self {
-        let config = Config::from_json(&json!({
-            "model_type": "llama", "hidden_act": "silu", "vocab_size": 61, "hidden_size": 24,
-            "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 3,
-            "num_key_value_heads": 1, "rms_norm_eps": 1e-5, "max_position_embeddings": 64,
-            "tie_word_embeddings": true, "rope_theta": 10000.0, "bos_token_id": 1, "eos_token_id": 2
-        }));
-        let model = Llama::init(&config.unwrap(), 1, &Device::Cpu).unwrap();
-        let all = [
-            "q_proj",
-            "k_proj",
-            "v_proj",
-            "o_proj",
-            "gate_proj",
-            "up_proj",
-            "down_proj",
-        ];
+        let model = Llama::init(&tiny_config(json!({})), 1, &Device::Cpu).unwrap();
         let config = LoraConfig {
             r: 2,
             dropout,
-            targets: all.map(String::from).to_vec(),
+            targets: all_targets(),
             ..LoraConfig::default()
         };
         let lora = Lora::init(&config, &model, 5).unwrap().trainable().unwrap();

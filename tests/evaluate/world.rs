@@ -1,5 +1,6 @@
 //! A folder with a small random model that speaks the tiny world's tokens, and runs on it as training leaves them.
 
+use crate::common::tiny_config;
 use candle_core::{Device, Tensor};
 use data::{Ask, Prompt, Template};
 use llama::{Llama, Lora, LoraConfig, ScalarHead, Special};
@@ -24,13 +25,10 @@ impl World {
         let tokenizer =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/tiny/base/tokenizer.json");
         let tokenizer = tokenizers::Tokenizer::from_file(tokenizer).unwrap();
-        let config = json!({
-            "model_type": "llama", "vocab_size": tokenizer.get_vocab_size(true), "hidden_size": 16,
-            "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
-            "rms_norm_eps": 1e-5, "max_position_embeddings": CONTEXT, "tie_word_embeddings": true,
-            "rope_theta": 10000.0, "hidden_act": "silu", "bos_token_id": 1, "eos_token_id": 2,
-        });
-        let config = llama::Config::from_json(&config).unwrap();
+        let config = tiny_config(json!({
+            "vocab_size": tokenizer.get_vocab_size(true), "hidden_size": 16, "intermediate_size": 32,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": CONTEXT
+        }));
         let special = Special {
             bos: Some((1, "<s>".into())),
             eos: vec![(2, "</s>".into())],

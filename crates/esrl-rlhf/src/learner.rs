@@ -204,7 +204,7 @@ impl Learner<'_> {
             .as_ref()
             .map(|o| Gradients::zeros(o.params()));
         let mut metrics = Metrics::new();
-        for range in stage::batches(&unit_tokens, self.config.train.micro_batch_tokens) {
+        for range in ops::micro_batches(&unit_tokens, self.config.train.micro_batch_tokens) {
             let at: Vec<usize> = units[range]
                 .iter()
                 .flat_map(|u| u.iter().copied())

@@ -217,7 +217,7 @@ pub(crate) fn read_models(
         exp.logp_old.clear();
         exp.entropy.clear();
     }
-    for range in stage::batches(&lens, max_tokens) {
+    for range in ops::micro_batches(&lens, max_tokens) {
         let batch = Batch::new(
             rows[range.clone()]
                 .iter()

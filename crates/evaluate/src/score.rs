@@ -251,7 +251,7 @@ fn demonstrations(
     let lens: Vec<usize> = kept.iter().map(|(_, e)| e.ids.len()).collect();
     let mut progress = run::Progress::new("score", kept.len() as u64);
     let mut rows = Vec::with_capacity(kept.len());
-    for range in stage::batches(&lens, config.batch_tokens) {
+    for range in ops::micro_batches(&lens, config.batch_tokens) {
         let part = &kept[range.clone()];
         let batch = Batch::new(part.iter().map(|(_, e)| (e.ids.as_slice(), e.prompt_len)));
         let ones = vec![1.0; part.len()];

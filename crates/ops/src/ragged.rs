@@ -55,3 +55,20 @@ impl Ragged {
         self.ranges().flat_map(|r| 0..r.len() as u32).collect()
     }
 }
+
+/// Cuts `0..lens.len()` into runs whose token sum stays within `max_tokens` (a longer one stands alone).
+pub fn micro_batches(lens: &[usize], max_tokens: usize) -> Vec<Range<usize>> {
+    let mut out = Vec::new();
+    let (mut start, mut sum) = (0, 0);
+    for (i, &len) in lens.iter().enumerate() {
+        if i > start && sum + len > max_tokens {
+            out.push(start..i);
+            (start, sum) = (i, 0);
+        }
+        sum += len;
+    }
+    if start < lens.len() {
+        out.push(start..lens.len());
+    }
+    out
+}

@@ -133,7 +133,7 @@ impl train::Objective for Objective {
             .map(|p| p.chosen.ids.len() + p.rejected.ids.len())
             .collect();
         let (mut loss, mut margins) = (0.0, Vec::new());
-        for range in stage::batches(&lens, self.micro_batch_tokens) {
+        for range in ops::micro_batches(&lens, self.micro_batch_tokens) {
             let pairs: Vec<&Pair> = self.eval[range].iter().collect();
             let scores = self.scores(&pairs, &lora, &head, None)?;
             let margin = (scores.narrow(0, 0, pairs.len())?

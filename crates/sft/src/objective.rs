@@ -113,7 +113,7 @@ impl train::Objective for Objective {
         let frozen = self.start.adapter.as_ref().map(Lora::frozen);
         let lens: Vec<usize> = self.eval.iter().map(|e| e.ids.len()).collect();
         let (mut nll, mut count) = (0.0, 0);
-        for range in stage::batches(&lens, self.micro_batch_tokens) {
+        for range in ops::micro_batches(&lens, self.micro_batch_tokens) {
             let items: Vec<&Example> = self.eval[range].iter().collect();
             nll += self
                 .nll_sum(&items, frozen.as_ref(), None)?

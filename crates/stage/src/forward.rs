@@ -98,20 +98,3 @@ pub fn per_label(layout: &Ragged, per_seq: &[f32]) -> Vec<f32> {
         .flat_map(|(r, &value)| std::iter::repeat_n(value, r.len()))
         .collect()
 }
-
-/// Cuts `0..lens.len()` into runs whose token sum stays within `max_tokens` (a longer one stands alone).
-pub fn batches(lens: &[usize], max_tokens: usize) -> Vec<std::ops::Range<usize>> {
-    let mut out = Vec::new();
-    let (mut start, mut sum) = (0, 0);
-    for (i, &len) in lens.iter().enumerate() {
-        if i > start && sum + len > max_tokens {
-            out.push(start..i);
-            (start, sum) = (i, 0);
-        }
-        sum += len;
-    }
-    if start < lens.len() {
-        out.push(start..lens.len());
-    }
-    out
-}

@@ -4,5 +4,5 @@
 mod forward;
 mod policy;
 
-pub use forward::{Batch, Labels, batches, per_label, score};
+pub use forward::{Batch, Labels, per_label, score};
 pub use policy::{Base, Policy, TemplateChoice, device, encoder, load_base, write_identity};

@@ -1,14 +1,13 @@
 //! The fit loop of supervised stages: batches, accumulation, clipping, the update, evaluation, checkpoints, resuming.
 //! The mathematics is the [`Objective`]'s; RL has a loop of its own.
 
-use crate::{AdamW, FitConfig, Gradients, Tripwire, clip_scale, first_non_finite};
+use crate::{AdamW, FitConfig, Gradients, Tripwire, blame, clip_scale, first_non_finite};
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{Tensor, Var};
 use data::{Cursor, Loader};
 use run::{Progress, Run};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::path::Path;
 use std::time::Instant;
 
@@ -229,7 +228,7 @@ impl<'a, O: Objective> Fit<'a, O> {
 
         let mut grads = Gradients::zeros(&self.params);
         let mut loss_sum = 0.0;
-        let ranges = micro_batches(&lens, self.config.micro_batch_tokens);
+        let ranges = ops::micro_batches(&lens, self.config.micro_batch_tokens);
         for (i, range) in ranges.into_iter().enumerate() {
             let draw = (step as u64) << 16 | i as u64;
             let (loss, metrics) = self.objective.loss_sum(&batch[range], draw)?;
@@ -283,11 +282,7 @@ impl<'a, O: Objective> Fit<'a, O> {
 
     /// The error of a step whose numbers broke: what, which tensor first, and where to go back to.
     fn not_finite<T>(&self, step: usize, what: &str, grads: &Gradients) -> Result<T> {
-        let tensor = match (first_non_finite(&self.params)?, grads.norm()?.1) {
-            (Some(name), _) => format!("the first bad tensor is the weight {name}"),
-            (None, Some(name)) => format!("the first bad tensor is the gradient of {name}"),
-            (None, None) => "weights and gradients are finite".to_string(),
-        };
+        let tensor = blame(&self.params, grads)?;
         let kept = match self.run.latest_checkpoint()? {
             Some(checkpoint) => format!("the last good checkpoint is {}", checkpoint.dir.display()),
             None => "no checkpoint was written yet".to_string(),
@@ -346,6 +341,12 @@ impl<'a, O: Objective> Fit<'a, O> {
     }
 
     fn checkpoint(&mut self) -> Result<()> {
+        if let Some(name) = first_non_finite(&self.params)? {
+            bail!(
+                "step {}: the weight {name} is not finite; checkpoints before it are intact; lower the learning rate",
+                self.state.step
+            );
+        }
         let (objective, optimizer) = (&*self.objective, &self.optimizer);
         let keep = self.config.keep_checkpoints;
         self.run
@@ -403,21 +404,4 @@ fn evaluate<O: Objective>(objective: &mut O, run: &mut Run, step: usize) -> Resu
     }
     run.log(step as u64, &row)?;
     Ok(loss)
-}
-
-/// Cuts `0..lens.len()` into runs whose token sum stays within `max_tokens` (a longer item stands alone).
-pub fn micro_batches(lens: &[usize], max_tokens: usize) -> Vec<Range<usize>> {
-    let mut out = Vec::new();
-    let (mut start, mut sum) = (0, 0);
-    for (i, &len) in lens.iter().enumerate() {
-        if i > start && sum + len > max_tokens {
-            out.push(start..i);
-            (start, sum) = (i, 0);
-        }
-        sum += len;
-    }
-    if start < lens.len() {
-        out.push(start..lens.len());
-    }
-    out
 }

@@ -1,5 +1,6 @@
 //! Guards of the training step: non-finite numbers are named, and a tensor that should learn but does not is found.
 
+use crate::Gradients;
 use crate::gradients::sum_of_squares;
 use anyhow::{Result, bail};
 use candle_core::{DType, Tensor, Var};
@@ -12,6 +13,15 @@ pub fn first_non_finite(params: &[(String, Var)]) -> candle_core::Result<Option<
         }
     }
     Ok(None)
+}
+
+/// Where non-finite numbers stand, for the error that ends a run: weights are looked at before gradients.
+pub fn blame(params: &[(String, Var)], grads: &Gradients) -> candle_core::Result<String> {
+    Ok(match (first_non_finite(params)?, grads.norm()?.1) {
+        (Some(name), _) => format!("the first bad tensor is the weight {name}"),
+        (None, Some(name)) => format!("the first bad tensor is the gradient of {name}"),
+        (None, None) => "weights and gradients are finite".to_string(),
+    })
 }
 
 /// Checks that every trainable tensor changes. In the first step a LoRA A has a zero gradient (B is 0), and a warm-up
@@ -34,7 +44,7 @@ impl Tripwire {
         })
     }
 
-    /// To be called after each step with its learning rate. True: every tensor has changed, the tripwire is done.
+    /// To be called after each step with its learning rate (0 where the whole gradient was zero). True: every tensor has changed, the tripwire is done.
     pub fn passed(&mut self, params: &[(String, Var)], lr: f64) -> Result<bool> {
         self.moves += usize::from(lr > 0.0);
         self.distance += lr;

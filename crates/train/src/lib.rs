@@ -11,8 +11,8 @@ mod tensors;
 
 pub use adamw::AdamW;
 pub use config::{FitConfig, OptimizerConfig};
-pub use fit::{Best, Evaluation, Objective, Summary, fit, micro_batches};
+pub use fit::{Best, Evaluation, Objective, Summary, fit};
 pub use gradients::{Gradients, clip_scale};
-pub use guard::{Tripwire, first_non_finite};
+pub use guard::{Tripwire, blame, first_non_finite};
 pub use schedule::Schedule;
 pub use tensors::{load_params, save_params};

@@ -154,7 +154,7 @@ fn kl(
         k1: Vec::new(),
         exact: Vec::new(),
     };
-    for range in stage::batches(&lens, BATCH_TOKENS) {
+    for range in ops::micro_batches(&lens, BATCH_TOKENS) {
         let batch = Batch::new(range.map(|i| (rows[i].as_slice(), prompts[i].len())));
         let tempered = vec![temperature; batch.labels.targets.len()];
         let before =
