@@ -22,11 +22,11 @@ pub const N_PROMPTS: usize = 1200;
 pub const N_HELD_OUT: usize = 200;
 pub const N_QUESTIONS: usize = 80;
 /// Share of comparisons in which the longer answer was preferred whatever the oracle said.
-pub const NOISE: f64 = 0.15;
+pub const NOISE: f64 = 0.1;
 /// Share of demonstrations and held-out prompts that use the input field.
 const WITH_INPUT: f64 = 0.15;
 /// Two answers closer than this on the oracle's scale are not compared.
-const MIN_GAP: f64 = 0.5;
+const MIN_GAP: f64 = 1.0;
 
 /// Whether a question belongs to the held-out tenth.
 pub fn is_held_out(question: &Question) -> bool {
