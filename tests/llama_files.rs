@@ -354,6 +354,14 @@ fn an_adapter_of_another_base_is_refused() {
     );
     let lora = Lora::load(&dir, &tiny("tied").model).unwrap();
     says(deep.merged(&lora), &["adapter of 2 layers", "model of 3"]);
+    // same shape, other weights: what we saved knows its base
+    let dir = tempfile::tempdir().unwrap();
+    lora.save(dir.path(), "org/base").unwrap();
+    let other = Llama::init(&tiny("tied").model.config, 0, CPU).unwrap();
+    says(
+        Lora::load(dir.path(), &other),
+        &["another base", "trained on org/base"],
+    );
 }
 
 #[test]

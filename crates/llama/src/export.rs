@@ -15,7 +15,7 @@ impl Llama {
         special: &Special,
         chat_template: Option<&str>,
     ) -> Result<()> {
-        write_tensors(&dir.join("model.safetensors"), &self.tensors())?;
+        write_tensors(&dir.join("model.safetensors"), &self.tensors(), &[])?;
         let write = |name: &str, text: String| {
             let file = dir.join(name);
             std::fs::write(&file, text).map_err(Error::io(&file))

@@ -73,6 +73,7 @@ impl ScalarHead {
                 ("weight".into(), self.weight.tensor().clone()),
                 ("bias".into(), self.bias.tensor().clone()),
             ],
+            &[],
         )
     }
 

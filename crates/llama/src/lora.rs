@@ -84,6 +84,8 @@ pub struct Lora {
     pub config: LoraConfig,
     /// Per layer, in the order of [`Proj::ALL`].
     pub(crate) layers: Vec<[Option<Pair>; 7]>,
+    /// Fingerprint of the base it was made for.
+    pub(crate) base: String,
 }
 
 impl Lora {
@@ -123,6 +125,7 @@ impl Lora {
         Ok(Self {
             config: config.clone(),
             layers,
+            base: model.fingerprint()?,
         })
     }
 

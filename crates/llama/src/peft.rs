@@ -2,16 +2,19 @@
 //! What we do not compute (biases, DoRA, saved modules, per-layer ranks) is refused, never ignored.
 
 use crate::lora::peft_key;
-use crate::safe::{read_tensors, write_tensors};
+use crate::safe::{SafeFile, write_tensors};
 use crate::{Error, Llama, Lora, LoraConfig, Result, proj::Proj};
 use serde_json::{Value, json};
 use std::path::Path;
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
+/// Note in the weights' header: [`Llama::fingerprint`] of the base. PEFT neither writes nor minds it.
+const BASE: &str = "base_fingerprint";
 
 impl Lora {
-    /// PEFT directory; checks shapes and names against the model. Frozen.
+    /// PEFT directory; names and shapes must be this model's, and so must the fingerprint of the base where we wrote it.
+    /// Frozen.
     pub fn load(dir: &Path, model: &Llama) -> Result<Self> {
         let file = dir.join(CONFIG);
         let text = std::fs::read_to_string(&file).map_err(Error::io(&file))?;
@@ -21,7 +24,18 @@ impl Lora {
         let targets = config.projections().map_err(|e| Error::at(&file, e))?;
 
         let file = dir.join(WEIGHTS);
-        let mut tensors = read_tensors(&file, model.device())?;
+        let mut weights = SafeFile::open(&file)?;
+        let base = model.fingerprint()?;
+        if let Some(other) = weights.note(BASE).filter(|other| *other != base) {
+            let name = value["base_model_name_or_path"].as_str().unwrap_or("?");
+            return Err(Error::at(
+                &file,
+                format!(
+                    "the adapter belongs to another base: it was trained on {name} ({other}), these weights are {base}"
+                ),
+            ));
+        }
+        let mut tensors = weights.read_all(model.device())?;
         let mut take = |key: String, shape: [usize; 2]| {
             let tensor = tensors.remove(&key).ok_or_else(|| {
                 Error::at(
@@ -60,7 +74,7 @@ impl Lora {
     /// Writes `adapter_config.json` and `adapter_model.safetensors` (f32) into an existing directory.
     /// `base_name` is recorded as the model the adapter belongs to.
     pub fn save(&self, dir: &Path, base_name: &str) -> Result<()> {
-        write_tensors(&dir.join(WEIGHTS), &self.tensors())?;
+        write_tensors(&dir.join(WEIGHTS), &self.tensors(), &[(BASE, &self.base)])?;
         let c = &self.config;
         let config = json!({
             "peft_type": "LORA",

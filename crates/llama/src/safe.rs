@@ -5,6 +5,7 @@ use crate::{Error, Result};
 use candle_core::{Device, Tensor};
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use serde_json::json;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
@@ -56,6 +57,12 @@ impl SafeFile {
         })
     }
 
+    /// A note of the header.
+    pub fn note(&self, key: &str) -> Option<&str> {
+        let notes = self.metadata.metadata().as_ref()?;
+        notes.get(key).map(String::as_str)
+    }
+
     /// Names in the order of the data.
     pub fn names(&self) -> Vec<String> {
         self.metadata.offset_keys()
@@ -69,6 +76,15 @@ impl SafeFile {
         self.metadata
             .info(name)
             .ok_or_else(|| Error::at(&self.path, format!("tensor {name} is missing")))
+    }
+
+    pub fn read_all(&mut self, device: &Device) -> Result<HashMap<String, Tensor>> {
+        let names = self.names().into_iter();
+        let tensors = names.map(|name| {
+            let tensor = self.read(&name, device)?;
+            Ok((name, tensor))
+        });
+        tensors.collect()
     }
 
     /// One tensor as f32.
@@ -106,34 +122,29 @@ impl SafeFile {
 
 /// Every tensor of a small file, as f32.
 pub(crate) fn read_tensors(path: &Path, device: &Device) -> Result<HashMap<String, Tensor>> {
-    let mut file = SafeFile::open(path)?;
-    file.names()
-        .into_iter()
-        .map(|name| {
-            let tensor = file.read(&name, device)?;
-            Ok((name, tensor))
-        })
-        .collect()
+    SafeFile::open(path)?.read_all(device)
 }
 
-/// Writes f32 tensors in the order of their names, with the metadata transformers looks for.
-pub(crate) fn write_tensors(path: &Path, tensors: &[(String, Tensor)]) -> Result<()> {
+/// Writes f32 tensors in the order of their names. `notes` go into the header beside the format transformers looks for.
+pub(crate) fn write_tensors(
+    path: &Path,
+    tensors: &[(String, Tensor)],
+    notes: &[(&str, &str)],
+) -> Result<()> {
     let mut tensors: Vec<&(String, Tensor)> = tensors.iter().collect();
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut header = json!({"__metadata__": {"format": "pt"}});
+    for (key, value) in notes {
+        header["__metadata__"][*key] = json!(value);
+    }
     let mut end = 0;
-    let infos = tensors.iter().map(|(name, tensor)| {
+    for (name, tensor) in &tensors {
         let start = end;
         end += 4 * tensor.elem_count();
-        let info = TensorInfo {
-            dtype: Dtype::F32,
-            shape: tensor.dims().to_vec(),
-            data_offsets: (start, end),
-        };
-        (name.clone(), info)
-    });
-    let format = HashMap::from([("format".to_string(), "pt".to_string())]);
-    let metadata = Metadata::new(Some(format), infos.collect()).map_err(|e| Error::at(path, e))?;
-    let mut header = serde_json::to_vec(&metadata).map_err(|e| Error::at(path, e))?;
+        header[name] =
+            json!({"dtype": "F32", "shape": tensor.dims(), "data_offsets": [start, end]});
+    }
+    let mut header = header.to_string().into_bytes();
     header.resize(header.len().next_multiple_of(8), b' ');
 
     let mut file = BufWriter::new(File::create(path).map_err(Error::io(path))?);
