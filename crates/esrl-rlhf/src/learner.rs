@@ -9,8 +9,9 @@ use candle_core::{Tensor, Var};
 use rand::seq::SliceRandom;
 use stage::Batch;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Instant;
-use train::{AdamW, Gradients};
+use train::{AdamW, Gradients, OptimizerConfig, Tripwire};
 
 pub(crate) type Metrics = BTreeMap<String, f64>;
 
@@ -21,8 +22,55 @@ pub(crate) struct Learner<'a> {
     pub config: &'a Config,
     pub roles: Roles,
     pub algorithm: Box<dyn Algorithm>,
-    pub policy_optimizer: AdamW,
-    pub critic_optimizer: Option<AdamW>,
+    pub policy: Trainee,
+    pub critic: Option<Trainee>,
+}
+
+/// Parameters that learn, with their optimiser.
+pub(crate) struct Trainee {
+    pub optimizer: AdamW,
+    /// Until every tensor was seen to change; not in a resumed run.
+    tripwire: Option<Tripwire>,
+}
+
+impl Trainee {
+    pub fn new(params: Vec<(String, Var)>, config: &OptimizerConfig) -> Result<Self> {
+        Ok(Self {
+            tripwire: Some(Tripwire::new(&params)?),
+            optimizer: AdamW::new(params, config)?,
+        })
+    }
+
+    pub fn resume(&mut self, file: &Path) -> Result<()> {
+        self.tripwire = None;
+        self.optimizer.load(file)
+    }
+
+    /// Clips, steps, and returns the gradient norm before clipping.
+    fn step(&mut self, grads: &Gradients, config: &OptimizerConfig, lr: f64) -> Result<f64> {
+        let (norm, bad) = grads.norm()?;
+        if bad.is_some() {
+            bail!(
+                "a gradient is not finite; {}; lower the learning rate",
+                train::blame(self.optimizer.params(), grads)?
+            );
+        }
+        if self.tripwire.is_some()
+            && let Some(name) = grads.missing().next()
+        {
+            bail!("no gradient reaches {name}; it would never be trained");
+        }
+        self.optimizer
+            .step(grads, lr, train::clip_scale(norm, config.max_grad_norm))?;
+        if let Some(tripwire) = &mut self.tripwire {
+            // Rewards that are all alike give no gradient, which is no fault.
+            let moved = if norm > 0.0 { lr } else { 0.0 };
+            if tripwire.passed(self.optimizer.params(), moved)? {
+                self.tripwire = None;
+            }
+        }
+        Ok(norm)
+    }
 }
 
 /// What a step leaves to be logged and shown.
@@ -77,7 +125,7 @@ impl Learner<'_> {
             .collect();
         let mut exp = exp.select(&(0..keep.len()).filter(|i| keep[*i]).collect::<Vec<_>>());
         if rows.is_empty() {
-            bail!("step {step}: the algorithm kept no rollout; give it more prompts per step");
+            bail!("the algorithm kept no rollout; give it more prompts per step");
         }
         clock.lap("time/sample");
 
@@ -198,11 +246,11 @@ impl Learner<'_> {
             .iter()
             .map(|u| u.iter().map(|r| rows[*r].ids.len()).sum())
             .collect();
-        let mut policy_grads = Gradients::zeros(self.policy_optimizer.params());
+        let mut policy_grads = Gradients::zeros(self.policy.optimizer.params());
         let mut critic_grads = self
-            .critic_optimizer
+            .critic
             .as_ref()
-            .map(|o| Gradients::zeros(o.params()));
+            .map(|c| Gradients::zeros(c.optimizer.params()));
         let mut metrics = Metrics::new();
         for range in ops::micro_batches(&unit_tokens, self.config.train.micro_batch_tokens) {
             let at: Vec<usize> = units[range]
@@ -213,39 +261,33 @@ impl Learner<'_> {
                 loss,
                 metrics: part,
             } = self.loss(rows, exp, temperature, &at, totals)?;
-            if !loss.to_scalar::<f32>()?.is_finite() {
-                bail!(
-                    "step {step}: the loss is not finite; the last checkpoint is intact. Lower the learning rate"
-                );
-            }
             let grads = loss.backward()?;
             policy_grads.add(&grads)?;
             if let Some(critic) = &mut critic_grads {
                 critic.add(&grads)?;
+            }
+            let value = loss.to_scalar::<f32>()?;
+            if !value.is_finite() {
+                let blame = train::blame(self.policy.optimizer.params(), &policy_grads)?;
+                bail!("the loss is {value}; {blame}; lower the learning rate");
             }
             for (name, value) in part {
                 *metrics.entry(name).or_default() += value;
             }
         }
         let t = &self.config.train;
-        let (policy, critic) = (&mut self.policy_optimizer, &mut self.critic_optimizer);
         let frozen = (step as usize) < t.critic_warmup_steps;
         let lr = if frozen {
             0.0
         } else {
             t.policy.lr_at(step as usize, t.steps)
         };
-        metrics.insert(
-            "policy/grad_norm".into(),
-            apply(policy, &policy_grads, &t.policy, lr, step)?,
-        );
+        let norm = self.policy.step(&policy_grads, &t.policy, lr)?;
+        metrics.insert("policy/grad_norm".into(), norm);
         metrics.insert("policy/lr".into(), lr);
-        if let (Some(critic), Some(grads)) = (critic, &critic_grads) {
+        if let (Some(critic), Some(grads)) = (&mut self.critic, &critic_grads) {
             let lr = t.critic.lr_at(step as usize, t.steps);
-            metrics.insert(
-                "val/grad_norm".into(),
-                apply(critic, grads, &t.critic, lr, step)?,
-            );
+            metrics.insert("val/grad_norm".into(), critic.step(grads, &t.critic, lr)?);
         }
         Ok(metrics)
     }
@@ -319,24 +361,6 @@ fn sampler_gap(logp: &Tensor, exp: &Experience) -> candle_core::Result<f64> {
         .zip(&exp.logp_sampled)
         .map(|(a, b)| (a - b).abs() as f64)
         .sum())
-}
-
-/// Clips, steps, and returns the gradient norm before clipping.
-fn apply(
-    optimizer: &mut AdamW,
-    grads: &Gradients,
-    config: &train::OptimizerConfig,
-    lr: f64,
-    step: u64,
-) -> Result<f64> {
-    let (norm, bad) = grads.norm()?;
-    if let Some(name) = bad {
-        bail!(
-            "step {step}: the gradient of {name} is not finite; the last checkpoint is intact. Lower the learning rate"
-        );
-    }
-    optimizer.step(grads, lr, train::clip_scale(norm, config.max_grad_norm))?;
-    Ok(norm)
 }
 
 /// Rows that must stay together: each alone, or a prompt's samples as one group.

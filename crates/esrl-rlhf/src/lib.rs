@@ -9,16 +9,15 @@ mod rollout;
 pub use config::Config;
 
 use algorithms::SamplingPlan;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use data::{Cursor, Loader, Prompt};
-use learner::{Learner, Metrics, StepReport};
+use learner::{Learner, Metrics, StepReport, Trainee};
 use roles::Roles;
 use rollout::Task;
 use run::{Progress, Run, RunArgs};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::path::Path;
-use train::AdamW;
 
 /// What a checkpoint holds beside tensors. Random streams are keyed by step, so they need no state.
 #[derive(Serialize, Deserialize)]
@@ -107,18 +106,18 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     )?;
 
     let t = &config.train;
-    let policy_optimizer = AdamW::new(roles.policy.vars(), &t.policy)?;
-    let critic_optimizer = roles
+    let policy = Trainee::new(roles.policy.vars(), &t.policy)?;
+    let critic = roles
         .critic
         .as_ref()
-        .map(|c| AdamW::new(c.params(), &t.critic))
+        .map(|c| Trainee::new(c.params(), &t.critic))
         .transpose()?;
     let mut learner = Learner {
         config,
         roles,
         algorithm,
-        policy_optimizer,
-        critic_optimizer,
+        policy,
+        critic,
     };
     let (mut step, mut cursor, mut ledger) = (0, Cursor::default(), Ledger::default());
     if let Some(checkpoint) = args
@@ -140,7 +139,9 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     }
     while step < t.steps as u64 {
         let batch: Vec<&Task> = loader.next_batch().into_iter().map(|i| &tasks[i]).collect();
-        let mut report = learner.step(step, &batch, &mut |_| {})?;
+        let mut report = learner
+            .step(step, &batch, &mut |_| {})
+            .map_err(|e| failed_step(step + 1, e, &run))?;
         ledger.add(&report);
         step += 1;
         let last = step == t.steps as u64;
@@ -160,11 +161,16 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
                 algorithm: learner.algorithm.state(),
                 ledger: ledger.clone(),
             };
-            run.checkpoint(step, t.keep_checkpoints, &state, |dir| save(&learner, dir))?;
+            if let Some(name) = train::first_non_finite(&learner.params())? {
+                let what = anyhow!("the weight {name} is not finite; lower the learning rate");
+                return Err(failed_step(step, what, &run));
+            }
             let source = &learner.roles.base.source;
+            // Before the checkpoint: a run that ends between the two does this step again.
             run.replace_dir("adapter", |dir| {
                 Ok(learner.roles.policy.save(dir, source)?)
             })?;
+            run.checkpoint(step, t.keep_checkpoints, &state, |dir| save(&learner, dir))?;
         }
         progress.update(step, report.tokens_drawn as u64, &headline(&report.metrics));
         if stopping && !last {
@@ -177,6 +183,15 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     summary.insert("samples_drawn".into(), ledger.samples_drawn as f64);
     summary.insert("tokens_drawn".into(), ledger.tokens_drawn as f64);
     run.finish(&summary)
+}
+
+/// The error of a step that cannot be taken: which, why, and where to go back to.
+fn failed_step(step: u64, why: anyhow::Error, run: &Run) -> anyhow::Error {
+    let kept = match run.latest_checkpoint() {
+        Ok(Some(checkpoint)) => format!("the last good checkpoint is {}", checkpoint.dir.display()),
+        _ => "no checkpoint was written yet".to_string(),
+    };
+    anyhow!("step {step}: {}; {kept}", run::one_line(&why))
 }
 
 fn read_prompts(config: &Config) -> Result<(Vec<Prompt>, Vec<Prompt>)> {
@@ -307,22 +322,21 @@ fn headline(metrics: &Metrics) -> String {
 
 fn save(learner: &Learner, dir: &Path) -> Result<()> {
     train::save_params(&learner.params(), &dir.join("params.safetensors"))?;
-    learner
-        .policy_optimizer
-        .save(&dir.join("policy_optimizer.safetensors"))?;
-    if let Some(critic) = &learner.critic_optimizer {
-        critic.save(&dir.join("critic_optimizer.safetensors"))?;
+    let policy = dir.join("policy_optimizer.safetensors");
+    learner.policy.optimizer.save(&policy)?;
+    if let Some(critic) = &learner.critic {
+        let file = dir.join("critic_optimizer.safetensors");
+        critic.optimizer.save(&file)?;
     }
     Ok(())
 }
 
 fn load(learner: &mut Learner, dir: &Path) -> Result<()> {
     train::load_params(&learner.params(), &dir.join("params.safetensors"))?;
-    learner
-        .policy_optimizer
-        .load(&dir.join("policy_optimizer.safetensors"))?;
-    if let Some(critic) = &mut learner.critic_optimizer {
-        critic.load(&dir.join("critic_optimizer.safetensors"))?;
+    let policy = dir.join("policy_optimizer.safetensors");
+    learner.policy.resume(&policy)?;
+    if let Some(critic) = &mut learner.critic {
+        critic.resume(&dir.join("critic_optimizer.safetensors"))?;
     }
     Ok(())
 }

@@ -65,7 +65,7 @@ impl Roles {
             .with_context(|| format!("reward model {}", config.model.reward.display()))?;
         ensure!(
             reward.template == template,
-            "the reward model {} was trained under another prompt template than the policy {}",
+            "the reward model {} was trained under another prompt template than the policy {}; train it from the run or model the policy comes from",
             config.model.reward.display(),
             config.model.policy
         );

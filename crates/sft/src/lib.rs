@@ -54,6 +54,11 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         Run::create(&dir, "sft", config)?
     };
     stage::write_identity(&mut run, &start.base, &start.template)?;
+    let source = match &config.model.random {
+        Some(shape) => format!("random weights of the shape of {}", shape.display()),
+        None => config.model.source.clone(),
+    };
+    run.record("source", source.into())?;
     run.record(
         "data",
         serde_json::json!({
