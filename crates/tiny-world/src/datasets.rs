@@ -118,15 +118,16 @@ pub fn files(seed: u64) -> Vec<File> {
     );
     let mut rng = stream(seed, "held out");
     let mut taken = HashSet::new();
-    let held_out = rows(
-        distinct(N_HELD_OUT, true, WITH_INPUT, &mut taken, &mut rng),
-        &mut rng,
-    );
+    // The questions first: small families have few prompts on this side.
     let questions: Vec<Value> = distinct(N_QUESTIONS, true, 0.0, &mut taken, &mut rng)
         .into_iter()
         .enumerate()
         .map(|(i, (q, task))| json!({"question_id": i + 1, "category": task.family.topic, "turns": [q.instruction]}))
         .collect();
+    let held_out = rows(
+        distinct(N_HELD_OUT, true, WITH_INPUT, &mut taken, &mut rng),
+        &mut rng,
+    );
 
     let share = |count: usize| (1000.0 * count as f64 / N_DEMONSTRATIONS as f64).round() / 1000.0;
     let mut files = vec![
