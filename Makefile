@@ -40,7 +40,7 @@ cuda-check:     ## type-check the CUDA build without a toolkit
 	scripts/cuda-check.sh
 fetch-smollm2:  ## SmolLM2-135M-Instruct into .models/
 	scripts/fetch-smollm2.sh
-fetch-data:     ## Alpaca, GPT-4 comparisons, HH, Vicuna questions into data/real/
+fetch-data:     ## Alpaca, GPT-4 comparisons, Vicuna questions into data/real/
 	scripts/fetch-data.sh
 smoke: build    ## the real model through every stage, a few steps each
 	scripts/smoke.sh

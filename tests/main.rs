@@ -4,6 +4,7 @@ mod common;
 
 mod architecture;
 mod data;
+mod docs;
 mod encode;
 mod evaluate;
 mod generation;
