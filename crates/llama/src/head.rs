@@ -8,7 +8,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::path::Path;
 
-/// `weight` [1, d] and `bias` [1].
+/// `weight` `[1, d]` and `bias` `[1]`.
 #[derive(Clone, Debug)]
 pub struct ScalarHead {
     weight: Param,
@@ -32,7 +32,7 @@ impl ScalarHead {
         })
     }
 
-    /// [M, d] -> [M], f32.
+    /// `[M, d]` -> `[M]`, f32.
     pub fn apply(&self, hidden: &Tensor) -> CResult<Tensor> {
         hidden
             .to_dtype(DType::F32)?
