@@ -1,7 +1,9 @@
 //! The judge: what counts as a verdict, and what happens when the endpoint misbehaves. The endpoint is a local server.
 
 use evaluate::fastchat::{Answer, Choice, Question, QuestionId};
-use evaluate::judge::{Better, Judge, JudgeConfig, Secret, better, judge_with, markdown, rating};
+use evaluate::judge::{
+    Better, Judge, JudgeConfig, Secret, Total, better, judge_with, markdown, rating,
+};
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -118,6 +120,13 @@ fn answers(model: &str, ids: &[u64]) -> Vec<Answer> {
     ids.iter().map(answer).collect()
 }
 
+/// The scores of the first `n` questions.
+fn rate(judge: &mut Judge, n: u64) -> anyhow::Result<Total> {
+    let ids: Vec<u64> = (1..=n).collect();
+    let questions: Vec<Question> = ids.iter().map(|id| question(*id)).collect();
+    judge.rate(&questions, &answers("m", &ids), &mut || {})
+}
+
 #[test]
 fn a_rating_is_the_first_bracket_and_a_number_from_1_to_10() {
     #[track_caller]
@@ -220,13 +229,7 @@ fn a_reply_without_a_verdict_is_a_failure_and_no_score() {
         false => Play::Say("[[6]]"),
     });
     let mut judge = Judge::open(server.config(), &cache).unwrap();
-    let total = judge
-        .rate(
-            &[question(1), question(2)],
-            &answers("m", &[1, 2]),
-            &mut || {},
-        )
-        .unwrap();
+    let total = rate(&mut judge, 2).unwrap();
     assert_eq!((total.sum, total.judged, total.failed), (6.0, 1, 1));
     assert_eq!(total.mean(), None);
     assert_eq!(
@@ -245,9 +248,7 @@ fn an_error_of_the_server_is_tried_again() {
         _ => Play::Say("[[9]]"),
     });
     let mut judge = Judge::open(server.config(), &dir.path().join("v.jsonl")).unwrap();
-    let total = judge
-        .rate(&[question(1)], &answers("m", &[1]), &mut || {})
-        .unwrap();
+    let total = rate(&mut judge, 1).unwrap();
     assert_eq!((total.sum, server.n_requests()), (9.0, 3));
 }
 
@@ -264,13 +265,7 @@ fn a_silent_server_costs_the_question_and_no_more() {
         ..server.config()
     };
     let mut judge = Judge::open(config, &dir.path().join("v.jsonl")).unwrap();
-    let total = judge
-        .rate(
-            &[question(1), question(2)],
-            &answers("m", &[1, 2]),
-            &mut || {},
-        )
-        .unwrap();
+    let total = rate(&mut judge, 2).unwrap();
     assert_eq!((total.sum, total.judged, total.failed), (5.0, 1, 1));
     assert_eq!(server.n_requests(), 3);
 }
@@ -282,13 +277,7 @@ fn a_refused_key_ends_the_judging_without_showing_it() {
     let config = server.config();
     assert!(!format!("{config:?}").contains(KEY));
     let mut judge = Judge::open(config, &dir.path().join("v.jsonl")).unwrap();
-    let error = judge
-        .rate(
-            &[question(1), question(2)],
-            &answers("m", &[1, 2]),
-            &mut || {},
-        )
-        .unwrap_err();
+    let error = rate(&mut judge, 2).unwrap_err();
     let text = format!("{error:#}");
     assert!(
         text.contains("HTTP 401") && text.contains("WICK_JUDGE_KEY"),
@@ -309,9 +298,7 @@ fn an_address_without_a_server_is_an_error() {
         }
     };
     let mut judge = Judge::open(config, &dir.path().join("v.jsonl")).unwrap();
-    let error = judge
-        .rate(&[question(1)], &answers("m", &[1]), &mut || {})
-        .unwrap_err();
+    let error = rate(&mut judge, 1).unwrap_err();
     assert!(
         format!("{error:#}").contains("cannot be reached"),
         "{error:#}"

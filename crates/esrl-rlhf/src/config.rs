@@ -22,7 +22,7 @@ pub struct Config {
     #[serde(default)]
     pub train: TrainConfig,
     /// `cpu`, `cuda` or `cuda:N`
-    #[serde(default = "cpu")]
+    #[serde(default = "stage::cpu")]
     pub device: String,
 }
 
@@ -34,7 +34,7 @@ pub struct ModelConfig {
     /// A reward-model run
     pub reward: PathBuf,
     /// How a plain model is prompted: `auto`, `alpaca`, `chat`, `raw` (a run brings its own template)
-    #[serde(default = "auto")]
+    #[serde(default = "stage::auto")]
     pub template: String,
 }
 
@@ -147,12 +147,6 @@ impl Default for TrainConfig {
     }
 }
 
-fn cpu() -> String {
-    "cpu".into()
-}
-fn auto() -> String {
-    "auto".into()
-}
 fn held_out() -> f64 {
     0.05
 }
@@ -167,11 +161,7 @@ impl Config {
         stage::TemplateChoice::parse(&self.model.template)?;
         stage::device(&self.device)?;
         self.build_algorithm()?;
-        ensure!(
-            (0.0..1.0).contains(&self.data.held_out),
-            "data.held_out = {} is not in [0, 1)",
-            self.data.held_out
-        );
+        stage::check_data(self.data.held_out, self.data.max_rows)?;
         ensure!(r.prompts > 0, "rollout.prompts = 0: a step needs prompts");
         ensure!(
             r.max_new_tokens > 0,
@@ -182,8 +172,8 @@ impl Config {
             "rollout.max_rows = 0: nothing could be decoded"
         );
         ensure!(
-            r.temperature > 0.0,
-            "rollout.temperature = {} must be above 0 to explore",
+            r.temperature > 0.0 && r.temperature.is_finite(),
+            "rollout.temperature = {} must be a number above 0 to explore",
             r.temperature
         );
         ensure!(
@@ -195,6 +185,10 @@ impl Config {
         ensure!(
             t.micro_batch_tokens > 0,
             "train.micro_batch_tokens = 0: a forward needs tokens"
+        );
+        ensure!(
+            t.keep_checkpoints > 0,
+            "train.keep_checkpoints = 0; it must be at least 1"
         );
         t.policy.check("train.policy")?;
         t.critic.check("train.critic")?;
@@ -232,7 +226,12 @@ impl Config {
         let mut keys = self.algorithm.clone();
         let known = || algorithms::names().join(", ");
         match keys.remove("name") {
-            Some(toml::Value::String(name)) => Ok((name, serde_json::to_value(keys)?)),
+            Some(toml::Value::String(name)) => {
+                if let Some(key) = not_finite(&keys) {
+                    bail!("algorithm.{key} is not finite; give a number");
+                }
+                Ok((name, serde_json::to_value(keys)?))
+            }
             Some(other) => {
                 bail!(
                     "algorithm.name = {other} is no name; it is one of {}",
@@ -242,4 +241,13 @@ impl Config {
             None => bail!("algorithm.name is missing; it is one of {}", known()),
         }
     }
+}
+
+/// The first key whose number is NaN or infinite, which JSON cannot carry.
+fn not_finite(table: &toml::Table) -> Option<String> {
+    table.iter().find_map(|(key, value)| match value {
+        toml::Value::Float(number) if !number.is_finite() => Some(key.clone()),
+        toml::Value::Table(inner) => not_finite(inner).map(|name| format!("{key}.{name}")),
+        _ => None,
+    })
 }

@@ -21,7 +21,7 @@ pub struct Config {
     #[serde(default)]
     pub train: FitConfig,
     /// `cpu`, `cuda` or `cuda:N`
-    #[serde(default = "cpu")]
+    #[serde(default = "stage::cpu")]
     pub device: String,
 }
 
@@ -31,7 +31,7 @@ pub struct ModelConfig {
     /// The sft run that the policy will start from (its adapter is where the reward adapter begins), or a plain model
     pub source: String,
     /// How a plain model is prompted: `auto`, `alpaca`, `chat`, `raw` (a run brings its own template)
-    #[serde(default = "auto")]
+    #[serde(default = "stage::auto")]
     pub template: String,
 }
 
@@ -81,12 +81,6 @@ impl Default for RewardConfig {
     }
 }
 
-fn cpu() -> String {
-    "cpu".into()
-}
-fn auto() -> String {
-    "auto".into()
-}
 fn held_out() -> f64 {
     0.1
 }
@@ -100,19 +94,11 @@ impl Config {
         let (d, r) = (&self.data, &self.reward);
         TemplateChoice::parse(&self.model.template)?;
         stage::device(&self.device)?;
-        ensure!(
-            (0.0..1.0).contains(&d.held_out),
-            "data.held_out = {} is not in [0, 1)",
-            d.held_out
-        );
+        stage::check_data(d.held_out, d.max_rows)?;
         ensure!(
             d.max_len >= 2,
             "data.max_len = {} leaves no room for an answer",
             d.max_len
-        );
-        ensure!(
-            d.max_rows != Some(0),
-            "data.max_rows = 0 leaves nothing to train on"
         );
         ensure!(
             r.center_coefficient >= 0.0,

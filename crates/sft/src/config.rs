@@ -23,7 +23,7 @@ pub struct Config {
     #[serde(default)]
     pub samples: SamplesConfig,
     /// `cpu`, `cuda` or `cuda:N`
-    #[serde(default = "cpu")]
+    #[serde(default = "stage::cpu")]
     pub device: String,
 }
 
@@ -89,9 +89,6 @@ impl Default for SamplesConfig {
     }
 }
 
-fn cpu() -> String {
-    "cpu".into()
-}
 fn alpaca() -> String {
     "alpaca".into()
 }
@@ -113,19 +110,15 @@ impl Config {
             "model.source is missing: a Hugging Face directory, a GGUF file, a hub id or an earlier run"
         );
         ensure!(
-            (0.0..1.0).contains(&self.data.held_out),
-            "data.held_out = {} is not in [0, 1)",
-            self.data.held_out
-        );
-        ensure!(
             self.data.max_len >= 2,
             "data.max_len = {} leaves no room for a response",
             self.data.max_len
         );
         ensure!(
-            self.data.max_rows != Some(0),
-            "data.max_rows = 0 leaves nothing to train on"
+            self.samples.n == 0 || self.samples.max_new_tokens > 0,
+            "samples.max_new_tokens = 0: an answer needs a token; samples.n = 0 writes none"
         );
+        stage::check_data(self.data.held_out, self.data.max_rows)?;
         self.train.check()
     }
 

@@ -3,6 +3,8 @@
 
 mod forward;
 mod policy;
+mod settings;
 
 pub use forward::{Batch, Labels, per_label, score};
 pub use policy::{Base, Policy, TemplateChoice, device, encoder, load_base, write_identity};
+pub use settings::{auto, check_data, cpu};
