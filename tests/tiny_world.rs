@@ -463,3 +463,17 @@ fn tokenizer_is_lossless_and_the_one_that_ships() {
     );
     assert!(ids(&prompt).len() <= 15, "{}", ids(&prompt).len());
 }
+
+#[test]
+fn base_loads_and_its_tokenizer_fits() {
+    let source = llama::Source::Dir(tiny().join("base"));
+    let loaded = llama::load(&source, &candle_core::Device::Cpu).unwrap();
+    assert_eq!(loaded.model.n_params(), 2_324_224);
+    assert_eq!(
+        loaded.model.config.vocab_size,
+        loaded.tokenizer.get_vocab_size(true)
+    );
+    assert_eq!(loaded.special.bos, Some((1, "<s>".into())));
+    assert_eq!(loaded.special.eos, [(2, "</s>".into())]);
+    assert!(loaded.special.add_bos);
+}
