@@ -79,7 +79,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let eval_tasks = tasks_for_evaluation(held_out.clone(), &roles, config)?;
     if tasks.is_empty() {
         bail!(
-            "{}: no prompt is left to train on",
+            "{}: no prompt is left to train on; raise data.max_prompt_len or lower rollout.max_new_tokens",
             config.data.path.display()
         );
     }

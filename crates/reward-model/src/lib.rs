@@ -51,13 +51,14 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let eval = pairs("held-out", &held_out, &policy.encoder, config)?;
     if train.is_empty() {
         bail!(
-            "{}: no pair is left to train on",
+            "{}: no pair is left to train on; raise data.max_len or lower data.held_out",
             config.data.path.display()
         );
     }
     if eval.is_empty() {
         bail!("no pair is held out; raise data.held_out or give data.eval_path");
     }
+    let requests = requests(&policy, &held_out, config)?;
 
     let mut run = if args.resume {
         Run::resume(&dir, "reward-model", config)?
@@ -73,7 +74,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
             "train_pairs": train.len(), "held_out_pairs": eval.len(),
         }),
     )?;
-    let samples = samples(&policy, &held_out, config)?;
+    let samples = samples(&policy, &requests)?;
     let mut objective = Objective::open(config, policy, eval, samples)?;
     train::fit(&mut objective, &train, &config.train, &mut run, args.resume)?;
     Ok(())
@@ -108,8 +109,8 @@ fn pairs(
     Ok(fitted.items.into_iter().map(pair).collect())
 }
 
-/// Answers of the source policy to held-out prompts: what the reward's mean and variance are measured on.
-fn samples(policy: &Policy, held_out: &[Preference], config: &Config) -> Result<Vec<Vec<u32>>> {
+/// Held-out prompts for the samples that the reward's mean and variance are measured on.
+fn requests(policy: &Policy, held_out: &[Preference], config: &Config) -> Result<Vec<Request>> {
     let r = &config.reward;
     let sampling = Sampling {
         max_new_tokens: r.normalisation_max_new_tokens,
@@ -144,7 +145,11 @@ fn samples(policy: &Policy, held_out: &[Preference], config: &Config) -> Result<
     }
     let each = r.normalisation_samples.div_ceil(requests.len());
     requests.iter_mut().for_each(|request| request.n = each);
-    let prompts: Vec<Vec<u32>> = requests.iter().map(|r| r.prompt.clone()).collect();
+    Ok(requests)
+}
+
+/// The source policy's answers, each behind its prompt.
+fn samples(policy: &Policy, requests: &[Request]) -> Result<Vec<Vec<u32>>> {
     let stop = &policy.encoder.ends().stop;
     let engine = Engine {
         model: policy.model(),
@@ -152,16 +157,18 @@ fn samples(policy: &Policy, held_out: &[Preference], config: &Config) -> Result<
         stop,
         max_rows: 16,
     };
-    let mut progress =
-        run::Progress::new("samples for normalisation", (prompts.len() * each) as u64);
+    let mut progress = run::Progress::new(
+        "samples for normalisation",
+        requests.iter().map(|r| r.n as u64).sum(),
+    );
     let mut tokens_before = 0;
-    let drawn = engine.run(&requests, &mut |tokens, finished| {
+    let drawn = engine.run(requests, &mut |tokens, finished| {
         progress.update(finished as u64, (tokens - tokens_before) as u64, "");
         tokens_before = tokens;
     })?;
     progress.finish("");
     Ok(drawn
         .into_iter()
-        .map(|s| [prompts[s.request].as_slice(), &s.ids].concat())
+        .map(|s| [requests[s.request].prompt.as_slice(), &s.ids].concat())
         .collect())
 }

@@ -156,11 +156,14 @@ impl train::Objective for Objective {
         })
     }
 
+    /// Without centring the loss knows differences of scores only: the head's bias has no gradient and stays 0.
     fn params(&self) -> Vec<(String, Var)> {
+        let learns = |name: &str| self.center_coefficient > 0.0 || name != "bias";
         let head = self
             .head
             .vars()
             .into_iter()
+            .filter(|(name, _)| learns(name))
             .map(|(name, var)| (format!("head.{name}"), var));
         self.lora.vars().into_iter().chain(head).collect()
     }

@@ -45,8 +45,12 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let train = fit("training", &train)?;
     let eval = fit("held-out", &held_out)?;
     if train.is_empty() {
-        bail!("{}: no row is left to train on", config.data.path.display());
+        bail!(
+            "{}: no row is left to train on; raise data.max_len or lower data.held_out",
+            config.data.path.display()
+        );
     }
+    let prompts = sample_prompts(&held_out, &start, config)?;
 
     let mut run = if args.resume {
         Run::resume(&dir, "sft", config)?
@@ -66,11 +70,6 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
             "train_rows": train.len(), "held_out_rows": eval.len(),
         }),
     )?;
-    let prompts = held_out
-        .into_iter()
-        .take(config.samples.n)
-        .map(|d| d.prompt)
-        .collect();
     let mut objective = Objective::new(start, config, eval, prompts)?;
     run.record("parameters", objective.parameter_counts())?;
     train::fit(&mut objective, &train, &config.train, &mut run, args.resume)?;
@@ -154,6 +153,29 @@ fn read(path: &Path, config: &Config) -> Result<Vec<Demonstration>> {
         loaded.items.truncate(n);
     }
     Ok(loaded.items)
+}
+
+/// The first held-out prompts that leave room for a sample.
+fn sample_prompts(
+    held_out: &[Demonstration],
+    start: &Start,
+    config: &Config,
+) -> Result<Vec<data::Prompt>> {
+    let (n, room) = (config.samples.n, config.samples.max_new_tokens);
+    let context = start.base.model.config.max_position_embeddings;
+    if n > 0 && room >= context {
+        bail!("samples.max_new_tokens = {room} fills the model's context of {context}; lower it");
+    }
+    let mut prompts = Vec::new();
+    for demonstration in held_out {
+        if prompts.len() == n {
+            break;
+        }
+        if start.encoder.prompt(&demonstration.prompt)?.len() + room <= context {
+            prompts.push(demonstration.prompt.clone());
+        }
+    }
+    Ok(prompts)
 }
 
 fn examples(

@@ -24,9 +24,9 @@ pub fn blame(params: &[(String, Var)], grads: &Gradients) -> candle_core::Result
     })
 }
 
-/// Checks that every trainable tensor changes. In the first step a LoRA A has a zero gradient (B is 0), and a warm-up
-/// begins with a learning rate of 0, so the verdict falls after two steps that moved: enough that an update is visible
-/// in f32 beside a weight of 1.
+/// Checks that every trainable tensor changes. In the first step a LoRA A has a zero gradient (B is 0), behind a head of
+/// zeros in the second too, and a warm-up begins with a learning rate of 0; so the verdict falls after three steps that
+/// moved: enough that an update is visible in f32 beside a weight of 1.
 pub struct Tripwire {
     start: Vec<u64>,
     moves: usize,
@@ -48,7 +48,7 @@ impl Tripwire {
     pub fn passed(&mut self, params: &[(String, Var)], lr: f64) -> Result<bool> {
         self.moves += usize::from(lr > 0.0);
         self.distance += lr;
-        if self.moves < 2 || self.distance < VISIBLE {
+        if self.moves < 3 || self.distance < VISIBLE {
             return Ok(false);
         }
         let now = fingerprints(params)?;
