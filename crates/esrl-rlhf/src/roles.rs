@@ -27,7 +27,7 @@ pub(crate) struct Critic {
 }
 
 impl Critic {
-    /// The value before each label, [M], f32. A frozen copy records no graph.
+    /// The value before each label, `[M]`, f32. A frozen copy records no graph.
     pub fn values(&self, model: &Llama, batch: &Batch) -> candle_core::Result<Tensor> {
         self.head
             .apply(&batch.before_labels(&batch.hidden(model, Some(&self.lora), None)?)?)

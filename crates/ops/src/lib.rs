@@ -32,7 +32,7 @@ pub use ragged::{Ragged, micro_batches};
 use candle_core::{D, Result, Tensor};
 use cpu::fused;
 
-/// Root-mean-square norm over the last dimension, `x / sqrt(mean(x²) + eps) * weight`. `x` [N, d], `weight` [d].
+/// Root-mean-square norm over the last dimension, `x / sqrt(mean(x²) + eps) * weight`. `x` [N, d], `weight` `[d]`.
 /// Gradient to `x` and `weight`. Source: Zhang & Sennrich 2019, as LLaMA uses it.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     if fused(&[x, weight]) {
@@ -101,9 +101,9 @@ pub fn lora_linear(
 
 /// What the vocabulary head says of each label, f32.
 pub struct TokenScores {
-    /// log-probability of the label under `softmax(logits / temperature)`, [M], natural log. Carries gradient.
+    /// log-probability of the label under `softmax(logits / temperature)`, `[M]`, natural log. Carries gradient.
     pub logp: Tensor,
-    /// entropy of the same distribution, [M], nats. Carries gradient.
+    /// entropy of the same distribution, `[M]`, nats. Carries gradient.
     pub entropy: Tensor,
 }
 
@@ -129,7 +129,7 @@ pub fn token_scores(
     })
 }
 
-/// [`token_scores`]'s log-probabilities [M] at temperature 1, with gradient to `hidden` [M, d] and to `head` [V, d] too: for
+/// [`token_scores`]'s log-probabilities `[M]` at temperature 1, with gradient to `hidden` [M, d] and to `head` [V, d] too: for
 /// training from scratch, where the head is the tied embedding.
 pub fn token_scores_trainable(hidden: &Tensor, head: &Tensor, targets: &[u32]) -> Result<Tensor> {
     if hidden.dim(0)? > 0 && fused(&[hidden, head]) {
@@ -140,7 +140,7 @@ pub fn token_scores_trainable(hidden: &Tensor, head: &Tensor, targets: &[u32]) -
     }
 }
 
-/// Exact KL(p ‖ q) over the vocabulary for each row, [M] nats, f32, no gradient, chunked over rows.
+/// Exact KL(p ‖ q) over the vocabulary for each row, `[M]` nats, f32, no gradient, chunked over rows.
 /// `hidden_p`, `hidden_q` [M, d] share one `head` [V, d].
 pub fn vocab_kl(
     hidden_p: &Tensor,

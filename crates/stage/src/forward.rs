@@ -73,7 +73,7 @@ impl Batch {
     }
 }
 
-/// Log-probabilities and entropies of every label, [M]. `temperature`: one per sequence, the one it was drawn at.
+/// Log-probabilities and entropies of every label, `[M]`. `temperature`: one per sequence, the one it was drawn at.
 pub fn score(
     model: &Llama,
     lora: Option<&Lora>,
