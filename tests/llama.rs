@@ -1,7 +1,9 @@
 //! The model against transformers, PEFT and candle-transformers: logits, adapters, gradients, KV cache.
 
 use candle_core::{DType, Device, Tensor};
-use llama::{Config, KvCache, Llama, Loaded, Lora, LoraConfig, RopeScaling, ScalarHead, SeqId, Source};
+use llama::{
+    Config, KvCache, Llama, Loaded, Lora, LoraConfig, RopeScaling, ScalarHead, SeqId, Source,
+};
 use ops::Ragged;
 use std::collections::HashMap;
 use testkit::{assert_close, golden, golden_tensors, values};

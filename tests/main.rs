@@ -2,14 +2,22 @@
 
 mod common;
 
+mod algorithms;
 mod architecture;
 mod data;
 mod docs;
 mod encode;
 mod evaluate;
 mod generation;
+mod hub;
+mod llama;
+mod llama_files;
+mod metrics;
+mod ops;
 mod rewards;
 mod run;
 mod run_parts;
 mod settings;
+mod smollm2;
+mod tiny_world;
 mod train;
