@@ -4,6 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=target/release
 out=runs/demo
+# The model is so small that a second thread gains little, and on a busy machine costs much (docs/tiny-world.md).
+export RAYON_NUM_THREADS=${RAYON_NUM_THREADS:-1}
 short=()
 rl=()
 if [ "${1:-}" = --short ]; then
