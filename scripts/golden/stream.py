@@ -1,4 +1,4 @@
-"""Prints the pinned values of tests/run.rs: run::stream written from its description, ChaCha8 from RFC 8439 (4 double
+"""Prints the pinned values of tests/run_parts.rs: run::stream written from its description, ChaCha8 from RFC 8439 (4 double
 rounds instead of 10; 64-bit counter and nonce, both 0). Needs Python alone."""
 
 import hashlib
