@@ -181,6 +181,9 @@ pub fn vocab_kl(
 ) -> Result<Tensor> {
     let (p, q) = (hidden_p.detach(), hidden_q.detach());
     let (m, chunk) = (p.dim(0)?, head_chunk_rows(head.dim(0)?));
+    if m == 0 {
+        return Tensor::zeros(0, DType::F32, p.device());
+    }
     let mut out = Vec::new();
     for start in (0..m).step_by(chunk) {
         let n = chunk.min(m - start);
