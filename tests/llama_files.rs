@@ -447,6 +447,7 @@ fn bad_configs() {
         ("hidden_size", json!("32"), "hidden_size is \"32\""),
         ("num_hidden_layers", json!(-1), "num_hidden_layers is -1"),
         ("num_hidden_layers", json!(1u64 << 40), "num_hidden_layers"),
+        ("num_hidden_layers", json!(1u64 << 30), "is damaged"),
         ("num_attention_heads", json!(0), "num_attention_heads is 0"),
         (
             "num_key_value_heads",
@@ -474,6 +475,17 @@ fn bad_configs() {
             "rope_parameters",
             json!({"rope_type": "llama3", "factor": 8.0}),
             "low_freq_factor",
+        ),
+        (
+            "rope_parameters",
+            json!({"rope_type": "linear", "factor": 0.0}),
+            "RoPE scaling factor 0 is not positive",
+        ),
+        (
+            "rope_parameters",
+            json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 4.0, "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 8192}),
+            "no ramp",
         ),
         ("rope_parameters", json!(3), "rope_parameters is 3"),
         ("eos_token_id", json!("</s>"), "eos_token_id holds"),

@@ -5,6 +5,9 @@ use crate::{Error, Result};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
+/// No LLaMA comes near; a damaged file must not make us list a billion tensors.
+const MAX_LAYERS: usize = 10_000;
+
 /// The shape of a LLaMA. Widths in elements, `max_position_embeddings` in tokens.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -99,6 +102,12 @@ impl Config {
                 "num_attention_heads {heads} is not a multiple of num_key_value_heads {kv}"
             ));
         }
+        if self.num_hidden_layers > MAX_LAYERS {
+            return Err(format!(
+                "num_hidden_layers {} is more than {MAX_LAYERS}; the file is damaged",
+                self.num_hidden_layers
+            ));
+        }
         if self.head_dim == 0 || !self.head_dim.is_multiple_of(2) {
             return Err(format!(
                 "head_dim {} is odd; rotary embedding needs pairs",
@@ -114,7 +123,21 @@ impl Config {
         if !self.rope_theta.is_finite() || self.rope_theta <= 1.0 {
             return Err(format!("rope_theta {} is not above 1", self.rope_theta));
         }
-        Ok(())
+        match self.rope_scaling {
+            RopeScaling::Linear { factor } | RopeScaling::Llama3 { factor, .. }
+                if !factor.is_finite() || factor <= 0.0 =>
+            {
+                Err(format!("RoPE scaling factor {factor} is not positive"))
+            }
+            RopeScaling::Llama3 {
+                low_freq_factor: low,
+                high_freq_factor: high,
+                ..
+            } if !(0.0 < low && low < high && high.is_finite()) => Err(format!(
+                "RoPE scaling: low_freq_factor {low} and high_freq_factor {high} are no ramp; 0 < low < high is needed"
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// `config.json` as transformers 5 writes it, with the keys of version 4 beside it (`rope_theta`, `rope_scaling`).

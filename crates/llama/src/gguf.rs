@@ -294,6 +294,7 @@ fn config(meta: &Meta, rope_factors: Option<&[f32]>) -> Result<Config> {
         },
         (Some(other), _) => return refuse(format!("RoPE scaling \"{other}\" is not supported")),
     };
+    config.check().map_err(|e| Error::at(meta.path, e))?;
     Ok(config)
 }
 
