@@ -89,8 +89,10 @@ fn status(done: u64, left: u64, tokens: u64, elapsed: Duration) -> String {
         parts.push(format!("{:.0} tokens/s", tokens as f64 / secs));
     }
     if left > 0 && done > 0 {
-        let eta = secs * left as f64 / done as f64;
-        parts.push(format!("{} left", duration(Duration::from_secs_f64(eta))));
+        // beyond what a Duration holds (max_steps of i64::MAX for "no end") there is nothing to say
+        if let Ok(eta) = Duration::try_from_secs_f64(secs * left as f64 / done as f64) {
+            parts.push(format!("{} left", duration(eta)));
+        }
     }
     parts.join(", ")
 }
