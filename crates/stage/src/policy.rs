@@ -18,6 +18,14 @@ pub struct Base {
     pub chat_template: Option<String>,
 }
 
+impl Base {
+    /// Whether `source` names this base, however its path is written (`models/x`, `models/x/`, an absolute path).
+    pub fn is(&self, source: &str) -> bool {
+        let place = |text: &str| Path::new(text).canonicalize().ok();
+        self.source == source || place(source).is_some_and(|p| Some(p) == place(&self.source))
+    }
+}
+
 /// A base, the adapter that makes it this policy, and how it is talked to.
 pub struct Policy {
     /// Name of the run or of the model, for tables.
@@ -156,7 +164,7 @@ impl Policy {
         known: &[Rc<Base>],
     ) -> Result<Self> {
         let find = |source: &str| -> Result<Rc<Base>> {
-            match known.iter().find(|base| base.source == source) {
+            match known.iter().find(|base| base.is(source)) {
                 Some(base) => Ok(base.clone()),
                 None => Ok(Rc::new(load_base(source, device)?)),
             }
@@ -174,6 +182,7 @@ impl Policy {
                 template,
             });
         };
+        run.note_unfinished();
         let name = dir
             .file_name()
             .map(|n| n.to_string_lossy().into_owned())
@@ -219,6 +228,25 @@ impl Policy {
     pub fn model(&self) -> &Llama {
         &self.base.model
     }
+}
+
+/// Records the data file (`path`, `sha256`) with `counts` under `data`. A run that goes on from a checkpoint needs the file it
+/// began with: its place in the data is a number of rows.
+pub fn record_data(run: &mut run::Run, path: &Path, mut counts: serde_json::Value) -> Result<()> {
+    let hash = run::file_hash(path)?;
+    let before = run
+        .recorded("data")
+        .and_then(|data| data["sha256"].as_str());
+    if before.is_some_and(|before| before != hash) && run.latest_checkpoint()?.is_some() {
+        bail!(
+            "{} has changed since {} began; resume with the file it began with, or begin a new run",
+            path.display(),
+            run.dir().display()
+        );
+    }
+    counts["path"] = path.to_string_lossy().into();
+    counts["sha256"] = hash.into();
+    run.record("data", counts)
 }
 
 /// Writes how the run talks (template, tokenizer, special tokens) and what it stands on.
