@@ -84,13 +84,7 @@ impl AnswersConfig {
             "{} is a directory; --out is a file",
             self.out.display()
         );
-        if let Some(parent) = self.out.parent().filter(|p| !p.as_os_str().is_empty()) {
-            ensure!(
-                parent.is_dir(),
-                "{} does not exist; --out goes into it",
-                parent.display()
-            );
-        }
+        crate::ensure_parent(&self.out)?;
         Ok(())
     }
 

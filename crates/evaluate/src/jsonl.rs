@@ -13,8 +13,8 @@ pub struct Appender {
 }
 
 impl Appender {
-    /// Opens or creates `path` and returns its complete lines. A last line that is not complete JSON (the writer was
-    /// killed) is removed from the file; a broken line elsewhere is an error that names it.
+    /// Opens or creates `path` and returns its complete lines. A last line that stops in the middle (the writer was
+    /// killed) is removed from the file; any other line that cannot be read is an error that names it.
     pub fn open<T: DeserializeOwned>(path: &Path) -> Result<(Self, Vec<T>)> {
         let rows = read_torn::<T>(path)?;
         let file = OpenOptions::new()
@@ -80,7 +80,8 @@ fn read_torn<T: DeserializeOwned>(path: &Path) -> Result<Torn<T>> {
         if !line.trim_ascii().is_empty() {
             match serde_json::from_slice(line) {
                 Ok(item) => torn.items.push(item),
-                Err(_) if !ends => break,
+                // only a line that stops in the middle is one of ours that was torn; a file of another kind stays whole
+                Err(e) if !ends && e.is_eof() => break,
                 Err(e) => bail!("{} line {}: {e}", path.display(), i + 1),
             }
         }

@@ -19,6 +19,22 @@ pub use compare::{CompareConfig, CompareReport, Oracle, RewardNote, Row, compare
 pub use merge::{Dtype, MergeConfig, MergeReport, merge};
 pub use score::{DemonstrationScores, PairScores, ScoreConfig, ScoreReport, score};
 
+use std::path::Path;
+
+/// The directory that `--out` goes into; it must be there before any work begins.
+pub(crate) fn ensure_parent(out: &Path) -> anyhow::Result<&Path> {
+    let parent = match out.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    anyhow::ensure!(
+        parent.is_dir(),
+        "{} does not exist; --out goes into it",
+        parent.display()
+    );
+    Ok(parent)
+}
+
 /// Bytes in lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()

@@ -13,6 +13,8 @@ use rand::Rng;
 use serde::Serialize;
 use stage::Policy;
 use std::collections::HashMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// How far a merged logit may be from the adapter's, f32.
@@ -103,15 +105,7 @@ pub fn merge(config: &MergeConfig) -> Result<MergeReport> {
         "{} exists; choose another --out",
         out.display()
     );
-    let parent = match out.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    ensure!(
-        parent.is_dir(),
-        "{} does not exist; --out is created in it",
-        parent.display()
-    );
+    let parent = crate::ensure_parent(out)?;
     let policy = Shelf::new("cpu")?.policy(&config.run)?;
     let lora = policy
         .adapter
@@ -127,6 +121,7 @@ pub fn merge(config: &MergeConfig) -> Result<MergeReport> {
     );
     let aside = tempfile::Builder::new()
         .prefix(".merge-")
+        .permissions(Permissions::from_mode(0o777)) // less the umask, as for any other directory
         .tempdir_in(parent)
         .with_context(|| format!("cannot write into {}", parent.display()))?;
     {

@@ -58,7 +58,7 @@ impl Shelf {
         }
         let source = run.info.get("base").and_then(|v| v.as_str());
         let source = source.with_context(|| format!("{text}/run.json does not name its base"))?;
-        let base = match self.bases.iter().find(|base| base.source == source) {
+        let base = match self.bases.iter().find(|base| base.is(source)) {
             Some(base) => base.clone(),
             None => Rc::new(stage::load_base(source, &self.device)?),
         };

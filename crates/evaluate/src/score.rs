@@ -128,6 +128,7 @@ pub fn score(config: &ScoreConfig) -> Result<ScoreReport> {
             "{} exists; choose another --out",
             out.display()
         );
+        crate::ensure_parent(out)?;
     }
     let mut shelf = Shelf::new(&config.device)?;
     let is_reward = policies::finished(&config.run)?.is_some_and(|r| r.stage == "reward-model");

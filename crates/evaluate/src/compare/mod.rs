@@ -290,7 +290,9 @@ fn row(entry: &Entry, mine: &Measured, first: &Measured, seed: u64) -> Row {
             .as_ref()
             .and_then(|kl| stats::estimate(&kl.exact, seed)),
         wall_hours: number("/wall_secs").map(|secs| secs / 3600.0),
-        peak_memory_gb: number("/peak_memory_bytes").map(|bytes| bytes / 1e9),
+        peak_memory_gb: number("/peak_memory_bytes")
+            .filter(|bytes| *bytes > 0.0) // 0: a system that does not say
+            .map(|bytes| bytes / 1e9),
         samples_drawn: number("/summary/samples_drawn"),
         tokens_drawn: number("/summary/tokens_drawn"),
     }

@@ -179,7 +179,8 @@ impl Judge {
     }
 }
 
+/// Each question's turns; a line without any is no answer.
 fn by_question(answers: &[Answer]) -> BTreeMap<QuestionId, &[String]> {
-    let turns = answers.iter().map(|a| (a.question_id.clone(), a.turns()));
-    turns.collect()
+    let given = answers.iter().filter(|a| !a.turns().is_empty());
+    given.map(|a| (a.question_id.clone(), a.turns())).collect()
 }
