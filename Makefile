@@ -1,14 +1,15 @@
-# The phone book: one line per job. Variables: CONFIG, SET="a.b=1 c.d=2", RUN, RESUME=1, ALGO=esrl|ppo.
+# The phone book: one line per job. Variables: CONFIG, SET="a.b=1 c.d=2", RUN, RESUME=1, ALGO=esrl|ppo, and ARGS for
+# any further flags of the binary, such as ARGS="--max-new-tokens 256".
 BIN := target/release
 ALGO ?= esrl
-sets := $(foreach s,$(SET),--set $(s))
-opts = $(sets) $(if $(RESUME),--resume)
+sets := $(foreach s,$(SET),--set '$(s)')
+opts = $(sets) $(if $(RESUME),--resume) $(ARGS)
 
-.PHONY: help build sft rm rlhf answers compare score merge demo demo-short tiny-world tiny-base test check doc bench cuda-check smoke fetch-smollm2 fetch-data ci
+.PHONY: help build sft rm rlhf answers compare score merge demo demo-short tiny-world tiny-base test check cuda-check smoke fetch-smollm2 fetch-data ci
 
 help:           ## this list
 	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 16
-build:          ## the four binaries, release
+build:          ## all binaries, release
 	cargo build --release --bins
 sft: build      ## fine-tune        CONFIG=configs/tiny/sft.toml RUN=runs/sft
 	$(BIN)/sft --config $(or $(CONFIG),configs/tiny/sft.toml) --run $(or $(RUN),runs/sft) $(opts)
@@ -17,13 +18,13 @@ rm: build       ## reward model     CONFIG=configs/tiny/rm.toml RUN=runs/rm
 rlhf: build     ## ESRL or PPO      ALGO=esrl CONFIG=configs/tiny/$(ALGO).toml RUN=runs/$(ALGO)
 	$(BIN)/esrl-rlhf --config $(or $(CONFIG),configs/tiny/$(ALGO).toml) --run $(or $(RUN),runs/$(ALGO)) $(opts)
 answers: build  ## answer questions RUN=runs/esrl QUESTIONS=data/tiny/questions.jsonl OUT=answers.jsonl [GREEDY=1]
-	$(BIN)/evaluate answers --run $(RUN) --questions $(or $(QUESTIONS),data/tiny/questions.jsonl) --out $(or $(OUT),answers.jsonl) $(if $(GREEDY),--greedy)
-compare: build  ## table of runs    RUNS="runs/sft runs/ppo runs/esrl"
-	$(BIN)/evaluate compare --runs $(or $(RUNS),$(wildcard runs/sft runs/ppo runs/esrl)) $(if $(OUT),--out $(OUT))
+	$(BIN)/evaluate answers --run $(RUN) --questions $(or $(QUESTIONS),data/tiny/questions.jsonl) --out $(or $(OUT),answers.jsonl) $(if $(GREEDY),--greedy) $(ARGS)
+compare: build  ## table of runs    RUNS="runs/sft runs/ppo runs/esrl" [QUESTIONS=file.jsonl, for a judge]
+	$(BIN)/evaluate compare --runs $(or $(RUNS),$(wildcard runs/sft runs/ppo runs/esrl)) $(if $(OUT),--out $(OUT)) $(if $(QUESTIONS),--judge-questions $(QUESTIONS)) $(ARGS)
 score: build    ## score a run      RUN=runs/rm DATA=file.json
-	$(BIN)/evaluate score --run $(RUN) --data $(DATA) $(if $(OUT),--out $(OUT))
+	$(BIN)/evaluate score --run $(RUN) --data $(DATA) $(if $(OUT),--out $(OUT)) $(ARGS)
 merge: build    ## merged model     RUN=runs/esrl OUT=dir
-	$(BIN)/evaluate merge --run $(RUN) --out $(OUT)
+	$(BIN)/evaluate merge --run $(RUN) --out $(OUT) $(ARGS)
 demo: build     ## the whole pipeline on the tiny world, into runs/demo (made anew each time)
 	scripts/demo.sh
 demo-short: build ## the same with a few steps each
