@@ -33,6 +33,11 @@ pub trait Objective {
     /// Held-out loss (lower is better; it picks the best) and metrics, logged as `eval/<name>`. No graph.
     fn evaluate(&mut self) -> Result<Evaluation>;
 
+    /// False: there is nothing to evaluate on, so no held-out loss is logged and the result is the latest.
+    fn has_held_out(&self) -> bool {
+        true
+    }
+
     /// Trainable parameters by name, in a fixed order.
     fn params(&self) -> Vec<(String, Var)>;
 
@@ -280,6 +285,18 @@ impl<'a, O: Objective> Fit<'a, O> {
         })
     }
 
+    /// A checkpoint must be one to go on from: the update before it may have broken the weights, which the next loss
+    /// would be the first to show.
+    fn check_update(&mut self) -> Result<()> {
+        let (loss, _) = self.objective.loss_sum(&[&self.data[0]], 0)?;
+        let loss = loss.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?;
+        if loss.is_finite() && first_non_finite(&self.params)?.is_none() {
+            return Ok(());
+        }
+        let what = format!("after the update the loss is {loss}");
+        self.not_finite(self.state.step, &what, &Gradients::zeros(&self.params))
+    }
+
     /// The error of a step whose numbers broke: what, which tensor first, and where to go back to.
     fn not_finite<T>(&self, step: usize, what: &str, grads: &Gradients) -> Result<T> {
         let tensor = blame(&self.params, grads)?;
@@ -341,12 +358,7 @@ impl<'a, O: Objective> Fit<'a, O> {
     }
 
     fn checkpoint(&mut self) -> Result<()> {
-        if let Some(name) = first_non_finite(&self.params)? {
-            bail!(
-                "step {}: the weight {name} is not finite; checkpoints before it are intact; lower the learning rate",
-                self.state.step
-            );
-        }
+        self.check_update()?;
         let (objective, optimizer) = (&*self.objective, &self.optimizer);
         let keep = self.config.keep_checkpoints;
         self.run
@@ -371,12 +383,10 @@ impl<'a, O: Objective> Fit<'a, O> {
         if self.stopped {
             self.run.stopped(step as u64)?;
         } else {
-            let mut summary = BTreeMap::from([
-                ("steps".to_string(), step as f64),
-                ("start_loss".to_string(), start_loss),
-                ("last_loss".to_string(), last_loss),
-            ]);
-            if let Some(best) = best {
+            let mut summary = BTreeMap::from([("steps".to_string(), step as f64)]);
+            if let Some(best) = best.filter(|_| self.objective.has_held_out()) {
+                summary.insert("start_loss".into(), start_loss);
+                summary.insert("last_loss".into(), last_loss);
                 summary.insert("best_loss".into(), best.loss);
                 summary.insert("best_step".into(), best.step as f64);
             }
@@ -398,6 +408,9 @@ fn evaluate<O: Objective>(objective: &mut O, run: &mut Run, step: usize) -> Resu
         loss.is_finite(),
         "step {step}: the held-out loss is {loss}; lower the learning rate or look at the data"
     );
+    if !objective.has_held_out() {
+        return Ok(loss);
+    }
     let mut row = BTreeMap::from([("eval/loss".to_string(), loss)]);
     for (name, value) in metrics {
         row.insert(format!("eval/{name}"), value);

@@ -16,6 +16,12 @@ impl Gradients {
         }
     }
 
+    /// Takes in another set of parameters with their sums.
+    pub fn extend(&mut self, other: Self) {
+        self.params.extend(other.params);
+        self.sums.extend(other.sums);
+    }
+
     /// Adds what `backward()` gave; a parameter the loss did not reach adds nothing.
     pub fn add(&mut self, grads: &GradStore) -> Result<()> {
         for ((_, var), sum) in self.params.iter().zip(&mut self.sums) {
