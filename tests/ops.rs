@@ -350,6 +350,8 @@ fn vocab_kl_is_its_composition_and_never_negative() {
         assert!(values(&found).iter().all(|kl| *kl > 0.0));
         let itself = ops::vocab_kl(&p, &p, &head, &temperature).unwrap();
         assert_close_slices("kl to itself", &values(&itself), &vec![0.0; m], 1e-6);
+        let broken = ops::vocab_kl(&(&p * f64::NAN).unwrap(), &q, &head, &temperature).unwrap();
+        assert!(values(&broken).iter().all(|kl| kl.is_nan()), "not hidden");
     }
 }
 

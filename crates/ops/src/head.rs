@@ -326,8 +326,11 @@ pub(crate) fn vocab_kl(
         })
         .unzip();
     let (of_p, of_q) = (merged(of_p, m, 0.0), merged(of_q, m, 1.0));
-    let kl =
-        |(p, q): (&Running, &Running)| (p.weighted / p.sum - p.lse() + q.lse()).max(0.0) as f32;
+    let kl = |(p, q): (&Running, &Running)| {
+        let kl = p.weighted / p.sum - p.lse() + q.lse();
+        // rounding may leave less than nothing; `max` would turn NaN into 0
+        if kl < 0.0 { 0.0 } else { kl as f32 }
+    };
     cpu::tensor(of_p.iter().zip(&of_q).map(kl).collect(), m)
 }
 
