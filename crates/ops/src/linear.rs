@@ -85,7 +85,7 @@ pub(crate) fn linear_into(x: &[f32], w: &[f32], k: usize, y: &mut [f32], threads
         return y.fill(0.0);
     }
     let (n, out) = (x.len() / k, w.len() / k);
-    if n <= skinny::MAX_ROWS {
+    if skinny::suits(n, k) {
         skinny::linear(x, w, k, y, threads);
     } else {
         let (x, w) = (Mat::rows(x, k), Mat::rows(w, k).t());

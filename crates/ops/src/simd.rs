@@ -28,6 +28,10 @@ pub(crate) unsafe trait Lanes: Copy {
     /// `2^self` for lanes that hold whole numbers in -126..=127.
     unsafe fn pow2(self) -> Self;
     unsafe fn sum(self) -> f32;
+    /// A hint that this memory is read soon; any address will do.
+    unsafe fn prefetch(at: *const f32);
+    /// The sums of four vectors.
+    unsafe fn sum4(four: [Self; 4]) -> [f32; 4];
     unsafe fn largest(self) -> f32;
 }
 
@@ -192,9 +196,17 @@ unsafe impl Lanes for [f32; 8] {
         std::array::from_fn(|i| f32::from_bits(((self[i] as i32 + 127) as u32) << 23))
     }
     #[inline(always)]
+    unsafe fn prefetch(_: *const f32) {}
+    #[inline(always)]
     unsafe fn sum(self) -> f32 {
         let [a, b, c, d, e, f, g, h] = self;
         ((a + e) + (c + g)) + ((b + f) + (d + h))
+    }
+    #[inline(always)]
+    unsafe fn sum4(four: [Self; 4]) -> [f32; 4] {
+        let [a, b, c, d] = four;
+        // SAFETY: plain floats.
+        unsafe { [Lanes::sum(a), Lanes::sum(b), Lanes::sum(c), Lanes::sum(d)] }
     }
     #[inline(always)]
     unsafe fn largest(self) -> f32 {
@@ -208,6 +220,12 @@ mod x86 {
     use std::arch::x86_64::*;
 
     const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+
+    /// The sum of the lower and the upper half.
+    #[inline(always)]
+    unsafe fn halves(x: __m512) -> __m256 {
+        unsafe { _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps::<1>(x)) }
+    }
 
     // SAFETY: used only where AVX-512 was found.
     unsafe impl Lanes for __m512 {
@@ -264,8 +282,17 @@ mod x86 {
             }
         }
         #[inline(always)]
+        unsafe fn prefetch(at: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+        }
+        #[inline(always)]
         unsafe fn sum(self) -> f32 {
             unsafe { _mm512_reduce_add_ps(self) }
+        }
+        #[inline(always)]
+        unsafe fn sum4(four: [Self; 4]) -> [f32; 4] {
+            let [a, b, c, d] = four;
+            unsafe { Lanes::sum4([halves(a), halves(b), halves(c), halves(d)]) }
         }
         #[inline(always)]
         unsafe fn largest(self) -> f32 {
@@ -328,12 +355,31 @@ mod x86 {
             }
         }
         #[inline(always)]
+        unsafe fn prefetch(at: *const f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+        }
+        #[inline(always)]
         unsafe fn sum(self) -> f32 {
             let mut at = [0.0; 8];
             unsafe {
                 self.store(at.as_mut_ptr());
                 Lanes::sum(at)
             }
+        }
+        #[inline(always)]
+        unsafe fn sum4(four: [Self; 4]) -> [f32; 4] {
+            let [a, b, c, d] = four;
+            let mut out = [0.0; 4];
+            unsafe {
+                let pairs = (_mm256_hadd_ps(a, b), _mm256_hadd_ps(c, d));
+                let all = _mm256_hadd_ps(pairs.0, pairs.1);
+                let high = _mm256_extractf128_ps::<1>(all);
+                _mm_storeu_ps(
+                    out.as_mut_ptr(),
+                    _mm_add_ps(_mm256_castps256_ps128(all), high),
+                );
+            }
+            out
         }
         #[inline(always)]
         unsafe fn largest(self) -> f32 {

@@ -4,8 +4,10 @@ use crate::cpu::{Shared, Threads};
 use crate::simd::{Lanes, dispatch, get};
 use rayon::prelude::*;
 
-/// Up to how many rows this beats the blocked product (examples/bench.rs).
-pub(crate) const MAX_ROWS: usize = 32;
+/// Whether this beats the blocked product: while x stays in the second-level cache (examples/bench.rs).
+pub(crate) fn suits(rows: usize, k: usize) -> bool {
+    rows <= 32 || (rows <= 128 && rows * k <= 256 * 1024)
+}
 
 /// Weights (elements) below which threads cost more than they bring.
 const ALONE: usize = 32 * 1024;
@@ -41,45 +43,67 @@ unsafe fn columns_kernel<L: Lanes>(
     y: Shared,
 ) {
     let (n, rows) = (x.len() / k, w.len() / k);
-    let wide = L::N == 16; // 32 registers instead of 16
-    let (tall, broad) = if wide { (4, 6) } else { (2, 4) };
-    for col in (0..rows).step_by(tall) {
-        let w = &w[col * k..(col + tall).min(rows) * k];
+    // as many rows of x as leave the sums in registers: 32 of them, or 16
+    let broad = if L::N == 16 { 4 } else { 2 };
+    let tiled = if k.is_multiple_of(L::N) {
+        rows / TALL * TALL
+    } else {
+        0
+    };
+    for col in (0..tiled).step_by(TALL) {
+        let w = &w[col * k..(col + TALL) * k];
         let mut row = 0;
         while row < n {
-            // equal tiles: 8 rows are 4 + 4, not 6 + 2
+            // equal tiles: 5 rows are 3 + 2, not 4 + 1
             let left = n - row;
             let tile = left.div_ceil(left.div_ceil(broad));
             let x = &x[row * k..(row + tile) * k];
             let at = row * stride + first + col;
             // SAFETY: the caller is inside a `dispatch!` function and owns these columns of y.
             unsafe {
-                match (wide && w.len() == 4 * k, tile) {
-                    (true, 1) => block::<L, 4, 1>(x, w, k, y, at, stride),
-                    (true, 2) => block::<L, 4, 2>(x, w, k, y, at, stride),
-                    (true, 3) => block::<L, 4, 3>(x, w, k, y, at, stride),
-                    (true, 4) => block::<L, 4, 4>(x, w, k, y, at, stride),
-                    (true, 5) => block::<L, 4, 5>(x, w, k, y, at, stride),
-                    (true, 6) => block::<L, 4, 6>(x, w, k, y, at, stride),
-                    (false, 4) if w.len() == 2 * k => block::<L, 2, 4>(x, w, k, y, at, stride),
-                    _ => {
-                        for (j, w) in w.chunks_exact(k).enumerate() {
-                            for (i, x) in x.chunks_exact(k).enumerate() {
-                                block::<L, 1, 1>(x, w, k, y, at + i * stride + j, stride);
-                            }
-                        }
-                    }
+                match (tile, row) {
+                    (1, 0) => block::<L, 1, true>(x, w, k, y, at, stride),
+                    (2, 0) => block::<L, 2, true>(x, w, k, y, at, stride),
+                    (3, 0) => block::<L, 3, true>(x, w, k, y, at, stride),
+                    (_, 0) => block::<L, 4, true>(x, w, k, y, at, stride),
+                    (1, _) => block::<L, 1, false>(x, w, k, y, at, stride),
+                    (2, _) => block::<L, 2, false>(x, w, k, y, at, stride),
+                    (3, _) => block::<L, 3, false>(x, w, k, y, at, stride),
+                    _ => block::<L, 4, false>(x, w, k, y, at, stride),
                 }
             }
             row += tile;
         }
     }
+    for col in tiled..rows {
+        let w = &w[col * k..(col + 1) * k];
+        for (row, x) in x.chunks_exact(k).enumerate() {
+            let at = row * stride + first + col;
+            // SAFETY: as above.
+            unsafe { y.part(at..at + 1)[0] = dot::<L>(x, w) };
+        }
+    }
 }
 dispatch!(fn columns = columns_kernel(x: &[f32], w: &[f32], k: usize, stride: usize, first: usize, y: Shared));
 
-/// C rows of x against R rows of w.
+/// Weight rows of a tile.
+const TALL: usize = 4;
+
 #[inline(always)]
-unsafe fn block<L: Lanes, const R: usize, const C: usize>(
+unsafe fn dot<L: Lanes>(x: &[f32], w: &[f32]) -> f32 {
+    // SAFETY: the caller is inside a `dispatch!` function.
+    unsafe {
+        let mut sum = L::splat(0.0);
+        for i in (0..x.len()).step_by(L::N) {
+            sum = get::<L>(x, i, 0.0).fma(get(w, i, 0.0), sum);
+        }
+        sum.sum()
+    }
+}
+
+/// C rows of x against four rows of w; k a multiple of the lanes. The first to read these four asks for the next four.
+#[inline(always)]
+unsafe fn block<L: Lanes, const C: usize, const FIRST: bool>(
     x: &[f32],
     w: &[f32],
     k: usize,
@@ -87,39 +111,31 @@ unsafe fn block<L: Lanes, const R: usize, const C: usize>(
     at: usize,
     stride: usize,
 ) {
-    assert!(x.len() == C * k && w.len() == R * k);
-    // SAFETY: the loads stay below k in each of the C and R rows; the caller owns the written columns.
+    assert!(x.len() == C * k && w.len() == TALL * k && k.is_multiple_of(L::N));
+    // SAFETY: the loads stay below k in each of the rows; the caller owns the written columns.
     unsafe {
-        let mut sums = [[L::splat(0.0); R]; C];
-        let whole = k / L::N * L::N;
-        let (xp, wp) = (x.as_ptr(), w.as_ptr());
-        let mut p = 0;
-        while p < whole {
-            let mut ws = [L::splat(0.0); R];
-            for j in 0..R {
-                ws[j] = L::load(wp.add(j * k + p));
+        let mut sums = [[L::splat(0.0); TALL]; C];
+        let (mut xp, mut wp) = (x.as_ptr(), w.as_ptr());
+        let end = wp.add(k);
+        while wp < end {
+            let mut ws = [L::splat(0.0); TALL];
+            for j in 0..TALL {
+                ws[j] = L::load(wp.wrapping_add(j * k));
+                if FIRST {
+                    L::prefetch(wp.wrapping_add((TALL + j) * k));
+                }
             }
             for i in 0..C {
-                let x = L::load(xp.add(i * k + p));
-                for j in 0..R {
+                let x = L::load(xp.wrapping_add(i * k));
+                for j in 0..TALL {
                     sums[i][j] = x.fma(ws[j], sums[i][j]);
                 }
             }
-            p += L::N;
-        }
-        if whole < k {
-            for i in 0..C {
-                let x: L = get(&x[i * k..(i + 1) * k], whole, 0.0);
-                for j in 0..R {
-                    sums[i][j] = x.fma(get(&w[j * k..(j + 1) * k], whole, 0.0), sums[i][j]);
-                }
-            }
+            (xp, wp) = (xp.wrapping_add(L::N), wp.wrapping_add(L::N));
         }
         for i in 0..C {
-            let y = y.part(at + i * stride..at + i * stride + R);
-            for j in 0..R {
-                y[j] = sums[i][j].sum();
-            }
+            let y = y.part(at + i * stride..at + i * stride + TALL);
+            y.copy_from_slice(&L::sum4(sums[i]));
         }
     }
 }
