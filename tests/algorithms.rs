@@ -1167,3 +1167,14 @@ fn every_method_improves_a_tabular_policy() {
         assert!(gain > 0.5, "{name} {config}: {gain} of what can be gained");
     }
 }
+
+/// Where responses are scored untempered, the sampler's tempered log-probs must not stand in for the policy's own.
+#[test]
+fn untempered_scoring_reads_log_probs_anew_where_they_are_used() {
+    let rescore = |config: Value| build("esrl", &config, 1).unwrap().needs().rescore;
+    assert!(!rescore(json!({ "mode": "paper" })));
+    assert!(rescore(json!({ "mode": "paper", "capability": "entropy" })));
+    assert!(rescore(json!({ "mode": "paper", "kl_coef": 0.1 })));
+    assert!(rescore(json!({ "mode": "paper", "length_normalise": true })));
+    assert!(!rescore(json!({ "mode": "corrected" })));
+}

@@ -319,6 +319,15 @@ fn a_run_resumes_only_as_what_it_was() {
             "{name} cannot be resumed with other settings: extra was unset and is true, train.lr was 0.1 and is 0.2"
         ),
     );
+    // PPO's passes over one batch are no length of the run.
+    let mut inner = settings(0.1, 1);
+    inner["algorithm"] = json!({ "epochs": 2 });
+    refused(
+        Run::resume(&dir, "sft", &inner),
+        &format!(
+            "{name} cannot be resumed with other settings: algorithm.epochs was unset and is 2"
+        ),
+    );
     drop(Run::resume(&dir, "sft", &settings(0.1, 7)).unwrap());
     let stored = run::open_finished(&dir).unwrap().unwrap().config;
     assert_eq!(stored["train"]["save_every"].as_integer(), Some(7));

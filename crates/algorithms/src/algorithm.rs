@@ -20,6 +20,8 @@ pub struct Needs {
     pub minibatches: usize,
     /// Log-probs are those of the distribution that was sampled from (logits / temperature); false: of the policy itself.
     pub tempered: bool,
+    /// logp_old and entropy must be of that distribution, where the sampler's are not: they are always read anew.
+    pub rescore: bool,
     /// A text metric against the prompt's reference answer, per row (ESRL's BLEU / ROUGE capability).
     pub metric: Option<Metric>,
 }

@@ -31,7 +31,7 @@ pub struct Experience {
     pub kl_exact: Vec<f32>,
     /// `[M]` of the policy's next-token distribution, nats
     pub entropy: Vec<f32>,
-    /// `[M]` largest next-token probability
+    /// `[M]` largest next-token probability of the distribution drawn from, after top-k and top-p
     pub max_prob: Vec<f32>,
     /// `[M]` critic before each token, when `Needs::critic`
     pub values: Vec<f32>,

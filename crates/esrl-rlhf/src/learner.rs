@@ -17,6 +17,8 @@ pub(crate) type Metrics = BTreeMap<String, f64>;
 
 /// Mean over tokens of |logp of the training forward − logp of the sampler| at the step's first update.
 const SAMPLER_GAP: &str = "policy/sampler_gap";
+/// Logged as `first/…` too, for the step's first update: 0, or the forward is not the one that read logp_old.
+const AT_FIRST: [&str; 2] = ["policy/approxkl", "policy/clipfrac"];
 
 pub(crate) struct Learner<'a> {
     pub config: &'a Config,
@@ -80,6 +82,7 @@ pub(crate) struct StepReport {
     pub scores: Vec<f32>,
     /// Response tokens drawn, greedy estimates included.
     pub tokens_drawn: usize,
+    /// Responses drawn, greedy estimates included.
     pub samples_drawn: usize,
 }
 
@@ -99,6 +102,7 @@ impl Learner<'_> {
         let (estimates, greedy_tokens) =
             rollout::estimates(&self.roles, self.algorithm.as_ref(), tasks, draw)?;
         self.algorithm.observe(&estimates);
+        let n_greedy = estimates.len();
         let plan = self.algorithm.plan(&keys, step)?;
         clock.lap("time/estimate");
 
@@ -112,7 +116,7 @@ impl Learner<'_> {
             &mut |tokens, _| progress(tokens),
         )?;
         let (samples_drawn, sampled_tokens) = (
-            rows.len(),
+            rows.len() + n_greedy,
             rows.iter().map(|r| r.sample.ids.len()).sum::<usize>(),
         );
         let exp = rollout::experience(&rows, tasks);
@@ -135,7 +139,7 @@ impl Learner<'_> {
             exp.metric = rollout::metric(&self.roles, kind, &rows, tasks)?;
         }
         clock.lap("time/reward");
-        let rescore = self.config.rollout.rescore.unwrap_or(needs.reference);
+        let rescore = needs.rescore || self.config.rollout.rescore.unwrap_or(needs.reference);
         let temperature = self.scoring_temperature(&exp);
         let budget = self.config.train.micro_batch_tokens;
         if rescore || needs.reference || self.roles.critic.is_some() {
@@ -208,17 +212,23 @@ impl Learner<'_> {
     ) -> Result<()> {
         let needs = self.algorithm.needs();
         let units = units(exp, needs.whole_groups);
-        let n_updates = needs.epochs * needs.minibatches.min(units.len());
+        let size = units.len().div_ceil(needs.minibatches);
+        // Rounding the size up may leave fewer minibatches than were asked for.
+        let n_updates = needs.epochs * units.len().div_ceil(size);
+        let mut first = true;
         for epoch in 0..needs.epochs {
             let mut order: Vec<usize> = (0..units.len()).collect();
             let seed = self.config.train.seed;
             order.shuffle(&mut run::stream(seed, "minibatches", step, epoch as u64));
-            for minibatch in order.chunks(units.len().div_ceil(needs.minibatches)) {
+            for minibatch in order.chunks(size) {
                 let mut minibatch = minibatch.to_vec();
                 minibatch.sort_unstable();
                 let units: Vec<&[usize]> = minibatch.iter().map(|u| units[*u].as_slice()).collect();
                 let update = self.minibatch(step, rows, exp, temperature, &units)?;
                 for (name, value) in update {
+                    if first && AT_FIRST.contains(&name.as_str()) {
+                        metrics.insert(format!("first/{name}"), value);
+                    }
                     // Before the first update of the step the training forward must say what the sampler said.
                     if name == SAMPLER_GAP {
                         metrics.entry(name).or_insert(value);
@@ -226,6 +236,7 @@ impl Learner<'_> {
                         *metrics.entry(name).or_default() += value / n_updates as f64;
                     }
                 }
+                first = false;
             }
         }
         Ok(())
@@ -268,7 +279,11 @@ impl Learner<'_> {
             }
             let value = loss.to_scalar::<f32>()?;
             if !value.is_finite() {
-                let blame = train::blame(self.policy.optimizer.params(), &policy_grads)?;
+                let mut all = policy_grads;
+                if let Some(critic) = critic_grads {
+                    all.extend(critic);
+                }
+                let blame = train::blame(&self.params(), &all)?;
                 bail!("the loss is {value}; {blame}; lower the learning rate");
             }
             for (name, value) in part {
@@ -297,7 +312,7 @@ impl Learner<'_> {
         &self,
         rows: &[Row],
         exp: &Experience,
-        temperature: &[f32],
+        whole_temperature: &[f32],
         at: &[usize],
         totals: Totals,
     ) -> candle_core::Result<Loss> {
@@ -306,7 +321,7 @@ impl Learner<'_> {
             at.iter()
                 .map(|r| (rows[*r].ids.as_slice(), rows[*r].prompt_len)),
         );
-        let temperature: Vec<f32> = at.iter().map(|r| temperature[*r]).collect();
+        let temperature: Vec<f32> = at.iter().map(|r| whole_temperature[*r]).collect();
         let scores = stage::score(model, Some(&self.roles.policy), &batch, &temperature, None)?;
         let values = self
             .roles
@@ -319,14 +334,41 @@ impl Learner<'_> {
             entropy: scores.entropy,
             values,
         };
+        // Only where every row of the step is scored as it was drawn; a part of them would be no mean.
+        let comparable = whole_temperature == exp.temperature;
         let exp = exp.select(at);
         let mut loss = self.algorithm.loss(&now, &exp, totals)?;
-        if temperature == exp.temperature {
+        if comparable {
             let gap = sampler_gap(&now.logp, &exp)?;
             loss.metrics
                 .insert(SAMPLER_GAP.into(), gap / totals.tokens as f64);
         }
         Ok(loss)
+    }
+
+    /// A checkpoint must be one to go on from: refuses weights that an update broke, shown by what they say of `row`.
+    pub fn check_update(&self, row: &Row) -> Result<()> {
+        if let Some(name) = train::first_non_finite(&self.params())? {
+            bail!("the weight {name} is not finite after the update; lower the learning rate");
+        }
+        let model = self.roles.model();
+        let batch = Batch::new([(row.ids.as_slice(), row.prompt_len)]);
+        let policy = self.roles.policy.frozen();
+        let scores = stage::score(model, Some(&policy), &batch, &[1.0], None)?;
+        if !scores.logp.sum_all()?.to_scalar::<f32>()?.is_finite() {
+            bail!(
+                "the policy's log-probs are not finite after the update; lower the learning rate"
+            );
+        }
+        if let Some(critic) = &self.roles.critic {
+            let values = critic.frozen().values(model, &batch)?;
+            if !values.sum_all()?.to_scalar::<f32>()?.is_finite() {
+                bail!(
+                    "the critic's values are not finite after the update; lower its learning rate"
+                );
+            }
+        }
+        Ok(())
     }
 
     /// Trainable parameters of policy and critic, by name, for checkpoints.

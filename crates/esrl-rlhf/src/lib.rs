@@ -31,6 +31,7 @@ struct State {
 /// Sampling and time over the whole run, into run.json.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Ledger {
+    /// Greedy estimates included, here and in the tokens.
     samples_drawn: usize,
     tokens_drawn: usize,
     /// Sums over steps of the metrics named `time/…` and `esrl/samples_full`
@@ -93,12 +94,10 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     run.record("reference", config.model.policy.clone().into())?;
     run.record("reward", config.model.reward.to_string_lossy().into())?;
     run.record("algorithm", serde_json::to_value(&config.algorithm)?)?;
-    run.record(
-        "data",
-        serde_json::json!({
-            "path": config.data.path, "sha256": run::file_hash(&config.data.path)?,
-            "prompts": tasks.len(), "held_out_prompts": eval_tasks.len(),
-        }),
+    stage::record_data(
+        &mut run,
+        &config.data.path,
+        serde_json::json!({ "prompts": tasks.len(), "held_out_prompts": eval_tasks.len() }),
     )?;
     run.write_file(
         "heldout.json",
@@ -147,7 +146,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         let last = step == t.steps as u64;
         let stopping = run::stop_requested();
         let due = |every: usize| step.is_multiple_of(every as u64) || last;
-        if due(t.eval_every) && !stopping {
+        if due(t.eval_every) && (last || !stopping) {
             report.metrics.extend(evaluate(&learner, &eval_tasks)?);
         }
         run.log(step, &report.metrics)?;
@@ -161,10 +160,9 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
                 algorithm: learner.algorithm.state(),
                 ledger: ledger.clone(),
             };
-            if let Some(name) = train::first_non_finite(&learner.params())? {
-                let what = anyhow!("the weight {name} is not finite; lower the learning rate");
-                return Err(failed_step(step, what, &run));
-            }
+            learner
+                .check_update(&report.rows[0])
+                .map_err(|e| failed_step(step, e, &run))?;
             let source = &learner.roles.base.source;
             // Before the checkpoint: a run that ends between the two does this step again.
             run.replace_dir("adapter", |dir| {

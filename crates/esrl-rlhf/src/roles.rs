@@ -61,6 +61,9 @@ impl Roles {
             ..
         } = Policy::open(&config.model.policy, template, device)?;
         let reward_dir = config.model.reward.join("reward");
+        if let Some(run) = run::open_finished(&config.model.reward)? {
+            run.note_unfinished();
+        }
         let reward = RewardModel::load(&reward_dir, &base.model)
             .with_context(|| format!("reward model {}", config.model.reward.display()))?;
         ensure!(

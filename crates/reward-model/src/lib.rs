@@ -67,12 +67,10 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     };
     stage::write_identity(&mut run, &policy.base, &policy.template)?;
     run.record("source", config.model.source.clone().into())?;
-    run.record(
-        "data",
-        serde_json::json!({
-            "path": config.data.path, "sha256": run::file_hash(&config.data.path)?,
-            "train_pairs": train.len(), "held_out_pairs": eval.len(),
-        }),
+    stage::record_data(
+        &mut run,
+        &config.data.path,
+        serde_json::json!({ "train_pairs": train.len(), "held_out_pairs": eval.len() }),
     )?;
     let samples = samples(&policy, &requests)?;
     let mut objective = Objective::open(config, policy, eval, samples)?;

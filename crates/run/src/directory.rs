@@ -214,6 +214,11 @@ impl Run {
         write_info(&self.dir, &self.info)
     }
 
+    /// What [`record`](Self::record) wrote under `key`, in this process or one before it.
+    pub fn recorded(&self, key: &str) -> Option<&Value> {
+        self.info.get(key)
+    }
+
     /// Marks the run done: wall seconds (summed over resumes) and peak memory into run.json.
     pub fn finish(&mut self, summary: &BTreeMap<String, f64>) -> Result<()> {
         let summary = summary

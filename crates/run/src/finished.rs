@@ -20,6 +20,14 @@ impl Finished {
     pub fn status(&self) -> &str {
         self.info["status"].as_str().unwrap_or_default()
     }
+
+    /// Says on stderr that what the run left so far is not its final result.
+    pub fn note_unfinished(&self) {
+        if self.status() != "finished" {
+            let (dir, status) = (self.dir.display(), self.status());
+            eprintln!("{dir} is not finished ({status}): what it saved so far is used");
+        }
+    }
 }
 
 /// Opens a run directory of an earlier stage; `Ok(None)` when `dir` is not a run directory.

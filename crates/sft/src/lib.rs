@@ -63,12 +63,10 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         None => config.model.source.clone(),
     };
     run.record("source", source.into())?;
-    run.record(
-        "data",
-        serde_json::json!({
-            "path": config.data.path, "sha256": run::file_hash(&config.data.path)?,
-            "train_rows": train.len(), "held_out_rows": eval.len(),
-        }),
+    stage::record_data(
+        &mut run,
+        &config.data.path,
+        serde_json::json!({ "train_rows": train.len(), "held_out_rows": eval.len() }),
     )?;
     let mut objective = Objective::new(start, config, eval, prompts)?;
     run.record("parameters", objective.parameter_counts())?;

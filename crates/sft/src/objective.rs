@@ -125,6 +125,10 @@ impl train::Objective for Objective {
         Ok(Evaluation { loss, metrics })
     }
 
+    fn has_held_out(&self) -> bool {
+        !self.eval.is_empty()
+    }
+
     fn params(&self) -> Vec<(String, Var)> {
         self.params.clone()
     }

@@ -6,5 +6,7 @@ mod policy;
 mod settings;
 
 pub use forward::{Batch, Labels, per_label, score};
-pub use policy::{Base, Policy, TemplateChoice, device, encoder, load_base, write_identity};
+pub use policy::{
+    Base, Policy, TemplateChoice, device, encoder, load_base, record_data, write_identity,
+};
 pub use settings::{auto, check_data, cpu};

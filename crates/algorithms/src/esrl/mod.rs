@@ -150,6 +150,9 @@ impl Esrl {
 impl Algorithm for Esrl {
     fn needs(&self) -> Needs {
         let c = &self.config;
+        let reads_logp_old = c.kl_coef > 0.0
+            || c.length_normalise
+            || matches!(c.capability, Capability::Entropy | Capability::FullEntropy);
         Needs {
             reference: c.kl_coef > 0.0,
             critic: false,
@@ -157,6 +160,7 @@ impl Algorithm for Esrl {
             epochs: 1,
             minibatches: c.minibatches,
             tempered: c.loss_temperature,
+            rescore: !c.loss_temperature && reads_logp_old,
             metric: match c.capability {
                 Capability::Bleu => Some(Metric::Bleu),
                 Capability::Rouge => Some(Metric::RougeL),

@@ -170,6 +170,7 @@ impl Algorithm for Ppo {
             epochs: self.config.epochs,
             minibatches: self.config.minibatches,
             tempered: true,
+            rescore: false,
             metric: None,
         }
     }
