@@ -33,6 +33,9 @@ pub fn load_shape(dir: &Path) -> Result<(Config, Tokenizer, Special, Option<Stri
 
 fn read_tokenizer(file: &Path, config: &Config) -> Result<Tokenizer> {
     let bytes = std::fs::read(file).map_err(Error::io(file))?;
+    // tokenizers panics at a decoder that is not JSON, such as where the file was cut off
+    serde_json::from_slice::<Value>(&bytes)
+        .map_err(|e| Error::at(file, format!("not JSON: {e}")))?;
     let tokenizer = Tokenizer::from_bytes(&bytes)
         .map_err(|e| Error::at(file, format!("not a tokenizer: {e}")))?;
     prepare(tokenizer, config, file)
