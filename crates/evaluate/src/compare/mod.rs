@@ -120,7 +120,12 @@ impl CompareConfig {
 /// Compares with the judge that the environment names, if `judge_questions` are given.
 pub fn compare(config: &CompareConfig) -> Result<CompareReport> {
     let judge = match &config.judge_questions {
-        None => None,
+        None => {
+            if JudgeConfig::from_env()?.is_some() {
+                eprintln!("WICK_JUDGE_URL is set; give --judge-questions FILE for the judge's column");
+            }
+            None
+        }
         Some(_) => Some(JudgeConfig::from_env()?.context(
             "--judge-questions needs a judge; set WICK_JUDGE_URL, WICK_JUDGE_MODEL and WICK_JUDGE_KEY",
         )?),
