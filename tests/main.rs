@@ -14,6 +14,7 @@ mod llama;
 mod llama_files;
 mod metrics;
 mod ops;
+mod pipeline;
 mod rewards;
 mod run;
 mod run_parts;

@@ -348,25 +348,20 @@ impl Learner<'_> {
 
     /// A checkpoint must be one to go on from: refuses weights that an update broke, shown by what they say of `row`.
     pub fn check_update(&self, row: &Row) -> Result<()> {
-        if let Some(name) = train::first_non_finite(&self.params())? {
-            bail!("the weight {name} is not finite after the update; lower the learning rate");
-        }
-        let model = self.roles.model();
+        let (model, params) = (self.roles.model(), self.params());
         let batch = Batch::new([(row.ids.as_slice(), row.prompt_len)]);
-        let policy = self.roles.policy.frozen();
-        let scores = stage::score(model, Some(&policy), &batch, &[1.0], None)?;
-        if !scores.logp.sum_all()?.to_scalar::<f32>()?.is_finite() {
-            bail!(
-                "the policy's log-probs are not finite after the update; lower the learning rate"
-            );
-        }
+        let mut sum = stage::score(model, Some(&self.roles.policy), &batch, &[1.0], None)?
+            .logp
+            .sum_all()?;
         if let Some(critic) = &self.roles.critic {
-            let values = critic.frozen().values(model, &batch)?;
-            if !values.sum_all()?.to_scalar::<f32>()?.is_finite() {
-                bail!(
-                    "the critic's values are not finite after the update; lower its learning rate"
-                );
-            }
+            sum = (sum + critic.values(model, &batch)?.sum_all()?)?;
+        }
+        let mut grads = Gradients::zeros(&params);
+        grads.add(&sum.backward()?)?;
+        let bad = train::first_non_finite(&params)?.is_some() || grads.norm()?.1.is_some();
+        if bad || !sum.to_scalar::<f32>()?.is_finite() {
+            let blame = train::blame(&params, &grads)?;
+            bail!("the update broke the weights: {blame}; lower the learning rate");
         }
         Ok(())
     }

@@ -115,7 +115,7 @@ pub fn fit<O: Objective>(
     config.check()?;
     ensure!(!data.is_empty(), "there is nothing to train on");
     let mut fit = Fit::start(objective, data, config, run, resume)?;
-    let mut progress = Progress::new("train", fit.total as u64);
+    let mut progress = Progress::starting_at("train", fit.total as u64, fit.state.step as u64);
     while !fit.ended() {
         let report = fit.step()?;
         let message = format!("loss {:.4}", report.loss);
@@ -286,15 +286,18 @@ impl<'a, O: Objective> Fit<'a, O> {
     }
 
     /// A checkpoint must be one to go on from: the update before it may have broken the weights, which the next loss
-    /// would be the first to show.
+    /// or its gradient would be the first to show.
     fn check_update(&mut self) -> Result<()> {
         let (loss, _) = self.objective.loss_sum(&[&self.data[0]], 0)?;
+        let mut grads = Gradients::zeros(&self.params);
+        grads.add(&loss.backward()?)?;
         let loss = loss.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?;
-        if loss.is_finite() && first_non_finite(&self.params)?.is_none() {
+        let bad = first_non_finite(&self.params)?.is_some() || grads.norm()?.1.is_some();
+        if loss.is_finite() && !bad {
             return Ok(());
         }
-        let what = format!("after the update the loss is {loss}");
-        self.not_finite(self.state.step, &what, &Gradients::zeros(&self.params))
+        let what = format!("the update broke the weights (the loss is now {loss})");
+        self.not_finite(self.state.step, &what, &grads)
     }
 
     /// The error of a step whose numbers broke: what, which tensor first, and where to go back to.

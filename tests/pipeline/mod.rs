@@ -1,0 +1,6 @@
+//! The stages from end to end, through the functions their command lines call.
+
+mod bad_input;
+mod same;
+mod stages;
+mod world;

@@ -1,0 +1,244 @@
+//! A folder with a tiny random base model, and the stages run in it as their command lines would.
+
+use crate::common::tiny_config;
+use anyhow::Result;
+use candle_core::{Device, Tensor};
+use llama::{Llama, Special};
+use run::{MetricsRow, RunArgs};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub struct World {
+    dir: tempfile::TempDir,
+}
+
+/// The shipped tiny world.
+pub fn tiny(name: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/tiny");
+    root.join(name).to_str().unwrap().to_string()
+}
+
+impl World {
+    pub fn new() -> Self {
+        let world = Self {
+            dir: tempfile::tempdir().unwrap(),
+        };
+        world.model("base", 1);
+        world
+    }
+
+    /// A random model that reads the tiny world's tokens.
+    pub fn model(&self, name: &str, seed: u64) {
+        let tokenizer = tokenizers::Tokenizer::from_file(tiny("base/tokenizer.json")).unwrap();
+        let config = tiny_config(json!({
+            "vocab_size": tokenizer.get_vocab_size(true), "hidden_size": 32, "intermediate_size": 48,
+            "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128
+        }));
+        let special = Special {
+            bos: Some((1, "<s>".into())),
+            eos: vec![(2, "</s>".into())],
+            add_bos: true,
+        };
+        fs::create_dir(self.path(name)).unwrap();
+        let model = Llama::init(&config, seed, &Device::Cpu).unwrap();
+        model
+            .save_hf(&self.path(name), &tokenizer, &special, None)
+            .unwrap();
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn text(&self, name: &str) -> String {
+        self.path(name).to_str().unwrap().to_string()
+    }
+
+    pub fn write(&self, name: &str, text: &str) -> String {
+        fs::write(self.path(name), text).unwrap();
+        self.text(name)
+    }
+
+    /// The arguments of a stage: `sets` are those of `--set`, apart by blanks; a `~/` in a value is this folder. The last
+    /// of equal keys counts; `resume` among them is `--resume`.
+    fn args(&self, run: &str, defaults: &str, sets: &str) -> RunArgs {
+        let folder = format!("={}/", self.dir.path().to_str().unwrap());
+        let words = defaults.split_whitespace().chain(sets.split_whitespace());
+        let (resume, sets): (Vec<_>, Vec<_>) = words.partition(|word| *word == "resume");
+        RunArgs {
+            config: None,
+            sets: sets.iter().map(|s| s.replace("=~/", &folder)).collect(),
+            run: Some(self.path(run)),
+            resume: !resume.is_empty(),
+        }
+    }
+
+    pub fn sft(&self, run: &str, sets: &str) -> Result<()> {
+        let data = tiny("demonstrations.json");
+        let defaults = format!(
+            "model.source=~/base model.template=alpaca lora.r=4 lora.alpha=8 data.path={data} \
+             data.max_rows=30 data.held_out=0.2 data.max_len=96 samples.n=2 samples.max_new_tokens=6 \
+             train.max_steps=4 train.batch_size=4 train.log_every=1 train.eval_every=2 \
+             train.sample_every=2 train.save_every=2 {}",
+            optimizer("train.optimizer")
+        );
+        let args = self.args(run, &defaults, sets);
+        let config: sft::Config = run::load_config(None, &args.sets)?;
+        config.check()?;
+        sft::run(&args, &config)
+    }
+
+    pub fn reward(&self, run: &str, sets: &str) -> Result<()> {
+        let data = tiny("comparisons.json");
+        let defaults = format!(
+            "model.source=~/sft data.path={data} data.max_rows=30 data.held_out=0.2 data.max_len=96 \
+             reward.normalisation_samples=4 reward.normalisation_max_new_tokens=6 \
+             train.max_steps=4 train.batch_size=4 train.log_every=1 train.eval_every=2 \
+             train.sample_every=2 train.save_every=2 {}",
+            optimizer("train.optimizer")
+        );
+        let args = self.args(run, &defaults, sets);
+        let config: reward_model::Config = run::load_config(None, &args.sets)?;
+        config.check()?;
+        reward_model::run(&args, &config)
+    }
+
+    pub fn rl(&self, run: &str, sets: &str) -> Result<()> {
+        let data = tiny("prompts.json");
+        let defaults = format!(
+            "model.policy=~/sft model.reward=~/rm data.path={data} data.max_rows=30 data.held_out=0.1 \
+             data.max_prompt_len=64 rollout.prompts=4 rollout.max_new_tokens=8 train.steps=4 \
+             train.eval_every=2 train.eval_prompts=3 train.sample_every=1 train.save_every=2 {} {}",
+            optimizer("train.policy"),
+            optimizer("train.critic")
+        );
+        let args = self.args(run, &defaults, sets);
+        let config: esrl_rlhf::Config = run::load_config(None, &args.sets)?;
+        config.check()?;
+        esrl_rlhf::run(&args, &config)
+    }
+
+    /// A base, an sft run and a reward run, for tests of RL.
+    pub fn with_reward() -> Self {
+        let world = Self::new();
+        world.sft("sft", "").unwrap();
+        world.reward("rm", "").unwrap();
+        world
+    }
+
+    /// run.json
+    pub fn info(&self, run: &str) -> Value {
+        serde_json::from_slice(&fs::read(self.path(run).join("run.json")).unwrap()).unwrap()
+    }
+
+    pub fn settings(&self, run: &str) -> toml::Table {
+        let text = fs::read_to_string(self.path(run).join("config.toml")).unwrap();
+        text.parse().unwrap()
+    }
+
+    /// The rows of metrics.jsonl without what a clock says.
+    pub fn metrics(&self, run: &str) -> Vec<MetricsRow> {
+        let mut rows = run::read_metrics(&self.path(run)).unwrap();
+        for row in &mut rows {
+            row.secs = 0.0;
+            row.metrics
+                .retain(|name, _| !name.starts_with("time/") && !name.contains("tokens_per_sec"));
+        }
+        rows
+    }
+
+    /// One metric over the steps it was logged at.
+    pub fn curve(&self, run: &str, name: &str) -> Vec<f64> {
+        let rows = self.metrics(run);
+        let found: Vec<f64> = rows
+            .iter()
+            .filter_map(|r| r.metrics.get(name).copied())
+            .collect();
+        assert!(!found.is_empty(), "{run} logs no {name}");
+        found
+    }
+
+    /// All metrics logged at a step, over its rows.
+    pub fn at(&self, run: &str, step: u64) -> BTreeMap<String, f64> {
+        let rows = self.metrics(run).into_iter().filter(|r| r.step == step);
+        rows.flat_map(|r| r.metrics).collect()
+    }
+
+    /// The trainable tensors of a checkpoint.
+    pub fn params(&self, run: &str, step: u64) -> HashMap<String, Tensor> {
+        let file = format!("{run}/checkpoints/step-{step:06}/params.safetensors");
+        candle_core::safetensors::load(self.path(&file), &Device::Cpu).unwrap()
+    }
+
+    /// A whole run directory under another name, as it lies there.
+    pub fn copy(&self, from: &str, to: &str) {
+        copy(&self.path(from), &self.path(to));
+    }
+
+    /// The files below `run` whose content no clock and no name enters, with their bytes.
+    pub fn content(&self, run: &str) -> BTreeMap<String, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        for name in ["adapter", "reward", "model", "samples"] {
+            files(&self.path(run).join(name), name, &mut found);
+        }
+        for (name, bytes) in checkpoints(&self.path(run)) {
+            found.insert(name, bytes);
+        }
+        found
+    }
+}
+
+fn optimizer(section: &str) -> String {
+    format!("{section}.lr=1e-2 {section}.schedule=constant {section}.warmup_ratio=0")
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+fn files(dir: &Path, name: &str, found: &mut BTreeMap<String, Vec<u8>>) {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return;
+    };
+    for entry in entries {
+        let entry = entry.unwrap();
+        let name = format!("{name}/{}", entry.file_name().to_str().unwrap());
+        if entry.path().is_dir() {
+            files(&entry.path(), &name, found);
+        } else {
+            found.insert(name, fs::read(entry.path()).unwrap());
+        }
+    }
+}
+
+/// Tensors of all checkpoints, and their states without seconds.
+fn checkpoints(run: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    files(&run.join("checkpoints"), "checkpoints", &mut found);
+    for (name, bytes) in &mut found {
+        if name.ends_with("state.json") {
+            let mut state: Value = serde_json::from_slice(bytes).unwrap();
+            forget_time(&mut state);
+            *bytes = state.to_string().into_bytes();
+        }
+    }
+    found
+}
+
+fn forget_time(value: &mut Value) {
+    if let Value::Object(map) = value {
+        map.retain(|key, _| key != "secs" && !key.starts_with("time/"));
+        map.values_mut().for_each(forget_time);
+    }
+}
