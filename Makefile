@@ -2,6 +2,10 @@
 # any further flags of the binary, such as ARGS="--max-new-tokens 256".
 BIN := target/release
 ALGO ?= esrl
+# The settings of a stage, and where its run goes: runs/<stage> for the tiny world, runs/<world>/<stage> for configs/<world>.
+config = $(or $(CONFIG),configs/tiny/$(1).toml)
+world = $(filter-out tiny .,$(notdir $(patsubst %/,%,$(dir $(CONFIG)))))
+run = $(or $(RUN),runs$(addprefix /,$(world))/$(basename $(notdir $(call config,$(1)))))
 sets := $(foreach s,$(SET),--set '$(s)')
 opts = $(sets) $(if $(RESUME),--resume) $(ARGS)
 
@@ -12,11 +16,11 @@ help:           ## this list
 build:          ## all binaries, release
 	cargo build --release --bins
 sft: build      ## fine-tune        CONFIG=configs/tiny/sft.toml RUN=runs/sft
-	$(BIN)/sft --config $(or $(CONFIG),configs/tiny/sft.toml) --run $(or $(RUN),runs/sft) $(opts)
+	$(BIN)/sft --config $(call config,sft) --run $(call run,sft) $(opts)
 rm: build       ## reward model     CONFIG=configs/tiny/rm.toml RUN=runs/rm
-	$(BIN)/reward-model --config $(or $(CONFIG),configs/tiny/rm.toml) --run $(or $(RUN),runs/rm) $(opts)
+	$(BIN)/reward-model --config $(call config,rm) --run $(call run,rm) $(opts)
 rlhf: build     ## ESRL or PPO      ALGO=esrl CONFIG=configs/tiny/$(ALGO).toml RUN=runs/$(ALGO)
-	$(BIN)/esrl-rlhf --config $(or $(CONFIG),configs/tiny/$(ALGO).toml) --run $(or $(RUN),runs/$(ALGO)) $(opts)
+	$(BIN)/esrl-rlhf --config $(call config,$(ALGO)) --run $(call run,$(ALGO)) $(opts)
 answers: build  ## answer questions RUN=runs/esrl QUESTIONS=data/tiny/questions.jsonl OUT=answers.jsonl [GREEDY=1]
 	$(BIN)/evaluate answers --run $(RUN) --questions $(or $(QUESTIONS),data/tiny/questions.jsonl) --out $(or $(OUT),answers.jsonl) $(if $(GREEDY),--greedy) $(ARGS)
 compare: build  ## table of runs    RUNS="runs/sft runs/ppo runs/esrl" [QUESTIONS=file.jsonl, for a judge]

@@ -1175,6 +1175,8 @@ fn untempered_scoring_reads_log_probs_anew_where_they_are_used() {
     assert!(!rescore(json!({ "mode": "paper" })));
     assert!(rescore(json!({ "mode": "paper", "capability": "entropy" })));
     assert!(rescore(json!({ "mode": "paper", "kl_coef": 0.1 })));
-    assert!(rescore(json!({ "mode": "paper", "length_normalise": true })));
+    assert!(rescore(
+        json!({ "mode": "paper", "length_normalise": true })
+    ));
     assert!(!rescore(json!({ "mode": "corrected" })));
 }

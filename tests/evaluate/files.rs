@@ -142,7 +142,11 @@ fn a_torn_last_line_is_cut_and_a_broken_one_elsewhere_refused() {
     let (_dir, path) = file("{\"a\":\n{\"b\":2}\n");
     let error = Appender::open::<Value>(&path).err().unwrap().to_string();
     assert!(error.contains("line 1"), "{error}");
-    for not_ours in ["notes without an end of line", "{\"question_id\": 1}", "[1, 2]"] {
+    for not_ours in [
+        "notes without an end of line",
+        "{\"question_id\": 1}",
+        "[1, 2]",
+    ] {
         let (_dir, path) = file(not_ours);
         assert!(Appender::open::<Answer>(&path).is_err(), "{not_ours}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), not_ours, "kept");

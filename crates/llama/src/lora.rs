@@ -92,6 +92,13 @@ impl Lora {
     /// A ~ kaiming uniform(a=sqrt 5), B = 0, as PEFT. Frozen; error when a target matches no layer.
     pub fn init(config: &LoraConfig, model: &Llama, seed: u64) -> Result<Self> {
         let targets = config.projections().map_err(Error::Input)?;
+        let width = model.config.hidden_size;
+        if config.r > width {
+            return Err(Error::Input(format!(
+                "lora.r = {} is more than the model's width of {width}; a low rank is 4 to 64",
+                config.r
+            )));
+        }
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         Self::build(config, model, |_, proj, (out, input)| {
             if !targets.contains(&proj) {

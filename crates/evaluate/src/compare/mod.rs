@@ -150,6 +150,8 @@ pub fn compare_with(config: &CompareConfig, judge: Option<JudgeConfig>) -> Resul
         .map(|dir| shelf.reward(dir))
         .transpose()?;
     let prompts = fitting(&plan, &policies)?;
+    std::fs::create_dir_all(&config.out)
+        .with_context(|| format!("cannot create {}", config.out.display()))?;
     let with_oracle = match config.oracle {
         Oracle::None => false,
         Oracle::Tiny => true,
@@ -173,8 +175,6 @@ pub fn compare_with(config: &CompareConfig, judge: Option<JudgeConfig>) -> Resul
             drawing,
         )?);
     }
-    std::fs::create_dir_all(&config.out)
-        .with_context(|| format!("cannot create {}", config.out.display()))?;
     let rows = plan.entries.iter().zip(&measured);
     let report = CompareReport {
         prompts_from: plan.prompts_from.clone(),
