@@ -24,6 +24,8 @@ $bin/reward-model --config $c/rm.toml --run $out/rm "${few[@]}" --set model.sour
 $bin/esrl-rlhf --config $c/ppo.toml --run $out/ppo "${rl[@]}"
 $bin/esrl-rlhf --config $c/esrl.toml --run $out/esrl "${rl[@]}"
 $bin/evaluate answers --run $out/esrl --questions $out/questions.jsonl --out $out/answers.jsonl --greedy --max-new-tokens 16
+$bin/evaluate score --run $out/rm --data "$pairs" --max-rows 8
+$bin/evaluate score --run $out/sft --data "$demos" --max-rows 8
 $bin/evaluate merge --run $out/esrl --out $out/merged
 $bin/evaluate answers --run $out/merged --questions $out/questions.jsonl --out $out/answers-merged.jsonl --greedy --max-new-tokens 16
 $bin/evaluate compare --runs $out/sft $out/ppo $out/esrl --n 2 --max-new-tokens 12 --out $out/compare
