@@ -23,7 +23,8 @@ pub trait Objective {
     fn count(&self, items: &[&Self::Item]) -> usize;
 
     /// Summed loss of one micro-batch, a scalar with graph, and sums of further metrics (logged as `train/<name>`, divided
-    /// as the loss is). `draw` is unique to this forward and the same on every run: it keys dropout.
+    /// as the loss is). `draw` is unique to this forward and the same on every run: it keys dropout. Draw 0 is the check
+    /// before a checkpoint, which trains nothing.
     fn loss_sum(
         &mut self,
         items: &[&Self::Item],
