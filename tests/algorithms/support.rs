@@ -1,6 +1,6 @@
 //! Rollouts made of numbers, the loss with its gradients, and a policy small enough to know its expected reward.
 
-use algorithms::{Algorithm, Estimate, Experience, Scores, Totals, build, registry};
+use algorithms::{Algorithm, Estimate, Experience, Feed, Scores, Totals, build, registry};
 use candle_core::{D, Device, Tensor, Var};
 use rand::Rng;
 use serde_json::{Value, json};
@@ -60,12 +60,27 @@ pub fn prepare(algorithm: &mut dyn Algorithm, seed: u64) -> (Experience, BTreeMa
     algorithm.observe(&estimates);
     let plan = algorithm.plan(&keys, seed).unwrap();
     assert_eq!(plan.len(), keys.len());
-    let sizes = if algorithm.needs().critic {
-        [1; 5]
-    } else {
-        [3, 1, 2, 4, 1]
+    let exp = match algorithm.needs().feed {
+        Feed::Rollouts if algorithm.needs().critic => experience(&keys, &[1; 5], seed),
+        Feed::Rollouts => experience(&keys, &[3, 1, 2, 4, 1], seed),
+        Feed::Pool(_) => stored(experience(&keys, &[3, 1, 2, 4, 1], seed), seed),
+        Feed::Pairs => stored(experience(&keys, &[2; 5], seed), seed),
     };
-    algorithm.prepare(experience(&keys, &sizes, seed)).unwrap()
+    algorithm.prepare(exp).unwrap()
+}
+
+/// Rows of the data instead: nothing was sampled, scores lie in 0..1.
+pub fn stored(mut exp: Experience, seed: u64) -> Experience {
+    exp.logp_sampled.clear();
+    exp.max_prob.clear();
+    exp.entropy.clear();
+    exp.finished.fill(true);
+    exp.drawn.fill(false);
+    let unit = uniform(2 * exp.n_rows(), seed + 7);
+    let (score, value) = unit.split_at(exp.n_rows());
+    exp.score = score.iter().map(|u| *u as f32).collect();
+    exp.prompt_value = value.iter().map(|u| 0.5 * *u as f32).collect();
+    exp
 }
 
 pub fn estimate(prompt_key: u64, score: f32) -> Estimate {
@@ -102,6 +117,9 @@ pub fn experience(keys: &[u64], sizes: &[usize], seed: u64) -> Experience {
         finished: (0..r).map(|row| row % 3 != 1).collect(),
         temperature: vec![1.0; r],
         score: column(r, -2.0, 2.0),
+        drawn: vec![true; r],
+        response_key: (0..r as u64).collect(),
+        macro_start: (0..m).map(|t| t % 3 == 0).collect(),
         metric: column(r, 0.0, 1.0),
         logp_sampled: logp_old.clone(),
         logp_ref: logp_old.iter().zip(&shift).map(|(l, s)| l + s).collect(),
@@ -152,7 +170,7 @@ impl Now {
         };
         Self {
             logp: moved(&exp.logp_old, 0.7, seed),
-            entropy: wide(&exp.entropy),
+            entropy: uniform(n, seed + 2),
             values: moved(&exp.values, 0.9, seed + 1),
         }
     }

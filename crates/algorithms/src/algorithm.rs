@@ -1,9 +1,10 @@
 //! The seam between a method and the loop that runs it.
 //!
-//! One step: `unknown` → `observe` → `plan` → (sample) → `keep` → (score, read models) → `prepare` → for each epoch,
-//! minibatch and micro-batch `loss`.
+//! What a step learns from is the [`Feed`]. Rollouts: `unknown` → `observe` → `plan` → (sample) → `keep` → (score). A pool of
+//! stored responses: `weigh` at each new `phase`, then rows are drawn by weight. Pairs: rows come two by two. Then, for all:
+//! (read models) → `prepare` → for each epoch, minibatch and micro-batch `loss`.
 
-use crate::{Experience, Result, groups};
+use crate::{Experience, Pool, Result, groups};
 use candle_core::{Result as CResult, Tensor};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -11,7 +12,13 @@ use std::collections::BTreeMap;
 /// What an algorithm asks of the loop.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Needs {
+    pub feed: Feed,
+    /// Read `logp_ref`
     pub reference: bool,
+    /// When the reference becomes a copy of the policy again
+    pub reference_refresh: Refresh,
+    /// Whose log-probs `logp_old` are: None = the policy's at the beginning of the step; else those of a copy of it
+    pub old: Option<Refresh>,
     pub critic: bool,
     /// Rows of one prompt must be in one micro-batch (MRT's Q couples them).
     pub whole_groups: bool,
@@ -24,6 +31,89 @@ pub struct Needs {
     pub rescore: bool,
     /// A text metric against the prompt's reference answer, per row (ESRL's BLEU / ROUGE capability).
     pub metric: Option<Metric>,
+    /// The prompt's reference answer joins its samples as their last row (`Experience::drawn` is false there)
+    pub reference_answer: bool,
+    /// Read `macro_start`: which response tokens begin a clause
+    pub clauses: bool,
+}
+
+impl Default for Needs {
+    /// Rollouts of the policy and nothing else; one optimiser step per batch.
+    fn default() -> Self {
+        Self {
+            feed: Feed::Rollouts,
+            reference: false,
+            reference_refresh: Refresh::Never,
+            old: None,
+            critic: false,
+            whole_groups: false,
+            epochs: 1,
+            minibatches: 1,
+            tempered: false,
+            rescore: false,
+            metric: None,
+            reference_answer: false,
+            clauses: false,
+        }
+    }
+}
+
+/// What a step's rows are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Feed {
+    /// Responses that the policy draws at each step.
+    Rollouts,
+    /// Stored responses: the data's own answers, and for ReST what earlier policies drew.
+    Pool(PoolNeeds),
+    /// Two responses of the data to one prompt: the chosen row, then the rejected. Each pair has a `prompt_key` of its own.
+    Pairs,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolNeeds {
+    /// Every row is scored once
+    pub score: bool,
+    /// Scores go through the logistic function, into 0..1
+    pub squash: bool,
+    /// Estimate V_ref(x), the reference's expected score on the row's prompt
+    pub prompt_value: Option<ValueFit>,
+    /// Draw responses into the pool
+    pub grow: Option<Grow>,
+    /// true: rows are drawn with replacement, in proportion to their weight. false: each row of weight > 0 once an epoch
+    pub replacement: bool,
+}
+
+/// How the head of V_ref is fitted to the scores of the reference's own answers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ValueFit {
+    /// Prompts that the reference answers once
+    pub prompts: usize,
+    /// 0 = greedy
+    pub temperature: f32,
+    pub epochs: usize,
+    pub lr: f64,
+}
+
+/// ReST's Grow.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grow {
+    /// Responses per prompt
+    pub samples: usize,
+    pub temperature: f32,
+    /// The pool is drawn anew from the policy every so many steps, the first time at step 0
+    pub every: u64,
+    /// The data's own answers stay in the pool
+    pub keep_data: bool,
+}
+
+/// When a frozen copy of the policy, taken at the start, is taken anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refresh {
+    Never,
+    Steps(u64),
+    /// At the start of each pass over the data
+    Epoch,
+    StepsAndEpoch(u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,8 +185,30 @@ pub trait Algorithm {
 
     fn observe(&mut self, _estimates: &[Estimate]) {}
 
-    /// Samples and temperature per prompt.
-    fn plan(&mut self, prompts: &[u64], step: u64) -> Result<Vec<SamplingPlan>>;
+    /// Samples and temperature per prompt: one at the run's temperature.
+    fn plan(&mut self, prompts: &[u64], _step: u64) -> Result<Vec<SamplingPlan>> {
+        let one = SamplingPlan {
+            n: 1,
+            temperature: None,
+        };
+        Ok(vec![one; prompts.len()])
+    }
+
+    /// `Feed::Pool`: the stretch of the run that a step belongs to; the pool is weighed anew when it changes.
+    fn phase(&self, _step: u64) -> u64 {
+        0
+    }
+
+    /// `Feed::Pool`: each row's weight in this phase, 0 to leave it out, and metrics. A function of its arguments and the settings
+    /// alone: a resumed run calls it again. An error where no row is left to learn from.
+    fn weigh(&self, pool: &Pool, _phase: u64) -> Result<(Vec<f64>, BTreeMap<String, f64>)> {
+        Ok((vec![1.0; pool.lens.len()], BTreeMap::new()))
+    }
+
+    /// What the scheduled learning rate is multiplied by.
+    fn lr_scale(&self, _step: u64) -> f64 {
+        1.0
+    }
 
     /// After sampling, before scoring: which rows go on (`released` ESRL drops the most confident). Sees the sampler's
     /// columns.

@@ -19,11 +19,19 @@ pub struct Experience {
     pub temperature: Vec<f32>,
     /// `[R]` reward of the whole response
     pub score: Vec<f32>,
+    /// `[R]` sampled by the policy; false: the data's own answer
+    pub drawn: Vec<bool>,
+    /// `[R]` identity of the response: equal token ids, equal key
+    pub response_key: Vec<u64>,
+    /// `[R]` V_ref(x), when `PoolNeeds::prompt_value`
+    pub prompt_value: Vec<f32>,
+    /// `[M]` the token begins a clause, when `Needs::clauses`
+    pub macro_start: Vec<bool>,
     /// `[R]` when `Needs::metric`, 0..1
     pub metric: Vec<f32>,
-    /// `[M]` from the sampler, tempered
+    /// `[M]` from the sampler, tempered; 0 where not `drawn`; empty where nothing was
     pub logp_sampled: Vec<f32>,
-    /// `[M]` from the training forward before any update
+    /// `[M]` from the training forward before any update, or of the copy that `Needs::old` names
     pub logp_old: Vec<f32>,
     /// `[M]` when `Needs::reference`
     pub logp_ref: Vec<f32>,
@@ -59,22 +67,17 @@ impl Experience {
     /// Rows in the given order (micro-batches, minibatches).
     pub fn select(&self, rows: &[usize]) -> Self {
         let layout = self.layout();
-        let tokens = |column: &[f32]| -> Vec<f32> {
-            match column.is_empty() {
-                true => Vec::new(),
-                false => rows
-                    .iter()
-                    .flat_map(|r| &column[layout.range(*r)])
-                    .copied()
-                    .collect(),
-            }
-        };
+        let tokens = |column: &[f32]| pick_tokens(column, &layout, rows);
         Self {
             lens: pick(&self.lens, rows),
             prompt_key: pick(&self.prompt_key, rows),
             finished: pick(&self.finished, rows),
             temperature: pick(&self.temperature, rows),
             score: pick(&self.score, rows),
+            drawn: pick(&self.drawn, rows),
+            response_key: pick(&self.response_key, rows),
+            prompt_value: pick(&self.prompt_value, rows),
+            macro_start: pick_tokens(&self.macro_start, &layout, rows),
             metric: pick(&self.metric, rows),
             logp_sampled: tokens(&self.logp_sampled),
             logp_old: tokens(&self.logp_old),
@@ -130,6 +133,33 @@ impl Experience {
     pub(crate) fn log_ratio_to_reference(&self) -> Vec<f32> {
         let pairs = self.logp_old.iter().zip(&self.logp_ref);
         pairs.map(|(p, q)| p - q).collect()
+    }
+}
+
+/// Stored responses that an offline method learns from, one entry per row.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pool {
+    pub prompt_key: Vec<u64>,
+    /// Response tokens
+    pub lens: Vec<usize>,
+    /// Equal token ids, equal key
+    pub response_key: Vec<u64>,
+    /// Sampled by a policy; false: the data's own answer
+    pub drawn: Vec<bool>,
+    /// When `PoolNeeds::score`
+    pub score: Vec<f32>,
+    /// V_ref(x), when `PoolNeeds::prompt_value`
+    pub prompt_value: Vec<f32>,
+}
+
+fn pick_tokens<T: Copy>(column: &[T], layout: &Ragged, rows: &[usize]) -> Vec<T> {
+    match column.is_empty() {
+        true => Vec::new(),
+        false => rows
+            .iter()
+            .flat_map(|r| &column[layout.range(*r)])
+            .copied()
+            .collect(),
     }
 }
 

@@ -16,8 +16,11 @@ mod registry;
 pub mod reinforce;
 mod settings;
 
-pub use algorithm::{Algorithm, Estimate, Loss, Metric, Needs, SamplingPlan, Scores, Totals};
-pub use experience::{Experience, groups};
+pub use algorithm::{
+    Algorithm, Estimate, Feed, Grow, Loss, Metric, Needs, PoolNeeds, Refresh, SamplingPlan, Scores,
+    Totals, ValueFit,
+};
+pub use experience::{Experience, Pool, groups};
 pub use metrics::metric_definition;
 pub use registry::{Entry, build, names, registry, resolve};
 

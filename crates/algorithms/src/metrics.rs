@@ -1,11 +1,16 @@
 //! What a step logs, and what each name means. Names are those of the field (TRL) where it has one.
 
-use crate::Experience;
 use crate::estimators::{kl::Estimator, mean, variance};
+use crate::{Experience, esrl};
 use std::collections::BTreeMap;
 
 /// Name and definition, reduction included.
-const DEFINITIONS: &[(&str, &str)] = &[
+pub(crate) type Definitions = &'static [(&'static str, &'static str)];
+
+/// What several methods log, and then each method's own.
+const TABLES: &[Definitions] = &[SHARED, esrl::METRICS];
+
+const SHARED: Definitions = &[
     (
         "objective/scores",
         "mean over responses of the reward model's normalised score, before clipping and penalties",
@@ -111,60 +116,13 @@ const DEFINITIONS: &[(&str, &str)] = &[
         "policy/sampler_gap",
         "mean over tokens of |logp - logp_sampled|: training forward against sampler",
     ),
-    (
-        "esrl/samples_drawn",
-        "responses drawn to learn from (greedy estimates not counted)",
-    ),
-    (
-        "esrl/samples_full",
-        "responses that k_max per prompt would have drawn",
-    ),
-    (
-        "esrl/samples_saved_frac",
-        "1 - (samples_drawn + greedy_drawn) / samples_full",
-    ),
-    ("esrl/tokens_drawn", "response tokens of samples_drawn"),
-    (
-        "esrl/greedy_drawn",
-        "greedy responses drawn to estimate the capability of prompts met for the first time",
-    ),
-    ("esrl/greedy_tokens", "response tokens of greedy_drawn"),
-    (
-        "esrl/samples_dropped",
-        "responses the released mode eliminated after drawing them",
-    ),
-    (
-        "esrl/confidence_mean",
-        "released mode: mean over the responses kept of 1 + mean_t exp(p) p, p the largest probability",
-    ),
-    (
-        "esrl/capability_mean",
-        "mean over the batch's prompts of the capability that planned this step, before normalisation",
-    ),
-    ("esrl/capability_min", "smallest of those"),
-    ("esrl/capability_max", "largest of those"),
-    ("esrl/k_mean", "mean number of samples per prompt (Eq. 8)"),
-    (
-        "esrl/tau_mean",
-        "mean temperature of the prompts sampled (Eq. 9)",
-    ),
-    (
-        "esrl/baseline",
-        "mean of the FIFO queue of rewards, this step's included",
-    ),
-    (
-        "esrl/reward_scale",
-        "what rewards less baseline are divided by: 1, or the queue's standard deviation",
-    ),
-    ("esrl/mrt_prompts", "prompts with several samples"),
-    ("esrl/reinforce_prompts", "prompts with one sample"),
-    ("esrl/skipped_prompts", "prompts given no sample this step"),
 ];
 
 /// One line on a metric: what it is and how it is reduced. `first/…` is the same at the step's first update.
 pub fn metric_definition(name: &str) -> Option<&'static str> {
     let name = name.strip_prefix("first/").unwrap_or(name);
-    let found = DEFINITIONS.iter().find(|(known, _)| *known == name);
+    let mut all = TABLES.iter().copied().flatten();
+    let found = all.find(|(known, _)| *known == name);
     found.map(|(_, definition)| *definition)
 }
 
@@ -183,7 +141,6 @@ pub(crate) fn of_rollouts(exp: &Experience) -> Metrics {
     let mut metrics = Metrics::from([
         ("objective/scores".into(), mean(&scores)),
         ("objective/scores_std".into(), variance(&scores).sqrt()),
-        ("objective/entropy".into(), mean(&wide(&exp.entropy))),
         ("rollout/length_mean".into(), mean(&lens)),
         (
             "rollout/length_min".into(),
@@ -195,7 +152,10 @@ pub(crate) fn of_rollouts(exp: &Experience) -> Metrics {
         ),
         ("rollout/eos_rate".into(), mean(&finished)),
     ]);
-    if !exp.logp_ref.is_empty() {
+    if !exp.entropy.is_empty() {
+        metrics.insert("objective/entropy".into(), mean(&wide(&exp.entropy)));
+    }
+    if !exp.logp_ref.is_empty() && !exp.logp_old.is_empty() {
         let x = exp.log_ratio_to_reference();
         let per_row = |column: Vec<f32>| mean(&exp.row_sums(&column));
         let by = |e: Estimator| x.iter().map(|x| e.of(f64::from(*x)) as f32).collect();

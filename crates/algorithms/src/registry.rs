@@ -3,21 +3,25 @@
 use crate::{Algorithm, Error, Result, esrl, ppo};
 use serde_json::Value;
 
+/// Methods of one family share their functions, which are told the name.
 pub struct Entry {
     pub name: &'static str,
+    /// docs/methods/<page>.md
+    pub page: &'static str,
     pub about: &'static str,
     pub paper: &'static str,
     /// From the `[algorithm]` table without `name`; `seed` keys the method's random streams.
-    pub build: fn(config: &Value, seed: u64) -> Result<Box<dyn Algorithm>>,
+    pub build: fn(name: &str, config: &Value, seed: u64) -> Result<Box<dyn Algorithm>>,
     /// The settings when none are given: every key.
-    pub defaults: fn() -> Value,
+    pub defaults: fn(name: &str) -> Value,
     /// The settings with the given ones over the defaults: every key.
-    pub resolve: fn(config: &Value) -> Result<Value>,
+    pub resolve: fn(name: &str, config: &Value) -> Result<Value>,
 }
 
 const ENTRIES: &[Entry] = &[
     Entry {
         name: "esrl",
+        page: "esrl",
         about: "efficient sampling: k and temperature by the prompt's difficulty, MRT or REINFORCE",
         paper: "Wang et al. 2024, arXiv 2308.02223",
         build: esrl::build,
@@ -26,6 +30,7 @@ const ENTRIES: &[Entry] = &[
     },
     Entry {
         name: "ppo",
+        page: "ppo",
         about: "clipped policy gradient with a critic and a KL penalty in the reward",
         paper: "Schulman et al. 2017, Ziegler et al. 2019, arXiv 1707.06347, 1909.08593",
         build: ppo::build,
@@ -44,12 +49,12 @@ pub fn names() -> Vec<&'static str> {
 
 /// The algorithm of that name with its own settings checked.
 pub fn build(name: &str, config: &Value, seed: u64) -> Result<Box<dyn Algorithm>> {
-    (entry(name)?.build)(config, seed)
+    (entry(name)?.build)(name, config, seed)
 }
 
 /// Every setting that `config` amounts to; resolving it again gives the same.
 pub fn resolve(name: &str, config: &Value) -> Result<Value> {
-    (entry(name)?.resolve)(config)
+    (entry(name)?.resolve)(name, config)
 }
 
 fn entry(name: &str) -> Result<&'static Entry> {

@@ -2,7 +2,59 @@
 
 use crate::Experience;
 use crate::estimators::mean;
-use crate::metrics::Metrics;
+use crate::metrics::{Definitions, Metrics};
+
+/// What ESRL alone logs.
+pub(crate) const METRICS: Definitions = &[
+    (
+        "esrl/samples_drawn",
+        "responses drawn to learn from (greedy estimates not counted)",
+    ),
+    (
+        "esrl/samples_full",
+        "responses that k_max per prompt would have drawn",
+    ),
+    (
+        "esrl/samples_saved_frac",
+        "1 - (samples_drawn + greedy_drawn) / samples_full",
+    ),
+    ("esrl/tokens_drawn", "response tokens of samples_drawn"),
+    (
+        "esrl/greedy_drawn",
+        "greedy responses drawn to estimate the capability of prompts met for the first time",
+    ),
+    ("esrl/greedy_tokens", "response tokens of greedy_drawn"),
+    (
+        "esrl/samples_dropped",
+        "responses the released mode eliminated after drawing them",
+    ),
+    (
+        "esrl/confidence_mean",
+        "released mode: mean over the responses kept of 1 + mean_t exp(p) p, p the largest probability",
+    ),
+    (
+        "esrl/capability_mean",
+        "mean over the batch's prompts of the capability that planned this step, before normalisation",
+    ),
+    ("esrl/capability_min", "smallest of those"),
+    ("esrl/capability_max", "largest of those"),
+    ("esrl/k_mean", "mean number of samples per prompt (Eq. 8)"),
+    (
+        "esrl/tau_mean",
+        "mean temperature of the prompts sampled (Eq. 9)",
+    ),
+    (
+        "esrl/baseline",
+        "mean of the FIFO queue of rewards, this step's included",
+    ),
+    (
+        "esrl/reward_scale",
+        "what rewards less baseline are divided by: 1, or the queue's standard deviation",
+    ),
+    ("esrl/mrt_prompts", "prompts with several samples"),
+    ("esrl/reinforce_prompts", "prompts with one sample"),
+    ("esrl/skipped_prompts", "prompts given no sample this step"),
+];
 
 /// What the current step planned and spent, for its ledger. Not part of the state: a step is never resumed midway.
 #[derive(Default)]

@@ -9,6 +9,7 @@ mod memory;
 mod released;
 
 pub use config::{Config, Mode};
+pub(crate) use ledger::METRICS;
 
 use crate::estimators::baseline::Fifo;
 use crate::estimators::capability::{self, Capability};
@@ -26,18 +27,18 @@ use memory::{Memory, Record};
 use rand::Rng;
 use serde_json::{Value, json};
 
-pub(crate) fn build(given: &Value, seed: u64) -> Result<Box<dyn Algorithm>> {
+pub(crate) fn build(_name: &str, given: &Value, seed: u64) -> Result<Box<dyn Algorithm>> {
     match config::mode(given)? {
         Mode::Released => Ok(Box::new(released::Released::new(given)?)),
         _ => Ok(Box::new(Esrl::new(Config::resolve(given)?, seed)?)),
     }
 }
 
-pub(crate) fn defaults() -> Value {
+pub(crate) fn defaults(_name: &str) -> Value {
     json!(Config::of(Mode::Corrected))
 }
 
-pub(crate) fn resolve(given: &Value) -> Result<Value> {
+pub(crate) fn resolve(_name: &str, given: &Value) -> Result<Value> {
     Ok(match config::mode(given)? {
         Mode::Released => json!(config::ReleasedConfig::resolve(given)?),
         _ => json!(Config::resolve(given)?),
@@ -155,9 +156,7 @@ impl Algorithm for Esrl {
             || matches!(c.capability, Capability::Entropy | Capability::FullEntropy);
         Needs {
             reference: c.kl_coef > 0.0,
-            critic: false,
             whole_groups: c.k_max > 1,
-            epochs: 1,
             minibatches: c.minibatches,
             tempered: c.loss_temperature,
             rescore: !c.loss_temperature && reads_logp_old,
@@ -166,6 +165,7 @@ impl Algorithm for Esrl {
                 Capability::Rouge => Some(Metric::RougeL),
                 _ => None,
             },
+            ..Needs::default()
         }
     }
 

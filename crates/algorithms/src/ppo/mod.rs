@@ -10,22 +10,22 @@ use crate::estimators::{explained_variance, gae::gae, mean, score::shaped, varia
 use crate::experience::{column, host};
 use crate::metrics::{self, Metrics};
 use crate::settings::bad_state;
-use crate::{Algorithm, Experience, Loss, Needs, Result, SamplingPlan, Scores, Totals};
+use crate::{Algorithm, Experience, Loss, Needs, Result, Scores, Totals};
 use candle_core::{Result as CResult, Tensor};
 use serde_json::{Value, json};
 
 /// Log-ratios are held to this before they are exponentiated.
 const MAX_LOG_RATIO: f64 = 20.0;
 
-pub(crate) fn build(given: &Value, _seed: u64) -> Result<Box<dyn Algorithm>> {
+pub(crate) fn build(_name: &str, given: &Value, _seed: u64) -> Result<Box<dyn Algorithm>> {
     Ok(Box::new(Ppo::new(Config::resolve(given)?, "")?))
 }
 
-pub(crate) fn defaults() -> Value {
+pub(crate) fn defaults(_name: &str) -> Value {
     json!(Config::default())
 }
 
-pub(crate) fn resolve(given: &Value) -> Result<Value> {
+pub(crate) fn resolve(_name: &str, given: &Value) -> Result<Value> {
     Ok(json!(Config::resolve(given)?))
 }
 
@@ -166,24 +166,11 @@ impl Algorithm for Ppo {
         Needs {
             reference: true,
             critic: true,
-            whole_groups: false,
             epochs: self.config.epochs,
             minibatches: self.config.minibatches,
             tempered: true,
-            rescore: false,
-            metric: None,
+            ..Needs::default()
         }
-    }
-
-    /// One sample at the run's temperature.
-    fn plan(&mut self, prompts: &[u64], _step: u64) -> Result<Vec<SamplingPlan>> {
-        Ok(vec![
-            SamplingPlan {
-                n: 1,
-                temperature: None
-            };
-            prompts.len()
-        ])
     }
 
     fn prepare(&mut self, mut exp: Experience) -> Result<(Experience, Metrics)> {
