@@ -175,7 +175,7 @@ fn what_does_not_fit_the_context_is_said_before_anything_is_written() {
     refused(
         &world,
         ppo(&world, "out", "data.max_prompt_len=3"),
-        &["no prompt is left", "raise data.max_prompt_len"],
+        &["no row is left", "raise data.max_prompt_len"],
     );
 }
 

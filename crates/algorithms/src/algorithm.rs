@@ -116,6 +116,20 @@ pub enum Refresh {
     StepsAndEpoch(u64),
 }
 
+impl Refresh {
+    /// Before `step`, which begins a pass over the data or does not. Step 0 has the copy of the start.
+    pub fn is_due(self, step: u64, new_epoch: bool) -> bool {
+        let every = |n: u64| step.is_multiple_of(n.max(1));
+        let due = match self {
+            Self::Never => false,
+            Self::Steps(n) => every(n),
+            Self::Epoch => new_epoch,
+            Self::StepsAndEpoch(n) => new_epoch || every(n),
+        };
+        due && step > 0
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
     Bleu,

@@ -31,8 +31,9 @@ pub struct Config {
 pub struct ModelConfig {
     /// The policy's start and the reference: an sft run, or a plain model
     pub policy: String,
-    /// A reward-model run
-    pub reward: PathBuf,
+    /// A reward-model run; not for methods that score nothing
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reward: Option<PathBuf>,
     /// How a plain model is prompted: `auto`, `alpaca`, `chat`, `raw` (a run brings its own template)
     #[serde(default = "stage::auto")]
     pub template: String,
@@ -62,7 +63,7 @@ pub struct DataConfig {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RolloutConfig {
-    /// Prompts per step
+    /// Prompts per step; stored responses or pairs per step for the methods that learn from those
     pub prompts: usize,
     /// Where the algorithm plans none of its own
     pub temperature: f32,
@@ -160,7 +161,7 @@ impl Config {
         let (r, t) = (&self.rollout, &self.train);
         stage::TemplateChoice::parse(&self.model.template)?;
         stage::device(&self.device)?;
-        self.build_algorithm()?;
+        self.check_algorithm()?;
         stage::check_data(self.data.held_out, self.data.max_rows)?;
         ensure!(r.prompts > 0, "rollout.prompts = 0: a step needs prompts");
         ensure!(
@@ -202,6 +203,22 @@ impl Config {
                 "train.{name} = 0; give the number of steps between two"
             );
         }
+        Ok(())
+    }
+
+    /// The algorithm's keys, and that what it needs is there.
+    fn check_algorithm(&self) -> Result<()> {
+        let needs = self.build_algorithm()?.needs();
+        let scores = crate::feed::needs_scores(&needs);
+        ensure!(
+            self.model.reward.is_some() || !scores,
+            "model.reward is missing: this algorithm learns from scores; name a reward-model run"
+        );
+        let from_reward = needs.critic && self.train.critic_init == CriticInit::Reward;
+        ensure!(
+            self.model.reward.is_some() || !from_reward,
+            "train.critic_init = \"reward\", and there is no model.reward; set it to \"zero\""
+        );
         Ok(())
     }
 

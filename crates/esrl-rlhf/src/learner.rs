@@ -1,15 +1,22 @@
 //! One RL step, from prompts to new weights. `Learner::step` reads like the list in ARCHITECTURE.md.
 
 use crate::config::Config;
+use crate::data::Task;
+use crate::feed::{self, Feed};
+use crate::pool::{self, Cost};
+use crate::read::{self, Columns};
 use crate::roles::Roles;
-use crate::rollout::{self, Draw, ROLLOUT, Row, Task};
+use crate::rollout::{self, Draw, ROLLOUT};
+use crate::row::{Row, experience};
 use algorithms::{Algorithm, Experience, Loss, Scores, Totals};
 use anyhow::{Result, bail};
 use candle_core::{Tensor, Var};
 use rand::seq::SliceRandom;
+use run::Run;
 use stage::Batch;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Instant;
 use train::{AdamW, Gradients, OptimizerConfig, Tripwire};
 
@@ -22,6 +29,7 @@ const AT_FIRST: [&str; 2] = ["policy/approxkl", "policy/clipfrac"];
 
 pub(crate) struct Learner<'a> {
     pub config: &'a Config,
+    pub feed: Feed,
     pub roles: Roles,
     pub algorithm: Box<dyn Algorithm>,
     pub policy: Trainee,
@@ -86,14 +94,123 @@ pub(crate) struct StepReport {
     pub samples_drawn: usize,
 }
 
+/// Rows of a step before any model has read them.
+struct Gathered {
+    rows: Vec<Row>,
+    exp: Experience,
+    new_epoch: bool,
+    cost: Cost,
+    metrics: Metrics,
+}
+
 impl Learner<'_> {
-    pub fn step(
+    pub fn step(&mut self, step: u64, run: &Run) -> Result<StepReport> {
+        let mut clock = Clock::new();
+        let needs = self.algorithm.needs();
+
+        // 1 to 3. rows with their scores: sampled now, or stored
+        let Gathered {
+            rows,
+            mut exp,
+            new_epoch,
+            cost,
+            metrics: gathered,
+        } = self.gather(step, run, &mut clock)?;
+        self.roles.refresh(&needs, step, new_epoch)?;
+
+        // 3. reference, critic and the policy as it was, without a graph
+        let old = match &needs.feed {
+            algorithms::Feed::Rollouts => {
+                let rescore = self.config.rollout.rescore.unwrap_or(needs.reference);
+                needs.rescore || needs.reference_answer || rescore
+            }
+            algorithms::Feed::Pool(_) | algorithms::Feed::Pairs => needs.rescore,
+        };
+        let temperature = self.scoring_temperature(&exp);
+        if old || needs.reference || self.roles.critic.is_some() {
+            let which = Columns {
+                old,
+                reference: needs.reference,
+                exact_kl: needs.feed == algorithms::Feed::Rollouts,
+                max_tokens: self.config.train.micro_batch_tokens,
+            };
+            read::columns(&self.roles, &rows, &mut exp, &temperature, which)?;
+        }
+        clock.lap("time/read");
+
+        // 4. prepare: baselines, advantages
+        let (exp, mut metrics) = self.algorithm.prepare(exp)?;
+        metrics.extend(gathered);
+
+        // 5. update: one teacher-forced forward with graph per row and pass
+        self.update(step, &rows, &exp, &temperature, &mut metrics)?;
+        clock.lap("time/update");
+
+        let secs = clock.finish(&mut metrics);
+        let tokens = match &needs.feed {
+            algorithms::Feed::Rollouts => cost.tokens,
+            algorithms::Feed::Pool(_) | algorithms::Feed::Pairs => exp.n_tokens(),
+        };
+        metrics.insert("throughput/tokens_per_sec".into(), tokens as f64 / secs);
+        Ok(StepReport {
+            metrics,
+            scores: exp.score,
+            rows,
+            tokens_drawn: cost.tokens,
+            samples_drawn: cost.samples,
+        })
+    }
+
+    /// The step's rows and their scores.
+    fn gather(&mut self, step: u64, run: &Run, clock: &mut Clock) -> Result<Gathered> {
+        let draw = self.draw(step);
+        let gathered = match &mut self.feed {
+            Feed::Rollouts { tasks, loader } => {
+                let (batch, new_epoch) = feed::next(loader);
+                let tasks: Vec<Rc<Task>> = batch.iter().map(|i| Rc::clone(&tasks[*i])).collect();
+                return self.rollouts(step, &tasks, new_epoch, clock);
+            }
+            Feed::Pool(pool) => {
+                let pool::Batch {
+                    rows,
+                    exp,
+                    new_epoch,
+                    cost,
+                    metrics,
+                } = pool.next(step, self.algorithm.as_ref(), &self.roles, draw, run)?;
+                Gathered {
+                    rows,
+                    exp,
+                    new_epoch,
+                    cost,
+                    metrics,
+                }
+            }
+            Feed::Pairs { pairs, loader } => {
+                let (batch, new_epoch) = feed::next(loader);
+                let chosen: Vec<&feed::Pair> = batch.iter().map(|i| &pairs[*i]).collect();
+                let (rows, exp) = feed::rows_of_pairs(&chosen, &batch);
+                Gathered {
+                    rows,
+                    exp,
+                    new_epoch,
+                    cost: Cost::default(),
+                    metrics: Metrics::new(),
+                }
+            }
+        };
+        clock.lap("time/pool");
+        Ok(gathered)
+    }
+
+    /// Samples for the prompts, and scores.
+    fn rollouts(
         &mut self,
         step: u64,
-        tasks: &[&Task],
-        progress: &mut dyn FnMut(usize),
-    ) -> Result<StepReport> {
-        let mut clock = Clock::new();
+        tasks: &[Rc<Task>],
+        new_epoch: bool,
+        clock: &mut Clock,
+    ) -> Result<Gathered> {
         let draw = self.draw(step);
         let needs = self.algorithm.needs();
         let keys: Vec<u64> = tasks.iter().map(|t| t.key).collect();
@@ -102,78 +219,56 @@ impl Learner<'_> {
         let (estimates, greedy_tokens) =
             rollout::estimates(&self.roles, self.algorithm.as_ref(), tasks, draw)?;
         self.algorithm.observe(&estimates);
-        let n_greedy = estimates.len();
         let plan = self.algorithm.plan(&keys, step)?;
         clock.lap("time/estimate");
 
         // 2. sample without a graph
-        let rows = rollout::sample(
+        let policy = self.roles.policy.frozen();
+        let mut rows = rollout::sample(
             &self.roles,
+            Some(&policy),
             tasks,
             &plan,
             draw,
             ROLLOUT,
-            &mut |tokens, _| progress(tokens),
+            &mut |_, _| {},
         )?;
-        let (samples_drawn, sampled_tokens) = (
-            rows.len() + n_greedy,
-            rows.iter().map(|r| r.sample.ids.len()).sum::<usize>(),
-        );
-        let exp = rollout::experience(&rows, tasks);
+        let tokens: usize = rows.iter().map(|row| row.response().len()).sum();
+        let cost = Cost {
+            samples: rows.len() + estimates.len(),
+            tokens: tokens + greedy_tokens,
+        };
+        if needs.reference_answer {
+            let room = self.config.rollout.max_new_tokens;
+            rows = rollout::with_reference_answers(&self.roles, rows, room)?;
+        }
+        let exp = experience(&rows);
         let keep = self.algorithm.keep(&exp);
+        let kept: Vec<usize> = (0..keep.len()).filter(|i| keep[*i]).collect();
+        let mut exp = exp.select(&kept);
         let rows: Vec<Row> = rows
             .into_iter()
             .zip(&keep)
             .filter(|(_, keep)| **keep)
             .map(|(row, _)| row)
             .collect();
-        let mut exp = exp.select(&(0..keep.len()).filter(|i| keep[*i]).collect::<Vec<_>>());
         if rows.is_empty() {
             bail!("the algorithm kept no rollout; give it more prompts per step");
         }
         clock.lap("time/sample");
 
-        // 3. score: reward model, then reference and critic without a graph
+        // 3. score
         exp.score = rollout::reward(&self.roles, &rows)?;
         if let Some(kind) = needs.metric {
-            exp.metric = rollout::metric(&self.roles, kind, &rows, tasks)?;
+            exp.metric = rollout::metric(&self.roles, kind, &rows)?;
         }
         clock.lap("time/reward");
-        let rescore = needs.rescore || self.config.rollout.rescore.unwrap_or(needs.reference);
-        let temperature = self.scoring_temperature(&exp);
-        let budget = self.config.train.micro_batch_tokens;
-        if rescore || needs.reference || self.roles.critic.is_some() {
-            rollout::read_models(
-                &self.roles,
-                &rows,
-                &mut exp,
-                &temperature,
-                rescore,
-                needs.reference,
-                budget,
-            )?;
-        }
-        clock.lap("time/read");
-
-        // 4. prepare: baselines, advantages
-        let (exp, mut metrics) = self.algorithm.prepare(exp)?;
-
-        // 5. update: one teacher-forced forward with graph per row and pass
-        self.update(step, &rows, &exp, &temperature, &mut metrics)?;
-        clock.lap("time/update");
-
-        let secs = clock.finish(&mut metrics);
-        let tokens_drawn = sampled_tokens + greedy_tokens;
-        metrics.insert(
-            "throughput/tokens_per_sec".into(),
-            tokens_drawn as f64 / secs,
-        );
-        Ok(StepReport {
-            metrics,
-            scores: exp.score,
+        Ok(Gathered {
             rows,
-            tokens_drawn,
-            samples_drawn,
+            exp,
+            new_epoch,
+            cost,
+            metrics: Metrics::new(),
         })
     }
 
@@ -295,7 +390,7 @@ impl Learner<'_> {
         let lr = if frozen {
             0.0
         } else {
-            t.policy.lr_at(step as usize, t.steps)
+            t.policy.lr_at(step as usize, t.steps) * self.algorithm.lr_scale(step)
         };
         let norm = self.policy.step(&policy_grads, &t.policy, lr)?;
         metrics.insert("policy/grad_norm".into(), norm);
@@ -335,7 +430,7 @@ impl Learner<'_> {
             values,
         };
         // Only where every row of the step is scored as it was drawn; a part of them would be no mean.
-        let comparable = whole_temperature == exp.temperature;
+        let comparable = whole_temperature == exp.temperature && !exp.logp_sampled.is_empty();
         let exp = exp.select(at);
         let mut loss = self.algorithm.loss(&now, &exp, totals)?;
         if comparable {
@@ -390,13 +485,16 @@ impl Learner<'_> {
     }
 }
 
-/// Sum over tokens of |logp now − logp sampled|.
+/// Sum over the tokens of drawn rows of |logp now − logp sampled|.
 fn sampler_gap(logp: &Tensor, exp: &Experience) -> candle_core::Result<f64> {
     let now = logp.detach().to_vec1::<f32>()?;
-    Ok(now
-        .iter()
-        .zip(&exp.logp_sampled)
-        .map(|(a, b)| (a - b).abs() as f64)
+    let layout = exp.layout();
+    let tokens = layout.ranges().zip(&exp.drawn);
+    let drawn = tokens
+        .filter(|(_, drawn)| **drawn)
+        .flat_map(|(range, _)| range);
+    Ok(drawn
+        .map(|at| f64::from((now[at] - exp.logp_sampled[at]).abs()))
         .sum())
 }
 

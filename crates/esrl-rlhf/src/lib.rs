@@ -1,23 +1,31 @@
-//! RL from a reward model: ESRL or PPO on a LoRA policy. One frozen base carries policy, reference, reward model and
+//! RL and its offline relatives on a LoRA policy: any method of the registry. One frozen base carries policy, reference, reward model and
 //! critic; a step is `learner.rs`, the mathematics is in `algorithms`.
 
 mod config;
+mod data;
+mod feed;
 mod learner;
+mod pool;
+mod read;
 mod roles;
 mod rollout;
+mod row;
+mod value;
 
 pub use config::Config;
 
-use algorithms::SamplingPlan;
-use anyhow::{Context, Result, anyhow, bail};
-use data::{Cursor, Loader, Prompt};
+use ::data::Cursor;
+use algorithms::{Needs, SamplingPlan};
+use anyhow::{Result, anyhow, bail, ensure};
+use data::{Data, Task};
+use feed::Feed;
 use learner::{Learner, Metrics, StepReport, Trainee};
 use roles::Roles;
-use rollout::Task;
 use run::{Progress, Run, RunArgs};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::path::Path;
+use std::rc::Rc;
 
 /// What a checkpoint holds beside tensors. Random streams are keyed by step, so they need no state.
 #[derive(Serialize, Deserialize)]
@@ -68,22 +76,17 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let device = stage::device(&config.device)?;
     let algorithm = config.build_algorithm()?;
     let needs = algorithm.needs();
-    let (prompts, held_out) = read_prompts(config)?;
-    if needs.metric.is_some() && prompts.iter().any(|p| p.reference.is_none()) {
-        bail!(
-            "{}: this algorithm compares with reference answers, and some rows have none",
-            config.data.path.display()
+    let Data { train, held_out } = Data::read(config, &needs)?;
+    if let Some(dir) = &config.model.reward {
+        ensure!(
+            dir.join("reward").is_dir(),
+            "{}/reward is not there; model.reward must be a reward-model run that has saved its model",
+            dir.display()
         );
     }
-    let roles = Roles::open(config, needs.critic, &device)?;
-    let tasks = tasks("training", prompts, &roles, config)?;
+    let roles = Roles::open(config, &needs, &device)?;
+    let feed = Feed::new(train, &needs, &roles, config)?;
     let eval_tasks = tasks_for_evaluation(held_out.clone(), &roles, config)?;
-    if tasks.is_empty() {
-        bail!(
-            "{}: no prompt is left to train on; raise data.max_prompt_len or lower rollout.max_new_tokens",
-            config.data.path.display()
-        );
-    }
 
     let mut run = if args.resume {
         Run::resume(&dir, "esrl-rlhf", config)?
@@ -92,12 +95,14 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     };
     stage::write_identity(&mut run, &roles.base, &roles.template)?;
     run.record("reference", config.model.policy.clone().into())?;
-    run.record("reward", config.model.reward.to_string_lossy().into())?;
+    if let Some(reward) = &config.model.reward {
+        run.record("reward", reward.to_string_lossy().into())?;
+    }
     run.record("algorithm", serde_json::to_value(&config.algorithm)?)?;
     stage::record_data(
         &mut run,
         &config.data.path,
-        serde_json::json!({ "prompts": tasks.len(), "held_out_prompts": eval_tasks.len() }),
+        serde_json::json!({ "rows": feed.n_rows(), "held_out_prompts": eval_tasks.len() }),
     )?;
     run.write_file(
         "heldout.json",
@@ -113,12 +118,13 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         .transpose()?;
     let mut learner = Learner {
         config,
+        feed,
         roles,
         algorithm,
         policy,
         critic,
     };
-    let (mut step, mut cursor, mut ledger) = (0, Cursor::default(), Ledger::default());
+    let (mut step, mut ledger) = (0, Ledger::default());
     if let Some(checkpoint) = args
         .resume
         .then(|| run.latest_checkpoint())
@@ -126,20 +132,19 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         .flatten()
     {
         let state: State = run.read_state(&checkpoint)?;
-        load(&mut learner, &checkpoint.dir)?;
+        load(&mut learner, &needs, &checkpoint.dir)?;
         learner.algorithm.restore(&state.algorithm)?;
-        (step, cursor, ledger) = (state.step, state.cursor, state.ledger);
+        learner.feed.seek(state.cursor, config);
+        (step, ledger) = (state.step, state.ledger);
     }
-    let mut loader = Loader::new(tasks.len(), config.rollout.prompts, t.seed, cursor);
     let mut progress = Progress::starting_at("rlhf", t.steps as u64, step);
     if step == 0 {
         let metrics = evaluate(&learner, &eval_tasks)?;
         run.log(0, &metrics)?;
     }
     while step < t.steps as u64 {
-        let batch: Vec<&Task> = loader.next_batch().into_iter().map(|i| &tasks[i]).collect();
         let mut report = learner
-            .step(step, &batch, &mut |_| {})
+            .step(step, &run)
             .map_err(|e| failed_step(step + 1, e, &run))?;
         ledger.add(&report);
         step += 1;
@@ -151,12 +156,12 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         }
         run.log(step, &report.metrics)?;
         if due(t.sample_every) {
-            run.sample(step, &readable(&learner.roles, &batch, &report, step)?)?;
+            run.sample(step, &readable(&learner.roles, &report, step)?)?;
         }
         if due(t.save_every) || stopping {
             let state = State {
                 step,
-                cursor: loader.cursor(),
+                cursor: learner.feed.cursor(),
                 algorithm: learner.algorithm.state(),
                 ledger: ledger.clone(),
             };
@@ -168,7 +173,9 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
             run.replace_dir("adapter", |dir| {
                 Ok(learner.roles.policy.save(dir, source)?)
             })?;
-            run.checkpoint(step, t.keep_checkpoints, &state, |dir| save(&learner, dir))?;
+            run.checkpoint(step, t.keep_checkpoints, &state, |dir| {
+                save(&mut learner, &needs, dir)
+            })?;
         }
         progress.update(step, report.tokens_drawn as u64, &headline(&report.metrics));
         if stopping && !last {
@@ -192,114 +199,66 @@ fn failed_step(step: u64, why: anyhow::Error, run: &Run) -> anyhow::Error {
     anyhow!("step {step}: {}; {kept}", run::one_line(&why))
 }
 
-fn read_prompts(config: &Config) -> Result<(Vec<Prompt>, Vec<Prompt>)> {
-    let d = &config.data;
-    let read = |path: &Path| -> Result<Vec<Prompt>> {
-        let mut loaded = data::prompts(path, d.format)?;
-        loaded.report(path);
-        loaded.items.truncate(d.max_rows.unwrap_or(usize::MAX));
-        Ok(loaded.items)
-    };
-    let prompts = read(&d.path)?;
-    Ok(match &d.eval_path {
-        Some(path) => (prompts, read(path)?),
-        None => data::split_by_key(prompts, |p| p.key(), d.held_out, config.train.seed),
-    })
-}
-
-/// Encoded prompts; those that leave no room for a response are left out, and counted.
-fn tasks(what: &str, prompts: Vec<Prompt>, roles: &Roles, config: &Config) -> Result<Vec<Task>> {
-    let context = roles.model().config.max_position_embeddings;
-    let room = context
-        .checked_sub(config.rollout.max_new_tokens)
-        .with_context(|| {
-            format!(
-                "rollout.max_new_tokens = {} is more than the model's context of {context}",
-                config.rollout.max_new_tokens
-            )
-        })?;
-    let limit = room.min(config.data.max_prompt_len);
-    let n_prompts = prompts.len();
-    let mut tasks = Vec::with_capacity(n_prompts);
-    for prompt in prompts {
-        let ids = roles.encoder.prompt(&prompt)?;
-        if ids.len() <= limit {
-            tasks.push(Task {
-                key: prompt.key(),
-                ids,
-                prompt,
-            });
-        }
-    }
-    if tasks.len() < n_prompts {
-        eprintln!(
-            "{what} prompts: {} of {n_prompts} are longer than {limit} tokens and left out",
-            n_prompts - tasks.len()
-        );
-    }
-    Ok(tasks)
-}
-
 fn tasks_for_evaluation(
-    mut prompts: Vec<Prompt>,
+    mut prompts: Vec<::data::Prompt>,
     roles: &Roles,
     config: &Config,
-) -> Result<Vec<Task>> {
+) -> Result<Vec<Rc<Task>>> {
     prompts.truncate(config.train.eval_prompts);
-    tasks("held-out", prompts, roles, config)
+    data::tasks("held-out", prompts, roles, config)
 }
 
-/// One sampled answer per held-out prompt: mean normalised reward, length, share that ends.
-fn evaluate(learner: &Learner, tasks: &[Task]) -> Result<Metrics> {
+/// One sampled answer per held-out prompt: mean normalised reward (where there is one), length, share that ends.
+fn evaluate(learner: &Learner, tasks: &[Rc<Task>]) -> Result<Metrics> {
     if tasks.is_empty() {
         return Ok(Metrics::new());
     }
-    let tasks: Vec<&Task> = tasks.iter().collect();
-    let plan = vec![
-        SamplingPlan {
-            n: 1,
-            temperature: None
-        };
-        tasks.len()
-    ];
+    let one = SamplingPlan {
+        n: 1,
+        temperature: None,
+    };
     // The same random numbers at every evaluation, so that curves differ by the policy alone.
     let draw = learner.draw(0);
+    let policy = learner.roles.policy.frozen();
     let rows = rollout::sample(
         &learner.roles,
-        &tasks,
-        &plan,
+        Some(&policy),
+        tasks,
+        &vec![one; tasks.len()],
         draw,
         rollout::EVALUATION,
         &mut |_, _| {},
     )?;
-    let scores = rollout::reward(&learner.roles, &rows)?;
     let n = rows.len() as f64;
-    let tokens: usize = rows.iter().map(|r| r.sample.ids.len()).sum();
-    let finished = rows
-        .iter()
-        .filter(|r| r.sample.finish == generation::Finish::Stop)
-        .count();
-    Ok(Metrics::from([
-        (
-            "eval/reward".to_string(),
-            scores.iter().map(|s| *s as f64).sum::<f64>() / n,
-        ),
+    let tokens: usize = rows.iter().map(|row| row.response().len()).sum();
+    let finished = rows.iter().filter(|row| row.finished).count();
+    let mut metrics = Metrics::from([
         ("eval/response_length".to_string(), tokens as f64 / n),
         ("eval/eos_rate".to_string(), finished as f64 / n),
-    ]))
+    ]);
+    if learner.roles.reward.is_some() {
+        let scores = rollout::reward(&learner.roles, &rows)?;
+        let mean = scores.iter().map(|s| f64::from(*s)).sum::<f64>() / n;
+        metrics.insert("eval/reward".into(), mean);
+    }
+    Ok(metrics)
 }
 
-/// Some of the step's rollouts as Markdown.
-fn readable(roles: &Roles, batch: &[&Task], report: &StepReport, step: u64) -> Result<String> {
-    let mut text = format!("# Step {step}: rollouts\n");
-    for (row, score) in report.rows.iter().zip(&report.scores).take(8) {
-        let prompt = batch[row.task].prompt.ask.text();
-        let answer = roles.encoder.decode(&row.sample.ids)?;
-        let n = row.sample.ids.len();
+/// Some of the step's rows as Markdown.
+fn readable(roles: &Roles, report: &StepReport, step: u64) -> Result<String> {
+    let mut text = format!("# Step {step}: rows learnt from\n");
+    for (i, row) in report.rows.iter().enumerate().take(8) {
+        let prompt = row.task.prompt.ask.text();
+        let answer = roles.encoder.decode(row.response())?;
+        let n = row.response().len();
+        let score = match report.scores.get(i) {
+            Some(score) => format!("reward {score:.3}, "),
+            None => String::new(),
+        };
+        let end = if row.finished { "ended" } else { "cut off" };
         write!(
             text,
-            "\n## {prompt}\n\n{answer}\n\n*reward {score:.3}, {n} tokens, {:?}*\n",
-            row.sample.finish
+            "\n## {prompt}\n\n{answer}\n\n*{score}{n} tokens, {end}*\n"
         )?;
     }
     Ok(text)
@@ -308,6 +267,7 @@ fn readable(roles: &Roles, batch: &[&Task], report: &StepReport, step: u64) -> R
 fn headline(metrics: &Metrics) -> String {
     let part = |label: &str, name: &str| metrics.get(name).map(|v| format!("{label} {v:.3}"));
     [
+        part("loss", "loss/policy").filter(|_| !metrics.contains_key("objective/kl")),
         part("reward", "objective/scores"),
         part("kl", "objective/kl"),
         part("eval", "eval/reward"),
@@ -318,7 +278,7 @@ fn headline(metrics: &Metrics) -> String {
     .join("  ")
 }
 
-fn save(learner: &Learner, dir: &Path) -> Result<()> {
+fn save(learner: &mut Learner, needs: &Needs, dir: &Path) -> Result<()> {
     train::save_params(&learner.params(), &dir.join("params.safetensors"))?;
     let policy = dir.join("policy_optimizer.safetensors");
     learner.policy.optimizer.save(&policy)?;
@@ -326,15 +286,24 @@ fn save(learner: &Learner, dir: &Path) -> Result<()> {
         let file = dir.join("critic_optimizer.safetensors");
         critic.optimizer.save(&file)?;
     }
+    for (file, copy) in learner.roles.copies(needs) {
+        train::save_params(&copy.trainable()?.vars(), &dir.join(file))?;
+    }
     Ok(())
 }
 
-fn load(learner: &mut Learner, dir: &Path) -> Result<()> {
+fn load(learner: &mut Learner, needs: &Needs, dir: &Path) -> Result<()> {
     train::load_params(&learner.params(), &dir.join("params.safetensors"))?;
     let policy = dir.join("policy_optimizer.safetensors");
     learner.policy.resume(&policy)?;
     if let Some(critic) = &mut learner.critic {
         critic.resume(&dir.join("critic_optimizer.safetensors"))?;
+    }
+    let like = learner.roles.policy.trainable()?;
+    for (file, copy) in learner.roles.copies(needs) {
+        let stored = like.trainable()?;
+        train::load_params(&stored.vars(), &dir.join(file))?;
+        *copy = stored.frozen();
     }
     Ok(())
 }

@@ -1,12 +1,14 @@
 //! One base, four roles: policy, reference, reward model and critic are adapters on the same frozen weights.
 
 use crate::config::{Config, CriticInit};
+use algorithms::{Needs, Refresh};
 use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor, Var};
 use data::{Encoder, Template};
 use llama::{Llama, Lora, ScalarHead};
 use rewards::RewardModel;
 use stage::{Base, Batch, Policy, TemplateChoice};
+use std::path::Path;
 use std::rc::Rc;
 
 pub(crate) struct Roles {
@@ -17,7 +19,9 @@ pub(crate) struct Roles {
     pub policy: Lora,
     /// Where the policy began, frozen. None: the base itself.
     pub reference: Option<Lora>,
-    pub reward: RewardModel,
+    /// The copy of the policy whose log-probs are `logp_old`, where the method looks at one
+    pub old: Option<Lora>,
+    pub reward: Option<RewardModel>,
     pub critic: Option<Critic>,
 }
 
@@ -51,7 +55,7 @@ impl Critic {
 }
 
 impl Roles {
-    pub fn open(config: &Config, with_critic: bool, device: &Device) -> Result<Self> {
+    pub fn open(config: &Config, needs: &Needs, device: &Device) -> Result<Self> {
         let template = TemplateChoice::parse(&config.model.template)?;
         let Policy {
             base,
@@ -60,30 +64,28 @@ impl Roles {
             template,
             ..
         } = Policy::open(&config.model.policy, template, device)?;
-        let reward_dir = config.model.reward.join("reward");
-        if let Some(run) = run::open_finished(&config.model.reward)? {
-            run.note_unfinished();
-        }
-        let reward = RewardModel::load(&reward_dir, &base.model)
-            .with_context(|| format!("reward model {}", config.model.reward.display()))?;
-        ensure!(
-            reward.template == template,
-            "the reward model {} was trained under another prompt template than the policy {}; train it from the run or model the policy comes from",
-            config.model.reward.display(),
-            config.model.policy
-        );
+        let reward = match &config.model.reward {
+            Some(dir) => Some(open_reward(dir, &base, &template, &config.model.policy)?),
+            None => None,
+        };
         let seed = config.train.seed;
         let start = match &adapter {
             Some(adapter) => adapter.frozen(),
             None => Lora::init(&config.lora, &base.model, seed)?,
         };
-        let critic = with_critic
+        let critic = needs
+            .critic
             .then(|| -> Result<Critic> {
                 let (lora, head) = match config.train.critic_init {
-                    CriticInit::Reward => (
-                        reward.adapter.trainable()?,
-                        reward.value_head()?.trainable()?,
-                    ),
+                    CriticInit::Reward => {
+                        let reward = reward.as_ref().context(
+                            "train.critic_init = \"reward\", and there is no model.reward; set it to \"zero\"",
+                        )?;
+                        (
+                            reward.adapter.trainable()?,
+                            reward.value_head()?.trainable()?,
+                        )
+                    }
                     CriticInit::Zero => {
                         let head = ScalarHead::zeros(base.model.config.hidden_size, device)?;
                         (start.trainable()?, head.trainable()?)
@@ -93,8 +95,12 @@ impl Roles {
             })
             .transpose()?;
         Ok(Self {
+            old: needs.old.map(|_| copy_of(&start)).transpose()?,
             policy: start.trainable()?,
-            reference: adapter,
+            reference: match needs.reference_refresh {
+                Refresh::Never => adapter,
+                _ => Some(copy_of(&start)?),
+            },
             base,
             encoder,
             template,
@@ -106,4 +112,45 @@ impl Roles {
     pub fn model(&self) -> &Llama {
         &self.base.model
     }
+
+    /// Takes the copies of the policy anew that are due before `step`.
+    pub fn refresh(&mut self, needs: &Needs, step: u64, new_epoch: bool) -> Result<()> {
+        if needs.old.is_some_and(|when| when.is_due(step, new_epoch)) {
+            self.old = Some(copy_of(&self.policy)?);
+        }
+        if needs.reference_refresh.is_due(step, new_epoch) {
+            self.reference = Some(copy_of(&self.policy)?);
+        }
+        Ok(())
+    }
+
+    /// The copies that training changes, by the name of their file in a checkpoint.
+    pub fn copies(&mut self, needs: &Needs) -> Vec<(&'static str, &mut Lora)> {
+        let old = self.old.as_mut();
+        let old = old.filter(|_| needs.old.is_some_and(|when| when != Refresh::Never));
+        let reference = self.reference.as_mut();
+        let reference = reference.filter(|_| needs.reference_refresh != Refresh::Never);
+        let old = old.map(|copy| ("old.safetensors", copy));
+        let reference = reference.map(|copy| ("reference.safetensors", copy));
+        old.into_iter().chain(reference).collect()
+    }
+}
+
+/// Frozen numbers of its own, which training does not move.
+pub(crate) fn copy_of(lora: &Lora) -> candle_core::Result<Lora> {
+    Ok(lora.trainable()?.frozen())
+}
+
+fn open_reward(dir: &Path, base: &Base, template: &Template, policy: &str) -> Result<RewardModel> {
+    if let Some(run) = run::open_finished(dir)? {
+        run.note_unfinished();
+    }
+    let reward = RewardModel::load(&dir.join("reward"), &base.model)
+        .with_context(|| format!("reward model {}", dir.display()))?;
+    ensure!(
+        reward.template == *template,
+        "the reward model {} was trained under another prompt template than the policy {policy}; train it from the run or model the policy comes from",
+        dir.display(),
+    );
+    Ok(reward)
 }

@@ -1,26 +1,13 @@
-//! Stage one of a step: prompts are planned, sampled without a graph, and scored.
+//! Sampling without a graph, and the scores of what was sampled.
 
+use crate::data::Task;
 use crate::roles::Roles;
-use algorithms::{Algorithm, Estimate, Experience, Metric, SamplingPlan};
-use anyhow::Result;
-use data::Prompt;
+use crate::row::{Row, Sampler};
+use algorithms::{Algorithm, Estimate, Metric, SamplingPlan};
+use anyhow::{Result, bail};
 use generation::{Engine, Finish, Request, Sample, Sampling};
-use stage::Batch;
-
-/// A prompt with its ids, made once.
-pub(crate) struct Task {
-    pub prompt: Prompt,
-    pub key: u64,
-    pub ids: Vec<u32>,
-}
-
-/// One response with its prompt: the row that is scored and trained on.
-pub(crate) struct Row {
-    pub task: usize,
-    pub ids: Vec<u32>,
-    pub prompt_len: usize,
-    pub sample: Sample,
-}
+use llama::Lora;
+use std::rc::Rc;
 
 /// How the run draws where the algorithm plans nothing else, and which random stream it draws from.
 #[derive(Clone, Copy)]
@@ -34,11 +21,14 @@ pub(crate) struct Draw {
 /// Purposes of the samples' random streams.
 pub(crate) const ROLLOUT: u64 = 0;
 pub(crate) const EVALUATION: u64 = 1;
+pub(crate) const GROW: u64 = 2;
+pub(crate) const VALUE: u64 = 3;
 
-/// Draws `plan[i].n` responses to `tasks[i]` from the policy as it is. Rows come in task order.
+/// Draws `plan[i].n` responses to `tasks[i]` from a policy as it is (`lora` None: the base). Rows come in task order.
 pub(crate) fn sample(
     roles: &Roles,
-    tasks: &[&Task],
+    lora: Option<&Lora>,
+    tasks: &[Rc<Task>],
     plan: &[SamplingPlan],
     draw: Draw,
     purpose: u64,
@@ -66,78 +56,71 @@ pub(crate) fn sample(
         });
         task_of_request.push(i);
     }
-    let policy = roles.policy.frozen();
     let stop = &roles.encoder.ends().stop;
     let engine = Engine {
         model: roles.model(),
-        lora: Some(&policy),
+        lora,
         stop,
         max_rows: draw.max_rows,
     };
     let samples = engine.run(&requests, progress)?;
     let row = |sample: Sample| {
-        let task = task_of_request[sample.request];
-        let mut ids = tasks[task].ids.clone();
-        let prompt_len = ids.len();
-        ids.extend_from_slice(&sample.ids);
-        Row {
-            task,
-            ids,
-            prompt_len,
-            sample,
-        }
+        let sampler = Sampler {
+            temperature: sample.sampling.temperature,
+            logps: sample.logps,
+            entropies: sample.entropies,
+            max_probs: sample.max_probs,
+        };
+        let task = &tasks[task_of_request[sample.request]];
+        let finished = sample.finish == Finish::Stop;
+        Row::new(task, &sample.ids, finished, Some(sampler))
     };
     Ok(samples.into_iter().map(row).collect())
 }
 
-/// The sampler's columns of the experience; scores, reference and values are filled in later.
-pub(crate) fn experience(rows: &[Row], tasks: &[&Task]) -> Experience {
-    let flat = |column: fn(&Sample) -> &Vec<f32>| {
-        rows.iter()
-            .flat_map(|r| column(&r.sample).clone())
-            .collect::<Vec<_>>()
-    };
-    Experience {
-        lens: rows.iter().map(|r| r.sample.ids.len()).collect(),
-        prompt_key: rows.iter().map(|r| tasks[r.task].key).collect(),
-        finished: rows
-            .iter()
-            .map(|r| r.sample.finish == Finish::Stop)
-            .collect(),
-        temperature: rows.iter().map(|r| r.sample.sampling.temperature).collect(),
-        logp_sampled: flat(|s| &s.logps),
-        logp_old: flat(|s| &s.logps),
-        entropy: flat(|s| &s.entropies),
-        max_prob: flat(|s| &s.max_probs),
-        ..Experience::default()
+/// The rows of each prompt and, as the group's last, its reference answer where that fits `max_new_tokens`.
+pub(crate) fn with_reference_answers(
+    roles: &Roles,
+    rows: Vec<Row>,
+    max_new_tokens: usize,
+) -> Result<Vec<Row>> {
+    let mut out: Vec<Row> = Vec::with_capacity(rows.len());
+    let mut rows = rows.into_iter().peekable();
+    while let Some(row) = rows.next() {
+        let task = Rc::clone(&row.task);
+        out.push(row);
+        let last = rows
+            .peek()
+            .is_none_or(|next| !Rc::ptr_eq(&next.task, &task));
+        if let Some(reference) = task.prompt.reference.as_deref().filter(|_| last) {
+            let ids = roles.encoder.response(reference)?;
+            if ids.len() <= max_new_tokens {
+                out.push(Row::new(&task, &ids, true, None));
+            }
+        }
     }
+    Ok(out)
 }
 
 /// Normalised scores of the reward model, one per row.
 pub(crate) fn reward(roles: &Roles, rows: &[Row]) -> Result<Vec<f32>> {
+    let Some(reward) = &roles.reward else {
+        bail!("there is no reward model; set model.reward");
+    };
     let ids: Vec<&[u32]> = rows.iter().map(|r| r.ids.as_slice()).collect();
-    let raw = roles.reward.score(roles.model(), &ids)?;
+    let raw = reward.score(roles.model(), &ids)?;
     Ok(raw
         .into_iter()
-        .map(|score| roles.reward.normalised(score))
+        .map(|score| reward.normalised(score))
         .collect())
 }
 
 /// A text metric of each response against its prompt's reference answer, 0..1.
-pub(crate) fn metric(
-    roles: &Roles,
-    metric: Metric,
-    rows: &[Row],
-    tasks: &[&Task],
-) -> Result<Vec<f32>> {
+pub(crate) fn metric(roles: &Roles, metric: Metric, rows: &[Row]) -> Result<Vec<f32>> {
     rows.iter()
         .map(|row| {
-            let reference = tasks[row.task]
-                .prompt
-                .reference
-                .as_deref()
-                .unwrap_or_default();
-            let text = roles.encoder.decode(&row.sample.ids)?;
+            let reference = row.task.prompt.reference.as_deref().unwrap_or_default();
+            let text = roles.encoder.decode(row.response())?;
             Ok(match metric {
                 Metric::Bleu => rewards::sentence_bleu(&text, &[reference], true) / 100.0,
                 Metric::RougeL => rewards::rouge_l(reference, &text, false),
@@ -150,109 +133,50 @@ pub(crate) fn metric(
 pub(crate) fn estimates(
     roles: &Roles,
     algorithm: &dyn Algorithm,
-    tasks: &[&Task],
+    tasks: &[Rc<Task>],
     draw: Draw,
 ) -> Result<(Vec<Estimate>, usize)> {
     let keys: Vec<u64> = tasks.iter().map(|t| t.key).collect();
-    let unknown = algorithm.unknown(&keys);
-    let tasks: Vec<&Task> = unknown
-        .iter()
-        .map(|key| {
-            *tasks
-                .iter()
-                .find(|t| t.key == *key)
-                .expect("unknown prompts come from those given")
-        })
-        .collect();
+    let of_key = |key: &u64| {
+        let found = tasks.iter().find(|task| task.key == *key);
+        Rc::clone(found.expect("unknown prompts come from those given"))
+    };
+    let tasks: Vec<Rc<Task>> = algorithm.unknown(&keys).iter().map(of_key).collect();
     if tasks.is_empty() {
         return Ok((Vec::new(), 0));
     }
-    let plan = vec![
-        SamplingPlan {
-            n: 1,
-            temperature: Some(0.0)
-        };
-        tasks.len()
-    ];
-    let rows = sample(roles, &tasks, &plan, draw, ROLLOUT, &mut |_, _| {})?;
+    let greedy = SamplingPlan {
+        n: 1,
+        temperature: Some(0.0),
+    };
+    let policy = roles.policy.frozen();
+    let plan = vec![greedy; tasks.len()];
+    let rows = sample(
+        roles,
+        Some(&policy),
+        &tasks,
+        &plan,
+        draw,
+        ROLLOUT,
+        &mut |_, _| {},
+    )?;
     let scores = reward(roles, &rows)?;
     let metrics = match algorithm.needs().metric {
-        Some(kind) => metric(roles, kind, &rows, &tasks)?,
+        Some(kind) => metric(roles, kind, &rows)?,
         None => vec![0.0; rows.len()],
     };
-    let n_tokens = rows.iter().map(|r| r.sample.ids.len()).sum();
-    let estimate = |((row, score), metric): ((Row, f32), f32)| Estimate {
-        prompt_key: tasks[row.task].key,
-        score,
-        metric,
-        logps: row.sample.logps,
-        entropies: row.sample.entropies,
+    let n_tokens = rows.iter().map(|row| row.response().len()).sum();
+    let estimate = |((row, score), metric): ((Row, f32), f32)| {
+        let key = row.task.key;
+        let sampler = row.sampler.expect("drawn just now");
+        Estimate {
+            prompt_key: key,
+            score,
+            metric,
+            logps: sampler.logps,
+            entropies: sampler.entropies,
+        }
     };
-    Ok((
-        rows.into_iter()
-            .zip(scores)
-            .zip(metrics)
-            .map(estimate)
-            .collect(),
-        n_tokens,
-    ))
-}
-
-/// Reads the policy's (when `rescore`), the reference's and the critic's columns by teacher-forced forwards without a
-/// graph; `needs` says which.
-pub(crate) fn read_models(
-    roles: &Roles,
-    rows: &[Row],
-    exp: &mut Experience,
-    temperature: &[f32],
-    rescore: bool,
-    reference: bool,
-    max_tokens: usize,
-) -> candle_core::Result<()> {
-    let policy = roles.policy.frozen();
-    let critic = roles.critic.as_ref().map(|critic| critic.frozen());
-    let (model, head) = (roles.model(), roles.model().head());
-    let lens: Vec<usize> = rows.iter().map(|r| r.ids.len()).collect();
-    if rescore {
-        exp.logp_old.clear();
-        exp.entropy.clear();
-    }
-    for range in ops::micro_batches(&lens, max_tokens) {
-        let batch = Batch::new(
-            rows[range.clone()]
-                .iter()
-                .map(|r| (r.ids.as_slice(), r.prompt_len)),
-        );
-        let temperature = stage::per_label(&batch.labels.layout, &temperature[range]);
-        let targets = &batch.labels.targets;
-        let before = |lora| batch.before_labels(&batch.hidden(model, lora, None)?);
-        let policy = if rescore {
-            Some(before(Some(&policy))?)
-        } else {
-            None
-        };
-        let reference = if reference {
-            Some(before(roles.reference.as_ref())?)
-        } else {
-            None
-        };
-        if let Some(hidden) = &policy {
-            let scores = ops::token_scores(hidden, head, targets, &temperature)?;
-            exp.logp_old.extend(scores.logp.to_vec1::<f32>()?);
-            exp.entropy.extend(scores.entropy.to_vec1::<f32>()?);
-        }
-        if let Some(hidden) = &reference {
-            let scores = ops::token_scores(hidden, head, targets, &temperature)?;
-            exp.logp_ref.extend(scores.logp.to_vec1::<f32>()?);
-        }
-        if let (Some(policy), Some(reference)) = (&policy, &reference) {
-            exp.kl_exact
-                .extend(ops::vocab_kl(policy, reference, head, &temperature)?.to_vec1::<f32>()?);
-        }
-        if let Some(critic) = &critic {
-            exp.values
-                .extend(critic.values(model, &batch)?.to_vec1::<f32>()?);
-        }
-    }
-    Ok(())
+    let rows = rows.into_iter().zip(scores).zip(metrics);
+    Ok((rows.map(estimate).collect(), n_tokens))
 }

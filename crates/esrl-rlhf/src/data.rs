@@ -1,0 +1,201 @@
+//! What a run reads: the rows that its method learns from, and the prompts it is evaluated on.
+
+use crate::config::Config;
+use crate::roles::Roles;
+use algorithms::{Feed, Needs};
+use anyhow::{Context, Result, bail};
+use data::{Demonstration, Encoder, Preference, Prompt, TooLong};
+use std::path::Path;
+use std::rc::Rc;
+
+/// A prompt with its ids, made once.
+pub(crate) struct Task {
+    pub prompt: Prompt,
+    pub key: u64,
+    pub ids: Vec<u32>,
+}
+
+/// Rows of the training file, as the method's feed wants them.
+pub(crate) enum Source {
+    Prompts(Vec<Prompt>),
+    Demonstrations(Vec<Demonstration>),
+    Preferences(Vec<Preference>),
+}
+
+/// A prompt and `N` responses to it, each with EOS.
+pub(crate) type Answered<const N: usize> = (Rc<Task>, [Vec<u32>; N]);
+
+pub(crate) struct Data {
+    pub train: Source,
+    pub held_out: Vec<Prompt>,
+}
+
+impl Data {
+    /// Reads and checks the files; no model is needed for that.
+    pub fn read(config: &Config, needs: &Needs) -> Result<Self> {
+        let d = &config.data;
+        let data = match &needs.feed {
+            Feed::Rollouts => {
+                let (train, held_out) = split(config, data::prompts, |p| p)?;
+                Self {
+                    train: Source::Prompts(train),
+                    held_out,
+                }
+            }
+            Feed::Pool(pool) if pool.grow.as_ref().is_some_and(|g| !g.keep_data) => {
+                let (train, held_out) = split(config, data::prompts, |p| p)?;
+                Self {
+                    train: Source::Prompts(train),
+                    held_out,
+                }
+            }
+            Feed::Pool(_) => {
+                let (train, held_out) = split(config, data::demonstrations, |d| &d.prompt)?;
+                Self {
+                    train: Source::Demonstrations(train),
+                    held_out,
+                }
+            }
+            Feed::Pairs => {
+                let (train, held_out) = split(config, data::preferences, |p| &p.prompt)?;
+                Self {
+                    train: Source::Preferences(train),
+                    held_out,
+                }
+            }
+        };
+        let wants_answers = needs.metric.is_some() || needs.reference_answer;
+        if let Source::Prompts(prompts) = &data.train
+            && wants_answers
+            && prompts.iter().any(|p| p.reference.is_none())
+        {
+            bail!(
+                "{}: this algorithm compares with reference answers, and some rows have none",
+                d.path.display()
+            );
+        }
+        Ok(data)
+    }
+}
+
+/// The training rows, and the prompts held out: those of `eval_path`, or a share of the prompts of `path`.
+fn split<T>(
+    config: &Config,
+    source: fn(&Path, data::Format) -> data::Result<data::Loaded<T>>,
+    prompt: fn(&T) -> &Prompt,
+) -> Result<(Vec<T>, Vec<Prompt>)> {
+    let d = &config.data;
+    let mut loaded = source(&d.path, d.format)?;
+    loaded.report(&d.path);
+    loaded.items.truncate(d.max_rows.unwrap_or(usize::MAX));
+    if let Some(path) = &d.eval_path {
+        let held_out = data::prompts(path, d.format)?;
+        held_out.report(path);
+        let mut held_out = held_out.items;
+        held_out.truncate(d.max_rows.unwrap_or(usize::MAX));
+        return Ok((loaded.items, held_out));
+    }
+    let key = |row: &T| prompt(row).key();
+    let (train, rows) = data::split_by_key(loaded.items, key, d.held_out, config.train.seed);
+    let mut held_out: Vec<Prompt> = Vec::new();
+    for row in &rows {
+        let prompt = prompt(row);
+        if held_out
+            .last()
+            .is_none_or(|last| last.key() != prompt.key())
+        {
+            held_out.push(prompt.clone());
+        }
+    }
+    Ok((train, held_out))
+}
+
+/// Encoded prompts; those that leave no room for a response are left out, and counted.
+pub(crate) fn tasks(
+    what: &str,
+    prompts: Vec<Prompt>,
+    roles: &Roles,
+    config: &Config,
+) -> Result<Vec<Rc<Task>>> {
+    let limit = prompt_room(roles, config)?;
+    let n_prompts = prompts.len();
+    let mut tasks = Vec::with_capacity(n_prompts);
+    for prompt in prompts {
+        let task = task(&roles.encoder, prompt)?;
+        if task.ids.len() <= limit {
+            tasks.push(Rc::new(task));
+        }
+    }
+    if tasks.len() < n_prompts {
+        eprintln!(
+            "{what} prompts: {} of {n_prompts} are longer than {limit} tokens and left out",
+            n_prompts - tasks.len()
+        );
+    }
+    Ok(tasks)
+}
+
+/// Each row's prompt and its `N` answers with EOS; rows longer than prompt and response may be are left out, and counted.
+pub(crate) fn answered<const N: usize>(
+    rows: Vec<(Prompt, [String; N])>,
+    roles: &Roles,
+    config: &Config,
+) -> Result<Vec<Answered<N>>> {
+    let limit = prompt_room(roles, config)?;
+    let max_len = limit + config.rollout.max_new_tokens;
+    let (mut tasks, mut groups) = (Vec::new(), Vec::new());
+    for (prompt, answers) in rows {
+        let mut examples = Vec::with_capacity(N);
+        for answer in &answers {
+            examples.push(roles.encoder.example(&prompt, answer)?);
+        }
+        tasks.push((prompt, examples[0].ids[..examples[0].prompt_len].to_vec()));
+        groups.push(<[data::Example; N]>::try_from(examples).expect("one per answer"));
+    }
+    // which rows fit is decided one by one, so that each keeps its prompt
+    let (mut kept, mut dropped) = (Vec::new(), 0);
+    for ((prompt, ids), group) in tasks.into_iter().zip(groups) {
+        let fitted = data::fit_groups_to_context(vec![group], max_len, TooLong::Drop)?;
+        let Some(group) = fitted
+            .items
+            .into_iter()
+            .next()
+            .filter(|_| ids.len() <= limit)
+        else {
+            dropped += 1;
+            continue;
+        };
+        let key = prompt.key();
+        let task = Rc::new(Task { prompt, key, ids });
+        kept.push((task, group.map(|e| e.ids[e.prompt_len..].to_vec())));
+    }
+    if dropped > 0 {
+        eprintln!(
+            "training rows: {dropped} of {} have a prompt longer than {limit} tokens or {max_len} with the answer, and are left out",
+            dropped + kept.len()
+        );
+    }
+    Ok(kept)
+}
+
+fn task(encoder: &Encoder, prompt: Prompt) -> Result<Task> {
+    Ok(Task {
+        ids: encoder.prompt(&prompt)?,
+        key: prompt.key(),
+        prompt,
+    })
+}
+
+/// Tokens a prompt may have.
+fn prompt_room(roles: &Roles, config: &Config) -> Result<usize> {
+    let context = roles.model().config.max_position_embeddings;
+    let room = context
+        .checked_sub(config.rollout.max_new_tokens)
+        .with_context(|| {
+            format!(
+                "rollout.max_new_tokens = {} is more than the model's context of {context}",
+                config.rollout.max_new_tokens
+            )
+        })?;
+    Ok(room.min(config.data.max_prompt_len))
+}

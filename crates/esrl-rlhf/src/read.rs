@@ -1,0 +1,77 @@
+//! What the models say of rows without a graph: the columns of the experience that teacher-forced forwards give.
+
+use crate::roles::Roles;
+use crate::row::Row;
+use algorithms::Experience;
+use candle_core::Result;
+use llama::Lora;
+use stage::Batch;
+
+/// Which columns to read.
+#[derive(Clone, Copy)]
+pub(crate) struct Columns {
+    /// `logp_old` and `entropy`, of the policy or the copy of it that the method looks at
+    pub old: bool,
+    /// `logp_ref`
+    pub reference: bool,
+    /// `kl_exact`, where both are read
+    pub exact_kl: bool,
+    /// Tokens of one forward
+    pub max_tokens: usize,
+}
+
+/// Reads the columns asked for, and the critic's values where there is a critic. `temperature`: one per row.
+pub(crate) fn columns(
+    roles: &Roles,
+    rows: &[Row],
+    exp: &mut Experience,
+    temperature: &[f32],
+    which: Columns,
+) -> Result<()> {
+    let policy: Lora = match &roles.old {
+        Some(copy) => copy.clone(),
+        None => roles.policy.frozen(),
+    };
+    let critic = roles.critic.as_ref().map(|critic| critic.frozen());
+    let (model, head) = (roles.model(), roles.model().head());
+    let lens: Vec<usize> = rows.iter().map(|r| r.ids.len()).collect();
+    if which.old {
+        exp.logp_old.clear();
+        exp.entropy.clear();
+    }
+    for range in ops::micro_batches(&lens, which.max_tokens) {
+        let batch = Batch::new(
+            rows[range.clone()]
+                .iter()
+                .map(|r| (r.ids.as_slice(), r.prompt_len)),
+        );
+        let temperature = stage::per_label(&batch.labels.layout, &temperature[range]);
+        let targets = &batch.labels.targets;
+        let before = |lora| batch.before_labels(&batch.hidden(model, lora, None)?);
+        let old = which.old.then(|| before(Some(&policy))).transpose()?;
+        let reference = which
+            .reference
+            .then(|| before(roles.reference.as_ref()))
+            .transpose()?;
+        if let Some(hidden) = &old {
+            let scores = ops::token_scores(hidden, head, targets, &temperature)?;
+            exp.logp_old.extend(scores.logp.to_vec1::<f32>()?);
+            exp.entropy.extend(scores.entropy.to_vec1::<f32>()?);
+        }
+        if let Some(hidden) = &reference {
+            let scores = ops::token_scores(hidden, head, targets, &temperature)?;
+            exp.logp_ref.extend(scores.logp.to_vec1::<f32>()?);
+        }
+        if let (Some(old), Some(reference)) = (&old, &reference)
+            && which.exact_kl
+        {
+            let kl = ops::vocab_kl(old, reference, head, &temperature)?;
+            exp.kl_exact.extend(kl.to_vec1::<f32>()?);
+        }
+        if let Some(critic) = &critic {
+            let values = critic.values(model, &batch)?;
+            exp.values.extend(values.to_vec1::<f32>()?);
+        }
+    }
+    Ok(())
+}
