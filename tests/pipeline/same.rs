@@ -105,6 +105,36 @@ fn resumed_esrl_is_the_uninterrupted_one() {
     check_resume(&World::with_reward(), World::rl, "train.steps", sets);
 }
 
+#[test]
+fn every_resumed_method_is_the_uninterrupted_one() {
+    let world = World::with_reward();
+    for entry in algorithms::registry() {
+        let name = entry.name;
+        let algorithm = algorithms::build(name, &serde_json::json!({}), 1).unwrap();
+        let data = match algorithm.needs().feed {
+            algorithms::Feed::Rollouts => "",
+            algorithms::Feed::Pool(_) => "demonstrations.json",
+            algorithms::Feed::Pairs => "comparisons.json",
+        };
+        let data = match data {
+            "" => String::new(),
+            file => format!("data.path={}", super::world::tiny(file)),
+        };
+        let sets = format!("algorithm.name={name} {data} train.keep_checkpoints=9");
+        let run = |part: &str| format!("{name}-{part}");
+        world
+            .rl(&run("whole"), &format!("{sets} train.steps=4"))
+            .unwrap();
+        world
+            .rl(&run("parts"), &format!("{sets} train.steps=2"))
+            .unwrap();
+        world
+            .rl(&run("parts"), &format!("resume {sets} train.steps=4"))
+            .unwrap();
+        assert_same(&world, &run("whole"), &run("parts"));
+    }
+}
+
 /// Metrics and trained tensors of two runs, within rounding.
 #[track_caller]
 fn assert_near(world: &World, a: &str, b: &str, step: u64) {

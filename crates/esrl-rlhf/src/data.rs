@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::roles::Roles;
 use algorithms::{Feed, Needs};
 use anyhow::{Context, Result, bail};
-use data::{Demonstration, Encoder, Preference, Prompt, TooLong};
+use data::{Demonstration, Encoder, Preference, Prompt};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -143,36 +143,23 @@ pub(crate) fn answered<const N: usize>(
 ) -> Result<Vec<Answered<N>>> {
     let limit = prompt_room(roles, config)?;
     let max_len = limit + config.rollout.max_new_tokens;
-    let (mut tasks, mut groups) = (Vec::new(), Vec::new());
+    let n_rows = rows.len();
+    let mut kept = Vec::with_capacity(n_rows);
     for (prompt, answers) in rows {
-        let mut examples = Vec::with_capacity(N);
-        for answer in &answers {
-            examples.push(roles.encoder.example(&prompt, answer)?);
+        let task = Rc::new(task(&roles.encoder, prompt)?);
+        let mut responses: [Vec<u32>; N] = std::array::from_fn(|_| Vec::new());
+        for (ids, answer) in responses.iter_mut().zip(&answers) {
+            *ids = roles.encoder.response(answer)?;
         }
-        tasks.push((prompt, examples[0].ids[..examples[0].prompt_len].to_vec()));
-        groups.push(<[data::Example; N]>::try_from(examples).expect("one per answer"));
+        let longest = responses.iter().map(Vec::len).max().unwrap_or(0);
+        if task.ids.len() <= limit && task.ids.len() + longest <= max_len {
+            kept.push((task, responses));
+        }
     }
-    // which rows fit is decided one by one, so that each keeps its prompt
-    let (mut kept, mut dropped) = (Vec::new(), 0);
-    for ((prompt, ids), group) in tasks.into_iter().zip(groups) {
-        let fitted = data::fit_groups_to_context(vec![group], max_len, TooLong::Drop)?;
-        let Some(group) = fitted
-            .items
-            .into_iter()
-            .next()
-            .filter(|_| ids.len() <= limit)
-        else {
-            dropped += 1;
-            continue;
-        };
-        let key = prompt.key();
-        let task = Rc::new(Task { prompt, key, ids });
-        kept.push((task, group.map(|e| e.ids[e.prompt_len..].to_vec())));
-    }
+    let dropped = n_rows - kept.len();
     if dropped > 0 {
         eprintln!(
-            "training rows: {dropped} of {} have a prompt longer than {limit} tokens or {max_len} with the answer, and are left out",
-            dropped + kept.len()
+            "training rows: {dropped} of {n_rows} have a prompt longer than {limit} tokens or {max_len} with the answer, and are left out"
         );
     }
     Ok(kept)
