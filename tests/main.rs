@@ -8,6 +8,7 @@ mod data;
 mod docs;
 mod encode;
 mod evaluate;
+mod external_rewards;
 mod generation;
 mod hub;
 mod llama;

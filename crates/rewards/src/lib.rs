@@ -2,6 +2,7 @@
 
 mod artefact;
 mod bleu;
+pub mod external;
 mod porter;
 mod rouge;
 
@@ -15,6 +16,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     #[error("{0}")]
     Input(String),
+    /// A program or server that gave no good answer, after all its retries.
+    #[error("{0}")]
+    External(String),
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
     #[error(transparent)]

@@ -1,28 +1,10 @@
-//! Talks to an OpenAI-compatible chat endpoint, with retries, backoff and a deadline. The key goes into the request's
-//! header and nowhere else: not into messages, files or debug output.
+//! Asks an OpenAI-compatible chat endpoint.
 
 use super::prompt::JudgePrompt;
 use anyhow::{Context, Result, bail};
+use rewards::external::{Endpoint, Failure, Secret};
 use serde_json::{Value, json};
-use std::cell::Cell;
-use std::time::{Duration, Instant};
-use ureq::Agent;
-
-/// A text that is never shown.
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl Secret {
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        f.write_str("(hidden)")
-    }
-}
+use std::time::Duration;
 
 /// Which judge, and how patient to be with it.
 #[derive(Clone, Debug)]
@@ -66,7 +48,7 @@ impl JudgeConfig {
         Ok(Some(Self::new(
             &url,
             &model,
-            var("WICK_JUDGE_KEY").map(Secret),
+            var("WICK_JUDGE_KEY").map(Secret::new),
         )))
     }
 
@@ -87,59 +69,26 @@ pub enum Reply {
     Failed(String),
 }
 
-enum Attempt {
-    Text(String),
-    /// Worth another try, after at least the given pause when the server named one.
-    Retry(String, Option<Duration>),
-    GiveUp(String),
-}
-
 pub struct Client {
     pub config: JudgeConfig,
-    agent: Agent,
-    /// The server has answered at least once.
-    reached: Cell<bool>,
+    endpoint: Endpoint,
 }
 
 impl Client {
     pub fn new(config: JudgeConfig) -> Self {
-        let agent = Agent::config_builder()
-            .http_status_as_error(false)
-            .build()
-            .new_agent();
-        Self {
-            config,
-            agent,
-            reached: Cell::new(false),
-        }
+        let endpoint = Endpoint::new(
+            config.endpoint(),
+            config.key.clone(),
+            config.timeout,
+            config.retries,
+            config.backoff,
+            config.deadline,
+        );
+        Self { config, endpoint }
     }
 
     /// Asks at temperature 0. An error means that no question can be judged (wrong key, wrong URL, unknown model).
     pub fn ask(&self, prompt: &JudgePrompt) -> Result<Reply> {
-        let begun = Instant::now();
-        let mut pause = self.config.backoff;
-        for attempt in 0.. {
-            let left = self.config.deadline.saturating_sub(begun.elapsed());
-            let (why, at_least) = match self.attempt(prompt, left.min(self.config.timeout))? {
-                Attempt::Text(text) => return Ok(Reply::Text(text)),
-                Attempt::GiveUp(why) => return Ok(Reply::Failed(why)),
-                Attempt::Retry(why, at_least) => (why, at_least),
-            };
-            let wait = at_least.map_or(pause, |at_least| at_least.max(pause));
-            let late = wait >= self.config.deadline.saturating_sub(begun.elapsed());
-            if attempt == self.config.retries || late {
-                if !self.reached.get() {
-                    bail!("the judge at WICK_JUDGE_URL cannot be reached: {why}");
-                }
-                return Ok(Reply::Failed(why));
-            }
-            std::thread::sleep(wait);
-            pause = (pause * 2).min(Duration::from_secs(30));
-        }
-        unreachable!("the loop ends at the last retry")
-    }
-
-    fn attempt(&self, prompt: &JudgePrompt, timeout: Duration) -> Result<Attempt> {
         let body = json!({
             "model": self.config.model,
             "temperature": 0,
@@ -149,70 +98,24 @@ impl Client {
                 { "role": "user", "content": prompt.user },
             ],
         });
-        let mut request = self
-            .agent
-            .post(self.config.endpoint())
-            .config()
-            .timeout_global(Some(timeout))
-            .build();
-        if let Some(Secret(key)) = &self.config.key {
-            request = request.header("Authorization", format!("Bearer {key}"));
-        }
-        let mut response = match request.send_json(&body) {
-            Ok(response) => response,
-            Err(e @ (ureq::Error::BadUri(_) | ureq::Error::Http(_))) => {
-                bail!(
-                    "WICK_JUDGE_URL or WICK_JUDGE_KEY cannot be used: {}",
-                    self.redact(&e.to_string())
-                )
+        match self.endpoint.post(&body, content) {
+            Ok(text) => Ok(Reply::Text(text)),
+            Err(Failure::Failed(why)) => Ok(Reply::Failed(why)),
+            Err(Failure::Unreachable(why)) => {
+                bail!("the judge at WICK_JUDGE_URL cannot be reached: {why}")
             }
-            Err(e) => {
-                // A server that accepts and does not answer in time is there; one that refuses is not.
-                if matches!(e, ureq::Error::Timeout(_)) {
-                    self.reached.set(true);
-                }
-                return Ok(Attempt::Retry(self.redact(&e.to_string()), None));
+            Err(Failure::Unusable(why)) => {
+                bail!("WICK_JUDGE_URL or WICK_JUDGE_KEY cannot be used: {why}")
             }
-        };
-        self.reached.set(true);
-        let status = response.status().as_u16();
-        let pause = response.headers().get("retry-after");
-        let pause = pause.and_then(|v| v.to_str().ok()?.trim().parse().ok());
-        let text = match response.body_mut().read_to_string() {
-            Ok(text) => text,
-            Err(e) => return Ok(Attempt::Retry(self.redact(&e.to_string()), None)),
-        };
-        let why = || {
-            let start: String = text.chars().take(200).collect();
-            self.redact(&format!("HTTP {status}: {}", start.replace('\n', " ")))
-        };
-        match status {
-            200 => Ok(match content(&text) {
-                Some(content) => Attempt::Text(content),
-                None => {
-                    Attempt::Retry("the reply holds no choices[0].message.content".into(), None)
-                }
-            }),
-            401 | 403 | 404 => bail!(
-                "the judge refuses ({}); check WICK_JUDGE_URL, WICK_JUDGE_KEY and WICK_JUDGE_MODEL",
-                why()
+            Err(Failure::Refused(why)) => bail!(
+                "the judge refuses ({why}); check WICK_JUDGE_URL, WICK_JUDGE_KEY and WICK_JUDGE_MODEL"
             ),
-            408 | 409 | 429 | 500.. => Ok(Attempt::Retry(why(), pause.map(Duration::from_secs))),
-            _ => Ok(Attempt::GiveUp(why())),
-        }
-    }
-
-    /// Servers sometimes quote the key they refuse.
-    fn redact(&self, text: &str) -> String {
-        match &self.config.key {
-            Some(Secret(key)) if !key.is_empty() => text.replace(key, "(key)"),
-            _ => text.to_string(),
         }
     }
 }
 
-fn content(body: &str) -> Option<String> {
-    let body: Value = serde_json::from_str(body).ok()?;
-    let content = body.pointer("/choices/0/message/content")?;
-    content.as_str().map(str::to_string)
+fn content(reply: &Value) -> std::result::Result<String, String> {
+    let content = reply.pointer("/choices/0/message/content");
+    let content = content.and_then(Value::as_str).map(str::to_string);
+    content.ok_or_else(|| "the reply holds no choices[0].message.content".to_string())
 }

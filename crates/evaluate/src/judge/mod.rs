@@ -9,8 +9,9 @@ mod command;
 mod prompt;
 mod verdict;
 
-pub use client::{JudgeConfig, Secret};
+pub use client::JudgeConfig;
 pub use command::{JudgeCommand, JudgeReport, JudgeRow, judge, judge_with, markdown};
+pub use rewards::external::Secret;
 pub use verdict::{Better, better, rating};
 
 use crate::fastchat::{Answer, Question, QuestionId};

@@ -1,0 +1,126 @@
+//! One running program: lines into its standard input, lines out of its standard output, each within a time. Its standard error
+//! is ours. It leads a process group of its own: a Ctrl-C in the terminal does not reach it, and a kill takes all that it started.
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{self, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A longer line is no answer.
+const MAX_LINE_BYTES: u64 = 1 << 26;
+/// What a program has to end by itself once its input is closed.
+const GRACE: Duration = Duration::from_secs(1);
+
+pub(super) struct Child {
+    process: process::Child,
+    /// None: its input is closed.
+    requests: Option<Sender<Vec<u8>>>,
+    lines: Receiver<io::Result<Vec<u8>>>,
+}
+
+impl Child {
+    pub fn spawn(command: &[String]) -> io::Result<Self> {
+        let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+        let mut process = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()?;
+        let stdin = process.stdin.take().expect("piped");
+        let stdout = process.stdout.take().expect("piped");
+        // Threads, because a program may read nothing or write nothing; closing the pipes ends them.
+        let (requests, to_write) = channel();
+        thread::spawn(move || write_all(stdin, to_write));
+        let (read, lines) = sync_channel(1);
+        thread::spawn(move || read_lines(stdout, read));
+        Ok(Self {
+            process,
+            requests: Some(requests),
+            lines,
+        })
+    }
+
+    /// Its next line after `request`, or why there is none.
+    pub fn ask(&mut self, request: Vec<u8>, timeout: Duration) -> Result<Vec<u8>, String> {
+        if let Some(requests) = &self.requests {
+            // A program that has gone is found by its closed output.
+            let _ = requests.send(request);
+        }
+        match self.lines.recv_timeout(timeout) {
+            Ok(Ok(line)) if line.len() as u64 >= MAX_LINE_BYTES => Err(format!(
+                "it wrote a line of more than {} MiB",
+                MAX_LINE_BYTES >> 20
+            )),
+            Ok(Ok(line)) => Ok(line),
+            Ok(Err(e)) => Err(format!("its output cannot be read: {e}")),
+            Err(RecvTimeoutError::Timeout) => Err(format!(
+                "it gave no answer within {} s",
+                timeout.as_secs_f64()
+            )),
+            Err(RecvTimeoutError::Disconnected) => Err(match self.ended_within(GRACE) {
+                Some(status) => format!("it ended ({status})"),
+                None => "it closed its standard output".to_string(),
+            }),
+        }
+    }
+
+    fn ended_within(&mut self, limit: Duration) -> Option<ExitStatus> {
+        let begun = Instant::now();
+        loop {
+            match self.process.try_wait() {
+                Ok(Some(status)) => return Some(status),
+                Ok(None) if begun.elapsed() < limit => thread::sleep(Duration::from_millis(5)),
+                _ => return None,
+            }
+        }
+    }
+
+    /// Ends it and all that it started, now.
+    pub fn kill(&mut self) {
+        // One that has ended and was waited for has no group of its own any more.
+        if let Ok(None) = self.process.try_wait() {
+            let _ = kill_process_group(Pid::from_child(&self.process), Signal::KILL);
+            let _ = self.process.wait();
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.requests = None; // closes its input, which tells it to end
+        if self.ended_within(GRACE).is_none() {
+            self.kill();
+        }
+    }
+}
+
+fn write_all(mut stdin: ChildStdin, requests: Receiver<Vec<u8>>) {
+    for request in requests {
+        if stdin.write_all(&request).is_err() {
+            return;
+        }
+    }
+}
+
+fn read_lines(stdout: ChildStdout, lines: SyncSender<io::Result<Vec<u8>>>) {
+    let mut stdout = BufReader::new(stdout);
+    loop {
+        let mut line = Vec::new();
+        let read = stdout
+            .by_ref()
+            .take(MAX_LINE_BYTES)
+            .read_until(b'\n', &mut line);
+        let send = match read {
+            Ok(0) => return,
+            Ok(_) => Ok(line),
+            Err(e) => Err(e),
+        };
+        if lines.send(send).is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! A web server asked by POST of JSON, with retries, back-off and a deadline. The key goes into the request's header and nowhere
+//! else: not into messages, files or debug output.
+
+use serde_json::Value;
+use std::cell::Cell;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use ureq::Agent;
+
+/// A text that is never shown.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+/// Where to ask, and how patient to be.
+#[derive(Debug)]
+pub struct Endpoint {
+    pub url: String,
+    /// Sent as `Authorization: Bearer …`
+    pub key: Option<Secret>,
+    /// For one request
+    pub timeout: Duration,
+    /// Attempts after the first
+    pub retries: usize,
+    /// Pause before the first retry; doubles each time, up to 30 s
+    pub backoff: Duration,
+    /// For one answer with all its retries
+    pub deadline: Duration,
+    agent: Agent,
+    /// The server has answered at least once.
+    reached: Cell<bool>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Failure {
+    /// The address or the key cannot be used at all.
+    Unusable(String),
+    /// The server refuses whatever it is asked: wrong key, wrong address (HTTP 401, 403, 404).
+    Refused(String),
+    /// The server was never reached.
+    Unreachable(String),
+    /// No answer to this request. The next one may go better.
+    Failed(String),
+}
+
+enum Attempt<T> {
+    Answer(T),
+    /// Worth another try, after at least the given pause when the server named one.
+    Retry(String, Option<Duration>),
+    GiveUp(Failure),
+}
+
+impl Endpoint {
+    pub fn new(
+        url: String,
+        key: Option<Secret>,
+        timeout: Duration,
+        retries: usize,
+        backoff: Duration,
+        deadline: Duration,
+    ) -> Self {
+        let config = Agent::config_builder().http_status_as_error(false);
+        Self {
+            url,
+            key,
+            timeout,
+            retries,
+            backoff,
+            deadline,
+            agent: config.build().new_agent(),
+            reached: Cell::new(false),
+        }
+    }
+
+    /// Posts `body`. `read` takes what it wants from the reply or says why that cannot be, which is worth another try.
+    pub fn post<T>(
+        &self,
+        body: &Value,
+        read: impl Fn(&Value) -> Result<T, String>,
+    ) -> Result<T, Failure> {
+        let begun = Instant::now();
+        let mut pause = self.backoff;
+        for attempt in 0.. {
+            let left = self.deadline.saturating_sub(begun.elapsed());
+            let (why, at_least) = match self.attempt(body, left.min(self.timeout), &read) {
+                Attempt::Answer(answer) => return Ok(answer),
+                Attempt::GiveUp(failure) => return Err(failure),
+                Attempt::Retry(why, at_least) => (why, at_least),
+            };
+            let wait = at_least.map_or(pause, |at_least| at_least.max(pause));
+            let late = wait >= self.deadline.saturating_sub(begun.elapsed());
+            if attempt == self.retries || late {
+                return Err(match self.reached.get() {
+                    true => Failure::Failed(why),
+                    false => Failure::Unreachable(why),
+                });
+            }
+            sleep(wait);
+            pause = (pause * 2).min(Duration::from_secs(30));
+        }
+        unreachable!("the loop ends at the last retry")
+    }
+
+    fn attempt<T>(
+        &self,
+        body: &Value,
+        timeout: Duration,
+        read: impl Fn(&Value) -> Result<T, String>,
+    ) -> Attempt<T> {
+        let mut request = self
+            .agent
+            .post(&self.url)
+            .config()
+            .timeout_global(Some(timeout))
+            .build();
+        if let Some(Secret(key)) = &self.key {
+            request = request.header("Authorization", format!("Bearer {key}"));
+        }
+        let mut response = match request.send_json(body) {
+            Ok(response) => response,
+            Err(e @ (ureq::Error::BadUri(_) | ureq::Error::Http(_))) => {
+                return Attempt::GiveUp(Failure::Unusable(self.redact(&e.to_string())));
+            }
+            Err(e) => {
+                // A server that accepts and does not answer in time is there; one that refuses is not.
+                if matches!(e, ureq::Error::Timeout(_)) {
+                    self.reached.set(true);
+                }
+                return Attempt::Retry(self.redact(&e.to_string()), None);
+            }
+        };
+        self.reached.set(true);
+        let status = response.status().as_u16();
+        let pause = response.headers().get("retry-after");
+        let pause = pause.and_then(|v| v.to_str().ok()?.trim().parse().ok());
+        let text = match response.body_mut().read_to_string() {
+            Ok(text) => text,
+            Err(e) => return Attempt::Retry(self.redact(&e.to_string()), None),
+        };
+        let why = || {
+            let start: String = text.chars().take(200).collect();
+            self.redact(&format!("HTTP {status}: {}", start.replace('\n', " ")))
+        };
+        let answer = || {
+            let reply = serde_json::from_str(&text);
+            read(&reply.map_err(|e| format!("the reply is no JSON: {e}"))?)
+        };
+        match status {
+            200 => match answer() {
+                Ok(answer) => Attempt::Answer(answer),
+                Err(why) => Attempt::Retry(self.redact(&why), None),
+            },
+            401 | 403 | 404 => Attempt::GiveUp(Failure::Refused(why())),
+            408 | 409 | 429 | 500.. => Attempt::Retry(why(), pause.map(Duration::from_secs)),
+            _ => Attempt::GiveUp(Failure::Failed(why())),
+        }
+    }
+
+    /// Servers sometimes quote the key they refuse.
+    fn redact(&self, text: &str) -> String {
+        match &self.key {
+            Some(Secret(key)) if !key.is_empty() => text.replace(key, "(key)"),
+            _ => text.to_string(),
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Talking to what is not ours: a program that speaks JSON lines ([`Program`]) and a web server ([`Endpoint`]). Both are asked
+//! with a deadline and again when they fail; what is asked, and what a good answer is, the caller says.
+
+mod child;
+mod endpoint;
+mod program;
+
+pub use endpoint::{Endpoint, Failure, Secret};
+pub use program::{Patience, Program};
