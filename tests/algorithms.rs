@@ -2,7 +2,9 @@
 //! independent program (scripts/golden/algorithms.py). Gradients are checked in f64.
 
 #[path = "algorithms/support.rs"]
-mod support;
+pub mod support;
+#[path = "algorithms/tabular.rs"]
+pub mod tabular;
 
 use algorithms::estimators::baseline::Fifo;
 use algorithms::estimators::capability::{
@@ -14,9 +16,10 @@ use algorithms::estimators::{explained_variance, gae::gae, mean, variance, white
 use algorithms::{
     Algorithm, Estimate, Feed, Totals, build, metric_definition, mrt, registry, reinforce,
 };
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Device, Var};
 use serde_json::{Value, json};
 use support::*;
+use tabular::*;
 use testkit::{assert_close_slices, golden_json, values};
 
 // ---- contract: every method, every mode
@@ -736,46 +739,6 @@ fn a_constant_score_gives_ppo_no_policy_gradient_when_values_are_right() {
 
 // ---- MRT and REINFORCE on a tabular policy
 
-/// Gradient with respect to the logits of a softmax policy.
-fn tabular(logits: &[f64], loss: impl Fn(&Tensor) -> Tensor) -> Vec<f64> {
-    let var = Var::new(logits, &Device::Cpu).unwrap();
-    let logp = (var.as_tensor()
-        - var
-            .exp()
-            .unwrap()
-            .sum_all()
-            .unwrap()
-            .log()
-            .unwrap()
-            .broadcast_as(logits.len())
-            .unwrap())
-    .unwrap();
-    let grads = loss(&logp).backward().unwrap();
-    grads.get(&var).map_or(vec![0.0; logits.len()], values)
-}
-
-const LOGITS: [f64; 5] = [0.3, -1.2, 0.8, 0.1, -0.4];
-const REWARDS: [f64; 5] = [1.0, -2.0, 0.5, 3.0, 0.25];
-
-fn softmax(logits: &[f64]) -> Vec<f64> {
-    let sum: f64 = logits.iter().map(|l| l.exp()).sum();
-    logits.iter().map(|l| l.exp() / sum).collect()
-}
-
-/// −∇ E[r], exactly.
-fn exact() -> Vec<f64> {
-    let p = softmax(&LOGITS);
-    let expected: f64 = p.iter().zip(REWARDS).map(|(p, r)| p * r).sum();
-    p.iter()
-        .zip(REWARDS)
-        .map(|(p, r)| -p * (r - expected))
-        .collect()
-}
-
-fn constant(values: &[f64]) -> Tensor {
-    Tensor::new(values, &Device::Cpu).unwrap()
-}
-
 #[test]
 fn mrt_identities() {
     let mrt = |alpha: f64, rewards: &[f64]| {
@@ -1189,6 +1152,31 @@ fn every_method_improves_a_tabular_policy() {
         ("esrl", json!({"mode": "released", "ppo": {"kl_coef": 0.0}})),
         ("esrl", json!({"mode": "paper", "k_max": 8, "alpha": 1.0})),
     ];
+    for baseline in [
+        "cumulative",
+        "ema",
+        "fifo",
+        "batch",
+        "leave_one_out",
+        "none",
+    ] {
+        let config = json!({"kl_coef": 0.0, "samples": 4, "baseline": baseline});
+        configs.push(("reinforce", config));
+    }
+    configs.extend([
+        ("mrt", json!({"kl_coef": 0.0})),
+        (
+            "mrt",
+            json!({"kl_coef": 0.0, "deduplicate": true, "alpha": 0.5}),
+        ),
+        ("rloo", json!({"kl_coef": 0.0})),
+        ("rloo", json!({"kl_coef": 0.0, "epochs": 4})),
+        ("grpo", json!({"beta": 0.0})),
+        (
+            "grpo",
+            json!({"beta": 0.0, "epochs": 4, "scale_rewards": "none"}),
+        ),
+    ]);
     for k_max in [1, 2, 4, 8] {
         configs.push(("esrl", json!({"kl_coef": 0.0, "k_max": k_max})));
     }

@@ -13,6 +13,7 @@ mod generation;
 mod hub;
 mod llama;
 mod llama_files;
+mod methods;
 mod metrics;
 mod ops;
 mod pipeline;

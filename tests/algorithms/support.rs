@@ -22,6 +22,42 @@ pub fn variants() -> Vec<(String, Value)> {
             "ppo dual clip",
             json!({"dual_clip": 1.5, "value_clip": 0, "score_clip": 1, "whiten_rewards": true}),
         ),
+        ("reinforce ema", json!({"baseline": "ema", "samples": 2})),
+        ("reinforce fifo", json!({"baseline": "fifo", "fifo": 7})),
+        (
+            "reinforce batch",
+            json!({"baseline": "batch", "kl_coef": 0}),
+        ),
+        (
+            "reinforce others",
+            json!({"baseline": "leave_one_out", "samples": 3, "normalise": "rows"}),
+        ),
+        ("reinforce alone", json!({"baseline": "none"})),
+        (
+            "mrt paper",
+            json!({"scale_by_alpha": false, "length_normalise": false, "kl_coef": 0}),
+        ),
+        (
+            "mrt sharp",
+            json!({"alpha": 0.5, "deduplicate": true, "reference_in_samples": true}),
+        ),
+        (
+            "rloo normalised",
+            json!({"normalise_advantages": true, "kl_coef": 0}),
+        ),
+        ("rloo unclipped", json!({"clip": 0, "epochs": 2})),
+        (
+            "grpo bnpo",
+            json!({"aggregation": "bnpo", "scale_rewards": "batch"}),
+        ),
+        (
+            "grpo dapo",
+            json!({"aggregation": "dapo", "beta": 0, "clip_high": 0.28}),
+        ),
+        (
+            "grpo dr",
+            json!({"aggregation": "dr_grpo", "constant_length": 8, "scale_rewards": "none"}),
+        ),
         ("esrl paper", json!({"mode": "paper"})),
         (
             "esrl paper entropy",
@@ -353,6 +389,8 @@ impl Bandit {
                 exp.temperature
                     .push(if algorithm.needs().tempered { tau } else { 1.0 });
                 exp.score.push(self.reward(cell) as f32);
+                exp.drawn.push(true);
+                exp.response_key.push(cell as u64);
                 exp.values.push(0.0);
                 exp.max_prob.push(
                     p[prompt * ANSWERS..][..ANSWERS]

@@ -144,6 +144,14 @@ pub struct SamplingPlan {
     pub temperature: Option<f32>,
 }
 
+impl SamplingPlan {
+    /// `n` samples of each prompt at the run's temperature.
+    pub fn each(prompts: &[u64], n: usize) -> Vec<Self> {
+        let temperature = None;
+        vec![Self { n, temperature }; prompts.len()]
+    }
+}
+
 /// What the policy (and critic) say now, with graph; flat over the same layout as the experience. f32 (f64 in tests).
 pub struct Scores {
     /// `[M]` natural log
@@ -159,6 +167,16 @@ pub struct Loss {
     pub loss: Tensor,
     /// Additive over micro-batches
     pub metrics: BTreeMap<String, f64>,
+}
+
+impl Loss {
+    /// Of a micro-batch without a token.
+    pub fn nothing(now: &Scores) -> CResult<Self> {
+        Ok(Self {
+            loss: Tensor::zeros((), now.logp.dtype(), now.logp.device())?,
+            metrics: BTreeMap::new(),
+        })
+    }
 }
 
 /// Counts over the whole optimiser step.
@@ -201,11 +219,7 @@ pub trait Algorithm {
 
     /// Samples and temperature per prompt: one at the run's temperature.
     fn plan(&mut self, prompts: &[u64], _step: u64) -> Result<Vec<SamplingPlan>> {
-        let one = SamplingPlan {
-            n: 1,
-            temperature: None,
-        };
-        Ok(vec![one; prompts.len()])
+        Ok(SamplingPlan::each(prompts, 1))
     }
 
     /// `Feed::Pool`: the stretch of the run that a step belongs to; the pool is weighed anew when it changes.

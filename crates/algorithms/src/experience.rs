@@ -92,6 +92,12 @@ impl Experience {
         }
     }
 
+    /// Without the rows that have no token; per-token columns stay as they are.
+    pub(crate) fn with_tokens(&self) -> Self {
+        let rows: Vec<usize> = (0..self.n_rows()).filter(|r| self.lens[*r] > 0).collect();
+        self.select(&rows)
+    }
+
     /// Errors where a column a method is about to read has the wrong length: the loop's mistake, said in one line.
     pub(crate) fn require(&self, tokens: &[(&str, &[f32])], rows: &[(&str, &[f32])]) -> Result<()> {
         let n_tokens = self.n_tokens();

@@ -1,19 +1,23 @@
 //! One file per objective: tensors and plain records in, loss out. Knows neither models nor files.
 //!
 //! A method is a file that implements [`Algorithm`] and a line in `registry.rs`; docs/methods/README.md says how to add
-//! one. What methods share are pure functions: [`estimators`], [`mrt`], [`reinforce`].
+//! one. What methods share are pure functions: [`estimators`], [`mrt::loss()`], [`reinforce::loss()`].
 //!
 //! Letters: R rows (responses), M response tokens of all rows, k samples of one prompt, n prompts.
 
 mod algorithm;
+mod clipped;
 pub mod esrl;
 pub mod estimators;
 mod experience;
+pub mod grpo;
 mod metrics;
 pub mod mrt;
 pub mod ppo;
 mod registry;
 pub mod reinforce;
+mod response_reward;
+pub mod rloo;
 mod settings;
 
 pub use algorithm::{

@@ -1,14 +1,23 @@
 //! What a step logs, and what each name means. Names are those of the field (TRL) where it has one.
 
 use crate::estimators::{kl::Estimator, mean, variance};
-use crate::{Experience, esrl};
+use crate::experience::host;
+use crate::{Experience, Scores, Totals, esrl, grpo, mrt, reinforce};
+use candle_core::{Result, Tensor};
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 /// Name and definition, reduction included.
 pub(crate) type Definitions = &'static [(&'static str, &'static str)];
 
 /// What several methods log, and then each method's own.
-const TABLES: &[Definitions] = &[SHARED, esrl::METRICS];
+const TABLES: &[Definitions] = &[
+    SHARED,
+    esrl::METRICS,
+    grpo::METRICS,
+    mrt::METRICS,
+    reinforce::METRICS,
+];
 
 const SHARED: Definitions = &[
     (
@@ -60,12 +69,9 @@ const SHARED: Definitions = &[
     ("rollout/eos_rate", "share of responses that ended in EOS"),
     (
         "advantage/mean",
-        "mean over tokens of the advantage before whitening",
+        "mean over tokens of the advantage before whitening; over responses where it is one of the whole response",
     ),
-    (
-        "advantage/std",
-        "population standard deviation over tokens of the advantage before whitening",
-    ),
+    ("advantage/std", "population standard deviation of the same"),
     ("advantage/min", "smallest advantage before whitening"),
     ("advantage/max", "largest advantage before whitening"),
     (
@@ -77,8 +83,16 @@ const SHARED: Definitions = &[
         "share of tokens whose clipped value loss is the larger, mean over the step's updates",
     ),
     (
+        "group/reward_std",
+        "mean over prompts of the population standard deviation of their samples' rewards",
+    ),
+    (
+        "group/equal_frac",
+        "share of prompts whose samples all have the same reward: nothing to learn from",
+    ),
+    (
         "loss/policy",
-        "policy loss: PPO's mean over tokens, ESRL's mean over prompts; mean over the step's updates",
+        "policy loss, divided as the method's page says, without critic, entropy and KL terms; mean over the step's updates",
     ),
     (
         "loss/value",
@@ -94,19 +108,19 @@ const SHARED: Definitions = &[
     ),
     (
         "policy/approxkl",
-        "mean over tokens of (logp - logp_old)^2 / 2, mean over the step's updates",
+        "mean over tokens (RLOO: responses, their summed log-probs) of (logp - logp_old)^2 / 2, mean over the step's updates",
     ),
     (
         "policy/clipfrac",
-        "share of tokens whose clipped policy loss is the larger, mean over the step's updates",
+        "share of tokens (RLOO: responses) whose clipped policy loss is the larger, mean over the step's updates",
     ),
     (
         "policy/ratio",
-        "mean over tokens of exp(logp - logp_old), mean over the step's updates",
+        "mean over tokens (RLOO: responses) of exp(logp - logp_old), mean over the step's updates",
     ),
     (
         "policy/ratio_var",
-        "mean over tokens of (exp(logp - logp_old) - 1)^2, mean over the step's updates",
+        "mean over tokens (RLOO: responses) of (exp(logp - logp_old) - 1)^2, mean over the step's updates",
     ),
     (
         "policy/entropy",
@@ -170,4 +184,45 @@ pub(crate) fn of_rollouts(exp: &Experience) -> Metrics {
         );
     }
     metrics
+}
+
+/// Of advantages before whitening.
+pub(crate) fn of_advantages(advantages: &[f64]) -> Metrics {
+    let all = || advantages.iter().copied();
+    Metrics::from([
+        ("advantage/mean".into(), mean(advantages)),
+        ("advantage/std".into(), variance(advantages).sqrt()),
+        (
+            "advantage/min".into(),
+            all().reduce(f64::min).unwrap_or(0.0),
+        ),
+        (
+            "advantage/max".into(),
+            all().reduce(f64::max).unwrap_or(0.0),
+        ),
+    ])
+}
+
+/// How far apart the rewards of each prompt's samples are.
+pub(crate) fn of_groups(rewards: &[f64], groups: &[Range<usize>]) -> Metrics {
+    let std = |rows: &Range<usize>| variance(&rewards[rows.clone()]).sqrt();
+    let equal = |rows: &Range<usize>| {
+        let rewards = &rewards[rows.clone()];
+        f64::from(u8::from(rewards.iter().all(|r| *r == rewards[0])))
+    };
+    let over_groups =
+        |of: &dyn Fn(&Range<usize>) -> f64| mean(&groups.iter().map(of).collect::<Vec<f64>>());
+    Metrics::from([
+        ("group/reward_std".into(), over_groups(&std)),
+        ("group/equal_frac".into(), over_groups(&equal)),
+    ])
+}
+
+/// Of one micro-batch: the policy's loss, and the entropy over the tokens of the optimiser step.
+pub(crate) fn of_update(loss: &Tensor, now: &Scores, totals: Totals) -> Result<Metrics> {
+    let entropy: f64 = host(&now.entropy)?.iter().sum();
+    Ok(Metrics::from([
+        ("loss/policy".into(), host(loss)?[0]),
+        ("policy/entropy".into(), entropy / totals.tokens as f64),
+    ]))
 }

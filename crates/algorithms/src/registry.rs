@@ -1,12 +1,12 @@
 //! The methods by name. Contract tests run over this table.
 
-use crate::{Algorithm, Error, Result, esrl, ppo};
+use crate::{Algorithm, Error, Result, esrl, grpo, mrt, ppo, reinforce, rloo};
 use serde_json::Value;
 
 /// Methods of one family share their functions, which are told the name.
 pub struct Entry {
     pub name: &'static str,
-    /// docs/methods/<page>.md
+    /// docs/methods/`page`.md
     pub page: &'static str,
     pub about: &'static str,
     pub paper: &'static str,
@@ -29,6 +29,24 @@ const ENTRIES: &[Entry] = &[
         resolve: esrl::resolve,
     },
     Entry {
+        name: "grpo",
+        page: "grpo",
+        about: "clipped policy gradient against the prompt's other samples, KL in the loss, no critic",
+        paper: "Shao et al. 2024, arXiv 2402.03300",
+        build: grpo::build,
+        defaults: grpo::defaults,
+        resolve: grpo::resolve,
+    },
+    Entry {
+        name: "mrt",
+        page: "mrt",
+        about: "minimum risk over a few samples of each prompt",
+        paper: "Shen et al. 2016, arXiv 1512.02433",
+        build: mrt::build,
+        defaults: mrt::defaults,
+        resolve: mrt::resolve,
+    },
+    Entry {
         name: "ppo",
         page: "ppo",
         about: "clipped policy gradient with a critic and a KL penalty in the reward",
@@ -36,6 +54,24 @@ const ENTRIES: &[Entry] = &[
         build: ppo::build,
         defaults: ppo::defaults,
         resolve: ppo::resolve,
+    },
+    Entry {
+        name: "reinforce",
+        page: "reinforce",
+        about: "policy gradient of whole responses with a baseline",
+        paper: "Williams 1992; Kiegeland & Kreutzer 2021, arXiv 2106.08942",
+        build: reinforce::build,
+        defaults: reinforce::defaults,
+        resolve: reinforce::resolve,
+    },
+    Entry {
+        name: "rloo",
+        page: "rloo",
+        about: "REINFORCE with the mean of the prompt's other samples as baseline, no critic",
+        paper: "Ahmadian et al. 2024, arXiv 2402.14740",
+        build: rloo::build,
+        defaults: rloo::defaults,
+        resolve: rloo::resolve,
     },
 ];
 

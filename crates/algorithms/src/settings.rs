@@ -42,6 +42,20 @@ pub(crate) fn ensure(
     }
 }
 
+pub(crate) fn not_negative(key: &str, value: f64) -> Result<()> {
+    let ok = value >= 0.0 && value.is_finite();
+    ensure(ok, key, value, "a number, 0 or more")
+}
+
+pub(crate) fn positive(key: &str, value: f64) -> Result<()> {
+    let ok = value > 0.0 && value.is_finite();
+    ensure(ok, key, value, "a number above 0")
+}
+
+pub(crate) fn at_least(key: &str, value: usize, least: usize) -> Result<()> {
+    ensure(value >= least, key, value, &format!("{least} or more"))
+}
+
 fn input(error: impl std::fmt::Display) -> Error {
     Error::Input(format!("algorithm: {error}"))
 }

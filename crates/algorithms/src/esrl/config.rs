@@ -2,6 +2,7 @@
 
 use crate::estimators::capability::{Capability, Normalisation};
 use crate::estimators::score::EosPenalty;
+use crate::response_reward::ResponseReward;
 use crate::settings::{ensure, resolve};
 use crate::{Error, Result, ppo};
 use serde::{Deserialize, Serialize};
@@ -178,24 +179,22 @@ impl Config {
             "no more than tau_max",
         )?;
         ensure(self.fifo > 0, "fifo", self.fifo, "1 or more")?;
-        for (key, value) in [
-            ("kl_coef", self.kl_coef),
-            ("score_clip", self.score_clip),
-            ("eos_penalty", self.eos_penalty),
-        ] {
-            ensure(
-                value >= 0.0 && value.is_finite(),
-                key,
-                value,
-                "a number, 0 or more",
-            )?;
-        }
+        self.reward().check()?;
         ensure(
             self.minibatches > 0,
             "minibatches",
             self.minibatches,
             "1 or more",
         )
+    }
+
+    pub(super) fn reward(&self) -> ResponseReward {
+        ResponseReward {
+            kl_coef: self.kl_coef,
+            score_clip: self.score_clip,
+            eos_penalty: self.eos_penalty,
+            eos_penalty_mode: self.eos_penalty_mode,
+        }
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) use ledger::METRICS;
 
 use crate::estimators::baseline::Fifo;
 use crate::estimators::capability::{self, Capability};
-use crate::estimators::{mean, score::shaped};
+use crate::estimators::mean;
 use crate::experience::{column, groups, host, row_sums};
 use crate::metrics::{self, Metrics};
 use crate::settings::bad_state;
@@ -129,22 +129,12 @@ impl Esrl {
     }
 
     /// Eq. 4's exponents of one prompt's samples, `[k]`: α log p(y|x), or the same made independent of length (D9).
-    fn exponents(
-        &self,
-        logp_seq: &Tensor,
-        lens: &[usize],
-        logp_old_seq: &[f64],
-    ) -> CResult<Tensor> {
+    fn exponents(&self, logp_seq: &Tensor, lens: &[usize], logp_old: &[f64]) -> CResult<Tensor> {
         let alpha = self.config.alpha;
-        let z = (logp_seq * alpha)?;
-        if !self.config.length_normalise {
-            return Ok(z);
+        match self.config.length_normalise {
+            true => mrt::length_normalised(logp_seq, alpha, lens, logp_old),
+            false => logp_seq * alpha,
         }
-        let mean_len = lens.iter().sum::<usize>() as f64 / lens.len() as f64;
-        let offset =
-            |(len, logp): (&usize, &f64)| (alpha * logp * (mean_len / *len as f64 - 1.0)) as f32;
-        let offsets: Vec<f32> = lens.iter().zip(logp_old_seq).map(offset).collect();
-        z + column(&offsets, logp_seq)?
     }
 }
 
@@ -216,35 +206,12 @@ impl Algorithm for Esrl {
     }
 
     fn prepare(&mut self, mut exp: Experience) -> Result<(Experience, Metrics)> {
-        let c = &self.config;
-        let (with_kl, with_metric) = (c.kl_coef > 0.0, self.needs().metric.is_some());
-        let mut tokens = vec![("logp_old", &exp.logp_old[..])];
-        tokens.extend(with_kl.then_some(("logp_ref", &exp.logp_ref[..])));
-        let mut rows = vec![("score", &exp.score[..])];
-        rows.extend(with_metric.then_some(("metric", &exp.metric[..])));
-        exp.require(&tokens, &rows)?;
-
-        let kl = match with_kl {
-            true => exp.row_sums(&exp.log_ratio_to_reference()),
-            false => vec![0.0; exp.n_rows()],
-        };
-        let reward = |row: usize| {
-            let score = f64::from(exp.score[row]);
-            shaped(
-                score,
-                exp.finished[row],
-                c.score_clip,
-                c.eos_penalty,
-                c.eos_penalty_mode,
-            ) - c.kl_coef * kl[row]
-        };
-        let rewards: Vec<f64> = (0..exp.n_rows()).map(reward).collect();
-        let mut metrics = metrics::of_rollouts(&exp);
-        metrics.extend([
-            ("objective/kl_coef".into(), c.kl_coef),
-            ("objective/non_score_reward".into(), -c.kl_coef * mean(&kl)),
-            ("objective/rlhf_reward".into(), mean(&rewards)),
-        ]);
+        let with_metric = self.needs().metric.is_some();
+        let metric = with_metric.then_some(("metric", &exp.metric[..]));
+        exp.require(&[("logp_old", &exp.logp_old)], metric.as_slice())?;
+        let reward = self.config.reward();
+        let rewards = reward.of(&exp)?;
+        let mut metrics = reward.metrics(&exp, &rewards);
         let weights = self.weights(&rewards, &exp);
         let scale = self.reward_scale();
         metrics.extend(self.step.metrics(&exp, self.config.k_max));
@@ -259,19 +226,17 @@ impl Algorithm for Esrl {
     }
 
     fn loss(&self, now: &Scores, exp: &Experience, totals: Totals) -> CResult<Loss> {
-        let mut metrics = Metrics::new();
         // A row without tokens has no probability to move, and must not take a share of Q.
-        let rows: Vec<usize> = (0..exp.n_rows()).filter(|r| exp.lens[*r] > 0).collect();
-        if rows.is_empty() {
-            let loss = Tensor::zeros((), now.logp.dtype(), now.logp.device())?;
-            return Ok(Loss { loss, metrics });
+        let exp = exp.with_tokens();
+        if exp.n_rows() == 0 {
+            return Loss::nothing(now);
         }
-        let exp = exp.select(&rows);
+        let mut metrics = Metrics::new();
         let n = totals.prompts as f64;
         let logp_seq = row_sums(&now.logp, &exp.layout())?; // [R]
         let weight = column(&exp.weight, &now.logp)?; // [R]
         let logp_old = match exp.logp_old.is_empty() {
-            true => vec![0.0; rows.len()],
+            true => vec![0.0; exp.n_rows()],
             false => exp.row_sums(&exp.logp_old),
         };
         let (mut mrt, mut reinforce) = (Vec::new(), Vec::new());
@@ -306,9 +271,7 @@ impl Algorithm for Esrl {
             });
         }
         let loss = total.expect("there is a row, so there is a part");
-        let entropy: f64 = host(&now.entropy)?.iter().sum();
-        metrics.insert("loss/policy".into(), host(&loss)?[0]);
-        metrics.insert("policy/entropy".into(), entropy / totals.tokens as f64);
+        metrics.extend(metrics::of_update(&loss, now, totals)?);
         Ok(Loss { loss, metrics })
     }
 

@@ -1,9 +1,114 @@
-//! ESRL's baseline: the mean of a queue of the latest rewards (section "FIFO baseline reward").
+//! What is subtracted from rewards to lower the variance of a policy gradient: baselines of REINFORCE (Kiegeland & Kreutzer
+//! 2021; ESRL's queue; leave-one-out, Kool et al. 2019).
 
 use super::{mean, variance};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::collections::VecDeque;
+use std::ops::Range;
 
-/// Rewards are held as f32: JSON carries those exactly, so a resumed run goes on bit for bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Mean of all rewards so far
+    Cumulative,
+    /// b ← decay · b + (1 − decay) · the step's mean; the first step's mean begins
+    Ema,
+    /// Mean of a queue of the latest rewards
+    Fifo,
+    /// Mean of the step's rewards
+    Batch,
+    /// Mean of the rewards of the prompt's other samples
+    LeaveOneOut,
+    None,
+}
+
+/// A baseline with its memory. The mean is held as f32, which JSON carries exactly, so a resumed run goes on bit for bit.
+#[derive(Clone, Debug)]
+pub struct Baseline {
+    kind: Kind,
+    ema_decay: f64,
+    /// Of `cumulative` and `ema`
+    mean: f32,
+    /// Rewards seen
+    count: u64,
+    fifo: Fifo,
+}
+
+impl Baseline {
+    pub fn new(kind: Kind, ema_decay: f64, fifo: usize) -> Self {
+        Self {
+            kind,
+            ema_decay,
+            mean: 0.0,
+            count: 0,
+            fifo: Fifo::new(fifo),
+        }
+    }
+
+    /// b of each reward of a step, `[R]`. The step's own rewards are counted first. `prompts`: the rows of each prompt.
+    pub fn of(&mut self, rewards: &[f64], prompts: &[Range<usize>]) -> Vec<f64> {
+        let n = rewards.len() as u64;
+        let b = match self.kind {
+            Kind::Cumulative => {
+                let before = f64::from(self.mean);
+                let moved: f64 = rewards.iter().map(|r| r - before).sum();
+                self.mean = (before + moved / (self.count + n).max(1) as f64) as f32;
+                self.mean.into()
+            }
+            Kind::Ema => {
+                let decay = if self.count == 0 { 0.0 } else { self.ema_decay };
+                let old = f64::from(self.mean);
+                self.mean = (decay * old + (1.0 - decay) * mean(rewards)) as f32;
+                self.mean.into()
+            }
+            Kind::Fifo => {
+                self.fifo.push(rewards);
+                self.fifo.mean()
+            }
+            Kind::Batch => mean(rewards),
+            Kind::LeaveOneOut => {
+                let of_prompt = |rows: &Range<usize>| leave_one_out(&rewards[rows.clone()]);
+                return prompts.iter().flat_map(of_prompt).collect();
+            }
+            Kind::None => 0.0,
+        };
+        self.count += n;
+        vec![b; rewards.len()]
+    }
+
+    pub fn state(&self) -> Value {
+        json!({ "mean": self.mean, "count": self.count, "fifo": self.fifo.values() })
+    }
+
+    pub fn restore(&mut self, state: &Value) -> serde_json::Result<()> {
+        #[derive(Deserialize)]
+        struct State {
+            mean: f32,
+            count: u64,
+            fifo: Vec<f64>,
+        }
+        let State { mean, count, fifo } = State::deserialize(state)?;
+        self.fifo = Fifo::new(self.fifo.capacity);
+        self.fifo.push(&fifo);
+        (self.mean, self.count) = (mean, count);
+        Ok(())
+    }
+}
+
+/// `(Σ_j r_j − r_i) / (k − 1)`: for each of a prompt's k samples the mean reward of the others. One alone has no others and gets
+/// its own reward: it is neither better nor worse.
+pub fn leave_one_out(rewards: &[f64]) -> Vec<f64> {
+    let sum: f64 = rewards.iter().sum();
+    let others = (rewards.len().max(2) - 1) as f64;
+    let of = |r: &f64| match rewards.len() {
+        1 => *r,
+        _ => (sum - r) / others,
+    };
+    rewards.iter().map(of).collect()
+}
+
+/// A queue of the latest rewards (ESRL, section "FIFO baseline reward"). Held as f32, as the mean above.
 #[derive(Clone, Debug)]
 pub struct Fifo {
     queue: VecDeque<f32>,

@@ -21,6 +21,12 @@ pub fn variance(values: &[f64]) -> f64 {
     mean(&values.iter().map(|v| (v - m) * (v - m)).collect::<Vec<_>>())
 }
 
+/// Standard deviation with n − 1 below; 0 for fewer than two.
+pub fn sample_std(values: &[f64]) -> f64 {
+    let n = values.len() as f64;
+    (variance(values) * n / (n - 1.0).max(1.0)).sqrt()
+}
+
 /// `1 − var(returns − values) / var(returns)`: 1 for a perfect critic, 0 for a constant one; 0 when returns do not vary.
 pub fn explained_variance(values: &[f64], returns: &[f64]) -> f64 {
     let spread = variance(returns);

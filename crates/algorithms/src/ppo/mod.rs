@@ -5,17 +5,15 @@ mod config;
 
 pub use config::Config;
 
+use crate::clipped::{Surrogate, surrogate};
 use crate::estimators::kl::{Controller, Estimator, adapt};
-use crate::estimators::{explained_variance, gae::gae, mean, score::shaped, variance, whiten};
+use crate::estimators::{explained_variance, gae::gae, mean, score::shaped, whiten};
 use crate::experience::{column, host};
 use crate::metrics::{self, Metrics};
 use crate::settings::bad_state;
 use crate::{Algorithm, Experience, Loss, Needs, Result, Scores, Totals};
 use candle_core::{Result as CResult, Tensor};
 use serde_json::{Value, json};
-
-/// Log-ratios are held to this before they are exponentiated.
-const MAX_LOG_RATIO: f64 = 20.0;
 
 pub(crate) fn build(_name: &str, given: &Value, _seed: u64) -> Result<Box<dyn Algorithm>> {
     Ok(Box::new(Ppo::new(Config::resolve(given)?, "")?))
@@ -85,47 +83,28 @@ impl Ppo {
         &self,
         now: &Scores,
         exp: &Experience,
-        n: f64,
+        totals: Totals,
         metrics: &mut Metrics,
     ) -> CResult<Tensor> {
         let c = &self.config;
-        let old = column(&exp.logp_old, &now.logp)?;
-        let advantages = column(&exp.advantages, &now.logp)?;
-        let log_ratio = (&now.logp - old)?.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO)?;
-        let ratio = log_ratio.exp()?;
-        let plain = (&ratio * &advantages)?.neg()?;
-        let clipped = (ratio.clamp(1.0 - c.clip, 1.0 + c.clip)? * &advantages)?.neg()?;
-        let mut loss = plain.maximum(&clipped)?;
+        let n = totals.tokens as f64;
+        let log_ratio = (&now.logp - column(&exp.logp_old, &now.logp)?)?;
+        let bounds = 1.0 - c.clip..1.0 + c.clip;
+        let Surrogate {
+            mut loss,
+            metrics: of_ratio,
+        } = surrogate(&log_ratio, &exp.advantages, bounds, n)?;
         if c.dual_clip > 0.0 {
             // A < 0: no larger than −dual_clip · A. A ≥ 0: the bound must not bind.
-            let bound = host(&advantages)?
-                .into_iter()
-                .map(|a| if a < 0.0 { -c.dual_clip * a } else { f64::MAX });
-            let bound: Vec<f32> = bound.map(|b| b.min(f64::from(f32::MAX)) as f32).collect();
-            loss = loss.minimum(&column(&bound, &now.logp)?)?;
+            let bound = exp.advantages.iter().map(|a| match *a < 0.0 {
+                true => (-c.dual_clip * f64::from(*a)).min(f64::from(f32::MAX)) as f32,
+                false => f32::MAX,
+            });
+            loss = loss.minimum(&column(&bound.collect::<Vec<f32>>(), &now.logp)?)?;
         }
-        let (plain, clipped) = (host(&plain)?, host(&clipped)?);
-        let n_clipped = plain.iter().zip(&clipped).filter(|(p, c)| c > p).count();
-        let (log_ratio, ratio) = (host(&log_ratio)?, host(&ratio)?);
-        let per_token = |terms: &mut dyn Iterator<Item = f64>| terms.sum::<f64>() / n;
-        metrics.extend([
-            ("policy/clipfrac".into(), n_clipped as f64 / n),
-            (
-                "policy/approxkl".into(),
-                per_token(&mut log_ratio.iter().map(|x| 0.5 * x * x)),
-            ),
-            ("policy/ratio".into(), per_token(&mut ratio.iter().copied())),
-            (
-                "policy/ratio_var".into(),
-                per_token(&mut ratio.iter().map(|r| (r - 1.0).powi(2))),
-            ),
-            (
-                "policy/entropy".into(),
-                per_token(&mut host(&now.entropy)?.into_iter()),
-            ),
-        ]);
+        metrics.extend(of_ratio);
         let loss = (loss.sum_all()? / n)?;
-        metrics.insert("loss/policy".into(), host(&loss)?[0]);
+        metrics.extend(metrics::of_update(&loss, now, totals)?);
         if c.entropy_coef == 0.0 {
             return Ok(loss);
         }
@@ -194,22 +173,9 @@ impl Algorithm for Ppo {
         }
         let mut metrics = metrics::of_rollouts(&exp);
         metrics.extend(shaped);
-        metrics.extend([
-            ("advantage/mean".into(), mean(&advantages)),
-            ("advantage/std".into(), variance(&advantages).sqrt()),
-            (
-                "advantage/min".into(),
-                advantages.iter().copied().reduce(f64::min).unwrap_or(0.0),
-            ),
-            (
-                "advantage/max".into(),
-                advantages.iter().copied().reduce(f64::max).unwrap_or(0.0),
-            ),
-            (
-                "val/explained_variance".into(),
-                explained_variance(&values, &returns),
-            ),
-        ]);
+        metrics.extend(metrics::of_advantages(&advantages));
+        let explained = explained_variance(&values, &returns);
+        metrics.insert("val/explained_variance".into(), explained);
         if c.whiten_advantages {
             whiten::whiten(&mut advantages);
         }
@@ -224,13 +190,12 @@ impl Algorithm for Ppo {
     }
 
     fn loss(&self, now: &Scores, exp: &Experience, totals: Totals) -> CResult<Loss> {
-        let mut metrics = Metrics::new();
         if exp.n_tokens() == 0 {
-            let loss = Tensor::zeros((), now.logp.dtype(), now.logp.device())?;
-            return Ok(Loss { loss, metrics });
+            return Loss::nothing(now);
         }
+        let mut metrics = Metrics::new();
         let n = totals.tokens as f64;
-        let mut loss = self.policy_loss(now, exp, n, &mut metrics)?;
+        let mut loss = self.policy_loss(now, exp, totals, &mut metrics)?;
         if let Some(values) = &now.values {
             loss = (loss + self.value_loss(values, exp, n, &mut metrics)?)?;
         }

@@ -1,0 +1,3 @@
+//! Each method's identities, and golden losses and gradients of independent programs. Contract tests are in algorithms.rs.
+
+mod on_policy;
