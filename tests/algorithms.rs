@@ -26,7 +26,12 @@ use testkit::{assert_close_slices, golden_json, values};
 
 #[test]
 fn the_loss_gradient_is_that_of_finite_differences() {
+    // A detached importance weight makes a gradient that is not the slope of the loss; those have tests of their own.
+    let detached = ["a_lol", "a_lol_seq", "r_lol", "r_gold"];
     for (name, algorithm, exp, now) in prepared() {
+        if detached.contains(&name.as_str()) {
+            continue;
+        }
         let at = |logp: &[f64], values: &[f64]| {
             loss(
                 algorithm.as_ref(),

@@ -69,6 +69,24 @@ pub fn variants() -> Vec<(String, Value)> {
             "esrl random",
             json!({"capability": "random", "length_normalise": false}),
         ),
+        (
+            "dpo ipo",
+            json!({"loss": "ipo", "beta": 0.5, "length_average": true}),
+        ),
+        (
+            "dpo free",
+            json!({"reference_free": true, "label_smoothing": 0.1}),
+        ),
+        (
+            "gold_p drift",
+            json!({"drift": true, "gamma": 0.9, "suffix": 3}),
+        ),
+        ("rwr prompt", json!({"normalise": "prompt", "beta": 0.3})),
+        (
+            "rwr rollouts",
+            json!({"samples": 3, "normalise": "none", "weight_max": 2.0}),
+        ),
+        ("rest gold", json!({"loss": "gold"})),
     ];
     all.extend(more.map(|(name, config)| (name.to_string(), config)));
     all

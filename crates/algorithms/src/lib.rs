@@ -5,11 +5,14 @@
 //!
 //! Letters: R rows (responses), M response tokens of all rows, k samples of one prompt, n prompts.
 
+mod a_lol;
 mod algorithm;
 mod clipped;
+mod dpo;
 pub mod esrl;
 pub mod estimators;
 mod experience;
+mod gold;
 pub mod grpo;
 mod metrics;
 pub mod mrt;
@@ -17,7 +20,9 @@ pub mod ppo;
 mod registry;
 pub mod reinforce;
 mod response_reward;
+mod rest;
 pub mod rloo;
+mod rwr;
 mod settings;
 
 pub use algorithm::{

@@ -2,7 +2,7 @@
 
 use crate::estimators::{kl::Estimator, mean, variance};
 use crate::experience::host;
-use crate::{Experience, Scores, Totals, esrl, grpo, mrt, reinforce};
+use crate::{Experience, Scores, Totals, a_lol, dpo, esrl, gold, grpo, mrt, reinforce, rest, rwr};
 use candle_core::{Result, Tensor};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -17,12 +17,17 @@ const TABLES: &[Definitions] = &[
     grpo::METRICS,
     mrt::METRICS,
     reinforce::METRICS,
+    a_lol::METRICS,
+    dpo::METRICS,
+    gold::METRICS,
+    rest::METRICS,
+    rwr::METRICS,
 ];
 
 const SHARED: Definitions = &[
     (
         "objective/scores",
-        "mean over responses of the reward model's normalised score, before clipping and penalties",
+        "mean over responses of the reward (a model's is normalised), before clipping and penalties; squashed to 0..1 where the method says so",
     ),
     (
         "objective/scores_std",
@@ -107,6 +112,10 @@ const SHARED: Definitions = &[
         "the part of loss/policy from prompts with one sample (Eq. 3)",
     ),
     (
+        "loss/nll",
+        "mean over tokens of -log p of the responses learnt from, unweighted; mean over the step's updates",
+    ),
+    (
         "policy/approxkl",
         "mean over tokens (RLOO: responses, their summed log-probs) of (logp - logp_old)^2 / 2, mean over the step's updates",
     ),
@@ -153,8 +162,6 @@ pub(crate) fn of_rollouts(exp: &Experience) -> Metrics {
         .collect();
     let scores = wide(&exp.score);
     let mut metrics = Metrics::from([
-        ("objective/scores".into(), mean(&scores)),
-        ("objective/scores_std".into(), variance(&scores).sqrt()),
         ("rollout/length_mean".into(), mean(&lens)),
         (
             "rollout/length_min".into(),
@@ -166,6 +173,10 @@ pub(crate) fn of_rollouts(exp: &Experience) -> Metrics {
         ),
         ("rollout/eos_rate".into(), mean(&finished)),
     ]);
+    if !scores.is_empty() {
+        metrics.insert("objective/scores".into(), mean(&scores));
+        metrics.insert("objective/scores_std".into(), variance(&scores).sqrt());
+    }
     if !exp.entropy.is_empty() {
         metrics.insert("objective/entropy".into(), mean(&wide(&exp.entropy)));
     }

@@ -66,3 +66,18 @@ pub(crate) fn bad_state(name: &str, error: impl std::fmt::Display) -> Error {
         "the checkpoint's state of {name} is not readable: {error}"
     ))
 }
+
+/// [`resolve`] for a family whose methods share one type: a key that the defaults of this method leave out is unknown to it.
+pub(crate) fn own_keys<T: Serialize + DeserializeOwned>(defaults: &T, given: &Value) -> Result<T> {
+    let own = serde_json::to_value(defaults).map_err(input)?;
+    if let (Some(own), Some(given)) = (own.as_object(), given.as_object()) {
+        let known: Vec<&str> = own.keys().map(String::as_str).collect();
+        if let Some(key) = given.keys().find(|key| !own.contains_key(*key)) {
+            let near = run::nearest(key, &known).unwrap_or_default();
+            return Err(Error::Input(format!(
+                "unknown key \"algorithm.{key}\"; did you mean \"algorithm.{near}\"?"
+            )));
+        }
+    }
+    resolve(defaults, given)
+}

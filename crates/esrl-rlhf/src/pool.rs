@@ -133,9 +133,12 @@ impl Pool {
             .is_none_or(|phase| phase.number != number)
         {
             let (phase, found) = weigh(algorithm, &round.columns, number, step)?;
-            metrics.extend(found);
-            metrics.insert("pool/rows".into(), round.rows.len() as f64);
-            metrics.insert("pool/rows_kept".into(), phase.kept.len() as f64);
+            // a run resumed within the phase has logged them
+            if phase.start == step {
+                metrics.extend(found);
+                metrics.insert("pool/rows".into(), round.rows.len() as f64);
+                metrics.insert("pool/rows_kept".into(), phase.kept.len() as f64);
+            }
             self.phase = Some(phase);
         }
         let phase = self.phase.as_ref().expect("just weighed");
@@ -322,7 +325,7 @@ impl Pool {
             .collect();
         let keys: Vec<u64> = ids.keys().copied().collect();
         let prompts: Vec<&[u32]> = ids.into_values().collect();
-        let values = head.values(model, reference, &prompts, 4096)?;
+        let values = head.values(model, reference, &prompts)?;
         let of: BTreeMap<u64, f32> = keys.into_iter().zip(values).collect();
         Ok(rows.iter().map(|row| of[&row.task.key]).collect())
     }

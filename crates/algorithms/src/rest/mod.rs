@@ -1,0 +1,168 @@
+//! Reinforced self-training (Gulcehre et al. 2023, arXiv 2308.08998). Grow: draw responses from the policy and score them.
+//! Improve: imitate those above a threshold, several times, each time a higher one. Choices are numbered in
+//! docs/methods/rest.md.
+
+mod config;
+mod filter;
+
+pub use config::Config;
+
+use crate::estimators::mean;
+use crate::gold::{Gold, weighted_nll};
+use crate::metrics::{self, Definitions, Metrics};
+use crate::{
+    Algorithm, Error, Experience, Feed, Grow, Loss, Needs, Pool, PoolNeeds, Result, Scores, Totals,
+};
+use candle_core::Result as CResult;
+use serde_json::{Value, json};
+
+pub(crate) const METRICS: Definitions = &[
+    (
+        "rest/improve",
+        "number of the Improve after its Grow, from 1; logged where it begins",
+    ),
+    (
+        "rest/threshold",
+        "its threshold, as the config gives it; logged where it begins",
+    ),
+    (
+        "rest/kept_frac",
+        "share of the pool that passes the filter; logged where an Improve begins",
+    ),
+    (
+        "rest/drawn_reward",
+        "mean score (0..1) of the responses that the policy drew for the pool; logged where an Improve begins",
+    ),
+    (
+        "rest/kept_reward",
+        "mean score (0..1) of the responses that pass the filter; logged where an Improve begins",
+    ),
+];
+
+pub(crate) fn build(_name: &str, given: &Value, _seed: u64) -> Result<Box<dyn Algorithm>> {
+    let config = Config::resolve(given)?;
+    config.check()?;
+    let gold = config.gold.clone().map(Gold::s);
+    Ok(Box::new(Rest { config, gold }))
+}
+
+pub(crate) fn defaults(_name: &str) -> Value {
+    json!(Config::defaults())
+}
+
+pub(crate) fn resolve(_name: &str, given: &Value) -> Result<Value> {
+    Ok(json!(Config::resolve(given)?))
+}
+
+struct Rest {
+    config: Config,
+    /// The inner loss, where it is GOLD's
+    gold: Option<Gold>,
+}
+
+impl Rest {
+    /// Which Improve after its Grow a phase is, from 0.
+    fn improve(&self, phase: u64) -> usize {
+        (phase % self.config.thresholds.len() as u64) as usize
+    }
+}
+
+impl Algorithm for Rest {
+    fn needs(&self) -> Needs {
+        let c = &self.config;
+        let models = self.gold.as_ref().map(Gold::needs_of_models);
+        Needs {
+            feed: Feed::Pool(PoolNeeds {
+                score: true,
+                squash: true,
+                prompt_value: None,
+                grow: Some(Grow {
+                    samples: c.samples,
+                    temperature: c.temperature as f32,
+                    every: c.improve_steps * c.thresholds.len() as u64,
+                    keep_data: c.keep_data,
+                }),
+                replacement: false,
+            }),
+            ..models.unwrap_or_default()
+        }
+    }
+
+    /// The Improve steps, counted over all Grows.
+    fn phase(&self, step: u64) -> u64 {
+        step / self.config.improve_steps
+    }
+
+    fn weigh(&self, pool: &Pool, phase: u64) -> Result<(Vec<f64>, Metrics)> {
+        let c = &self.config;
+        let improve = self.improve(phase);
+        let threshold = c.thresholds[improve];
+        let mut kept = filter::passing(pool, c.filter, threshold);
+        if c.deduplicate {
+            filter::drop_repeated(pool, &mut kept);
+        }
+        if !kept.contains(&true) {
+            if !c.fallback {
+                return Err(Error::Input(format!(
+                    "no response of the pool scores above {threshold} (Improve {} after its Grow, {} responses); \
+                     lower algorithm.thresholds or set algorithm.fallback = true",
+                    improve + 1,
+                    kept.len()
+                )));
+            }
+            kept = filter::passing(pool, config::Filter::Between, 1.0);
+        }
+        let scores = |which: &dyn Fn(usize) -> bool| {
+            let rows = (0..pool.score.len()).filter(|row| which(*row));
+            mean(
+                &rows
+                    .map(|row| f64::from(pool.score[row]))
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let n_kept = kept.iter().filter(|kept| **kept).count();
+        let metrics = Metrics::from([
+            ("rest/improve".into(), (improve + 1) as f64),
+            ("rest/threshold".into(), threshold),
+            (
+                "rest/kept_frac".into(),
+                n_kept as f64 / kept.len().max(1) as f64,
+            ),
+            ("rest/drawn_reward".into(), scores(&|row| pool.drawn[row])),
+            ("rest/kept_reward".into(), scores(&|row| kept[row])),
+        ]);
+        let weights = kept.into_iter().map(|kept| f64::from(u8::from(kept)));
+        Ok((weights.collect(), metrics))
+    }
+
+    fn lr_scale(&self, step: u64) -> f64 {
+        self.config
+            .lr_decay
+            .powi(self.improve(self.phase(step)) as i32)
+    }
+
+    fn prepare(&mut self, mut exp: Experience) -> Result<(Experience, Metrics)> {
+        exp.require(&[], &[("score", &exp.score)])?;
+        let mut own = Metrics::new();
+        match &self.gold {
+            Some(gold) => (exp, own) = gold.weigh_tokens(exp)?,
+            None => exp.advantages = vec![1.0; exp.n_tokens()],
+        }
+        let mut metrics = metrics::of_rollouts(&exp);
+        metrics.extend(own);
+        Ok((exp, metrics))
+    }
+
+    fn loss(&self, now: &Scores, exp: &Experience, totals: Totals) -> CResult<Loss> {
+        let (loss, metrics) = weighted_nll(now, &exp.advantages, totals)?;
+        Ok(Loss { loss, metrics })
+    }
+
+    fn state(&self) -> Value {
+        json!({})
+    }
+
+    fn restore(&mut self, _state: &Value) -> Result<()> {
+        Ok(())
+    }
+}
