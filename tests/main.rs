@@ -17,6 +17,7 @@ mod methods;
 mod metrics;
 mod ops;
 mod pipeline;
+mod reward_sources;
 mod rewards;
 mod run;
 mod run_parts;

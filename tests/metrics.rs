@@ -1,12 +1,22 @@
-//! BLEU and ROUGE-L against sacreBLEU and rouge-score: literals of their own papers and tests, and random pairs made by
+//! BLEU and ROUGE against sacreBLEU and rouge-score: literals of their own papers and tests, and random pairs made by
 //! scripts/golden/metrics.py.
 
-use rewards::{rouge_l, sentence_bleu, stem, tokenize_13a};
+use rewards::{rouge_l, rouge_lsum, rouge_n, sentence_bleu, stem, tokenize_13a};
 use serde_json::Value;
 use testkit::{assert_close_slices, golden_json};
 
 fn text(value: &Value) -> &str {
     value.as_str().expect("a string")
+}
+
+/// ROUGE-1, 2, L, Lsum.
+fn rouges(target: &str, prediction: &str, stem: bool) -> [f64; 4] {
+    [
+        rouge_n(1, target, prediction, stem),
+        rouge_n(2, target, prediction, stem),
+        rouge_l(target, prediction, stem),
+        rouge_lsum(target, prediction, stem),
+    ]
 }
 
 fn rows(value: &Value) -> impl Iterator<Item = &Vec<Value>> {
@@ -86,6 +96,13 @@ fn bleu_of_known_pairs() {
         70.71067811865478,
         70.71067811865478,
     );
+    // the pair of sacreBLEU's own tests
+    let found = sentence_bleu(
+        "Producția de zahăr primă va fi exprimată în ceea ce privește zahărul alb;",
+        &["producţia de zahăr brut se exprimă în zahăr alb;"],
+        true,
+    );
+    assert!((found - 8.493).abs() < 5e-4, "{found}");
     check(
         "to be or not to be",
         "to be or to be not",
@@ -107,14 +124,14 @@ fn bleu_and_rouge_of_random_pairs() {
     assert_eq!(rows(&golden["pairs"]).count(), 200);
     for row in rows(&golden["pairs"]) {
         let (hypothesis, reference) = (text(&row[0]), text(&row[1]));
-        let found = [
-            sentence_bleu(hypothesis, &[reference], true),
-            sentence_bleu(hypothesis, &[reference], false),
-            rouge_l(reference, hypothesis, false),
-            rouge_l(reference, hypothesis, true),
-        ];
+        let mut found = [true, false]
+            .map(|effective| sentence_bleu(hypothesis, &[reference], effective))
+            .to_vec();
+        for stem in [false, true] {
+            found.extend(rouges(reference, hypothesis, stem));
+        }
         let wanted: Vec<f64> = row[2..].iter().map(|v| v.as_f64().unwrap()).collect();
-        assert_close_slices(hypothesis, &found, &wanted, 1e-10);
+        assert_close_slices(hypothesis, &found, &wanted, 1e-9);
     }
 }
 
@@ -123,7 +140,7 @@ fn bleu_of_several_references() {
     for row in rows(&golden_json("metrics.json")["several"]) {
         let references: Vec<&str> = row[1].as_array().unwrap().iter().map(text).collect();
         let found = sentence_bleu(text(&row[0]), &references, true);
-        assert_close_slices(text(&row[0]), &[found], &[row[2].as_f64().unwrap()], 1e-10);
+        assert_close_slices(text(&row[0]), &[found], &[row[2].as_f64().unwrap()], 1e-9);
     }
 }
 
@@ -152,6 +169,34 @@ fn rouge_l_of_known_pairs() {
         rouge_l("police killed the gunman", "police kill the gunman", true),
         1.0
     );
+}
+
+#[test]
+fn rouge_by_hand() {
+    #[track_caller]
+    fn check(target: &str, prediction: &str, f1: [f64; 4]) {
+        assert_close_slices(prediction, &rouges(target, prediction, false), &f1, 1e-12);
+    }
+    check("a b c d", "a b x d", [0.75, 1.0 / 3.0, 0.75, 0.75]);
+    // every word, no two in their order; over lines, each line's words in order
+    check("a b", "b a", [1.0, 0.0, 0.5, 0.5]);
+    check("a b\nc d", "c d\na b", [1.0, 2.0 / 3.0, 0.5, 1.0]);
+    // a word counts as often as it is in either text
+    check("a a a", "a", [0.5, 0.0, 0.5, 0.5]);
+    check("a\na", "a", [2.0 / 3.0, 0.0, 2.0 / 3.0, 2.0 / 3.0]);
+    // the union over the prediction's lines (Lin 2004, section 3.2): w1 w2 and w1 w3 w5 of five words, 4/5 and 4/8
+    check(
+        "w1 w2 w3 w4 w5",
+        "w1 w2 w6 w7\nw1 w3 w8 w5",
+        [8.0 / 13.0, 2.0 / 11.0, 8.0 / 13.0, 8.0 / 13.0],
+    );
+    // one word has no pair
+    check("a", "a", [1.0, 0.0, 1.0, 1.0]);
+    for empty in ["", " ", "\n", "東京 é"] {
+        check("a b", empty, [0.0; 4]);
+        check(empty, "a b", [0.0; 4]);
+        check(empty, empty, [0.0; 4]);
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::path::Path;
 use testkit::assert_close_slices;
 use tokenizers::Tokenizer;
 
-fn model(seed: u64) -> Llama {
+pub fn model(seed: u64) -> Llama {
     let config = tiny_config(json!({ "tie_word_embeddings": false }));
     Llama::init(&config, seed, &Device::Cpu).unwrap()
 }
@@ -38,7 +38,7 @@ fn ends() -> Ends {
 }
 
 /// Rows of 1 to 40 ids.
-fn rows(n: usize) -> Vec<Vec<u32>> {
+pub fn rows(n: usize) -> Vec<Vec<u32>> {
     let mut rng = run::stream(2, "rows", 0, 0);
     let mut row = |_| {
         let len = rng.random_range(1..=40);
@@ -55,7 +55,7 @@ fn f64s(x: &[f32]) -> Vec<f64> {
     x.iter().map(|v| f64::from(*v)).collect()
 }
 
-fn trained(model: &Llama) -> RewardModel {
+pub fn trained(model: &Llama) -> RewardModel {
     let config = LoraConfig {
         r: 3,
         ..LoraConfig::default()

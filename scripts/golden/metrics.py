@@ -1,4 +1,4 @@
-"""Golden values of BLEU, ROUGE-L, the 13a tokenizer and the stemmer (tests/metrics.rs). Needs sacrebleu, rouge-score, nltk.
+"""Golden values of BLEU, ROUGE, the 13a tokenizer and the stemmer (tests/metrics.rs). Needs sacrebleu, rouge-score, nltk.
 
     python scripts/golden/metrics.py     # writes tests/golden/metrics.json
 """
@@ -49,19 +49,24 @@ def pair():
 
 
 def bleu(hypothesis, references, effective):
-    return sentence_bleu(hypothesis, references, use_effective_order=effective).score
+    return round(sentence_bleu(hypothesis, references, use_effective_order=effective).score, 10)
 
 
-def rouge(target, prediction, stem):
-    scorer = rouge_scorer.RougeScorer(["rougeL"], use_stemmer=stem)
-    return scorer.score(target, prediction)["rougeL"].fmeasure
+ROUGES = ["rouge1", "rouge2", "rougeL", "rougeLsum"]
+SCORERS = [rouge_scorer.RougeScorer(ROUGES, use_stemmer=stem) for stem in (False, True)]
+
+
+def rouges(target, prediction):
+    """F1 of each, then of each with stems."""
+    scores = [scorer.score(target, prediction) for scorer in SCORERS]
+    return [round(score[name].fmeasure, 10) for score in scores for name in ROUGES]
 
 
 def main():
     pairs = []
     for _ in range(200):
         h, r = pair()
-        pairs.append([h, r, bleu(h, [r], True), bleu(h, [r], False), rouge(r, h, False), rouge(r, h, True)])
+        pairs.append([h, r, bleu(h, [r], True), bleu(h, [r], False), *rouges(r, h)])
     several = []
     for _ in range(30):
         h, r = pair()

@@ -1,15 +1,30 @@
-//! Anything that scores a response: trained model, BLEU, ROUGE, rules. No policies.
+//! Anything that scores a response: trained model, BLEU, ROUGE, rules, external programs and servers, and weighted sums of
+//! them. No policies.
 
 mod artefact;
 mod bleu;
+mod config;
 pub mod external;
+mod format;
+mod item;
+mod kind;
+mod length;
+mod mixture;
+mod moments;
 mod porter;
 mod rouge;
+mod source;
 
 pub use artefact::RewardModel;
 pub use bleu::{sentence_bleu, tokenize_13a};
+pub use config::{Normalise, Shared, SourceConfig, check, needs_model, needs_reference};
+pub use format::Format;
+pub use item::Item;
+pub use kind::{Bleu, Http, KINDS, Kind, Model, Process, Rouge};
+pub use length::{Length, Unit};
+pub use mixture::{Mixture, Readings, Scored};
 pub use porter::stem;
-pub use rouge::rouge_l;
+pub use rouge::{rouge_l, rouge_lsum, rouge_n};
 
 pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]

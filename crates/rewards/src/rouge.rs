@@ -1,20 +1,77 @@
-//! ROUGE-L of one pair of texts as Google's rouge-score computes it (Lin 2004): longest common subsequence of ASCII words,
-//! precision and recall weighed alike.
+//! ROUGE of one pair of texts as Google's rouge-score computes it (Lin 2004): n-grams (ROUGE-1, ROUGE-2), longest common
+//! subsequence (ROUGE-L) and its union over lines (ROUGE-Lsum) of ASCII words; precision and recall weighed alike.
 //!
-//! Limits: no ROUGE-Lsum, one reference; letters outside a-z do not count.
+//! Each is an F1 in 0..1, 0 where either text has no words. `stem`: the package's `use_stemmer`, words longer than three
+//! letters are compared by their Porter stems.
+//!
+//! Limits: one reference; a sentence is a line; letters outside a-z do not count.
 
 use crate::porter;
+use std::collections::HashMap;
 
-/// F1, 0..1; 0 where either has no words. `stem`: compare Porter stems of words longer than three letters.
+/// ROUGE-N: n-grams in common, each at most as often as in either text.
+pub fn rouge_n(n: usize, target: &str, prediction: &str, stem: bool) -> f64 {
+    let (target, prediction) = (words(target, stem), words(prediction, stem));
+    let mut left: HashMap<&[String], usize> = HashMap::new();
+    for gram in target.windows(n) {
+        *left.entry(gram).or_default() += 1;
+    }
+    let found = prediction.windows(n).filter(|gram| take(&mut left, *gram));
+    let common = found.count();
+    let grams = |words: &[String]| (words.len() + 1).saturating_sub(n);
+    f1(common, grams(&target), grams(&prediction))
+}
+
+/// ROUGE-L: the whole texts as one sequence each.
 pub fn rouge_l(target: &str, prediction: &str, stem: bool) -> f64 {
     let (target, prediction) = (words(target, stem), words(prediction, stem));
-    let common = longest_common_subsequence(&target, &prediction) as f64;
-    if common == 0.0 {
+    let common = common_lens(&target, &prediction)[target.len()][prediction.len()];
+    f1(common, target.len(), prediction.len())
+}
+
+/// ROUGE-Lsum: of each line of the target the words that are in its longest common subsequence with any line of the
+/// prediction; a word counts at most as often as in either text.
+pub fn rouge_lsum(target: &str, prediction: &str, stem: bool) -> f64 {
+    let lines = |text: &str| -> Vec<Vec<String>> {
+        text.split('\n').map(|line| words(line, stem)).collect()
+    };
+    let (target, prediction) = (lines(target), lines(prediction));
+    let mut left: HashMap<&String, usize> = HashMap::new();
+    for word in prediction.iter().flatten() {
+        *left.entry(word).or_default() += 1;
+    }
+    let mut common = 0;
+    for line in &target {
+        let mut shared = vec![false; line.len()];
+        for other in &prediction {
+            mark_common(line, other, &mut shared);
+        }
+        let words = line.iter().zip(shared).filter(|(_, shared)| *shared);
+        common += words.filter(|(word, _)| take(&mut left, *word)).count();
+    }
+    let n_words = |lines: &[Vec<String>]| lines.iter().map(Vec::len).sum();
+    f1(common, n_words(&target), n_words(&prediction))
+}
+
+/// Of `common` things among those of target and prediction.
+fn f1(common: usize, target: usize, prediction: usize) -> f64 {
+    if common == 0 {
         return 0.0;
     }
-    let precision = common / prediction.len() as f64;
-    let recall = common / target.len() as f64;
+    let precision = common as f64 / prediction as f64;
+    let recall = common as f64 / target as f64;
     2.0 * precision * recall / (precision + recall)
+}
+
+/// Takes one of `key` away where one is left.
+fn take<K: std::hash::Hash + Eq>(left: &mut HashMap<K, usize>, key: K) -> bool {
+    match left.get_mut(&key) {
+        Some(count) if *count > 0 => {
+            *count -= 1;
+            true
+        }
+        _ => false,
+    }
 }
 
 fn words(text: &str, stem: bool) -> Vec<String> {
@@ -28,20 +85,32 @@ fn words(text: &str, stem: bool) -> Vec<String> {
     words.map(stemmed).collect()
 }
 
-fn longest_common_subsequence(a: &[String], b: &[String]) -> usize {
-    // row[j]: of what was seen of `a` and the first j of `b`
-    let mut row = vec![0; b.len() + 1];
-    for x in a {
-        let mut diagonal = 0;
+/// `[i][j]`: length of the longest common subsequence of the first `i` words of `a` and the first `j` of `b`.
+fn common_lens(a: &[String], b: &[String]) -> Vec<Vec<usize>> {
+    let mut lens = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for (i, x) in a.iter().enumerate() {
         for (j, y) in b.iter().enumerate() {
-            let above = row[j + 1];
-            row[j + 1] = if x == y {
-                diagonal + 1
-            } else {
-                above.max(row[j])
+            lens[i + 1][j + 1] = match x == y {
+                true => lens[i][j] + 1,
+                false => lens[i][j + 1].max(lens[i + 1][j]),
             };
-            diagonal = above;
         }
     }
-    row[b.len()]
+    lens
+}
+
+/// Marks the words of `a` that are in its longest common subsequence with `b`; of several, the one that the package finds.
+fn mark_common(a: &[String], b: &[String], marked: &mut [bool]) {
+    let lens = common_lens(a, b);
+    let (mut i, mut j) = (a.len(), b.len());
+    while i > 0 && j > 0 {
+        if a[i - 1] == b[j - 1] {
+            (i, j) = (i - 1, j - 1);
+            marked[i] = true;
+        } else if lens[i][j - 1] > lens[i - 1][j] {
+            j -= 1;
+        } else {
+            i -= 1;
+        }
+    }
 }

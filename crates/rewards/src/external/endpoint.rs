@@ -55,6 +55,19 @@ pub enum Failure {
     Failed(String),
 }
 
+/// What follows the server's name in a sentence.
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        let (what, why) = match self {
+            Self::Unusable(why) => ("cannot be asked, its address or key is unusable", why),
+            Self::Refused(why) => ("refuses; check its address and key", why),
+            Self::Unreachable(why) => ("cannot be reached", why),
+            Self::Failed(why) => ("gave no answer", why),
+        };
+        write!(f, "{what}: {why}")
+    }
+}
+
 enum Attempt<T> {
     Answer(T),
     /// Worth another try, after at least the given pause when the server named one.

@@ -4,6 +4,8 @@
 mod child;
 mod endpoint;
 mod program;
+mod scores;
 
 pub use endpoint::{Endpoint, Failure, Secret};
 pub use program::{Patience, Program};
+pub(crate) use scores::{request, scores_of};

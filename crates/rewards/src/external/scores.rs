@@ -1,0 +1,32 @@
+//! What program and server are asked and answer as sources of reward: `{"items": [{"prompt", "response", "reference"}]}` and
+//! `{"scores": [number]}`, a score for each item in their order.
+
+use crate::Item;
+use serde_json::{Map, Value, json};
+
+pub(crate) fn request(items: &[Item]) -> Map<String, Value> {
+    let item = |item: &Item| {
+        json!({
+            "prompt": item.prompt,
+            "response": item.response,
+            "reference": item.reference,
+        })
+    };
+    let items: Vec<Value> = items.iter().map(item).collect();
+    Map::from_iter([("items".to_string(), items.into())])
+}
+
+/// The reply's scores, or what is wrong with them.
+pub(crate) fn scores_of(reply: &Map<String, Value>, n: usize) -> Result<Vec<f32>, String> {
+    let scores = reply.get("scores").and_then(Value::as_array);
+    let scores = scores.ok_or_else(|| "its answer has no list `scores`".to_string())?;
+    if scores.len() != n {
+        return Err(format!("it answered {} scores for {n} items", scores.len()));
+    }
+    let score = |(i, value): (usize, &Value)| {
+        let score = value.as_f64().map(|score| score as f32);
+        let finite = score.filter(|score| score.is_finite());
+        finite.ok_or_else(|| format!("score {} is {value}, not a finite number", i + 1))
+    };
+    scores.iter().enumerate().map(score).collect()
+}

@@ -1,0 +1,235 @@
+//! The kinds of source, and the keys of each.
+
+use crate::config::own_keys;
+use crate::format::Format;
+use crate::length::Length;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use toml::Table;
+
+/// The list of kinds, from which all that goes through them is made.
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:literal $variant:ident($keys:ty),)+) => {
+        /// What scores, with its own keys.
+        #[derive(Clone, Debug, PartialEq, Serialize)]
+        #[serde(tag = "kind")]
+        pub enum Kind {
+            $($(#[$doc])* #[serde(rename = $name)] $variant($keys),)+
+        }
+
+        pub const KINDS: &[&str] = &[$($name),+];
+
+        impl Kind {
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$variant(_) => $name,)+
+                }
+            }
+
+            /// None: there is no such kind.
+            pub(crate) fn parse(name: &str, own: &Table) -> Result<Option<Self>, String> {
+                Ok(Some(match name {
+                    $($name => Self::$variant(own_keys(name, own)?),)+
+                    _ => return Ok(None),
+                }))
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The trained reward model, normalised as its artefact says
+    "model" Model(Model),
+    /// Sentence BLEU against the reference answer, 0..1
+    "bleu" Bleu(Bleu),
+    /// F1 against the reference answer, 0..1
+    "rouge_1" Rouge1(Rouge),
+    "rouge_2" Rouge2(Rouge),
+    "rouge_l" RougeL(Rouge),
+    "rouge_lsum" RougeLsum(Rouge),
+    /// How far the length is from a wanted one, 0..1
+    "length" Length(Length),
+    /// Whether the text has a wanted form, 0 or 1
+    "format" Format(Format),
+    /// A program's numbers
+    "process" Process(Process),
+    /// A web server's numbers
+    "http" Http(Http),
+}
+
+/// No keys of its own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Model {}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Bleu {
+    /// A response of fewer than 4 tokens is judged by the n-grams it has; false: it scores 0
+    pub effective_order: bool,
+}
+
+impl Default for Bleu {
+    fn default() -> Self {
+        Self {
+            effective_order: true,
+        }
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rouge {
+    /// Compare Porter stems
+    pub stem: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Process {
+    /// Program and arguments; no shell reads them
+    pub command: Vec<String>,
+    /// Responses per request
+    pub batch_size: usize,
+    /// For one reply
+    pub timeout_secs: f64,
+    /// Attempts after the first, each with the program started again
+    pub retries: usize,
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Self {
+            command: Vec::new(),
+            batch_size: 64,
+            timeout_secs: 60.0,
+            retries: 2,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    pub url: String,
+    /// The environment variable that holds the key, sent as `Authorization: Bearer …`
+    pub key_env: Option<String>,
+    /// Responses per request
+    pub batch_size: usize,
+    /// For one reply
+    pub timeout_secs: f64,
+    /// Attempts after the first
+    pub retries: usize,
+    /// Pause before the first retry; doubles each time, up to 30 s
+    pub backoff_secs: f64,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            key_env: None,
+            batch_size: 64,
+            timeout_secs: 60.0,
+            retries: 4,
+            backoff_secs: 1.0,
+        }
+    }
+}
+
+impl Kind {
+    /// Does it compare the response with a reference answer?
+    pub(crate) fn compares(&self) -> bool {
+        use Kind::{Bleu, Rouge1, Rouge2, RougeL, RougeLsum};
+        matches!(
+            self,
+            Bleu(_) | Rouge1(_) | Rouge2(_) | RougeL(_) | RougeLsum(_)
+        )
+    }
+
+    pub(crate) fn check(&self) -> Result<(), String> {
+        match self {
+            Self::Length(rule) => rule.check(),
+            Self::Format(rule) => rule.compile().map(drop),
+            Self::Process(process) => process.check(),
+            Self::Http(http) => http.check(),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Process {
+    fn check(&self) -> Result<(), String> {
+        let Some(program) = self.command.first() else {
+            return Err("needs a command, such as [\"python\", \"score.py\"]".into());
+        };
+        check_request(self.batch_size, self.timeout_secs, 0.0)?;
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = match program.contains('/') {
+            true => Path::new(program).is_file(),
+            false => std::env::split_paths(&path).any(|dir| dir.join(program).is_file()),
+        };
+        match found {
+            true => Ok(()),
+            false => Err(format!(
+                "has command = [{program:?}, …], and there is no such program"
+            )),
+        }
+    }
+}
+
+impl Http {
+    fn check(&self) -> Result<(), String> {
+        let rest = self
+            .url
+            .strip_prefix("http://")
+            .or(self.url.strip_prefix("https://"));
+        let host = rest.map(|rest| rest.split('/').next().unwrap_or_default());
+        match host {
+            None | Some("") => {
+                return Err(format!(
+                    "needs a url of http:// or https://, not {:?}",
+                    self.url
+                ));
+            }
+            Some(host) if host.contains('@') => {
+                return Err(
+                    "has a password in its url; name an environment variable in key_env".into(),
+                );
+            }
+            Some(_) => {}
+        }
+        check_request(self.batch_size, self.timeout_secs, self.backoff_secs)?;
+        self.key().map(drop)
+    }
+
+    pub(crate) fn key(&self) -> Result<Option<String>, String> {
+        let Some(name) = &self.key_env else {
+            return Ok(None);
+        };
+        match std::env::var(name) {
+            Ok(key) if !key.is_empty() => Ok(Some(key)),
+            _ => Err(format!(
+                "has key_env = {name:?}, and that variable is not set"
+            )),
+        }
+    }
+}
+
+fn check_request(batch_size: usize, timeout_secs: f64, backoff_secs: f64) -> Result<(), String> {
+    let day = 86_400.0;
+    if batch_size == 0 {
+        return Err("has batch_size = 0; a request needs responses".into());
+    }
+    if !(timeout_secs > 0.0 && timeout_secs <= day) {
+        return Err(format!(
+            "has timeout_secs = {timeout_secs}; give seconds, at most {day}"
+        ));
+    }
+    if !(0.0..=day).contains(&backoff_secs) {
+        return Err(format!(
+            "has backoff_secs = {backoff_secs}; give seconds, at most {day}"
+        ));
+    }
+    Ok(())
+}
