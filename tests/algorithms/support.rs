@@ -86,6 +86,18 @@ pub fn variants() -> Vec<(String, Value)> {
             "rwr rollouts",
             json!({"samples": 3, "normalise": "none", "weight_max": 2.0}),
         ),
+        (
+            "ma_ppo random",
+            json!({"termination": "random", "ratio": "macro", "value_weights": "position"}),
+        ),
+        (
+            "ma_ppo perplexity",
+            json!({"termination": "perplexity", "ratio": "macro_mean", "reward_sum": "mean", "last_alone": true}),
+        ),
+        (
+            "ma_ppo parsing",
+            json!({"termination": "parsing", "value_weights": "last", "gamma": 0.9}),
+        ),
         ("rest gold", json!({"loss": "gold"})),
     ];
     all.extend(more.map(|(name, config)| (name.to_string(), config)));

@@ -2,7 +2,9 @@
 
 use crate::estimators::{kl::Estimator, mean, variance};
 use crate::experience::host;
-use crate::{Experience, Scores, Totals, a_lol, dpo, esrl, gold, grpo, mrt, reinforce, rest, rwr};
+use crate::{
+    Experience, Scores, Totals, a_lol, dpo, esrl, gold, grpo, ma_ppo, mrt, reinforce, rest, rwr,
+};
 use candle_core::{Result, Tensor};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -15,6 +17,7 @@ const TABLES: &[Definitions] = &[
     SHARED,
     esrl::METRICS,
     grpo::METRICS,
+    ma_ppo::METRICS,
     mrt::METRICS,
     reinforce::METRICS,
     a_lol::METRICS,

@@ -1,7 +1,8 @@
 //! The methods by name. Contract tests run over this table.
 
 use crate::{
-    Algorithm, Error, Result, a_lol, dpo, esrl, gold, grpo, mrt, ppo, reinforce, rest, rloo, rwr,
+    Algorithm, Error, Result, a_lol, dpo, esrl, gold, grpo, ma_ppo, mrt, ppo, reinforce, rest,
+    rloo, rwr,
 };
 use serde_json::Value;
 
@@ -38,6 +39,15 @@ const ENTRIES: &[Entry] = &[
         build: grpo::build,
         defaults: grpo::defaults,
         resolve: grpo::resolve,
+    },
+    Entry {
+        name: "ma_ppo",
+        page: "ma_ppo",
+        about: "PPO whose actions are runs of tokens",
+        paper: "Chai et al. 2025, arXiv 2410.02743",
+        build: ma_ppo::build,
+        defaults: ma_ppo::defaults,
+        resolve: ma_ppo::resolve,
     },
     Entry {
         name: "mrt",

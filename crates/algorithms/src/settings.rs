@@ -69,15 +69,23 @@ pub(crate) fn bad_state(name: &str, error: impl std::fmt::Display) -> Error {
 
 /// [`resolve`] for a family whose methods share one type: a key that the defaults of this method leave out is unknown to it.
 pub(crate) fn own_keys<T: Serialize + DeserializeOwned>(defaults: &T, given: &Value) -> Result<T> {
-    let own = serde_json::to_value(defaults).map_err(input)?;
-    if let (Some(own), Some(given)) = (own.as_object(), given.as_object()) {
-        let known: Vec<&str> = own.keys().map(String::as_str).collect();
-        if let Some(key) = given.keys().find(|key| !own.contains_key(*key)) {
+    known_keys(&serde_json::to_value(defaults).map_err(input)?, given)?;
+    resolve(defaults, given)
+}
+
+/// Refuses a key of `given` that `defaults` does not have, and names the nearest that it has.
+pub(crate) fn known_keys(defaults: &Value, given: &Value) -> Result<()> {
+    let (Some(own), Some(given)) = (defaults.as_object(), given.as_object()) else {
+        return Ok(());
+    };
+    let known: Vec<&str> = own.keys().map(String::as_str).collect();
+    match given.keys().find(|key| !own.contains_key(*key)) {
+        None => Ok(()),
+        Some(key) => {
             let near = run::nearest(key, &known).unwrap_or_default();
-            return Err(Error::Input(format!(
+            Err(Error::Input(format!(
                 "unknown key \"algorithm.{key}\"; did you mean \"algorithm.{near}\"?"
-            )));
+            )))
         }
     }
-    resolve(defaults, given)
 }

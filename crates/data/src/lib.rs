@@ -1,6 +1,7 @@
 //! Data on its way to a model: records, sources (one file per dataset format), templates, tokenising, the split by
 //! prompt and the resumable loader. Knows no models and no tensors; sequences are ragged, never padded.
 
+mod clauses;
 mod error;
 mod fit;
 mod jinja;
@@ -11,6 +12,7 @@ mod split;
 mod template;
 mod tokenise;
 
+pub use clauses::clause_starts;
 pub use error::{Error, Result};
 pub use fit::{Fitted, TooLong, fit_groups_to_context, fit_to_context};
 pub use loader::{Cursor, Loader};

@@ -1,5 +1,6 @@
 //! The settings of an RL run (`configs/*/{ppo,esrl}.toml`).
 
+use crate::clauses::ClausesConfig;
 use anyhow::{Result, bail, ensure};
 use data::Format;
 use llama::LoraConfig;
@@ -78,6 +79,8 @@ pub struct RolloutConfig {
     /// sampler's log-probs. Default: when the algorithm uses a reference
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rescore: Option<bool>,
+    /// How MA-PPO's parsing termination finds clauses
+    pub clauses: ClausesConfig,
 }
 
 impl Default for RolloutConfig {
@@ -90,6 +93,7 @@ impl Default for RolloutConfig {
             max_new_tokens: 128,
             max_rows: 32,
             rescore: None,
+            clauses: ClausesConfig::default(),
         }
     }
 }
@@ -191,6 +195,7 @@ impl Config {
             t.keep_checkpoints > 0,
             "train.keep_checkpoints = 0; it must be at least 1"
         );
+        r.clauses.check()?;
         t.policy.check("train.policy")?;
         t.critic.check("train.critic")?;
         for (name, every) in [

@@ -1,5 +1,6 @@
 //! One RL step, from prompts to new weights. `Learner::step` reads like the list in ARCHITECTURE.md.
 
+use crate::clauses::Clauses;
 use crate::config::Config;
 use crate::data::Task;
 use crate::feed::{self, Feed};
@@ -30,6 +31,8 @@ const AT_FIRST: [&str; 2] = ["policy/approxkl", "policy/clipfrac"];
 pub(crate) struct Learner<'a> {
     pub config: &'a Config,
     pub feed: Feed,
+    /// Where the method asks for clauses
+    pub clauses: Option<Clauses>,
     pub roles: Roles,
     pub algorithm: Box<dyn Algorithm>,
     pub policy: Trainee,
@@ -137,6 +140,10 @@ impl Learner<'_> {
             read::columns(&self.roles, &rows, &mut exp, &temperature, which)?;
         }
         clock.lap("time/read");
+
+        if let Some(clauses) = &mut self.clauses {
+            exp.macro_start = clauses.macro_starts(&self.roles.encoder, &rows)?;
+        }
 
         // 4. prepare: baselines, advantages
         let (exp, mut metrics) = self.algorithm.prepare(exp)?;

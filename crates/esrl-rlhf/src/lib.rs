@@ -1,6 +1,7 @@
 //! RL and its offline relatives on a LoRA policy: any method of the registry. One frozen base carries policy, reference, reward model and
 //! critic; a step is `learner.rs`, the mathematics is in `algorithms`.
 
+mod clauses;
 mod config;
 mod data;
 mod feed;
@@ -17,6 +18,7 @@ pub use config::Config;
 use ::data::Cursor;
 use algorithms::{Needs, SamplingPlan};
 use anyhow::{Result, anyhow, bail, ensure};
+use clauses::Clauses;
 use data::{Data, Task};
 use feed::Feed;
 use learner::{Learner, Metrics, StepReport, Trainee};
@@ -116,8 +118,12 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         .as_ref()
         .map(|c| Trainee::new(c.params(), &t.critic))
         .transpose()?;
+    let clauses = needs
+        .clauses
+        .then(|| Clauses::open(&config.rollout.clauses));
     let mut learner = Learner {
         config,
+        clauses: clauses.transpose()?,
         feed,
         roles,
         algorithm,

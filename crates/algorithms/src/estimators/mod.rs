@@ -4,6 +4,7 @@ pub mod baseline;
 pub mod capability;
 pub mod gae;
 pub mod kl;
+pub mod macros;
 pub mod score;
 pub mod whiten;
 

@@ -7,8 +7,10 @@ pub use config::Config;
 
 use crate::clipped::{Surrogate, surrogate};
 use crate::estimators::kl::{Controller, Estimator, adapt};
+use crate::estimators::macros;
 use crate::estimators::{explained_variance, gae::gae, mean, score::shaped, whiten};
-use crate::experience::{column, host};
+use crate::experience::{column, host, row_sums};
+use crate::ma_ppo::{Macros, Ratio, Termination};
 use crate::metrics::{self, Metrics};
 use crate::settings::bad_state;
 use crate::{Algorithm, Experience, Loss, Needs, Result, Scores, Totals};
@@ -31,15 +33,26 @@ pub struct Ppo {
     config: Config,
     /// Of `config.kl_coef`; moves when the controller is adaptive. f32, which JSON carries exactly.
     kl_coef_scale: f32,
+    /// MA-PPO: actions are runs of tokens
+    macros: Option<Macros>,
 }
 
 impl Ppo {
+    /// MA-PPO.
+    pub(crate) fn of_macros(config: Config, macros: Macros) -> Result<Self> {
+        Ok(Self {
+            macros: Some(macros),
+            ..Self::new(config, "")?
+        })
+    }
+
     /// `at`: what stands before the keys in messages about them.
     pub(crate) fn new(config: Config, at: &str) -> Result<Self> {
         config.check(at)?;
         Ok(Self {
             config,
             kl_coef_scale: 1.0,
+            macros: None,
         })
     }
 
@@ -89,6 +102,7 @@ impl Ppo {
         let c = &self.config;
         let n = totals.tokens as f64;
         let log_ratio = (&now.logp - column(&exp.logp_old, &now.logp)?)?;
+        let log_ratio = self.of_actions(log_ratio, exp)?;
         let bounds = 1.0 - c.clip..1.0 + c.clip;
         let Surrogate {
             mut loss,
@@ -109,6 +123,55 @@ impl Ppo {
             return Ok(loss);
         }
         loss - (now.entropy.sum_all()? * (c.entropy_coef / n))?
+    }
+
+    /// The log-ratio of each token's action, `[M]`: its own, or its macro's where the ratio is of macros.
+    fn of_actions(&self, log_ratio: Tensor, exp: &Experience) -> CResult<Tensor> {
+        let ratio = self
+            .macros
+            .as_ref()
+            .map_or(Ratio::Token, |m| m.config.ratio);
+        if ratio == Ratio::Token {
+            return Ok(log_ratio);
+        }
+        let layout = exp.layout();
+        let macros = layout
+            .ranges()
+            .flat_map(|row| macros::macros(&exp.macro_start[row]));
+        let lens: Vec<usize> = macros.map(|tokens| tokens.len()).collect();
+        let sums = row_sums(&log_ratio, &ops::Ragged::from_lens(&lens))?;
+        let sums = match ratio {
+            Ratio::MacroMean => {
+                let each: Vec<f32> = lens.iter().map(|n| 1.0 / *n as f32).collect();
+                (sums * column(&each, &log_ratio)?)?
+            }
+            _ => sums,
+        };
+        let of_token = lens.iter().enumerate();
+        let of_token: Vec<u32> = of_token
+            .flat_map(|(i, n)| std::iter::repeat_n(i as u32, *n))
+            .collect();
+        sums.index_select(&Tensor::new(of_token, log_ratio.device())?, 0)
+    }
+
+    /// Advantages and returns of all tokens, `[M]`.
+    fn estimate(&self, rewards: &[f64], values: &[f64], exp: &Experience) -> (Vec<f64>, Vec<f64>) {
+        let (gamma, lam) = (self.config.gamma, self.config.lam);
+        let (mut advantages, mut returns) = (Vec::new(), Vec::new());
+        for tokens in exp.layout().ranges() {
+            let (rewards, values) = (&rewards[tokens.clone()], &values[tokens.clone()]);
+            let (a, r) = match &self.macros {
+                None => gae(rewards, values, gamma, lam),
+                Some(Macros { config, .. }) => {
+                    let macros = macros::macros(&exp.macro_start[tokens]);
+                    let (weights, sum) = (config.value_weights, config.reward_sum);
+                    macros::gae(rewards, values, &macros, (gamma, lam), weights, sum)
+                }
+            };
+            advantages.extend(a);
+            returns.extend(r);
+        }
+        (advantages, returns)
     }
 
     fn value_loss(
@@ -148,6 +211,10 @@ impl Algorithm for Ppo {
             epochs: self.config.epochs,
             minibatches: self.config.minibatches,
             tempered: true,
+            clauses: self
+                .macros
+                .as_ref()
+                .is_some_and(|m| m.config.termination == Termination::Parsing),
             ..Needs::default()
         }
     }
@@ -165,13 +232,22 @@ impl Algorithm for Ppo {
             whiten::whiten_scale_only(&mut rewards);
         }
         let values: Vec<f64> = exp.values.iter().map(|v| f64::from(*v)).collect();
-        let (mut advantages, mut returns) = (Vec::new(), Vec::new());
-        for tokens in exp.layout().ranges() {
-            let (a, r) = gae(&rewards[tokens.clone()], &values[tokens], c.gamma, c.lam);
-            advantages.extend(a);
-            returns.extend(r);
-        }
         let mut metrics = metrics::of_rollouts(&exp);
+        if let Some(macros) = &self.macros {
+            exp.macro_start = macros.starts(&exp)?;
+            let n_macros = exp
+                .macro_start
+                .iter()
+                .filter(|start| **start)
+                .count()
+                .max(1) as f64;
+            metrics.insert("macro/length_mean".into(), exp.n_tokens() as f64 / n_macros);
+            metrics.insert(
+                "macro/per_response".into(),
+                n_macros / exp.n_rows().max(1) as f64,
+            );
+        }
+        let (mut advantages, returns) = self.estimate(&rewards, &values, &exp);
         metrics.extend(shaped);
         metrics.extend(metrics::of_advantages(&advantages));
         let explained = explained_variance(&values, &returns);
