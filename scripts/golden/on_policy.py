@@ -1,4 +1,4 @@
-"""Golden losses and gradients of reinforce, mrt, rloo and grpo (tests/methods/on_policy.rs): written from their papers on padded
+"""Golden losses and gradients of reinforce, mrt, rloo and grpo (tests/methods/on_policy/): written from their papers on padded
 batches in float64, gradients by autograd; rloo and grpo also by TRL's own trainers on the same numbers, which must agree with ours to
 1e-12 before anything is written. Needs torch and trl.
 
