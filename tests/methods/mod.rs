@@ -1,3 +1,4 @@
 //! Each method's identities, and golden losses and gradients of independent programs. Contract tests are in algorithms.rs.
 
+mod offline;
 mod on_policy;

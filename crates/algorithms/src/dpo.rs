@@ -72,6 +72,16 @@ impl Default for Config {
 }
 
 impl Config {
+    /// IPO means log-probabilities per token unless told otherwise.
+    fn resolve(given: &Value) -> Result<Self> {
+        let ipo = given.get("loss").and_then(Value::as_str) == Some("ipo");
+        let defaults = Self {
+            length_average: ipo,
+            ..Self::default()
+        };
+        settle(&defaults, given)
+    }
+
     fn check(&self) -> Result<()> {
         let beta = self.beta > 0.0 && self.beta.is_finite();
         ensure(beta, "beta", self.beta, "a number above 0")?;
@@ -91,7 +101,7 @@ impl Config {
 }
 
 pub(crate) fn build(_name: &str, given: &Value, _seed: u64) -> Result<Box<dyn Algorithm>> {
-    let config = settle(&Config::default(), given)?;
+    let config = Config::resolve(given)?;
     config.check()?;
     Ok(Box::new(Dpo { config }))
 }
@@ -101,7 +111,7 @@ pub(crate) fn defaults(_name: &str) -> Value {
 }
 
 pub(crate) fn resolve(_name: &str, given: &Value) -> Result<Value> {
-    Ok(json!(settle(&Config::default(), given)?))
+    Ok(json!(Config::resolve(given)?))
 }
 
 struct Dpo {
