@@ -200,6 +200,38 @@ fn every_setting_is_documented_with_its_default() {
 }
 
 #[test]
+fn every_key_of_the_sources_of_reward_is_documented_with_its_default() {
+    let sections = sections("config.md");
+    let of = |kinds: &'static str| {
+        sections.iter().filter(move |section| {
+            let place = section.heading.strip_prefix("esrl-rlhf: [[rewards]] of ");
+            let names = place.map(|place| place.strip_prefix("kind ").unwrap_or(place));
+            names.is_some_and(|names| names.split(", ").any(|name| name == kinds))
+        })
+    };
+    for kind in rewards::KINDS {
+        let table = Table::from_iter([("kind".to_string(), (*kind).into())]);
+        let config = rewards::SourceConfig::try_from(table).unwrap();
+        let Value::Object(mut defaults) = serde_json::to_value(config).unwrap() else {
+            panic!("{kind} is written as a table")
+        };
+        defaults.remove("kind");
+        let mut documented = BTreeSet::new();
+        for (key, row) in of("every kind").chain(of(kind)).flat_map(|s| &s.rows) {
+            let what = format!("[[rewards]] of kind {kind}: {key}");
+            assert!(documented.insert(key), "{what} is documented twice");
+            // what must be given stands there as nothing
+            let nothing = |value: &&Value| [json!(null), json!([]), json!("")].contains(value);
+            let default = defaults.get(key).filter(|value| !nothing(value));
+            check_default(&what, &row[0], &row[1], default);
+        }
+        let keys: BTreeSet<&String> = defaults.keys().collect();
+        assert_eq!(documented, keys, "{kind}");
+    }
+    assert!(of("model").next().is_none());
+}
+
+#[test]
 fn every_key_of_the_methods_is_documented_with_its_defaults() {
     let names: BTreeSet<&str> = algorithms::names().into_iter().collect();
     let pages: BTreeSet<&str> = algorithms::registry().iter().map(|e| e.page).collect();

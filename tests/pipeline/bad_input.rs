@@ -6,7 +6,7 @@ use std::fs;
 
 /// The result is one line with these parts in it, and there is no run directory `out`.
 #[track_caller]
-fn refused(world: &World, result: Result<()>, parts: &[&str]) {
+pub fn refused(world: &World, result: Result<()>, parts: &[&str]) {
     let error = result.expect_err("this should be refused");
     let line = run::one_line(&error);
     assert!(!line.contains('\n'), "{line}");

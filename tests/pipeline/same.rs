@@ -9,11 +9,11 @@ use stage::Batch;
 use std::fs;
 use testkit::{assert_close, assert_close_slices};
 
-type Stage = fn(&World, &str, &str) -> Result<()>;
+pub type Stage = fn(&World, &str, &str) -> Result<()>;
 
 /// Two steps, then two more by `--resume`, against four in one go.
 #[track_caller]
-fn check_resume(world: &World, stage: Stage, steps: &str, sets: &str) {
+pub fn check_resume(world: &World, stage: Stage, steps: &str, sets: &str) {
     stage(
         world,
         "whole",
@@ -52,7 +52,7 @@ fn check_resume(world: &World, stage: Stage, steps: &str, sets: &str) {
 }
 
 #[track_caller]
-fn assert_same(world: &World, a: &str, b: &str) {
+pub fn assert_same(world: &World, a: &str, b: &str) {
     assert_eq!(world.metrics(a), world.metrics(b));
     let (a, b) = (world.content(a), world.content(b));
     let names =

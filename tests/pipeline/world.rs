@@ -106,9 +106,14 @@ impl World {
     }
 
     pub fn rl(&self, run: &str, sets: &str) -> Result<()> {
+        self.rl_by(run, &format!("model.reward=~/rm {sets}"))
+    }
+
+    /// Without a reward model, unless `sets` name one.
+    pub fn rl_by(&self, run: &str, sets: &str) -> Result<()> {
         let data = tiny("prompts.json");
         let defaults = format!(
-            "model.policy=~/sft model.reward=~/rm data.path={data} data.max_rows=30 data.held_out=0.1 \
+            "model.policy=~/sft data.path={data} data.max_rows=30 data.held_out=0.1 \
              data.max_prompt_len=64 rollout.prompts=4 rollout.max_new_tokens=8 train.steps=4 \
              train.eval_every=2 train.eval_prompts=3 train.sample_every=1 train.save_every=2 {} {}",
             optimizer("train.policy"),

@@ -30,7 +30,7 @@ const TABLES: &[Definitions] = &[
 const SHARED: Definitions = &[
     (
         "objective/scores",
-        "mean over responses of the reward (a model's is normalised), before clipping and penalties; squashed to 0..1 where the method says so",
+        "mean over responses of the reward (the model's normalised score, or the weighted sum of [[rewards]]), before the method's clipping and penalties; squashed to 0..1 where the method says so",
     ),
     (
         "objective/scores_std",

@@ -4,6 +4,7 @@ use crate::clauses::ClausesConfig;
 use anyhow::{Result, bail, ensure};
 use data::Format;
 use llama::LoraConfig;
+use rewards::SourceConfig;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use train::OptimizerConfig;
@@ -18,6 +19,9 @@ pub struct Config {
     pub data: DataConfig,
     /// `name` and that algorithm's own keys (docs/methods)
     pub algorithm: toml::Table,
+    /// What scores a response: the weighted sum of these (docs/rewards.md). None: the reward model, where there is one
+    #[serde(default)]
+    pub rewards: Vec<SourceConfig>,
     #[serde(default)]
     pub rollout: RolloutConfig,
     #[serde(default)]
@@ -32,7 +36,7 @@ pub struct Config {
 pub struct ModelConfig {
     /// The policy's start and the reference: an sft run, or a plain model
     pub policy: String,
-    /// A reward-model run; not for methods that score nothing
+    /// A reward-model run
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reward: Option<PathBuf>,
     /// How a plain model is prompted: `auto`, `alpaca`, `chat`, `raw` (a run brings its own template)
@@ -166,6 +170,7 @@ impl Config {
         stage::TemplateChoice::parse(&self.model.template)?;
         stage::device(&self.device)?;
         self.check_algorithm()?;
+        rewards::check(&self.rewards)?;
         stage::check_data(self.data.held_out, self.data.max_rows)?;
         ensure!(r.prompts > 0, "rollout.prompts = 0: a step needs prompts");
         ensure!(
@@ -216,8 +221,12 @@ impl Config {
         let needs = self.build_algorithm()?.needs();
         let scores = crate::feed::needs_scores(&needs);
         ensure!(
-            self.model.reward.is_some() || !scores,
-            "model.reward is missing: this algorithm learns from scores; name a reward-model run"
+            !self.sources().is_empty() || !scores,
+            "model.reward is missing: this algorithm learns from scores; name a reward-model run, or give [[rewards]]"
+        );
+        ensure!(
+            self.model.reward.is_some() || !rewards::needs_model(&self.rewards),
+            "model.reward is missing: [[rewards]] has a source of kind \"model\"; name a reward-model run"
         );
         let from_reward = needs.critic && self.train.critic_init == CriticInit::Reward;
         ensure!(
@@ -227,19 +236,28 @@ impl Config {
         Ok(())
     }
 
+    /// What scores a response.
+    fn sources(&self) -> Vec<SourceConfig> {
+        match self.model.reward {
+            Some(_) if self.rewards.is_empty() => vec![SourceConfig::model()],
+            _ => self.rewards.clone(),
+        }
+    }
+
     /// The algorithm that `[algorithm]` names, with its own keys checked.
     pub fn build_algorithm(&self) -> Result<Box<dyn algorithms::Algorithm>> {
         let (name, keys) = self.algorithm_keys()?;
         Ok(algorithms::build(&name, &keys, self.train.seed)?)
     }
 
-    /// The same settings with every key of `[algorithm]` written out.
+    /// The same settings with every key of `[algorithm]` and every source of reward written out.
     pub(crate) fn resolved(&self) -> Result<Self> {
         let (name, keys) = self.algorithm_keys()?;
         let mut table = toml::Table::from_iter([("name".to_string(), name.as_str().into())]);
         table.extend(toml::Table::try_from(algorithms::resolve(&name, &keys)?)?);
         Ok(Self {
             algorithm: table,
+            rewards: self.sources(),
             ..self.clone()
         })
     }

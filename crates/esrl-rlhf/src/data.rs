@@ -64,14 +64,22 @@ impl Data {
                 }
             }
         };
-        let wants_answers = needs.metric.is_some() || needs.reference_answer;
+        let compares = rewards::needs_reference(&config.rewards);
+        let wants_answers = needs.metric.is_some() || needs.reference_answer || compares;
+        let no_answer = |prompt: &Prompt| prompt.reference.is_none();
         if let Source::Prompts(prompts) = &data.train
             && wants_answers
-            && prompts.iter().any(|p| p.reference.is_none())
+            && prompts.iter().any(no_answer)
         {
             bail!(
-                "{}: this algorithm compares with reference answers, and some rows have none",
+                "{}: this algorithm or its rewards compare with reference answers, and some rows have none",
                 d.path.display()
+            );
+        }
+        if compares && data.held_out.iter().any(no_answer) {
+            bail!(
+                "{}: the rewards compare with reference answers, and some prompts held out for evaluation have none",
+                d.eval_path.as_ref().unwrap_or(&d.path).display()
             );
         }
         Ok(data)

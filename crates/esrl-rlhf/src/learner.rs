@@ -184,7 +184,7 @@ impl Learner<'_> {
                     new_epoch,
                     cost,
                     metrics,
-                } = pool.next(step, self.algorithm.as_ref(), &self.roles, draw, run)?;
+                } = pool.next(step, self.algorithm.as_ref(), &mut self.roles, draw, run)?;
                 Gathered {
                     rows,
                     exp,
@@ -224,7 +224,7 @@ impl Learner<'_> {
 
         // 1. plan: how many samples and which temperature each prompt gets
         let (estimates, greedy_tokens) =
-            rollout::estimates(&self.roles, self.algorithm.as_ref(), tasks, draw)?;
+            rollout::estimates(&mut self.roles, self.algorithm.as_ref(), tasks, draw)?;
         self.algorithm.observe(&estimates);
         let plan = self.algorithm.plan(&keys, step)?;
         clock.lap("time/estimate");
@@ -265,7 +265,9 @@ impl Learner<'_> {
         clock.lap("time/sample");
 
         // 3. score
-        exp.score = rollout::reward(&self.roles, &rows)?;
+        let scored = rollout::reward(&mut self.roles, &rows)?;
+        let metrics = rollout::means(&scored);
+        exp.score = scored.total;
         if let Some(kind) = needs.metric {
             exp.metric = rollout::metric(&self.roles, kind, &rows)?;
         }
@@ -275,7 +277,7 @@ impl Learner<'_> {
             exp,
             new_epoch,
             cost,
-            metrics: Metrics::new(),
+            metrics,
         })
     }
 

@@ -35,6 +35,7 @@ struct State {
     step: u64,
     cursor: Cursor,
     algorithm: serde_json::Value,
+    rewards: serde_json::Value,
     ledger: Ledger,
 }
 
@@ -140,12 +141,13 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         let state: State = run.read_state(&checkpoint)?;
         load(&mut learner, &needs, &checkpoint.dir)?;
         learner.algorithm.restore(&state.algorithm)?;
+        learner.roles.rewards.restore(&state.rewards)?;
         learner.feed.seek(state.cursor, config);
         (step, ledger) = (state.step, state.ledger);
     }
     let mut progress = Progress::starting_at("rlhf", t.steps as u64, step);
     if step == 0 {
-        let metrics = evaluate(&learner, &eval_tasks)?;
+        let metrics = evaluate(&mut learner, &eval_tasks).map_err(|e| failed_step(0, e, &run))?;
         run.log(0, &metrics)?;
     }
     while step < t.steps as u64 {
@@ -158,7 +160,9 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         let stopping = run::stop_requested();
         let due = |every: usize| step.is_multiple_of(every as u64) || last;
         if due(t.eval_every) && (last || !stopping) {
-            report.metrics.extend(evaluate(&learner, &eval_tasks)?);
+            let metrics = evaluate(&mut learner, &eval_tasks);
+            let metrics = metrics.map_err(|e| failed_step(step, e, &run))?;
+            report.metrics.extend(metrics);
         }
         run.log(step, &report.metrics)?;
         if due(t.sample_every) {
@@ -169,6 +173,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
                 step,
                 cursor: learner.feed.cursor(),
                 algorithm: learner.algorithm.state(),
+                rewards: learner.roles.rewards.state(),
                 ledger: ledger.clone(),
             };
             learner
@@ -202,7 +207,11 @@ fn failed_step(step: u64, why: anyhow::Error, run: &Run) -> anyhow::Error {
         Ok(Some(checkpoint)) => format!("the last good checkpoint is {}", checkpoint.dir.display()),
         _ => "no checkpoint was written yet".to_string(),
     };
-    anyhow!("step {step}: {}; {kept}", run::one_line(&why))
+    let hint = match why.downcast_ref() {
+        Some(rewards::Error::External(_)) => "; once it answers, go on with --resume",
+        _ => "",
+    };
+    anyhow!("step {step}: {}; {kept}{hint}", run::one_line(&why))
 }
 
 fn tasks_for_evaluation(
@@ -214,8 +223,8 @@ fn tasks_for_evaluation(
     data::tasks("held-out", prompts, roles, config)
 }
 
-/// One sampled answer per held-out prompt: mean normalised reward (where there is one), length, share that ends.
-fn evaluate(learner: &Learner, tasks: &[Rc<Task>]) -> Result<Metrics> {
+/// One sampled answer per held-out prompt: mean reward (where there is one), length, share that ends.
+fn evaluate(learner: &mut Learner, tasks: &[Rc<Task>]) -> Result<Metrics> {
     if tasks.is_empty() {
         return Ok(Metrics::new());
     }
@@ -242,10 +251,15 @@ fn evaluate(learner: &Learner, tasks: &[Rc<Task>]) -> Result<Metrics> {
         ("eval/response_length".to_string(), tokens as f64 / n),
         ("eval/eos_rate".to_string(), finished as f64 / n),
     ]);
-    if learner.roles.reward.is_some() {
-        let scores = rollout::reward(&learner.roles, &rows)?;
-        let mean = scores.iter().map(|s| f64::from(*s)).sum::<f64>() / n;
-        metrics.insert("eval/reward".into(), mean);
+    if !learner.roles.rewards.is_empty() {
+        let readings = rollout::readings(&mut learner.roles, &rows)?;
+        let scored = learner.roles.rewards.plain_sum(&readings);
+        let sum: f64 = scored.total.iter().map(|s| f64::from(*s)).sum();
+        metrics.insert("eval/reward".into(), sum / n);
+        if scored.means.len() > 1 {
+            let named = |(name, mean)| (format!("eval/reward_{name}"), mean);
+            metrics.extend(scored.means.into_iter().map(named));
+        }
     }
     Ok(metrics)
 }

@@ -11,6 +11,7 @@ use algorithms::{Algorithm, Experience, Grow, PoolNeeds, SamplingPlan, ValueFit}
 use anyhow::{Context, Result, ensure};
 use rand::Rng;
 use rand::seq::SliceRandom;
+use rewards::{Readings, Scored};
 use run::Run;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -24,6 +25,8 @@ struct Round {
     rows: Vec<Row>,
     columns: algorithms::Pool,
     cost: Cost,
+    /// `reward/<source>`: mean score of the rows
+    means: BTreeMap<String, f32>,
 }
 
 /// Responses and tokens sampled for a pool.
@@ -69,6 +72,10 @@ struct Header {
     step: u64,
     rows: usize,
     cost: Cost,
+    /// Mean score of each source of reward; f32, which JSON carries exactly
+    means: BTreeMap<String, f32>,
+    /// State of the rewards after the round was scored
+    rewards: serde_json::Value,
 }
 
 /// One response of a stored round.
@@ -112,7 +119,7 @@ impl Pool {
         &mut self,
         step: u64,
         algorithm: &dyn Algorithm,
-        roles: &Roles,
+        roles: &mut Roles,
         draw: Draw,
         run: &Run,
     ) -> Result<Batch> {
@@ -126,6 +133,10 @@ impl Pool {
         }
         let round = self.round.as_ref().expect("just opened");
         let mut metrics = Metrics::new();
+        if step == start {
+            let means = round.means.iter();
+            metrics.extend(means.map(|(name, mean)| (name.clone(), f64::from(*mean))));
+        }
         let number = algorithm.phase(step);
         if self
             .phase
@@ -179,7 +190,7 @@ impl Pool {
         &self,
         start: u64,
         step: u64,
-        roles: &Roles,
+        roles: &mut Roles,
         draw: Draw,
         run: &Run,
     ) -> Result<Round> {
@@ -188,9 +199,14 @@ impl Pool {
         if file.is_file() {
             let text = std::fs::read_to_string(&file);
             let text = text.with_context(|| format!("cannot read {}", file.display()))?;
-            return self
+            let (round, rewards) = self
                 .parse(&text)
-                .with_context(|| format!("{} is damaged or of other data", file.display()));
+                .with_context(|| format!("{} is damaged or of other data", file.display()))?;
+            // a run that was killed after it had scored the round, before a checkpoint
+            if start == step {
+                roles.rewards.restore(&rewards)?;
+            }
+            return Ok(round);
         }
         ensure!(
             start == step,
@@ -202,11 +218,13 @@ impl Pool {
             ..draw
         };
         let round = self.make_round(start, roles, draw)?;
-        run.write_file(&name, round.to_jsonl()?.as_bytes())?;
+        let text = round.to_jsonl(roles.rewards.state())?;
+        run.write_file(&name, text.as_bytes())?;
         Ok(round)
     }
 
-    fn make_round(&self, start: u64, roles: &Roles, draw: Draw) -> Result<Round> {
+    fn make_round(&self, start: u64, roles: &mut Roles, draw: Draw) -> Result<Round> {
+        let mut means = BTreeMap::new();
         let mut cost = Cost::default();
         let mut rows: Vec<Row> = Vec::new();
         let mut drawn = Vec::new();
@@ -229,7 +247,10 @@ impl Pool {
             ..algorithms::Pool::default()
         };
         if self.needs.score {
-            columns.score = self.scores(roles, &rows, "score the pool")?;
+            let scored = self.scores(roles, &rows, "score the pool")?;
+            let named = rollout::means(&scored).into_iter();
+            means = named.map(|(name, mean)| (name, mean as f32)).collect();
+            columns.score = scored.total;
         }
         if let Some(fit) = &self.needs.prompt_value {
             columns.prompt_value = self.prompt_values(fit, &rows, roles, draw, &mut cost)?;
@@ -239,6 +260,7 @@ impl Pool {
             rows,
             columns,
             cost,
+            means,
         })
     }
 
@@ -269,21 +291,23 @@ impl Pool {
     }
 
     /// One score per row, squashed where the method wants that.
-    fn scores(&self, roles: &Roles, rows: &[Row], what: &str) -> Result<Vec<f32>> {
+    fn scores(&self, roles: &mut Roles, rows: &[Row], what: &str) -> Result<Scored> {
         let mut progress = run::Progress::new(what, rows.len() as u64);
-        let mut scores = Vec::with_capacity(rows.len());
+        let (mut readings, mut done) = (Readings::default(), 0);
         for part in rows.chunks(64) {
-            scores.extend(rollout::reward(roles, part)?);
+            readings.extend(rollout::readings(roles, part)?);
             let tokens = part.iter().map(|row| row.ids.len() as u64).sum();
-            progress.update(scores.len() as u64, tokens, "");
+            done += part.len() as u64;
+            progress.update(done, tokens, "");
         }
         progress.finish("");
+        let mut scored = roles.rewards.sum(&readings);
         if self.needs.squash {
             let squash =
                 |score: &mut f32| *score = (1.0 / (1.0 + (-f64::from(*score)).exp())) as f32;
-            scores.iter_mut().for_each(squash);
+            scored.total.iter_mut().for_each(squash);
         }
-        Ok(scores)
+        Ok(scored)
     }
 
     /// V_ref of each row's prompt, from a head fitted to the scores of the reference's answers to some of the prompts.
@@ -291,7 +315,7 @@ impl Pool {
         &self,
         fit: &ValueFit,
         rows: &[Row],
-        roles: &Roles,
+        roles: &mut Roles,
         draw: Draw,
         cost: &mut Cost,
     ) -> Result<Vec<f32>> {
@@ -303,11 +327,10 @@ impl Pool {
             n: 1,
             temperature: Some(fit.temperature),
         };
-        let (model, reference) = (roles.model(), roles.reference.as_ref());
         let plan = vec![one; tasks.len()];
         let answers = rollout::sample(
             roles,
-            reference,
+            roles.reference.as_ref(),
             &tasks,
             &plan,
             draw,
@@ -315,7 +338,8 @@ impl Pool {
             &mut |_, _| {},
         )?;
         cost.add(&answers);
-        let targets = self.scores(roles, &answers, "score the reference")?;
+        let targets = self.scores(roles, &answers, "score the reference")?.total;
+        let (model, reference) = (roles.model(), roles.reference.as_ref());
         let prompts: Vec<Vec<u32>> = answers.iter().map(|row| row.task.ids.clone()).collect();
         let head = value::fit(model, reference, &prompts, &targets, fit, draw.seed)?;
         // each prompt once
@@ -330,7 +354,8 @@ impl Pool {
         Ok(rows.iter().map(|row| of[&row.task.key]).collect())
     }
 
-    fn parse(&self, text: &str) -> Result<Round> {
+    /// A stored round, and the state of the rewards after it.
+    fn parse(&self, text: &str) -> Result<(Round, serde_json::Value)> {
         let tasks: BTreeMap<u64, &Rc<Task>> = self
             .tasks
             .iter()
@@ -359,12 +384,14 @@ impl Pool {
             rows.len(),
             header.rows
         );
-        Ok(Round {
+        let round = Round {
             start: header.step,
             rows,
             columns,
             cost: header.cost,
-        })
+            means: header.means,
+        };
+        Ok((round, header.rewards))
     }
 }
 
@@ -376,11 +403,13 @@ impl Cost {
 }
 
 impl Round {
-    fn to_jsonl(&self) -> Result<String> {
+    fn to_jsonl(&self, rewards: serde_json::Value) -> Result<String> {
         let header = Header {
             step: self.start,
             rows: self.rows.len(),
             cost: self.cost,
+            means: self.means.clone(),
+            rewards,
         };
         let mut lines = vec![serde_json::to_string(&header)?];
         for (i, row) in self.rows.iter().enumerate() {

@@ -1,4 +1,5 @@
-//! One base, four roles: policy, reference, reward model and critic are adapters on the same frozen weights.
+//! One base, four roles: policy, reference, reward model and critic are adapters on the same frozen weights. The reward model
+//! stands among the other sources of reward.
 
 use crate::config::{Config, CriticInit};
 use algorithms::{Needs, Refresh};
@@ -6,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor, Var};
 use data::{Encoder, Template};
 use llama::{Llama, Lora, ScalarHead};
-use rewards::RewardModel;
+use rewards::{Mixture, RewardModel};
 use stage::{Base, Batch, Policy, TemplateChoice};
 use std::path::Path;
 use std::rc::Rc;
@@ -21,7 +22,7 @@ pub(crate) struct Roles {
     pub reference: Option<Lora>,
     /// The copy of the policy whose log-probs are `logp_old`, where the method looks at one
     pub old: Option<Lora>,
-    pub reward: Option<RewardModel>,
+    pub rewards: Mixture,
     pub critic: Option<Critic>,
 }
 
@@ -104,7 +105,7 @@ impl Roles {
             base,
             encoder,
             template,
-            reward,
+            rewards: Mixture::open(&config.rewards, reward)?,
             critic,
         })
     }

@@ -1,12 +1,14 @@
 //! Sampling without a graph, and the scores of what was sampled.
 
 use crate::data::Task;
+use crate::learner::Metrics;
 use crate::roles::Roles;
 use crate::row::{Row, Sampler};
 use algorithms::{Algorithm, Estimate, Metric, SamplingPlan};
-use anyhow::{Result, bail};
+use anyhow::Result;
 use generation::{Engine, Finish, Request, Sample, Sampling};
 use llama::Lora;
+use rewards::{Item, Readings, Scored};
 use std::rc::Rc;
 
 /// How the run draws where the algorithm plans nothing else, and which random stream it draws from.
@@ -102,17 +104,39 @@ pub(crate) fn with_reference_answers(
     Ok(out)
 }
 
-/// Normalised scores of the reward model, one per row.
-pub(crate) fn reward(roles: &Roles, rows: &[Row]) -> Result<Vec<f32>> {
-    let Some(reward) = &roles.reward else {
-        bail!("there is no reward model; set model.reward");
+/// What each source of reward says of each row.
+pub(crate) fn readings(roles: &mut Roles, rows: &[Row]) -> Result<Readings> {
+    let text = |row: &Row| {
+        Ok((
+            row.task.prompt.ask.text(),
+            roles.encoder.decode(row.response())?,
+        ))
     };
-    let ids: Vec<&[u32]> = rows.iter().map(|r| r.ids.as_slice()).collect();
-    let raw = reward.score(roles.model(), &ids)?;
-    Ok(raw
-        .into_iter()
-        .map(|score| reward.normalised(score))
-        .collect())
+    let texts = rows.iter().map(text).collect::<Result<Vec<_>>>()?;
+    let items: Vec<Item> = rows.iter().zip(&texts).map(item).collect();
+    Ok(roles.rewards.read(&roles.base.model, &items)?)
+}
+
+fn item<'a>((row, (prompt, response)): (&'a Row, &'a (String, String))) -> Item<'a> {
+    Item {
+        prompt,
+        response,
+        reference: row.task.prompt.reference.as_deref(),
+        ids: &row.ids,
+        n_response_tokens: row.response().len(),
+    }
+}
+
+/// The rewards of one batch of rows.
+pub(crate) fn reward(roles: &mut Roles, rows: &[Row]) -> Result<Scored> {
+    let readings = readings(roles, rows)?;
+    Ok(roles.rewards.sum(&readings))
+}
+
+/// `reward/<source>` for the log.
+pub(crate) fn means(scored: &Scored) -> Metrics {
+    let named = |(name, mean): (&String, &f64)| (format!("reward/{name}"), *mean);
+    scored.means.iter().map(named).collect()
 }
 
 /// A text metric of each response against its prompt's reference answer, 0..1.
@@ -131,7 +155,7 @@ pub(crate) fn metric(roles: &Roles, metric: Metric, rows: &[Row]) -> Result<Vec<
 
 /// Greedy answers to prompts that the algorithm has not met, scored: ESRL's first estimate of its capability.
 pub(crate) fn estimates(
-    roles: &Roles,
+    roles: &mut Roles,
     algorithm: &dyn Algorithm,
     tasks: &[Rc<Task>],
     draw: Draw,
@@ -160,7 +184,7 @@ pub(crate) fn estimates(
         ROLLOUT,
         &mut |_, _| {},
     )?;
-    let scores = reward(roles, &rows)?;
+    let scores = reward(roles, &rows)?.total;
     let metrics = match algorithm.needs().metric {
         Some(kind) => metric(roles, kind, &rows)?,
         None => vec![0.0; rows.len()],

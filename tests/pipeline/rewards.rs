@@ -1,0 +1,250 @@
+//! RL by sources of reward other than the reward model, and by several together.
+
+use super::bad_input::refused;
+use super::same::{assert_same, check_resume};
+use super::world::{World, tiny};
+use std::fs;
+use testkit::assert_close_slices;
+
+/// Scores each item by its place in the request; from the `n`th request on it dies, until a file `mended` is there.
+fn process(world: &World, n: usize) -> String {
+    let script = r#"while read -r line; do
+  echo x >> COUNT; [ "$(wc -l < COUNT)" -gt LIMIT ] && [ ! -e MENDED ] && exit 7
+  printf '%s\n' "$line" | awk '{ id = $0; sub(/^{"id":/, "", id); sub(/,.*/, "", id); n = gsub(/"response":/, "")
+    s = ""; for (i = 0; i < n; i++) s = s (i ? "," : "") i / 4
+    print "{\"id\":" id ",\"scores\":[" s "]}" }'
+done"#;
+    let script = script
+        .replace("COUNT", &world.text("count"))
+        .replace("MENDED", &world.text("mended"))
+        .replace("LIMIT", &n.to_string());
+    let file = world.write("score.sh", &script);
+    format!("{{kind=\"process\",command=[\"sh\",\"{file}\"],retries=1}}")
+}
+
+#[test]
+fn a_run_learns_from_the_weighted_sum_and_logs_each_source() {
+    let world = World::with_reward();
+    let process = process(&world, 1000);
+    let rewards = format!(
+        "rewards=[{{kind=\"model\"}},{{kind=\"length\",target=5,weight=2}},{process},\
+         {{kind=\"format\",must_match=\"[a-z]\",weight=-0.5}}]"
+    );
+    world
+        .rl("mixed", &format!("algorithm.name=ppo {rewards}"))
+        .unwrap();
+    for step in 1..=4 {
+        let at = world.at("mixed", step);
+        let sum = at["reward/model"] + 2.0 * at["reward/length"] + at["reward/process"]
+            - 0.5 * at["reward/format"];
+        assert_close_slices("scores", &[at["objective/scores"]], &[sum], 1e-5);
+        assert_close_slices("process", &[at["reward/process"]], &[1.5 / 4.0], 1e-6);
+    }
+    for step in [0, 2, 4] {
+        let at = world.at("mixed", step);
+        let sum =
+            at["eval/reward_model"] + 2.0 * at["eval/reward_length"] + at["eval/reward_process"]
+                - 0.5 * at["eval/reward_format"];
+        assert_close_slices("evaluation", &[at["eval/reward"]], &[sum], 1e-5);
+    }
+    // once for the four steps, and once for each evaluation
+    assert_eq!(
+        fs::read_to_string(world.path("count"))
+            .unwrap()
+            .lines()
+            .count(),
+        4 + 3
+    );
+
+    // the reward model alone is what a run without [[rewards]] learns from
+    let sets = "algorithm.name=ppo train.keep_checkpoints=9";
+    world.rl("plain", sets).unwrap();
+    world
+        .rl("named", &format!("{sets} rewards=[{{kind=\"model\"}}]"))
+        .unwrap();
+    assert_same(&world, "plain", "named");
+    assert_eq!(world.settings("plain"), world.settings("named"));
+    let at = world.at("plain", 1);
+    assert_eq!(at["reward/model"], at["objective/scores"]);
+    assert!(!at.contains_key("eval/reward_model"));
+}
+
+#[test]
+fn a_run_needs_no_reward_model() {
+    let world = World::new();
+    world.sft("sft", "").unwrap();
+    let answers = format!("data.path={}", tiny("demonstrations.json"));
+    let bleu = "rewards=[{kind=\"bleu\"},{kind=\"rouge_l\",weight=0}]";
+    world
+        .rl_by(
+            "bleu",
+            &format!("algorithm.name=reinforce {answers} {bleu}"),
+        )
+        .unwrap();
+    for at in (1..=4).map(|step| world.at("bleu", step)) {
+        assert_eq!(at["reward/bleu"], at["objective/scores"]);
+        assert!((0.0..=1.0).contains(&at["reward/rouge_l"]));
+    }
+    assert!(world.info("bleu").get("reward").is_none());
+    let rule = "rewards=[{kind=\"length\",target=8,normalise=\"batch\"}] train.critic_init=zero";
+    world
+        .rl_by("rule", &format!("algorithm.name=ppo {rule}"))
+        .unwrap();
+    for score in world.curve("rule", "objective/scores") {
+        assert!(
+            score.abs() < 1e-5,
+            "the mean of a normalised batch is {score}"
+        );
+    }
+    assert!(
+        world
+            .curve("rule", "reward/length")
+            .iter()
+            .all(|mean| *mean > 0.0)
+    );
+    // evaluations are on the rule's own scale
+    assert!(
+        world
+            .curve("rule", "eval/reward")
+            .iter()
+            .all(|mean| (0.0..=1.0).contains(mean))
+    );
+}
+
+const RUNNING: &str = "rewards=[{kind=\"model\",normalise=\"running\",clip=[-2,2]},\
+                       {kind=\"length\",target=5,normalise=\"running\",weight=0.5}]";
+
+#[test]
+fn running_normalisation_resumes_exactly() {
+    let sets = format!("algorithm.name=ppo {RUNNING}");
+    check_resume(&World::with_reward(), World::rl, "train.steps", &sets);
+}
+
+#[test]
+fn running_normalisation_of_a_pool_resumes_exactly() {
+    let world = World::with_reward();
+    let sets = format!(
+        "algorithm.name=rest algorithm.improve_steps=1 algorithm.thresholds=[0.0,0.01] algorithm.samples=2 data.path={} data.max_rows=9 {RUNNING}",
+        tiny("demonstrations.json")
+    );
+    check_resume(&world, World::rl, "train.steps", &sets);
+    // killed when the first pool was scored and kept, before any checkpoint
+    world.copy("whole", "early");
+    let early = world.path("early");
+    fs::remove_dir_all(early.join("checkpoints")).unwrap();
+    for entry in fs::read_dir(&early).unwrap() {
+        let file = entry.unwrap().path();
+        let name = file.file_name().unwrap().to_str().unwrap();
+        if name.starts_with("pool-") && name != "pool-000000.jsonl" {
+            fs::remove_file(file).unwrap();
+        }
+    }
+    world
+        .rl(
+            "early",
+            &format!("resume {sets} train.keep_checkpoints=9 train.steps=4"),
+        )
+        .unwrap();
+    assert_same(&world, "whole", "early");
+}
+
+#[test]
+fn a_process_that_fails_stops_the_run_which_goes_on_once_it_is_mended() {
+    let world = World::with_reward();
+    let rewards = process(&world, 4); // evaluation, steps 1 and 2, evaluation; dies in step 3
+    let sets = format!(
+        "algorithm.name=ppo train.keep_checkpoints=9 rewards=[{rewards},{{kind=\"model\"}}]"
+    );
+    let error = world.rl("run", &sets).expect_err("the process died");
+    let line = run::one_line(&error);
+    assert!(!line.contains('\n'), "{line}");
+    for part in [
+        "step 3: reward process: the program `sh ",
+        "failed 2 times; the last time it ended (exit status: 7)",
+        "the last good checkpoint is",
+        "step-000002",
+        "go on with --resume",
+    ] {
+        assert!(line.contains(part), "{line} lacks {part}");
+    }
+    assert_eq!(world.info("run")["status"], "failed");
+    world.write("mended", "");
+    world.rl("run", &format!("resume {sets}")).unwrap();
+    world.rl("whole", &sets).unwrap();
+    assert_same(&world, "whole", "run");
+
+    // the same before the first step
+    fs::remove_file(world.path("mended")).unwrap();
+    let line = run::one_line(&world.rl("none", &sets).expect_err("the process is broken"));
+    assert!(line.starts_with("step 0: reward process: "), "{line}");
+    assert!(line.contains("no checkpoint was written yet"), "{line}");
+    world.write("mended", "");
+    world.rl("none", &format!("resume {sets}")).unwrap();
+    assert_same(&world, "whole", "none");
+}
+
+#[test]
+fn rewards_that_cannot_be_are_refused_before_anything_is_loaded() {
+    let world = World::new();
+    world.write(
+        "prompts.json",
+        r#"[{"prompt": "a", "chosen": "b", "rejected": "c"}, {"prompt": "d", "chosen": "e", "rejected": "f"}]"#,
+    );
+    // there is no policy either, which would be found when weights are loaded
+    let rl = |sets: &str| world.rl_by("out", &format!("algorithm.name=reinforce {sets}"));
+    refused(
+        &world,
+        rl(""),
+        &["learns from scores", "model.reward", "[[rewards]]"],
+    );
+    refused(
+        &world,
+        rl("rewards=[{kind=\"model\"}]"),
+        &["[[rewards]] has a source of kind \"model\"", "model.reward"],
+    );
+    refused(
+        &world,
+        rl("rewards=[{kind=\"bleu\"}] data.path=~/prompts.json"),
+        &[
+            "prompts.json",
+            "compare with reference answers",
+            "have none",
+        ],
+    );
+    let answers = tiny("demonstrations.json");
+    refused(
+        &world,
+        rl(&format!(
+            "rewards=[{{kind=\"bleu\"}}] data.path={answers} data.eval_path=~/prompts.json"
+        )),
+        &["prompts.json", "held out for evaluation have none"],
+    );
+    for (rewards, says) in [
+        ("{kind=\"blue\"}", "did you mean \"bleu\"?"),
+        ("{kind=\"bleu\",target=4}", "unknown key \"target\""),
+        (
+            "{kind=\"length\"}",
+            "rewards[0] (length) needs target, min or max",
+        ),
+        (
+            "{kind=\"process\",command=[\"no-such-program\"]}",
+            "there is no such program",
+        ),
+        (
+            "{kind=\"http\",url=\"http://host\",key_env=\"WICK_NO_SUCH_KEY\"}",
+            "is not set",
+        ),
+    ] {
+        refused(
+            &world,
+            rl(&format!("rewards=[{rewards}]")),
+            &["rewards[0]", says],
+        );
+    }
+    let ppo = "algorithm.name=ppo rewards=[{kind=\"length\",target=4}]";
+    refused(
+        &world,
+        world.rl_by("out", ppo),
+        &["train.critic_init = \"reward\"", "zero"],
+    );
+}
