@@ -76,7 +76,7 @@ fn a_program_is_asked_again_until_it_answers() {
         dir.path().join("").display(),
         counting(tempfile::tempdir().unwrap().keep().as_path()),
     );
-    let mut program = Program::start(&sh(&script), patience(400, 3)).unwrap();
+    let mut program = Program::start(&sh(&script), patience(3000, 3)).unwrap();
     assert_eq!(ask(&mut program).unwrap(), 0);
     assert_eq!(ask(&mut program).unwrap(), 1, "and goes on");
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 4);
@@ -140,7 +140,7 @@ fn what_a_killed_program_had_started_is_killed_too() {
     let dir = tempfile::tempdir().unwrap();
     let pid = dir.path().join("pid");
     let script = format!("sleep 600 & echo $! > {}; wait", pid.display());
-    let mut program = Program::start(&sh(&script), patience(500, 0)).unwrap();
+    let mut program = Program::start(&sh(&script), patience(3000, 0)).unwrap();
     assert!(ask(&mut program).is_err());
     let pid = std::fs::read_to_string(pid).unwrap();
     let status = Path::new("/proc").join(pid.trim()).join("status");
@@ -171,8 +171,13 @@ fn a_program_that_is_not_there_is_an_error_at_once() {
 fn a_program_ends_when_its_input_does() {
     let dir = tempfile::tempdir().unwrap();
     let end = dir.path().join("end");
-    let script = format!("cat > /dev/null; touch {}", end.display());
-    drop(Program::start(&sh(&script), patience(100, 0)).unwrap());
+    let script = format!(
+        "read -r line; echo '{{\"id\": 0, \"answer\": 5}}'; cat > /dev/null; touch {}",
+        end.display()
+    );
+    let mut program = Program::start(&sh(&script), patience(20_000, 0)).unwrap();
+    assert_eq!(ask(&mut program).unwrap(), 5);
+    drop(program);
     assert!(end.exists(), "it was given the time to end by itself");
 }
 
@@ -310,7 +315,7 @@ impl Server {
 
     fn mixture(&self, sets: Value) -> Mixture {
         let url = format!("http://{}/score", self.server.server_addr());
-        let mut entry = json!({"kind": "http", "url": url, "timeout_secs": 5.0, "retries": 2, "backoff_secs": 0.001});
+        let mut entry = json!({"kind": "http", "url": url, "timeout_secs": 20.0, "retries": 2, "backoff_secs": 0.001});
         entry.as_object_mut().unwrap().extend(map(sets));
         mixture(entry).unwrap()
     }
@@ -364,7 +369,8 @@ fn what_a_bad_server_did_is_said() {
     fn check(reply: Option<(u16, &'static str)>, n_requests: usize, says: &str) {
         let server = Server::new(move |_, _| reply.map(|(status, text)| (status, text.into())));
         let key = std::env::var("CARGO_PKG_NAME").unwrap();
-        let sets = json!({"timeout_secs": 0.3, "key_env": "CARGO_PKG_NAME"});
+        let timeout = if reply.is_none() { 0.3 } else { 20.0 };
+        let sets = json!({"timeout_secs": timeout, "key_env": "CARGO_PKG_NAME"});
         let error = score(&mut server.mixture(sets), 2).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
         assert!(

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// A longer line is no answer.
 const MAX_LINE_BYTES: u64 = 1 << 26;
 /// What a program has to end by itself once its input is closed.
-const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_secs(2);
 
 pub(super) struct Child {
     process: process::Child,
