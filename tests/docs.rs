@@ -307,3 +307,45 @@ fn is_metric(text: &str) -> bool {
     let parts = text.split_once('/');
     parts.is_some_and(|(group, name)| groups.split(' ').any(|g| g == group) && plain(name))
 }
+
+#[test]
+fn metrics_explain_themselves() {
+    let line = esrl_rlhf::explain("first/policy/clipfrac").unwrap();
+    assert!(
+        line.starts_with("first/policy/clipfrac: share of tokens"),
+        "{line}"
+    );
+    assert!(
+        esrl_rlhf::explain("eval/reward")
+            .unwrap()
+            .contains("held-out")
+    );
+    let error = esrl_rlhf::explain("policy/clip_frac")
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("did you mean \"policy/clipfrac\""),
+        "{error}"
+    );
+    let page = doc("metrics.md");
+    let loops = page.split("## esrl-rlhf").nth(1).unwrap();
+    for name in loops
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|name| is_metric(name))
+    {
+        assert!(esrl_rlhf::explain(name).is_ok(), "{name} is not explained");
+    }
+    for entry in algorithms::registry() {
+        let list = esrl_rlhf::list();
+        let line = list
+            .lines()
+            .find(|l| l.split(' ').next() == Some(entry.name))
+            .unwrap();
+        assert!(
+            line.contains(entry.about) && line.contains(entry.paper),
+            "{line}"
+        );
+    }
+}

@@ -31,7 +31,7 @@ pub use algorithm::{
     Totals, ValueFit,
 };
 pub use experience::{Experience, Pool, groups};
-pub use metrics::metric_definition;
+pub use metrics::{metric_definition, metric_names};
 pub use registry::{Entry, build, names, registry, resolve};
 
 pub type Result<T> = std::result::Result<T, Error>;

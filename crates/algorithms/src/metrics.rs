@@ -144,6 +144,16 @@ const SHARED: Definitions = &[
     ),
 ];
 
+/// Every name that a method may log.
+pub fn metric_names() -> Vec<&'static str> {
+    TABLES
+        .iter()
+        .copied()
+        .flatten()
+        .map(|(name, _)| *name)
+        .collect()
+}
+
 /// One line on a metric: what it is and how it is reduced. `first/…` is the same at the step's first update.
 pub fn metric_definition(name: &str) -> Option<&'static str> {
     let name = name.strip_prefix("first/").unwrap_or(name);

@@ -4,6 +4,7 @@
 mod clauses;
 mod config;
 mod data;
+mod explained;
 mod feed;
 mod learner;
 mod pool;
@@ -20,6 +21,7 @@ use algorithms::{Needs, SamplingPlan};
 use anyhow::{Result, anyhow, bail, ensure};
 use clauses::Clauses;
 use data::{Data, Task};
+use explained::EXPLAINED;
 use feed::Feed;
 use learner::{Learner, Metrics, StepReport, Trainee};
 use roles::Roles;
@@ -62,8 +64,25 @@ impl Ledger {
 
 /// The registry, one line per algorithm.
 pub fn list() -> String {
-    let line = |e: &algorithms::Entry| format!("{:8} {} ({})\n", e.name, e.about, e.paper);
-    algorithms::registry().iter().map(line).collect()
+    let entries = algorithms::registry();
+    let width = entries.iter().map(|e| e.name.len()).max().unwrap_or(0);
+    let line = |e: &algorithms::Entry| format!("{:width$}  {} ({})\n", e.name, e.about, e.paper);
+    entries.iter().map(line).collect()
+}
+
+/// What a metric of metrics.jsonl means.
+pub fn explain(metric: &str) -> Result<String> {
+    let own = EXPLAINED.iter().find(|(name, _)| *name == metric);
+    let definition = algorithms::metric_definition(metric).or(own.map(|(_, text)| *text));
+    if let Some(definition) = definition {
+        return Ok(format!("{metric}: {definition}\n"));
+    }
+    let mut known = algorithms::metric_names();
+    known.extend(EXPLAINED.iter().map(|(name, _)| *name));
+    let near = run::nearest(metric, &known).unwrap_or_default();
+    bail!(
+        "no metric is called {metric:?}; did you mean {near:?}? All are in docs/metrics.md and docs/methods"
+    )
 }
 
 /// Trains a policy into `args.run`.

@@ -3,27 +3,21 @@
 use clap::Parser;
 use std::process::ExitCode;
 
-/// Improves a fine-tuned policy against a reward model by ESRL or PPO.
+/// Improves a fine-tuned policy by ESRL, PPO or any other method of `--list`.
 ///
 /// Takes the run directories of sft and reward-model and writes its own: metrics.jsonl, TensorBoard events, samples/,
 /// checkpoints/ and the policy's adapter in adapter/ (PEFT format).
 #[derive(Parser)]
-#[command(
-    version,
-    after_help = "Examples:
-  esrl-rlhf --config configs/tiny/esrl.toml --run runs/esrl
-  esrl-rlhf --config configs/tiny/ppo.toml --set algorithm.kl_coef=0.1 --run runs/ppo-0.1
-  esrl-rlhf --config configs/smollm2-135m/esrl.toml --run runs/esrl --resume
-  esrl-rlhf --list
-
-Methods, their equations and keys: docs/methods"
-)]
+#[command(version, after_help = include_str!("examples.txt"))]
 struct Cli {
     #[command(flatten)]
     args: run::RunArgs,
     /// Print the algorithms and their papers
     #[arg(long)]
     list: bool,
+    /// Print what a metric means
+    #[arg(long, value_name = "METRIC")]
+    explain: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -31,6 +25,9 @@ fn main() -> ExitCode {
     run::exit((|| {
         if cli.list {
             return run::print(&esrl_rlhf::list());
+        }
+        if let Some(metric) = &cli.explain {
+            return run::print(&esrl_rlhf::explain(metric)?);
         }
         let config: esrl_rlhf::Config =
             run::load_config(cli.args.config.as_deref(), &cli.args.sets)?;
