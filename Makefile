@@ -1,4 +1,4 @@
-# The phone book: one line per job. Variables: CONFIG, SET="a.b=1 c.d=2", RUN, RESUME=1, ALGO=esrl|ppo, and ARGS for
+# The phone book: one line per job. Variables: CONFIG, SET="a.b=1 c.d=2", RUN, RESUME=1, ALGO=<a method of esrl-rlhf --list>, and ARGS for
 # any further flags of the binary, such as ARGS="--max-new-tokens 256".
 BIN := target/release
 ALGO ?= esrl
@@ -9,7 +9,7 @@ run = $(or $(RUN),runs$(addprefix /,$(world))/$(basename $(notdir $(call config,
 sets := $(foreach s,$(SET),--set '$(s)')
 opts = $(sets) $(if $(RESUME),--resume) $(ARGS)
 
-.PHONY: help build sft rm rlhf answers compare score merge demo demo-short tiny-world tiny-base test check cuda-check smoke fetch-smollm2 fetch-data ci
+.PHONY: help build sft rm rlhf answers compare table score merge demo demo-short tiny-world tiny-base test check cuda-check smoke fetch-smollm2 fetch-data ci
 
 help:           ## this list
 	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 16
@@ -19,10 +19,12 @@ sft: build      ## fine-tune        CONFIG=configs/tiny/sft.toml RUN=runs/sft
 	$(BIN)/sft --config $(call config,sft) --run $(call run,sft) $(opts)
 rm: build       ## reward model     CONFIG=configs/tiny/rm.toml RUN=runs/rm
 	$(BIN)/reward-model --config $(call config,rm) --run $(call run,rm) $(opts)
-rlhf: build     ## ESRL or PPO      ALGO=esrl CONFIG=configs/tiny/$(ALGO).toml RUN=runs/$(ALGO)
+rlhf: build     ## any method       ALGO=esrl CONFIG=configs/tiny/$(ALGO).toml RUN=runs/$(ALGO)
 	$(BIN)/esrl-rlhf --config $(call config,$(ALGO)) --run $(call run,$(ALGO)) $(opts)
 answers: build  ## answer questions RUN=runs/esrl QUESTIONS=data/tiny/questions.jsonl OUT=answers.jsonl [GREEDY=1]
 	$(BIN)/evaluate answers --run $(RUN) --questions $(or $(QUESTIONS),data/tiny/questions.jsonl) --out $(or $(OUT),answers.jsonl) $(if $(GREEDY),--greedy) $(ARGS)
+table: build    ## every method, 3 seeds  SEEDS="1 2 3" METHODS="esrl ppo" OUT=runs/table JOBS=2; goes on where it stopped
+	scripts/table.sh
 compare: build  ## table of runs    RUNS="runs/sft runs/ppo runs/esrl" [QUESTIONS=file.jsonl, for a judge]
 	$(BIN)/evaluate compare --runs $(or $(RUNS),$(wildcard runs/sft runs/ppo runs/esrl)) $(if $(OUT),--out $(OUT)) $(if $(QUESTIONS),--judge-questions $(QUESTIONS)) $(ARGS)
 score: build    ## score a run      RUN=runs/rm DATA=file.json

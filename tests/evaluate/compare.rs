@@ -209,3 +209,48 @@ fn a_judge_adds_its_columns() {
     compare_with(&config, Some(server.config())).unwrap();
     assert_eq!(server.n_requests(), asked);
 }
+
+#[test]
+fn a_table_of_seeds_has_means_and_spreads() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |seed: usize, oracle: [f64; 2], samples: serde_json::Value| {
+        let at = dir.path().join(format!("compare-{seed}"));
+        std::fs::create_dir(&at).unwrap();
+        let row = |name: &str, oracle: f64, samples: &serde_json::Value| {
+            serde_json::json!({"name": name, "oracle": {"mean": oracle}, "samples_drawn": samples,
+                "wall_hours": 0.01, "kl_exact": null})
+        };
+        let none = serde_json::Value::Null;
+        let rows = [
+            row("sft", oracle[0], &none),
+            row("ppo", oracle[1], &samples),
+        ];
+        let text = serde_json::json!({ "rows": rows }).to_string();
+        std::fs::write(at.join("compare.json"), text).unwrap();
+        at
+    };
+    let compared = vec![
+        write(1, [4.0, 8.0], serde_json::json!(100)),
+        write(2, [5.0, 8.0], serde_json::json!(120)),
+    ];
+    let out = dir.path().join("table.md");
+    let config = evaluate::TableConfig {
+        compared: compared.clone(),
+        out: Some(out.clone()),
+    };
+    let text = evaluate::table(&config).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 4);
+    assert_eq!(
+        lines[2],
+        "| `ppo` | 8.00 ± 0.00 | – | – | – | 110 ± 14 | – | 36 ± 0 | – | 2 |"
+    );
+    assert_eq!(
+        lines[3],
+        "| `sft` | 4.50 ± 0.71 | – | – | – | – | – | 36 ± 0 | – | 2 |"
+    );
+    assert_eq!(std::fs::read_to_string(out).unwrap(), text);
+    std::fs::remove_file(compared[1].join("compare.json")).unwrap();
+    let error = evaluate::table(&config).unwrap_err().to_string();
+    assert!(error.contains("run evaluate compare first"), "{error}");
+}

@@ -1,8 +1,8 @@
 //! The command line: one subcommand for each question one can ask of a run.
 
 use crate::judge::{JudgeCommand, judge};
-use crate::{AnswersConfig, CompareConfig, MergeConfig, ScoreConfig};
-use crate::{answers, compare, merge, score};
+use crate::{AnswersConfig, CompareConfig, MergeConfig, ScoreConfig, TableConfig};
+use crate::{answers, compare, merge, score, table};
 use anyhow::Result;
 use std::fmt::Write;
 
@@ -46,6 +46,10 @@ enum Command {
   WICK_JUDGE_URL=https://host/v1 WICK_JUDGE_KEY=... WICK_JUDGE_MODEL=name \\
     evaluate compare --runs runs/sft runs/esrl --judge-questions vicuna.jsonl")]
     Compare(CompareConfig),
+    /// Aggregate comparisons of several seeds: one line per method, mean and spread
+    #[command(after_help = "Example:
+  evaluate table --compared runs/table/compare-1 runs/table/compare-2 runs/table/compare-3 --out runs/table/table.md")]
+    Table(TableConfig),
     /// Score data: pair accuracy of a reward model, or loss and perplexity of a policy
     #[command(after_help = "Examples:
   evaluate score --run runs/rm --data comparisons.json
@@ -77,6 +81,7 @@ impl Cli {
                 answers_text(&answers(&config)?, &out)
             }
             Command::Compare(config) => compare(&config)?.markdown(),
+            Command::Table(config) => table(&config)?,
             Command::Score(config) => format!("{}\n", score(&config)?),
             Command::Judge(config) => judge(&config)?,
             Command::Merge(config) => format!("{}\n", merge(&config)?),

@@ -11,6 +11,7 @@ pub mod judge;
 mod merge;
 mod policies;
 mod score;
+mod seeds;
 pub mod stats;
 
 pub use answers::{AnswersConfig, AnswersReport, answers};
@@ -18,6 +19,7 @@ pub use cli::Cli;
 pub use compare::{CompareConfig, CompareReport, Oracle, RewardNote, Row, compare, compare_with};
 pub use merge::{Dtype, MergeConfig, MergeReport, merge};
 pub use score::{DemonstrationScores, PairScores, ScoreConfig, ScoreReport, score};
+pub use seeds::{TableConfig, table};
 
 use std::path::Path;
 

@@ -1,0 +1,101 @@
+//! `evaluate table`: one line per method from comparisons of several seeds, mean and spread.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct TableConfig {
+    /// Directories that `evaluate compare` wrote, one per seed; a method has the same name in each
+    #[arg(long, required = true, num_args = 1.., value_name = "DIR")]
+    pub compared: Vec<PathBuf>,
+    /// Also write the table into this file
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// What a column shows: its heading, where the number is in a row of compare.json, a factor, and decimals.
+type Column = (&'static str, &'static str, f64, usize);
+
+const COLUMNS: [Column; 8] = [
+    ("oracle (1-10)", "/oracle/mean", 1.0, 2),
+    ("reward", "/reward_normalised/mean", 1.0, 2),
+    ("KL, nats", "/kl_exact/mean", 1.0, 2),
+    ("tokens", "/length_tokens/mean", 1.0, 1),
+    ("samples drawn", "/samples_drawn", 1.0, 0),
+    ("tokens drawn", "/tokens_drawn", 1.0, 0),
+    ("seconds", "/wall_hours", 3600.0, 0),
+    ("peak GB", "/peak_memory_gb", 1.0, 2),
+];
+
+/// The Markdown table: mean ± sample standard deviation over the seeds; methods in order of the first column, best first.
+pub fn table(config: &TableConfig) -> Result<String> {
+    let mut rows: Vec<(String, Vec<Vec<f64>>)> = Vec::new();
+    for dir in &config.compared {
+        for row in rows_of(dir)? {
+            let name = row["name"].as_str().unwrap_or_default().to_string();
+            let at = match rows.iter().position(|(known, _)| *known == name) {
+                Some(at) => at,
+                None => {
+                    rows.push((name, vec![Vec::new(); COLUMNS.len()]));
+                    rows.len() - 1
+                }
+            };
+            for (values, (_, place, factor, _)) in rows[at].1.iter_mut().zip(COLUMNS) {
+                values.extend(
+                    row.pointer(place)
+                        .and_then(Value::as_f64)
+                        .map(|v| v * factor),
+                );
+            }
+        }
+    }
+    rows.sort_by(|(_, a), (_, b)| mean(&b[0]).total_cmp(&mean(&a[0])));
+    let headings: Vec<&str> = COLUMNS.iter().map(|(heading, ..)| *heading).collect();
+    let mut text = format!(
+        "| method | {} | seeds |\n|---|{}---|\n",
+        headings.join(" | "),
+        "---|".repeat(COLUMNS.len())
+    );
+    for (name, columns) in &rows {
+        write!(text, "| `{name}` |")?;
+        for (values, (.., decimals)) in columns.iter().zip(COLUMNS) {
+            write!(text, " {} |", cell(values, decimals))?;
+        }
+        let seeds = columns.iter().map(Vec::len).max().unwrap_or(0);
+        writeln!(text, " {seeds} |")?;
+    }
+    if let Some(file) = &config.out {
+        run::atomic_write(file, text.as_bytes())?;
+    }
+    Ok(text)
+}
+
+fn rows_of(dir: &Path) -> Result<Vec<Value>> {
+    let file = dir.join("compare.json");
+    let text = std::fs::read(&file)
+        .with_context(|| format!("cannot read {}; run evaluate compare first", file.display()))?;
+    let report: Value =
+        serde_json::from_slice(&text).with_context(|| format!("{} is damaged", file.display()))?;
+    let rows = report["rows"].as_array().cloned().unwrap_or_default();
+    ensure!(!rows.is_empty(), "{} has no rows", file.display());
+    Ok(rows)
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+/// `–` for none, the value for one, mean ± standard deviation for more.
+fn cell(values: &[f64], decimals: usize) -> String {
+    let m = mean(values);
+    match values.len() {
+        0 => "–".to_string(),
+        1 => format!("{m:.decimals$}"),
+        n => {
+            let variance = values.iter().map(|v| (v - m).powi(2)).sum::<f64>() / (n - 1) as f64;
+            format!("{m:.decimals$} ± {:.decimals$}", variance.sqrt())
+        }
+    }
+}
