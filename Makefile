@@ -9,7 +9,7 @@ run = $(or $(RUN),runs$(addprefix /,$(world))/$(basename $(notdir $(call config,
 sets := $(foreach s,$(SET),--set '$(s)')
 opts = $(sets) $(if $(RESUME),--resume) $(ARGS)
 
-.PHONY: help build sft rm rlhf answers compare table score merge demo demo-short tiny-world tiny-base test check cuda-check smoke fetch-smollm2 fetch-data ci
+.PHONY: help build sft rm rlhf answers compare table score merge demo demo-short recipe tiny-world tiny-base test check cuda-check smoke fetch-smollm2 fetch-data ci
 
 help:           ## this list
 	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 16
@@ -35,6 +35,8 @@ demo: build     ## the whole pipeline on the tiny world, into runs/demo (made an
 	scripts/demo.sh
 demo-short: build ## the same with a few steps each
 	scripts/demo.sh --short
+recipe: build   ## a task with a metric as reward: TASK=translation (BLEU) or summaries (ROUGE-L), into runs/tiny-$(TASK)
+	scripts/recipe.sh $(or $(TASK),translation)
 tiny-world: build ## write the tiny world's data again (same seed, same bytes)
 	$(BIN)/tiny-world generate --out data/tiny
 tiny-base: build ## train the tiny world's base again

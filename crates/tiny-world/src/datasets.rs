@@ -34,7 +34,7 @@ pub fn is_held_out(question: &Question) -> bool {
     Sha256::digest(text.as_bytes())[0] % 10 == 0
 }
 
-fn stream(seed: u64, purpose: &str) -> Rng {
+pub(crate) fn stream(seed: u64, purpose: &str) -> Rng {
     let mut key = Sha256::new();
     key.update(seed.to_le_bytes());
     key.update(purpose);
@@ -208,7 +208,7 @@ fn rows(questions: Vec<(Question, Task)>, rng: &mut Rng) -> Vec<Value> {
         .collect()
 }
 
-fn array(name: &'static str, rows: Vec<Value>) -> File {
+pub(crate) fn array(name: &'static str, rows: Vec<Value>) -> File {
     let lines: Vec<String> = rows.iter().map(|r| format!("  {r}")).collect();
     File {
         name,
@@ -235,7 +235,8 @@ fn hex(bytes: &[u8]) -> String {
 /// Writes the data set into a directory.
 pub fn write(out: &Path, seed: u64) -> Result<Vec<File>> {
     std::fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
-    let files = files(seed);
+    let mut files = files(seed);
+    files.extend(crate::recipes::files(seed));
     for file in &files {
         let path = out.join(file.name);
         std::fs::write(&path, &file.text)

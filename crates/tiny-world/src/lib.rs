@@ -6,6 +6,7 @@ pub mod datasets;
 pub mod generator;
 pub mod language;
 mod oracle;
+pub mod recipes;
 mod task;
 pub mod tasks;
 pub mod tokenizer;
