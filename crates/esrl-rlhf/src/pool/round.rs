@@ -1,0 +1,182 @@
+//! How a round of the pool is made: the data's answers, and what the policy draws; their scores; V_ref of their prompts.
+
+use crate::data::{Answered, Task};
+use crate::roles::Roles;
+use crate::rollout::{self, Draw};
+use crate::row::Row;
+use crate::value;
+use algorithms::{Grow, PoolNeeds, SamplingPlan, ValueFit};
+use anyhow::Result;
+use rand::seq::SliceRandom;
+use rewards::{Readings, Scored};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// What rounds are made from.
+pub(super) struct Origin {
+    pub needs: PoolNeeds,
+    /// Prompts to draw for, each once, in the order of the data
+    pub tasks: Vec<Rc<Task>>,
+    /// The data's own answers: prompt and response ids with EOS
+    pub answers: Vec<Answered<1>>,
+}
+
+/// Rows and what is known of each; `columns` is what the algorithm sees.
+pub(super) struct Round {
+    /// The step at which it begins
+    pub start: u64,
+    pub rows: Vec<Row>,
+    pub columns: algorithms::Pool,
+    pub cost: Cost,
+    /// `reward/<source>`: mean score of the rows
+    pub means: BTreeMap<String, f32>,
+}
+
+/// Responses and tokens sampled for a pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Cost {
+    pub samples: usize,
+    pub tokens: usize,
+}
+
+impl Cost {
+    fn add(&mut self, rows: &[Row]) {
+        self.samples += rows.len();
+        self.tokens += rows.iter().map(|row| row.response().len()).sum::<usize>();
+    }
+}
+
+impl Origin {
+    /// Draws, scores and, where the method asks, values.
+    pub fn make(&self, start: u64, roles: &mut Roles, draw: Draw) -> Result<Round> {
+        let mut means = BTreeMap::new();
+        let mut cost = Cost::default();
+        let mut rows: Vec<Row> = Vec::new();
+        let mut drawn = Vec::new();
+        if let Some(grow) = &self.needs.grow {
+            rows = self.grow(grow, roles, draw)?;
+            drawn = vec![true; rows.len()];
+            cost.add(&rows);
+        }
+        rows.extend(
+            self.answers
+                .iter()
+                .map(|(task, [ids])| Row::new(task, ids, true, None)),
+        );
+        drawn.resize(rows.len(), false);
+        let mut columns = algorithms::Pool {
+            prompt_key: rows.iter().map(|row| row.task.key).collect(),
+            lens: rows.iter().map(|row| row.response().len()).collect(),
+            response_key: rows.iter().map(Row::response_key).collect(),
+            drawn,
+            ..algorithms::Pool::default()
+        };
+        if self.needs.score {
+            let scored = self.scores(roles, &rows, "score the pool")?;
+            let named = rollout::means(&scored).into_iter();
+            means = named.map(|(name, mean)| (name, mean as f32)).collect();
+            columns.score = scored.total;
+        }
+        if let Some(fit) = &self.needs.prompt_value {
+            columns.prompt_value = self.prompt_values(fit, &rows, roles, draw, &mut cost)?;
+        }
+        Ok(Round {
+            start,
+            rows,
+            columns,
+            cost,
+            means,
+        })
+    }
+
+    /// Draws `grow.samples` responses to each prompt from the policy as it is.
+    fn grow(&self, grow: &Grow, roles: &Roles, draw: Draw) -> Result<Vec<Row>> {
+        let each = SamplingPlan {
+            n: grow.samples,
+            temperature: Some(grow.temperature),
+        };
+        let plan = vec![each; self.tasks.len()];
+        let n = (self.tasks.len() * grow.samples) as u64;
+        let mut progress = run::Progress::new("grow the pool", n);
+        let mut tokens_before = 0;
+        let rows = rollout::sample(
+            roles,
+            Some(&roles.policy.frozen()),
+            &self.tasks,
+            &plan,
+            draw,
+            rollout::GROW,
+            &mut |tokens, finished| {
+                progress.update(finished as u64, (tokens - tokens_before) as u64, "");
+                tokens_before = tokens;
+            },
+        )?;
+        progress.finish("");
+        Ok(rows)
+    }
+
+    /// One score per row, squashed where the method wants that.
+    fn scores(&self, roles: &mut Roles, rows: &[Row], what: &str) -> Result<Scored> {
+        let mut progress = run::Progress::new(what, rows.len() as u64);
+        let (mut readings, mut done) = (Readings::default(), 0);
+        for part in rows.chunks(64) {
+            readings.extend(rollout::readings(roles, part)?);
+            let tokens = part.iter().map(|row| row.ids.len() as u64).sum();
+            done += part.len() as u64;
+            progress.update(done, tokens, "");
+        }
+        progress.finish("");
+        let mut scored = roles.rewards.sum(&readings);
+        if self.needs.squash {
+            let squash =
+                |score: &mut f32| *score = (1.0 / (1.0 + (-f64::from(*score)).exp())) as f32;
+            scored.total.iter_mut().for_each(squash);
+        }
+        Ok(scored)
+    }
+
+    /// V_ref of each row's prompt, from a head fitted to the scores of the reference's answers to some of the prompts.
+    fn prompt_values(
+        &self,
+        fit: &ValueFit,
+        rows: &[Row],
+        roles: &mut Roles,
+        draw: Draw,
+        cost: &mut Cost,
+    ) -> Result<Vec<f32>> {
+        let mut order: Vec<usize> = (0..self.tasks.len()).collect();
+        order.shuffle(&mut run::stream(draw.seed, "value prompts", 0, 0));
+        order.truncate(fit.prompts);
+        let tasks: Vec<Rc<Task>> = order.iter().map(|i| Rc::clone(&self.tasks[*i])).collect();
+        let one = SamplingPlan {
+            n: 1,
+            temperature: Some(fit.temperature),
+        };
+        let plan = vec![one; tasks.len()];
+        let answers = rollout::sample(
+            roles,
+            roles.reference.as_ref(),
+            &tasks,
+            &plan,
+            draw,
+            rollout::VALUE,
+            &mut |_, _| {},
+        )?;
+        cost.add(&answers);
+        let targets = self.scores(roles, &answers, "score the reference")?.total;
+        let (model, reference) = (roles.model(), roles.reference.as_ref());
+        let prompts: Vec<Vec<u32>> = answers.iter().map(|row| row.task.ids.clone()).collect();
+        let head = value::fit(model, reference, &prompts, &targets, fit, draw.seed)?;
+        // each prompt once
+        let ids: BTreeMap<u64, &[u32]> = rows
+            .iter()
+            .map(|row| (row.task.key, row.task.ids.as_slice()))
+            .collect();
+        let keys: Vec<u64> = ids.keys().copied().collect();
+        let prompts: Vec<&[u32]> = ids.into_values().collect();
+        let values = head.values(model, reference, &prompts)?;
+        let of: BTreeMap<u64, f32> = keys.into_iter().zip(values).collect();
+        Ok(rows.iter().map(|row| of[&row.task.key]).collect())
+    }
+}

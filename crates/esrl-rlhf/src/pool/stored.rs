@@ -1,0 +1,101 @@
+//! A round as JSON lines: a header, then a response per line.
+
+use super::round::{Cost, Origin, Round};
+use crate::data::Task;
+use crate::row::Row;
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// First line of a stored round.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    step: u64,
+    rows: usize,
+    cost: Cost,
+    /// Mean score of each source of reward; f32, which JSON carries exactly
+    means: BTreeMap<String, f32>,
+    /// State of the rewards after the round was scored
+    rewards: serde_json::Value,
+}
+
+/// One response of a stored round.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    prompt_key: u64,
+    ids: Vec<u32>,
+    finished: bool,
+    drawn: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    score: Option<f32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    prompt_value: Option<f32>,
+}
+
+impl Origin {
+    /// A stored round, and the state of the rewards after it.
+    pub fn parse(&self, text: &str) -> Result<(Round, serde_json::Value)> {
+        let tasks: BTreeMap<u64, &Rc<Task>> = self
+            .tasks
+            .iter()
+            .chain(self.answers.iter().map(|(task, _)| task))
+            .map(|task| (task.key, task))
+            .collect();
+        let mut lines = text.lines();
+        let header: Header = serde_json::from_str(lines.next().context("it is empty")?)?;
+        let (mut rows, mut columns) = (Vec::new(), algorithms::Pool::default());
+        for line in lines {
+            let stored: Stored = serde_json::from_str(line)?;
+            let task = tasks.get(&stored.prompt_key);
+            let task = task.with_context(|| format!("prompt {} is unknown", stored.prompt_key))?;
+            let row = Row::new(task, &stored.ids, stored.finished, None);
+            columns.prompt_key.push(stored.prompt_key);
+            columns.lens.push(stored.ids.len());
+            columns.response_key.push(row.response_key());
+            columns.drawn.push(stored.drawn);
+            columns.score.extend(stored.score);
+            columns.prompt_value.extend(stored.prompt_value);
+            rows.push(row);
+        }
+        ensure!(
+            rows.len() == header.rows,
+            "it has {} rows, not {}",
+            rows.len(),
+            header.rows
+        );
+        let round = Round {
+            start: header.step,
+            rows,
+            columns,
+            cost: header.cost,
+            means: header.means,
+        };
+        Ok((round, header.rewards))
+    }
+}
+
+impl Round {
+    /// `rewards`: their state after the round was scored.
+    pub fn to_jsonl(&self, rewards: serde_json::Value) -> Result<String> {
+        let header = Header {
+            step: self.start,
+            rows: self.rows.len(),
+            cost: self.cost,
+            means: self.means.clone(),
+            rewards,
+        };
+        let mut lines = vec![serde_json::to_string(&header)?];
+        for (i, row) in self.rows.iter().enumerate() {
+            lines.push(serde_json::to_string(&Stored {
+                prompt_key: row.task.key,
+                ids: row.response().to_vec(),
+                finished: row.finished,
+                drawn: self.columns.drawn[i],
+                score: self.columns.score.get(i).copied(),
+                prompt_value: self.columns.prompt_value.get(i).copied(),
+            })?);
+        }
+        Ok(lines.join("\n") + "\n")
+    }
+}
