@@ -1154,6 +1154,7 @@ fn every_method_improves_a_tabular_policy() {
     let ceiling = Bandit::new().best();
     let mut configs = vec![
         ("ppo", json!({"kl_coef": 0.0})),
+        ("ma_ppo", json!({"kl_coef": 0.0, "ratio": "macro"})),
         ("esrl", json!({"mode": "released", "ppo": {"kl_coef": 0.0}})),
         ("esrl", json!({"mode": "paper", "k_max": 8, "alpha": 1.0})),
     ];

@@ -177,6 +177,11 @@ fn ends(add_bos: bool) -> Ends {
     }
 }
 
+/// No template, a token a byte.
+pub fn byte_encoder() -> Encoder {
+    encoder(Template::Raw, false)
+}
+
 fn encoder(template: Template, add_bos: bool) -> Encoder {
     Encoder::new(byte_tokenizer(), template, ends(add_bos)).unwrap()
 }

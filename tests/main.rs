@@ -4,6 +4,7 @@ mod common;
 
 mod algorithms;
 mod architecture;
+mod clauses;
 mod data;
 mod docs;
 mod encode;

@@ -1,6 +1,7 @@
 //! The stages from end to end, through the functions their command lines call.
 
 mod bad_input;
+mod clauses;
 mod rewards;
 mod same;
 mod stages;

@@ -185,6 +185,8 @@ pub struct Totals {
     pub tokens: usize,
     pub rows: usize,
     pub prompts: usize,
+    /// Set in `macro_start`
+    pub macros: usize,
 }
 
 impl Totals {
@@ -193,6 +195,7 @@ impl Totals {
             tokens: exp.lens.iter().sum(),
             rows: exp.n_rows(),
             prompts: groups(&exp.prompt_key).len(),
+            macros: exp.macro_start.iter().filter(|start| **start).count(),
         }
     }
 }

@@ -25,7 +25,7 @@ pub struct Experience {
     pub response_key: Vec<u64>,
     /// `[R]` V_ref(x), when `PoolNeeds::prompt_value`
     pub prompt_value: Vec<f32>,
-    /// `[M]` the token begins a clause, when `Needs::clauses`
+    /// `[M]` the token begins a clause, when `Needs::clauses`; a macro, once MA-PPO has prepared it
     pub macro_start: Vec<bool>,
     /// `[R]` when `Needs::metric`, 0..1
     pub metric: Vec<f32>,

@@ -1,4 +1,4 @@
-//! Where the clauses of a text begin: a stand-in for a parser.
+//! Where the clauses of a text begin: a stand-in for a parser, and from offsets in the text to tokens.
 
 /// Words that open a clause.
 const OPENERS: [&str; 20] = [
@@ -24,25 +24,42 @@ const OPENERS: [&str; 20] = [
     "therefore",
 ];
 
+const MARKS: [char; 6] = [',', ';', ':', '.', '!', '?'];
+const CLOSERS: [char; 6] = ['"', '\'', ')', ']', '”', '’'];
+
 /// Byte offsets at which clauses begin, ascending, 0 first (none for an empty text): after `, ; : . ! ?` where white space follows,
-/// after a line break, and before a word that opens a clause. An offset stands before the white space that precedes the clause,
-/// since tokens carry it in front.
+/// closing quotes and brackets between them or not, at a line break, and before a word that opens a clause. No clause is blank. An
+/// offset stands before the white space that precedes the clause, since tokens carry it in front. English.
 pub fn clause_starts(text: &str) -> Vec<usize> {
     let mut starts = Vec::new();
     if !text.is_empty() {
         starts.push(0);
     }
-    let mut previous = None;
-    for (at, c) in text.char_indices() {
-        let after_mark = previous.is_some_and(|p| ",;:.!?".contains(p)) && c.is_whitespace();
-        let after_break = previous == Some('\n') && c != '\n';
-        let opener = c == ' ' && OPENERS.contains(&word(&text[at + 1..]).as_str());
-        if at > 0 && (after_mark || after_break || opener) {
+    let mut last = 0;
+    let is_blank = |text: &str| text.trim().is_empty();
+    for (at, c) in text.char_indices().filter(|(_, c)| c.is_whitespace()) {
+        let (before, after) = (&text[..at], &text[at + c.len_utf8()..]);
+        let marked = before.trim_end_matches(CLOSERS).ends_with(MARKS);
+        let opens = c == '\n' || marked || OPENERS.contains(&word(after).as_str());
+        if opens && !is_blank(&text[last..at]) && !is_blank(after) {
             starts.push(at);
+            last = at;
         }
-        previous = Some(c);
     }
     starts
+}
+
+/// Which tokens begin a clause, from the offset in the text at which each begins ([`crate::Encoder::offsets`]): those that hold the
+/// first character of a clause, or the first part of it.
+pub fn clause_tokens(offsets: &[usize], starts: &[usize]) -> Vec<bool> {
+    let mut flags = vec![false; offsets.len()];
+    for start in starts {
+        let after = offsets.partition_point(|offset| offset <= start);
+        if let Some(holder) = after.checked_sub(1) {
+            flags[offsets.partition_point(|offset| *offset < offsets[holder])] = true;
+        }
+    }
+    flags
 }
 
 /// The first word, in lower case.

@@ -12,7 +12,7 @@ mod split;
 mod template;
 mod tokenise;
 
-pub use clauses::clause_starts;
+pub use clauses::{clause_starts, clause_tokens};
 pub use error::{Error, Result};
 pub use fit::{Fitted, TooLong, fit_groups_to_context, fit_to_context};
 pub use loader::{Cursor, Loader};

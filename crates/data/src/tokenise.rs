@@ -113,6 +113,21 @@ impl Encoder {
         self.rendered.decode(ids, true).map_err(tokenizer_error)
     }
 
+    /// Where in their text ([`Self::decode`]) each of these tokens begins, in bytes, never falling. Tokens that are parts of one
+    /// character begin where it does.
+    pub fn offsets(&self, ids: &[u32], text: &str) -> Result<Vec<usize>> {
+        let mut least = 0;
+        let begins = |t: usize| {
+            // An unfinished character reads as U+FFFD, which the text does not have there.
+            let before = self.decode(&ids[..t])?;
+            let pairs = before.chars().zip(text.chars());
+            let common = pairs.take_while(|(a, b)| a == b);
+            least = least.max(common.map(|(c, _)| c.len_utf8()).sum());
+            Ok(least)
+        };
+        (0..ids.len()).map(begins).collect()
+    }
+
     pub fn ends(&self) -> &Ends {
         &self.ends
     }

@@ -1,6 +1,7 @@
 //! Which response tokens begin a clause (`macro_start`, for MA-PPO's parsing termination): by the built-in splitter, by a file of
 //! texts parsed beforehand, or by a program that is asked.
 
+use crate::learner::Metrics;
 use crate::row::Row;
 use anyhow::{Context, Result, ensure};
 use data::Encoder;
@@ -10,6 +11,8 @@ use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
+
+const DAY: f64 = 86_400.0;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -67,8 +70,8 @@ impl ClausesConfig {
             }
         }?;
         ensure!(
-            self.timeout_secs > 0.0 && self.timeout_secs.is_finite(),
-            "rollout.clauses.timeout_secs = {} must be a number above 0",
+            self.timeout_secs > 0.0 && self.timeout_secs <= DAY,
+            "rollout.clauses.timeout_secs = {} must be a number above 0, at most {DAY}",
             self.timeout_secs
         );
         Ok(())
@@ -120,15 +123,21 @@ impl Clauses {
         }
     }
 
-    /// One flag per response token of all rows.
-    pub fn macro_starts(&mut self, encoder: &Encoder, rows: &[Row]) -> Result<Vec<bool>> {
-        let mut texts = Vec::with_capacity(rows.len());
-        for row in rows {
-            texts.push(encoder.decode(row.response())?);
-        }
+    /// Which response tokens of all rows begin a clause, and metrics.
+    pub fn macro_starts(
+        &mut self,
+        encoder: &Encoder,
+        rows: &[Row],
+    ) -> Result<(Vec<bool>, Metrics)> {
+        let mut metrics = Metrics::new();
+        let texts = rows.iter().map(|row| encoder.decode(row.response()));
+        let texts = texts.collect::<data::Result<Vec<String>>>()?;
         let starts: Vec<Vec<usize>> = match self {
             Self::Splitter => texts.iter().map(|text| data::clause_starts(text)).collect(),
             Self::File(known) => {
+                let missing = texts.iter().filter(|text| !known.contains_key(*text));
+                let share = missing.count() as f64 / texts.len().max(1) as f64;
+                metrics.insert("rollout/clauses_missing".into(), share);
                 let of = |text: &String| match known.get(text) {
                     Some(starts) => in_bytes(text, starts),
                     None => data::clause_starts(text),
@@ -139,9 +148,10 @@ impl Clauses {
         };
         let mut flags = Vec::new();
         for ((row, text), starts) in rows.iter().zip(&texts).zip(&starts) {
-            flags.extend(on_tokens(&offsets(encoder, row.response(), text)?, starts));
+            let offsets = encoder.offsets(row.response(), text)?;
+            flags.extend(data::clause_tokens(&offsets, starts));
         }
-        Ok(flags)
+        Ok((flags, metrics))
     }
 }
 
@@ -169,33 +179,4 @@ fn ask(program: &mut Program, texts: &[String]) -> Result<Vec<Vec<usize>>> {
 fn in_bytes(text: &str, chars: &[usize]) -> Vec<usize> {
     let at: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
     chars.iter().filter_map(|c| at.get(*c).copied()).collect()
-}
-
-/// Where in the text each token begins, never falling. A token that is part of a character begins where that does.
-fn offsets(encoder: &Encoder, ids: &[u32], text: &str) -> Result<Vec<usize>> {
-    let mut offsets = Vec::with_capacity(ids.len());
-    let mut least = 0;
-    for t in 0..ids.len() {
-        let before = encoder.decode(&ids[..t])?;
-        // An unfinished character reads as U+FFFD, which the text does not have there.
-        let common = before
-            .bytes()
-            .zip(text.bytes())
-            .take_while(|(a, b)| a == b)
-            .count();
-        least = least.max(common);
-        offsets.push(least);
-    }
-    Ok(offsets)
-}
-
-/// The first token at or after each start begins a clause, and so does the first of all.
-fn on_tokens(offsets: &[usize], starts: &[usize]) -> Vec<bool> {
-    let mut flags = vec![false; offsets.len()];
-    for start in starts.iter().chain([&0]) {
-        if let Some(token) = offsets.iter().position(|offset| offset >= start) {
-            flags[token] = true;
-        }
-    }
-    flags
 }

@@ -24,6 +24,10 @@ pub(crate) const EXPLAINED: &[(&str, &str)] = &[
         "stored responses; logged where a phase of the method begins",
     ),
     (
+        "rollout/clauses_missing",
+        "share of the step's responses that the file of rollout.clauses does not have; the splitter cuts those",
+    ),
+    (
         "pool/rows_kept",
         "stored responses of weight above 0; logged where a phase of the method begins",
     ),

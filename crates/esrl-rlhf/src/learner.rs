@@ -141,13 +141,15 @@ impl Learner<'_> {
         }
         clock.lap("time/read");
 
+        let mut of_clauses = Metrics::new();
         if let Some(clauses) = &mut self.clauses {
-            exp.macro_start = clauses.macro_starts(&self.roles.encoder, &rows)?;
+            (exp.macro_start, of_clauses) = clauses.macro_starts(&self.roles.encoder, &rows)?;
         }
 
         // 4. prepare: baselines, advantages
         let (exp, mut metrics) = self.algorithm.prepare(exp)?;
         metrics.extend(gathered);
+        metrics.extend(of_clauses);
 
         // 5. update: one teacher-forced forward with graph per row and pass
         self.update(step, &rows, &exp, &temperature, &mut metrics)?;

@@ -106,6 +106,10 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
             dir.display()
         );
     }
+    let clauses = needs
+        .clauses
+        .then(|| Clauses::open(&config.rollout.clauses))
+        .transpose()?;
     let roles = Roles::open(config, &needs, &device)?;
     let feed = Feed::new(train, &needs, &roles, config)?;
     let eval_tasks = tasks_for_evaluation(held_out.clone(), &roles, config)?;
@@ -138,12 +142,9 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         .as_ref()
         .map(|c| Trainee::new(c.params(), &t.critic))
         .transpose()?;
-    let clauses = needs
-        .clauses
-        .then(|| Clauses::open(&config.rollout.clauses));
     let mut learner = Learner {
         config,
-        clauses: clauses.transpose()?,
+        clauses,
         feed,
         roles,
         algorithm,

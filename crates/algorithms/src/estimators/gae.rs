@@ -7,11 +7,21 @@
 /// ```
 /// `values[t]` is the critic before token t. λ = 1 gives the return less the value, λ = 0 gives δ.
 pub fn gae(rewards: &[f64], values: &[f64], gamma: f64, lam: f64) -> (Vec<f64>, Vec<f64>) {
+    gae_of_actions(rewards, values, &vec![gamma; rewards.len()], lam)
+}
+
+/// The same where action i takes as long as its `discounts[i]`, in place of γ, says: γ^n for n tokens.
+pub fn gae_of_actions(
+    rewards: &[f64],
+    values: &[f64],
+    discounts: &[f64],
+    lam: f64,
+) -> (Vec<f64>, Vec<f64>) {
     let mut advantages = vec![0.0; rewards.len()];
     let (mut next_value, mut next_advantage) = (0.0, 0.0);
     for t in (0..rewards.len()).rev() {
-        let delta = rewards[t] + gamma * next_value - values[t];
-        next_advantage = delta + gamma * lam * next_advantage;
+        let delta = rewards[t] + discounts[t] * next_value - values[t];
+        next_advantage = delta + discounts[t] * lam * next_advantage;
         next_value = values[t];
         advantages[t] = next_advantage;
     }

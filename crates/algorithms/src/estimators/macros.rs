@@ -1,5 +1,7 @@
 //! Macro actions: runs of tokens that act as one (MA-RLHF, Chai et al. 2025, arXiv 2410.02743), and their advantages.
 
+use super::gae::gae_of_actions;
+use ops::Ragged;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
@@ -31,7 +33,7 @@ impl ValueWeights {
     }
 }
 
-/// A macro's reward from those of its tokens.
+/// R_τ: a macro's reward from those of its tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RewardSum {
@@ -41,16 +43,16 @@ pub enum RewardSum {
     Mean,
 }
 
-/// The macros of a row as ranges of its tokens. The first token always begins one.
-pub fn macros(starts: &[bool]) -> Vec<Range<usize>> {
-    let mut out: Vec<Range<usize>> = Vec::new();
-    for (at, start) in starts.iter().enumerate() {
-        match out.last_mut() {
-            Some(last) if !start => last.end = at + 1,
-            _ => out.push(at..at + 1),
+/// Tokens of each macro. `starts` may be of several rows, the first token of each being one.
+pub fn lens(starts: &[bool]) -> Vec<usize> {
+    let mut lens = Vec::new();
+    for start in starts {
+        match lens.last_mut() {
+            Some(len) if !start => *len += 1,
+            _ => lens.push(1),
         }
     }
-    out
+    lens
 }
 
 /// Where a row of `n` tokens is cut: macros of these lengths, the rest one macro.
@@ -78,39 +80,47 @@ pub fn by_perplexity(logp_ref: &[f32], early: bool) -> Vec<bool> {
     (0..logp_ref.len()).map(start).collect()
 }
 
-/// Generalised advantage estimation over the macros of one row; every token has its macro's advantage and return.
+/// A response as a semi-Markov decision process whose actions are macros.
 ///
 /// ```text
 /// V_τ = Σ σ_i V(s_i);  δ_τ = R_τ + γ^|w_τ| V_{τ+1} − V_τ;  A_τ = δ_τ + γ^|w_τ| λ A_{τ+1};  returns_τ = A_τ + V_τ
 /// ```
-pub fn gae(
-    rewards: &[f64],
-    values: &[f64],
-    macros: &[Range<usize>],
-    (gamma, lam): (f64, f64),
-    weights: ValueWeights,
-    sum: RewardSum,
-) -> (Vec<f64>, Vec<f64>) {
-    let mut advantages = vec![0.0; rewards.len()];
-    let mut returns = vec![0.0; rewards.len()];
-    let (mut next_value, mut next_advantage) = (0.0, 0.0);
-    for tokens in macros.iter().rev() {
-        let sigma = weights.of(tokens.len());
-        let of = |x: &[f64], weight: &dyn Fn(usize) -> f64| -> f64 {
-            let terms = x[tokens.clone()].iter().enumerate();
-            terms.map(|(i, x)| weight(i) * x).sum()
+#[derive(Clone, Copy, Debug)]
+pub struct Smdp {
+    pub weights: ValueWeights,
+    pub sum: RewardSum,
+    /// Per token
+    pub gamma: f64,
+    pub lam: f64,
+}
+
+impl Smdp {
+    /// R_τ and V_τ of a row's macros of these many tokens.
+    pub fn actions(&self, rewards: &[f64], values: &[f64], lens: &[usize]) -> (Vec<f64>, Vec<f64>) {
+        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let of = |tokens: Range<usize>| {
+            let sigma = self.weights.of(tokens.len());
+            let value = dot(&sigma, &values[tokens.clone()]);
+            let of_rewards = match self.sum {
+                RewardSum::Sum => (0..tokens.len() as i32)
+                    .map(|i| self.gamma.powi(i))
+                    .collect(),
+                RewardSum::Mean => sigma,
+            };
+            (dot(&of_rewards, &rewards[tokens]), value)
         };
-        let value = of(values, &|i| sigma[i]);
-        let reward = match sum {
-            RewardSum::Sum => of(rewards, &|i| gamma.powi(i as i32)),
-            RewardSum::Mean => of(rewards, &|i| sigma[i]),
-        };
-        let discount = gamma.powi(tokens.len() as i32);
-        let delta = reward + discount * next_value - value;
-        next_advantage = delta + discount * lam * next_advantage;
-        next_value = value;
-        advantages[tokens.clone()].fill(next_advantage);
-        returns[tokens.clone()].fill(next_advantage + value);
+        Ragged::from_lens(lens).ranges().map(of).unzip()
     }
-    (advantages, returns)
+
+    /// Advantages and returns of a row's tokens: those of their macros.
+    pub fn gae(&self, rewards: &[f64], values: &[f64], lens: &[usize]) -> (Vec<f64>, Vec<f64>) {
+        let (rewards, values) = self.actions(rewards, values, lens);
+        let discounts: Vec<f64> = lens.iter().map(|n| self.gamma.powi(*n as i32)).collect();
+        let (advantages, returns) = gae_of_actions(&rewards, &values, &discounts, self.lam);
+        let to_tokens = |of_macros: Vec<f64>| {
+            let each = of_macros.into_iter().zip(lens);
+            each.flat_map(|(x, n)| std::iter::repeat_n(x, *n)).collect()
+        };
+        (to_tokens(advantages), to_tokens(returns))
+    }
 }

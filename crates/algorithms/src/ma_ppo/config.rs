@@ -1,8 +1,8 @@
 //! MA-PPO's settings: PPO's keys and these.
 
 use crate::estimators::macros::{RewardSum, ValueWeights};
-use crate::settings::{known_keys, resolve};
-use crate::{Error, Result, ppo};
+use crate::settings::{at_least, ensure, known_keys, resolve};
+use crate::{Result, ppo};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -25,7 +25,7 @@ pub struct MacroConfig {
     pub value_weights: ValueWeights,
     /// A macro's reward: `sum` or `mean` of its tokens'
     pub reward_sum: RewardSum,
-    /// The clipped ratio is of each `token`, of the whole `macro` (Eq. 3), or its length's root, `macro_mean`
+    /// The clipped ratio is of each `token`, of the whole `macro` (Eq. 3), or its root by its length, `macro_mean`
     pub ratio: Ratio,
 }
 
@@ -73,13 +73,13 @@ pub(crate) fn parts(given: &Value) -> Result<(ppo::Config, MacroConfig)> {
     let (ppo, own) = (json!(ppo::Config::default()), json!(MacroConfig::default()));
     known_keys(&joined(&ppo, &own), given)?;
     let is_own = |key: &str| own.get(key).is_some();
-    let part = |wanted: bool| -> Value {
-        let keys = given.as_object().into_iter().flatten();
-        let keys = keys.filter(|(key, _)| is_own(key) == wanted);
-        Value::Object(
-            keys.map(|(key, value)| (key.clone(), value.clone()))
-                .collect(),
-        )
+    let part = |wanted: bool| match given {
+        Value::Object(given) => {
+            let keys = given.iter().filter(|(key, _)| is_own(key) == wanted);
+            let keys = keys.map(|(key, value)| (key.clone(), value.clone()));
+            Value::Object(keys.collect())
+        }
+        other => other.clone(),
     };
     let config: MacroConfig = resolve(&MacroConfig::default(), &part(true))?;
     config.check()?;
@@ -95,21 +95,10 @@ pub(crate) fn joined(ppo: &Value, own: &Value) -> Value {
 
 impl MacroConfig {
     fn check(&self) -> Result<()> {
-        let refuse = |key: &str, value: String, expected: &str| {
-            Err(Error::Input(format!(
-                "algorithm.{key} = {value}, expected {expected}"
-            )))
-        };
-        if self.ngram == 0 {
-            return refuse("ngram", "0".into(), "1 or more");
-        }
-        if self.lengths.is_empty() || self.lengths.contains(&0) {
-            let list = format!("{:?}", self.lengths);
-            return refuse("lengths", list, "at least one number, each 1 or more");
-        }
-        if self.length_repeats == 0 {
-            return refuse("length_repeats", "0".into(), "1 or more");
-        }
-        Ok(())
+        at_least("ngram", self.ngram, 1)?;
+        let ok = !self.lengths.is_empty() && !self.lengths.contains(&0);
+        let expected = "at least one number, each 1 or more";
+        ensure(ok, "lengths", json!(self.lengths), expected)?;
+        at_least("length_repeats", self.length_repeats, 1)
     }
 }

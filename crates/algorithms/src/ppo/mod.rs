@@ -7,15 +7,14 @@ pub use config::Config;
 
 use crate::clipped::{Surrogate, surrogate};
 use crate::estimators::kl::{Controller, Estimator, adapt};
-use crate::estimators::macros;
 use crate::estimators::{explained_variance, gae::gae, mean, score::shaped, whiten};
-use crate::experience::{column, host, row_sums};
-use crate::ma_ppo::{Macros, Ratio, Termination};
+use crate::experience::{column, host};
 use crate::metrics::{self, Metrics};
 use crate::settings::bad_state;
 use crate::{Algorithm, Experience, Loss, Needs, Result, Scores, Totals};
 use candle_core::{Result as CResult, Tensor};
 use serde_json::{Value, json};
+use std::ops::Range;
 
 pub(crate) fn build(_name: &str, given: &Value, _seed: u64) -> Result<Box<dyn Algorithm>> {
     Ok(Box::new(Ppo::new(Config::resolve(given)?, "")?))
@@ -30,29 +29,41 @@ pub(crate) fn resolve(_name: &str, given: &Value) -> Result<Value> {
 }
 
 pub struct Ppo {
-    config: Config,
+    pub(crate) config: Config,
     /// Of `config.kl_coef`; moves when the controller is adaptive. f32, which JSON carries exactly.
     kl_coef_scale: f32,
-    /// MA-PPO: actions are runs of tokens
-    macros: Option<Macros>,
 }
 
-impl Ppo {
-    /// MA-PPO.
-    pub(crate) fn of_macros(config: Config, macros: Macros) -> Result<Self> {
+/// What the probability ratio is of: N tokens, or the N macros of MA-PPO.
+pub(crate) struct Actions<'a> {
+    /// `[N]` log π − log π_old, with graph
+    pub log_ratio: Tensor,
+    /// `[N]`
+    pub advantages: &'a [f32],
+    /// N of the whole optimiser step
+    pub n: f64,
+}
+
+impl<'a> Actions<'a> {
+    pub fn tokens(now: &Scores, exp: &'a Experience, totals: Totals) -> CResult<Self> {
         Ok(Self {
-            macros: Some(macros),
-            ..Self::new(config, "")?
+            log_ratio: (&now.logp - column(&exp.logp_old, &now.logp)?)?,
+            advantages: &exp.advantages,
+            n: totals.tokens as f64,
         })
     }
+}
 
+/// Advantages and returns of the tokens of one response, from its per-token rewards and values.
+pub(crate) type Credit<'a> = &'a dyn Fn(Range<usize>, &[f64], &[f64]) -> (Vec<f64>, Vec<f64>);
+
+impl Ppo {
     /// `at`: what stands before the keys in messages about them.
     pub(crate) fn new(config: Config, at: &str) -> Result<Self> {
         config.check(at)?;
         Ok(Self {
             config,
             kl_coef_scale: 1.0,
-            macros: None,
         })
     }
 
@@ -94,84 +105,37 @@ impl Ppo {
 
     fn policy_loss(
         &self,
+        actions: &Actions,
         now: &Scores,
-        exp: &Experience,
         totals: Totals,
         metrics: &mut Metrics,
     ) -> CResult<Tensor> {
         let c = &self.config;
-        let n = totals.tokens as f64;
-        let log_ratio = (&now.logp - column(&exp.logp_old, &now.logp)?)?;
-        let log_ratio = self.of_actions(log_ratio, exp)?;
+        let Actions {
+            log_ratio,
+            advantages,
+            n,
+        } = actions;
         let bounds = 1.0 - c.clip..1.0 + c.clip;
         let Surrogate {
             mut loss,
             metrics: of_ratio,
-        } = surrogate(&log_ratio, &exp.advantages, bounds, n)?;
+        } = surrogate(log_ratio, advantages, bounds, *n)?;
         if c.dual_clip > 0.0 {
             // A < 0: no larger than −dual_clip · A. A ≥ 0: the bound must not bind.
-            let bound = exp.advantages.iter().map(|a| match *a < 0.0 {
+            let bound = advantages.iter().map(|a| match *a < 0.0 {
                 true => (-c.dual_clip * f64::from(*a)).min(f64::from(f32::MAX)) as f32,
                 false => f32::MAX,
             });
-            loss = loss.minimum(&column(&bound.collect::<Vec<f32>>(), &now.logp)?)?;
+            loss = loss.minimum(&column(&bound.collect::<Vec<f32>>(), log_ratio)?)?;
         }
         metrics.extend(of_ratio);
-        let loss = (loss.sum_all()? / n)?;
+        let loss = (loss.sum_all()? / *n)?;
         metrics.extend(metrics::of_update(&loss, now, totals)?);
         if c.entropy_coef == 0.0 {
             return Ok(loss);
         }
-        loss - (now.entropy.sum_all()? * (c.entropy_coef / n))?
-    }
-
-    /// The log-ratio of each token's action, `[M]`: its own, or its macro's where the ratio is of macros.
-    fn of_actions(&self, log_ratio: Tensor, exp: &Experience) -> CResult<Tensor> {
-        let ratio = self
-            .macros
-            .as_ref()
-            .map_or(Ratio::Token, |m| m.config.ratio);
-        if ratio == Ratio::Token {
-            return Ok(log_ratio);
-        }
-        let layout = exp.layout();
-        let macros = layout
-            .ranges()
-            .flat_map(|row| macros::macros(&exp.macro_start[row]));
-        let lens: Vec<usize> = macros.map(|tokens| tokens.len()).collect();
-        let sums = row_sums(&log_ratio, &ops::Ragged::from_lens(&lens))?;
-        let sums = match ratio {
-            Ratio::MacroMean => {
-                let each: Vec<f32> = lens.iter().map(|n| 1.0 / *n as f32).collect();
-                (sums * column(&each, &log_ratio)?)?
-            }
-            _ => sums,
-        };
-        let of_token = lens.iter().enumerate();
-        let of_token: Vec<u32> = of_token
-            .flat_map(|(i, n)| std::iter::repeat_n(i as u32, *n))
-            .collect();
-        sums.index_select(&Tensor::new(of_token, log_ratio.device())?, 0)
-    }
-
-    /// Advantages and returns of all tokens, `[M]`.
-    fn estimate(&self, rewards: &[f64], values: &[f64], exp: &Experience) -> (Vec<f64>, Vec<f64>) {
-        let (gamma, lam) = (self.config.gamma, self.config.lam);
-        let (mut advantages, mut returns) = (Vec::new(), Vec::new());
-        for tokens in exp.layout().ranges() {
-            let (rewards, values) = (&rewards[tokens.clone()], &values[tokens.clone()]);
-            let (a, r) = match &self.macros {
-                None => gae(rewards, values, gamma, lam),
-                Some(Macros { config, .. }) => {
-                    let macros = macros::macros(&exp.macro_start[tokens]);
-                    let (weights, sum) = (config.value_weights, config.reward_sum);
-                    macros::gae(rewards, values, &macros, (gamma, lam), weights, sum)
-                }
-            };
-            advantages.extend(a);
-            returns.extend(r);
-        }
-        (advantages, returns)
+        loss - (now.entropy.sum_all()? * (c.entropy_coef / totals.tokens as f64))?
     }
 
     fn value_loss(
@@ -201,25 +165,13 @@ impl Ppo {
         metrics.insert("loss/value".into(), host(&loss)?[0]);
         loss * self.config.vf_coef
     }
-}
 
-impl Algorithm for Ppo {
-    fn needs(&self) -> Needs {
-        Needs {
-            reference: true,
-            critic: true,
-            epochs: self.config.epochs,
-            minibatches: self.config.minibatches,
-            tempered: true,
-            clauses: self
-                .macros
-                .as_ref()
-                .is_some_and(|m| m.config.termination == Termination::Parsing),
-            ..Needs::default()
-        }
-    }
-
-    fn prepare(&mut self, mut exp: Experience) -> Result<(Experience, Metrics)> {
+    /// Rewards, then advantages and returns by `credit`, row by row; the step's metrics.
+    pub(crate) fn prepare_by(
+        &mut self,
+        mut exp: Experience,
+        credit: Credit,
+    ) -> Result<(Experience, Metrics)> {
         let tokens = [
             ("logp_old", &exp.logp_old[..]),
             ("logp_ref", &exp.logp_ref),
@@ -232,22 +184,14 @@ impl Algorithm for Ppo {
             whiten::whiten_scale_only(&mut rewards);
         }
         let values: Vec<f64> = exp.values.iter().map(|v| f64::from(*v)).collect();
-        let mut metrics = metrics::of_rollouts(&exp);
-        if let Some(macros) = &self.macros {
-            exp.macro_start = macros.starts(&exp)?;
-            let n_macros = exp
-                .macro_start
-                .iter()
-                .filter(|start| **start)
-                .count()
-                .max(1) as f64;
-            metrics.insert("macro/length_mean".into(), exp.n_tokens() as f64 / n_macros);
-            metrics.insert(
-                "macro/per_response".into(),
-                n_macros / exp.n_rows().max(1) as f64,
-            );
+        let (mut advantages, mut returns) = (Vec::new(), Vec::new());
+        for tokens in exp.layout().ranges() {
+            let (rewards, values) = (&rewards[tokens.clone()], &values[tokens.clone()]);
+            let (a, r) = credit(tokens, rewards, values);
+            advantages.extend(a);
+            returns.extend(r);
         }
-        let (mut advantages, returns) = self.estimate(&rewards, &values, &exp);
+        let mut metrics = metrics::of_rollouts(&exp);
         metrics.extend(shaped);
         metrics.extend(metrics::of_advantages(&advantages));
         let explained = explained_variance(&values, &returns);
@@ -265,17 +209,46 @@ impl Algorithm for Ppo {
         Ok((exp, metrics))
     }
 
+    /// The whole loss, its policy part over `actions`.
+    pub(crate) fn loss_of(
+        &self,
+        actions: &Actions,
+        now: &Scores,
+        exp: &Experience,
+        totals: Totals,
+    ) -> CResult<Loss> {
+        let mut metrics = Metrics::new();
+        let mut loss = self.policy_loss(actions, now, totals, &mut metrics)?;
+        if let Some(values) = &now.values {
+            let n = totals.tokens as f64;
+            loss = (loss + self.value_loss(values, exp, n, &mut metrics)?)?;
+        }
+        Ok(Loss { loss, metrics })
+    }
+}
+
+impl Algorithm for Ppo {
+    fn needs(&self) -> Needs {
+        Needs {
+            reference: true,
+            critic: true,
+            epochs: self.config.epochs,
+            minibatches: self.config.minibatches,
+            tempered: true,
+            ..Needs::default()
+        }
+    }
+
+    fn prepare(&mut self, exp: Experience) -> Result<(Experience, Metrics)> {
+        let (gamma, lam) = (self.config.gamma, self.config.lam);
+        self.prepare_by(exp, &|_, rewards, values| gae(rewards, values, gamma, lam))
+    }
+
     fn loss(&self, now: &Scores, exp: &Experience, totals: Totals) -> CResult<Loss> {
         if exp.n_tokens() == 0 {
             return Loss::nothing(now);
         }
-        let mut metrics = Metrics::new();
-        let n = totals.tokens as f64;
-        let mut loss = self.policy_loss(now, exp, totals, &mut metrics)?;
-        if let Some(values) = &now.values {
-            loss = (loss + self.value_loss(values, exp, n, &mut metrics)?)?;
-        }
-        Ok(Loss { loss, metrics })
+        self.loss_of(&Actions::tokens(now, exp, totals)?, now, exp, totals)
     }
 
     fn state(&self) -> Value {
