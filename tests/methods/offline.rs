@@ -532,8 +532,12 @@ fn rest_improves_by_phases_and_says_when_nothing_is_left() {
     );
     let mut twins = rows;
     twins.response_key = vec![1, 2, 3, 3];
-    let once = method("rest", json!({"thresholds": [0.5], "deduplicate": true}));
-    assert_eq!(once.weigh(&twins, 0).unwrap().0, [0.0, 1.0, 1.0, 0.0]);
+    // the fallback's rows too count once
+    for threshold in [0.5, 0.9] {
+        let config = json!({"thresholds": [threshold], "deduplicate": true, "fallback": true});
+        let once = method("rest", config);
+        assert_eq!(once.weigh(&twins, 0).unwrap().0, [0.0, 1.0, 1.0, 0.0]);
+    }
     for (config, words) in [
         (json!({"thresholds": []}), "algorithm.thresholds = []"),
         (json!({"thresholds": [0.9, 0.5]}), "never fall"),

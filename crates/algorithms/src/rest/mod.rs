@@ -98,9 +98,6 @@ impl Algorithm for Rest {
         let improve = self.improve(phase);
         let threshold = c.thresholds[improve];
         let mut kept = filter::passing(pool, c.filter, threshold);
-        if c.deduplicate {
-            filter::drop_repeated(pool, &mut kept);
-        }
         if !kept.contains(&true) {
             if !c.fallback {
                 return Err(Error::Input(format!(
@@ -111,6 +108,9 @@ impl Algorithm for Rest {
                 )));
             }
             kept = filter::passing(pool, config::Filter::Between, 1.0);
+        }
+        if c.deduplicate {
+            filter::drop_repeated(pool, &mut kept);
         }
         let scores = |which: &dyn Fn(usize) -> bool| {
             let rows = (0..pool.score.len()).filter(|row| which(*row));
