@@ -1,57 +1,50 @@
-//! What the loop itself logs beside the method's metrics, and what each name means (docs/metrics.md).
+//! What a metric means: a method's by its definition in `algorithms`, what the stages and the loop log by the tables of
+//! docs/metrics.md, which is compiled in.
 
-pub(crate) const EXPLAINED: &[(&str, &str)] = &[
-    (
-        "eval/reward",
-        "mean reward of sampled answers to the held-out prompts, with the same random numbers at every evaluation",
-    ),
-    ("eval/response_length", "mean tokens of those answers"),
-    ("eval/eos_rate", "share of those answers that ended"),
-    (
-        "policy/grad_norm",
-        "global L2 norm of the policy's gradients before clipping, mean over the step's updates",
-    ),
-    (
-        "val/grad_norm",
-        "global L2 norm of the critic's gradients before clipping, mean over the step's updates",
-    ),
-    (
-        "policy/lr",
-        "the policy's learning rate; 0 while only the critic learns",
-    ),
-    (
-        "pool/rows",
-        "stored responses; logged where a phase of the method begins",
-    ),
-    (
-        "rollout/clauses_missing",
-        "share of the step's responses that the file of rollout.clauses does not have; the splitter cuts those",
-    ),
-    (
-        "pool/rows_kept",
-        "stored responses of weight above 0; logged where a phase of the method begins",
-    ),
-    (
-        "time/estimate",
-        "seconds of the greedy answers that estimate capabilities",
-    ),
-    ("time/sample", "seconds of sampling"),
-    ("time/reward", "seconds of scoring"),
-    (
-        "time/pool",
-        "seconds of making, reading, weighing and drawing from the stored responses or pairs",
-    ),
-    (
-        "time/read",
-        "seconds of the forwards without graph: reference, critic, log-probs",
-    ),
-    (
-        "time/update",
-        "seconds of forwards with graph, backward and updates",
-    ),
-    ("time/step", "seconds of the step"),
-    (
-        "throughput/tokens_per_sec",
-        "response tokens drawn (learnt from, where none are drawn) per second of the step",
-    ),
-];
+use anyhow::{Result, bail};
+
+const PAGE: &str = include_str!("../../../docs/metrics.md");
+
+/// One line on a metric of metrics.jsonl. An unknown name is an error that gives the three nearest.
+pub fn explain(metric: &str) -> Result<String> {
+    if let Some(definition) = algorithms::metric_definition(metric) {
+        return Ok(format!("{metric}: {definition}\n"));
+    }
+    if let Some((_, definition)) = of_page().find(|(name, _)| is_of(metric, name)) {
+        return Ok(format!("{metric}: {}\n", definition.replace('`', "")));
+    }
+    let mut known = algorithms::metric_names();
+    known.extend(of_page().map(|(name, _)| name));
+    let mut near = Vec::new();
+    while let Some(name) = run::nearest(metric, &known).filter(|_| near.len() < 3) {
+        near.push(format!("{name:?}"));
+        known.retain(|other| *other != name);
+    }
+    bail!(
+        "no metric is called {metric:?}; did you mean {}? All are in docs/metrics.md and docs/methods",
+        near.join(", ")
+    )
+}
+
+/// Names and definitions: the first cell of a row, which may give several, and the last.
+fn of_page() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let rows = PAGE.lines().filter(|line| line.starts_with("| `"));
+    rows.flat_map(|row| {
+        let cells: Vec<&str> = row.trim_matches(['|', ' ']).split(" | ").collect();
+        let definition = cells[cells.len() - 1];
+        let names = cells[0].split('`').skip(1).step_by(2);
+        names
+            .map(move |name| (name, definition))
+            .collect::<Vec<_>>()
+    })
+}
+
+/// `name` may end in `<kind>`, which is any kind of reward.
+fn is_of(metric: &str, name: &str) -> bool {
+    match name.strip_suffix("<kind>") {
+        Some(prefix) => metric
+            .strip_prefix(prefix)
+            .is_some_and(|kind| !kind.is_empty()),
+        None => metric == name,
+    }
+}

@@ -4,7 +4,7 @@
 mod clauses;
 mod config;
 mod data;
-mod explained;
+mod explain;
 mod feed;
 mod learner;
 mod pool;
@@ -15,13 +15,13 @@ mod row;
 mod value;
 
 pub use config::Config;
+pub use explain::explain;
 
 use ::data::Cursor;
 use algorithms::{Needs, SamplingPlan};
 use anyhow::{Result, anyhow, bail, ensure};
 use clauses::Clauses;
 use data::{Data, Task};
-use explained::EXPLAINED;
 use feed::Feed;
 use learner::{Learner, Metrics, StepReport, Trainee};
 use roles::Roles;
@@ -68,21 +68,6 @@ pub fn list() -> String {
     let width = entries.iter().map(|e| e.name.len()).max().unwrap_or(0);
     let line = |e: &algorithms::Entry| format!("{:width$}  {} ({})\n", e.name, e.about, e.paper);
     entries.iter().map(line).collect()
-}
-
-/// What a metric of metrics.jsonl means.
-pub fn explain(metric: &str) -> Result<String> {
-    let own = EXPLAINED.iter().find(|(name, _)| *name == metric);
-    let definition = algorithms::metric_definition(metric).or(own.map(|(_, text)| *text));
-    if let Some(definition) = definition {
-        return Ok(format!("{metric}: {definition}\n"));
-    }
-    let mut known = algorithms::metric_names();
-    known.extend(EXPLAINED.iter().map(|(name, _)| *name));
-    let near = run::nearest(metric, &known).unwrap_or_default();
-    bail!(
-        "no metric is called {metric:?}; did you mean {near:?}? All are in docs/metrics.md and docs/methods"
-    )
 }
 
 /// Trains a policy into `args.run`.
