@@ -1,16 +1,25 @@
 #!/usr/bin/env bash
 # Every method side by side on the tiny world: sft and reward model per seed, then each method of configs/tiny from them, then the
 # table. Finished runs are kept, stopped ones go on, a failed one is named and the rest go on.
-# Variables: SEEDS="1 2 3", METHODS="esrl ppo …" (default: all), OUT=runs/table, JOBS=2.
+# Variables: SEEDS="1 2 3", METHODS="esrl ppo …" (default: all), OUT=runs/table, JOBS=2; LIST=file of runs instead of methods, a line
+# each: NAME CONFIG [KEY=VALUE …]; BASE=directory that holds the seeds' sft and rm (default: OUT); SET="KEY=VALUE …" for every run.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 bin=${BIN:-target/release}
 out=${OUT:-runs/table}
+base=${BASE:-$out}
 seeds=${SEEDS:-1 2 3}
 jobs=${JOBS:-2}
 export RAYON_NUM_THREADS=${RAYON_NUM_THREADS:-1}
-all=$(cd configs/tiny && ls ./*.toml | sed -E 's#./(.*)\.toml#\1#' | grep -vxE 'sft|rm|pretrain')
-methods=${METHODS:-$all}
+if [ -n "${LIST:-}" ]; then
+    list=$(grep -vE '^(#|$)' "$LIST")
+else
+    all=$(cd configs/tiny && ls ./*.toml | sed -E 's#./(.*)\.toml#\1#' | grep -vxE 'sft|rm|pretrain')
+    list=$(for method in ${METHODS:-$all}; do echo "$method configs/tiny/$method.toml"; done)
+    # esrl comes first, since esrl_gold_s, the last, goes on from it
+    list=$(grep '^esrl ' <<<"$list"; grep -vE '^(esrl|esrl_gold_s) ' <<<"$list"; grep '^esrl_gold_s ' <<<"$list")
+fi
+methods=$(cut -d ' ' -f 1 <<<"$list")
 
 # train STAGE RUN CONFIG SETS...: nothing where the run is finished, else from its last checkpoint or from the start
 train() {
@@ -31,34 +40,29 @@ train() {
 }
 
 one() {
-    local seed=$1 method=$2 from
-    from=$out/$seed/sft
-    [ "$method" = esrl_gold_s ] && from=$out/$seed/esrl
-    train esrl-rlhf "$out/$seed/$method" "configs/tiny/$method.toml" \
-        "train.seed=$seed" "model.policy=$from" "model.reward=$out/$seed/rm"
+    local seed=$1 name=$2 config=$3 from=$base/$1/sft
+    [ "$name" = esrl_gold_s ] && from=$out/$seed/esrl
+    train esrl-rlhf "$out/$seed/$name" "$config" "train.seed=$seed" "model.policy=$from" "model.reward=$base/$seed/rm" "${@:4}"
 }
 
 start() {
     local seed=$1
-    train sft "$out/$seed/sft" configs/tiny/sft.toml "train.seed=$seed" &&
-        train reward-model "$out/$seed/rm" configs/tiny/rm.toml "train.seed=$seed" "model.source=$out/$seed/sft"
+    train sft "$base/$seed/sft" configs/tiny/sft.toml "train.seed=$seed" &&
+        train reward-model "$base/$seed/rm" configs/tiny/rm.toml "train.seed=$seed" "model.source=$base/$seed/sft"
 }
 
-export bin out
+export bin out base
 export -f train one start
-mkdir -p $(for seed in $seeds; do echo "$out/$seed"; done)
-# esrl comes first, since esrl_gold_s goes on from it
+for seed in $seeds; do mkdir -p "$out/$seed" "$base/$seed"; done
 echo "$seeds" | tr ' ' '\n' | xargs -P "$jobs" -I{} bash -c 'start {}' || exit 1
 for seed in $seeds; do
-    for method in esrl $(echo "$methods" | tr ' ' '\n' | grep -vx esrl); do
-        case " $(echo $methods) " in *" $method "*) echo "$seed $method" ;; esac
-    done
-done | xargs -P "$jobs" -L 1 bash -c 'one "$0" "$1"' || echo "some runs failed; the table has the others" >&2
+    while read -r line; do echo "$seed $line${SET:+ $SET}"; done <<<"$list"
+done | xargs -P "$jobs" -L 1 bash -c 'one "$@"' one || echo "some runs failed; the table has the others" >&2
 for seed in $seeds; do
-    runs=$(for method in sft $(echo $methods); do
-        grep -qs '"status": "finished"' "$out/$seed/$method/run.json" && echo "$out/$seed/$method"
+    runs=$(for run in "$base/$seed/sft" $(for name in $methods; do echo "$out/$seed/$name"; done); do
+        grep -qs '"status": "finished"' "$run/run.json" && echo "$run"
     done)
     "$bin/evaluate" compare --runs $runs --prompts data/tiny/heldout.json --n 200 --temperature 1 --max-new-tokens 48 \
-        --reward "$out/$seed/rm" --out "$out/compare-$seed" >/dev/null || exit 1
+        --reward "$base/$seed/rm" --out "$out/compare-$seed" >/dev/null || exit 1
 done
 "$bin/evaluate" table --compared $(for seed in $seeds; do echo "$out/compare-$seed"; done) --out "$out/table.md"

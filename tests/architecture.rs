@@ -96,3 +96,31 @@ fn shipped_configs_are_accepted() {
     }
     assert!(n_checked >= 8, "only {n_checked} configs found");
 }
+
+#[test]
+fn every_run_of_the_experiments_has_settings_that_are_accepted() {
+    let mut n_runs = 0;
+    for list in std::fs::read_dir(root().join("scripts/experiments")).unwrap() {
+        let list = list.unwrap().path();
+        let text = std::fs::read_to_string(&list).unwrap();
+        let mut names = std::collections::BTreeSet::new();
+        for line in text
+            .lines()
+            .filter(|l| !l.is_empty() && !l.starts_with('#'))
+        {
+            let mut parts = line.split(' ').map(String::from);
+            let (name, config) = (parts.next().unwrap(), parts.next().unwrap());
+            let sets: Vec<String> = parts.collect();
+            run::load_config::<esrl_rlhf::Config>(Some(&root().join(config)), &sets)
+                .and_then(|c| c.check())
+                .unwrap_or_else(|e| panic!("{}, {line}: {e:#}", list.display()));
+            assert!(
+                names.insert(name),
+                "{}: {line} is a name again",
+                list.display()
+            );
+            n_runs += 1;
+        }
+    }
+    assert!(n_runs > 50, "only {n_runs} runs found");
+}

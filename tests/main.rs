@@ -26,3 +26,4 @@ mod settings;
 mod smollm2;
 mod tiny_world;
 mod train;
+mod two_stage;

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tiny_world::{Task, datasets, grade, tasks::FAMILIES, tokenizer};
 
 /// Grades an answer and compares to a hundredth.
@@ -543,4 +543,24 @@ fn base_loads_and_its_tokenizer_fits() {
     assert_eq!(loaded.special.bos, Some((1, "<s>".into())));
     assert_eq!(loaded.special.eos, [(2, "</s>".into())]);
     assert!(loaded.special.add_bos);
+}
+
+#[test]
+fn a_mix_has_the_share_of_bad_answers_that_was_asked_for() {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/tiny/demonstrations.json");
+    for (percent, n_bad) in [(0, 0), (25, 100), (75, 300), (100, 400)] {
+        let text = tiny_world::mix(&from, percent, 400).unwrap();
+        let rows: Vec<serde_json::Value> = serde_json::from_str(&text).unwrap();
+        let field = |row: &serde_json::Value, key: &str| row[key].as_str().unwrap().to_string();
+        let scores = rows.iter().map(|row| {
+            let (ask, input) = (field(row, "instruction"), field(row, "input"));
+            grade(&ask, &input, &field(row, "output")).unwrap().score
+        });
+        let scores: Vec<f64> = scores.collect();
+        assert_eq!(scores.len(), 400);
+        assert_eq!(scores.iter().filter(|s| **s <= 5.5).count(), n_bad);
+        assert!(scores.iter().all(|s| *s <= 5.5 || *s >= 8.5));
+    }
+    let error = tiny_world::mix(&from, 0, 100_000).unwrap_err().to_string();
+    assert!(error.contains("give a smaller --rows"), "{error}");
 }

@@ -254,3 +254,60 @@ fn a_table_of_seeds_has_means_and_spreads() {
     let error = evaluate::table(&config).unwrap_err().to_string();
     assert!(error.contains("run evaluate compare first"), "{error}");
 }
+
+#[test]
+fn a_plot_has_a_panel_per_column_and_a_series_per_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let row = |name: &str, stage: &str, oracle: f64| serde_json::json!({"name": name, "stage": stage, "oracle": {"mean": oracle}, "tokens_drawn": 20_000.0});
+    let compared: Vec<_> = [7.0, 8.0]
+        .iter()
+        .enumerate()
+        .map(|(seed, oracle)| {
+            let at = dir.path().join(format!("compare-{seed}"));
+            std::fs::create_dir(&at).unwrap();
+            let rows = [
+                row("sft", "sft", 4.0),
+                row("esrl@0.1", "esrl-rlhf", *oracle),
+                row("esrl@0.5", "esrl-rlhf", oracle - 1.0),
+                row("mrt@0.1", "esrl-rlhf", *oracle),
+            ];
+            let text = serde_json::json!({ "rows": rows }).to_string();
+            std::fs::write(at.join("compare.json"), text).unwrap();
+            at
+        })
+        .collect();
+    let mut config = evaluate::PlotConfig {
+        compared,
+        runs: Vec::new(),
+        metric: None,
+        y: vec!["oracle".into(), "tokens_drawn".into()],
+        title: "Elimination".into(),
+        x: "beta".into(),
+        out: dir.path().join("plot.svg"),
+    };
+    evaluate::plot(&config).unwrap();
+    let svg = std::fs::read_to_string(&config.out).unwrap();
+    for text in [
+        "Elimination",
+        "beta",
+        "oracle (1-10)",
+        "tokens drawn",
+        "esrl",
+        "mrt",
+        "20k",
+    ] {
+        assert!(
+            svg.contains(&format!("\n{text}\n")),
+            "{text} is not in {svg}"
+        );
+    }
+    assert!(!svg.contains("sft"));
+    // three points in each of two panels
+    assert_eq!(svg.matches("<circle").count(), 6);
+    config.y = vec!["orakel".into()];
+    let error = evaluate::plot(&config).unwrap_err().to_string();
+    assert!(
+        error.contains("--y orakel is not known; it is one of oracle, "),
+        "{error}"
+    );
+}

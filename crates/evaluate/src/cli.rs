@@ -1,8 +1,8 @@
 //! The command line: one subcommand for each question one can ask of a run.
 
 use crate::judge::{JudgeCommand, judge};
-use crate::{AnswersConfig, CompareConfig, MergeConfig, ScoreConfig, TableConfig};
-use crate::{answers, compare, merge, score, table};
+use crate::{AnswersConfig, CompareConfig, MergeConfig, PlotConfig, ScoreConfig, TableConfig};
+use crate::{answers, compare, merge, plot, score, table};
 use anyhow::Result;
 use std::fmt::Write;
 
@@ -50,6 +50,14 @@ enum Command {
     #[command(after_help = "Example:
   evaluate table --compared runs/table/compare-1 runs/table/compare-2 runs/table/compare-3 --out runs/table/table.md")]
     Table(TableConfig),
+    /// Draw comparisons of several seeds, or learning curves, as an SVG
+    ///
+    /// A run named SERIES@X is a point of SERIES at X (a number or a word); a name without @ is a point of its own. Points are
+    /// means over seeds with the range from the lowest to the highest seed.
+    #[command(after_help = "Examples:
+  evaluate plot --compared runs/beta/compare-1 runs/beta/compare-2 --y oracle tokens_drawn --title \"ESRL\" --x beta --out beta.svg
+  evaluate plot --runs runs/ma/1/* runs/ma/2/* --metric eval/reward --title \"MA-PPO\" --out ma.svg")]
+    Plot(PlotConfig),
     /// Score data: pair accuracy of a reward model, or loss and perplexity of a policy
     #[command(after_help = "Examples:
   evaluate score --run runs/rm --data comparisons.json
@@ -82,6 +90,7 @@ impl Cli {
             }
             Command::Compare(config) => compare(&config)?.markdown(),
             Command::Table(config) => table(&config)?,
+            Command::Plot(config) => plot(&config)?,
             Command::Score(config) => format!("{}\n", score(&config)?),
             Command::Judge(config) => judge(&config)?,
             Command::Merge(config) => format!("{}\n", merge(&config)?),

@@ -9,6 +9,7 @@ pub mod fastchat;
 pub mod jsonl;
 pub mod judge;
 mod merge;
+mod plot;
 mod policies;
 mod score;
 mod seeds;
@@ -18,6 +19,7 @@ pub use answers::{AnswersConfig, AnswersReport, answers};
 pub use cli::Cli;
 pub use compare::{CompareConfig, CompareReport, Oracle, RewardNote, Row, compare, compare_with};
 pub use merge::{Dtype, MergeConfig, MergeReport, merge};
+pub use plot::{PlotConfig, plot};
 pub use score::{DemonstrationScores, PairScores, ScoreConfig, ScoreReport, score};
 pub use seeds::{TableConfig, table};
 

@@ -16,9 +16,9 @@ pub struct TableConfig {
 }
 
 /// What a column shows: its heading, where the number is in a row of compare.json, a factor, and decimals.
-type Column = (&'static str, &'static str, f64, usize);
+pub(crate) type Column = (&'static str, &'static str, f64, usize);
 
-const COLUMNS: [Column; 8] = [
+pub(crate) const COLUMNS: [Column; 8] = [
     ("oracle (1-10)", "/oracle/mean", 1.0, 2),
     ("reward", "/reward_normalised/mean", 1.0, 2),
     ("KL, nats", "/kl_exact/mean", 1.0, 2),
@@ -72,7 +72,8 @@ pub fn table(config: &TableConfig) -> Result<String> {
     Ok(text)
 }
 
-fn rows_of(dir: &Path) -> Result<Vec<Value>> {
+/// The rows of a directory's compare.json.
+pub(crate) fn rows_of(dir: &Path) -> Result<Vec<Value>> {
     let file = dir.join("compare.json");
     let text = std::fs::read(&file)
         .with_context(|| format!("cannot read {}; run evaluate compare first", file.display()))?;
@@ -83,7 +84,7 @@ fn rows_of(dir: &Path) -> Result<Vec<Value>> {
     Ok(rows)
 }
 
-fn mean(values: &[f64]) -> f64 {
+pub(crate) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 

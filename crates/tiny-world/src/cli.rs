@@ -67,6 +67,24 @@ enum Command {
         #[arg(long, value_name = "FILE", num_args = 1..)]
         answers: Vec<PathBuf>,
     },
+    /// Choose demonstrations so that a share of them is bad by the oracle
+    Mix {
+        /// Alpaca rows (JSON)
+        #[arg(
+            long,
+            value_name = "FILE",
+            default_value = "data/tiny/demonstrations.json"
+        )]
+        from: PathBuf,
+        /// Bad answers, per cent; one file each
+        #[arg(long, value_name = "PERCENT", num_args = 1.., default_values_t = [25, 50, 75])]
+        bad: Vec<usize>,
+        #[arg(long, default_value_t = 600)]
+        rows: usize,
+        /// Directory for bad-PERCENT.json
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
     /// Grade one answer
     Ask {
         question: String,
@@ -96,6 +114,21 @@ impl Cli {
             Command::Round { from, to } => weights::round(&from, &to)?,
             Command::Grade { questions, answers } => {
                 print!("{}", table(&graded(&questions, &answers)?))
+            }
+            Command::Mix {
+                from,
+                bad,
+                rows,
+                out,
+            } => {
+                std::fs::create_dir_all(&out)
+                    .with_context(|| format!("cannot create {}", out.display()))?;
+                for percent in bad {
+                    let file = out.join(format!("bad-{percent}.json"));
+                    std::fs::write(&file, crate::mix(&from, percent, rows)?)
+                        .with_context(|| format!("cannot write {}", file.display()))?;
+                    println!("{}", file.display());
+                }
             }
             Command::Ask {
                 question,

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod datasets;
 pub mod generator;
 pub mod language;
+mod mix;
 mod oracle;
 pub mod recipes;
 mod task;
@@ -12,5 +13,6 @@ pub mod tasks;
 pub mod tokenizer;
 mod weights;
 
+pub use mix::mix;
 pub use oracle::{Grade, grade, grade_task};
 pub use task::{Family, Judge, Question, Sort, Task};
