@@ -1,7 +1,7 @@
 //! `data`: every dataset format from literal rows, every error line, keys of prompts, and the real files where they are.
 
 use crate::common::{chat, instruction, prompt};
-use data::{Ask, Demonstration, Format, Preference, Prompt};
+use data::{Ask, Demonstration, Format, Only, Preference, Prompt};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -557,4 +557,66 @@ fn real_files() {
     }
     let questions = data::prompts(&dir.join("vicuna_question_80.jsonl"), Format::Auto).unwrap();
     assert_eq!(questions.items.len(), 80);
+}
+
+/// Loads `rows` (Alpaca) with `data.only = pattern`; what is left by its first word, and the count of the others.
+fn taken(rows: &str, pattern: &str) -> (Vec<String>, usize) {
+    let (_dir, path) = file("only.json", rows);
+    let only = Only::try_from(pattern.to_string()).unwrap();
+    let loaded = data::demonstrations(&path, Format::Auto).unwrap();
+    let n_rows = loaded.n_rows;
+    let loaded = loaded.only(&path, Some(&only), |d| &d.prompt).unwrap();
+    assert_eq!(loaded.n_rows, n_rows, "the file keeps its size");
+    let words = loaded.items.iter().map(|d| d.response.clone());
+    let others = loaded.dropped.get("not taken by data.only").copied();
+    (words.collect(), others.unwrap_or(0))
+}
+
+#[test]
+fn only_takes_rows_by_their_instruction() {
+    let rows = r#"[
+        {"instruction": "Translate this.", "input": "Summarise.", "output": "one"},
+        {"instruction": "Please summarise this.", "input": "Translate.", "output": "two"},
+        {"instruction": "Say how to translate.", "input": "", "output": "three"}]"#;
+    #[track_caller]
+    fn check(rows: &str, pattern: &str, words: &[&str], others: usize) {
+        let (found, n) = taken(rows, pattern);
+        assert_eq!(
+            (found, n),
+            (words.iter().map(|w| w.to_string()).collect(), others),
+            "{pattern}"
+        );
+    }
+    check(rows, "(?i)translate", &["one", "three"], 1);
+    check(rows, "^Translate", &["one"], 2);
+    check(rows, r"(?i)\bsummar(is|iz)e\b", &["two"], 2);
+    check(rows, "", &["one", "two", "three"], 0);
+    // Of a chat and of raw text, all text counts.
+    let only = Only::try_from("needle".to_string()).unwrap();
+    assert!(only.takes(&chat(&[
+        ("user", "a needle"),
+        ("assistant", "x"),
+        ("user", "y")
+    ])));
+    assert!(only.takes(&Ask::Raw("a needle".into())) && !only.takes(&Ask::Raw("hay".into())));
+}
+
+#[test]
+fn only_that_takes_nothing_or_is_no_expression_is_one_line() {
+    let (_dir, path) = file(
+        "only.json",
+        r#"[{"instruction": "a", "input": "", "output": "b"}]"#,
+    );
+    let only = Only::try_from("c".to_string()).unwrap();
+    let loaded = data::demonstrations(&path, Format::Auto).unwrap();
+    let error = loaded
+        .only(&path, Some(&only), |d| &d.prompt)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.ends_with("data.only = \"c\" is in none of its 1 instructions"),
+        "{error}"
+    );
+    let error = Only::try_from("(a".to_string()).unwrap_err();
+    assert_eq!(error, "\"(a\" is not a regular expression: unclosed group");
 }

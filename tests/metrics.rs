@@ -1,7 +1,7 @@
 //! BLEU and ROUGE against sacreBLEU and rouge-score: literals of their own papers and tests, and random pairs made by
 //! scripts/golden/metrics.py.
 
-use rewards::{rouge_l, rouge_lsum, rouge_n, sentence_bleu, stem, tokenize_13a};
+use rewards::{corpus_bleu, rouge_l, rouge_lsum, rouge_n, sentence_bleu, stem, tokenize_13a};
 use serde_json::Value;
 use testkit::{assert_close_slices, golden_json};
 
@@ -206,4 +206,40 @@ fn porter_stems() {
     for row in rows(&golden["stems"]) {
         assert_eq!(stem(text(&row[0])), text(&row[1]), "{}", row[0]);
     }
+}
+
+#[test]
+fn corpus_bleu_is_sacrebleus() {
+    let golden = golden_json("metrics.json");
+    let mut n_above_zero = 0;
+    for row in rows(&golden["corpora"]) {
+        let texts = |v: &'_ Value| -> Vec<String> {
+            let texts = v.as_array().expect("texts").iter();
+            texts.map(|t| text(t).to_string()).collect()
+        };
+        let hypotheses = texts(&row[0]);
+        let references: Vec<Vec<String>> = row[1].as_array().unwrap().iter().map(texts).collect();
+        let references: Vec<Vec<&str>> = references
+            .iter()
+            .map(|r| r.iter().map(String::as_str).collect())
+            .collect();
+        let corpus: Vec<(&str, &[&str])> = hypotheses
+            .iter()
+            .zip(&references)
+            .map(|(h, r)| (h.as_str(), r.as_slice()))
+            .collect();
+        let wanted = row[2].as_f64().unwrap();
+        n_above_zero += usize::from(wanted > 0.0);
+        let found = corpus_bleu(&corpus);
+        assert_close_slices(&format!("{corpus:?}"), &[found], &[wanted], 1e-9);
+        // The order of the sentences does not count, and one sentence is a corpus.
+        let reversed: Vec<_> = corpus.iter().rev().copied().collect();
+        assert_close_slices("reversed", &[corpus_bleu(&reversed)], &[found], 1e-12);
+        for (hypothesis, references) in corpus {
+            let alone = sentence_bleu(hypothesis, references, false);
+            assert_eq!(corpus_bleu(&[(hypothesis, references)]), alone);
+        }
+    }
+    assert!(n_above_zero >= 5, "{n_above_zero} corpora say something");
+    assert_eq!(corpus_bleu(&[]), 0.0);
 }

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nltk.stem.porter import PorterStemmer
 from rouge_score import rouge_scorer
-from sacrebleu import sentence_bleu
+from sacrebleu import corpus_bleu, sentence_bleu
 from sacrebleu.tokenizers.tokenizer_13a import Tokenizer13a
 
 GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "golden"
@@ -77,7 +77,16 @@ def main():
     texts += ["".join(chr(random.randint(32, 126)) for _ in range(40)) for _ in range(40)]
     texts += ["<skipped>a b", "1.2.3,4,.5.", "a..b,,c", "5-6-7 a-5-b", "&quot;&amp;lt;", "a\u00a0b\u3000c\u2028d\x1ce"]
     words = sorted({root + suffix for root in ROOTS for suffix in random.sample(SUFFIXES, 12)} | set(stemmer.pool))
+    corpora = []
+    for n, n_references in [(1, 1), (2, 1), (3, 2), (10, 1), (40, 1), (40, 3)]:
+        first = [pair() for _ in range(n)]
+        hypotheses = [h for h, _ in first]
+        streams = [[r for _, r in first]] + [[edited(r) for _, r in first] for _ in range(n_references - 1)]
+        corpora.append([hypotheses, list(zip(*streams)), round(corpus_bleu(hypotheses, streams).score, 10)])
+    for hypotheses, references in [(["", "a b"], ["a b c", "x"]), (["a", "b c d"], ["a", "b c d"]), (["", ""], ["a", "b"])]:
+        corpora.append([hypotheses, [[r] for r in references], round(corpus_bleu(hypotheses, [references]).score, 10)])
     golden = {
+        "corpora": corpora,
         "pairs": pairs,
         "several": several,
         "tokens": [[t, tokenize(t.rstrip()).split()] for t in texts],

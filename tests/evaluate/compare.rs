@@ -3,7 +3,7 @@
 use super::judge::{JudgeServer, Play};
 use super::world::{CONTEXT, World, refused};
 use evaluate::judge::JudgeConfig;
-use evaluate::{CompareConfig, compare, compare_with};
+use evaluate::{CompareConfig, Metric, compare, compare_with};
 use serde_json::Value;
 
 #[test]
@@ -310,4 +310,71 @@ fn a_plot_has_a_panel_per_column_and_a_series_per_name() {
         error.contains("--y orakel is not known; it is one of oracle, "),
         "{error}"
     );
+}
+
+#[test]
+fn answers_are_compared_with_reference_answers() {
+    let world = World::new();
+    world.sft("sft", 1);
+    world.rl("esrl", 2, "sft", "none");
+    let rows = serde_json::json!([
+        {"instruction": "Copy this list: pine shirt.", "input": "", "output": "The word is owl."},
+        {"instruction": "Reverse these words: palm house.", "input": "", "output": "House palm owl boot."},
+        {"instruction": "Copy this list: cello boot.", "input": "", "output": "word"},
+    ]);
+    let prompts = world.write("prompts.json", &rows.to_string());
+    let runs = [world.text("sft"), world.text("esrl")];
+    let runs: Vec<&str> = runs.iter().map(String::as_str).collect();
+    let out = world.path("metrics");
+    let config = CompareConfig {
+        prompts: Some(prompts),
+        reward: None,
+        metrics: vec![Metric::Bleu, Metric::RougeL],
+        max_new_tokens: Some(12),
+        ..CompareConfig::new(&runs[..1], &out)
+    };
+    let report = compare(&config).unwrap();
+    let row = &report.rows[0];
+    // The same from what was written: answers and references line by line.
+    let lines: Vec<Value> = evaluate::jsonl::read(&out.join("responses.jsonl")).unwrap();
+    let pair = |l: &Value| {
+        let text = l["answers"]["sft"]["text"].as_str().unwrap().to_string();
+        (text, l["reference"].as_str().unwrap().to_string())
+    };
+    let pairs: Vec<(String, String)> = lines.iter().map(pair).collect();
+    assert_eq!(pairs[1].1, "House palm owl boot.");
+    let corpus: Vec<(&str, [&str; 1])> = pairs
+        .iter()
+        .map(|(t, r)| (t.as_str(), [r.as_str()]))
+        .collect();
+    let slices: Vec<(&str, &[&str])> = corpus.iter().map(|(t, r)| (*t, &r[..])).collect();
+    assert_eq!(row.corpus_bleu, Some(rewards::corpus_bleu(&slices)));
+    for (i, (text, reference)) in corpus.iter().enumerate() {
+        let answer = &lines[i]["answers"]["sft"];
+        let bleu = rewards::sentence_bleu(text, reference, true);
+        assert!((answer["bleu"].as_f64().unwrap() - bleu).abs() < 1e-9);
+        let rouge = 100.0 * rewards::rouge_l(reference[0], text, false);
+        assert!((answer["rouge_l"].as_f64().unwrap() - rouge).abs() < 1e-9);
+    }
+    let mean = |key: &str| {
+        let values = lines
+            .iter()
+            .map(|l| l["answers"]["sft"][key].as_f64().unwrap());
+        values.sum::<f64>() / lines.len() as f64
+    };
+    assert!((row.bleu.unwrap().mean - mean("bleu")).abs() < 1e-9);
+    assert!((row.rouge_l.unwrap().mean - mean("rouge_l")).abs() < 1e-9);
+    let table = report.markdown();
+    for heading in ["| corpus BLEU |", "| sentence BLEU |", "| ROUGE-L |"] {
+        assert!(table.contains(heading), "{heading} is not in\n{table}");
+    }
+    // Prompts without answers are refused before anything is drawn.
+    let bare = CompareConfig {
+        prompts: None,
+        out: world.path("bare"),
+        runs: runs.iter().map(|r| r.to_string()).collect(),
+        ..config
+    };
+    refused(compare(&bare), "3 of the 3 prompts of");
+    assert!(!world.path("bare").exists());
 }

@@ -398,3 +398,20 @@ fn numbers_that_break_stop_the_run_and_leave_the_last_good_checkpoint() {
         );
     }
 }
+
+#[test]
+fn only_is_checked_before_anything_is_loaded() {
+    let world = World::with_reward();
+    let stages: [Stage; 2] = [World::sft, ppo];
+    for stage in stages {
+        let result = stage(&world, "out", "data.only=(a");
+        let says = ["data.only", "is not a regular expression: unclosed group"];
+        refused(&world, result, &says);
+        let result = stage(&world, "out", "data.only=zebra.crossing");
+        refused(
+            &world,
+            result,
+            &["data.only = \"zebra.crossing\" is in none of its"],
+        );
+    }
+}

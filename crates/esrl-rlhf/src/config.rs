@@ -2,7 +2,7 @@
 
 use crate::clauses::ClausesConfig;
 use anyhow::{Result, bail, ensure};
-use data::Format;
+use data::{Format, Only};
 use llama::LoraConfig;
 use rewards::SourceConfig;
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,9 @@ pub struct DataConfig {
     /// Longer prompts are left out, and counted
     #[serde(default = "max_prompt_len")]
     pub max_prompt_len: usize,
+    /// Take only the rows whose instruction this regular expression is found in; the others are counted
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<Only>,
     /// Use the first rows only
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rows: Option<usize>,

@@ -93,11 +93,12 @@ fn split<T>(
     prompt: fn(&T) -> &Prompt,
 ) -> Result<(Vec<T>, Vec<Prompt>)> {
     let d = &config.data;
-    let mut loaded = source(&d.path, d.format)?;
+    let only = d.only.as_ref();
+    let mut loaded = source(&d.path, d.format)?.only(&d.path, only, prompt)?;
     loaded.report(&d.path);
     loaded.items.truncate(d.max_rows.unwrap_or(usize::MAX));
     if let Some(path) = &d.eval_path {
-        let held_out = data::prompts(path, d.format)?;
+        let held_out = data::prompts(path, d.format)?.only(path, only, |p| p)?;
         held_out.report(path);
         let mut held_out = held_out.items;
         held_out.truncate(d.max_rows.unwrap_or(usize::MAX));

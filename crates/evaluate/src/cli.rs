@@ -43,6 +43,7 @@ enum Command {
     #[command(after_help = "Examples:
   evaluate compare --runs runs/sft runs/ppo runs/esrl
   evaluate compare --runs runs/sft runs/esrl --prompts data/heldout.json --reward runs/rm --n 200 --out runs/table
+  evaluate compare --runs runs/sft runs/esrl --prompts data/heldout.json --metrics bleu,rouge_l
   WICK_JUDGE_URL=https://host/v1 WICK_JUDGE_KEY=... WICK_JUDGE_MODEL=name \\
     evaluate compare --runs runs/sft runs/esrl --judge-questions vicuna.jsonl")]
     Compare(CompareConfig),

@@ -17,7 +17,9 @@ pub mod stats;
 
 pub use answers::{AnswersConfig, AnswersReport, answers};
 pub use cli::Cli;
-pub use compare::{CompareConfig, CompareReport, Oracle, RewardNote, Row, compare, compare_with};
+pub use compare::{
+    CompareConfig, CompareReport, Metric, Oracle, RewardNote, Row, compare, compare_with,
+};
 pub use merge::{Dtype, MergeConfig, MergeReport, merge};
 pub use plot::{PlotConfig, plot};
 pub use score::{DemonstrationScores, PairScores, ScoreConfig, ScoreReport, score};

@@ -1,7 +1,7 @@
-//! Sentence BLEU as sacreBLEU 2 computes it: 13a tokens, case kept, exponential smoothing. Papineni et al. 2002; Post 2018;
+//! BLEU of a sentence and of a corpus as sacreBLEU 2 computes it: 13a tokens, case kept, exponential smoothing. Papineni et al. 2002; Post 2018;
 //! smoothing: Chen & Cherry 2014, method 3.
 //!
-//! Limits: one sentence, no corpus score, no other tokenizer.
+//! Limits: no other tokenizer, smoothing or order.
 
 use regex::Regex;
 use std::collections::HashMap;
@@ -15,46 +15,88 @@ const MAX_ORDER: usize = 4;
 /// `effective_order`: sacreBLEU's default for sentences, a hypothesis of fewer than 4 tokens is judged by the orders it
 /// has; without it such a hypothesis scores 0.
 pub fn sentence_bleu(hypothesis: &str, references: &[&str], effective_order: bool) -> f64 {
-    let hypothesis = tokenize_13a(hypothesis);
-    let references: Vec<Vec<String>> = references.iter().map(|r| tokenize_13a(r)).collect();
-    let closeness = |len: &usize| (len.abs_diff(hypothesis.len()), *len);
-    let ref_len = references
+    Counts::of(hypothesis, references).bleu(effective_order)
+}
+
+/// sacreBLEU's `corpus_bleu`, 0..100: matches, n-grams and lengths are summed over all (hypothesis, references) before the
+/// precisions are taken, so it is not the mean of sentence scores. 0 for an empty corpus.
+pub fn corpus_bleu(corpus: &[(&str, &[&str])]) -> f64 {
+    let counts = corpus
         .iter()
-        .map(Vec::len)
-        .min_by_key(closeness)
-        .unwrap_or(0);
-    let counts: Vec<(usize, usize)> = (1..=MAX_ORDER)
-        .map(|n| matches(&hypothesis, &references, n))
-        .collect();
-    if counts.iter().all(|(correct, _)| *correct == 0) {
-        return 0.0;
-    }
-    let (mut order, mut log_sum, mut smoothing) = (MAX_ORDER, 0.0, 1.0);
-    for (n, (correct, total)) in (1..).zip(counts) {
-        if total == 0 {
-            // Without effective_order the missing precisions are zero, and so is their geometric mean.
-            if !effective_order {
-                return 0.0;
-            }
-            break;
-        }
-        if effective_order {
-            order = n;
-        }
-        let precision = match correct {
-            0 => {
-                smoothing *= 2.0;
-                100.0 / (smoothing * total as f64)
-            }
-            correct => 100.0 * correct as f64 / total as f64,
+        .map(|(h, references)| Counts::of(h, references));
+    counts.fold(Counts::default(), Counts::plus).bleu(false)
+}
+
+/// What BLEU is computed from, for one sentence or summed over many.
+#[derive(Default)]
+struct Counts {
+    /// n-grams found in a reference and all of the hypothesis, for n = 1..
+    correct: [usize; MAX_ORDER],
+    total: [usize; MAX_ORDER],
+    /// Tokens.
+    len: usize,
+    ref_len: usize,
+}
+
+impl Counts {
+    fn of(hypothesis: &str, references: &[&str]) -> Self {
+        let hypothesis = tokenize_13a(hypothesis);
+        let references: Vec<Vec<String>> = references.iter().map(|r| tokenize_13a(r)).collect();
+        let closeness = |len: &usize| (len.abs_diff(hypothesis.len()), *len);
+        let lens = references.iter().map(Vec::len);
+        let mut counts = Self {
+            len: hypothesis.len(),
+            ref_len: lens.min_by_key(closeness).unwrap_or(0),
+            ..Self::default()
         };
-        log_sum += precision.ln();
+        for i in 0..MAX_ORDER {
+            (counts.correct[i], counts.total[i]) = matches(&hypothesis, &references, i + 1);
+        }
+        counts
     }
-    let brevity = match hypothesis.len() < ref_len {
-        true => (1.0 - ref_len as f64 / hypothesis.len() as f64).exp(),
-        false => 1.0,
-    };
-    brevity * (log_sum / order as f64).exp()
+
+    fn plus(mut self, other: Self) -> Self {
+        for i in 0..MAX_ORDER {
+            self.correct[i] += other.correct[i];
+            self.total[i] += other.total[i];
+        }
+        self.len += other.len;
+        self.ref_len += other.ref_len;
+        self
+    }
+
+    /// Brevity penalty times the geometric mean of the precisions.
+    fn bleu(&self, effective_order: bool) -> f64 {
+        if self.correct.iter().all(|correct| *correct == 0) {
+            return 0.0;
+        }
+        let (mut order, mut log_sum, mut smoothing) = (MAX_ORDER, 0.0, 1.0);
+        for (n, (correct, total)) in (1..).zip(self.correct.into_iter().zip(self.total)) {
+            if total == 0 {
+                // Without effective_order the missing precisions are zero, and so is their geometric mean.
+                if !effective_order {
+                    return 0.0;
+                }
+                break;
+            }
+            if effective_order {
+                order = n;
+            }
+            let precision = match correct {
+                0 => {
+                    smoothing *= 2.0;
+                    100.0 / (smoothing * total as f64)
+                }
+                correct => 100.0 * correct as f64 / total as f64,
+            };
+            log_sum += precision.ln();
+        }
+        let brevity = match self.len < self.ref_len {
+            true => (1.0 - self.ref_len as f64 / self.len as f64).exp(),
+            false => 1.0,
+        };
+        brevity * (log_sum / order as f64).exp()
+    }
 }
 
 /// n-grams of the hypothesis found in a reference, each at most as often as in the reference that has it most, and all.

@@ -16,7 +16,7 @@ mod rouge;
 mod source;
 
 pub use artefact::RewardModel;
-pub use bleu::{sentence_bleu, tokenize_13a};
+pub use bleu::{corpus_bleu, sentence_bleu, tokenize_13a};
 pub use config::{Normalise, Shared, SourceConfig, check, needs_model, needs_reference};
 pub use format::Format;
 pub use item::Item;

@@ -1,6 +1,6 @@
 //! The settings of an sft run (`configs/*/sft.toml`).
 
-use data::{Format, TooLong};
+use data::{Format, Only, TooLong};
 use llama::LoraConfig;
 use serde::{Deserialize, Serialize};
 use stage::TemplateChoice;
@@ -67,6 +67,9 @@ pub struct DataConfig {
     /// What happens to longer rows: `drop` (counted), `truncate_response`, `error`
     #[serde(default)]
     pub too_long: TooLong,
+    /// Take only the rows whose instruction this regular expression is found in; the others are counted
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<Only>,
     /// Use the first rows only
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rows: Option<usize>,

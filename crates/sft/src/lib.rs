@@ -145,7 +145,8 @@ fn random_base(dir: &Path, config: &Config, device: &candle_core::Device) -> Res
 }
 
 fn read(path: &Path, config: &Config) -> Result<Vec<Demonstration>> {
-    let mut loaded = data::demonstrations(path, config.data.format)?;
+    let loaded = data::demonstrations(path, config.data.format)?;
+    let mut loaded = loaded.only(path, config.data.only.as_ref(), |d| &d.prompt)?;
     loaded.report(path);
     if let Some(n) = config.data.max_rows {
         loaded.items.truncate(n);

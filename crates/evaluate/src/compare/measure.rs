@@ -1,5 +1,6 @@
-//! One run's answers to the prompts, with everything that is measured on them: reward, oracle, length, KL.
+//! One run's answers to the prompts, with everything that is measured on them: reward, oracle, metrics, length, KL.
 
+use super::metrics::{Compared, Metric, compare_with_references};
 use crate::draw::{Ask, Bar, draw};
 use crate::policies::{Drawn, Reward};
 use anyhow::{Result, ensure};
@@ -22,6 +23,7 @@ pub(crate) struct Measured {
     pub reward_normalised: Option<Vec<f64>>,
     /// Where the oracle knows the question.
     pub oracle: Vec<Option<f64>>,
+    pub compared: Compared,
     pub kl: Option<Kl>,
 }
 
@@ -48,6 +50,7 @@ pub(crate) fn measure(
     reward: Option<&Reward>,
     prompts: &[Prompt],
     with_oracle: bool,
+    metrics: &[Metric],
     drawing: Drawing,
 ) -> Result<Measured> {
     let ids: Vec<Vec<u32>> = prompts
@@ -95,6 +98,7 @@ pub(crate) fn measure(
         .map(|(text, prompt)| with_oracle.then(|| oracle(prompt, text)).flatten());
     Ok(Measured {
         oracle: oracle.collect(),
+        compared: compare_with_references(metrics, prompts, &texts),
         lengths: samples.iter().map(|s| s.ids.len() as f64).collect(),
         ended: samples
             .iter()

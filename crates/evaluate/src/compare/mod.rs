@@ -2,9 +2,11 @@
 //! win rates, oracle or judge, length, KL, hours and memory.
 
 mod measure;
+mod metrics;
 mod plan;
 mod table;
 
+pub use metrics::Metric;
 pub use table::{CompareReport, RewardNote, Row};
 
 use crate::answers::{AnswersConfig, Identity, answer_with};
@@ -52,6 +54,9 @@ pub struct CompareConfig {
     /// Exact grades
     #[arg(long, value_enum, default_value_t = Oracle::Auto)]
     pub oracle: Oracle,
+    /// Of the answers against the prompts' reference answers: bleu, rouge_l
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "NAMES")]
+    pub metrics: Vec<Metric>,
     /// FastChat questions for the judge that WICK_JUDGE_URL, WICK_JUDGE_MODEL and WICK_JUDGE_KEY name
     #[arg(long, value_name = "FILE")]
     pub judge_questions: Option<PathBuf>,
@@ -86,6 +91,7 @@ impl CompareConfig {
             reward: None,
             out: out.to_path_buf(),
             oracle: Oracle::Auto,
+            metrics: Vec::new(),
             judge_questions: None,
             judge_max_new_tokens: 1024,
             temperature: None,
@@ -172,6 +178,7 @@ pub fn compare_with(config: &CompareConfig, judge: Option<JudgeConfig>) -> Resul
             reward.as_ref(),
             &prompts,
             with_oracle,
+            &config.metrics,
             drawing,
         )?);
     }
@@ -284,6 +291,9 @@ fn row(entry: &Entry, mine: &Measured, first: &Measured, seed: u64) -> Row {
             .and_then(|(m, f)| wins(both(m, f))),
         oracle: stats::estimate(&graded(mine), seed),
         oracle_wins: wins(oracles.filter_map(|(m, f)| Some(((*m)?, (*f)?))).collect()),
+        corpus_bleu: mine.compared.corpus_bleu,
+        bleu: column(&mine.compared.bleu),
+        rouge_l: column(&mine.compared.rouge_l),
         length_tokens: stats::estimate(&mine.lengths, seed).expect("there is a prompt"),
         eos_rate: stats::mean(&mine.ended),
         kl_k1: mine
@@ -347,6 +357,8 @@ fn responses(entries: &[Entry], prompts: &[Prompt], measured: &[Measured]) -> Ve
             "text": m.texts[i],
             "reward": m.reward.as_ref().map(|r| r[i]),
             "oracle": m.oracle[i],
+            "bleu": m.compared.bleu.as_ref().map(|b| b[i]),
+            "rouge_l": m.compared.rouge_l.as_ref().map(|r| r[i]),
             "tokens": m.lengths[i],
             "kl_exact": m.kl.as_ref().map(|kl| kl.exact[i]),
         })
@@ -357,7 +369,7 @@ fn responses(entries: &[Entry], prompts: &[Prompt], measured: &[Measured]) -> Ve
             .zip(measured)
             .map(|(e, m)| (e.name.clone(), answer(m, i)))
             .collect();
-        json!({ "prompt": prompt.ask, "answers": answers })
+        json!({ "prompt": prompt.ask, "reference": prompt.reference, "answers": answers })
     };
     prompts.iter().enumerate().map(line).collect()
 }

@@ -1,6 +1,6 @@
 //! What is compared on what: the prompts, the reward and how answers are drawn, from flags or from the first RL run.
 
-use super::CompareConfig;
+use super::{CompareConfig, metrics};
 use crate::policies;
 use anyhow::{Context, Result, bail, ensure};
 use data::Prompt;
@@ -59,6 +59,7 @@ impl Plan {
         let (mut prompts, prompts_from) = prompts(config, rl)?;
         prompts.truncate(config.n);
         ensure!(!prompts.is_empty(), "{prompts_from}: no prompts in it");
+        metrics::check(&config.metrics, &prompts, &prompts_from)?;
         Ok(Self {
             entries,
             prompts,

@@ -40,6 +40,11 @@ pub struct Row {
     pub reward_wins: Option<Wins>,
     pub oracle: Option<Estimate>,
     pub oracle_wins: Option<Wins>,
+    /// Of all answers together, 0 to 100.
+    pub corpus_bleu: Option<f64>,
+    /// Of single answers, 0 to 100, as the next.
+    pub bleu: Option<Estimate>,
+    pub rouge_l: Option<Estimate>,
     /// Tokens drawn per answer, EOS included.
     pub length_tokens: Estimate,
     /// Share of answers that ended by themselves.
@@ -109,6 +114,18 @@ impl CompareReport {
             column(
                 &format!("wins against {first} by oracle"),
                 Box::new(|r| r.oracle_wins.map(|w| percent(&w))),
+            ),
+            column(
+                "corpus BLEU",
+                Box::new(|r| r.corpus_bleu.map(|b| format!("{b:.2}"))),
+            ),
+            column(
+                "sentence BLEU",
+                Box::new(|r| r.bleu.map(|e| with_interval(&e, 1))),
+            ),
+            column(
+                "ROUGE-L",
+                Box::new(|r| r.rouge_l.map(|e| with_interval(&e, 1))),
             ),
             column("judge", Box::new(|r| self.judged(&r.name).map(judge_total))),
             column(
@@ -184,6 +201,12 @@ impl CompareReport {
                 reward.name, reward.mean, reward.std
             )
             .expect("writing to a String");
+        }
+        if self.rows.iter().any(|row| row.bleu.is_some()) {
+            text.push_str("BLEU: sacreBLEU's, 13a tokens, against the reference answers, 0-100.\n");
+        }
+        if self.rows.iter().any(|row| row.rouge_l.is_some()) {
+            text.push_str("ROUGE-L: F1 against the reference answers, times 100.\n");
         }
         if self.rows.iter().any(|row| row.kl_exact.is_some()) {
             text.push_str(

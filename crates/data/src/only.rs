@@ -1,0 +1,68 @@
+//! Which rows of a file a stage takes (`data.only`): those whose instruction a regular expression is found in.
+
+use crate::{Ask, Error, Loaded, Prompt, Result};
+use regex::Regex;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+/// A regular expression, valid by construction. It is searched for anywhere; `(?i)` at its start ignores case.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Only(Regex);
+
+impl TryFrom<String> for Only {
+    type Error = String;
+
+    fn try_from(pattern: String) -> std::result::Result<Self, String> {
+        Regex::new(&pattern).map(Self).map_err(|error| {
+            // regex draws the place over several lines; the last one says what is wrong.
+            let text = error.to_string();
+            let what = text.lines().last().unwrap_or_default();
+            let what = what.trim_start_matches("error: ");
+            format!("{pattern:?} is not a regular expression: {what}")
+        })
+    }
+}
+
+impl From<Only> for String {
+    fn from(only: Only) -> Self {
+        only.0.as_str().to_string()
+    }
+}
+
+impl Only {
+    /// Alpaca's input, which may quote anything, does not count; of a chat and of raw text all does.
+    pub fn takes(&self, ask: &Ask) -> bool {
+        match ask {
+            Ask::Instruction { instruction, .. } => self.0.is_match(instruction),
+            Ask::Chat(_) | Ask::Raw(_) => self.0.is_match(&ask.text()),
+        }
+    }
+}
+
+impl<T> Loaded<T> {
+    /// Without the rows that `only` does not take, which are counted; an error where none is left.
+    pub fn only(
+        mut self,
+        path: &Path,
+        only: Option<&Only>,
+        prompt: impl Fn(&T) -> &Prompt,
+    ) -> Result<Self> {
+        let Some(only) = only else { return Ok(self) };
+        let n_before = self.items.len();
+        self.items.retain(|item| only.takes(&prompt(item).ask));
+        let n_others = n_before - self.items.len();
+        if self.items.is_empty() {
+            return Err(Error(format!(
+                "{}: data.only = {:?} is in none of its {n_before} instructions",
+                path.display(),
+                only.0.as_str()
+            )));
+        }
+        if n_others > 0 {
+            self.dropped
+                .insert("not taken by data.only".to_string(), n_others);
+        }
+        Ok(self)
+    }
+}

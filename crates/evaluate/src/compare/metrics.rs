@@ -1,0 +1,64 @@
+//! BLEU and ROUGE-L of a run's answers against the prompts' reference answers, 0 to 100 as papers print them.
+
+use anyhow::{Result, ensure};
+use data::Prompt;
+use rewards::{corpus_bleu, rouge_l, sentence_bleu};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum Metric {
+    /// sacreBLEU's: of all answers together, and the mean over single answers
+    Bleu,
+    /// F1 of the longest common subsequence (rouge-score without stemmer), mean
+    RougeL,
+}
+
+/// What was asked for.
+#[derive(Default)]
+pub(crate) struct Compared {
+    pub corpus_bleu: Option<f64>,
+    /// One per prompt, in their order.
+    pub bleu: Option<Vec<f64>>,
+    pub rouge_l: Option<Vec<f64>>,
+}
+
+pub(crate) fn compare_with_references(
+    metrics: &[Metric],
+    prompts: &[Prompt],
+    texts: &[String],
+) -> Compared {
+    // The plan has checked that, where metrics are asked for, every prompt has a reference.
+    let pairs: Vec<(&str, [&str; 1])> = prompts
+        .iter()
+        .zip(texts)
+        .filter_map(|(prompt, text)| Some((text.as_str(), [prompt.reference.as_deref()?])))
+        .collect();
+    let mut compared = Compared::default();
+    for metric in metrics {
+        match metric {
+            Metric::Bleu => {
+                let corpus: Vec<(&str, &[&str])> =
+                    pairs.iter().map(|(t, r)| (*t, &r[..])).collect();
+                let sentences = pairs.iter().map(|(text, r)| sentence_bleu(text, r, true));
+                compared.corpus_bleu = Some(corpus_bleu(&corpus));
+                compared.bleu = Some(sentences.collect());
+            }
+            Metric::RougeL => {
+                let scores = pairs.iter().map(|(t, r)| 100.0 * rouge_l(r[0], t, false));
+                compared.rouge_l = Some(scores.collect());
+            }
+        }
+    }
+    compared
+}
+
+/// Every prompt needs a reference answer.
+pub(crate) fn check(metrics: &[Metric], prompts: &[Prompt], from: &str) -> Result<()> {
+    let n_without = prompts.iter().filter(|p| p.reference.is_none()).count();
+    ensure!(
+        metrics.is_empty() || n_without == 0,
+        "--metrics compares with reference answers, and {n_without} of the {} prompts of {from} have none; give --prompts FILE with answers",
+        prompts.len()
+    );
+    Ok(())
+}
