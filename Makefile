@@ -30,7 +30,7 @@ experiments: build ## studies of docs/experiments.md  NAME="elimination sizes" (
 two-stage:      ## seconds and memory of sampling with and without a graph
 	cargo build --release --bins --example two_stage -p esrl-rlhf -p evaluate
 	RAYON_NUM_THREADS=1 $(BIN)/examples/two_stage data/tiny/base runs/two-stage
-	$(BIN)/evaluate plot --compared runs/two-stage --y wall_hours peak_memory_gb --title "One gradient of fresh samples" --x "response length" --out docs/plots/two_stage.svg
+	$(BIN)/evaluate plot --compared runs/two-stage --y wall_hours peak_memory_gb --title "One gradient of fresh samples (stages × samples)" --x "response length" --out docs/plots/two_stage.svg
 compare: build  ## table of runs    RUNS="runs/sft runs/ppo runs/esrl" [QUESTIONS=file.jsonl, for a judge]
 	$(BIN)/evaluate compare --runs $(or $(RUNS),$(wildcard runs/sft runs/ppo runs/esrl)) $(if $(OUT),--out $(OUT)) $(if $(QUESTIONS),--judge-questions $(QUESTIONS)) $(ARGS)
 score: build    ## score a run      RUN=runs/rm DATA=file.json

@@ -45,6 +45,7 @@ struct Panel {
 
 const PANEL: (u32, u32) = (440, 330);
 const TITLE: u32 = 34;
+const LEGEND_ROW: i32 = 18;
 const COLORS: [RGBColor; 8] = [
     RGBColor(31, 119, 180),
     RGBColor(214, 39, 40),
@@ -165,26 +166,56 @@ fn draw(
 ) -> std::result::Result<String, Box<dyn std::error::Error>> {
     let columns = panels.len().min(2) as u32;
     let rows = (panels.len() as u32).div_ceil(columns);
+    let names = names(panels);
+    // one legend for all panels, beside them, where it hides no curve
+    let legend = match names.len() {
+        0 | 1 => 0,
+        _ => 40 + 7 * names.iter().map(|name| name.len()).max().unwrap_or(0) as u32,
+    };
     let mut svg = String::new();
     {
-        let size = (PANEL.0 * columns, PANEL.1 * rows + TITLE);
+        let size = (PANEL.0 * columns + legend, PANEL.1 * rows + TITLE);
         let root = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         root.fill(&WHITE)?;
         let font = ("sans-serif", 18).into_font().color(&BLACK);
         let (title, body) = root.split_vertically(TITLE);
         title.draw(&Text::new(config.title.clone(), (12, 10), font))?;
+        let (body, beside) = body.split_horizontally(PANEL.0 * columns);
         let areas = body.split_evenly((rows as usize, columns as usize));
         for (panel, area) in panels.iter().zip(&areas) {
-            draw_panel(config, panel, words, area)?;
+            draw_panel(config, panel, &names, words, area)?;
+        }
+        for (i, name) in names.iter().enumerate().filter(|_| legend > 0) {
+            let y = 14 + LEGEND_ROW * i as i32;
+            let line = [(4, y), (20, y)];
+            beside.draw(&PathElement::new(line, color(i).stroke_width(3)))?;
+            let font = ("sans-serif", 12).into_font().color(&BLACK);
+            beside.draw(&Text::new(*name, (26, y - 5), font))?;
         }
         root.present()?;
     }
     Ok(svg)
 }
 
+/// Of all series, each once, in the order of the panels.
+fn names(panels: &[Panel]) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    for series in panels.iter().flat_map(|panel| &panel.series) {
+        if !names.contains(&series.name.as_str()) {
+            names.push(&series.name);
+        }
+    }
+    names
+}
+
+fn color(i: usize) -> RGBColor {
+    COLORS[i % COLORS.len()]
+}
+
 fn draw_panel(
     config: &PlotConfig,
     panel: &Panel,
+    names: &[&str],
     words: &[String],
     area: &DrawingArea<SVGBackend, Shift>,
 ) -> Drawn {
@@ -223,20 +254,16 @@ fn draw_panel(
         .label_style(("sans-serif", 12))
         .axis_desc_style(("sans-serif", 13))
         .draw()?;
-    for (i, series) in panel.series.iter().enumerate() {
-        let color = COLORS[i % COLORS.len()];
+    for series in &panel.series {
+        let at = names.iter().position(|name| *name == series.name);
+        let color = color(at.unwrap_or(0));
         let means: Vec<(f64, f64)> = series
             .points
             .iter()
             .map(|(x, values)| (*x, seeds::mean(values)))
             .collect();
         if words.is_empty() {
-            let line = chart.draw_series(LineSeries::new(means.clone(), color.stroke_width(2)))?;
-            if panel.series.len() > 1 {
-                let stroke = color.stroke_width(2);
-                line.label(series.name.clone())
-                    .legend(move |(x, y)| PathElement::new([(x, y), (x + 14, y)], stroke));
-            }
+            chart.draw_series(LineSeries::new(means.clone(), color.stroke_width(2)))?;
         }
         let ranges = series.points.iter().map(|(x, values)| {
             let low = values.iter().copied().fold(f64::INFINITY, f64::min);
@@ -246,15 +273,6 @@ fn draw_panel(
         chart.draw_series(ranges)?;
         let dots = means.iter().map(|at| Circle::new(*at, 3, color.filled()));
         chart.draw_series(dots)?;
-    }
-    if panel.series.len() > 1 {
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::LowerRight)
-            .background_style(WHITE.mix(0.85))
-            .border_style(BLACK.mix(0.2))
-            .label_font(("sans-serif", 12))
-            .draw()?;
     }
     Ok(())
 }

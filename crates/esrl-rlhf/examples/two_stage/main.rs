@@ -37,7 +37,7 @@ fn main() -> Result<()> {
                 let (secs, bytes) = measured(base, stages, n, len)?;
                 found.push((secs, bytes / 1e6));
                 rows.push(serde_json::json!({
-                    "name": format!("{stages}-stage, {n} samples@{len}"),
+                    "name": format!("{stages}-stage × {n}@{len}"),
                     "wall_hours": secs / 3600.0,
                     "peak_memory_gb": bytes / 1e9,
                 }));
