@@ -1,7 +1,7 @@
 //! Run directories: creation, checkpoints, resuming, logs, the lock.
 
 use crate::common::refused;
-use run::Run;
+use run::{Keep, Run};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -41,8 +41,13 @@ fn save(run: &mut Run, step: u64, keep: usize) {
             step.to_string(),
         )?)
     };
-    run.checkpoint(step, keep, &json!({ "cursor": step * 2 }), tensors)
-        .unwrap();
+    run.checkpoint(
+        step,
+        Keep { n: keep, mb: None },
+        &json!({ "cursor": step * 2 }),
+        tensors,
+    )
+    .unwrap();
 }
 
 #[test]
@@ -91,7 +96,8 @@ fn a_run_holds_what_a_later_stage_needs() {
             "metrics.jsonl",
             "run.json",
             "samples",
-            "template.json"
+            "template.json",
+            "timings.jsonl"
         ]
     );
 }
@@ -186,11 +192,11 @@ fn checkpoints_are_whole_or_absent() {
     assert_eq!(names(&checkpoints), ["step-000010", "step-000015"]);
     assert_eq!(
         names(&checkpoints.join("step-000015")),
-        ["adapter.safetensors", "state.json"]
+        ["SHA256SUMS", "adapter.safetensors", "state.json"]
     );
 
     // The writer fails half-way, as on a full disk.
-    let full = run.checkpoint(20, 2, &json!({}), |d| {
+    let full = run.checkpoint(20, Keep { n: 2, mb: None }, &json!({}), |d| {
         fs::write(d.join("adapter.safetensors"), "half")?;
         Err(std::io::Error::from(std::io::ErrorKind::StorageFull).into())
     });
@@ -217,9 +223,10 @@ fn checkpoints_are_whole_or_absent() {
 
     // The same step again replaces it.
     let again = |d: &Path| Ok(fs::write(d.join("other.safetensors"), "x")?);
-    run.checkpoint(15, 2, &json!({ "cursor": 31 }), again)
+    run.checkpoint(15, Keep { n: 2, mb: None }, &json!({ "cursor": 31 }), again)
         .unwrap();
-    assert_eq!(names(&latest.dir), ["other.safetensors", "state.json"]);
+    let of_15 = ["SHA256SUMS", "other.safetensors", "state.json"];
+    assert_eq!(names(&latest.dir), of_15);
     assert_eq!(
         run.read_state::<Value>(&latest).unwrap(),
         json!({ "cursor": 31 })
@@ -234,9 +241,122 @@ fn checkpoints_are_whole_or_absent() {
     fs::write(latest.dir.join("state.json"), "{").unwrap();
     let error = run::one_line(&run.read_state::<Value>(&latest).unwrap_err());
     assert!(
-        error.contains("step-000015/state.json is damaged (delete "),
+        error.contains("step-000015/state.json is not of this version or is damaged (delete "),
         "{error}"
     );
+}
+
+/// A run with checkpoints 10 and 20, closed.
+fn with_two_checkpoints() -> (tempfile::TempDir, PathBuf) {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("r");
+    let mut run = Run::create(&dir, "sft", &settings(0.1, 1)).unwrap();
+    save(&mut run, 10, 2);
+    save(&mut run, 20, 2);
+    (root, dir)
+}
+
+#[test]
+fn a_damaged_checkpoint_is_set_aside_and_the_one_before_it_used() {
+    let flip = |bytes: &mut Vec<u8>| {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+    };
+    let cut = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() - 1);
+    let empty = |bytes: &mut Vec<u8>| bytes.clear();
+    let faults: [fn(&mut Vec<u8>); 3] = [flip, cut, empty];
+    for name in ["adapter.safetensors", "state.json", "SHA256SUMS"] {
+        for fault in faults {
+            let (_root, dir) = with_two_checkpoints();
+            let file = dir.join("checkpoints/step-000020").join(name);
+            let mut bytes = fs::read(&file).unwrap();
+            fault(&mut bytes);
+            fs::write(&file, bytes).unwrap();
+            let run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
+            let latest = run.latest_checkpoint().unwrap().unwrap();
+            assert_eq!(latest.step, 10, "{name}");
+            let state: Value = run.read_state(&latest).unwrap();
+            assert_eq!(state, json!({ "cursor": 20 }));
+            let left = ["damaged-step-000020", "step-000010"];
+            assert_eq!(names(&dir.join("checkpoints")), left, "{name}");
+        }
+    }
+    for name in ["adapter.safetensors", "SHA256SUMS"] {
+        let (_root, dir) = with_two_checkpoints();
+        fs::remove_file(dir.join("checkpoints/step-000020").join(name)).unwrap();
+        let run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
+        assert_eq!(run.latest_checkpoint().unwrap().unwrap().step, 10, "{name}");
+    }
+    // A file more than the sums know.
+    let (_root, dir) = with_two_checkpoints();
+    fs::write(dir.join("checkpoints/step-000020/more"), "x").unwrap();
+    let run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
+    assert_eq!(run.latest_checkpoint().unwrap().unwrap().step, 10);
+}
+
+#[test]
+fn a_run_without_a_whole_checkpoint_is_left_as_it_is() {
+    let (_root, dir) = with_two_checkpoints();
+    for step in [10, 20] {
+        let file = format!("checkpoints/step-0000{step}/adapter.safetensors");
+        fs::write(dir.join(file), "x").unwrap();
+    }
+    let at = dir.join("checkpoints/step-000020");
+    refused(
+        Run::resume(&dir, "sft", &settings(0.1, 1)),
+        &format!(
+            "{} is damaged (adapter.safetensors is not what SHA256SUMS says), and no checkpoint before it is whole; put a copy of one there, or begin a new run",
+            at.display()
+        ),
+    );
+    let both = ["step-000010", "step-000020"];
+    assert_eq!(names(&dir.join("checkpoints")), both);
+}
+
+#[test]
+fn checkpoints_of_other_versions() {
+    let (_root, dir) = with_two_checkpoints();
+    let state = dir.join("checkpoints/step-000020/state.json");
+    let text = fs::read_to_string(&state).unwrap();
+    assert!(text.contains(r#""format": 1"#), "{text}");
+    // A later one: not damaged, so the one before it is no substitute.
+    fs::write(&state, text.replace(r#""format": 1"#, r#""format": 2"#)).unwrap();
+    refused(
+        Run::resume(&dir, "sft", &settings(0.1, 1)),
+        &format!(
+            "{} is of format 2, and this version reads up to 1: use the version that wrote it",
+            dir.join("checkpoints/step-000020").display()
+        ),
+    );
+    // An earlier one had neither format nor sums.
+    fs::write(&state, text.replace(r#""format": 1,"#, "")).unwrap();
+    fs::remove_file(dir.join("checkpoints/step-000020/SHA256SUMS")).unwrap();
+    let run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
+    let latest = run.latest_checkpoint().unwrap().unwrap();
+    let state: Value = run.read_state(&latest).unwrap();
+    assert_eq!((latest.step, state), (20, json!({ "cursor": 40 })));
+}
+
+#[test]
+fn checkpoints_are_kept_by_number_and_by_size() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("r");
+    let mut run = Run::create(&dir, "sft", &settings(0.1, 1)).unwrap();
+    for (step, kb) in [(1, 400), (2, 300), (3, 300), (4, 2000), (5, 300)] {
+        let write = |d: &Path| Ok(fs::write(d.join("x.safetensors"), vec![0; kb * 1000])?);
+        let keep = Keep { n: 3, mb: Some(1) };
+        run.checkpoint(step, keep, &json!({}), write).unwrap();
+        let left: &[&str] = match step {
+            1 => &["step-000001"],
+            2 => &["step-000001", "step-000002"],
+            // together they are more than 1 MB
+            3 => &["step-000002", "step-000003"],
+            // the newest stays, whatever its size
+            4 => &["step-000004"],
+            _ => &["step-000005"],
+        };
+        assert_eq!(names(&dir.join("checkpoints")), left, "step {step}");
+    }
 }
 
 #[test]
@@ -254,8 +374,10 @@ fn resuming_cuts_the_logs_back_to_the_checkpoint() {
     drop(run);
     assert_eq!(json_of(dir.join("run.json"))["status"], "failed");
     let path = dir.join("metrics.jsonl");
-    let half = fs::read_to_string(&path).unwrap() + "{\"step\": 7, \"se";
-    fs::write(&path, half).unwrap();
+    for path in [&path, &dir.join("timings.jsonl")] {
+        let half = fs::read_to_string(path).unwrap() + "{\"step\": 7, \"se";
+        fs::write(path, half).unwrap();
+    }
     assert_eq!(run::read_metrics(&dir).unwrap().len(), 6);
 
     let mut run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();

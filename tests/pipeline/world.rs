@@ -72,6 +72,7 @@ impl World {
             sets: sets.iter().map(|s| s.replace("=~/", &folder)).collect(),
             run: Some(self.path(run)),
             resume: !resume.is_empty(),
+            verify_resume: None,
         }
     }
 
@@ -143,13 +144,13 @@ impl World {
         text.parse().unwrap()
     }
 
-    /// The rows of metrics.jsonl without what a clock says.
+    /// The rows of metrics.jsonl, without timings.
     pub fn metrics(&self, run: &str) -> Vec<MetricsRow> {
         let mut rows = run::read_metrics(&self.path(run)).unwrap();
         for row in &mut rows {
             row.secs = 0.0;
             row.metrics
-                .retain(|name, _| !name.starts_with("time/") && !name.contains("tokens_per_sec"));
+                .retain(|name, _| !name.starts_with("time/") && !name.ends_with("tokens_per_sec"));
         }
         rows
     }
@@ -185,9 +186,11 @@ impl World {
     /// The files below `run` whose content no clock and no name enters, with their bytes.
     pub fn content(&self, run: &str) -> BTreeMap<String, Vec<u8>> {
         let mut found = BTreeMap::new();
-        for name in ["adapter", "reward", "model", "samples"] {
+        for name in ["adapter", "best", "reward", "model", "samples"] {
             files(&self.path(run).join(name), name, &mut found);
         }
+        let metrics = self.path(run).join("metrics.jsonl");
+        found.insert("metrics.jsonl".into(), fs::read(metrics).unwrap());
         for (name, bytes) in checkpoints(&self.path(run)) {
             found.insert(name, bytes);
         }
@@ -231,6 +234,8 @@ fn files(dir: &Path, name: &str, found: &mut BTreeMap<String, Vec<u8>>) {
 fn checkpoints(run: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     files(&run.join("checkpoints"), "checkpoints", &mut found);
+    // sums of states with seconds in them
+    found.retain(|name, _| !name.ends_with("SHA256SUMS"));
     for (name, bytes) in &mut found {
         if name.ends_with("state.json") {
             let mut state: Value = serde_json::from_slice(bytes).unwrap();

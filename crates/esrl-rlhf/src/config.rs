@@ -124,7 +124,19 @@ pub struct TrainConfig {
     pub sample_every: usize,
     pub save_every: usize,
     pub keep_checkpoints: usize,
+    /// Older ones are deleted, too, where all together would be more MB than this
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_checkpoints_mb: Option<u64>,
     pub seed: u64,
+}
+
+impl TrainConfig {
+    pub(crate) fn keep(&self) -> run::Keep {
+        run::Keep {
+            n: self.keep_checkpoints,
+            mb: self.keep_checkpoints_mb,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,6 +166,7 @@ impl Default for TrainConfig {
             sample_every: 10,
             save_every: 20,
             keep_checkpoints: 2,
+            keep_checkpoints_mb: None,
             seed: 1,
         }
     }

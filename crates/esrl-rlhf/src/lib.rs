@@ -39,6 +39,15 @@ struct State {
     algorithm: serde_json::Value,
     rewards: serde_json::Value,
     ledger: Ledger,
+    #[serde(default)]
+    best: Option<Best>,
+}
+
+/// The evaluation with the highest reward so far; its policy is `best/`.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Best {
+    step: u64,
+    reward: f64,
 }
 
 /// Sampling and time over the whole run, into run.json.
@@ -136,7 +145,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         policy,
         critic,
     };
-    let (mut step, mut ledger) = (0, Ledger::default());
+    let (mut step, mut ledger, mut best) = (0, Ledger::default(), None);
     if let Some(checkpoint) = args
         .resume
         .then(|| run.latest_checkpoint())
@@ -148,7 +157,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         learner.algorithm.restore(&state.algorithm)?;
         learner.roles.rewards.restore(&state.rewards)?;
         learner.feed.seek(state.cursor, config);
-        (step, ledger) = (state.step, state.ledger);
+        (step, ledger, best) = (state.step, state.ledger, state.best);
     }
     let mut progress = Progress::starting_at("rlhf", t.steps as u64, step);
     if step == 0 {
@@ -167,6 +176,12 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         if due(t.eval_every) && (last || !stopping) {
             let metrics = evaluate(&mut learner, &eval_tasks);
             let metrics = metrics.map_err(|e| failed_step(step, e, &run))?;
+            if let Some(&reward) = metrics.get("eval/reward")
+                && best.is_none_or(|best: Best| reward > best.reward)
+            {
+                best = Some(Best { step, reward });
+                save_policy(&learner, &run, "best")?;
+            }
             report.metrics.extend(metrics);
         }
         run.log(step, &report.metrics)?;
@@ -180,16 +195,14 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
                 algorithm: learner.algorithm.state(),
                 rewards: learner.roles.rewards.state(),
                 ledger: ledger.clone(),
+                best,
             };
             learner
                 .check_update(&report.rows[0])
                 .map_err(|e| failed_step(step, e, &run))?;
-            let source = &learner.roles.base.source;
             // Before the checkpoint: a run that ends between the two does this step again.
-            run.replace_dir("adapter", |dir| {
-                Ok(learner.roles.policy.save(dir, source)?)
-            })?;
-            run.checkpoint(step, t.keep_checkpoints, &state, |dir| {
+            save_policy(&learner, &run, "adapter")?;
+            run.checkpoint(step, t.keep(), &state, |dir| {
                 save(&mut learner, &needs, dir)
             })?;
         }
@@ -203,6 +216,10 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let mut summary = ledger.sums;
     summary.insert("samples_drawn".into(), ledger.samples_drawn as f64);
     summary.insert("tokens_drawn".into(), ledger.tokens_drawn as f64);
+    if let Some(best) = best {
+        summary.insert("best_step".into(), best.step as f64);
+        summary.insert("best_reward".into(), best.reward);
+    }
     run.finish(&summary)
 }
 
@@ -301,6 +318,11 @@ fn headline(metrics: &Metrics) -> String {
     .flatten()
     .collect::<Vec<_>>()
     .join("  ")
+}
+
+fn save_policy(learner: &Learner, run: &Run, name: &str) -> Result<()> {
+    let source = &learner.roles.base.source;
+    run.replace_dir(name, |dir| Ok(learner.roles.policy.save(dir, source)?))
 }
 
 fn save(learner: &mut Learner, needs: &Needs, dir: &Path) -> Result<()> {

@@ -32,6 +32,9 @@ fn main() -> ExitCode {
         let config: esrl_rlhf::Config =
             run::load_config(cli.args.config.as_deref(), &cli.args.sets)?;
         config.check()?;
+        if let Some(kills) = cli.args.verify_resume {
+            return run::print(&run::verify_resume(&cli.args, kills)?);
+        }
         esrl_rlhf::run(&cli.args, &config)
     })())
 }

@@ -108,15 +108,16 @@ pub(crate) struct Drawn<'a> {
 
 /// The run directory behind `text`, None for a plain model.
 pub(crate) fn finished(text: &str) -> Result<Option<Finished>> {
-    run::open_finished(Path::new(text))
+    run::open_finished(stage::run_and_adapter(Path::new(text)).0)
 }
 
 /// Identifies the weights that answer, so that answers of an earlier training under the same name are not mixed in:
 /// hashes of the adapter's files, or the source's text where there is none.
 pub(crate) fn fingerprint(text: &str) -> Result<String> {
-    let adapter = Path::new(text).join("adapter");
-    let full = Path::new(text).join("model");
-    let dir = [full, adapter].into_iter().find(|dir| dir.is_dir());
+    let (run, adapter) = stage::run_and_adapter(Path::new(text));
+    let dir = [run.join("model"), adapter]
+        .into_iter()
+        .find(|dir| dir.is_dir());
     let Some(dir) = dir else {
         return Ok(text.to_string());
     };

@@ -29,6 +29,9 @@ fn main() -> ExitCode {
         let config: reward_model::Config =
             run::load_config(cli.args.config.as_deref(), &cli.args.sets)?;
         config.check()?;
+        if let Some(kills) = cli.args.verify_resume {
+            return run::print(&run::verify_resume(&cli.args, kills)?);
+        }
         reward_model::run(&cli.args, &config)
     })())
 }

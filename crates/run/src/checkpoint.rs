@@ -1,13 +1,21 @@
-//! `checkpoints/step-000100/`: the stage's tensors, and `state.json`, whose presence means that the rest is whole.
+//! `checkpoints/step-000100/`: the stage's tensors, `state.json` after them, and `SHA256SUMS` of all, which `sha256sum -c` reads.
+//! The directory gets its name when it is whole and on the disk.
 //!
-//! state.json is `{"step", "secs", "state"}`: `secs` of work so far, `state` what the stage gave.
+//! state.json is `{"format", "step", "secs", "state"}`: `secs` of work so far, `state` what the stage gave. Format 0 (no key) had
+//! no sums.
 
-use crate::files::{TEMPORARY, atomic_dir, atomic_write};
-use anyhow::{Context, Result, ensure};
+use crate::files::{TEMPORARY, atomic_dir, atomic_write, file_hash};
+use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 pub(crate) const STATE: &str = "state.json";
+const SUMS: &str = "SHA256SUMS";
+/// What this version writes; it reads all before it.
+const FORMAT: u64 = 1;
+/// What a damaged checkpoint is renamed to, so that nothing takes it for one.
+const DAMAGED: &str = "damaged-";
 
 /// A checkpoint that is complete (its state.json is there).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +26,7 @@ pub struct Checkpoint {
 
 #[derive(Serialize)]
 struct Written<'a, T> {
+    format: u64,
     step: u64,
     secs: f64,
     state: &'a T,
@@ -25,6 +34,8 @@ struct Written<'a, T> {
 
 #[derive(Deserialize)]
 struct Stored {
+    #[serde(default)]
+    format: u64,
     secs: f64,
     state: serde_json::Value,
 }
@@ -37,14 +48,64 @@ impl Checkpoint {
         state: &impl Serialize,
         write: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<()> {
-        let state = serde_json::to_vec_pretty(&Written { step, secs, state })
-            .context("state of the checkpoint")?;
+        let written = Written {
+            format: FORMAT,
+            step,
+            secs,
+            state,
+        };
+        let state = serde_json::to_vec_pretty(&written).context("state of the checkpoint")?;
+        if let Some(latest) = list(checkpoints)?.last() {
+            crate::require_space(checkpoints, size(&latest.dir)?)?;
+        }
         let target = checkpoints.join(format!("step-{step:06}"));
         atomic_dir(&target, |dir| {
             write(dir)?;
-            crate::files::sync_tree(dir)?;
-            atomic_write(&dir.join(STATE), &state)
+            std::fs::write(dir.join(STATE), &state)
+                .with_context(|| format!("cannot write {STATE}"))?;
+            let mut sums = String::new();
+            for name in names(dir)? {
+                let hash = file_hash(&dir.join(&name))?;
+                writeln!(sums, "{hash}  {name}").expect("writing to a String");
+            }
+            atomic_write(&dir.join(SUMS), sums.as_bytes())
         })
+    }
+
+    /// What is wrong with its files, if anything. An error where a later version wrote it.
+    fn damage(&self) -> Result<Option<String>> {
+        let stored = match self.stored() {
+            Ok(stored) => stored,
+            Err(_) => return Ok(Some(format!("{STATE} cannot be read"))),
+        };
+        let at = self.dir.display();
+        ensure!(
+            stored.format <= FORMAT,
+            "{at} is of format {}, and this version reads up to {FORMAT}: use the version that wrote it",
+            stored.format
+        );
+        if stored.format == 0 {
+            return Ok(None);
+        }
+        let Ok(sums) = std::fs::read_to_string(self.dir.join(SUMS)) else {
+            return Ok(Some(format!("{SUMS} cannot be read")));
+        };
+        if !sums.ends_with('\n') {
+            return Ok(Some(format!("{SUMS} is cut")));
+        }
+        for line in sums.lines() {
+            let Some((hash, name)) = line.split_once("  ") else {
+                return Ok(Some(format!("{SUMS} is cut")));
+            };
+            match file_hash(&self.dir.join(name)) {
+                Ok(found) if found == hash => {}
+                Ok(_) => return Ok(Some(format!("{name} is not what {SUMS} says"))),
+                Err(_) => return Ok(Some(format!("{name} cannot be read"))),
+            }
+        }
+        let summed = sums.lines().count();
+        let there = names(&self.dir)?.len() - 1;
+        Ok((summed != there).then(|| format!("{SUMS} is of {summed} files, {there} are there")))
     }
 
     /// Seconds of work up to this checkpoint.
@@ -63,7 +124,9 @@ impl Checkpoint {
 
     fn damaged(&self) -> String {
         let dir = self.dir.display();
-        format!("{dir}/{STATE} is damaged (delete {dir} to continue from the checkpoint before it)")
+        format!(
+            "{dir}/{STATE} is not of this version or is damaged (delete {dir} to continue from the checkpoint before it)"
+        )
     }
 }
 
@@ -94,10 +157,80 @@ pub(crate) fn list(checkpoints: &Path) -> Result<Vec<Checkpoint>> {
     Ok(found)
 }
 
-/// Deletes all but the newest `keep`; each loses its state.json first, so that half a deletion is no checkpoint.
-pub(crate) fn prune(checkpoints: &Path, keep: usize) -> Result<()> {
-    let all = list(checkpoints)?;
-    for old in &all[..all.len().saturating_sub(keep.max(1))] {
+/// The newest checkpoint that is whole, those after it set aside by name and told on stderr; none if there is none at all.
+pub(crate) fn latest_whole(checkpoints: &Path) -> Result<Option<Checkpoint>> {
+    let mut damaged = Vec::new();
+    let mut whole = None;
+    for checkpoint in list(checkpoints)?.into_iter().rev() {
+        match checkpoint.damage()? {
+            Some(what) => damaged.push((checkpoint, what)),
+            None => {
+                whole = Some(checkpoint);
+                break;
+            }
+        }
+    }
+    if whole.is_none()
+        && let Some((first, what)) = damaged.first()
+    {
+        bail!(
+            "{} is damaged ({what}), and no checkpoint before it is whole; put a copy of one there, or begin a new run",
+            first.dir.display()
+        );
+    }
+    for (checkpoint, what) in damaged {
+        let at = checkpoint.dir.display();
+        let aside = checkpoints.join(format!("{DAMAGED}step-{:06}", checkpoint.step));
+        let _ = std::fs::remove_dir_all(&aside); // one set aside earlier
+        std::fs::rename(&checkpoint.dir, &aside).with_context(|| format!("cannot rename {at}"))?;
+        eprintln!(
+            "{at} is damaged ({what}): it is {} now, and the checkpoint before it is used",
+            aside.display()
+        );
+    }
+    Ok(whole)
+}
+
+/// The files of a directory, sorted; a checkpoint has no folders.
+fn names(dir: &Path) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
+        names.push(entry?.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn size(dir: &Path) -> Result<u64> {
+    let mut bytes = 0;
+    for name in names(dir)? {
+        bytes += std::fs::metadata(dir.join(name))?.len();
+    }
+    Ok(bytes)
+}
+
+/// What of the checkpoints stays.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// The newest ones, at least 1
+    pub n: usize,
+    /// As many of those as fit in so many MB; the newest whatever its size
+    pub mb: Option<u64>,
+}
+
+/// Deletes the others; each loses its state.json first, so that half a deletion is no checkpoint.
+pub(crate) fn prune(checkpoints: &Path, keep: Keep) -> Result<()> {
+    let mut bytes = 0;
+    for (i, old) in list(checkpoints)?.into_iter().rev().enumerate() {
+        bytes += size(&old.dir)?;
+        if i == 0
+            || (i < keep.n
+                && keep
+                    .mb
+                    .is_none_or(|mb| bytes <= mb.saturating_mul(1_000_000)))
+        {
+            continue;
+        }
         let delete = std::fs::remove_file(old.dir.join(STATE))
             .and_then(|()| std::fs::remove_dir_all(&old.dir));
         delete.with_context(|| format!("cannot delete {}", old.dir.display()))?;

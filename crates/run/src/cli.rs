@@ -20,6 +20,10 @@ pub struct RunArgs {
     /// Continue the run from its last complete checkpoint
     #[arg(long)]
     pub resume: bool,
+    /// Prove that these settings resume exactly: one run to its end, others killed KILLS times in all (3 if not said) and resumed;
+    /// all must be the same to the last byte. Shorten long runs by --set
+    #[arg(long, value_name = "KILLS", num_args = 0..=1, default_missing_value = "3", conflicts_with = "resume")]
+    pub verify_resume: Option<usize>,
 }
 
 /// The reader of our standard output went away (`… | head`): not a failure.

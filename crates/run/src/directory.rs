@@ -1,6 +1,6 @@
 //! A run directory that is being written. Only [`Run`] writes into it, and only one process at a time.
 
-use crate::checkpoint::{self, Checkpoint, check_name};
+use crate::checkpoint::{self, Checkpoint, Keep, check_name};
 use crate::files::{atomic_dir, atomic_write, parent, sync_dir, sync_tree, temporary_dir};
 use crate::finished::{CONFIG, INFO, read_config, read_info};
 use crate::metrics::{MetricsLog, number};
@@ -110,7 +110,7 @@ impl Run {
 
         checkpoint::sweep(dir)?;
         checkpoint::sweep(&dir.join(CHECKPOINTS))?;
-        let latest = checkpoint::list(&dir.join(CHECKPOINTS))?.pop();
+        let latest = checkpoint::latest_whole(&dir.join(CHECKPOINTS))?;
         let secs_before = latest.as_ref().map_or(Ok(0.0), Checkpoint::secs)?;
         let config = toml::to_string_pretty(config).context("settings")?;
         if latest.is_some() {
@@ -170,12 +170,12 @@ impl Run {
         )
     }
 
-    /// checkpoints/step-000100/: `write` puts the tensors into a temporary directory, then state.json is written last
-    /// and the directory is renamed into place. Keeps the newest `keep` (at least 1).
+    /// checkpoints/step-000100/: `write` puts the tensors into a temporary directory, state.json and checksums follow, and the
+    /// directory is renamed into place. Then those that `keep` does not ask for are deleted.
     pub fn checkpoint(
         &mut self,
         step: u64,
-        keep: usize,
+        keep: Keep,
         state: &impl Serialize,
         write: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<()> {

@@ -5,9 +5,9 @@
 //! ```text
 //! config.toml            the settings, resolved: every key
 //! run.json               stage, status, argv, version, commit, machine, seconds, peak memory, what the stage records
-//! metrics.jsonl          one row per logged step; events.out.tfevents.*: the same for TensorBoard
+//! metrics.jsonl          one row per logged step, timings.jsonl what a clock says of it; events.out.tfevents.*: both for TensorBoard
 //! samples/step-000100.md
-//! checkpoints/step-000100/{*.safetensors, state.json}
+//! checkpoints/step-000100/{*.safetensors, state.json, SHA256SUMS}
 //! adapter/ reward/ model/ the stage's result
 //! ```
 
@@ -27,8 +27,9 @@ mod resume;
 mod signals;
 mod stream;
 mod tensorboard;
+mod verify;
 
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, Keep};
 pub use cli::{RunArgs, exit, one_line, print};
 pub use clock::rfc3339;
 pub use config::{from_table, load_config};
@@ -42,3 +43,4 @@ pub use progress::Progress;
 pub use provenance::git_commit;
 pub use signals::{stop_on_signals, stop_requested};
 pub use stream::stream;
+pub use verify::verify_resume;

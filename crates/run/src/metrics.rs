@@ -1,9 +1,11 @@
-//! metrics.jsonl: one row per logged step, `{"step": 10, "secs": 3.25, "loss/policy": 0.1, …}`, in the order logged.
+//! metrics.jsonl: one row per logged step, `{"step": 10, "loss/policy": 0.1, …}`, in the order logged; timings.jsonl: a row for
+//! each of those, `{"step": 10, "secs": 3.25, "time/step": 0.4, …}`, with all that a clock says. So two runs of the same
+//! settings, one of them killed and resumed, have the same metrics.jsonl, byte for byte.
 //! JSON has no NaN or infinity: those are the strings "NaN", "inf" and "-inf", and [`read_metrics`] reads them back.
 
 use crate::files::atomic_write;
 use crate::tensorboard::EventFile;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -12,8 +14,14 @@ use std::path::Path;
 use std::time::SystemTime;
 
 pub(crate) const METRICS: &str = "metrics.jsonl";
+pub(crate) const TIMINGS: &str = "timings.jsonl";
 
-/// One row of metrics.jsonl.
+/// Whether a metric comes from a clock.
+fn is_timing(name: &str) -> bool {
+    name.starts_with("time/") || name.ends_with("tokens_per_sec")
+}
+
+/// One row of metrics.jsonl and of timings.jsonl.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricsRow {
     pub step: u64,
@@ -24,28 +32,31 @@ pub struct MetricsRow {
 
 /// Both logs of a run: rows for programs, events for TensorBoard.
 pub(crate) struct MetricsLog {
-    rows: File,
-    /// Length up to the last whole row.
-    bytes: u64,
+    metrics: Rows,
+    timings: Rows,
     events: EventFile,
 }
 
-impl MetricsLog {
-    pub(crate) fn create(dir: &Path) -> Result<Self> {
-        let path = dir.join(METRICS);
-        let rows =
+/// A file of JSON lines that never keeps half of one.
+struct Rows {
+    name: &'static str,
+    file: File,
+    /// Length up to the last whole row.
+    bytes: u64,
+}
+
+impl Rows {
+    fn create(dir: &Path, name: &'static str) -> Result<Self> {
+        let path = dir.join(name);
+        let file =
             File::create_new(&path).with_context(|| format!("cannot write {}", path.display()))?;
-        let events = EventFile::create(dir, SystemTime::now())?;
-        Ok(Self {
-            rows,
-            bytes: 0,
-            events,
-        })
+        let bytes = 0;
+        Ok(Self { name, file, bytes })
     }
 
-    /// Opens the logs of a resumed run, cut back to the rows of `step` and before (`None`: none).
-    pub(crate) fn reopen(dir: &Path, step: Option<u64>) -> Result<Self> {
-        let path = dir.join(METRICS);
+    /// Cut back to the rows of `step` and before.
+    fn reopen(dir: &Path, name: &'static str, step: Option<u64>) -> Result<Self> {
+        let path = dir.join(name);
         let old = match std::fs::read(&path) {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             old => old.with_context(|| format!("cannot read {}", path.display()))?,
@@ -56,13 +67,46 @@ impl MetricsLog {
             .filter(|line| keeps(line, step))
             .collect();
         atomic_write(&path, kept.as_bytes())?;
-        let rows = File::options().append(true).open(&path);
-        let rows = rows.with_context(|| format!("cannot write {}", path.display()))?;
-        let events = EventFile::reopen(dir, step, SystemTime::now())?;
+        let file = File::options().append(true).open(&path);
+        let file = file.with_context(|| format!("cannot write {}", path.display()))?;
+        let bytes = kept.len() as u64;
+        Ok(Self { name, file, bytes })
+    }
+
+    fn add(&mut self, row: Map<String, Value>) -> Result<()> {
+        let mut line = Value::Object(row).to_string();
+        line.push('\n');
+        if let Err(e) = self.file.write_all(line.as_bytes()) {
+            // A full disk may have taken half the row.
+            let _ = self.file.set_len(self.bytes);
+            return Err(e).with_context(|| format!("cannot write {}", self.name));
+        }
+        self.bytes += line.len() as u64;
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.file
+            .sync_all()
+            .with_context(|| format!("cannot write {}", self.name))
+    }
+}
+
+impl MetricsLog {
+    pub(crate) fn create(dir: &Path) -> Result<Self> {
         Ok(Self {
-            rows,
-            bytes: kept.len() as u64,
-            events,
+            metrics: Rows::create(dir, METRICS)?,
+            timings: Rows::create(dir, TIMINGS)?,
+            events: EventFile::create(dir, SystemTime::now())?,
+        })
+    }
+
+    /// Opens the logs of a resumed run, cut back to the rows of `step` and before (`None`: none).
+    pub(crate) fn reopen(dir: &Path, step: Option<u64>) -> Result<Self> {
+        Ok(Self {
+            metrics: Rows::reopen(dir, METRICS, step)?,
+            timings: Rows::reopen(dir, TIMINGS, step)?,
+            events: EventFile::reopen(dir, step, SystemTime::now())?,
         })
     }
 
@@ -72,35 +116,26 @@ impl MetricsLog {
         secs: f64,
         metrics: &BTreeMap<String, f64>,
     ) -> Result<()> {
-        let line = row(step, secs, metrics);
-        if let Err(e) = self.rows.write_all(line.as_bytes()) {
-            // A full disk may have taken half the row.
-            let _ = self.rows.set_len(self.bytes);
-            return Err(e).with_context(|| format!("cannot write {METRICS}"));
+        let mut row = Map::from_iter([("step".to_string(), step.into())]);
+        let mut timing = row.clone();
+        timing.insert("secs".into(), ((secs * 1000.0).round() / 1000.0).into());
+        for (name, value) in metrics {
+            let of = if is_timing(name) {
+                &mut timing
+            } else {
+                &mut row
+            };
+            of.insert(name.clone(), number(*value));
         }
-        self.bytes += line.len() as u64;
+        self.timings.add(timing)?;
+        self.metrics.add(row)?;
         self.events.scalars(step, SystemTime::now(), metrics.iter())
     }
 
     pub(crate) fn sync(&self) -> Result<()> {
-        self.rows
-            .sync_all()
-            .with_context(|| format!("cannot write {METRICS}"))
+        self.timings.sync()?;
+        self.metrics.sync()
     }
-}
-
-fn row(step: u64, secs: f64, metrics: &BTreeMap<String, f64>) -> String {
-    let mut row = Map::new();
-    row.insert("step".into(), step.into());
-    row.insert("secs".into(), ((secs * 1000.0).round() / 1000.0).into());
-    row.extend(
-        metrics
-            .iter()
-            .map(|(name, value)| (name.clone(), number(*value))),
-    );
-    let mut line = Value::Object(row).to_string();
-    line.push('\n');
-    line
 }
 
 /// A JSON number, or the string that stands for one that JSON lacks.
@@ -122,7 +157,8 @@ fn keeps(line: &str, step: Option<u64>) -> bool {
 fn parse(line: &str) -> Option<MetricsRow> {
     let mut row: Map<String, Value> = serde_json::from_str(line).ok()?;
     let step = row.remove("step")?.as_u64()?;
-    let secs = row.remove("secs")?.as_f64()?;
+    // runs of older versions have it in metrics.jsonl
+    let secs = row.remove("secs").map_or(Some(0.0), |secs| secs.as_f64())?;
     let value = |value: &Value| match value {
         Value::String(text) => text.parse().ok(),
         other => other.as_f64(),
@@ -138,11 +174,27 @@ fn parse(line: &str) -> Option<MetricsRow> {
     })
 }
 
-/// The rows of a run directory's metrics.jsonl; a last line that a crash cut short is left out.
+/// The rows of a run directory's metrics.jsonl, each with what timings.jsonl says of it; a last line that a crash cut short is
+/// left out.
 pub fn read_metrics(dir: &Path) -> Result<Vec<MetricsRow>> {
-    let path = dir.join(METRICS);
-    let text = std::fs::read_to_string(&path)
-        .with_context(|| format!("cannot read {}", path.display()))?;
+    let mut rows = read_rows(&dir.join(METRICS))?;
+    if dir.join(TIMINGS).exists() {
+        for (row, timing) in rows.iter_mut().zip(read_rows(&dir.join(TIMINGS))?) {
+            ensure!(
+                row.step == timing.step,
+                "{}: {METRICS} and {TIMINGS} are not of one run",
+                dir.display()
+            );
+            row.secs = timing.secs;
+            row.metrics.extend(timing.metrics);
+        }
+    }
+    Ok(rows)
+}
+
+fn read_rows(path: &Path) -> Result<Vec<MetricsRow>> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let whole = text
         .split_inclusive('\n')
         .filter(|line| line.ends_with('\n'))

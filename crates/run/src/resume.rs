@@ -7,13 +7,14 @@ use toml::{Table, Value};
 
 /// Last parts of keys that may change: cadences, what is kept, how long the run goes on, how much fits in memory at
 /// once, and where it computes. A new length also moves what is left of a decaying learning rate.
-const MAY_CHANGE: [&str; 11] = [
+const MAY_CHANGE: [&str; 12] = [
     "log_every",
     "eval_every",
     "save_every",
     "sample_every",
     "keep",
     "keep_checkpoints",
+    "keep_checkpoints_mb",
     "max_steps",
     "steps",
     "epochs",

@@ -7,6 +7,7 @@ mod settings;
 
 pub use forward::{Batch, Labels, per_label, score};
 pub use policy::{
-    Base, Policy, TemplateChoice, device, encoder, load_base, record_data, write_identity,
+    Base, Policy, TemplateChoice, device, encoder, load_base, record_data, run_and_adapter,
+    write_identity,
 };
 pub use settings::{auto, check_data, cpu};

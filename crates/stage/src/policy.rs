@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use data::{Encoder, Ends, Template};
 use llama::{Llama, Lora, Source, Special};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use tokenizers::Tokenizer;
 
@@ -150,8 +150,20 @@ pub fn encoder(base: &Base, template: &Template) -> Result<Encoder> {
     )?)
 }
 
+/// The run that `dir` is, and its adapter; or the run that `dir` is an adapter of, as `runs/esrl/best` is.
+pub fn run_and_adapter(dir: &Path) -> (&Path, PathBuf) {
+    match dir.parent() {
+        Some(run)
+            if dir.join("adapter_config.json").is_file() && run.join("run.json").is_file() =>
+        {
+            (run, dir.to_path_buf())
+        }
+        _ => (dir, dir.join("adapter")),
+    }
+}
+
 impl Policy {
-    /// Opens `text`: a run directory of sft or esrl-rlhf, or a plain model (then `template` decides how it is prompted).
+    /// Opens `text`: a run directory of sft or esrl-rlhf, an adapter in it (`RUN/best`), or a plain model (then `template` decides how it is prompted).
     pub fn open(text: &str, template: TemplateChoice, device: &Device) -> Result<Self> {
         Self::open_sharing(text, template, device, &[])
     }
@@ -169,7 +181,8 @@ impl Policy {
                 None => Ok(Rc::new(load_base(source, device)?)),
             }
         };
-        let dir = Path::new(text);
+        let given = Path::new(text);
+        let (dir, adapter_dir) = run_and_adapter(given);
         let Some(run) = run::open_finished(dir)? else {
             let base = find(text)?;
             let template = template.resolve(&base)?;
@@ -183,12 +196,12 @@ impl Policy {
             });
         };
         run.note_unfinished();
-        let name = dir
-            .file_name()
-            .map(|n| n.to_string_lossy().into_owned())
-            .unwrap_or_else(|| text.to_string());
+        let file_name = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned());
+        let mut name = file_name(dir).unwrap_or_else(|| text.to_string());
+        if given != dir {
+            name = format!("{name}-{}", file_name(given).unwrap_or_default());
+        }
         let full = dir.join("model");
-        let adapter_dir = dir.join("adapter");
         let source = if full.is_dir() {
             full.to_string_lossy().into_owned()
         } else if adapter_dir.is_dir() {

@@ -96,6 +96,9 @@ pub struct FitConfig {
     pub save_every: usize,
     /// Older checkpoints are deleted
     pub keep_checkpoints: usize,
+    /// Older ones are deleted, too, where all together would be more MB than this
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_checkpoints_mb: Option<u64>,
     pub seed: u64,
 }
 
@@ -112,6 +115,7 @@ impl Default for FitConfig {
             sample_every: 100,
             save_every: 100,
             keep_checkpoints: 2,
+            keep_checkpoints_mb: None,
             seed: 1,
         }
     }
@@ -137,6 +141,13 @@ impl FitConfig {
             ensure!(value > 0, "train.{name} = 0; it must be at least 1");
         }
         self.optimizer.check("train.optimizer")
+    }
+
+    pub fn keep(&self) -> run::Keep {
+        run::Keep {
+            n: self.keep_checkpoints,
+            mb: self.keep_checkpoints_mb,
+        }
     }
 
     /// Optimiser steps in all, for `batches_per_epoch` batches.

@@ -364,7 +364,7 @@ impl<'a, O: Objective> Fit<'a, O> {
     fn checkpoint(&mut self) -> Result<()> {
         self.check_update()?;
         let (objective, optimizer) = (&*self.objective, &self.optimizer);
-        let keep = self.config.keep_checkpoints;
+        let keep = self.config.keep();
         self.run
             .checkpoint(self.state.step as u64, keep, &self.state, |dir| {
                 objective.save_params(dir)?;
