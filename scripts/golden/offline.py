@@ -172,22 +172,23 @@ def a_lol(variant):
 # ---- rwr
 
 
-def rwr(b, logp, beta=1.0, standardise=True, weight_max=20.0, normalise="batch"):
+def rwr(b, logp, beta=1.0, standardise=True, weight_max=20.0, normalise="all"):
     r = b.score
     if standardise:
         r = (r - r.mean()) / r.std(correction=0)
-    w = (r / beta).exp().clamp(max=weight_max if weight_max > 0 else float("inf"))
     total = (logp * b.mask).sum(1)
+    most = weight_max if weight_max > 0 else float("inf")
+
+    def weighed(at, centre):
+        w = ((r[at] - centre) / beta).exp().clamp(max=most)
+        return (w * total[at]).sum(), w.sum()
+
+    everything = list(range(len(b.lens)))
     if normalise == "none":
-        return -(w * total).sum() / len(b.lens)
-    if normalise == "batch":
-        return -(w * total).sum() / w.sum()
-    keys = sorted(set(b.keys))
-    loss = 0
-    for key in keys:
-        at = [i for i, k in enumerate(b.keys) if k == key]
-        loss = loss - (w[at] * total[at]).sum() / w[at].sum()
-    return loss / len(keys)
+        return -weighed(everything, 0.0)[0] / len(b.lens)
+    groups = [everything] if normalise == "all" else [[i for i, k in enumerate(b.keys) if k == key] for key in sorted(set(b.keys))]
+    sums = [weighed(at, r[at].mean()) for at in groups]
+    return -sum(s / w for s, w in sums) / len(groups)
 
 
 def rest(b, logp):
@@ -230,6 +231,7 @@ if __name__ == "__main__":
     cases += [case("r_gold", config, rows, a_lol("r_gold")) for config in [dict(), dict(weight_min=0.6)]]
     cases += [case("rwr", config, rows, rwr) for config in [
         dict(), dict(beta=0.3, weight_max=2.0), dict(normalise="prompt", beta=0.5), dict(normalise="none", standardise=False),
+        dict(standardise=False, weight_max=1.2, beta=0.2),
     ]]
     cases += [case("rest", dict(), rows, rest)]
     batches = dict(pairs=pairs.record(), rows=rows.record())

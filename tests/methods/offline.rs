@@ -77,7 +77,7 @@ fn row_sums(exp: &Experience, column: &[f64]) -> Vec<f64> {
 fn losses_and_gradients_equal_the_golden_program() {
     let golden = golden_json("offline.json");
     let cases = golden["cases"].as_array().unwrap();
-    assert_eq!(cases.len(), 29);
+    assert_eq!(cases.len(), 30);
     for case in cases {
         let name = case["name"].as_str().unwrap();
         let (exp, now) = batch(&golden["batches"][case["batch"].as_str().unwrap()]);
@@ -393,15 +393,60 @@ fn rwr_runs_from_imitation_to_best_of_k() {
         score: exp.score.iter().map(|r| r + 0.5).collect(),
         ..exp.clone()
     };
-    let config = json!({"standardise": false, "weight_max": 0});
-    let moved = step(method("rwr", config.clone()).as_mut(), &shifted, &now).d_logp;
-    assert_close_slices("r + c", &moved, &gradient(config), 1e-6);
+    for (normalise, weight_max) in [("all", 0.0), ("all", 1.2), ("prompt", 1.2)] {
+        let config = json!({"standardise": false, "weight_max": weight_max, "beta": 0.2, "normalise": normalise});
+        let moved = step(method("rwr", config.clone()).as_mut(), &shifted, &now).d_logp;
+        assert_close_slices("r + c", &moved, &gradient(config), 2e-6);
+    }
     let equal = Experience {
         score: vec![0.3; exp.n_rows()],
         ..exp.clone()
     };
     let found = step(method("rwr", json!({})).as_mut(), &equal, &now).d_logp;
     assert_close_slices("equal rewards", &found, &even, 1e-7);
+}
+
+/// Stored responses are weighed once, over the whole pool: a step's other rows do not matter.
+#[test]
+fn rwr_weighs_the_pool() {
+    let weigh = |config: Value, keys: &[u64], scores: &[f32]| {
+        let rows = pool(keys, scores, &[]);
+        method("rwr", config).weigh(&rows, 0)
+    };
+    let raw = json!({"standardise": false, "weight_max": 0});
+    let keys = [1, 2, 1, 3];
+    let scores = [0.0, 1.0, 2.0, 3.0];
+    let e: Vec<f64> = scores.iter().map(|s| f64::from(*s).exp()).collect();
+    let mean = e.iter().sum::<f64>() / 4.0;
+    let all: Vec<f64> = e.iter().map(|e| e / mean).collect();
+    let found = weigh(raw.clone(), &keys, &scores).unwrap().0;
+    assert_close_slices("all", &found, &all, 1e-12);
+    // prompt 1 has rows 0 and 2; each prompt weighs a third of the four rows
+    let (third, e2) = (4.0 / 3.0, 2f64.exp());
+    let by_prompt = [third / (1.0 + e2), third, third * e2 / (1.0 + e2), third];
+    let mut config = raw.clone();
+    config["normalise"] = json!("prompt");
+    let found = weigh(config.clone(), &keys, &scores).unwrap().0;
+    assert_close_slices("prompt", &found, &by_prompt, 1e-12);
+    let message = weigh(config, &[1, 2, 3, 4], &scores)
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(message.contains("every stored prompt has one"), "{message}");
+    // equal but for rounding: none stands out
+    let found = weigh(json!({}), &keys, &[0.5, 0.5 + 1e-7, 0.5, 0.5])
+        .unwrap()
+        .0;
+    assert_close_slices("rounding", &found, &[1.0; 4], 1e-6);
+    // a step of one row weighs it by what it is in the pool
+    let (exp, now) = golden_batch("rows");
+    let one = |weight: f32| Experience {
+        weight: vec![weight],
+        ..exp.select(&[0])
+    };
+    let scores = now.select(&exp, &[0]);
+    let at = |weight: f32| step(method("rwr", json!({})).as_mut(), &one(weight), &scores).loss;
+    assert_close_slices("one row", &[at(3.0)], &[3.0 * at(1.0)], 1e-6);
 }
 
 #[test]
@@ -545,7 +590,7 @@ fn rest_improves_by_phases_and_says_when_nothing_is_left() {
         (json!({"samples": 0}), "algorithm.samples = 0"),
         (
             json!({"gold": {"suffix": 2}}),
-            "unknown key \"algorithm.gold\"",
+            "algorithm.gold needs algorithm.loss = \"gold\"",
         ),
     ] {
         let message = build("rest", &config, 0)

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod clauses;
+mod pool;
 mod rewards;
 mod same;
 mod stages;

@@ -47,7 +47,7 @@ pub struct Experience {
     pub advantages: Vec<f32>,
     /// `[M]` written by `prepare`
     pub returns: Vec<f32>,
-    /// `[R]` written by `prepare`: sequence-level weight, e.g. r − b
+    /// `[R]` sequence-level weight, e.g. r − b, written by `prepare`, which finds the phase's weights here where rows are of a pool
     pub weight: Vec<f32>,
 }
 

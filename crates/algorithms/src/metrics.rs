@@ -164,7 +164,7 @@ pub fn metric_definition(name: &str) -> Option<&'static str> {
 
 pub(crate) type Metrics = BTreeMap<String, f64>;
 
-/// What is true of rollouts whatever the method: scores, lengths, entropy, and KL where a reference was read.
+/// What is true of a step's rows whatever the method: scores and lengths; of rollouts entropy, and KL where a reference was read.
 pub(crate) fn of_rollouts(exp: &Experience) -> Metrics {
     let wide = |column: &[f32]| column.iter().map(|v| f64::from(*v)).collect::<Vec<f64>>();
     let lens: Vec<f64> = exp.lens.iter().map(|l| *l as f64).collect();
@@ -189,6 +189,9 @@ pub(crate) fn of_rollouts(exp: &Experience) -> Metrics {
     if !scores.is_empty() {
         metrics.insert("objective/scores".into(), mean(&scores));
         metrics.insert("objective/scores_std".into(), variance(&scores).sqrt());
+    }
+    if exp.logp_sampled.is_empty() {
+        return metrics; // stored rows: no estimate of anything of the policy
     }
     if !exp.entropy.is_empty() {
         metrics.insert("objective/entropy".into(), mean(&wide(&exp.entropy)));

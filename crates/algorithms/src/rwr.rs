@@ -2,15 +2,17 @@
 //! al. 2023, arXiv 2308.12050). Choices are numbered in docs/methods/rwr.md.
 
 use crate::estimators::{mean, variance};
-use crate::experience::{column, groups, host, row_sums};
+use crate::experience::{column, host, row_sums};
 use crate::metrics::{self, Definitions, Metrics};
 use crate::settings::{ensure, resolve as settle};
 use crate::{
-    Algorithm, Experience, Feed, Loss, Needs, PoolNeeds, Result, SamplingPlan, Scores, Totals,
+    Algorithm, Error, Experience, Feed, Loss, Needs, Pool, PoolNeeds, Result, SamplingPlan, Scores,
+    Totals,
 };
 use candle_core::{Result as CResult, Tensor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) const METRICS: Definitions = &[
     (
@@ -28,11 +30,11 @@ pub(crate) const METRICS: Definitions = &[
 pub struct Config {
     /// Temperature of the weights: exp(reward / beta)
     pub beta: f64,
-    /// Rewards to mean 0, variance 1 over the step first
+    /// Rewards to mean 0, variance 1 over all responses first
     pub standardise: bool,
     /// Weights are held to this; 0 = off
     pub weight_max: f64,
-    /// Weights are divided by their sum over the `batch`, over the `prompt`'s responses, or by nothing but the count (`none`)
+    /// Weights are divided by their sum over `all` responses, over the `prompt`'s, or by nothing but the count (`none`)
     pub normalise: Normalise,
     /// Responses that the policy draws per prompt; 0 = learn from the data's own
     pub samples: usize,
@@ -41,7 +43,7 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Normalise {
-    Batch,
+    All,
     Prompt,
     None,
 }
@@ -52,7 +54,7 @@ impl Default for Config {
             beta: 1.0,
             standardise: true,
             weight_max: 20.0,
-            normalise: Normalise::Batch,
+            normalise: Normalise::All,
             samples: 0,
         }
     }
@@ -85,45 +87,56 @@ struct Rwr {
     config: Config,
 }
 
+/// Below this a standard deviation is rounding.
+const LEAST_STD: f64 = 1e-6;
+
 impl Rwr {
-    /// Weights of the step's rows, each already divided by what `normalise` asks for.
-    fn weights(&self, exp: &Experience) -> Vec<f64> {
+    /// Weights of responses by their scores and prompts, divided by what `normalise` asks for: they sum to 1, but for `none`.
+    fn weights(&self, scores: &[f32], prompts: &[u64]) -> Vec<f64> {
         let c = &self.config;
-        let mut rewards: Vec<f64> = exp.score.iter().map(|s| f64::from(*s)).collect();
+        let mut rewards: Vec<f64> = scores.iter().map(|s| f64::from(*s)).collect();
         if c.standardise {
             let (m, s) = (mean(&rewards), variance(&rewards).sqrt());
-            let scale = if s > 0.0 { s } else { 1.0 };
+            let scale = if s > LEAST_STD { s } else { 1.0 };
             rewards.iter_mut().for_each(|r| *r = (*r - m) / scale);
         }
-        let groups = match c.normalise {
-            Normalise::Prompt => groups(&exp.prompt_key),
-            _ => std::iter::once(0..exp.n_rows()).collect(),
+        let mut groups: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
+        for (row, prompt) in prompts.iter().enumerate() {
+            let group = match c.normalise {
+                Normalise::Prompt => *prompt,
+                Normalise::All | Normalise::None => 0,
+            };
+            groups.entry(group).or_default().push(row);
+        }
+        let most = match c.weight_max {
+            0.0 => f64::INFINITY,
+            most => most.ln(),
         };
         let n_groups = groups.len() as f64;
         let mut weights = vec![0.0; rewards.len()];
-        for group in groups {
-            // A constant added to the rewards of a group cancels where its weights are divided by their sum.
-            let shift = match c.normalise {
+        for rows in groups.into_values() {
+            let of_group: Vec<f64> = rows.iter().map(|row| rewards[*row]).collect();
+            let centre = match c.normalise {
                 Normalise::None => 0.0,
-                _ => rewards[group.clone()]
-                    .iter()
-                    .copied()
-                    .fold(f64::MIN, f64::max),
+                _ => mean(&of_group),
             };
-            let of = |row: usize| {
-                let most = if c.weight_max > 0.0 {
-                    c.weight_max.ln()
-                } else {
-                    f64::MAX
-                };
-                ((rewards[row] / c.beta).min(most) - (shift / c.beta).min(most)).exp()
+            let exponents: Vec<f64> = of_group
+                .iter()
+                .map(|r| ((r - centre) / c.beta).min(most))
+                .collect();
+            // cancels in the quotient, and keeps the largest at exp(0)
+            let top = match c.normalise {
+                Normalise::None => 0.0,
+                _ => exponents.iter().copied().fold(f64::MIN, f64::max),
             };
-            let raw: Vec<f64> = group.clone().map(of).collect();
+            let raw: Vec<f64> = exponents.iter().map(|e| (e - top).exp()).collect();
             let total = match c.normalise {
                 Normalise::None => rewards.len() as f64,
                 _ => raw.iter().sum::<f64>() * n_groups,
             };
-            group.zip(raw).for_each(|(row, w)| weights[row] = w / total);
+            for (row, w) in rows.into_iter().zip(raw) {
+                weights[row] = w / total;
+            }
         }
         weights
     }
@@ -155,10 +168,30 @@ impl Algorithm for Rwr {
         Ok(vec![each; prompts.len()])
     }
 
+    /// Of stored responses all scores are known at once: 1 is what a response weighs on average.
+    fn weigh(&self, pool: &Pool, _phase: u64) -> Result<(Vec<f64>, Metrics)> {
+        let n_prompts = pool.prompt_key.iter().collect::<BTreeSet<_>>().len();
+        if self.config.normalise == Normalise::Prompt && n_prompts == pool.prompt_key.len() {
+            return Err(Error::Input(
+                "algorithm.normalise = \"prompt\" compares the responses of one prompt, and every stored prompt has one: \
+                 take \"all\", or draw some by algorithm.samples"
+                    .into(),
+            ));
+        }
+        let n = pool.score.len() as f64;
+        let weights = self.weights(&pool.score, &pool.prompt_key);
+        Ok((weights.iter().map(|w| w * n).collect(), Metrics::new()))
+    }
+
     fn prepare(&mut self, mut exp: Experience) -> Result<(Experience, Metrics)> {
         exp.require(&[], &[("score", &exp.score)])?;
         let mut metrics = metrics::of_rollouts(&exp);
-        let weights = self.weights(&exp);
+        let n = exp.n_rows() as f64;
+        let weights = match exp.weight.is_empty() {
+            true => self.weights(&exp.score, &exp.prompt_key),
+            // of the pool
+            false => exp.weight.iter().map(|w| f64::from(*w) / n).collect(),
+        };
         let (sum, squares): (f64, f64) =
             (weights.iter().sum(), weights.iter().map(|w| w * w).sum());
         let largest = weights.iter().copied().fold(0.0, f64::max);

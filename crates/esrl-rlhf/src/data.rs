@@ -65,6 +65,16 @@ impl Data {
             }
         };
         let compares = rewards::needs_reference(&config.rewards);
+        if let Feed::Pool(pool) = &needs.feed
+            && pool.score
+            && pool.grow.as_ref().is_none_or(|grow| grow.keep_data)
+            && compares
+        {
+            bail!(
+                "the rewards compare with the data's own answers, and those are what this algorithm learns from: each would be \
+                 its own reference and have the top score; take a method that draws, or rest with keep_data = false"
+            );
+        }
         let wants_answers = needs.metric.is_some() || needs.reference_answer || compares;
         let no_answer = |prompt: &Prompt| prompt.reference.is_none();
         if let Source::Prompts(prompts) = &data.train

@@ -3,7 +3,7 @@
 //! one query its matrices collapse: per head a vector that attends and a vector that reads.
 
 use algorithms::ValueFit;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use candle_core::{Device, Tensor, Var};
 use llama::{Llama, Lora};
 use ops::Ragged;
@@ -63,6 +63,11 @@ pub(crate) fn fit(
             optimizer.step(&grads, fit.lr, scale)?;
         }
         let mse = head.mse(&states, targets)?;
+        ensure!(
+            mse.is_finite(),
+            "the head of V_ref has an error of {mse} after pass {}; lower algorithm.value_lr",
+            epoch + 1
+        );
         if best.as_ref().is_none_or(|(least, _)| mse < *least) {
             let numbers = params.iter().map(|(_, var)| var.as_tensor().copy());
             best = Some((mse, numbers.collect::<candle_core::Result<_>>()?));
@@ -140,8 +145,8 @@ impl ValueHead {
         let pooled = attention.t()?.matmul(states)?; // [heads, d]
         let read = (pooled * self.read.as_tensor())?.sum_all()?.reshape(1)?;
         let z = ((read / d.sqrt())? + self.bias.as_tensor())?;
-        // the logistic function
-        (z.neg()?.exp()? + 1.0)?.recip()
+        // the logistic function, by tanh, whose gradient is finite everywhere
+        ((z * 0.5)?.tanh()? + 1.0)? * 0.5
     }
 
     fn mse(&self, states: &[Tensor], targets: &[f32]) -> Result<f64> {

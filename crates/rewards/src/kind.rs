@@ -147,6 +147,10 @@ impl Kind {
         )
     }
 
+    pub(crate) fn in_unit_range(&self) -> bool {
+        self.compares() || matches!(self, Self::Length(_) | Self::Format(_))
+    }
+
     pub(crate) fn check(&self) -> Result<(), String> {
         match self {
             Self::Length(rule) => rule.check(),

@@ -18,6 +18,8 @@ struct Entry {
     name: String,
     shared: Shared,
     source: Source,
+    /// Its scores are in 0..1
+    in_unit_range: bool,
     /// All scores so far; moves where the source is normalised by them
     running: Moments,
 }
@@ -54,6 +56,7 @@ impl Mixture {
                 name,
                 shared: config.shared.clone(),
                 source,
+                in_unit_range: config.kind.in_unit_range(),
                 running: Moments::default(),
             });
         }
@@ -67,6 +70,15 @@ impl Mixture {
     /// Has it nothing to score by?
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Whether every sum is in 0..1: sources that are, as they are, with weights above 0 of at most 1 together.
+    pub fn in_unit_range(&self) -> bool {
+        let unit = |e: &Entry| {
+            e.in_unit_range && e.shared.normalise == Normalise::None && e.shared.weight >= 0.0
+        };
+        let weights: f64 = self.entries.iter().map(|e| e.shared.weight).sum();
+        self.entries.iter().all(unit) && weights <= 1.0 + 1e-9
     }
 
     /// Reads the rows and sums up; the rows are one batch.

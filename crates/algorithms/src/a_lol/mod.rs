@@ -37,7 +37,7 @@ pub(crate) const METRICS: Definitions = &[
     ),
     (
         "a_lol/importance_weight",
-        "mean over responses (a_lol_seq: over tokens) of the clipped p / p_ref, mean over the step's updates",
+        "mean over responses of the clipped p / p_ref (a_lol_seq: of its mean over the tokens; r_gold: of max(p, u)), mean over the step's updates",
     ),
 ];
 
@@ -161,11 +161,16 @@ impl Algorithm for ALol {
             .collect();
         let positive = advantages.iter().filter(|a| **a > 0.0).count();
         if positive == 0 {
-            return Err(Error::Input(format!(
-                "no stored response scores above what the reference is expected to ({} responses); \
-                 there is nothing to learn from: add better responses, or take wbc or rwr",
-                advantages.len()
-            )));
+            let n = advantages.len();
+            return Err(Error::Input(match pool.prompt_value.is_empty() {
+                true => format!(
+                    "the rewards of all {n} stored responses are 0 after the logistic function; look at the scale of the rewards"
+                ),
+                false => format!(
+                    "no stored response scores above what the reference is expected to ({n} responses); \
+                     there is nothing to learn from: add better responses, or take wbc or rwr"
+                ),
+            }));
         }
         let values: Vec<f64> = pool.prompt_value.iter().map(|v| f64::from(*v)).collect();
         let mut metrics = Metrics::from([

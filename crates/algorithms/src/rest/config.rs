@@ -1,7 +1,7 @@
 //! ReST's settings: the keys of `[algorithm]` beside `name`.
 
 use crate::gold;
-use crate::settings::{ensure, own_keys};
+use crate::settings::{ensure, known_keys, own_keys};
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -69,9 +69,16 @@ impl Config {
 
     pub(crate) fn resolve(given: &Value) -> Result<Self> {
         let mut defaults = Self::defaults();
+        let has_gold = given.get("gold").is_some_and(|gold| !gold.is_null());
+        if has_gold && given.get("loss").and_then(Value::as_str) != Some("gold") {
+            return Err(Error::Input(
+                "algorithm.gold needs algorithm.loss = \"gold\"".into(),
+            ));
+        }
         if given.get("loss").and_then(Value::as_str) == Some("gold") {
             let mut inner = gold::Config::of(gold::Reward::Prob);
             inner.suffix = 5; // the paper's five-step unroll
+            known_keys(&gold::defaults("gold_s"), &given["gold"])?;
             defaults.gold = Some(inner);
         }
         own_keys(&defaults, given)

@@ -100,8 +100,9 @@ impl Algorithm for Rest {
         let mut kept = filter::passing(pool, c.filter, threshold);
         if !kept.contains(&true) {
             if !c.fallback {
+                let best = pool.score.iter().copied().fold(f32::MIN, f32::max);
                 return Err(Error::Input(format!(
-                    "no response of the pool scores above {threshold} (Improve {} after its Grow, {} responses); \
+                    "no response of the pool scores above {threshold} (Improve {} after its Grow, {} responses, the best has {best:.3}); \
                      lower algorithm.thresholds or set algorithm.fallback = true",
                     improve + 1,
                     kept.len()

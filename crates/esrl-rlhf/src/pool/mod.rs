@@ -112,6 +112,7 @@ impl Pool {
         let rows: Vec<Row> = at.iter().map(|i| round.rows[*i].again()).collect();
         let mut exp = experience(&rows);
         exp.drawn = at.iter().map(|i| round.columns.drawn[*i]).collect();
+        exp.weight = at.iter().map(|i| phase.weight(*i) as f32).collect();
         for (column, from) in [
             (&mut exp.score, &round.columns.score),
             (&mut exp.prompt_value, &round.columns.prompt_value),

@@ -9,8 +9,9 @@ use rand::seq::SliceRandom;
 pub(super) struct Phase {
     pub number: u64,
     pub start: u64,
-    /// Rows of weight above 0, and their weights
+    /// Rows of weight above 0
     pub kept: Vec<usize>,
+    /// Of all rows
     weights: Vec<f64>,
 }
 
@@ -31,7 +32,6 @@ pub(super) fn weigh(
     while start > 0 && algorithm.phase(start - 1) == number {
         start -= 1;
     }
-    let weights = kept.iter().map(|i| weights[*i]).collect();
     let phase = Phase {
         number,
         start,
@@ -42,6 +42,10 @@ pub(super) fn weigh(
 }
 
 impl Phase {
+    pub fn weight(&self, row: usize) -> f64 {
+        self.weights[row]
+    }
+
     /// `n` rows with replacement, in proportion to their weights.
     pub fn by_weight(&self, n: usize, seed: u64, step: u64) -> Vec<usize> {
         let total: f64 = self.weights.iter().sum();
@@ -49,8 +53,8 @@ impl Phase {
         let mut one = || {
             let mut left = rng.random::<f64>() * total;
             let mut at = 0;
-            while at + 1 < self.kept.len() && left >= self.weights[at] {
-                left -= self.weights[at];
+            while at + 1 < self.kept.len() && left >= self.weights[self.kept[at]] {
+                left -= self.weights[self.kept[at]];
                 at += 1;
             }
             self.kept[at]

@@ -8,7 +8,7 @@ use crate::value;
 use algorithms::{Grow, PoolNeeds, SamplingPlan, ValueFit};
 use anyhow::Result;
 use rand::seq::SliceRandom;
-use rewards::{Readings, Scored};
+use rewards::Readings;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -73,13 +73,25 @@ impl Origin {
             ..algorithms::Pool::default()
         };
         if self.needs.score {
-            let scored = self.scores(roles, &rows, "score the pool")?;
-            let named = rollout::means(&scored).into_iter();
-            means = named.map(|(name, mean)| (name, mean as f32)).collect();
-            columns.score = scored.total;
-        }
-        if let Some(fit) = &self.needs.prompt_value {
-            columns.prompt_value = self.prompt_values(fit, &rows, roles, draw, &mut cost)?;
+            let mut readings = read(roles, &rows, "score the pool")?;
+            let named = rollout::means(&roles.rewards.plain_sum(&readings));
+            means = named
+                .into_iter()
+                .map(|(n, mean)| (n, mean as f32))
+                .collect();
+            // The reference's answers are scored as one batch with the pool: V_ref is on the scale of R.
+            let fit = self.needs.prompt_value.as_ref();
+            let answers = match fit {
+                Some(fit) => self.of_reference(fit, roles, draw)?,
+                None => Vec::new(),
+            };
+            cost.add(&answers);
+            readings.extend(read(roles, &answers, "score the reference")?);
+            columns.score = self.scores(roles, &readings);
+            let targets = columns.score.split_off(rows.len());
+            if let Some(fit) = fit {
+                columns.prompt_value = prompt_values(fit, &rows, &answers, &targets, roles, draw)?;
+            }
         }
         Ok(Round {
             start,
@@ -116,35 +128,8 @@ impl Origin {
         Ok(rows)
     }
 
-    /// One score per row, squashed where the method wants that.
-    fn scores(&self, roles: &mut Roles, rows: &[Row], what: &str) -> Result<Scored> {
-        let mut progress = run::Progress::new(what, rows.len() as u64);
-        let (mut readings, mut done) = (Readings::default(), 0);
-        for part in rows.chunks(64) {
-            readings.extend(rollout::readings(roles, part)?);
-            let tokens = part.iter().map(|row| row.ids.len() as u64).sum();
-            done += part.len() as u64;
-            progress.update(done, tokens, "");
-        }
-        progress.finish("");
-        let mut scored = roles.rewards.sum(&readings);
-        if self.needs.squash {
-            let squash =
-                |score: &mut f32| *score = (1.0 / (1.0 + (-f64::from(*score)).exp())) as f32;
-            scored.total.iter_mut().for_each(squash);
-        }
-        Ok(scored)
-    }
-
-    /// V_ref of each row's prompt, from a head fitted to the scores of the reference's answers to some of the prompts.
-    fn prompt_values(
-        &self,
-        fit: &ValueFit,
-        rows: &[Row],
-        roles: &mut Roles,
-        draw: Draw,
-        cost: &mut Cost,
-    ) -> Result<Vec<f32>> {
+    /// One answer of the reference to some of the prompts.
+    fn of_reference(&self, fit: &ValueFit, roles: &Roles, draw: Draw) -> Result<Vec<Row>> {
         let mut order: Vec<usize> = (0..self.tasks.len()).collect();
         order.shuffle(&mut run::stream(draw.seed, "value prompts", 0, 0));
         order.truncate(fit.prompts);
@@ -153,30 +138,66 @@ impl Origin {
             n: 1,
             temperature: Some(fit.temperature),
         };
-        let plan = vec![one; tasks.len()];
-        let answers = rollout::sample(
+        rollout::sample(
             roles,
             roles.reference.as_ref(),
             &tasks,
-            &plan,
+            &vec![one; tasks.len()],
             draw,
             rollout::VALUE,
             &mut |_, _| {},
-        )?;
-        cost.add(&answers);
-        let targets = self.scores(roles, &answers, "score the reference")?.total;
-        let (model, reference) = (roles.model(), roles.reference.as_ref());
-        let prompts: Vec<Vec<u32>> = answers.iter().map(|row| row.task.ids.clone()).collect();
-        let head = value::fit(model, reference, &prompts, &targets, fit, draw.seed)?;
-        // each prompt once
-        let ids: BTreeMap<u64, &[u32]> = rows
-            .iter()
-            .map(|row| (row.task.key, row.task.ids.as_slice()))
-            .collect();
-        let keys: Vec<u64> = ids.keys().copied().collect();
-        let prompts: Vec<&[u32]> = ids.into_values().collect();
-        let values = head.values(model, reference, &prompts)?;
-        let of: BTreeMap<u64, f32> = keys.into_iter().zip(values).collect();
-        Ok(rows.iter().map(|row| of[&row.task.key]).collect())
+        )
     }
+
+    /// One score per row, squashed where the method wants that and the rewards are not in 0..1 by themselves.
+    fn scores(&self, roles: &mut Roles, readings: &Readings) -> Vec<f32> {
+        let mut scores = roles.rewards.sum(readings).total;
+        if self.needs.squash && !roles.rewards.in_unit_range() {
+            let squash = |s: &mut f32| *s = (1.0 / (1.0 + (-f64::from(*s)).exp())) as f32;
+            scores.iter_mut().for_each(squash);
+        }
+        scores
+    }
+}
+
+/// What the sources say of the rows.
+fn read(roles: &mut Roles, rows: &[Row], what: &str) -> Result<Readings> {
+    let mut readings = Readings::default();
+    if rows.is_empty() {
+        return Ok(readings);
+    }
+    let mut progress = run::Progress::new(what, rows.len() as u64);
+    let mut done = 0;
+    for part in rows.chunks(64) {
+        readings.extend(rollout::readings(roles, part)?);
+        let tokens = part.iter().map(|row| row.ids.len() as u64).sum();
+        done += part.len() as u64;
+        progress.update(done, tokens, "");
+    }
+    progress.finish("");
+    Ok(readings)
+}
+
+/// V_ref of each row's prompt, from a head fitted to the scores of the reference's answers.
+fn prompt_values(
+    fit: &ValueFit,
+    rows: &[Row],
+    answers: &[Row],
+    targets: &[f32],
+    roles: &Roles,
+    draw: Draw,
+) -> Result<Vec<f32>> {
+    let (model, reference) = (roles.model(), roles.reference.as_ref());
+    let prompts: Vec<Vec<u32>> = answers.iter().map(|row| row.task.ids.clone()).collect();
+    let head = value::fit(model, reference, &prompts, targets, fit, draw.seed)?;
+    // each prompt once
+    let ids: BTreeMap<u64, &[u32]> = rows
+        .iter()
+        .map(|row| (row.task.key, row.task.ids.as_slice()))
+        .collect();
+    let keys: Vec<u64> = ids.keys().copied().collect();
+    let prompts: Vec<&[u32]> = ids.into_values().collect();
+    let values = head.values(model, reference, &prompts)?;
+    let of: BTreeMap<u64, f32> = keys.into_iter().zip(values).collect();
+    Ok(rows.iter().map(|row| of[&row.task.key]).collect())
 }

@@ -64,6 +64,15 @@ impl Origin {
             rows.len(),
             header.rows
         );
+        for (name, column) in [
+            ("score", &columns.score),
+            ("prompt_value", &columns.prompt_value),
+        ] {
+            ensure!(
+                column.is_empty() || column.len() == rows.len(),
+                "some of its rows have no {name}"
+            );
+        }
         let round = Round {
             start: header.step,
             rows,
