@@ -3,6 +3,7 @@
 mod bad_input;
 mod clauses;
 mod pool;
+mod replay;
 mod rewards;
 mod same;
 mod stages;

@@ -43,6 +43,8 @@ pub struct Experience {
     pub max_prob: Vec<f32>,
     /// `[M]` critic before each token, when `Needs::critic`
     pub values: Vec<f32>,
+    /// `[M]` written by `prepare` of methods that reward tokens: KL penalty, and at the last token the score
+    pub rewards: Vec<f32>,
     /// `[M]` written by `prepare`
     pub advantages: Vec<f32>,
     /// `[M]` written by `prepare`
@@ -86,6 +88,7 @@ impl Experience {
             entropy: tokens(&self.entropy),
             max_prob: tokens(&self.max_prob),
             values: tokens(&self.values),
+            rewards: tokens(&self.rewards),
             advantages: tokens(&self.advantages),
             returns: tokens(&self.returns),
             weight: pick(&self.weight, rows),

@@ -113,6 +113,20 @@ impl Encoder {
         self.rendered.decode(ids, true).map_err(tokenizer_error)
     }
 
+    /// One token by itself, as text for people; special tokens by their names.
+    pub fn token(&self, id: u32) -> String {
+        let name = || self.rendered.id_to_token(id);
+        let text = self.rendered.decode(&[id], true).unwrap_or_default();
+        match name() {
+            Some(name) if text.is_empty() => name,
+            // the blank that a word begins with is part of the token, and decoding a token alone drops it
+            Some(name) if name.starts_with(['▁', 'Ġ']) && !text.starts_with(' ') => {
+                format!(" {text}")
+            }
+            _ => text,
+        }
+    }
+
     /// Where in their text ([`Self::decode`]) each of these tokens begins, in bytes, never falling. Tokens that are parts of one
     /// character begin where it does.
     pub fn offsets(&self, ids: &[u32], text: &str) -> Result<Vec<usize>> {

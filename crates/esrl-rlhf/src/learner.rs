@@ -90,7 +90,8 @@ impl Trainee {
 pub(crate) struct StepReport {
     pub metrics: Metrics,
     pub rows: Vec<Row>,
-    pub scores: Vec<f32>,
+    /// What was known of the rows before the step's updates
+    pub exp: Experience,
     /// Response tokens drawn, greedy estimates included.
     pub tokens_drawn: usize,
     /// Responses drawn, greedy estimates included.
@@ -163,7 +164,7 @@ impl Learner<'_> {
         metrics.insert("throughput/tokens_per_sec".into(), tokens as f64 / secs);
         Ok(StepReport {
             metrics,
-            scores: exp.score,
+            exp,
             rows,
             tokens_drawn: cost.tokens,
             samples_drawn: cost.samples,
@@ -281,6 +282,27 @@ impl Learner<'_> {
             cost,
             metrics,
         })
+    }
+
+    /// Log-probabilities of the rows' responses under the policy as it is, tempered as they were drawn; no graph.
+    pub fn logps(&self, rows: &[Row], exp: &Experience) -> Result<Vec<f32>> {
+        let temperature = self.scoring_temperature(exp);
+        let lora = self.roles.policy.frozen();
+        let lens: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
+        let mut logps = Vec::with_capacity(exp.n_tokens());
+        for range in ops::micro_batches(&lens, self.config.train.micro_batch_tokens) {
+            let rows = rows[range.clone()].iter();
+            let batch = Batch::new(rows.map(|row| (row.ids.as_slice(), row.prompt_len)));
+            let scores = stage::score(
+                self.roles.model(),
+                Some(&lora),
+                &batch,
+                &temperature[range],
+                None,
+            )?;
+            logps.extend(scores.logp.detach().to_vec1::<f32>()?);
+        }
+        Ok(logps)
     }
 
     pub fn draw(&self, step: u64) -> Draw {

@@ -2,6 +2,7 @@
 //! critic; a step is `learner.rs`, the mathematics is in `algorithms`.
 
 mod clauses;
+mod cli;
 mod config;
 mod data;
 mod explain;
@@ -9,13 +10,16 @@ mod feed;
 mod learner;
 mod pool;
 mod read;
+mod replay;
 mod roles;
 mod rollout;
 mod row;
 mod value;
 
+pub use cli::Cli;
 pub use config::Config;
 pub use explain::explain;
+pub use replay::{ReplayConfig, replay};
 
 use ::data::Cursor;
 use algorithms::{Needs, SamplingPlan};
@@ -37,6 +41,8 @@ struct State {
     step: u64,
     cursor: Cursor,
     algorithm: serde_json::Value,
+    /// Null in runs of versions that had the reward model alone
+    #[serde(default)]
     rewards: serde_json::Value,
     ledger: Ledger,
     #[serde(default)]
@@ -81,6 +87,16 @@ pub fn list() -> String {
 
 /// Trains a policy into `args.run`.
 pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
+    train(args, config, None)
+}
+
+/// Looks at a step of a run, which ends with it.
+struct Look<'a> {
+    step: u64,
+    at: &'a mut dyn FnMut(&Learner, &StepReport) -> Result<()>,
+}
+
+fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> {
     let config = &config.resolved()?;
     let dir = args.run.clone().unwrap_or_else(|| "runs/rlhf".into());
     if !args.resume && dir.exists() {
@@ -109,7 +125,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let eval_tasks = tasks_for_evaluation(held_out.clone(), &roles, config)?;
 
     let mut run = if args.resume {
-        Run::resume(&dir, "esrl-rlhf", config)?
+        Run::resume_by(&dir, "esrl-rlhf", config, |old: Config| old.resolved())?
     } else {
         Run::create(&dir, "esrl-rlhf", config)?
     };
@@ -160,7 +176,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         (step, ledger, best) = (state.step, state.ledger, state.best);
     }
     let mut progress = Progress::starting_at("rlhf", t.steps as u64, step);
-    if step == 0 {
+    if step == 0 && look.is_none() {
         let metrics = evaluate(&mut learner, &eval_tasks).map_err(|e| failed_step(0, e, &run))?;
         run.log(0, &metrics)?;
     }
@@ -170,6 +186,13 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
             .map_err(|e| failed_step(step + 1, e, &run))?;
         ledger.add(&report);
         step += 1;
+        if let Some(look) = &mut look {
+            if look.step == step {
+                progress.finish("");
+                return (look.at)(&learner, &report);
+            }
+            continue;
+        }
         let last = step == t.steps as u64;
         let stopping = run::stop_requested();
         let due = |every: usize| step.is_multiple_of(every as u64) || last;
@@ -293,7 +316,7 @@ fn readable(roles: &Roles, report: &StepReport, step: u64) -> Result<String> {
         let prompt = row.task.prompt.ask.text();
         let answer = roles.encoder.decode(row.response())?;
         let n = row.response().len();
-        let score = match report.scores.get(i) {
+        let score = match report.exp.score.get(i) {
             Some(score) => format!("reward {score:.3}, "),
             None => String::new(),
         };

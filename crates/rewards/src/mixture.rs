@@ -151,7 +151,11 @@ impl Mixture {
         serde_json::to_value(running).unwrap_or_default()
     }
 
+    /// `Null`: there are none, as before there were mixtures.
     pub fn restore(&mut self, state: &Value) -> Result<()> {
+        if state.is_null() {
+            return Ok(());
+        }
         let running = Vec::<Moments>::deserialize(state).ok();
         match running.filter(|running| running.len() == self.entries.len()) {
             Some(running) => {

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
+use toml::Table;
 
 const LOCK: &str = ".lock";
 const CHECKPOINTS: &str = "checkpoints";
@@ -85,7 +86,24 @@ impl Run {
     ///
     /// The settings must be those it began with, but for cadences, `keep…` and the length of the run. Without a
     /// checkpoint the run begins anew with the settings given.
-    pub fn resume(dir: &Path, stage: &str, config: &impl Serialize) -> Result<Self> {
+    pub fn resume<C>(dir: &Path, stage: &str, config: &C) -> Result<Self>
+    where
+        C: Serialize + DeserializeOwned,
+    {
+        Self::resume_by(dir, stage, config, Ok)
+    }
+
+    /// The same for a run that an older version may have begun: `today` makes of its settings, read as this version reads them, what
+    /// this version would have stored.
+    pub fn resume_by<C>(
+        dir: &Path,
+        stage: &str,
+        config: &C,
+        today: impl FnOnce(C) -> Result<C>,
+    ) -> Result<Self>
+    where
+        C: Serialize + DeserializeOwned,
+    {
         ensure!(
             dir.exists(),
             "{}: no such run; leave out --resume to begin it",
@@ -114,7 +132,11 @@ impl Run {
         let secs_before = latest.as_ref().map_or(Ok(0.0), Checkpoint::secs)?;
         let config = toml::to_string_pretty(config).context("settings")?;
         if latest.is_some() {
-            resume::compare(dir, &read_config(dir)?, &config)?;
+            let stored = read_config(dir)?;
+            let migrated = crate::from_table(&stored, "").and_then(today);
+            let migrated = migrated.and_then(|stored| Ok(Table::try_from(&stored)?));
+            // settings that this version cannot read differ from all that it can
+            resume::compare(dir, &migrated.unwrap_or(stored), &config)?;
         }
         atomic_write(&dir.join(CONFIG), config.as_bytes())?;
 

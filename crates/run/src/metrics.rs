@@ -17,7 +17,7 @@ pub(crate) const METRICS: &str = "metrics.jsonl";
 pub(crate) const TIMINGS: &str = "timings.jsonl";
 
 /// Whether a metric comes from a clock.
-fn is_timing(name: &str) -> bool {
+pub fn is_timing(name: &str) -> bool {
     name.starts_with("time/") || name.ends_with("tokens_per_sec")
 }
 
@@ -103,6 +103,7 @@ impl MetricsLog {
 
     /// Opens the logs of a resumed run, cut back to the rows of `step` and before (`None`: none).
     pub(crate) fn reopen(dir: &Path, step: Option<u64>) -> Result<Self> {
+        part_from_timings(dir)?;
         Ok(Self {
             metrics: Rows::reopen(dir, METRICS, step)?,
             timings: Rows::reopen(dir, TIMINGS, step)?,
@@ -116,17 +117,7 @@ impl MetricsLog {
         secs: f64,
         metrics: &BTreeMap<String, f64>,
     ) -> Result<()> {
-        let mut row = Map::from_iter([("step".to_string(), step.into())]);
-        let mut timing = row.clone();
-        timing.insert("secs".into(), ((secs * 1000.0).round() / 1000.0).into());
-        for (name, value) in metrics {
-            let of = if is_timing(name) {
-                &mut timing
-            } else {
-                &mut row
-            };
-            of.insert(name.clone(), number(*value));
-        }
+        let (row, timing) = split(step, secs, metrics);
         self.timings.add(timing)?;
         self.metrics.add(row)?;
         self.events.scalars(step, SystemTime::now(), metrics.iter())
@@ -136,6 +127,43 @@ impl MetricsLog {
         self.timings.sync()?;
         self.metrics.sync()
     }
+}
+
+/// A row for each of the two files.
+fn split(
+    step: u64,
+    secs: f64,
+    metrics: &BTreeMap<String, f64>,
+) -> (Map<String, Value>, Map<String, Value>) {
+    let mut row = Map::from_iter([("step".to_string(), step.into())]);
+    let mut timing = row.clone();
+    timing.insert("secs".into(), ((secs * 1000.0).round() / 1000.0).into());
+    for (name, value) in metrics {
+        let of = if is_timing(name) {
+            &mut timing
+        } else {
+            &mut row
+        };
+        of.insert(name.clone(), number(*value));
+    }
+    (row, timing)
+}
+
+/// Runs of older versions have seconds in metrics.jsonl: makes them two files.
+fn part_from_timings(dir: &Path) -> Result<()> {
+    let (metrics, timings) = (dir.join(METRICS), dir.join(TIMINGS));
+    if timings.exists() || !metrics.exists() {
+        return Ok(());
+    }
+    let (mut rows, mut times) = (String::new(), String::new());
+    for row in read_rows(&metrics)? {
+        let (row, time) = split(row.step, row.secs, &row.metrics);
+        rows += &format!("{}\n", Value::Object(row));
+        times += &format!("{}\n", Value::Object(time));
+    }
+    // in this order: a crash between the two leaves rows with seconds, which are read too
+    atomic_write(&timings, times.as_bytes())?;
+    atomic_write(&metrics, rows.as_bytes())
 }
 
 /// A JSON number, or the string that stands for one that JSON lacks.

@@ -204,6 +204,7 @@ impl Ppo {
             let scale = f64::from(self.kl_coef_scale);
             self.kl_coef_scale = adapt(scale, kl, exp.n_rows(), c.kl_target, c.kl_horizon) as f32;
         }
+        exp.rewards = rewards.into_iter().map(|r| r as f32).collect();
         exp.advantages = advantages.into_iter().map(|a| a as f32).collect();
         exp.returns = returns.into_iter().map(|r| r as f32).collect();
         Ok((exp, metrics))

@@ -1,0 +1,54 @@
+//! The command line of `esrl-rlhf`.
+
+use crate::{Config, ReplayConfig};
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// Improves a fine-tuned policy by ESRL, PPO or any other method of `--list`.
+///
+/// Takes the run directories of sft and reward-model and writes its own: metrics.jsonl, TensorBoard events, samples/,
+/// checkpoints/, the policy's adapter in adapter/ (PEFT format) and that of the best evaluation in best/.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = include_str!("examples.txt"),
+    args_conflicts_with_subcommands = true
+)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    args: run::RunArgs,
+    /// Print the algorithms and their papers
+    #[arg(long)]
+    list: bool,
+    /// Print what a metric means
+    #[arg(long, value_name = "METRIC")]
+    explain: Option<String>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Compute a step of a run again and show it token by token
+    Replay(ReplayConfig),
+}
+
+impl Cli {
+    pub fn execute(&self) -> Result<()> {
+        if let Some(Command::Replay(config)) = &self.command {
+            return run::print(&crate::replay(config)?);
+        }
+        if self.list {
+            return run::print(&crate::list());
+        }
+        if let Some(metric) = &self.explain {
+            return run::print(&crate::explain(metric)?);
+        }
+        let config: Config = run::load_config(self.args.config.as_deref(), &self.args.sets)?;
+        config.check()?;
+        if let Some(kills) = self.args.verify_resume {
+            return run::print(&run::verify_resume(&self.args, kills)?);
+        }
+        crate::run(&self.args, &config)
+    }
+}

@@ -1,0 +1,298 @@
+//! `esrl-rlhf replay RUN --step N`: a step once more, with what it learnt from token by token.
+//!
+//! Nothing is recorded for this: a run resumes exactly, so its last checkpoint before the step is copied aside and goes on until the
+//! step. That what comes out is what the run had is checked against its metrics.jsonl.
+
+mod page;
+
+use crate::config::Config;
+use crate::learner::{Learner, StepReport};
+use crate::{Look, train};
+use anyhow::{Context, Result, ensure};
+use run::RunArgs;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct ReplayConfig {
+    /// Run directory of esrl-rlhf
+    pub run: PathBuf,
+    /// The step, 1 for the first
+    #[arg(long, value_name = "N")]
+    pub step: u64,
+    /// Rows of the step to print, 0 for the first
+    #[arg(long, num_args = 1.., value_name = "ROW", default_values_t = [0, 1])]
+    pub rows: Vec<usize>,
+    /// Write a page with all rows, tokens coloured
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+/// A row the step learnt from.
+#[derive(Serialize)]
+struct Replayed {
+    prompt: String,
+    score: Option<f32>,
+    finished: bool,
+    /// Text of each response token
+    tokens: Vec<String>,
+    /// By name, a number per token; what the method does not have is not there
+    columns: BTreeMap<&'static str, Vec<f32>>,
+}
+
+/// What a column is, in the order they are shown.
+const COLUMNS: [(&str, &str); 9] = [
+    ("logp", "log-probability before the step's updates"),
+    ("logp_ref", "of the reference"),
+    ("kl", "logp - logp_ref"),
+    ("kl_exact", "KL(policy || reference) over the vocabulary"),
+    (
+        "reward",
+        "reward of the token, KL penalty and the response's score included",
+    ),
+    ("value", "the critic's, before the token"),
+    ("advantage", "as the loss has it"),
+    ("return", "what the critic is fitted to"),
+    (
+        "ratio",
+        "probability after the step's updates over that before",
+    ),
+];
+
+pub fn replay(config: &ReplayConfig) -> Result<String> {
+    let dir = &config.run;
+    let at = dir.display();
+    let finished =
+        run::open_finished(dir)?.with_context(|| format!("{at} is not a run directory"))?;
+    ensure!(
+        finished.stage == "esrl-rlhf",
+        "{at} is a run of {}, not of esrl-rlhf",
+        finished.stage
+    );
+    ensure!(config.step > 0, "--step 0: the first step is 1");
+    let recorded = run::read_metrics(dir)?;
+    let last = recorded.last().map_or(0, |row| row.step);
+    ensure!(
+        config.step <= last,
+        "{at} has {last} steps, so there is no step {}",
+        config.step
+    );
+    if let Some(page) = &config.html {
+        let folder = page.parent().filter(|p| !p.as_os_str().is_empty());
+        ensure!(
+            folder.is_none_or(Path::is_dir),
+            "--html {}: no such folder",
+            page.display()
+        );
+    }
+
+    let scratch = tempfile::tempdir().context("no place for the replay")?;
+    let copy = scratch.path().join("run");
+    let from = copy_until(dir, &copy, config.step - 1)?;
+    eprintln!(
+        "step {} from {}",
+        config.step,
+        match from {
+            0 => "the start: no earlier checkpoint is kept".to_string(),
+            step => format!("the checkpoint of step {step}"),
+        }
+    );
+    let mut settings: Config = run::from_table(&finished.config, "")?;
+    settings.train.steps = settings.train.steps.max(config.step as usize);
+    let args = RunArgs {
+        run: Some(copy),
+        resume: true,
+        ..RunArgs::default()
+    };
+    let mut seen = None;
+    let mut at_step = |learner: &Learner, report: &StepReport| {
+        seen = Some((read(learner, report)?, report.metrics.clone()));
+        Ok(())
+    };
+    train(
+        &args,
+        &settings,
+        Some(Look {
+            step: config.step,
+            at: &mut at_step,
+        }),
+    )?;
+    let (rows, metrics) = seen.context("the step was not reached")?;
+
+    let mut text = table(&rows, &config.rows)?;
+    text.push_str(&compare(&metrics, &recorded, config.step));
+    if let Some(page) = &config.html {
+        let title = format!("{at}, step {}", config.step);
+        run::atomic_write(page, page::page(&title, &rows, &metrics)?.as_bytes())?;
+        writeln!(text, "{}", page.display())?;
+    }
+    Ok(text)
+}
+
+/// The files of a run and its newest checkpoint of `step` or before, whose step it returns (0: none).
+fn copy_until(from: &Path, to: &Path, step: u64) -> Result<u64> {
+    let number = |path: &Path| -> Option<u64> {
+        let name = path.file_name()?.to_str()?;
+        name.strip_prefix("step-")?
+            .parse()
+            .ok()
+            .filter(|found| *found <= step)
+    };
+    let checkpoints = from.join("checkpoints");
+    let newest = match checkpoints.is_dir() {
+        true => entries(&checkpoints)?
+            .into_iter()
+            .filter_map(|path| Some((number(&path)?, path)))
+            .max(),
+        false => None,
+    };
+    fs::create_dir_all(to.join("checkpoints"))?;
+    copy_files(from, to)?;
+    let Some((at, path)) = newest else {
+        return Ok(0);
+    };
+    let target = to
+        .join("checkpoints")
+        .join(path.file_name().unwrap_or_default());
+    fs::create_dir(&target)?;
+    copy_files(&path, &target)?;
+    Ok(at)
+}
+
+/// The plain files of one folder.
+fn copy_files(from: &Path, to: &Path) -> Result<()> {
+    for path in entries(from)? {
+        if path.is_file() {
+            let target = to.join(path.file_name().unwrap_or_default());
+            fs::copy(&path, &target).with_context(|| format!("cannot copy {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
+    let read = || -> std::io::Result<Vec<PathBuf>> {
+        fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect()
+    };
+    read().with_context(|| format!("cannot read {}", dir.display()))
+}
+
+fn read(learner: &Learner, report: &StepReport) -> Result<Vec<Replayed>> {
+    let exp = &report.exp;
+    let logp = match exp.logp_old.is_empty() {
+        true => &exp.logp_sampled,
+        false => &exp.logp_old,
+    };
+    let mut ratio = Vec::new();
+    if !logp.is_empty() {
+        let after = learner.logps(&report.rows, exp)?;
+        ratio = after
+            .iter()
+            .zip(logp)
+            .map(|(after, before)| (after - before).exp())
+            .collect();
+    }
+    let kl = match exp.logp_ref.is_empty() || logp.is_empty() {
+        true => Vec::new(),
+        false => logp.iter().zip(&exp.logp_ref).map(|(p, r)| p - r).collect(),
+    };
+    let columns: [&[f32]; 9] = [
+        logp,
+        &exp.logp_ref,
+        &kl,
+        &exp.kl_exact,
+        &exp.rewards,
+        &exp.values,
+        &exp.advantages,
+        &exp.returns,
+        &ratio,
+    ];
+    let encoder = &learner.roles.encoder;
+    let row = |(i, range): (usize, std::ops::Range<usize>)| {
+        let row = &report.rows[i];
+        let token = |id: &u32| encoder.token(*id);
+        let of_row = |((name, _), column): (&(&'static str, &str), &&[f32])| {
+            Some((*name, column.get(range.clone())?.to_vec()))
+        };
+        Replayed {
+            prompt: row.task.prompt.ask.text(),
+            score: exp.score.get(i).copied(),
+            finished: row.finished,
+            tokens: row.response().iter().map(token).collect(),
+            columns: COLUMNS
+                .iter()
+                .zip(&columns)
+                .filter(|(_, c)| !c.is_empty())
+                .filter_map(of_row)
+                .collect(),
+        }
+    };
+    Ok(exp.layout().ranges().enumerate().map(row).collect())
+}
+
+fn table(rows: &[Replayed], chosen: &[usize]) -> Result<String> {
+    let mut text = String::new();
+    for i in chosen {
+        let row = rows.get(*i).with_context(|| {
+            format!(
+                "--rows {i}: the step has rows 0 to {}",
+                rows.len().saturating_sub(1)
+            )
+        })?;
+        let score = row
+            .score
+            .map_or(String::new(), |score| format!(", score {score:.4}"));
+        let end = if row.finished { "ended" } else { "cut off" };
+        writeln!(
+            text,
+            "row {i}: {:?}{score}, {} tokens, {end}",
+            row.prompt,
+            row.tokens.len()
+        )?;
+        let columns = COLUMNS
+            .iter()
+            .filter_map(|(name, _)| Some((*name, row.columns.get(name)?)));
+        let columns: Vec<(&str, &Vec<f32>)> = columns.collect();
+        write!(text, "{:>4}  {:<14}", "", "token")?;
+        for (name, _) in &columns {
+            write!(text, " {name:>10}")?;
+        }
+        text.push('\n');
+        for (t, token) in row.tokens.iter().enumerate() {
+            write!(text, "{t:>4}  {:<14}", format!("{token:?}"))?;
+            for (_, values) in &columns {
+                write!(text, " {:>10.4}", values[t])?;
+            }
+            text.push('\n');
+        }
+        text.push('\n');
+    }
+    Ok(text)
+}
+
+/// Whether the step came out as it was recorded.
+fn compare(metrics: &BTreeMap<String, f64>, recorded: &[run::MetricsRow], step: u64) -> String {
+    let of_step = recorded.iter().filter(|row| row.step == step);
+    let recorded: BTreeMap<&String, &f64> = of_step.flat_map(|row| &row.metrics).collect();
+    let same = |a: f64, b: f64| a == b || (a.is_nan() && b.is_nan());
+    let comparable = metrics
+        .iter()
+        .filter(|(name, _)| !run::is_timing(name) && recorded.contains_key(name));
+    let (equal, differ): (Vec<_>, Vec<_>) =
+        comparable.partition(|(name, value)| same(**value, *recorded[name]));
+    match differ.first() {
+        None => format!(
+            "all {} metrics are those that the run recorded\n",
+            equal.len()
+        ),
+        Some((name, value)) => format!(
+            "{} of {} metrics differ from those that the run recorded, first {name}: {value} now, {} then (another build, machine or number of threads?)\n",
+            differ.len(),
+            equal.len() + differ.len(),
+            recorded[name]
+        ),
+    }
+}

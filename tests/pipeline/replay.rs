@@ -1,0 +1,193 @@
+//! A step of a run once more, and runs that an older version began.
+
+use super::same::assert_same;
+use super::world::{World, tiny};
+use esrl_rlhf::ReplayConfig;
+use serde_json::Value;
+use std::fs;
+
+fn replay(world: &World, run: &str, step: u64, rows: &[usize]) -> anyhow::Result<String> {
+    esrl_rlhf::replay(&ReplayConfig {
+        run: world.path(run),
+        step,
+        rows: rows.to_vec(),
+        html: Some(world.path("page.html")),
+    })
+}
+
+/// The numbers of a table's column.
+fn column(text: &str, name: &str) -> Vec<f64> {
+    let mut lines = text.lines();
+    let head = lines
+        .by_ref()
+        .find(|line| line.contains(" token "))
+        .unwrap();
+    let from_end = head
+        .split_whitespace()
+        .rev()
+        .position(|word| word == name)
+        .unwrap();
+    lines
+        .take_while(|line| !line.is_empty())
+        .map(|line| {
+            line.split_whitespace()
+                .rev()
+                .nth(from_end)
+                .unwrap()
+                .parse()
+                .unwrap()
+        })
+        .collect()
+}
+
+#[test]
+fn a_replayed_step_is_the_one_that_was() {
+    let world = World::with_reward();
+    let sets = "algorithm.name=ppo algorithm.kl_coef=0.2 algorithm.whiten_advantages=false algorithm.lam=1.0 algorithm.gamma=1.0 train.save_every=2";
+    world.rl("run", sets).unwrap();
+    let before = world.content("run");
+    let text = replay(&world, "run", 4, &[1]).unwrap();
+    assert!(
+        text.contains(" metrics are those that the run recorded"),
+        "{text}"
+    );
+    assert_eq!(world.content("run"), before);
+    // the rows are those of the samples written then
+    let sample = fs::read_to_string(world.path("run/samples/step-000004.md")).unwrap();
+    let prompt = text.split('"').nth(1).unwrap();
+    assert!(sample.contains(prompt), "{prompt} in {sample}");
+    // with λ = γ = 1 what a token returns is the sum of the rewards from it on, and the advantage is that less the value
+    let (reward, value) = (column(&text, "reward"), column(&text, "value"));
+    let (advantage, back) = (column(&text, "advantage"), column(&text, "return"));
+    for t in 0..reward.len() {
+        let sum: f64 = reward[t..].iter().sum();
+        assert!((back[t] - sum).abs() < 2e-3, "{t}: {} and {sum}", back[t]);
+        assert!((advantage[t] - (sum - value[t])).abs() < 2e-3, "{t}");
+    }
+    let (kl, logp, logp_ref) = (
+        column(&text, "kl"),
+        column(&text, "logp"),
+        column(&text, "logp_ref"),
+    );
+    for t in 0..kl.len() {
+        assert!((kl[t] - (logp[t] - logp_ref[t])).abs() < 2e-4);
+        let last = t + 1 == kl.len();
+        assert!(
+            last || (reward[t] + 0.2 * kl[t]).abs() < 2e-4,
+            "no reward but the KL penalty before the end"
+        );
+    }
+    // the updates moved the policy
+    assert!(
+        column(&text, "ratio")
+            .iter()
+            .any(|ratio| (ratio - 1.0).abs() > 1e-3)
+    );
+    let page = fs::read_to_string(world.path("page.html")).unwrap();
+    assert!(
+        page.contains("advantage") && !page.contains("{{") && !page.contains("http"),
+        "{page}"
+    );
+
+    // a step whose checkpoint was deleted is reached from the start
+    world
+        .rl("pruned", &format!("{sets} train.keep_checkpoints=1"))
+        .unwrap();
+    let again = replay(&world, "pruned", 3, &[0]).unwrap();
+    assert!(
+        again.contains(" metrics are those that the run recorded"),
+        "{again}"
+    );
+}
+
+#[test]
+fn every_feed_replays() {
+    let world = World::with_reward();
+    let (rows, pairs) = (tiny("demonstrations.json"), tiny("comparisons.json"));
+    for (name, data) in [
+        ("esrl", String::new()),
+        ("wbc", format!("data.path={rows}")),
+        ("gold_s", format!("data.path={rows}")),
+        ("dpo", format!("data.path={pairs}")),
+    ] {
+        world
+            .rl(name, &format!("algorithm.name={name} {data}"))
+            .unwrap();
+        let text = replay(&world, name, 3, &[0]).unwrap();
+        assert!(
+            text.contains(" metrics are those that the run recorded"),
+            "{name}: {text}"
+        );
+    }
+}
+
+#[test]
+fn what_cannot_be_replayed_is_said() {
+    let world = World::with_reward();
+    world.rl("run", "algorithm.name=ppo").unwrap();
+    for (run, step, rows, words) in [
+        ("none", 1, 0, "is not a run directory"),
+        ("sft", 1, 0, "is a run of sft, not of esrl-rlhf"),
+        ("run", 0, 0, "--step 0: the first step is 1"),
+        ("run", 5, 0, "has 4 steps, so there is no step 5"),
+        ("run", 2, 9, "--rows 9: the step has rows 0 to 3"),
+    ] {
+        let error = replay(&world, run, step, &[rows]).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
+}
+
+/// A run of the version before checksums, mixtures of rewards and timings of their own.
+#[test]
+fn a_run_of_an_older_version_goes_on() {
+    let world = World::with_reward();
+    let sets = "algorithm.name=ppo train.keep_checkpoints=9";
+    world.rl("whole", &format!("{sets} train.steps=4")).unwrap();
+    world.rl("old", &format!("{sets} train.steps=2")).unwrap();
+    let old = world.path("old");
+    let checkpoint = old.join("checkpoints/step-000002");
+    fs::remove_file(checkpoint.join("SHA256SUMS")).unwrap();
+    let mut state: Value =
+        serde_json::from_slice(&fs::read(checkpoint.join("state.json")).unwrap()).unwrap();
+    state.as_object_mut().unwrap().remove("format").unwrap();
+    state["state"]
+        .as_object_mut()
+        .unwrap()
+        .remove("rewards")
+        .unwrap();
+    fs::write(checkpoint.join("state.json"), state.to_string()).unwrap();
+    let mut settings = world.settings("old");
+    settings.remove("rewards").unwrap();
+    settings["rollout"]
+        .as_table_mut()
+        .unwrap()
+        .remove("clauses")
+        .unwrap();
+    fs::write(old.join("config.toml"), settings.to_string()).unwrap();
+    // seconds stood beside the metrics
+    let rows = run::read_metrics(&old).unwrap();
+    let lines = rows.iter().map(|row| {
+        let mut line = serde_json::json!(row.metrics);
+        line["step"] = row.step.into();
+        line["secs"] = row.secs.into();
+        format!("{line}\n")
+    });
+    fs::write(old.join("metrics.jsonl"), lines.collect::<String>()).unwrap();
+    fs::remove_file(old.join("timings.jsonl")).unwrap();
+
+    world
+        .rl("old", &format!("resume {sets} train.steps=4"))
+        .unwrap();
+    let (mut whole, mut resumed) = (world.content("whole"), world.content("old"));
+    for content in [&mut whole, &mut resumed] {
+        content.retain(|name, _| !name.ends_with("state.json") && name != "metrics.jsonl");
+    }
+    assert_eq!(
+        whole.keys().collect::<Vec<_>>(),
+        resumed.keys().collect::<Vec<_>>()
+    );
+    assert!(whole == resumed, "tensors and samples are the same");
+    assert_eq!(world.metrics("whole"), world.metrics("old"));
+    world.rl("new", &format!("{sets} train.steps=4")).unwrap();
+    assert_same(&world, "whole", "new");
+}
