@@ -9,7 +9,7 @@ run = $(or $(RUN),runs$(addprefix /,$(world))/$(basename $(notdir $(call config,
 sets := $(foreach s,$(SET),--set '$(s)')
 opts = $(sets) $(if $(RESUME),--resume) $(ARGS)
 
-.PHONY: help crash build sft rm rlhf answers compare table experiments two-stage score merge demo demo-short recipe tiny-world tiny-base test check cuda-check smoke fetch-smollm2 fetch-data ci
+.PHONY: help crash replay build sft rm rlhf answers compare table experiments two-stage score merge demo demo-short recipe tiny-world tiny-base test check cuda-check smoke fetch-smollm2 fetch-data ci
 
 help:           ## this list
 	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 16
@@ -31,8 +31,10 @@ two-stage:      ## seconds and memory of sampling with and without a graph
 	cargo build --release --bins --example two_stage -p esrl-rlhf -p evaluate
 	RAYON_NUM_THREADS=1 $(BIN)/examples/two_stage data/tiny/base runs/two-stage
 	$(BIN)/evaluate plot --compared runs/two-stage --y wall_hours peak_memory_gb --title "One gradient of fresh samples (stages × samples)" --x "response length" --out docs/plots/two_stage.svg
-crash: build    ## kill and resume  KILLS=50 runs of each stage, compared byte for byte
+crash: build    ## kill and resume  runs of each stage, KILLS=50 times each, compared byte for byte
 	scripts/crash.sh
+replay: build   ## a step once more RUN=runs/ppo STEP=12 [HTML=step-12.html]
+	$(BIN)/esrl-rlhf replay $(RUN) --step $(STEP) $(if $(HTML),--html $(HTML)) $(ARGS)
 compare: build  ## table of runs    RUNS="runs/sft runs/ppo runs/esrl" [QUESTIONS=file.jsonl, for a judge]
 	$(BIN)/evaluate compare --runs $(or $(RUNS),$(wildcard runs/sft runs/ppo runs/esrl)) $(if $(OUT),--out $(OUT)) $(if $(QUESTIONS),--judge-questions $(QUESTIONS)) $(ARGS)
 score: build    ## score a run      RUN=runs/rm DATA=file.json
