@@ -350,3 +350,47 @@ fn metrics_explain_themselves() {
         );
     }
 }
+
+/// The tests of a folder by the name of their file: `area::name`.
+fn tests_below(dir: &Path, found: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            tests_below(&path, found);
+            continue;
+        }
+        if path.extension().is_none_or(|e| e != "rs") {
+            continue;
+        }
+        let area = path.file_stem().unwrap().to_str().unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let mut lines = text.lines().map(str::trim);
+        while let Some(line) = lines.next() {
+            if line == "#[test]" {
+                let name = lines.next().unwrap().trim_start_matches("fn ");
+                let name = name.split('(').next().unwrap();
+                found.insert(format!("{area}::{name}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_tests_that_trust_is_built_on_are_there() {
+    let mut tests = BTreeSet::new();
+    tests_below(Path::new(env!("CARGO_MANIFEST_DIR")), &mut tests);
+    let page = doc("trust.md");
+    let named = page.split('`').skip(1).step_by(2);
+    let named: Vec<&str> = named
+        .filter(|word| word.contains("::") && !word.contains(' ') && *word != "area::name")
+        .collect();
+    assert!(named.len() > 50, "{}", named.len());
+    let missing: Vec<&&str> = named
+        .iter()
+        .filter(|name| !tests.contains(**name))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docs/trust.md names tests that are not there: {missing:?}"
+    );
+}
