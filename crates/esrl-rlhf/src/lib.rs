@@ -177,6 +177,7 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
     }
     let mut progress = Progress::starting_at("rlhf", t.steps as u64, step);
     if step == 0 && look.is_none() {
+        run.require_room(::train::param_bytes(&learner.params()), t.keep())?;
         let metrics = evaluate(&mut learner, &eval_tasks).map_err(|e| failed_step(0, e, &run))?;
         run.log(0, &metrics)?;
     }

@@ -205,9 +205,23 @@ impl Run {
         std::fs::create_dir_all(&checkpoints)
             .with_context(|| format!("cannot create {}", checkpoints.display()))?;
         self.log.sync()?;
-        Checkpoint::write(&checkpoints, step, self.secs(), state, write)?;
+        Checkpoint::write(&checkpoints, step, self.secs(), state, write).with_context(|| {
+            format!("step {step} is not saved; what was saved before is whole, go on from it with --resume")
+        })?;
         checkpoint::prune(&checkpoints, keep)?;
         self.put_cost()
+    }
+
+    /// Refuses, before work begins, to train `bytes` of parameters where their checkpoints (with two moments each, and one more while it
+    /// is being written) and results will find no room.
+    pub fn require_room(&self, bytes: u64, keep: Keep) -> Result<()> {
+        let checkpoint = bytes.saturating_mul(3);
+        let kept = checkpoint.saturating_mul(keep.n as u64);
+        let most = keep.mb.map_or(u64::MAX, |mb| mb.saturating_mul(1_000_000));
+        let kept = kept.min(most.max(checkpoint));
+        let results = bytes.saturating_mul(2);
+        crate::require_space(&self.dir, kept.saturating_add(checkpoint).saturating_add(results))
+            .context("there is no room for the run; make some and go on with --resume, or lower train.keep_checkpoints")
     }
 
     pub fn latest_checkpoint(&self) -> Result<Option<Checkpoint>> {

@@ -1,7 +1,9 @@
 //! The fit loop of supervised stages: batches, accumulation, clipping, the update, evaluation, checkpoints, resuming.
 //! The mathematics is the [`Objective`]'s; RL has a loop of its own.
 
-use crate::{AdamW, FitConfig, Gradients, Tripwire, blame, clip_scale, first_non_finite};
+use crate::{
+    AdamW, FitConfig, Gradients, Tripwire, blame, clip_scale, first_non_finite, param_bytes,
+};
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{Tensor, Var};
 use data::{Cursor, Loader};
@@ -181,6 +183,7 @@ impl<'a, O: Objective> Fit<'a, O> {
                 state
             }
             None => {
+                run.require_room(param_bytes(&params), config.keep())?;
                 let start = evaluate(objective, run, 0)?;
                 State {
                     step: 0,

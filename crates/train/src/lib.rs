@@ -15,4 +15,4 @@ pub use fit::{Best, Evaluation, Objective, Summary, fit};
 pub use gradients::{Gradients, clip_scale};
 pub use guard::{Tripwire, blame, first_non_finite};
 pub use schedule::Schedule;
-pub use tensors::{load_params, save_params};
+pub use tensors::{load_params, param_bytes, save_params};
