@@ -300,7 +300,7 @@ fn every_metric_that_a_stage_names_is_defined() {
 
 /// `group/name` of a group that metrics are in.
 fn is_metric(text: &str) -> bool {
-    let groups = "eval esrl loss objective policy rollout throughput time train val";
+    let groups = "eval esrl loss objective policy rollout throughput time train val watch";
     let plain = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
     let parts = text.split_once('/');
     parts.is_some_and(|(group, name)| groups.split(' ').any(|g| g == group) && plain(name))

@@ -226,6 +226,12 @@ fn bos_is_never_doubled() {
     assert_eq!(count(with, false), (1, true));
     assert_eq!(count(without, true), (1, true));
     assert_eq!(count(without, false), (0, false));
+    // and where it or the text writes it twice, that is said
+    let twice = encoder(chat_template(with), true).prompt(&prompt(instruction("<s>a", "")));
+    assert_eq!(
+        twice.unwrap_err().to_string(),
+        "a prompt begins with BOS (<s>) twice; take it out of the data's text, or out of the chat template"
+    );
     // Under Alpaca `<s>` is text that somebody wrote, so BOS is still due.
     let ids = encoder(Template::Raw, true)
         .prompt(&prompt(instruction("<s>a", "")))
@@ -346,7 +352,14 @@ fn answers_without_eos_trip_the_wire() {
     rows[1].ids[4] = 0;
     assert_eq!(
         data::check_labels(&rows, EOS).unwrap_err().to_string(),
-        "only 98 of 100 examples end with the EOS token 257; a model trained on them would not learn to stop"
+        "only 98 of 100 examples end with the EOS token 257; a model trained on them would not learn to stop; look at the model's EOS token and chat template"
+    );
+    // nothing but prompts: no label at all
+    let rows: Vec<Example> = (0..3).map(|_| example(5, 5)).collect();
+    let error = data::check_labels(&rows, EOS).unwrap_err().to_string();
+    assert!(
+        error.starts_with("only 0 of 3 examples end with"),
+        "{error}"
     );
 }
 

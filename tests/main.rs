@@ -27,3 +27,4 @@ mod smollm2;
 mod tiny_world;
 mod train;
 mod two_stage;
+mod watch;

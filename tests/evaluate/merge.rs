@@ -112,6 +112,19 @@ fn bad_input_of_merge_leaves_nothing_behind() {
     let config = |run: &str, out: &str| MergeConfig::new(&world.text(run), &world.path(out));
     refused(merge(&config("idle", "out")), "changes nothing");
     refused(merge(&config("base", "out")), "has no adapter");
+    // so large that base + adapter in one f32 loses the base: the merged model would be another
+    let mut run = world.run("huge", "sft", &[]);
+    let huge = world.adapter(base.model(), 1).trainable().unwrap();
+    for (_, var) in huge.vars() {
+        var.set(&(var.as_detached_tensor() * 1e5).unwrap()).unwrap();
+    }
+    run.replace_dir("adapter", |dir| Ok(huge.save(dir, &world.text("base"))?))
+        .unwrap();
+    run.finish(&BTreeMap::new()).unwrap();
+    refused(
+        merge(&config("huge", "out")),
+        "the merged model's logits differ from the adapter's by",
+    );
     refused(
         merge(&config("sft", "base")),
         "exists; choose another --out",
@@ -123,7 +136,7 @@ fn bad_input_of_merge_leaves_nothing_behind() {
         .collect();
     assert!(
         left.iter()
-            .all(|name| ["base", "sft", "idle"].contains(&name.to_str().unwrap())),
+            .all(|name| ["base", "sft", "idle", "huge"].contains(&name.to_str().unwrap())),
         "{left:?}"
     );
 }

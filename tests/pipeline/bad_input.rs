@@ -391,6 +391,12 @@ fn numbers_that_break_stop_the_run_and_leave_the_last_good_checkpoint() {
         assert!(line.contains("bad tensor"), "{line}");
         assert!(line.contains("no checkpoint was written yet"), "{line}");
         assert!(line.contains("lower"), "{line}");
+        assert!(line.contains(", row "), "{line}");
+        assert!(line.contains("; its batch is in "), "{line}");
+        let batch = world.path(&run).join("failed/step-000001.json");
+        let batch: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(batch).unwrap()).unwrap();
+        assert!(batch["rows"][0].is_object(), "{batch}");
         assert_eq!(world.info(&run)["status"], "failed");
         assert!(
             !world.path(&run).join("checkpoints/step-000001").exists(),

@@ -7,4 +7,5 @@ mod replay;
 mod rewards;
 mod same;
 mod stages;
+mod tripwires;
 mod world;

@@ -20,6 +20,6 @@ pub use loader::{Cursor, Loader};
 pub use only::Only;
 pub use record::{Ask, Demonstration, Message, Preference, Prompt};
 pub use source::{Format, Loaded, demonstrations, preferences, prompts};
-pub use split::split_by_key;
+pub use split::{report_shared, split_by_key};
 pub use template::Template;
 pub use tokenise::{Encoder, Ends, Example, check_labels};

@@ -1,7 +1,8 @@
 //! Held-out split by prompt.
 
 use rand::Rng;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::Path;
 
 /// (training, held out): about `held_out` of the distinct keys with all their items, so that a prompt is never on both
 /// sides. Deterministic in `seed`, independent of the items' order. With a share above 0 and two keys or more, neither
@@ -23,4 +24,26 @@ pub fn split_by_key<T>(
     items
         .into_iter()
         .partition(|item| !held.contains(&key(item)))
+}
+
+/// Held-out rows whose prompt is a training prompt, too: counted, and said on stderr. Evaluations would praise what was learnt
+/// by heart.
+pub fn report_shared(
+    path: &Path,
+    train: impl IntoIterator<Item = u64>,
+    held_out: impl IntoIterator<Item = u64>,
+) -> usize {
+    let train: HashSet<u64> = train.into_iter().collect();
+    let (mut n, mut n_shared) = (0, 0);
+    for key in held_out {
+        n += 1;
+        n_shared += usize::from(train.contains(&key));
+    }
+    if n_shared > 0 {
+        eprintln!(
+            "{}: {n_shared} of {n} held-out prompts are training prompts, too, and measure memory; take them out of data.eval_path",
+            path.display()
+        );
+    }
+    n_shared
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
 /// Prompt and answer as one sequence; `ids[prompt_len..]` is the answer with its EOS.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Example {
     pub ids: Vec<u32>,
     pub prompt_len: usize,
@@ -87,7 +87,16 @@ impl Encoder {
                 .as_ref()
                 .is_some_and(|bos| text.starts_with(bos.as_str()));
         let bos = self.ends.bos.filter(|_| self.ends.add_bos && !has_bos);
-        Ok(bos.into_iter().chain(ids).collect())
+        let ids: Vec<u32> = bos.into_iter().chain(ids).collect();
+        match ids[..] {
+            [first, second, ..] if Some(first) == self.ends.bos && second == first => {
+                Err(Error(format!(
+                    "a prompt begins with BOS ({}) twice; take it out of the data's text, or out of the chat template",
+                    self.bos_text.as_deref().unwrap_or_default()
+                )))
+            }
+            _ => Ok(ids),
+        }
     }
 
     /// Ids of the answer, white space at its end left out, and EOS.
@@ -179,7 +188,7 @@ pub fn check_labels(examples: &[Example], eos: u32) -> Result<()> {
     let n = examples.iter().filter(ends).count();
     if n * 100 < examples.len() * 99 {
         return Err(Error(format!(
-            "only {n} of {} examples end with the EOS token {eos}; a model trained on them would not learn to stop",
+            "only {n} of {} examples end with the EOS token {eos}; a model trained on them would not learn to stop; look at the model's EOS token and chat template",
             examples.len()
         )));
     }

@@ -1,6 +1,7 @@
 //! The settings of an RL run (`configs/*/{ppo,esrl}.toml`).
 
 use crate::clauses::ClausesConfig;
+use crate::watch::WatchConfig;
 use anyhow::{Result, bail, ensure};
 use data::{Format, Only};
 use llama::LoraConfig;
@@ -26,6 +27,9 @@ pub struct Config {
     pub rollout: RolloutConfig,
     #[serde(default)]
     pub train: TrainConfig,
+    /// When a run is ill
+    #[serde(default)]
+    pub watch: WatchConfig,
     /// `cpu`, `cuda` or `cuda:N`
     #[serde(default = "stage::cpu")]
     pub device: String,
@@ -217,6 +221,7 @@ impl Config {
             "train.keep_checkpoints = 0; it must be at least 1"
         );
         r.clauses.check()?;
+        self.watch.check()?;
         t.policy.check("train.policy")?;
         t.critic.check("train.critic")?;
         for (name, every) in [

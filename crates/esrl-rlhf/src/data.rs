@@ -28,40 +28,30 @@ pub(crate) type Answered<const N: usize> = (Rc<Task>, [Vec<u32>; N]);
 pub(crate) struct Data {
     pub train: Source,
     pub held_out: Vec<Prompt>,
+    /// Held-out prompts that are training prompts too
+    pub n_shared: usize,
 }
 
 impl Data {
     /// Reads and checks the files; no model is needed for that.
     pub fn read(config: &Config, needs: &Needs) -> Result<Self> {
         let d = &config.data;
-        let data = match &needs.feed {
+        let (train, held_out) = match &needs.feed {
             Feed::Rollouts => {
                 let (train, held_out) = split(config, data::prompts, |p| p)?;
-                Self {
-                    train: Source::Prompts(train),
-                    held_out,
-                }
+                (Source::Prompts(train), held_out)
             }
             Feed::Pool(pool) if pool.grow.as_ref().is_some_and(|g| !g.keep_data) => {
                 let (train, held_out) = split(config, data::prompts, |p| p)?;
-                Self {
-                    train: Source::Prompts(train),
-                    held_out,
-                }
+                (Source::Prompts(train), held_out)
             }
             Feed::Pool(_) => {
                 let (train, held_out) = split(config, data::demonstrations, |d| &d.prompt)?;
-                Self {
-                    train: Source::Demonstrations(train),
-                    held_out,
-                }
+                (Source::Demonstrations(train), held_out)
             }
             Feed::Pairs => {
                 let (train, held_out) = split(config, data::preferences, |p| &p.prompt)?;
-                Self {
-                    train: Source::Preferences(train),
-                    held_out,
-                }
+                (Source::Preferences(train), held_out)
             }
         };
         let compares = rewards::needs_reference(&config.rewards);
@@ -77,7 +67,7 @@ impl Data {
         }
         let wants_answers = needs.metric.is_some() || needs.reference_answer || compares;
         let no_answer = |prompt: &Prompt| prompt.reference.is_none();
-        if let Source::Prompts(prompts) = &data.train
+        if let Source::Prompts(prompts) = &train
             && wants_answers
             && prompts.iter().any(no_answer)
         {
@@ -86,13 +76,23 @@ impl Data {
                 d.path.display()
             );
         }
-        if compares && data.held_out.iter().any(no_answer) {
+        if compares && held_out.iter().any(no_answer) {
             bail!(
                 "{}: the rewards compare with reference answers, and some prompts held out for evaluation have none",
                 d.eval_path.as_ref().unwrap_or(&d.path).display()
             );
         }
-        Ok(data)
+        let keys: Vec<u64> = match &train {
+            Source::Prompts(rows) => rows.iter().map(Prompt::key).collect(),
+            Source::Demonstrations(rows) => rows.iter().map(|d| d.prompt.key()).collect(),
+            Source::Preferences(rows) => rows.iter().map(|p| p.prompt.key()).collect(),
+        };
+        let n_shared = data::report_shared(&d.path, keys, held_out.iter().map(Prompt::key));
+        Ok(Self {
+            train,
+            held_out,
+            n_shared,
+        })
     }
 }
 

@@ -3,12 +3,14 @@
 use crate::clauses::Clauses;
 use crate::config::Config;
 use crate::data::Task;
+use crate::failed;
 use crate::feed::{self, Feed};
 use crate::pool::{self, Cost};
 use crate::read::{self, Columns};
 use crate::roles::Roles;
 use crate::rollout::{self, Draw, ROLLOUT};
 use crate::row::{Row, experience};
+use crate::watch::{Seen, WatchReport, WatchState};
 use algorithms::{Algorithm, Experience, Loss, Scores, Totals};
 use anyhow::{Result, bail};
 use candle_core::{Tensor, Var};
@@ -19,7 +21,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Instant;
-use train::{AdamW, Gradients, OptimizerConfig, Tripwire};
+use train::{AdamW, Frozen, Gradients, OptimizerConfig, Tripwire};
 
 pub(crate) type Metrics = BTreeMap<String, f64>;
 
@@ -37,6 +39,9 @@ pub(crate) struct Learner<'a> {
     pub algorithm: Box<dyn Algorithm>,
     pub policy: Trainee,
     pub critic: Option<Trainee>,
+    pub watch: WatchState,
+    /// Weights as they were when the run was opened
+    pub frozen: Frozen,
 }
 
 /// Parameters that learn, with their optimiser.
@@ -59,8 +64,8 @@ impl Trainee {
         self.optimizer.load(file)
     }
 
-    /// Clips, steps, and returns the gradient norm before clipping.
-    fn step(&mut self, grads: &Gradients, config: &OptimizerConfig, lr: f64) -> Result<f64> {
+    /// The gradient norm; refuses a gradient that is not finite.
+    fn norm(&self, grads: &Gradients) -> Result<f64> {
         let (norm, bad) = grads.norm()?;
         if bad.is_some() {
             bail!(
@@ -68,6 +73,17 @@ impl Trainee {
                 train::blame(self.optimizer.params(), grads)?
             );
         }
+        Ok(norm)
+    }
+
+    /// Clips by `norm`, that of the gradients, and steps.
+    fn step(
+        &mut self,
+        grads: &Gradients,
+        norm: f64,
+        config: &OptimizerConfig,
+        lr: f64,
+    ) -> Result<()> {
         if self.tripwire.is_some()
             && let Some(name) = grads.missing().next()
         {
@@ -82,7 +98,7 @@ impl Trainee {
                 self.tripwire = None;
             }
         }
-        Ok(norm)
+        Ok(())
     }
 }
 
@@ -90,8 +106,10 @@ impl Trainee {
 pub(crate) struct StepReport {
     pub metrics: Metrics,
     pub rows: Vec<Row>,
-    /// What was known of the rows before the step's updates
+    /// What was known of the rows before the step\'s updates
     pub exp: Experience,
+    /// Health watches that begin to warn
+    pub warnings: Vec<String>,
     /// Response tokens drawn, greedy estimates included.
     pub tokens_drawn: usize,
     /// Responses drawn, greedy estimates included.
@@ -153,8 +171,18 @@ impl Learner<'_> {
         metrics.extend(of_clauses);
 
         // 5. update: one teacher-forced forward with graph per row and pass
-        self.update(step, &rows, &exp, &temperature, &mut metrics)?;
+        // Is logp_old what the first update's forward must say again?
+        let same_forward = needs.feed == algorithms::Feed::Rollouts
+            && self.roles.old.is_none()
+            && (old || temperature == exp.temperature);
+        self.update(step, &rows, &exp, &temperature, same_forward, &mut metrics)
+            .map_err(|why| failed::saved(run, step + 1, &rows, &exp, &why))?;
         clock.lap("time/update");
+        let WatchReport {
+            metrics: watched,
+            warnings,
+        } = self.watch(&rows, &exp, &metrics);
+        metrics.extend(watched);
 
         let secs = clock.finish(&mut metrics);
         let tokens = match &needs.feed {
@@ -165,6 +193,7 @@ impl Learner<'_> {
         Ok(StepReport {
             metrics,
             exp,
+            warnings,
             rows,
             tokens_drawn: cost.tokens,
             samples_drawn: cost.samples,
@@ -336,6 +365,7 @@ impl Learner<'_> {
         rows: &[Row],
         exp: &Experience,
         temperature: &[f32],
+        same_forward: bool,
         metrics: &mut Metrics,
     ) -> Result<()> {
         let needs = self.algorithm.needs();
@@ -352,7 +382,11 @@ impl Learner<'_> {
                 let mut minibatch = minibatch.to_vec();
                 minibatch.sort_unstable();
                 let units: Vec<&[usize]> = minibatch.iter().map(|u| units[*u].as_slice()).collect();
-                let update = self.minibatch(step, rows, exp, temperature, &units)?;
+                let check = |metrics: &Metrics| match first {
+                    true => self.config.watch.check_first(metrics, same_forward),
+                    false => Ok(()),
+                };
+                let update = self.minibatch(step, rows, exp, temperature, &units, &check)?;
                 for (name, value) in update {
                     if first && AT_FIRST.contains(&name.as_str()) {
                         metrics.insert(format!("first/{name}"), value);
@@ -370,7 +404,26 @@ impl Learner<'_> {
         Ok(())
     }
 
-    /// One optimiser step over some rows, in micro-batches within the token budget.
+    /// The health of the responses drawn; of stored ones there is none to watch.
+    fn watch(&mut self, rows: &[Row], exp: &Experience, metrics: &Metrics) -> WatchReport {
+        let drawn: Vec<usize> = (0..rows.len()).filter(|row| exp.drawn[*row]).collect();
+        if !matches!(self.feed, Feed::Rollouts { .. }) || drawn.is_empty() {
+            return WatchReport::default();
+        }
+        let finished = drawn.iter().filter(|row| exp.finished[**row]).count();
+        let known = |name: &str| metrics.get(name).copied();
+        let seen = Seen {
+            responses: drawn.iter().map(|row| rows[*row].response()).collect(),
+            rewards: drawn.iter().map(|row| exp.score[*row].into()).collect(),
+            eos_rate: finished as f64 / drawn.len() as f64,
+            entropy: known("objective/entropy"),
+            kl: known("objective/kl"),
+            kl_exact: known("objective/kl_exact"),
+        };
+        self.watch.see(&seen, &self.config.watch)
+    }
+
+    /// One optimiser step over some rows, in micro-batches within the token budget, unless `check` refuses its metrics.
     fn minibatch(
         &mut self,
         step: u64,
@@ -378,6 +431,7 @@ impl Learner<'_> {
         exp: &Experience,
         temperature: &[f32],
         units: &[&[usize]],
+        check: &dyn Fn(&Metrics) -> Result<()>,
     ) -> Result<Metrics> {
         let all: Vec<usize> = units.iter().flat_map(|u| u.iter().copied()).collect();
         let totals = Totals::of(&exp.select(&all));
@@ -412,12 +466,14 @@ impl Learner<'_> {
                     all.extend(critic);
                 }
                 let blame = train::blame(&self.params(), &all)?;
-                bail!("the loss is {value}; {blame}; lower the learning rate");
+                let row = self.first_bad_row(rows, temperature, &at)?;
+                bail!("the loss is {value}; {blame}; {row}; lower the learning rate");
             }
             for (name, value) in part {
                 *metrics.entry(name).or_default() += value;
             }
         }
+        check(&metrics)?;
         let t = &self.config.train;
         let frozen = (step as usize) < t.critic_warmup_steps;
         let lr = if frozen {
@@ -425,12 +481,19 @@ impl Learner<'_> {
         } else {
             t.policy.lr_at(step as usize, t.steps) * self.algorithm.lr_scale(step)
         };
-        let norm = self.policy.step(&policy_grads, &t.policy, lr)?;
+        // Both are looked at before either steps.
+        let norm = self.policy.norm(&policy_grads)?;
+        let critic_norm = match (&self.critic, &critic_grads) {
+            (Some(critic), Some(grads)) => critic.norm(grads)?,
+            _ => 0.0,
+        };
+        self.policy.step(&policy_grads, norm, &t.policy, lr)?;
         metrics.insert("policy/grad_norm".into(), norm);
         metrics.insert("policy/lr".into(), lr);
         if let (Some(critic), Some(grads)) = (&mut self.critic, &critic_grads) {
             let lr = t.critic.lr_at(step as usize, t.steps);
-            metrics.insert("val/grad_norm".into(), critic.step(grads, &t.critic, lr)?);
+            critic.step(grads, critic_norm, &t.critic, lr)?;
+            metrics.insert("val/grad_norm".into(), critic_norm);
         }
         Ok(metrics)
     }
@@ -474,8 +537,24 @@ impl Learner<'_> {
         Ok(loss)
     }
 
+    /// Which row of the step, from 0, is the first whose log-probs are not finite.
+    fn first_bad_row(&self, rows: &[Row], temperature: &[f32], at: &[usize]) -> Result<String> {
+        let policy = self.roles.policy.frozen();
+        for row in at {
+            let batch = Batch::new([(rows[*row].ids.as_slice(), rows[*row].prompt_len)]);
+            let temperature = &temperature[*row..=*row];
+            let scores =
+                stage::score(self.roles.model(), Some(&policy), &batch, temperature, None)?;
+            if !scores.logp.sum_all()?.to_scalar::<f32>()?.is_finite() {
+                return Ok(format!("row {row} of the batch is the first bad one"));
+            }
+        }
+        Ok("each row's log-probs are finite".into())
+    }
+
     /// A checkpoint must be one to go on from: refuses weights that an update broke, shown by what they say of `row`.
     pub fn check_update(&self, row: &Row) -> Result<()> {
+        self.frozen.check(&self.roles.frozen_tensors())?;
         let (model, params) = (self.roles.model(), self.params());
         let batch = Batch::new([(row.ids.as_slice(), row.prompt_len)]);
         let mut sum = stage::score(model, Some(&self.roles.policy), &batch, &[1.0], None)?

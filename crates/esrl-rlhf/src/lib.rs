@@ -6,6 +6,7 @@ mod cli;
 mod config;
 mod data;
 mod explain;
+mod failed;
 mod feed;
 mod learner;
 mod pool;
@@ -15,6 +16,7 @@ mod roles;
 mod rollout;
 mod row;
 mod value;
+pub mod watch;
 
 pub use cli::Cli;
 pub use config::Config;
@@ -34,6 +36,8 @@ use serde::{Deserialize, Serialize};
 use std::fmt::Write;
 use std::path::Path;
 use std::rc::Rc;
+use train::Frozen;
+use watch::WatchState;
 
 /// What a checkpoint holds beside tensors. Random streams are keyed by step, so they need no state.
 #[derive(Serialize, Deserialize)]
@@ -47,6 +51,8 @@ struct State {
     ledger: Ledger,
     #[serde(default)]
     best: Option<Best>,
+    #[serde(default)]
+    watch: WatchState,
 }
 
 /// The evaluation with the highest reward so far; its policy is `best/`.
@@ -108,7 +114,11 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
     let device = stage::device(&config.device)?;
     let algorithm = config.build_algorithm()?;
     let needs = algorithm.needs();
-    let Data { train, held_out } = Data::read(config, &needs)?;
+    let Data {
+        train,
+        held_out,
+        n_shared,
+    } = Data::read(config, &needs)?;
     if let Some(dir) = &config.model.reward {
         ensure!(
             dir.join("reward").is_dir(),
@@ -138,7 +148,7 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
     stage::record_data(
         &mut run,
         &config.data.path,
-        serde_json::json!({ "rows": feed.n_rows(), "held_out_prompts": eval_tasks.len() }),
+        serde_json::json!({ "rows": feed.n_rows(), "held_out_prompts": eval_tasks.len(), "held_out_in_training": n_shared }),
     )?;
     run.write_file(
         "heldout.json",
@@ -152,6 +162,7 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
         .as_ref()
         .map(|c| Trainee::new(c.params(), &t.critic))
         .transpose()?;
+    let frozen = Frozen::new(&roles.frozen_tensors())?;
     let mut learner = Learner {
         config,
         clauses,
@@ -160,6 +171,8 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
         algorithm,
         policy,
         critic,
+        watch: WatchState::default(),
+        frozen,
     };
     let (mut step, mut ledger, mut best) = (0, Ledger::default(), None);
     if let Some(checkpoint) = args
@@ -173,8 +186,10 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
         learner.algorithm.restore(&state.algorithm)?;
         learner.roles.rewards.restore(&state.rewards)?;
         learner.feed.seek(state.cursor, config);
+        learner.watch = state.watch;
         (step, ledger, best) = (state.step, state.ledger, state.best);
     }
+    record_warnings(&mut run, &learner.watch)?;
     let mut progress = Progress::starting_at("rlhf", t.steps as u64, step);
     if step == 0 && look.is_none() {
         run.require_room(::train::param_bytes(&learner.params()), t.keep())?;
@@ -195,7 +210,13 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
             continue;
         }
         let last = step == t.steps as u64;
-        let stopping = run::stop_requested();
+        for warning in &report.warnings {
+            eprintln!("step {step}: {warning}");
+        }
+        if !report.warnings.is_empty() {
+            record_warnings(&mut run, &learner.watch)?;
+        }
+        let stopping = run::stop_requested() || (config.watch.stop && !report.warnings.is_empty());
         let due = |every: usize| step.is_multiple_of(every as u64) || last;
         if due(t.eval_every) && (last || !stopping) {
             let metrics = evaluate(&mut learner, &eval_tasks);
@@ -220,9 +241,11 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
                 rewards: learner.roles.rewards.state(),
                 ledger: ledger.clone(),
                 best,
+                watch: learner.watch.clone(),
             };
             learner
                 .check_update(&report.rows[0])
+                .map_err(|e| failed::saved(&run, step, &report.rows, &report.exp, &e))
                 .map_err(|e| failed_step(step, e, &run))?;
             // Before the checkpoint: a run that ends between the two does this step again.
             save_policy(&learner, &run, "adapter")?;
@@ -245,6 +268,11 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
         summary.insert("best_reward".into(), best.reward);
     }
     run.finish(&summary)
+}
+
+/// How often each health watch began to warn.
+fn record_warnings(run: &mut Run, watch: &WatchState) -> Result<()> {
+    run.record("warnings", serde_json::to_value(&watch.warnings)?)
 }
 
 /// The error of a step that cannot be taken: which, why, and where to go back to.

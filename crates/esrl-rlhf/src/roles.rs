@@ -114,6 +114,11 @@ impl Roles {
         &self.base.model
     }
 
+    /// Every weight that no optimiser may move: the base's. Adapters that stand still are copies of numbers on disk.
+    pub fn frozen_tensors(&self) -> Vec<(String, Tensor)> {
+        self.base.model.tensors()
+    }
+
     /// Takes the copies of the policy anew that are due before `step`.
     pub fn refresh(&mut self, needs: &Needs, step: u64, new_epoch: bool) -> Result<()> {
         if needs.old.is_some_and(|when| when.is_due(step, new_epoch)) {

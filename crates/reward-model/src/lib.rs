@@ -101,6 +101,9 @@ fn pairs(
             encoder.example(&p.prompt, &p.rejected)?,
         ]);
     }
+    if !all.is_empty() {
+        data::check_labels(all.as_flattened(), encoder.ends().eos)?;
+    }
     let fitted = data::fit_groups_to_context(all, config.data.max_len, config.data.too_long)?;
     fitted.report(what, config.data.max_len);
     let pair = |[chosen, rejected]: [Example; 2]| Pair { chosen, rejected };

@@ -7,6 +7,7 @@ use data::{Encoder, Example, Template};
 use llama::{Llama, Lora, ScalarHead};
 use rewards::RewardModel;
 use run::Run;
+use serde::Serialize;
 use stage::{Base, Batch};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,7 +15,7 @@ use std::rc::Rc;
 use train::Evaluation;
 
 /// A preferred and a rejected answer to one prompt, tokenised.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Pair {
     pub chosen: Example,
     pub rejected: Example,
@@ -97,6 +98,10 @@ fn neg_log_sigmoid(margin: &Tensor) -> candle_core::Result<Tensor> {
 
 impl train::Objective for Objective {
     type Item = Pair;
+
+    fn frozen(&self) -> Vec<(String, Tensor)> {
+        self.model().tensors()
+    }
 
     fn tokens(&self, pair: &Pair) -> usize {
         pair.chosen.ids.len() + pair.rejected.ids.len()

@@ -192,6 +192,16 @@ impl Run {
         )
     }
 
+    /// failed/step-000012.json: what a step that was refused was about to learn from. Returns the file.
+    pub fn failed(&self, step: u64, batch: &Value) -> Result<PathBuf> {
+        let failed = self.dir.join("failed");
+        std::fs::create_dir_all(&failed)
+            .with_context(|| format!("cannot create {}", failed.display()))?;
+        let file = failed.join(format!("step-{step:06}.json"));
+        atomic_write(&file, serde_json::to_string(batch)?.as_bytes())?;
+        Ok(file)
+    }
+
     /// checkpoints/step-000100/: `write` puts the tensors into a temporary directory, state.json and checksums follow, and the
     /// directory is renamed into place. Then those that `keep` does not ask for are deleted.
     pub fn checkpoint(

@@ -7,6 +7,7 @@
 //! run.json               stage, status, argv, version, commit, machine, seconds, peak memory, what the stage records
 //! metrics.jsonl          one row per logged step, timings.jsonl what a clock says of it; events.out.tfevents.*: both for TensorBoard
 //! samples/step-000100.md
+//! failed/step-000012.json the batch of a step that was refused
 //! checkpoints/step-000100/{*.safetensors, state.json, SHA256SUMS}
 //! adapter/ reward/ model/ the stage's result
 //! ```

@@ -41,9 +41,10 @@ pub(crate) fn compare(dir: &Path, stored: &Table, given: &str) -> Result<()> {
         )
     };
     let may_change = |key: &&String| {
-        key.rsplit('.')
-            .next()
-            .is_some_and(|last| MAY_CHANGE.contains(&last))
+        let last = key.rsplit('.').next();
+        // A watch that stopped the run may be told otherwise.
+        key.starts_with("watch.")
+            || last.is_some_and(|last| MAY_CHANGE.contains(&last))
             // A method's `epochs` are passes over one batch, not the length of the run.
             && !key.starts_with("algorithm.")
     };

@@ -89,6 +89,13 @@ fn n_labels(example: &Example) -> usize {
 impl train::Objective for Objective {
     type Item = Example;
 
+    fn frozen(&self) -> Vec<(String, Tensor)> {
+        match self.start.adapter {
+            Some(_) => self.model().tensors(),
+            None => Vec::new(),
+        }
+    }
+
     fn tokens(&self, item: &Example) -> usize {
         item.ids.len()
     }

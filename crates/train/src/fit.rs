@@ -2,7 +2,7 @@
 //! The mathematics is the [`Objective`]'s; RL has a loop of its own.
 
 use crate::{
-    AdamW, FitConfig, Gradients, Tripwire, blame, clip_scale, first_non_finite, param_bytes,
+    AdamW, FitConfig, Frozen, Gradients, Tripwire, blame, clip_scale, first_non_finite, param_bytes,
 };
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{Tensor, Var};
@@ -15,7 +15,8 @@ use std::time::Instant;
 
 /// What is optimised. A stage implements this and nothing else of the loop.
 pub trait Objective {
-    type Item;
+    /// Saved as JSON where a step is refused
+    type Item: Serialize;
 
     /// Tokens a forward spends on one item, for the micro-batch budget and tokens/s.
     fn tokens(&self, item: &Self::Item) -> usize;
@@ -43,6 +44,11 @@ pub trait Objective {
 
     /// Trainable parameters by name, in a fixed order.
     fn params(&self) -> Vec<(String, Var)>;
+
+    /// Weights that training must leave alone, in a fixed order.
+    fn frozen(&self) -> Vec<(String, Tensor)> {
+        Vec::new()
+    }
 
     /// Puts the result (adapter, reward artefact, model) into the run: called whenever the held-out loss is the best so far.
     fn save_result(&self, run: &Run) -> Result<()>;
@@ -139,6 +145,7 @@ struct Fit<'a, O: Objective> {
     loader: Loader,
     total: usize,
     tripwire: Option<Tripwire>,
+    frozen: Frozen,
     stopped: bool,
     state: State,
 }
@@ -203,6 +210,7 @@ impl<'a, O: Objective> Fit<'a, O> {
             0 => Some(Tripwire::new(&params)?),
             _ => None,
         };
+        let frozen = Frozen::new(&objective.frozen())?;
         Ok(Self {
             objective,
             data,
@@ -213,6 +221,7 @@ impl<'a, O: Objective> Fit<'a, O> {
             loader,
             total,
             tripwire,
+            frozen,
             stopped: false,
             state,
         })
@@ -221,12 +230,12 @@ impl<'a, O: Objective> Fit<'a, O> {
     /// One optimiser step. Errors leave the parameters as the last step left them.
     fn step(&mut self) -> Result<StepReport> {
         let began = Instant::now();
-        let step = self.state.step + 1;
+        let (step, data) = (self.state.step + 1, self.data);
         let batch: Vec<&O::Item> = self
             .loader
             .next_batch()
             .into_iter()
-            .map(|i| &self.data[i])
+            .map(|i| &data[i])
             .collect();
         let lens: Vec<usize> = batch.iter().map(|i| self.objective.tokens(i)).collect();
         let count = self.objective.count(&batch) as f64;
@@ -245,7 +254,7 @@ impl<'a, O: Objective> Fit<'a, O> {
             let scaled = (loss / count)?;
             grads.add(&scaled.backward()?)?;
             if !value.is_finite() {
-                return self.not_finite(step, &format!("the loss is {value}"), &grads);
+                return self.not_finite(step, &format!("the loss is {value}"), &grads, &batch);
             }
             loss_sum += value;
             for (name, sum) in metrics {
@@ -255,7 +264,7 @@ impl<'a, O: Objective> Fit<'a, O> {
 
         let (grad_norm, bad) = grads.norm()?;
         if bad.is_some() {
-            return self.not_finite(step, "a gradient is not finite", &grads);
+            return self.not_finite(step, "a gradient is not finite", &grads, &batch);
         }
         if step == 1
             && let Some(name) = grads.missing().next()
@@ -292,7 +301,12 @@ impl<'a, O: Objective> Fit<'a, O> {
     /// A checkpoint must be one to go on from: the update before it may have broken the weights, which the next loss
     /// or its gradient would be the first to show.
     fn check_update(&mut self) -> Result<()> {
-        let (loss, _) = self.objective.loss_sum(&[&self.data[0]], 0)?;
+        let step = self.state.step;
+        self.frozen
+            .check(&self.objective.frozen())
+            .with_context(|| format!("step {step}"))?;
+        let data = self.data;
+        let (loss, _) = self.objective.loss_sum(&[&data[0]], 0)?;
         let mut grads = Gradients::zeros(&self.params);
         grads.add(&loss.backward()?)?;
         let loss = loss.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?;
@@ -301,17 +315,43 @@ impl<'a, O: Objective> Fit<'a, O> {
             return Ok(());
         }
         let what = format!("the update broke the weights (the loss is now {loss})");
-        self.not_finite(self.state.step, &what, &grads)
+        self.not_finite(step, &what, &grads, &[&data[0]])
     }
 
     /// The error of a step whose numbers broke: what, which tensor first, and where to go back to.
-    fn not_finite<T>(&self, step: usize, what: &str, grads: &Gradients) -> Result<T> {
+    /// Its batch is kept in the run directory.
+    fn not_finite<T>(
+        &mut self,
+        step: usize,
+        what: &str,
+        grads: &Gradients,
+        batch: &[&O::Item],
+    ) -> Result<T> {
         let tensor = blame(&self.params, grads)?;
+        let row = self.first_bad_row(step, batch)?;
         let kept = match self.run.latest_checkpoint()? {
             Some(checkpoint) => format!("the last good checkpoint is {}", checkpoint.dir.display()),
             None => "no checkpoint was written yet".to_string(),
         };
-        bail!("step {step}: {what}; {tensor}; {kept}; lower the learning rate or look at the data")
+        let why = format!("{what}; {tensor}; {row}");
+        let rows = serde_json::json!({ "step": step, "why": why, "rows": batch });
+        let file = self.run.failed(step as u64, &rows)?;
+        bail!(
+            "step {step}: {why}; its batch is in {}; {kept}; lower the learning rate or look at the data",
+            file.display()
+        )
+    }
+
+    /// Which row of the batch, from 0, is the first whose loss is not finite.
+    fn first_bad_row(&mut self, step: usize, batch: &[&O::Item]) -> Result<String> {
+        for (row, item) in batch.iter().enumerate() {
+            let (loss, _) = self.objective.loss_sum(&[*item], (step as u64) << 16)?;
+            let loss = loss.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?;
+            if !loss.is_finite() {
+                return Ok(format!("row {row} of the batch is the first bad one"));
+            }
+        }
+        Ok("each row's loss alone is finite".into())
     }
 
     /// Logging, evaluation, samples and checkpoint, each at its cadence.

@@ -18,10 +18,75 @@ pub fn first_non_finite(params: &[(String, Var)]) -> candle_core::Result<Option<
 /// Where non-finite numbers stand, for the error that ends a run: weights are looked at before gradients.
 pub fn blame(params: &[(String, Var)], grads: &Gradients) -> candle_core::Result<String> {
     Ok(match (first_non_finite(params)?, grads.norm()?.1) {
-        (Some(name), _) => format!("the first bad tensor is the weight {name}"),
-        (None, Some(name)) => format!("the first bad tensor is the gradient of {name}"),
+        (Some(name), _) => {
+            let weight = params.iter().find(|(other, _)| other == name);
+            let weight = weight.map(|(_, var)| var.as_detached_tensor());
+            format!(
+                "the first bad tensor is the weight {name}{}",
+                place(name, weight.as_ref())?
+            )
+        }
+        (None, Some(name)) => {
+            let at = place(&name, grads.get(&name))?;
+            format!("the first bad tensor is the gradient of {name}{at}")
+        }
         (None, None) => "weights and gradients are finite".to_string(),
     })
+}
+
+/// `, layer 3, row 17`: the layer of the name, where it has one, and the first row (of dimension 0, from 0) that is not finite.
+fn place(name: &str, tensor: Option<&Tensor>) -> candle_core::Result<String> {
+    let layer = name.split_once("layers.").map(|(_, rest)| rest);
+    let layer = layer.and_then(|rest| rest.split('.').next());
+    let mut place = layer.map_or(String::new(), |layer| format!(", layer {layer}"));
+    if let Some(tensor) = tensor {
+        let rows = tensor.dims().first().copied().unwrap_or(0);
+        for row in 0..rows {
+            if !sum_of_squares(&tensor.get(row)?)?.is_finite() {
+                place += &format!(", row {row}");
+                break;
+            }
+        }
+    }
+    Ok(place)
+}
+
+/// Weights that training must leave alone, by a few elements of each: cheap, and an optimiser moves every element it moves.
+pub struct Frozen {
+    start: Vec<u64>,
+}
+
+/// Elements read per frozen tensor.
+const SAMPLES: usize = 64;
+
+impl Frozen {
+    pub fn new(tensors: &[(String, Tensor)]) -> candle_core::Result<Self> {
+        let start: candle_core::Result<_> =
+            tensors.iter().map(|(_, tensor)| sampled(tensor)).collect();
+        start.map(|start| Self { start })
+    }
+
+    /// Refuses the first that changed. The tensors are those of `new`, in the same order.
+    pub fn check(&self, tensors: &[(String, Tensor)]) -> Result<()> {
+        for ((name, tensor), start) in tensors.iter().zip(&self.start) {
+            if sampled(tensor)? != *start {
+                bail!(
+                    "the frozen weight {name} has changed: something trains or writes what this run takes for fixed, so that \
+                     its adapters no longer fit the base; this checkpoint is not written, go back to the one before"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+fn sampled(x: &Tensor) -> candle_core::Result<u64> {
+    let n = x.elem_count();
+    let at: Vec<u32> = (0..SAMPLES.min(n))
+        .map(|i| (i * n / SAMPLES.min(n)) as u32)
+        .collect();
+    let at = Tensor::new(at, x.device())?;
+    fingerprint(&x.detach().flatten_all()?.index_select(&at, 0)?)
 }
 
 /// Checks that every trainable tensor changes. In the first step a LoRA A has a zero gradient (B is 0), behind a head of

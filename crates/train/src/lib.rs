@@ -13,6 +13,6 @@ pub use adamw::AdamW;
 pub use config::{FitConfig, OptimizerConfig};
 pub use fit::{Best, Evaluation, Objective, Summary, fit};
 pub use gradients::{Gradients, clip_scale};
-pub use guard::{Tripwire, blame, first_non_finite};
+pub use guard::{Frozen, Tripwire, blame, first_non_finite};
 pub use schedule::Schedule;
 pub use tensors::{load_params, param_bytes, save_params};

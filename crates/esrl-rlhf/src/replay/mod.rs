@@ -102,6 +102,7 @@ pub fn replay(config: &ReplayConfig) -> Result<String> {
     );
     let mut settings: Config = run::from_table(&finished.config, "")?;
     settings.train.steps = settings.train.steps.max(config.step as usize);
+    settings.watch.stop = false;
     let args = RunArgs {
         run: Some(copy),
         resume: true,
