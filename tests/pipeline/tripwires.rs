@@ -16,10 +16,10 @@ const HACKED: &str = "algorithm.name=rloo rewards=[{kind=\"length\",min=48}] wat
 #[test]
 fn a_reward_for_length_is_noticed_and_stops_the_run_where_asked() {
     let world = World::with_reward();
-    world.rl_by("noted", HACKED).unwrap();
+    world.rl_by("noted", HACKED).unwrap(); // all answers soon have all the tokens there are
     assert_eq!(world.info("noted")["status"], "finished");
     assert_eq!(world.info("noted")["warnings"]["length_correlation"], 1);
-    assert!(world.curve("noted", "watch/length_correlation")[3] > 0.99);
+    assert!(world.curve("noted", "watch/length_correlation")[1] > 0.99);
     assert_eq!(world.curve("noted", "watch/warnings")[0], 0.0);
 
     world

@@ -115,6 +115,11 @@ pub fn merge(config: &MergeConfig) -> Result<MergeReport> {
     let wanted = probe.logits(policy.model(), Some(lora))?;
     let change = largest_difference(&wanted, &probe.logits(policy.model(), None)?)?;
     ensure!(
+        change.is_finite(),
+        "the logits of {} are not finite; its adapter is damaged, merge an earlier one",
+        config.run
+    );
+    ensure!(
         change > 0.0,
         "the adapter of {} changes nothing (its B matrices are zero); the merged model would be the base",
         config.run

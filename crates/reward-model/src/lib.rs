@@ -47,6 +47,12 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
             config.data.max_len
         );
     }
+    let key = |pair: &Preference| pair.prompt.key();
+    let n_shared = data::report_shared(
+        &config.data.path,
+        train.iter().map(key),
+        held_out.iter().map(key),
+    );
     let train = pairs("training", &train, &policy.encoder, config)?;
     let eval = pairs("held-out", &held_out, &policy.encoder, config)?;
     if train.is_empty() {
@@ -70,7 +76,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     stage::record_data(
         &mut run,
         &config.data.path,
-        serde_json::json!({ "train_pairs": train.len(), "held_out_pairs": eval.len() }),
+        serde_json::json!({ "train_pairs": train.len(), "held_out_pairs": eval.len(), "held_out_in_training": n_shared }),
     )?;
     let samples = samples(&policy, &requests)?;
     let mut objective = Objective::open(config, policy, eval, samples)?;

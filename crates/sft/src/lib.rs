@@ -41,6 +41,9 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
             )
         }
     };
+    let keys =
+        |rows: &[Demonstration]| -> Vec<u64> { rows.iter().map(|d| d.prompt.key()).collect() };
+    let n_shared = data::report_shared(&config.data.path, keys(&train), keys(&held_out));
     let fit = |name: &str, items: &[Demonstration]| examples(name, items, &start, config);
     let train = fit("training", &train)?;
     let eval = fit("held-out", &held_out)?;
@@ -66,7 +69,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     stage::record_data(
         &mut run,
         &config.data.path,
-        serde_json::json!({ "train_rows": train.len(), "held_out_rows": eval.len() }),
+        serde_json::json!({ "train_rows": train.len(), "held_out_rows": eval.len(), "held_out_in_training": n_shared }),
     )?;
     let mut objective = Objective::new(start, config, eval, prompts)?;
     run.record("parameters", objective.parameter_counts())?;
