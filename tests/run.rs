@@ -437,6 +437,43 @@ fn resuming_cuts_the_logs_back_to_the_checkpoint() {
     );
 }
 
+/// The run began by a clock that was ahead: seconds of work come from another one, and order does not come from dates.
+#[test]
+fn a_clock_that_goes_backwards_changes_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("r");
+    let mut run = Run::create(&dir, "sft", &settings(0.1, 1)).unwrap();
+    run.log(1, &metrics(0.5)).unwrap();
+    save(&mut run, 1, 1);
+    drop(run);
+    let info = fs::read_to_string(dir.join("run.json")).unwrap();
+    let year = info.split("\"started\": \"").nth(1).unwrap()[..4].to_string();
+    fs::write(
+        dir.join("run.json"),
+        info.replace(&format!("\"{year}-"), "\"2999-"),
+    )
+    .unwrap();
+    let events_file = names(&dir)
+        .into_iter()
+        .find(|n| n.starts_with("events."))
+        .unwrap();
+    let ahead = dir.join("events.out.tfevents.32472144000.run");
+    fs::rename(dir.join(events_file), &ahead).unwrap();
+
+    let mut run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
+    run.log(2, &metrics(0.25)).unwrap();
+    run.finish(&BTreeMap::new()).unwrap();
+    let rows = run::read_metrics(&dir).unwrap();
+    assert!(
+        rows[0].secs >= 0.0 && rows[1].secs >= rows[0].secs,
+        "{rows:?}"
+    );
+    let steps: Vec<u64> = events(&dir).iter().map(|event| event.step).collect();
+    assert_eq!(steps, [1, 2]);
+    assert!(ahead.exists());
+    assert!(json_of(dir.join("run.json"))["wall_secs"].as_f64().unwrap() >= 0.0);
+}
+
 #[test]
 fn a_run_resumes_only_as_what_it_was() {
     let root = tempfile::tempdir().unwrap();
