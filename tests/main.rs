@@ -11,6 +11,7 @@ mod encode;
 mod evaluate;
 mod external_rewards;
 mod generation;
+mod hostile;
 mod hub;
 mod llama;
 mod llama_files;

@@ -1,6 +1,7 @@
 //! Chat templates as transformers runs them (`apply_chat_template`: `trim_blocks`, `lstrip_blocks`, `raise_exception`,
 //! `strftime_now`, Python's string methods and `json.dumps`), on minijinja. A template comes with a model from somewhere:
-//! it has no loader, so it reads no file, and a limit of steps, so it ends.
+//! it has no loader, so it reads no file, a limit of steps, so it ends,
+//! and a limit to what it writes.
 
 use crate::{Error, Message, Result};
 use minijinja::value::{Kwargs, Value};
@@ -10,6 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Instructions of minijinja's machine: a conversation of a thousand turns needs some hundred thousand.
 const FUEL: u64 = 5_000_000;
+
+/// What a template may write, beside four times the conversation.
+const MAX_TEXT_BYTES: usize = 1 << 20;
 
 pub(crate) fn render(
     source: &str,
@@ -21,11 +25,39 @@ pub(crate) fn render(
     let source = without_generation_tags(source);
     let environment = environment();
     let template = environment.template_from_str(&source).map_err(failed)?;
-    let text = template.render(context! {
+    let values = context! {
         messages, add_generation_prompt, bos_token => bos, eos_token => eos,
         tools => (), documents => (),
-    });
-    text.map_err(failed)
+    };
+    let asked: usize = messages.iter().map(|m| m.content.len()).sum();
+    let mut page = Page {
+        bytes: Vec::new(),
+        left: MAX_TEXT_BYTES + 4 * asked,
+    };
+    template
+        .render_captured_to(values, &mut page)
+        .map_err(failed)?;
+    Ok(String::from_utf8_lossy(&page.bytes).into_owned())
+}
+
+/// What is rendered, up to a size.
+struct Page {
+    bytes: Vec<u8>,
+    left: usize,
+}
+
+impl std::io::Write for Page {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        self.left = self
+            .left
+            .checked_sub(text.len())
+            .ok_or(std::io::ErrorKind::FileTooLarge)?;
+        self.bytes.extend_from_slice(text);
+        Ok(text.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 fn environment() -> Environment<'static> {
@@ -48,6 +80,9 @@ fn environment() -> Environment<'static> {
 fn failed(error: minijinja::Error) -> Error {
     Error(match error.kind() {
         ErrorKind::OutOfFuel => "chat template: does not end within its limit of steps".into(),
+        ErrorKind::WriteFailure => {
+            "chat template: writes more than four times the conversation and 1 MiB".into()
+        }
         kind => {
             let line = error
                 .line()
@@ -78,6 +113,10 @@ fn to_json(value: &Value, options: Kwargs) -> std::result::Result<Value, minijin
     let indent: Option<usize> = options.get("indent")?;
     let mut bytes = Vec::new();
     let written = match indent {
+        Some(n) if n > 64 => {
+            let what = format!("tojson: an indent of {n} is more than 64");
+            return Err(minijinja::Error::new(ErrorKind::InvalidOperation, what));
+        }
         Some(n) => {
             let spaces = " ".repeat(n);
             let style = serde_json::ser::PrettyFormatter::with_indent(spaces.as_bytes());

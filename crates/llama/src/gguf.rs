@@ -27,6 +27,7 @@ pub(crate) fn load(path: &Path, device: &Device) -> Result<Loaded> {
         )
     };
     let content = Content::read(&mut file).map_err(damaged)?;
+    refuse_countless(path, &content)?;
     let meta = Meta {
         path,
         content: &content,
@@ -111,6 +112,22 @@ fn refuse_zero_alignment(path: &Path, file: &mut BufReader<File>) -> Result<()> 
         Some([0, 0, 0, 0]) => Err(Error::at(path, "damaged GGUF file (alignment 0)")),
         _ => Ok(()),
     }
+}
+
+/// candle multiplies the sides of a tensor without asking whether the product is a number.
+fn refuse_countless(path: &Path, content: &Content) -> Result<()> {
+    for (name, info) in &content.tensor_infos {
+        let sides = info.shape.dims().iter();
+        let elements = sides.copied().try_fold(1usize, usize::checked_mul);
+        if elements.is_none_or(|n| n > 1 << 48) {
+            let what = format!(
+                "damaged GGUF file (tensor {name} is {:?})",
+                info.shape.dims()
+            );
+            return Err(Error::at(path, what));
+        }
+    }
+    Ok(())
 }
 
 /// llama.cpp orders the rows of a head as pairs (0, D/2), (1, D/2+1), …; Hugging Face as halves.
@@ -305,6 +322,10 @@ fn shortest(value: f64) -> f64 {
 
 /// The one setting of Llama 3.1 and 3.2 (ramp between wavelengths 8192/4 and 8192/1) whose factors these are.
 fn llama3_scaling(config: &Config, factors: &[f32]) -> Option<RopeScaling> {
+    // before tables of head_dim are made, which a damaged file may give as anything
+    if factors.len() != config.head_dim / 2 {
+        return None;
+    }
     let factor = factors.iter().copied().fold(1.0, f32::max);
     let scaling = RopeScaling::Llama3 {
         factor: f64::from(factor),
@@ -317,11 +338,10 @@ fn llama3_scaling(config: &Config, factors: &[f32]) -> Option<RopeScaling> {
         rope_scaling: scaling.clone(),
         ..config.clone()
     });
-    let same = plain.len() == factors.len()
-        && plain
-            .iter()
-            .zip(&scaled)
-            .zip(factors)
-            .all(|((p, s), f)| (p / s / f - 1.0).abs() < 1e-3);
+    let same = plain
+        .iter()
+        .zip(&scaled)
+        .zip(factors)
+        .all(|((p, s), f)| (p / s / f - 1.0).abs() < 1e-3);
     same.then_some(scaling)
 }

@@ -22,13 +22,24 @@ const OPTIONAL: [&str; 5] = [
 ];
 
 /// Where models are fetched from, and kept.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Hub {
     pub endpoint: String,
     pub token: Option<String>,
     pub cache_dir: PathBuf,
     /// Only what the cache has.
     pub offline: bool,
+}
+
+impl std::fmt::Debug for Hub {
+    /// Without the token.
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.debug_struct("Hub")
+            .field("endpoint", &self.endpoint)
+            .field("cache_dir", &self.cache_dir)
+            .field("offline", &self.offline)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Hub {

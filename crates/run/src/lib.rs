@@ -44,4 +44,5 @@ pub use progress::Progress;
 pub use provenance::git_commit;
 pub use signals::{stop_on_signals, stop_requested};
 pub use stream::stream;
+pub use tensorboard::events_up_to;
 pub use verify::verify_resume;

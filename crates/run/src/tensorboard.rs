@@ -45,7 +45,7 @@ impl EventFile {
         };
         let old =
             std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        crate::files::atomic_write(&path, &cut(&old, step))?;
+        crate::files::atomic_write(&path, &events_up_to(&old, step))?;
         let file = File::options().append(true).open(&path);
         let file = file.with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Self { file })
@@ -90,8 +90,8 @@ fn find(dir: &Path) -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// The records of `file` up to `step`; version records have no step and stay.
-fn cut(file: &[u8], step: Option<u64>) -> Vec<u8> {
+/// The records of an event file up to `step`, without what a crash cut short; version records have no step and stay.
+pub fn events_up_to(file: &[u8], step: Option<u64>) -> Vec<u8> {
     let mut kept = Vec::new();
     let mut rest = file;
     while let Some((record, after)) = split_record(rest) {

@@ -8,4 +8,5 @@ mod scores;
 
 pub use endpoint::{Endpoint, Failure, Secret};
 pub use program::{Patience, Program};
-pub(crate) use scores::{request, scores_of};
+pub(crate) use scores::request;
+pub use scores::{read_reply, scores_of};

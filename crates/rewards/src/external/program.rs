@@ -5,6 +5,7 @@
 //! error says what happened last.
 
 use super::child::Child;
+use super::scores::read_reply;
 use crate::{Error, Result};
 use serde_json::{Map, Value};
 use std::thread::sleep;
@@ -85,15 +86,7 @@ impl Program {
         line.push(b'\n');
         let timeout = self.patience.timeout;
         let reply = self.open()?.ask(line, timeout)?;
-        let reply: Map<String, Value> = serde_json::from_slice(&reply).map_err(|e| {
-            let start: String = String::from_utf8_lossy(&reply).chars().take(80).collect();
-            format!("it wrote {:?}, which is no JSON object: {e}", start.trim())
-        })?;
-        match reply.get("id") {
-            Some(found) if found.as_u64() == Some(id) => read(&reply),
-            Some(found) => Err(format!("it answered id {found}, asked was {id}")),
-            None => Err("its answer has no id".to_string()),
-        }
+        read(&read_reply(&reply, id)?)
     }
 
     /// The running program; started where there is none.

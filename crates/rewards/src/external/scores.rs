@@ -16,8 +16,21 @@ pub(crate) fn request(items: &[Item]) -> Map<String, Value> {
     Map::from_iter([("items".to_string(), items.into())])
 }
 
+/// A program's line: a JSON object that answers request `id`, or what is wrong with it.
+pub fn read_reply(line: &[u8], id: u64) -> Result<Map<String, Value>, String> {
+    let reply: Map<String, Value> = serde_json::from_slice(line).map_err(|e| {
+        let start: String = String::from_utf8_lossy(line).chars().take(80).collect();
+        format!("it wrote {:?}, which is no JSON object: {e}", start.trim())
+    })?;
+    match reply.get("id") {
+        Some(found) if found.as_u64() == Some(id) => Ok(reply),
+        Some(found) => Err(format!("it answered id {found}, asked was {id}")),
+        None => Err("its answer has no id".to_string()),
+    }
+}
+
 /// The reply's scores, or what is wrong with them.
-pub(crate) fn scores_of(reply: &Map<String, Value>, n: usize) -> Result<Vec<f32>, String> {
+pub fn scores_of(reply: &Map<String, Value>, n: usize) -> Result<Vec<f32>, String> {
     let scores = reply.get("scores").and_then(Value::as_array);
     let scores = scores.ok_or_else(|| "its answer has no list `scores`".to_string())?;
     if scores.len() != n {

@@ -1,0 +1,258 @@
+//! Every reader of foreign bytes behind one signature. `Err` is what the user would be told; it must be one line.
+//! Files lie in memory (`/dev/shm`) where there is such a place.
+
+use data::{Ask, Format, Message, Template};
+use llama::{Llama, Lora, LoraConfig, Source};
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+pub type Target = fn(&[u8]) -> Result<(), String>;
+
+/// By the names of `fuzz_targets/` and `corpus/`.
+pub const TARGETS: [(&str, Target); 13] = [
+    ("safetensors", safetensors),
+    ("gguf", gguf),
+    ("adapter_config", adapter_config),
+    ("model_config", model_config),
+    ("tokenizer", tokenizer),
+    ("special_tokens", special_tokens),
+    ("chat_template", chat_template),
+    ("dataset", dataset),
+    ("fastchat", fastchat),
+    ("judge", judge),
+    ("settings", settings),
+    ("reward_reply", reward_reply),
+    ("metrics", metrics),
+];
+
+/// A model, its LoRA and the directory whose files are replaced.
+struct World {
+    dir: TempDir,
+    model: Llama,
+}
+
+const MODEL: &str = r#"{"model_type": "llama", "hidden_act": "silu", "vocab_size": 64, "hidden_size": 4,
+    "intermediate_size": 4, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
+    "bos_token_id": 1, "eos_token_id": 2}"#;
+const TOKENIZER: &str = r#"{"model": {"type": "BPE", "vocab": {"<s>": 1, "</s>": 2, "a": 3, "b": 4, "ab": 5},
+    "merges": [["a", "b"]]}, "added_tokens": [], "normalizer": null, "pre_tokenizer": null, "post_processor": null,
+    "decoder": null, "version": "1.0", "truncation": null, "padding": null}"#;
+
+impl World {
+    fn new() -> Self {
+        let memory = Path::new("/dev/shm");
+        let dir = match memory.is_dir() {
+            true => TempDir::new_in(memory),
+            false => TempDir::new(),
+        };
+        let dir = dir.expect("a place for a few small files");
+        let config = serde_json::from_str(MODEL).expect("JSON");
+        let config = llama::Config::from_json(&config).expect("a model");
+        let model = Llama::init(&config, 0, &candle_core::Device::Cpu);
+        let world = Self {
+            dir,
+            model: model.expect("a model"),
+        };
+        let model_dir = world.path("model");
+        std::fs::create_dir(&model_dir).expect("a directory");
+        world.write("model/config.json", MODEL.as_bytes());
+        world.write("model/tokenizer.json", TOKENIZER.as_bytes());
+        for name in ["adapter", "weights"] {
+            std::fs::create_dir(world.path(name)).expect("a directory");
+            let lora = LoraConfig {
+                r: 1,
+                alpha: 1.0,
+                dropout: 0.0,
+                targets: vec!["q_proj".into()],
+                rslora: false,
+            };
+            Lora::init(&lora, &world.model, 0)
+                .and_then(|lora| lora.save(&world.path(name), "base"))
+                .expect("an adapter");
+        }
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, bytes).expect("a small file can be written");
+        path
+    }
+}
+
+thread_local! {
+    static WORLD: OnceCell<World> = const { OnceCell::new() };
+}
+
+fn with_world<T>(run: impl FnOnce(&World) -> T) -> T {
+    WORLD.with(|world| run(world.get_or_init(World::new)))
+}
+
+/// What the binaries print of it.
+fn told<T>(result: Result<T, impl Into<anyhow::Error>>) -> Result<(), String> {
+    result.map(drop).map_err(|e| run::one_line(&e.into()))
+}
+
+/// Header and tensors of a safetensors file, as an adapter's weights.
+fn safetensors(bytes: &[u8]) -> Result<(), String> {
+    with_world(|w| {
+        w.write("weights/adapter_model.safetensors", bytes);
+        told(Lora::load(&w.path("weights"), &w.model))
+    })
+}
+
+fn gguf(bytes: &[u8]) -> Result<(), String> {
+    with_world(|w| {
+        let path = w.write("model.gguf", bytes);
+        told(llama::load(&Source::Gguf(path), &candle_core::Device::Cpu))
+    })
+}
+
+/// PEFT's `adapter_config.json`.
+fn adapter_config(bytes: &[u8]) -> Result<(), String> {
+    with_world(|w| {
+        w.write("adapter/adapter_config.json", bytes);
+        told(Lora::load(&w.path("adapter"), &w.model))
+    })
+}
+
+/// `config.json` of a model, and what is written from it.
+fn model_config(bytes: &[u8]) -> Result<(), String> {
+    let value = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+    let config = llama::Config::from_json(&value)?;
+    match llama::Config::from_json(&config.to_json())? == config {
+        true => Ok(()),
+        false => panic!("what is written reads as another model: {config:?}"),
+    }
+}
+
+/// `tokenizer.json`, then a text through it.
+fn tokenizer(bytes: &[u8]) -> Result<(), String> {
+    with_world(|w| {
+        w.write("model/tokenizer.json", bytes);
+        std::fs::remove_file(w.path("model/tokenizer_config.json")).ok();
+        let (_, tokenizer, ..) = llama::load_shape(&w.path("model")).map_err(|e| e.to_string())?;
+        let ids = tokenizer.encode("ab b\u{e9}\n", true);
+        let ids = ids.map_err(|e| e.to_string())?;
+        told(tokenizer.decode(ids.get_ids(), false))
+    })
+}
+
+/// `tokenizer_config.json`: special tokens, chat template.
+fn special_tokens(bytes: &[u8]) -> Result<(), String> {
+    with_world(|w| {
+        w.write("model/tokenizer.json", TOKENIZER.as_bytes());
+        w.write("model/tokenizer_config.json", bytes);
+        told(llama::load_shape(&w.path("model")))
+    })
+}
+
+/// A Jinja chat template, over two turns.
+fn chat_template(bytes: &[u8]) -> Result<(), String> {
+    let template = Template::Chat {
+        source: String::from_utf8_lossy(bytes).into_owned(),
+        bos: "<s>".into(),
+        eos: "</s>".into(),
+    };
+    let turns = ["system", "user"].map(|role| Message::new(role, "Say \"ab\"."));
+    told(template.render(&Ask::Chat(turns.into())))
+}
+
+/// The first byte chooses the format, the file's extension and what is wanted of it; the rest is the file.
+fn dataset(bytes: &[u8]) -> Result<(), String> {
+    const FORMATS: [Format; 10] = [
+        Format::Auto,
+        Format::Alpaca,
+        Format::PromptCompletion,
+        Format::Chat,
+        Format::Text,
+        Format::ComparisonV1,
+        Format::ComparisonV2,
+        Format::Hh,
+        Format::Pairs,
+        Format::Fastchat,
+    ];
+    let Some((&choice, file)) = bytes.split_first() else {
+        return Ok(());
+    };
+    let choice = usize::from(choice);
+    let name = ["d.json", "d.txt"][choice / 30 % 2];
+    let format = FORMATS[choice / 3 % 10];
+    with_world(|w| {
+        let path = w.write(name, file);
+        match choice % 3 {
+            0 => told(data::demonstrations(&path, format)),
+            1 => told(data::preferences(&path, format)),
+            _ => told(data::prompts(&path, format)),
+        }
+    })
+}
+
+/// FastChat's question and answer files.
+fn fastchat(bytes: &[u8]) -> Result<(), String> {
+    use evaluate::fastchat::{answers, questions};
+    with_world(|w| {
+        let path = w.write("questions.jsonl", bytes);
+        told(answers(&path)).or_else(|_| told(questions(&path)))
+    })
+}
+
+/// A judge's reply.
+fn judge(bytes: &[u8]) -> Result<(), String> {
+    let reply = String::from_utf8_lossy(bytes);
+    if let Some(rating) = evaluate::judge::rating(&reply) {
+        assert!((1.0..=10.0).contains(&rating), "rating {rating}");
+    }
+    evaluate::judge::better(&reply);
+    Ok(())
+}
+
+/// A run's settings for each of the three stages: the first line is a `--set`, the rest the file.
+fn settings(bytes: &[u8]) -> Result<(), String> {
+    let text = String::from_utf8_lossy(bytes);
+    let (set, file) = text.split_once('\n').unwrap_or(("", &text));
+    let sets: Vec<String> = Some(set.to_string())
+        .filter(|s| !s.is_empty())
+        .into_iter()
+        .collect();
+    with_world(|w| {
+        let path = w.write("settings.toml", file.as_bytes());
+        let sft = run::load_config::<sft::Config>(Some(&path), &sets).and_then(|c| c.check());
+        let rm =
+            run::load_config::<reward_model::Config>(Some(&path), &sets).and_then(|c| c.check());
+        let rl = run::load_config::<esrl_rlhf::Config>(Some(&path), &sets).and_then(|c| c.check());
+        let results = [sft, rm, rl].map(told);
+        let [first, ..] = &results;
+        match results.iter().any(Result::is_ok) {
+            true => Ok(()),
+            false => first.clone(),
+        }
+    })
+}
+
+/// A reply of an external source of reward to two items.
+fn reward_reply(bytes: &[u8]) -> Result<(), String> {
+    let scores = rewards::external::read_reply(bytes, 0)
+        .and_then(|reply| rewards::external::scores_of(&reply, 2))?;
+    assert!(scores.len() == 2 && scores.iter().all(|s| s.is_finite()));
+    Ok(())
+}
+
+/// A run's metrics.jsonl, and its TensorBoard events cut back to a step.
+fn metrics(bytes: &[u8]) -> Result<(), String> {
+    let kept = run::events_up_to(bytes, Some(3));
+    assert!(kept.len() <= bytes.len());
+    assert!(
+        run::events_up_to(&kept, Some(3)) == kept,
+        "cut twice is cut once"
+    );
+    with_world(|w| {
+        w.write("metrics.jsonl", bytes);
+        told(run::read_metrics(w.dir.path()))
+    })
+}

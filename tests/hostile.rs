@@ -1,0 +1,233 @@
+//! Files that were made to do harm: every file of `fuzz/corpus` through its reader ends well or in one line; templates
+//! read no disk and end; paths in files stay beside them; keys are shown nowhere.
+
+#[path = "../fuzz/src/targets.rs"]
+mod targets;
+
+use data::{Ask, Message, Template};
+use rand::Rng;
+use rand::seq::IndexedRandom;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+#[test]
+fn every_file_of_the_corpora_is_read_or_refused_in_one_line() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
+    for (name, target) in targets::TARGETS {
+        let mut n_files = 0;
+        let dir = std::fs::read_dir(corpus.join(name)).unwrap();
+        for file in dir.map(|entry| entry.unwrap().path()) {
+            let bytes = std::fs::read(&file).unwrap();
+            if let Err(told) = target(&bytes) {
+                let shown = file.display();
+                assert!(!told.trim().is_empty(), "{shown}: no words");
+                assert!(!told.contains('\n'), "{shown}: more than one line: {told}");
+            }
+            n_files += 1;
+        }
+        assert!(n_files > 2, "{name}: {n_files} files");
+    }
+}
+
+/// The seeds that are whole are taken, so that what lies behind the first check is reached.
+#[test]
+fn whole_files_are_taken() {
+    let whole = [
+        ("safetensors", "whole"),
+        ("gguf", "whole"),
+        ("gguf", "bpe"),
+        ("adapter_config", "whole"),
+        ("model_config", "whole"),
+        ("tokenizer", "bpe"),
+        ("special_tokens", "whole"),
+        ("chat_template", "zephyr"),
+        ("dataset", "alpaca"),
+        ("dataset", "v2"),
+        ("dataset", "hh"),
+        ("dataset", "pairs"),
+        ("dataset", "chat"),
+        ("fastchat", "questions"),
+        ("fastchat", "answers"),
+        ("settings", "rl"),
+        ("reward_reply", "whole"),
+        ("metrics", "rows"),
+    ];
+    for (name, file) in whole {
+        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
+        let bytes = std::fs::read(corpus.join(name).join(file)).unwrap();
+        let (_, target) = targets::TARGETS.iter().find(|(n, _)| *n == name).unwrap();
+        assert_eq!(target(&bytes), Ok(()), "{name}/{file}");
+    }
+}
+
+/// Pieces that parsers have opinions about.
+const PIECES: [&[u8]; 14] = [
+    b"[",
+    b"{\"",
+    b"\"",
+    b"-1",
+    b"1e999",
+    b"18446744073709551615",
+    b"null",
+    b"\xff",
+    b"\0\0\0\0",
+    b"\xff\xff\xff\xff\xff\xff\xff\x7f",
+    b"{% for i in range(99999) %}",
+    b"\n",
+    b"..",
+    b"\xf0\x9f\x98\x80",
+];
+
+/// A file of the corpus with one to eight places changed, or a piece of another file put in.
+fn changed(files: &[Vec<u8>], rng: &mut impl Rng) -> Vec<u8> {
+    let mut file = files.choose(rng).unwrap().clone();
+    for _ in 0..rng.random_range(1..=8) {
+        let at = rng.random_range(0..=file.len());
+        let end = (at + rng.random_range(0..16)).min(file.len());
+        match rng.random_range(0..6) {
+            0 if at < file.len() => file[at] ^= 1 << rng.random_range(0..8),
+            1 if at < file.len() => file[at] = rng.random(),
+            2 => drop(file.splice(at..end, PIECES.choose(rng).unwrap().iter().copied())),
+            3 => drop(file.drain(at..end)),
+            4 => {
+                let other = files.choose(rng).unwrap();
+                let from = rng.random_range(0..=other.len());
+                let to = (from + rng.random_range(0..64)).min(other.len());
+                drop(file.splice(at..end, other[from..to].iter().copied()));
+            }
+            _ if rng.random_range(0..8) == 0 => file.truncate(at),
+            _ => {}
+        }
+    }
+    file
+}
+
+/// Files that are nearly those of the corpora: `WICK_MUTATIONS` for each reader (300), of `WICK_TARGET` alone where that is
+/// set. The same ones each time; `WICK_SEED` gives others.
+#[test]
+fn changed_files_are_read_or_refused_in_one_line() {
+    let var = |name| std::env::var(name).ok();
+    let n: u64 = var("WICK_MUTATIONS").map_or(300, |n| n.parse().unwrap());
+    let seed: u64 = var("WICK_SEED").map_or(0, |n| n.parse().unwrap());
+    let only = var("WICK_TARGET");
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
+    for (name, target) in targets::TARGETS {
+        if only.as_ref().is_some_and(|only| only != name) {
+            continue;
+        }
+        let mut paths: Vec<_> = std::fs::read_dir(corpus.join(name)).unwrap().collect();
+        paths.sort_by_key(|entry| entry.as_ref().unwrap().path());
+        let files = paths.into_iter().map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+        let files: Vec<Vec<u8>> = files.collect();
+        let mut rng = run::stream(seed, name, 0, 0);
+        for _ in 0..n {
+            let file = changed(&files, &mut rng);
+            let shown = String::from_utf8_lossy(&file);
+            let told = catch_unwind(AssertUnwindSafe(|| target(&file)));
+            let told = told.unwrap_or_else(|_| panic!("{name} panics at {shown:?} ({file:?})"));
+            if let Err(told) = told {
+                assert!(!told.trim().is_empty(), "{name}: no words for {shown:?}");
+                assert!(!told.contains('\n'), "{name}: {told:?} for {shown:?}");
+            }
+        }
+    }
+}
+
+fn render(source: &str) -> String {
+    let template = Template::Chat {
+        source: source.into(),
+        bos: "<s>".into(),
+        eos: "</s>".into(),
+    };
+    let ask = Ask::Chat(vec![Message::new("user", "q")]);
+    match template.render(&ask) {
+        Ok(text) => text,
+        Err(e) => format!("error: {e}"),
+    }
+}
+
+#[test]
+fn a_template_reads_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, "do not tell").unwrap();
+    for source in [
+        "{% include 'PATH' %}",
+        "{% extends 'PATH' %}",
+        "{% import 'PATH' as p %}{{ p }}",
+        "{% from 'PATH' import p %}{{ p }}",
+    ] {
+        let told = render(&source.replace("PATH", secret.to_str().unwrap()));
+        assert!(told.starts_with("error: chat template"), "{source}: {told}");
+        assert!(!told.contains("do not tell"), "{source}: {told}");
+    }
+}
+
+#[test]
+fn a_template_ends_and_writes_no_more_than_its_limit() {
+    let loops = "{% for i in range(90000) %}{% for j in range(90000) %}{% endfor %}{% endfor %}";
+    assert_eq!(
+        render(loops),
+        "error: chat template: does not end within its limit of steps"
+    );
+    for source in [
+        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+        "{% for i in range(1000000000) %}x{% endfor %}",
+        "{{ messages | tojson(indent=1000000000) }}",
+        "{{ 'x' * 1000000000 }}",
+    ] {
+        let told = render(source);
+        assert!(
+            told.starts_with("error: chat template"),
+            "{source}: {}",
+            told.len()
+        );
+    }
+    assert_eq!(
+        render("{% for i in range(90000) %}{{ 'twenty letters of it' }}{% endfor %}"),
+        "error: chat template: writes more than four times the conversation and 1 MiB"
+    );
+}
+
+#[test]
+fn an_index_names_shards_beside_it_only() {
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/tiny/base");
+    for name in [
+        "../secret.safetensors",
+        "/etc/secret.safetensors",
+        "a\\b.safetensors",
+        "x.bin",
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        for file in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
+            std::fs::copy(base.join(file), dir.path().join(file)).unwrap();
+        }
+        let index = serde_json::json!({"weight_map": {"model.norm.weight": name}});
+        let file = dir.path().join("model.safetensors.index.json");
+        std::fs::write(&file, index.to_string()).unwrap();
+        let source = llama::Source::Dir(dir.path().to_path_buf());
+        let told = llama::load(&source, &candle_core::Device::Cpu)
+            .err()
+            .unwrap();
+        let shown = serde_json::Value::from(name);
+        assert_eq!(
+            told.to_string(),
+            format!(
+                "{}: model.norm.weight points to {shown}, not to a safetensors file beside it",
+                file.display()
+            )
+        );
+    }
+}
+
+#[test]
+fn a_hub_token_is_not_shown() {
+    let vars = |name: &str| match name {
+        "HF_TOKEN" => Some("hf_do_not_tell".to_string()),
+        "HF_HOME" => Some("/nowhere".to_string()),
+        _ => None,
+    };
+    let hub = llama::Hub::from_vars(vars).unwrap();
+    assert_eq!(hub.token.as_deref(), Some("hf_do_not_tell"));
+    assert!(!format!("{hub:?}").contains("do_not_tell"));
+}
