@@ -117,7 +117,9 @@ fn changed_files_are_read_or_refused_in_one_line() {
         }
         let mut paths: Vec<_> = std::fs::read_dir(corpus.join(name)).unwrap().collect();
         paths.sort_by_key(|entry| entry.as_ref().unwrap().path());
-        let files = paths.into_iter().map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
+        let files = paths
+            .into_iter()
+            .map(|entry| std::fs::read(entry.unwrap().path()).unwrap());
         let files: Vec<Vec<u8>> = files.collect();
         let mut rng = run::stream(seed, name, 0, 0);
         for _ in 0..n {

@@ -139,7 +139,11 @@ fn tokenizer(bytes: &[u8]) -> Result<(), String> {
         let (_, tokenizer, ..) = llama::load_shape(&w.path("model")).map_err(|e| e.to_string())?;
         let ids = tokenizer.encode("ab b\u{e9}\n", true);
         let ids = ids.map_err(|e| e.to_string())?;
-        told(tokenizer.decode(ids.get_ids(), false))
+        told(
+            tokenizer
+                .decode(ids.get_ids(), false)
+                .map_err(anyhow::Error::msg),
+        )
     })
 }
 
