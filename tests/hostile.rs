@@ -135,6 +135,20 @@ fn changed_files_are_read_or_refused_in_one_line() {
     }
 }
 
+#[test]
+fn a_tokenizer_puts_only_tokens_it_has() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/tokenizer");
+    let (_, target) = targets::TARGETS
+        .iter()
+        .find(|t| t.0 == "tokenizer")
+        .unwrap();
+    for file in ["unknown_special", "unknown_special_inside"] {
+        let told = target(&std::fs::read(corpus.join(file)).unwrap()).unwrap_err();
+        let what = "its post_processor puts \"<s>\", which its special_tokens lack";
+        assert!(told.ends_with(what), "{told}");
+    }
+}
+
 fn render(source: &str) -> String {
     let template = Template::Chat {
         source: source.into(),

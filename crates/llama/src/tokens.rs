@@ -34,11 +34,31 @@ pub fn load_shape(dir: &Path) -> Result<(Config, Tokenizer, Special, Option<Stri
 fn read_tokenizer(file: &Path, config: &Config) -> Result<Tokenizer> {
     let bytes = std::fs::read(file).map_err(Error::io(file))?;
     // tokenizers panics at a decoder that is not JSON, such as where the file was cut off
-    serde_json::from_slice::<Value>(&bytes)
-        .map_err(|e| Error::at(file, format!("not JSON: {e}")))?;
+    let value: Value =
+        serde_json::from_slice(&bytes).map_err(|e| Error::at(file, format!("not JSON: {e}")))?;
+    if let Some(id) = unknown_special(&value["post_processor"]) {
+        let what = format!("its post_processor puts {id}, which its special_tokens lack");
+        return Err(Error::at(file, what));
+    }
     let tokenizer = Tokenizer::from_bytes(&bytes)
         .map_err(|e| Error::at(file, format!("not a tokenizer: {e}")))?;
     prepare(tokenizer, config, file)
+}
+
+/// A token of a template (alone or in a sequence of processors) that the template does not define: tokenizers panics at it.
+fn unknown_special(processor: &Value) -> Option<&Value> {
+    let pieces = ["single", "pair"]
+        .into_iter()
+        .flat_map(|key| processor[key].as_array());
+    let unknown = pieces
+        .flatten()
+        .map(|piece| &piece["SpecialToken"]["id"])
+        .find(|id| {
+            id.as_str()
+                .is_some_and(|id| processor["special_tokens"].get(id).is_none())
+        });
+    let inner = processor["processors"].as_array();
+    unknown.or_else(|| inner?.iter().find_map(unknown_special))
 }
 
 /// A tokenizer that neither cuts nor pads, and whose every id the model knows.
