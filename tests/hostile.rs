@@ -205,6 +205,37 @@ fn a_template_ends_and_writes_no_more_than_its_limit() {
     );
 }
 
+/// In few steps, so that their number does not stop it. In a process of its own, since what goes on for ever is left behind.
+#[test]
+fn a_template_is_bounded_in_time_and_memory() {
+    const CHILD: &str = "HOSTILE_TEST_TEMPLATE_CHILD";
+    if let Ok(source) = std::env::var(CHILD) {
+        println!("\n{}", render(&source));
+        std::process::exit(0);
+    }
+    let slow = "{% set a = range(100000) | list %}{% for i in a %}{% set b = a | sort | length %}{% endfor %}";
+    let doubled = format!("{{% set x = 'x' %}}{}", "{% set x = x ~ x %}".repeat(37));
+    for (source, told) in [
+        (slow, "error: chat template: does not end within 10 s"),
+        (
+            &doubled,
+            "error: chat template: takes more than 2 GiB of memory",
+        ),
+    ] {
+        let name = std::thread::current()
+            .name()
+            .expect("tests have names")
+            .to_string();
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &name, "--nocapture", "--test-threads=1"])
+            .env(CHILD, source)
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.lines().any(|line| line == told), "{told}: {text}");
+    }
+}
+
 #[test]
 fn an_index_names_shards_beside_it_only() {
     let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/tiny/base");

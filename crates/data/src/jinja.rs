@@ -1,13 +1,14 @@
 //! Chat templates as transformers runs them (`apply_chat_template`: `trim_blocks`, `lstrip_blocks`, `raise_exception`,
 //! `strftime_now`, Python's string methods and `json.dumps`), on minijinja. A template comes with a model from somewhere:
-//! it has no loader, so it reads no file, a limit of steps, so it ends,
-//! and a limit to what it writes.
+//! it has no loader, so it reads no file, a limit of steps and of time, so it ends, and limits to what it writes and to the memory
+//! it takes meanwhile.
 
 use crate::{Error, Message, Result};
 use minijinja::value::{Kwargs, Value};
 use minijinja::{Environment, ErrorKind, context};
 use serde::Serialize;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Instructions of minijinja's machine: a conversation of a thousand turns needs some hundred thousand.
 const FUEL: u64 = 5_000_000;
@@ -15,7 +16,61 @@ const FUEL: u64 = 5_000_000;
 /// What a template may write, beside four times the conversation.
 const MAX_TEXT_BYTES: usize = 1 << 20;
 
+/// One instruction may go over a long sequence, and texts may be doubled, so steps bound neither time nor memory.
+const MAX_TIME: Duration = Duration::from_secs(10);
+const MAX_GROWTH_BYTES: u64 = 2 << 30;
+/// Until then it is not looked at: rendering takes microseconds, and other threads allocate, too.
+const PATIENCE: Duration = Duration::from_millis(250);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Renders in a thread of its own, which is left behind where it goes beyond the limits: the error ends the process soon.
 pub(crate) fn render(
+    source: &str,
+    messages: &[Message],
+    bos: &str,
+    eos: &str,
+    add_generation_prompt: bool,
+) -> Result<String> {
+    let (source, messages) = (source.to_string(), messages.to_vec());
+    let (bos, eos) = (bos.to_string(), eos.to_string());
+    let (give, take) = mpsc::sync_channel(1);
+    let work = move || {
+        let _ = give.send(render_here(
+            &source,
+            &messages,
+            &bos,
+            &eos,
+            add_generation_prompt,
+        ));
+    };
+    let started = std::thread::Builder::new().spawn(work);
+    started.map_err(|e| Error(format!("chat template: no thread for it: {e}")))?;
+    let (began, before) = (Instant::now(), run::resident_memory_bytes());
+    let mut wait = PATIENCE;
+    loop {
+        match take.recv_timeout(wait) {
+            Ok(rendered) => return rendered,
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Error("chat template: it breaks the template engine".into()));
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if began.elapsed() > MAX_TIME {
+            let secs = MAX_TIME.as_secs();
+            return Err(Error(format!(
+                "chat template: does not end within {secs} s"
+            )));
+        }
+        if run::resident_memory_bytes().saturating_sub(before) > MAX_GROWTH_BYTES {
+            return Err(Error(
+                "chat template: takes more than 2 GiB of memory".into(),
+            ));
+        }
+        wait = LOOK_EVERY;
+    }
+}
+
+fn render_here(
     source: &str,
     messages: &[Message],
     bos: &str,
