@@ -40,6 +40,10 @@ fn read_tokenizer(file: &Path, config: &Config) -> Result<Tokenizer> {
         let what = format!("its post_processor puts {id}, which its special_tokens lack");
         return Err(Error::at(file, what));
     }
+    if let Some(merge) = bad_merge(&value["model"]) {
+        let what = format!("the result of its merge {merge} is not in its vocabulary");
+        return Err(Error::at(file, what));
+    }
     let tokenizer = Tokenizer::from_bytes(&bytes)
         .map_err(|e| Error::at(file, format!("not a tokenizer: {e}")))?;
     prepare(tokenizer, config, file)
@@ -59,6 +63,26 @@ fn unknown_special(processor: &Value) -> Option<&Value> {
         });
     let inner = processor["processors"].as_array();
     unknown.or_else(|| inner?.iter().find_map(unknown_special))
+}
+
+/// A merge whose result is no token: tokenizers panics where that is longer than every token it has.
+fn bad_merge(model: &Value) -> Option<&Value> {
+    let vocab = model["vocab"].as_object()?;
+    let prefix = model["continuing_subword_prefix"]
+        .as_str()
+        .unwrap_or_default();
+    model["merges"].as_array()?.iter().find(|merge| {
+        let pair = match merge {
+            Value::String(pair) => pair.split_once(' '),
+            pair => pair[0].as_str().zip(pair[1].as_str()),
+        };
+        let Some((a, b)) = pair else {
+            return false; // another mistake, which tokenizers names
+        };
+        // by bytes, as tokenizers does it
+        let rest = b.get(prefix.len()..);
+        rest.is_none_or(|rest| !vocab.contains_key(&format!("{a}{rest}")))
+    })
 }
 
 /// A tokenizer that neither cuts nor pads, and whose every id the model knows.
