@@ -16,5 +16,5 @@ for target in $targets; do
     mkdir -p "$found"
     echo "== $target"
     cargo +nightly fuzz run --sanitizer none "$target" "$found" "fuzz/corpus/$target" -- \
-        -max_total_time="${SECS:-60}" -timeout=10 -malloc_limit_mb=256 -rss_limit_mb=1024 -max_len=16384
+        -max_total_time="${SECS:-60}" -timeout=15 -rss_limit_mb=2048 -max_len=16384
 done

@@ -160,6 +160,14 @@ fn settings_that_cannot_be_are_refused_in_one_line() {
     );
     refused("{ kind = \"length\" }", &["needs target, min or max"]);
     refused(
+        "{ kind = \"http\", url = \"http://x/score?API_key=abc\" }",
+        &["has a key in its url", "key_env"],
+    );
+    let pasted = "{ kind = \"http\", url = \"http://x\", key_env = \"sk-not-told\" }";
+    refused(pasted, &["give the name, not the key"]);
+    let error = read(pasted).and_then(|configs| Ok(rewards::check(&configs)?));
+    assert!(!run::one_line(&error.unwrap_err()).contains("not-told"));
+    refused(
         "{ kind = \"length\", target = 3, max = 4 }",
         &["target is both bounds"],
     );

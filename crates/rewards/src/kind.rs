@@ -201,6 +201,9 @@ impl Http {
                     "has a password in its url; name an environment variable in key_env".into(),
                 );
             }
+            Some(_) if has_secret(&self.url) => {
+                return Err("has a key in its url; name an environment variable in key_env".into());
+            }
             Some(_) => {}
         }
         check_request(self.batch_size, self.timeout_secs, self.backoff_secs)?;
@@ -211,6 +214,11 @@ impl Http {
         let Some(name) = &self.key_env else {
             return Ok(None);
         };
+        // what is no name of a variable may be the key itself, which is not repeated
+        let of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if name.is_empty() || !name.chars().all(of_name) {
+            return Err("has a key_env that is no name of an environment variable; give the name, not the key".into());
+        }
         match std::env::var(name) {
             Ok(key) if !key.is_empty() => Ok(Some(key)),
             _ => Err(format!(
@@ -218,6 +226,16 @@ impl Http {
             )),
         }
     }
+}
+
+/// Whether the query of a url has a field that is called like a secret.
+fn has_secret(url: &str) -> bool {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let names = query.split('&').filter_map(|field| field.split('=').next());
+    let secret = ["key", "token", "secret", "password"];
+    names
+        .map(str::to_lowercase)
+        .any(|name| secret.iter().any(|word| name.contains(word)))
 }
 
 fn check_request(batch_size: usize, timeout_secs: f64, backoff_secs: f64) -> Result<(), String> {
