@@ -353,6 +353,34 @@ fn a_server_scores_in_batches_and_gets_the_key() {
 }
 
 #[test]
+fn a_key_is_in_no_file_of_a_run() {
+    let key = std::env::var("CARGO_PKG_NAME").unwrap();
+    let server = Server::new(|_, body| halves(body));
+    let world = crate::pipeline::world::World::with_reward();
+    let url = format!("http://{}/score", server.server.server_addr());
+    let rewards = format!("rewards=[{{kind=\"http\",url=\"{url}\",key_env=\"CARGO_PKG_NAME\"}}]");
+    world
+        .rl_by("run", &format!("algorithm.name=rloo {rewards}"))
+        .unwrap();
+    assert_eq!(server.seen.lock().unwrap()[0].1, format!("Bearer {key}"));
+    let (mut folders, mut n_files) = (vec![world.path("run")], 0);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            n_files += 1;
+            let bytes = std::fs::read(&path).unwrap();
+            let found = bytes.windows(key.len()).any(|part| part == key.as_bytes());
+            assert!(!found, "{} has the key", path.display());
+        }
+    }
+    assert!(n_files > 10, "{n_files}");
+}
+
+#[test]
 fn a_server_is_asked_again_until_it_answers() {
     let server = Server::new(|nth, body| match nth {
         0 => Some((503, "later".into())),

@@ -8,4 +8,4 @@ mod rewards;
 mod same;
 mod stages;
 mod tripwires;
-mod world;
+pub mod world;
