@@ -218,7 +218,7 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
         }
         let stopping = run::stop_requested() || (config.watch.stop && !report.warnings.is_empty());
         let due = |every: usize| step.is_multiple_of(every as u64) || last;
-        if due(t.eval_every) && (last || !stopping) {
+        if due(t.eval_every) {
             let metrics = evaluate(&mut learner, &eval_tasks);
             let metrics = metrics.map_err(|e| failed_step(step, e, &run))?;
             if let Some(&reward) = metrics.get("eval/reward")
