@@ -239,7 +239,7 @@ fn checkpoints_are_whole_or_absent() {
     let run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
     assert_eq!(
         names(&checkpoints),
-        ["step-000010", "step-000015", "step-000099"]
+        ["damaged-step-000099", "step-000010", "step-000015"]
     );
     fs::write(latest.dir.join("state.json"), "{").unwrap();
     let error = run::one_line(&run.read_state::<Value>(&latest).unwrap_err());
@@ -284,12 +284,22 @@ fn a_damaged_checkpoint_is_set_aside_and_the_one_before_it_used() {
             assert_eq!(names(&dir.join("checkpoints")), left, "{name}");
         }
     }
-    for name in ["adapter.safetensors", "SHA256SUMS"] {
+    for name in ["adapter.safetensors", "state.json", "SHA256SUMS"] {
         let (_root, dir) = with_two_checkpoints();
         fs::remove_file(dir.join("checkpoints/step-000020").join(name)).unwrap();
         let run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
         assert_eq!(run.latest_checkpoint().unwrap().unwrap().step, 10, "{name}");
     }
+    // One bit makes the format one that had no sums; then a tensor of it is broken.
+    let (_root, dir) = with_two_checkpoints();
+    let step_20 = dir.join("checkpoints/step-000020");
+    let state = fs::read_to_string(step_20.join("state.json")).unwrap();
+    let flipped = state.replace(r#""format": 1"#, r#""format": 0"#);
+    assert_ne!(flipped, state);
+    fs::write(step_20.join("state.json"), flipped).unwrap();
+    fs::write(step_20.join("adapter.safetensors"), "x").unwrap();
+    let run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
+    assert_eq!(run.latest_checkpoint().unwrap().unwrap().step, 10);
     // A file more than the sums know.
     let (_root, dir) = with_two_checkpoints();
     fs::write(dir.join("checkpoints/step-000020/more"), "x").unwrap();
@@ -314,6 +324,39 @@ fn a_run_without_a_whole_checkpoint_is_left_as_it_is() {
     );
     let both = ["step-000010", "step-000020"];
     assert_eq!(names(&dir.join("checkpoints")), both);
+    // Nor does it begin anew when its checkpoints lost their state.
+    for step in both {
+        fs::remove_file(dir.join("checkpoints").join(step).join("state.json")).unwrap();
+    }
+    refused(
+        Run::resume(&dir, "sft", &settings(0.1, 1)),
+        &format!(
+            "{} is damaged (state.json is missing), and no checkpoint before it is whole; put a copy of one there, or begin a new run",
+            at.display()
+        ),
+    );
+    assert_eq!(names(&dir.join("checkpoints")), both);
+}
+
+/// Killed while it deleted an old checkpoint, wrote a sample and kept a batch.
+#[test]
+fn what_a_kill_leaves_is_swept() {
+    let (_root, dir) = with_two_checkpoints();
+    for folder in [".", "checkpoints", "samples", "failed"] {
+        let half = dir.join(folder).join(".tmp-step-000005");
+        fs::create_dir_all(&half).unwrap();
+        fs::write(half.join("adapter.safetensors"), "half").unwrap();
+        fs::write(dir.join(folder).join(".tmp-x"), "half").unwrap();
+    }
+    // An older version took the state from a checkpoint that it was to delete.
+    fs::create_dir(dir.join("checkpoints/step-000005")).unwrap();
+    let mut run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
+    save(&mut run, 30, 2);
+    let left = ["step-000020", "step-000030"];
+    assert_eq!(names(&dir.join("checkpoints")), left);
+    assert!(names(&dir.join("samples")).is_empty());
+    assert!(names(&dir.join("failed")).is_empty());
+    assert!(!names(&dir).iter().any(|name| name.starts_with(".tmp-")));
 }
 
 #[test]
@@ -323,7 +366,13 @@ fn checkpoints_of_other_versions() {
     let text = fs::read_to_string(&state).unwrap();
     assert!(text.contains(r#""format": 1"#), "{text}");
     // A later one: not damaged, so the one before it is no substitute.
-    fs::write(&state, text.replace(r#""format": 1"#, r#""format": 2"#)).unwrap();
+    let later = r#"{"format": 2, "seconds": 1}"#;
+    fs::write(&state, later).unwrap();
+    let sums = dir.join("checkpoints/step-000020/SHA256SUMS");
+    let of_state = run::file_hash(&state).unwrap();
+    let of_tensors = run::file_hash(&state.with_file_name("adapter.safetensors")).unwrap();
+    let text_of_sums = format!("{of_tensors}  adapter.safetensors\n{of_state}  state.json\n");
+    fs::write(&sums, text_of_sums).unwrap();
     refused(
         Run::resume(&dir, "sft", &settings(0.1, 1)),
         &format!(
@@ -333,7 +382,7 @@ fn checkpoints_of_other_versions() {
     );
     // An earlier one had neither format nor sums.
     fs::write(&state, text.replace(r#""format": 1,"#, "")).unwrap();
-    fs::remove_file(dir.join("checkpoints/step-000020/SHA256SUMS")).unwrap();
+    fs::remove_file(sums).unwrap();
     let run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
     let latest = run.latest_checkpoint().unwrap().unwrap();
     let state: Value = run.read_state(&latest).unwrap();
@@ -514,13 +563,51 @@ fn a_run_resumes_only_as_what_it_was() {
 }
 
 #[test]
+fn a_finished_run_stays_one_until_something_is_done_in_it() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("r");
+    let mut run = Run::create(&dir, "sft", &settings(0.1, 1)).unwrap();
+    run.log(1, &metrics(0.5)).unwrap();
+    save(&mut run, 1, 1);
+    let adapter = |d: &Path| Ok(fs::write(d.join("a"), "weights")?);
+    run.replace_dir("adapter", adapter).unwrap();
+    run.finish(&BTreeMap::new()).unwrap();
+    drop(run);
+    let status = || json_of(dir.join("run.json"))["status"].clone();
+    // A stage refuses after it has opened the run, as for other data.
+    drop(Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap());
+    assert_eq!(status(), "finished");
+
+    // Somebody made room.
+    fs::rename(dir.join("checkpoints"), root.path().join("elsewhere")).unwrap();
+    refused(
+        Run::resume(&dir, "sft", &settings(0.1, 1)),
+        &format!(
+            "{} is finished and has no checkpoint to go on from; beginning it anew would overwrite its adapter/: choose another --run",
+            dir.display()
+        ),
+    );
+    assert_eq!(status(), "finished");
+    assert_eq!(run::read_metrics(&dir).unwrap().len(), 1);
+
+    fs::rename(root.path().join("elsewhere"), dir.join("checkpoints")).unwrap();
+    let mut run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
+    run.log(2, &metrics(0.5)).unwrap();
+    drop(run);
+    assert_eq!(status(), "failed");
+}
+
+#[test]
 fn without_a_checkpoint_a_run_begins_anew() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("r");
     let mut run = Run::create(&dir, "sft", &settings(0.1, 1)).unwrap();
     run.log(0, &metrics(1.0)).unwrap();
     drop(run);
-    drop(Run::resume(&dir, "sft", &settings(0.2, 1)).unwrap());
+    let mut other = settings(0.2, 1);
+    other["train"]["seed"] = json!(12);
+    drop(Run::resume(&dir, "sft", &other).unwrap());
+    assert_eq!(json_of(dir.join("run.json"))["seed"], 12);
     assert!(run::read_metrics(&dir).unwrap().is_empty());
     assert!(events(&dir).is_empty());
     let stored = run::open_finished(&dir).unwrap().unwrap().config;

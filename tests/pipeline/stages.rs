@@ -439,8 +439,40 @@ fn a_run_goes_on_with_the_data_it_began_with() {
     let rows = std::fs::read_to_string(tiny("demonstrations.json")).unwrap();
     let data = world.write("data.json", &rows);
     world.sft("sft", &format!("data.path={data}")).unwrap();
-    world.write("data.json", &(rows + "\n"));
+    world.write("data.json", &(rows.clone() + "\n"));
     let error = world.sft("sft", &format!("data.path={data} resume"));
     let error = error.unwrap_err().to_string();
     assert!(error.contains("data.json has changed since"), "{error}");
+
+    let held_out = world.write("held_out.json", &rows);
+    let sets = format!("data.eval_path={held_out}");
+    world.sft("other", &sets).unwrap();
+    world.write("held_out.json", &(rows + "\n"));
+    let error = world.sft("other", &format!("{sets} resume"));
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("held_out.json has changed since"), "{error}");
+}
+
+#[test]
+fn a_run_goes_on_with_the_model_it_began_with() {
+    let world = World::new();
+    world.sft("sft", "").unwrap();
+    world.reward("rm", "").unwrap();
+    // The sft run is made again where it was, and so is its base.
+    let status = |run: &str| world.info(run)["status"].clone();
+    world.copy("sft", "first");
+    std::fs::remove_dir_all(world.path("sft")).unwrap();
+    world.sft("sft", "train.seed=5").unwrap();
+    let error = world.reward("rm", "resume").unwrap_err().to_string();
+    assert!(
+        error.contains("adapter_model.safetensors has changed since"),
+        "{error}"
+    );
+    assert_eq!(status("rm"), "finished");
+
+    std::fs::remove_dir_all(world.path("base")).unwrap();
+    world.model("base", 2);
+    let error = world.sft("first", "resume").unwrap_err().to_string();
+    assert!(error.contains("base has changed since"), "{error}");
+    assert_eq!(status("first"), "finished");
 }

@@ -78,6 +78,13 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         &config.data.path,
         serde_json::json!({ "train_pairs": train.len(), "held_out_pairs": eval.len(), "held_out_in_training": n_shared }),
     )?;
+    // The adapter samples what the scores are normalised on.
+    let (_, adapter) = stage::run_and_adapter(Path::new(&config.model.source));
+    let mut inputs: Vec<&Path> = config.data.eval_path.as_deref().into_iter().collect();
+    if adapter.is_dir() {
+        inputs.push(&adapter);
+    }
+    stage::record_inputs(&mut run, &inputs)?;
     let samples = samples(&policy, &requests)?;
     let mut objective = Objective::open(config, policy, eval, samples)?;
     train::fit(&mut objective, &train, &config.train, &mut run, args.resume)?;

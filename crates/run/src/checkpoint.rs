@@ -34,8 +34,6 @@ struct Written<'a, T> {
 
 #[derive(Deserialize)]
 struct Stored {
-    #[serde(default)]
-    format: u64,
     secs: f64,
     state: serde_json::Value,
 }
@@ -74,19 +72,29 @@ impl Checkpoint {
 
     /// What is wrong with its files, if anything. An error where a later version wrote it.
     fn damage(&self) -> Result<Option<String>> {
-        let stored = match self.stored() {
-            Ok(stored) => stored,
-            Err(_) => return Ok(Some(format!("{STATE} cannot be read"))),
-        };
-        let at = self.dir.display();
-        ensure!(
-            stored.format <= FORMAT,
-            "{at} is of format {}, and this version reads up to {FORMAT}: use the version that wrote it",
-            stored.format
-        );
-        if stored.format == 0 {
-            return Ok(None);
+        if !self.complete() {
+            return Ok(Some(format!("{STATE} is missing")));
         }
+        // Before anything in it is believed, the format included.
+        let summed = self.dir.join(SUMS).exists();
+        if summed && let Some(what) = self.unlike_its_sums()? {
+            return Ok(Some(what));
+        }
+        let Ok(format) = self.format() else {
+            return Ok(Some(format!("{STATE} cannot be read")));
+        };
+        ensure!(
+            format <= FORMAT,
+            "{} is of format {format}, and this version reads up to {FORMAT}: use the version that wrote it",
+            self.dir.display()
+        );
+        if self.stored().is_err() {
+            return Ok(Some(format!("{STATE} cannot be read")));
+        }
+        Ok((format > 0 && !summed).then(|| format!("{SUMS} is missing")))
+    }
+
+    fn unlike_its_sums(&self) -> Result<Option<String>> {
         let Ok(sums) = std::fs::read_to_string(self.dir.join(SUMS)) else {
             return Ok(Some(format!("{SUMS} cannot be read")));
         };
@@ -108,6 +116,10 @@ impl Checkpoint {
         Ok((summed != there).then(|| format!("{SUMS} is of {summed} files, {there} are there")))
     }
 
+    fn complete(&self) -> bool {
+        self.dir.join(STATE).is_file()
+    }
+
     /// Seconds of work up to this checkpoint.
     pub(crate) fn secs(&self) -> Result<f64> {
         Ok(self.stored()?.secs)
@@ -117,7 +129,20 @@ impl Checkpoint {
         serde_json::from_value(self.stored()?.state).with_context(|| self.damaged())
     }
 
+    /// Alone, because a later version may have other keys beside it.
+    fn format(&self) -> Result<u64> {
+        let state: serde_json::Value = self.read()?;
+        let Some(format) = state.get("format") else {
+            return Ok(0);
+        };
+        format.as_u64().with_context(|| self.damaged())
+    }
+
     fn stored(&self) -> Result<Stored> {
+        self.read()
+    }
+
+    fn read<T: DeserializeOwned>(&self) -> Result<T> {
         let text = std::fs::read(self.dir.join(STATE)).with_context(|| self.damaged())?;
         serde_json::from_slice(&text).with_context(|| self.damaged())
     }
@@ -132,6 +157,13 @@ impl Checkpoint {
 
 /// The complete checkpoints, oldest first.
 pub(crate) fn list(checkpoints: &Path) -> Result<Vec<Checkpoint>> {
+    let mut found = found(checkpoints)?;
+    found.retain(Checkpoint::complete);
+    Ok(found)
+}
+
+/// Whatever has the name of one, oldest first.
+fn found(checkpoints: &Path) -> Result<Vec<Checkpoint>> {
     let mut found = Vec::new();
     if !checkpoints.exists() {
         return Ok(found);
@@ -145,7 +177,7 @@ pub(crate) fn list(checkpoints: &Path) -> Result<Vec<Checkpoint>> {
             .to_str()
             .and_then(|n| n.strip_prefix("step-")?.parse().ok());
         if let Some(step) = step
-            && entry.path().join(STATE).is_file()
+            && entry.path().is_dir()
         {
             found.push(Checkpoint {
                 step,
@@ -161,7 +193,7 @@ pub(crate) fn list(checkpoints: &Path) -> Result<Vec<Checkpoint>> {
 pub(crate) fn latest_whole(checkpoints: &Path) -> Result<Option<Checkpoint>> {
     let mut damaged = Vec::new();
     let mut whole = None;
-    for checkpoint in list(checkpoints)?.into_iter().rev() {
+    for checkpoint in found(checkpoints)?.into_iter().rev() {
         match checkpoint.damage()? {
             Some(what) => damaged.push((checkpoint, what)),
             None => {
@@ -218,21 +250,25 @@ pub struct Keep {
     pub mb: Option<u64>,
 }
 
-/// Deletes the others; each loses its state.json first, so that half a deletion is no checkpoint.
+/// Deletes the others, and older ones that are not complete. Each loses its name first, so that half a deletion is no checkpoint and
+/// is swept.
 pub(crate) fn prune(checkpoints: &Path, keep: Keep) -> Result<()> {
-    let mut bytes = 0;
-    for (i, old) in list(checkpoints)?.into_iter().rev().enumerate() {
-        bytes += size(&old.dir)?;
-        if i == 0
-            || (i < keep.n
-                && keep
-                    .mb
-                    .is_none_or(|mb| bytes <= mb.saturating_mul(1_000_000)))
-        {
+    let (mut kept, mut bytes) = (0, 0);
+    for old in found(checkpoints)?.into_iter().rev() {
+        let stays = if old.complete() {
+            bytes += size(&old.dir)?;
+            let fits = |mb: u64| bytes <= mb.saturating_mul(1_000_000);
+            kept == 0 || (kept < keep.n && keep.mb.is_none_or(fits))
+        } else {
+            kept == 0
+        };
+        if stays {
+            kept += usize::from(old.complete());
             continue;
         }
-        let delete = std::fs::remove_file(old.dir.join(STATE))
-            .and_then(|()| std::fs::remove_dir_all(&old.dir));
+        let aside = checkpoints.join(format!("{TEMPORARY}step-{:06}", old.step));
+        let delete =
+            std::fs::rename(&old.dir, &aside).and_then(|()| std::fs::remove_dir_all(&aside));
         delete.with_context(|| format!("cannot delete {}", old.dir.display()))?;
     }
     Ok(())

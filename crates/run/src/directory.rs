@@ -16,6 +16,10 @@ use toml::Table;
 
 const LOCK: &str = ".lock";
 const CHECKPOINTS: &str = "checkpoints";
+const SAMPLES: &str = "samples";
+const FAILED: &str = "failed";
+/// What a stage leaves to those after it.
+const RESULTS: [&str; 3] = ["adapter", "model", "reward"];
 
 /// An open run directory. Dropped without [`finish`](Self::finish) or [`stopped`](Self::stopped), it is marked failed.
 pub struct Run {
@@ -25,6 +29,8 @@ pub struct Run {
     /// Work of the processes before this one, seconds and bytes.
     secs_before: f64,
     peak_before: u64,
+    /// A finished run that was opened again, and nothing was done in it yet.
+    still_finished: bool,
     began: Instant,
     _lock: File,
 }
@@ -77,6 +83,7 @@ impl Run {
             log,
             secs_before: 0.0,
             peak_before: 0,
+            still_finished: false,
             began: Instant::now(),
             _lock: lock,
         })
@@ -127,8 +134,18 @@ impl Run {
         );
 
         checkpoint::sweep(dir)?;
-        checkpoint::sweep(&dir.join(CHECKPOINTS))?;
+        for within in [CHECKPOINTS, SAMPLES, FAILED] {
+            checkpoint::sweep(&dir.join(within))?;
+        }
         let latest = checkpoint::latest_whole(&dir.join(CHECKPOINTS))?;
+        let still_finished = info.get("status").and_then(Value::as_str) == Some("finished");
+        let result = RESULTS.into_iter().find(|name| dir.join(name).is_dir());
+        if let Some(result) = result.filter(|_| still_finished && latest.is_none()) {
+            bail!(
+                "{} is finished and has no checkpoint to go on from; beginning it anew would overwrite its {result}/: choose another --run",
+                dir.display()
+            );
+        }
         let secs_before = latest.as_ref().map_or(Ok(0.0), Checkpoint::secs)?;
         let config = toml::to_string_pretty(config).context("settings")?;
         if latest.is_some() {
@@ -147,6 +164,9 @@ impl Run {
             .and_then(Value::as_u64)
             .unwrap_or(0);
         info.insert("status".into(), "running".into());
+        if let Some(seed) = seed(&config) {
+            info.insert("seed".into(), seed.into()); // another one, where it begins anew
+        }
         let resumed = info.entry("resumed").or_insert_with(|| json!([]));
         if let Value::Array(list) = resumed {
             let now = crate::rfc3339(SystemTime::now());
@@ -161,6 +181,7 @@ impl Run {
             log,
             secs_before,
             peak_before,
+            still_finished,
             began,
             _lock: lock,
         })
@@ -177,13 +198,14 @@ impl Run {
 
     /// One row of metrics.jsonl (`step`, `secs` since the run began, then the metrics) and TensorBoard scalars.
     pub fn log(&mut self, step: u64, metrics: &BTreeMap<String, f64>) -> Result<()> {
+        self.still_finished = false;
         let logged = self.log.log(step, self.secs(), metrics);
         logged.with_context(|| self.dir.display().to_string())
     }
 
     /// samples/step-000100.md, readable text.
     pub fn sample(&self, step: u64, markdown: &str) -> Result<()> {
-        let samples = self.dir.join("samples");
+        let samples = self.dir.join(SAMPLES);
         std::fs::create_dir_all(&samples)
             .with_context(|| format!("cannot create {}", samples.display()))?;
         atomic_write(
@@ -194,7 +216,7 @@ impl Run {
 
     /// failed/step-000012.json: what a step that was refused was about to learn from. Returns the file.
     pub fn failed(&self, step: u64, batch: &Value) -> Result<PathBuf> {
-        let failed = self.dir.join("failed");
+        let failed = self.dir.join(FAILED);
         std::fs::create_dir_all(&failed)
             .with_context(|| format!("cannot create {}", failed.display()))?;
         let file = failed.join(format!("step-{step:06}.json"));
@@ -211,6 +233,7 @@ impl Run {
         state: &impl Serialize,
         write: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<()> {
+        self.still_finished = false;
         let checkpoints = self.dir.join(CHECKPOINTS);
         std::fs::create_dir_all(&checkpoints)
             .with_context(|| format!("cannot create {}", checkpoints.display()))?;
@@ -303,9 +326,16 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        if self.info.get("status").and_then(Value::as_str) == Some("running") {
-            let _ = self.end("failed"); // the error that brought us here is the one to tell
+        if self.info.get("status").and_then(Value::as_str) != Some("running") {
+            return;
         }
+        // The error that brought us here is the one to tell.
+        let _ = if self.still_finished {
+            self.info.insert("status".into(), "finished".into());
+            write_info(&self.dir, &self.info)
+        } else {
+            self.end("failed")
+        };
     }
 }
 

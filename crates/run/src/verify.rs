@@ -8,6 +8,7 @@ use crate::files::TEMPORARY;
 use crate::finished::INFO;
 use anyhow::{Context, Result, bail, ensure};
 use rand::Rng;
+use signal_hook::consts::SIGKILL;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs::File;
@@ -70,11 +71,13 @@ fn check(args: &RunArgs, kills: usize, dir: &Path) -> Result<String> {
                 after: Duration::from_secs_f64(rand::rng().random_range(0.0..reach.min(secs))),
                 in_a_write: killed % 2 == 1,
             });
+            let to_be_killed = kill.is_some();
             let end = Attempt::start(args, &run)?.end(kill)?;
-            let Some(_) = end.signal() else {
+            // Any other signal is a crash of its own, and without a kill so is that one.
+            if !(to_be_killed && end.signal() == Some(SIGKILL)) {
                 succeeded(end, &run)?;
                 break;
-            };
+            }
             killed += 1;
             eprintln!("killed {killed} of {kills}, at {}", place(&run));
             without_progress = if newest_checkpoint(&run) == before {
@@ -179,7 +182,8 @@ fn is_writing(run: &Path) -> bool {
             .map(|e| e.file_name())
             .any(|name| name.to_string_lossy().starts_with(TEMPORARY))
     };
-    temporary(run) || temporary(&run.join("checkpoints")) || !run.exists()
+    let within = ["checkpoints", "samples"].map(|name| run.join(name));
+    temporary(run) || within.iter().any(|dir| temporary(dir)) || !run.exists()
 }
 
 fn newest_checkpoint(run: &Path) -> Option<u64> {

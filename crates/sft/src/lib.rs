@@ -71,6 +71,8 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         &config.data.path,
         serde_json::json!({ "train_rows": train.len(), "held_out_rows": eval.len(), "held_out_in_training": n_shared }),
     )?;
+    let inputs: Vec<&Path> = config.data.eval_path.as_deref().into_iter().collect();
+    stage::record_inputs(&mut run, &inputs)?;
     let mut objective = Objective::new(start, config, eval, prompts)?;
     run.record("parameters", objective.parameter_counts())?;
     train::fit(&mut objective, &train, &config.train, &mut run, args.resume)?;

@@ -2,12 +2,13 @@
 //! that reads log-probabilities off it. Knows where things lie on disk; trains nothing.
 
 mod forward;
+mod inputs;
 mod policy;
 mod settings;
 
 pub use forward::{Batch, Labels, per_label, score};
+pub use inputs::{record_data, record_inputs};
 pub use policy::{
-    Base, Policy, TemplateChoice, device, encoder, load_base, record_data, run_and_adapter,
-    write_identity,
+    Base, Policy, TemplateChoice, device, encoder, load_base, run_and_adapter, write_identity,
 };
 pub use settings::{auto, check_data, cpu};

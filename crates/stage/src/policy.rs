@@ -243,27 +243,14 @@ impl Policy {
     }
 }
 
-/// Records the data file (`path`, `sha256`) with `counts` under `data`. A run that goes on from a checkpoint needs the file it
-/// began with: its place in the data is a number of rows.
-pub fn record_data(run: &mut run::Run, path: &Path, mut counts: serde_json::Value) -> Result<()> {
-    let hash = run::file_hash(path)?;
-    let before = run
-        .recorded("data")
-        .and_then(|data| data["sha256"].as_str());
-    if before.is_some_and(|before| before != hash) && run.latest_checkpoint()?.is_some() {
-        bail!(
-            "{} has changed since {} began; resume with the file it began with, or begin a new run",
-            path.display(),
-            run.dir().display()
-        );
-    }
-    counts["path"] = path.to_string_lossy().into();
-    counts["sha256"] = hash.into();
-    run.record("data", counts)
-}
-
-/// Writes how the run talks (template, tokenizer, special tokens) and what it stands on.
+/// Writes how the run talks (template, tokenizer, special tokens) and what it stands on, which is what it began with.
 pub fn write_identity(run: &mut run::Run, base: &Base, template: &Template) -> Result<()> {
+    crate::inputs::same(
+        run,
+        "base_fingerprint",
+        &base.model.fingerprint()?,
+        &base.source,
+    )?;
     run.write_file(
         "template.json",
         serde_json::to_string_pretty(template)?.as_bytes(),
