@@ -3,11 +3,14 @@
 //! The command is run as it is, then again with SIGKILL at random moments, every second one while a file is being written, and
 //! `--resume` after each. Then every file of the two run directories must be the same, but for those that a clock enters.
 
+use crate::checkpoint::STATE;
 use crate::cli::RunArgs;
 use crate::files::TEMPORARY;
 use crate::finished::INFO;
+use crate::metrics::{TIMINGS, is_timing};
 use anyhow::{Context, Result, bail, ensure};
 use rand::Rng;
+use serde_json::Value;
 use signal_hook::consts::SIGKILL;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -225,7 +228,7 @@ fn content(run: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
 
 fn collect(dir: &Path, under: &str, found: &mut BTreeMap<String, Vec<u8>>) -> Result<()> {
     let of_a_clock = |name: &str| {
-        [INFO, "timings.jsonl", ".lock", "state.json", "SHA256SUMS"].contains(&name)
+        [INFO, TIMINGS, ".lock", "SHA256SUMS"].contains(&name)
             || name.starts_with("events.out.tfevents")
     };
     for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
@@ -239,11 +242,25 @@ fn collect(dir: &Path, under: &str, found: &mut BTreeMap<String, Vec<u8>>) -> Re
         if path.is_dir() {
             collect(&path, &format!("{full}/"), found)?;
         } else if !of_a_clock(&name) {
-            let bytes = std::fs::read(&path).with_context(|| format!("cannot read {full}"))?;
+            let context = || format!("cannot read {full}");
+            let mut bytes = std::fs::read(&path).with_context(context)?;
+            if name == STATE {
+                let mut state = serde_json::from_slice(&bytes).with_context(context)?;
+                forget_time(&mut state);
+                bytes = state.to_string().into_bytes();
+            }
             found.insert(full, bytes);
         }
     }
     Ok(())
+}
+
+/// Leaves out of a checkpoint's state what a clock says.
+fn forget_time(state: &mut Value) {
+    if let Value::Object(map) = state {
+        map.retain(|key, _| key != "secs" && !is_timing(key));
+        map.values_mut().for_each(forget_time);
+    }
 }
 
 fn compare(
