@@ -536,6 +536,7 @@ fn a_run_resumes_only_as_what_it_was() {
     );
     save(&mut run, 1, 1);
     drop(run);
+    let help = "give it those it began with, or choose another --run";
     refused(
         Run::resume(&dir, "reward-model", &settings(0.1, 1)),
         &format!("{name} is a run of sft, not of reward-model"),
@@ -545,7 +546,7 @@ fn a_run_resumes_only_as_what_it_was() {
     refused(
         Run::resume(&dir, "sft", &other),
         &format!(
-            "{name} cannot be resumed with other settings: extra was unset and is true, train.lr was 0.1 and is 0.2"
+            "{name} cannot be resumed with other settings: extra was unset and is true, train.lr was 0.1 and is 0.2; {help}"
         ),
     );
     // PPO's passes over one batch are no length of the run.
@@ -554,7 +555,7 @@ fn a_run_resumes_only_as_what_it_was() {
     refused(
         Run::resume(&dir, "sft", &inner),
         &format!(
-            "{name} cannot be resumed with other settings: algorithm.epochs was unset and is 2"
+            "{name} cannot be resumed with other settings: algorithm.epochs was unset and is 2; {help}"
         ),
     );
     drop(Run::resume(&dir, "sft", &settings(0.1, 7)).unwrap());
@@ -604,14 +605,15 @@ fn without_a_checkpoint_a_run_begins_anew() {
     let mut run = Run::create(&dir, "sft", &settings(0.1, 1)).unwrap();
     run.log(0, &metrics(1.0)).unwrap();
     drop(run);
-    let mut other = settings(0.2, 1);
-    other["train"]["seed"] = json!(12);
-    drop(Run::resume(&dir, "sft", &other).unwrap());
-    assert_eq!(json_of(dir.join("run.json"))["seed"], 12);
+    // As what it was: it may have left more than its logs, such as a pool that was scored by its settings.
+    let error = Run::resume(&dir, "sft", &settings(0.2, 1)).err().unwrap();
+    let error = run::one_line(&error);
+    assert!(error.contains("train.lr was 0.1 and is 0.2"), "{error}");
+    drop(Run::resume(&dir, "sft", &settings(0.1, 3)).unwrap());
     assert!(run::read_metrics(&dir).unwrap().is_empty());
     assert!(events(&dir).is_empty());
     let stored = run::open_finished(&dir).unwrap().unwrap().config;
-    assert_eq!(stored["train"]["lr"].as_float(), Some(0.2));
+    assert_eq!(stored["train"]["save_every"].as_integer(), Some(3));
 }
 
 #[test]

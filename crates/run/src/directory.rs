@@ -92,7 +92,7 @@ impl Run {
     /// Opens an existing run for `--resume`; cuts metrics.jsonl back to `step` rows <= the last checkpoint's step.
     ///
     /// The settings must be those it began with, but for cadences, `keep…` and the length of the run. Without a
-    /// checkpoint the run begins anew with the settings given.
+    /// checkpoint the run begins anew; what it left (a scored pool) is used, so its settings must be these then, too.
     pub fn resume<C>(dir: &Path, stage: &str, config: &C) -> Result<Self>
     where
         C: Serialize + DeserializeOwned,
@@ -148,13 +148,11 @@ impl Run {
         }
         let secs_before = latest.as_ref().map_or(Ok(0.0), Checkpoint::secs)?;
         let config = toml::to_string_pretty(config).context("settings")?;
-        if latest.is_some() {
-            let stored = read_config(dir)?;
-            let migrated = crate::from_table(&stored, "").and_then(today);
-            let migrated = migrated.and_then(|stored| Ok(Table::try_from(&stored)?));
-            // settings that this version cannot read differ from all that it can
-            resume::compare(dir, &migrated.unwrap_or(stored), &config)?;
-        }
+        let stored = read_config(dir)?;
+        let migrated = crate::from_table(&stored, "").and_then(today);
+        let migrated = migrated.and_then(|stored| Ok(Table::try_from(&stored)?));
+        // settings that this version cannot read differ from all that it can
+        resume::compare(dir, &migrated.unwrap_or(stored), &config)?;
         atomic_write(&dir.join(CONFIG), config.as_bytes())?;
 
         let step = latest.map(|c| c.step);
@@ -164,9 +162,6 @@ impl Run {
             .and_then(Value::as_u64)
             .unwrap_or(0);
         info.insert("status".into(), "running".into());
-        if let Some(seed) = seed(&config) {
-            info.insert("seed".into(), seed.into()); // another one, where it begins anew
-        }
         let resumed = info.entry("resumed").or_insert_with(|| json!([]));
         if let Value::Array(list) = resumed {
             let now = crate::rfc3339(SystemTime::now());

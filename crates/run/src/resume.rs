@@ -52,7 +52,7 @@ pub(crate) fn compare(dir: &Path, stored: &Table, given: &str) -> Result<()> {
     if !refused.is_empty() {
         let list: Vec<String> = refused.into_iter().map(say).collect();
         bail!(
-            "{} cannot be resumed with other settings: {}",
+            "{} cannot be resumed with other settings: {}; give it those it began with, or choose another --run",
             dir.display(),
             list.join(", ")
         );

@@ -37,7 +37,7 @@ pub(crate) fn same(run: &mut Run, key: &str, value: &str, name: &str) -> Result<
 
 fn refuse_another(run: &Run, before: Option<&Value>, now: &str, name: &str) -> Result<()> {
     let before = before.and_then(Value::as_str);
-    if before.is_some_and(|before| before != now) && run.latest_checkpoint()?.is_some() {
+    if before.is_some_and(|before| before != now) {
         bail!(
             "{name} has changed since {} began; resume with what it began with, or begin a new run",
             run.dir().display()
