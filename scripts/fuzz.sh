@@ -10,11 +10,13 @@ need() {
 cargo fuzz --version >/dev/null 2>&1 || need cargo-fuzz "cargo install cargo-fuzz"
 cargo +nightly --version >/dev/null 2>&1 || need "a nightly toolchain" "rustup toolchain install nightly"
 targets=${TARGET:-$(cargo +nightly fuzz list)}
-cargo +nightly fuzz build --sanitizer none
+# AddressSanitizer also makes a single allocation of more than 256 MiB a finding; SANITIZER=none is 5 to 10 times faster.
+sanitizer=${SANITIZER:-address}
+cargo +nightly fuzz build --sanitizer "$sanitizer"
 for target in $targets; do
     found=fuzz/target/corpus/$target
     mkdir -p "$found"
     echo "== $target"
-    cargo +nightly fuzz run --sanitizer none "$target" "$found" "fuzz/corpus/$target" -- \
-        -max_total_time="${SECS:-60}" -timeout=15 -rss_limit_mb=2048 -max_len=16384
+    cargo +nightly fuzz run --sanitizer "$sanitizer" "$target" "$found" "fuzz/corpus/$target" -- \
+        -max_total_time="${SECS:-60}" -timeout=15 -rss_limit_mb=4096 -malloc_limit_mb=256 -max_len=16384
 done

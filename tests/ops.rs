@@ -135,6 +135,67 @@ fn causal_attention_is_its_composition() {
     }
 }
 
+/// Sequences 1, 2 and 4 continue sequence 0, sequence 5 continues 3; lengths around the block of query rows.
+fn family(lens: [usize; 6]) -> Ragged {
+    let parents = vec![None, Some(0), Some(0), None, Some(0), Some(3)];
+    Ragged::continued(&lens, parents)
+}
+
+#[test]
+fn attention_over_a_shared_prefix_is_its_composition() {
+    for (lens, kv_heads, groups, head_dim) in [
+        ([3, 2, 0, 4, 5, 1], 1, 1, 4),
+        ([70, 65, 1, 2, 64, 130], 2, 3, 20),
+        ([0, 3, 2, 0, 1, 0], 1, 2, 8),
+    ] {
+        let layout = family(lens);
+        let (n, kv) = (layout.n_tokens(), kv_heads * head_dim);
+        let inputs = [
+            varied(&[n, kv * groups], 8, 2.0),
+            varied(&[n, kv], 9, 2.0),
+            varied(&[n, kv], 10, 1.0),
+        ];
+        assert_same(
+            &format!("attention over a prefix, {lens:?}"),
+            |x| ops::causal_attention(&x[0], &x[1], &x[2], &layout, head_dim),
+            |x| composed::causal_attention(&x[0], &x[1], &x[2], &layout, head_dim),
+            &inputs,
+            3e-5,
+        );
+    }
+}
+
+#[test]
+fn a_sequence_that_continues_a_prefix_sees_what_it_would_see_with_its_own_copy_of_it() {
+    let (layout, d) = (family([5, 3, 2, 4, 6, 1]), 8);
+    let x: Vec<Tensor> = (0..3).map(|i| varied(&[21, d], 30 + i, 1.0)).collect();
+    let shared = composed::causal_attention(&x[0], &x[1], &x[2], &layout, d).unwrap();
+    for (seq, prefix) in [(1, 0..5u32), (2, 0..5), (4, 0..5), (5, 10..14)] {
+        let own = layout.range(seq);
+        let rows: Vec<u32> = prefix.chain(own.clone().map(|row| row as u32)).collect();
+        let whole: Vec<Tensor> = x
+            .iter()
+            .map(|x| x.index_select(&Tensor::new(rows.as_slice(), &Device::Cpu).unwrap(), 0))
+            .collect::<Result<_>>()
+            .unwrap();
+        let alone = Ragged::from_lens(&[rows.len()]);
+        let alone = composed::causal_attention(&whole[0], &whole[1], &whole[2], &alone, d).unwrap();
+        let last = alone.narrow(0, rows.len() - own.len(), own.len()).unwrap();
+        let found = shared.narrow(0, own.start, own.len()).unwrap();
+        assert_close(&format!("sequence {seq}"), &found, &last, 1e-12);
+        let first = rows.len() as u32 - own.len() as u32;
+        let positions: Vec<u32> = (first..rows.len() as u32).collect();
+        assert_eq!(&layout.positions()[own], positions.as_slice());
+    }
+    assert_eq!(layout.contexts(), [5, 8, 7, 4, 11, 5]);
+}
+
+#[test]
+#[should_panic(expected = "sequence 2 cannot continue 1")]
+fn a_prefix_continues_nothing_itself() {
+    Ragged::continued(&[1, 1, 1], vec![None, Some(0), Some(1)]);
+}
+
 #[test]
 fn a_sequence_sees_neither_its_neighbours_nor_its_future() {
     let layout = Ragged::from_lens(&[4, 6, 3]);

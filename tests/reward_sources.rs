@@ -366,8 +366,8 @@ fn text_metrics_are_of_response_and_reference() {
 }
 
 fn normalised(reward: &RewardModel, llama: &Llama, rows: &[Vec<u32>]) -> Vec<f32> {
-    let ids: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
-    let raw = reward.score(llama, &ids).unwrap();
+    let rows: Vec<_> = rows.iter().map(|ids| (ids.as_slice(), 0)).collect();
+    let raw = reward.score(llama, &rows).unwrap();
     raw.into_iter()
         .map(|score| reward.normalised(score))
         .collect()

@@ -47,8 +47,8 @@ pub fn rows(n: usize) -> Vec<Vec<u32>> {
     (0..n).map(&mut row).collect()
 }
 
-fn slices(rows: &[Vec<u32>]) -> Vec<&[u32]> {
-    rows.iter().map(Vec::as_slice).collect()
+fn slices(rows: &[Vec<u32>]) -> Vec<llama::Sequence<'_>> {
+    rows.iter().map(|ids| (ids.as_slice(), 0)).collect()
 }
 
 fn f64s(x: &[f32]) -> Vec<f64> {
@@ -119,7 +119,7 @@ fn a_score_is_read_at_the_last_token_whatever_stands_beside_it() {
     assert_eq!(together.len(), 300);
     let head = reward.value_head().unwrap();
     for (row, score) in all.iter().zip(&together).step_by(7) {
-        let alone = reward.score(&model, &[row]).unwrap();
+        let alone = reward.score(&model, &[(row, 0)]).unwrap();
         assert_close_slices("alone", &f64s(&alone), &[f64::from(*score)], 1e-5);
         let layout = Ragged::from_lens(&[row.len()]);
         let hidden = model.hidden(row, &layout, Some(&reward.adapter), None);
@@ -128,12 +128,15 @@ fn a_score_is_read_at_the_last_token_whatever_stands_beside_it() {
         let wanted = f64::from(reward.normalised(*score));
         assert_close_slices("value head", &value, &[wanted], 1e-4);
     }
-    let reversed: Vec<&[u32]> = all.iter().rev().map(Vec::as_slice).collect();
+    let reversed: Vec<_> = slices(&all).into_iter().rev().collect();
     let mut reversed = f64s(&reward.score(&model, &reversed).unwrap());
     reversed.reverse();
     assert_close_slices("reversed", &reversed, &f64s(&together), 1e-5);
 
-    let error = reward.score(&model, &[&[1], &[]]).unwrap_err().to_string();
+    let error = reward
+        .score(&model, &[(&[1], 0), (&[], 0)])
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("row 2 has 0 tokens"), "{error}");
 }
 

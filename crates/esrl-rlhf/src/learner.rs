@@ -317,11 +317,10 @@ impl Learner<'_> {
     pub fn logps(&self, rows: &[Row], exp: &Experience) -> Result<Vec<f32>> {
         let temperature = self.scoring_temperature(exp);
         let lora = self.roles.policy.frozen();
-        let lens: Vec<usize> = rows.iter().map(|row| row.ids.len()).collect();
+        let units: Vec<_> = rows.iter().map(|row| vec![row.sequence()]).collect();
         let mut logps = Vec::with_capacity(exp.n_tokens());
-        for range in ops::micro_batches(&lens, self.config.train.micro_batch_tokens) {
-            let rows = rows[range.clone()].iter();
-            let batch = Batch::new(rows.map(|row| (row.ids.as_slice(), row.prompt_len)));
+        for range in llama::micro_batches(&units, self.config.train.micro_batch_tokens) {
+            let batch = Batch::new(rows[range.clone()].iter().map(Row::sequence));
             let scores = stage::score(
                 self.roles.model(),
                 Some(&lora),
@@ -435,9 +434,9 @@ impl Learner<'_> {
     ) -> Result<Metrics> {
         let all: Vec<usize> = units.iter().flat_map(|u| u.iter().copied()).collect();
         let totals = Totals::of(&exp.select(&all));
-        let unit_tokens: Vec<usize> = units
+        let sequences: Vec<Vec<_>> = units
             .iter()
-            .map(|u| u.iter().map(|r| rows[*r].ids.len()).sum())
+            .map(|u| u.iter().map(|r| rows[*r].sequence()).collect())
             .collect();
         let mut policy_grads = Gradients::zeros(self.policy.optimizer.params());
         let mut critic_grads = self
@@ -445,7 +444,7 @@ impl Learner<'_> {
             .as_ref()
             .map(|c| Gradients::zeros(c.optimizer.params()));
         let mut metrics = Metrics::new();
-        for range in ops::micro_batches(&unit_tokens, self.config.train.micro_batch_tokens) {
+        for range in llama::micro_batches(&sequences, self.config.train.micro_batch_tokens) {
             let at: Vec<usize> = units[range]
                 .iter()
                 .flat_map(|u| u.iter().copied())
@@ -508,10 +507,7 @@ impl Learner<'_> {
         totals: Totals,
     ) -> candle_core::Result<Loss> {
         let model = self.roles.model();
-        let batch = Batch::new(
-            at.iter()
-                .map(|r| (rows[*r].ids.as_slice(), rows[*r].prompt_len)),
-        );
+        let batch = Batch::new(at.iter().map(|r| rows[*r].sequence()));
         let temperature: Vec<f32> = at.iter().map(|r| whole_temperature[*r]).collect();
         let scores = stage::score(model, Some(&self.roles.policy), &batch, &temperature, None)?;
         let values = self
@@ -541,7 +537,7 @@ impl Learner<'_> {
     fn first_bad_row(&self, rows: &[Row], temperature: &[f32], at: &[usize]) -> Result<String> {
         let policy = self.roles.policy.frozen();
         for row in at {
-            let batch = Batch::new([(rows[*row].ids.as_slice(), rows[*row].prompt_len)]);
+            let batch = Batch::new([rows[*row].sequence()]);
             let temperature = &temperature[*row..=*row];
             let scores =
                 stage::score(self.roles.model(), Some(&policy), &batch, temperature, None)?;
@@ -556,7 +552,7 @@ impl Learner<'_> {
     pub fn check_update(&self, row: &Row) -> Result<()> {
         self.frozen.check(&self.roles.frozen_tensors())?;
         let (model, params) = (self.roles.model(), self.params());
-        let batch = Batch::new([(row.ids.as_slice(), row.prompt_len)]);
+        let batch = Batch::new([row.sequence()]);
         let mut sum = stage::score(model, Some(&self.roles.policy), &batch, &[1.0], None)?
             .logp
             .sum_all()?;

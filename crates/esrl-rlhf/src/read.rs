@@ -34,17 +34,13 @@ pub(crate) fn columns(
     };
     let critic = roles.critic.as_ref().map(|critic| critic.frozen());
     let (model, head) = (roles.model(), roles.model().head());
-    let lens: Vec<usize> = rows.iter().map(|r| r.ids.len()).collect();
+    let units: Vec<_> = rows.iter().map(|row| vec![row.sequence()]).collect();
     if which.old {
         exp.logp_old.clear();
         exp.entropy.clear();
     }
-    for range in ops::micro_batches(&lens, which.max_tokens) {
-        let batch = Batch::new(
-            rows[range.clone()]
-                .iter()
-                .map(|r| (r.ids.as_slice(), r.prompt_len)),
-        );
+    for range in llama::micro_batches(&units, which.max_tokens) {
+        let batch = Batch::new(rows[range.clone()].iter().map(Row::sequence));
         let temperature = stage::per_label(&batch.labels.layout, &temperature[range]);
         let targets = &batch.labels.targets;
         let before = |lora| batch.before_labels(&batch.hidden(model, lora, None)?);

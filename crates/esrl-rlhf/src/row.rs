@@ -44,6 +44,11 @@ impl Row {
         Self::new(&self.task, self.response(), self.finished, None)
     }
 
+    /// Ids and prompt length, for a forward
+    pub fn sequence(&self) -> llama::Sequence<'_> {
+        (&self.ids, self.prompt_len)
+    }
+
     pub fn response(&self) -> &[u32] {
         &self.ids[self.prompt_len..]
     }

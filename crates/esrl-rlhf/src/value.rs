@@ -9,7 +9,6 @@ use llama::{Llama, Lora};
 use ops::Ragged;
 use rand::Rng;
 use rand::seq::SliceRandom;
-use stage::Batch;
 use train::{AdamW, Gradients, OptimizerConfig};
 
 const HEADS: usize = 8;
@@ -101,10 +100,10 @@ fn hidden_states(
     let lens: Vec<usize> = prompts.iter().map(|p| p.len()).collect();
     let mut states = Vec::with_capacity(prompts.len());
     for range in ops::micro_batches(&lens, MAX_TOKENS) {
-        let batch = Batch::new(prompts[range.clone()].iter().map(|ids| (*ids, ids.len())));
-        let hidden = batch.hidden(model, lora, None)?;
+        let layout = Ragged::from_lens(&lens[range.clone()]);
+        let hidden = model.hidden(&prompts[range].concat(), &layout, lora, None)?;
         let hidden = hidden.detach().to_dtype(candle_core::DType::F32)?;
-        for rows in Ragged::from_lens(&lens[range]).ranges() {
+        for rows in layout.ranges() {
             states.push(hidden.narrow(0, rows.start, rows.len())?);
         }
     }

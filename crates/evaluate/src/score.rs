@@ -173,9 +173,10 @@ fn pairs(
             config.data.display()
         );
     }
-    let ids = |e: &Example| e.ids.clone();
-    let flat: Vec<Vec<u32>> = kept.iter().flat_map(|(_, c, r)| [ids(c), ids(r)]).collect();
-    let flat: Vec<&[u32]> = flat.iter().map(Vec::as_slice).collect();
+    fn row(e: &Example) -> llama::Sequence<'_> {
+        (&e.ids, e.prompt_len)
+    }
+    let flat: Vec<_> = kept.iter().flat_map(|(_, c, r)| [row(c), row(r)]).collect();
     let scores = reward.model.score(&reward.base.model, &flat)?;
     let tokens = |e: &Example| e.ids.len() - e.prompt_len;
     let rows: Vec<PairRow> = kept

@@ -145,7 +145,7 @@ impl Llama {
         dropout: Option<u64>,
     ) -> CResult<Tensor> {
         self.check_ids(ids, layout)?;
-        let longest = layout.lens().into_iter().max().unwrap_or(0);
+        let longest = layout.contexts().into_iter().max().unwrap_or(0);
         let context = self.config.max_position_embeddings;
         if longest > context {
             bail!("sequence of {longest} tokens does not fit the model's context of {context}");

@@ -2,7 +2,8 @@
 //! size [T, T] outlives a block, and backward recomputes the probabilities (Dao et al. 2022, section 3.1, by row blocks).
 //!
 //! Per block, with P = softmax(scale·Q·Kᵀ): O = P·V; dV += Pᵀ·dO; dS = scale·P∘(dP − Σ P∘dP) with dP = dO·Vᵀ;
-//! dQ = dS·K; dK += dSᵀ·Q. A group of query heads shares one key head and sums its gradients there.
+//! dQ = dS·K; dK += dSᵀ·Q. A group of query heads shares one key head and sums its gradients there, and so do the sequences
+//! that continue one prefix: the columns of P are the prefix's keys, then the sequence's own.
 
 use crate::Ragged;
 use crate::cpu::{self, Data, Mat, Shared, Threads, product, product_at};
@@ -22,11 +23,50 @@ pub(crate) fn causal_attention(
     head_dim: usize,
 ) -> Result<Tensor> {
     let dims = Dims::of(q, k, v, layout.n_tokens(), head_dim)?;
-    // the longest sequences first, so that no thread is left with one at the end
-    let mut seqs: Vec<Range<usize>> = layout.ranges().filter(|r| !r.is_empty()).collect();
-    seqs.sort_by_key(|r| std::cmp::Reverse(r.len()));
+    let part = |seq: usize| Part {
+        prefix: layout.prefix(seq),
+        own: layout.range(seq),
+    };
+    let mut families: Vec<Vec<Part>> = layout
+        .families()
+        .into_iter()
+        .map(|seqs| seqs.into_iter().map(part).filter(|p| !p.own.is_empty()))
+        .map(Iterator::collect)
+        .filter(|parts: &Vec<Part>| !parts.is_empty())
+        .collect();
+    // the largest first, so that no thread is left with one at the end
+    families
+        .sort_by_key(|f: &Vec<Part>| std::cmp::Reverse(f.iter().map(Part::work).sum::<usize>()));
+    let op = Attention { families, dims };
     q.contiguous()?
-        .apply_op3(&k.contiguous()?, &v.contiguous()?, Attention { seqs, dims })
+        .apply_op3(&k.contiguous()?, &v.contiguous()?, op)
+}
+
+/// The token rows of a sequence, and of the one that it continues.
+#[derive(Clone)]
+struct Part {
+    prefix: Range<usize>,
+    own: Range<usize>,
+}
+
+impl Part {
+    fn context(&self) -> usize {
+        self.prefix.len() + self.own.len()
+    }
+
+    /// Pairs of query and key, roughly
+    fn work(&self) -> usize {
+        self.own.len() * self.context()
+    }
+
+    /// Token rows of keys with their column in P, of which the first `seen` columns count.
+    fn keys(&self, seen: usize) -> impl Iterator<Item = (Range<usize>, usize)> {
+        let (prefix, own) = (self.prefix.clone(), self.own.start);
+        let after = prefix.len();
+        [(prefix, 0), (own..own + seen - after, after)]
+            .into_iter()
+            .filter(|(rows, _)| !rows.is_empty())
+    }
 }
 
 /// Widths: `q` = H·D, `kv` = K·D, `head` = D.
@@ -71,26 +111,50 @@ fn from(data: &[f32], width: usize, row: usize, col: usize) -> Mat<'_> {
 }
 
 struct Attention {
-    seqs: Vec<Range<usize>>,
+    /// Sequences that share a prefix, it first
+    families: Vec<Vec<Part>>,
     dims: Dims,
 }
 
 impl Attention {
-    /// The probabilities of `rows` query rows, the last of which sees all, over the first `seen` keys, into `p`.
-    fn probabilities(&self, q: Mat, k: Mat, seen: usize, rows: usize, p: &mut [f32]) {
+    /// `a`·Kᵀ of `rows` rows over the first `seen` keys of a part, into `out`; `k` begins with the key head's column.
+    fn over_keys(&self, a: Mat, k: &[f32], part: &Part, seen: usize, rows: usize, out: &mut [f32]) {
         let d = self.dims;
-        product(
-            (rows, seen, d.head),
-            p,
-            seen,
-            false,
-            q,
-            k.t(),
-            d.scale(),
-            Threads::One,
-        );
-        softmax_rows(p, seen, seen - rows + 1);
+        for (keys, column) in part.keys(seen) {
+            let size = (rows, keys.len(), d.head);
+            let k = Mat::rows(&k[keys.start * d.kv..], d.kv).t();
+            product(
+                size,
+                &mut out[column..],
+                seen,
+                false,
+                a,
+                k,
+                1.0,
+                Threads::One,
+            );
+        }
     }
+
+    /// The probabilities of `rows` query rows, the last of which sees all, over the first `seen` keys, into `p`.
+    fn probabilities(
+        &self,
+        q: Mat,
+        k: &[f32],
+        part: &Part,
+        seen: usize,
+        rows: usize,
+        p: &mut [f32],
+    ) {
+        self.over_keys(q, k, part, seen, rows, p);
+        softmax_rows(p, seen, seen - rows + 1, self.dims.scale());
+    }
+}
+
+/// Room for the scores of one block of any part.
+fn scores(family: &[Part]) -> Vec<f32> {
+    let size = |part: &Part| BLOCK.min(part.own.len()) * part.context();
+    vec![0.0; family.iter().map(size).max().unwrap_or(0)]
 }
 
 /// The blocks of a sequence of `len` tokens: query rows, relative to its start.
@@ -119,21 +183,28 @@ impl CustomOp3 for Attention {
         let mut out = vec![0.0; q.len()];
         let shared = Shared::new(&mut out);
         let heads = d.q / d.head;
-        let tasks = self.seqs.len() * heads;
+        let tasks = self.families.len() * heads;
         (0..tasks).into_par_iter().with_max_len(1).for_each(|task| {
-            let (seq, head) = (&self.seqs[task / heads], task % heads);
+            let (family, head) = (&self.families[task / heads], task % heads);
             let (qc, kc) = (head * d.head, head / d.groups() * d.head);
-            let (keys, values) = (from(k, d.kv, seq.start, kc), from(v, d.kv, seq.start, kc));
-            let mut p = vec![0.0; BLOCK.min(seq.len()) * seq.len()];
-            for rows in blocks(seq.len()) {
-                let (n, seen) = (rows.len(), rows.end);
-                let p = &mut p[..n * seen];
-                let queries = from(q, d.q, seq.start + rows.start, qc);
-                self.probabilities(queries, keys, seen, n, p);
-                let (p, size) = (Mat::rows(p, seen), (n, d.head, seen));
-                let at = (seq.start + rows.start) * d.q + qc;
-                // SAFETY: no other task has this head of these rows.
-                unsafe { product_at(size, shared, at, d.q, false, p, values, 1.0, Threads::One) };
+            let (keys, values) = (&k[kc..], &v[kc..]);
+            let mut p = scores(family);
+            for part in family {
+                for rows in blocks(part.own.len()) {
+                    let (n, seen) = (rows.len(), part.prefix.len() + rows.end);
+                    let p = &mut p[..n * seen];
+                    let row = part.own.start + rows.start;
+                    self.probabilities(from(q, d.q, row, qc), keys, part, seen, n, p);
+                    for (rows, column) in part.keys(seen) {
+                        let (p, size) = (Mat::rows(&p[column..], seen), (n, d.head, rows.len()));
+                        let (values, keep) = (from(values, d.kv, rows.start, 0), column > 0);
+                        let at = row * d.q + qc;
+                        // SAFETY: no other task has this head of these rows.
+                        unsafe {
+                            product_at(size, shared, at, d.q, keep, p, values, 1.0, Threads::One)
+                        };
+                    }
+                }
             }
         });
         Ok((CpuStorage::F32(out), ql.shape().clone()))
@@ -157,41 +228,56 @@ impl CustomOp3 for Attention {
         let (dq_out, dk_out) = (Shared::new(&mut dq), Shared::new(&mut dk));
         let dv_out = Shared::new(&mut dv);
         let kv_heads = d.kv / d.head;
-        let tasks = self.seqs.len() * kv_heads;
+        let tasks = self.families.len() * kv_heads;
         (0..tasks).into_par_iter().with_max_len(1).for_each(|task| {
-            let (seq, head) = (&self.seqs[task / kv_heads], task % kv_heads);
-            let kc = head * d.head;
-            let at = seq.start * d.kv + kc;
-            let (keys, values) = (from(ks, d.kv, seq.start, kc), from(vs, d.kv, seq.start, kc));
-            let size = BLOCK.min(seq.len()) * seq.len();
-            let (mut p, mut dp) = (vec![0.0; size], vec![0.0; size]);
-            for qc in (0..d.groups()).map(|g| (head * d.groups() + g) * d.head) {
-                for rows in blocks(seq.len()) {
-                    let (n, seen, one) = (rows.len(), rows.end, Threads::One);
-                    let (p, dp) = (&mut p[..n * seen], &mut dp[..n * seen]);
-                    let rows = seq.start + rows.start..seq.start + rows.end;
-                    let queries = from(qs, d.q, rows.start, qc);
-                    let grads = from(gs, d.q, rows.start, qc);
-                    self.probabilities(queries, keys, seen, n, p);
-                    product(
-                        (n, seen, d.head),
-                        dp,
-                        seen,
-                        false,
-                        grads,
-                        values.t(),
-                        1.0,
-                        one,
-                    );
-                    softmax_backward(p, dp, seen, d.scale());
-                    let (p, ds) = (Mat::rows(p, seen), Mat::rows(dp, seen));
-                    let (to_q, to_keys) = ((n, d.head, seen), (seen, d.head, n));
-                    let dq_at = rows.start * d.q + qc;
-                    // SAFETY: no other task has this key head of this sequence, nor its group of query heads.
-                    unsafe {
-                        product_at(to_q, dq_out, dq_at, d.q, false, ds, keys, 1.0, one);
-                        product_at(to_keys, dk_out, at, d.kv, true, ds.t(), queries, 1.0, one);
-                        product_at(to_keys, dv_out, at, d.kv, true, p.t(), grads, 1.0, one);
+            let (family, head) = (&self.families[task / kv_heads], task % kv_heads);
+            let (kc, one) = (head * d.head, Threads::One);
+            let (keys, values) = (&ks[kc..], &vs[kc..]);
+            let (mut p, mut dp) = (scores(family), scores(family));
+            for part in family {
+                for qc in (0..d.groups()).map(|g| (head * d.groups() + g) * d.head) {
+                    for rows in blocks(part.own.len()) {
+                        let (n, seen) = (rows.len(), part.prefix.len() + rows.end);
+                        let (p, dp) = (&mut p[..n * seen], &mut dp[..n * seen]);
+                        let row = part.own.start + rows.start;
+                        let (queries, grads) = (from(qs, d.q, row, qc), from(gs, d.q, row, qc));
+                        self.probabilities(queries, keys, part, seen, n, p);
+                        self.over_keys(grads, values, part, seen, n, dp);
+                        softmax_backward(p, dp, seen, d.scale());
+                        for (rows, column) in part.keys(seen) {
+                            let p = Mat::rows(&p[column..], seen);
+                            let ds = Mat::rows(&dp[column..], seen);
+                            let (to_q, to_keys) =
+                                ((n, d.head, rows.len()), (rows.len(), d.head, n));
+                            let (q_at, k_at) = (row * d.q + qc, rows.start * d.kv + kc);
+                            let (k, keep) = (from(keys, d.kv, rows.start, 0), column > 0);
+                            // SAFETY: no other task has this key head of this family, nor its group of query heads.
+                            unsafe {
+                                product_at(to_q, dq_out, q_at, d.q, keep, ds, k, 1.0, one);
+                                product_at(
+                                    to_keys,
+                                    dk_out,
+                                    k_at,
+                                    d.kv,
+                                    true,
+                                    ds.t(),
+                                    queries,
+                                    1.0,
+                                    one,
+                                );
+                                product_at(
+                                    to_keys,
+                                    dv_out,
+                                    k_at,
+                                    d.kv,
+                                    true,
+                                    p.t(),
+                                    grads,
+                                    1.0,
+                                    one,
+                                );
+                            }
+                        }
                     }
                 }
             }
@@ -204,9 +290,9 @@ impl CustomOp3 for Attention {
     }
 }
 
-/// Softmax in place over the first `first`, `first + 1`, … elements of rows of `width`; the rest of a row becomes 0.
+/// Softmax of scale·p in place over the first `first`, `first + 1`, … elements of rows of `width`; the rest becomes 0.
 #[inline(always)]
-unsafe fn softmax_kernel<L: Lanes>(p: &mut [f32], width: usize, first: usize) {
+unsafe fn softmax_kernel<L: Lanes>(p: &mut [f32], width: usize, first: usize, scale: f32) {
     for (row, p) in p.chunks_exact_mut(width).enumerate() {
         let (p, hidden) = p.split_at_mut(first + row);
         hidden.fill(0.0);
@@ -219,7 +305,9 @@ unsafe fn softmax_kernel<L: Lanes>(p: &mut [f32], width: usize, first: usize) {
             let max = L::splat(max.largest());
             let mut sum = L::splat(0.0);
             for i in (0..p.len()).step_by(L::N) {
-                let e = exp(get::<L>(p, i, f32::NEG_INFINITY).sub(max));
+                let e = exp(get::<L>(p, i, f32::NEG_INFINITY)
+                    .sub(max)
+                    .mul(L::splat(scale)));
                 sum = sum.add(e);
                 put(p, i, e);
             }
@@ -230,7 +318,7 @@ unsafe fn softmax_kernel<L: Lanes>(p: &mut [f32], width: usize, first: usize) {
         }
     }
 }
-dispatch!(fn softmax_rows = softmax_kernel(p: &mut [f32], width: usize, first: usize));
+dispatch!(fn softmax_rows = softmax_kernel(p: &mut [f32], width: usize, first: usize, scale: f32));
 
 /// `dp` becomes scale·p∘(dp − Σ p∘dp), row by row.
 #[inline(always)]

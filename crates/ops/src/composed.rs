@@ -80,17 +80,31 @@ pub fn causal_attention(
         return q.clone().contiguous();
     }
     let mut out = Vec::with_capacity(layout.n_seqs());
-    for r in layout.ranges().filter(|r| !r.is_empty()) {
-        let t = r.len();
-        let part = |x: &Tensor| split_heads(&x.narrow(0, r.start, t)?, head_dim);
-        let q = part(q)?;
-        let k = repeat_heads(&part(k)?, groups)?;
-        let v = repeat_heads(&part(v)?, groups)?;
+    for seq in (0..layout.n_seqs()).filter(|seq| layout.len(*seq) > 0) {
+        let (r, prefix) = (layout.range(seq), layout.prefix(seq));
+        let (t, before) = (r.len(), prefix.len());
+        let own = |x: &Tensor| x.narrow(0, r.start, t);
+        let seen = |x: &Tensor| -> Result<Tensor> {
+            if before == 0 {
+                return own(x);
+            }
+            Tensor::cat(&[x.narrow(0, prefix.start, before)?, own(x)?], 0)
+        };
+        let q = split_heads(&own(q)?, head_dim)?;
+        let k = repeat_heads(&split_heads(&seen(k)?, head_dim)?, groups)?;
+        let v = repeat_heads(&split_heads(&seen(v)?, head_dim)?, groups)?;
+        let visible = |i, j| {
+            if j <= before + i {
+                0.0
+            } else {
+                f32::NEG_INFINITY
+            }
+        };
         let mask: Vec<f32> = (0..t)
-            .flat_map(|i| (0..t).map(move |j| if j <= i { 0.0 } else { f32::NEG_INFINITY }))
+            .flat_map(|i| (0..before + t).map(move |j| visible(i, j)))
             .collect();
-        let mask = Tensor::from_vec(mask, (1, t, t), q.device())?.to_dtype(q.dtype())?;
-        let s = (q.matmul(&k.transpose(1, 2)?.contiguous()?)? * scale)?.broadcast_add(&mask)?; // [H, T, T]
+        let mask = Tensor::from_vec(mask, (1, t, before + t), q.device())?.to_dtype(q.dtype())?;
+        let s = (q.matmul(&k.transpose(1, 2)?.contiguous()?)? * scale)?.broadcast_add(&mask)?; // [H, T, P + T]
         let o = softmax(&s)?.matmul(&v)?; // [H, T, D]
         out.push(
             o.transpose(0, 1)?

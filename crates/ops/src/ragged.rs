@@ -1,4 +1,5 @@
-//! The layout of a ragged batch: where each sequence begins among N tokens that stand one after another.
+//! The layout of a ragged batch: where each sequence begins among N tokens that stand one after another, and which earlier
+//! sequence it goes on from. Samples of one prompt share the prompt's tokens, which are computed once for all of them.
 
 use std::ops::Range;
 
@@ -6,6 +7,8 @@ use std::ops::Range;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ragged {
     offsets: Vec<usize>,
+    /// The sequence that each one continues; empty where none does.
+    parents: Vec<Option<usize>>,
 }
 
 impl Ragged {
@@ -18,7 +21,31 @@ impl Ragged {
             end += len;
             offsets.push(end);
         }
-        Self { offsets }
+        Self {
+            offsets,
+            parents: Vec::new(),
+        }
+    }
+
+    /// The same, where sequence i goes on from the earlier sequence `parents[i]`: its tokens see all of that one's and stand
+    /// at the positions after them. A parent continues nothing itself.
+    ///
+    /// # Panics
+    /// When a parent is not an earlier sequence without one.
+    pub fn continued(lens: &[usize], parents: Vec<Option<usize>>) -> Self {
+        assert_eq!(lens.len(), parents.len(), "one parent or none per sequence");
+        for (i, parent) in parents.iter().enumerate() {
+            if let Some(p) = parent {
+                assert!(
+                    *p < i && parents[*p].is_none(),
+                    "sequence {i} cannot continue {p}"
+                );
+            }
+        }
+        Self {
+            parents,
+            ..Self::from_lens(lens)
+        }
     }
 
     pub fn n_tokens(&self) -> usize {
@@ -50,9 +77,45 @@ impl Ragged {
         self.offsets.windows(2).map(|w| w[1] - w[0]).collect()
     }
 
-    /// 0, 1, 2, … within each sequence, one per token.
+    /// The token rows of the sequence that this one continues; none: an empty range.
+    pub fn prefix(&self, seq: usize) -> Range<usize> {
+        match self.parents.get(seq) {
+            Some(Some(parent)) => self.range(*parent),
+            _ => 0..0,
+        }
+    }
+
+    /// How many tokens each sequence sees at its end: what it continues, and its own.
+    pub fn contexts(&self) -> Vec<usize> {
+        (0..self.n_seqs())
+            .map(|seq| self.prefix(seq).len() + self.len(seq))
+            .collect()
+    }
+
+    /// 0, 1, 2, … within each sequence, after those of the one that it continues; one per token.
     pub fn positions(&self) -> Vec<u32> {
-        self.ranges().flat_map(|r| 0..r.len() as u32).collect()
+        (0..self.n_seqs())
+            .flat_map(|seq| {
+                let first = self.prefix(seq).len();
+                (first..first + self.len(seq)).map(|p| p as u32)
+            })
+            .collect()
+    }
+
+    /// Each sequence that continues nothing, with those that continue it, in order.
+    pub(crate) fn families(&self) -> Vec<Vec<usize>> {
+        let mut own = vec![0; self.n_seqs()];
+        let mut families: Vec<Vec<usize>> = Vec::new();
+        for seq in 0..self.n_seqs() {
+            match self.parents.get(seq) {
+                Some(Some(parent)) => families[own[*parent]].push(seq),
+                _ => {
+                    own[seq] = families.len();
+                    families.push(vec![seq]);
+                }
+            }
+        }
+        families
     }
 }
 

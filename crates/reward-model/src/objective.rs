@@ -51,7 +51,7 @@ impl Objective {
         &self.base.model
     }
 
-    /// Scores of all chosen answers, then of all rejected ones, [2P].
+    /// Scores of the chosen and the rejected answers, [2, P]. A pair's answers share their prompt's forward.
     fn scores(
         &self,
         pairs: &[&Pair],
@@ -59,15 +59,11 @@ impl Objective {
         head: &ScalarHead,
         dropout: Option<u64>,
     ) -> Result<Tensor> {
-        let chosen = pairs.iter().map(|p| &p.chosen);
-        let rejected = pairs.iter().map(|p| &p.rejected);
-        let batch = Batch::new(
-            chosen
-                .chain(rejected)
-                .map(|e| (e.ids.as_slice(), e.prompt_len)),
-        );
+        let answers = pairs.iter().flat_map(|p| [&p.chosen, &p.rejected]);
+        let batch = Batch::new(answers.map(|e| (e.ids.as_slice(), e.prompt_len)));
         let hidden = batch.hidden(self.model(), Some(lora), dropout)?;
-        Ok(head.apply(&batch.last_rows(&hidden)?)?)
+        let scores = head.apply(&batch.last_rows(&hidden)?)?;
+        Ok(scores.reshape((pairs.len(), 2))?.t()?)
     }
 
     /// The artefact as it is now: golden scores and normalisation come from it.
@@ -114,8 +110,7 @@ impl train::Objective for Objective {
     fn loss_sum(&mut self, pairs: &[&Pair], step: u64) -> Result<(Tensor, BTreeMap<String, f64>)> {
         let dropout = (self.lora.config.dropout > 0.0).then_some(step);
         let scores = self.scores(pairs, &self.lora, &self.head, dropout)?;
-        let n = pairs.len();
-        let (chosen, rejected) = (scores.narrow(0, 0, n)?, scores.narrow(0, n, n)?);
+        let (chosen, rejected) = (scores.get(0)?, scores.get(1)?);
         let margin = (&chosen - &rejected)?;
         let mut loss = neg_log_sigmoid(&margin)?.sum_all()?;
         if self.center_coefficient > 0.0 {
@@ -141,8 +136,7 @@ impl train::Objective for Objective {
         for range in ops::micro_batches(&lens, self.micro_batch_tokens) {
             let pairs: Vec<&Pair> = self.eval[range].iter().collect();
             let scores = self.scores(&pairs, &lora, &head, None)?;
-            let margin = (scores.narrow(0, 0, pairs.len())?
-                - scores.narrow(0, pairs.len(), pairs.len())?)?;
+            let margin = (scores.get(0)? - scores.get(1)?)?;
             loss += neg_log_sigmoid(&margin)?.sum_all()?.to_scalar::<f32>()? as f64;
             margins.extend(margin.to_vec1::<f32>()?);
         }
@@ -196,7 +190,7 @@ impl train::Objective for Objective {
         if pairs.is_empty() {
             return Ok(None);
         }
-        let scores = self.scores(&pairs, &lora, &head, None)?.to_vec1::<f32>()?;
+        let scores = self.scores(&pairs, &lora, &head, None)?.to_vec2::<f32>()?;
         let mut text = format!("# Step {step}: held-out pairs and their scores\n");
         for (i, pair) in pairs.iter().enumerate() {
             let answer = |e: &Example| self.encoder.decode(&e.ids[e.prompt_len..]);
@@ -204,7 +198,7 @@ impl train::Objective for Objective {
                 .encoder
                 .decode(&pair.chosen.ids[..pair.chosen.prompt_len])?;
             let (chosen, rejected) = (answer(&pair.chosen)?, answer(&pair.rejected)?);
-            let (won, lost) = (scores[i], scores[pairs.len() + i]);
+            let (won, lost) = (scores[0][i], scores[1][i]);
             write!(
                 text,
                 "\n## {}\n\n{prompt}\n\n**chosen, {won:.3}:** {chosen}\n\n**rejected, {lost:.3}:** {rejected}\n",

@@ -12,8 +12,7 @@
 use crate::{Error, Result};
 use candle_core::Tensor;
 use data::{Ends, Template};
-use llama::{Llama, Lora, ScalarHead};
-use ops::Ragged;
+use llama::{Llama, Lora, Packed, ScalarHead, Sequence};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use tokenizers::Tokenizer;
@@ -103,9 +102,9 @@ impl RewardModel {
         samples: &[Vec<u32>],
         golden: Vec<Vec<u32>>,
     ) -> Result<Self> {
-        let scores = self.score(model, &slices(samples))?;
+        let scores = self.score(model, &alone(samples))?;
         (self.mean, self.std) = mean_std(&scores);
-        let scores = self.score(model, &slices(&golden))?;
+        let scores = self.score(model, &alone(&golden))?;
         self.golden = golden
             .into_iter()
             .zip(scores)
@@ -178,7 +177,7 @@ impl RewardModel {
     }
 
     fn check_golden(&self, dir: &Path, model: &Llama) -> Result<()> {
-        let rows: Vec<&[u32]> = self.golden.iter().map(|g| g.ids.as_slice()).collect();
+        let rows: Vec<Sequence> = self.golden.iter().map(|g| (g.ids.as_slice(), 0)).collect();
         for (i, (golden, score)) in self
             .golden
             .iter()
@@ -200,11 +199,11 @@ impl RewardModel {
         Ok(())
     }
 
-    /// Raw scores, one per row of ids (prompt + response), read at the last token; in the order given, batched by token
-    /// budget without padding, no graph.
-    pub fn score(&self, model: &Llama, rows: &[&[u32]]) -> Result<Vec<f32>> {
+    /// Raw scores, one per row (prompt + response), read at the last token; in the order given, batched by token budget
+    /// without padding, no graph. Neighbours with the same prompt share its forward.
+    pub fn score(&self, model: &Llama, rows: &[Sequence]) -> Result<Vec<f32>> {
         let context = model.config.max_position_embeddings;
-        for (i, row) in rows.iter().enumerate() {
+        for (i, (row, _)) in rows.iter().enumerate() {
             if row.is_empty() || row.len() > context {
                 return input(format!(
                     "reward: row {} has {} tokens; a score needs 1 to {context}, the model's context",
@@ -213,20 +212,19 @@ impl RewardModel {
                 ));
             }
         }
+        let units: Vec<Vec<Sequence>> = rows.iter().map(|row| vec![*row]).collect();
         let mut scores = Vec::with_capacity(rows.len());
-        let mut rest = rows;
-        while !rest.is_empty() {
-            let (batch, after) = rest.split_at(batch_len(rest));
-            scores.extend(self.score_batch(model, batch)?);
-            rest = after;
+        for range in llama::micro_batches(&units, BATCH_TOKENS) {
+            scores.extend(self.score_batch(model, &rows[range])?);
         }
         Ok(scores)
     }
 
-    fn score_batch(&self, model: &Llama, rows: &[&[u32]]) -> Result<Vec<f32>> {
-        let layout = Ragged::from_lens(&rows.iter().map(|r| r.len()).collect::<Vec<_>>());
-        let hidden = model.hidden(&rows.concat(), &layout, Some(&self.adapter), None)?; // [N, d]
-        let last: Vec<u32> = layout.ranges().map(|r| r.end as u32 - 1).collect();
+    fn score_batch(&self, model: &Llama, rows: &[Sequence]) -> Result<Vec<f32>> {
+        let packed = Packed::new(rows);
+        let hidden = model.hidden(&packed.ids, &packed.layout(), Some(&self.adapter), None)?; // [N, d]
+        let row = |(seq, (ids, _)): (usize, &Sequence)| packed.row(seq, ids.len() - 1) as u32;
+        let last: Vec<u32> = rows.iter().enumerate().map(row).collect();
         let last = hidden.index_select(&Tensor::new(last, hidden.device())?, 0)?; // [B, d]
         Ok(self.head.apply(&last.detach())?.to_vec1::<f32>()?)
     }
@@ -251,17 +249,9 @@ impl RewardModel {
     }
 }
 
-/// How many rows from the front fit the token budget; at least one.
-fn batch_len(rows: &[&[u32]]) -> usize {
-    let ends = rows.iter().scan(0, |sum, row| {
-        *sum += row.len();
-        Some(*sum)
-    });
-    ends.take_while(|end| *end <= BATCH_TOKENS).count().max(1)
-}
-
-fn slices(rows: &[Vec<u32>]) -> Vec<&[u32]> {
-    rows.iter().map(Vec::as_slice).collect()
+/// Rows whose prompts nobody asked about.
+fn alone(rows: &[Vec<u32>]) -> Vec<Sequence<'_>> {
+    rows.iter().map(|ids| (ids.as_slice(), 0)).collect()
 }
 
 fn mean_std(scores: &[f32]) -> (f64, f64) {

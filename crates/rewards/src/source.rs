@@ -82,8 +82,11 @@ impl Source {
         let scores = match self {
             Self::Model => {
                 let reward = reward.ok_or_else(no_model)?;
-                let ids: Vec<&[u32]> = items.iter().map(|item| item.ids).collect();
-                let raw = reward.score(model, &ids)?;
+                fn row<'a>(item: &Item<'a>) -> llama::Sequence<'a> {
+                    (item.ids, item.ids.len() - item.n_response_tokens)
+                }
+                let rows: Vec<_> = items.iter().map(row).collect();
+                let raw = reward.score(model, &rows)?;
                 raw.into_iter()
                     .map(|score| reward.normalised(score))
                     .collect()

@@ -1,7 +1,7 @@
 //! The teacher-forced forward: which hidden states stand before which label, and the label's log-probability.
 
 use candle_core::{Result, Tensor};
-use llama::{Llama, Lora};
+use llama::{Llama, Lora, Packed, Sequence};
 use ops::{Ragged, TokenScores};
 
 /// Where the labels of a ragged batch are: row `rows[i]` of the hidden states predicts `targets[i]`.
@@ -13,28 +13,31 @@ pub struct Labels {
     pub layout: Ragged,
 }
 
-/// Token ids of several sequences, one after another, with their labels.
+/// Token ids of several sequences with their labels. Neighbours with the same prompt share its tokens.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     pub ids: Vec<u32>,
     pub layout: Ragged,
     pub labels: Labels,
+    /// The row of each sequence's last token
+    last: Vec<u32>,
 }
 
 impl Batch {
     /// Every token from `prompt_len` on is a label; the first token of a sequence has nothing before it and is none.
-    pub fn new<'a>(sequences: impl IntoIterator<Item = (&'a [u32], usize)>) -> Self {
-        let (mut ids, mut lens, mut n_labels) = (Vec::new(), Vec::new(), Vec::new());
+    pub fn new<'a>(sequences: impl IntoIterator<Item = Sequence<'a>>) -> Self {
+        let sequences: Vec<Sequence> = sequences.into_iter().collect();
+        let packed = Packed::new(&sequences);
         let (mut rows, mut targets) = (Vec::new(), Vec::new());
-        for (seq, prompt_len) in sequences {
-            let first = prompt_len.max(1);
-            for at in first..seq.len() {
-                rows.push((ids.len() + at - 1) as u32);
-                targets.push(seq[at]);
+        let (mut n_labels, mut last) = (Vec::new(), Vec::new());
+        for (seq, (ids, prompt_len)) in sequences.iter().enumerate() {
+            let labels = (*prompt_len).max(1)..ids.len();
+            n_labels.push(labels.len());
+            last.push(packed.row(seq, ids.len().saturating_sub(1)) as u32);
+            for at in labels {
+                rows.push(packed.row(seq, at - 1) as u32);
+                targets.push(ids[at]);
             }
-            n_labels.push(seq.len().saturating_sub(first));
-            lens.push(seq.len());
-            ids.extend_from_slice(seq);
         }
         let labels = Labels {
             rows,
@@ -42,9 +45,10 @@ impl Batch {
             layout: Ragged::from_lens(&n_labels),
         };
         Self {
-            ids,
-            layout: Ragged::from_lens(&lens),
+            layout: packed.layout(),
+            ids: packed.ids,
             labels,
+            last,
         }
     }
 
@@ -68,8 +72,7 @@ impl Batch {
 
     /// The last row of each sequence, [B, d]: where a reward is read.
     pub fn last_rows(&self, hidden: &Tensor) -> Result<Tensor> {
-        let last: Vec<u32> = self.layout.ranges().map(|r| r.end as u32 - 1).collect();
-        hidden.index_select(&Tensor::new(last, hidden.device())?, 0)
+        hidden.index_select(&Tensor::new(self.last.as_slice(), hidden.device())?, 0)
     }
 }
 

@@ -83,7 +83,7 @@ pub(crate) fn measure(
                 reward.row(policy, &prompts[i], drawn)
             });
             let rows: Vec<Vec<u32>> = rows.collect::<Result<_>>()?;
-            let rows: Vec<&[u32]> = rows.iter().map(Vec::as_slice).collect();
+            let rows: Vec<_> = rows.iter().map(|ids| (ids.as_slice(), 0)).collect();
             Ok::<_, anyhow::Error>(reward.model.score(&reward.base.model, &rows)?)
         })
         .transpose()?;
