@@ -205,6 +205,59 @@ fn a_template_ends_and_writes_no_more_than_its_limit() {
     );
 }
 
+/// What is not refused beforehand overflows the stack or the memory, which no thread can catch.
+#[test]
+fn a_template_nests_and_widens_no_more_than_the_process_bears() {
+    let nest = "{% set ns = namespace(x=[]) %}{% for i in range(90000) %}{% set ns.x = [ns.x] %}{% endfor %}";
+    // a level for a step
+    let (open, close) = ("[".repeat(40), "]".repeat(40));
+    let nest_fast = format!(
+        "{{% set ns = namespace(x=[]) %}}{{% for i in range(20000) %}}{{% set ns.x = {open}ns.x{close} %}}{{% endfor %}}"
+    );
+    for (source, told) in [
+        (nest.to_string(), ""),
+        (format!("{nest}{{{{ ns.x | tojson | length }}}}"), "180002"),
+        (format!("{nest}{{{{ ns.x | string | length }}}}"), "180002"),
+        (format!("{nest_fast}{{{{ ns.x == ns.x }}}}"), "True"),
+        (format!("{{{{ {}1 }}}}", "not ".repeat(30_000)), "True"),
+        (format!("{{{{ {}1 }}}}", "-".repeat(131_000)), "1"),
+        (format!("{{{{ 1{} }}}}", "+1".repeat(65_000)), "65001"),
+        (
+            "x".repeat(131_073),
+            "error: chat template: 131073 bytes long, more than 131072",
+        ),
+        (
+            "{{ messages | slice(1000000000000) }}".into(),
+            "error: chat template (line 1): a width of 1000000000000 is more than 100000",
+        ),
+        (
+            "{{ messages | batch(1000000000000, 'x') }}".into(),
+            "error: chat template (line 1): a width of 1000000000000 is more than 100000",
+        ),
+        (
+            "{{ 'x' | indent(width=1000000000000) }}".into(),
+            "error: chat template (line 1): a width of 1000000000000 is more than 100000",
+        ),
+        (
+            "{{ '%1000000000000d' | format(1) }}".into(),
+            "error: chat template (line 1): a width of 1000000000000 is more than 100000",
+        ),
+        (
+            "{{ '{:1000000000000}'.format(1) }}".into(),
+            "error: chat template (line 1): a width of 1000000000000 is more than 100000",
+        ),
+        ("{{ [1, 2, 3] | batch(2) | list }}".into(), "[[1, 2], [3]]"),
+        ("{{ 'a\nb' | indent(2) }}".into(), "a\n  b"),
+        (
+            "{{ '%03d' | format(7) }}{{ '{:>3}'.format(7) }}".into(),
+            "007  7",
+        ),
+    ] {
+        let shown: String = source.chars().take(60).collect();
+        assert_eq!(render(&source), told, "{shown}");
+    }
+}
+
 /// In few steps, so that their number does not stop it. In a process of its own, since what goes on for ever is left behind.
 #[test]
 fn a_template_is_bounded_in_time_and_memory() {

@@ -121,6 +121,35 @@ fn every_feed_replays() {
     }
 }
 
+/// In a process of its own: the signal stays with it.
+#[test]
+fn a_replay_stops_at_a_signal() {
+    const CHILD: &str = "REPLAY_TEST_SIGNAL_CHILD";
+    if std::env::var(CHILD).is_ok() {
+        let world = World::with_reward();
+        world.rl("run", "algorithm.name=rloo").unwrap();
+        let pid = std::process::id().to_string();
+        let mut kill = std::process::Command::new("kill");
+        kill.args(["-TERM", &pid]).status().unwrap();
+        println!("\n{}", replay(&world, "run", 4, &[0]).unwrap_err());
+        std::process::exit(0);
+    }
+    let name = std::thread::current()
+        .name()
+        .expect("tests have names")
+        .to_string();
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &name, "--nocapture", "--test-threads=1"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        text.lines().any(|line| line == "stopped before step 4"),
+        "{text}"
+    );
+}
+
 #[test]
 fn what_cannot_be_replayed_is_said() {
     let world = World::with_reward();

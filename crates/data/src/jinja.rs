@@ -1,17 +1,28 @@
 //! Chat templates as transformers runs them (`apply_chat_template`: `trim_blocks`, `lstrip_blocks`, `raise_exception`,
 //! `strftime_now`, Python's string methods and `json.dumps`), on minijinja. A template comes with a model from somewhere:
-//! it has no loader, so it reads no file, a limit of steps and of time, so it ends, and limits to what it writes and to the memory
-//! it takes meanwhile.
+//! it has no loader, so it reads no file, a limit of steps and of time, so it ends, and limits to what it writes, to the memory
+//! it takes meanwhile and to the depth of what it nests. Not bounded: one list repeated beyond the machine's memory
+//! (`[1] * 9000000000000 | list`), which ends the process.
 
 use crate::{Error, Message, Result};
-use minijinja::value::{Kwargs, Value};
-use minijinja::{Environment, ErrorKind, context};
+use minijinja::value::{Kwargs, Rest, Value};
+use minijinja::{Environment, ErrorKind, State, context, filters};
 use serde::Serialize;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Instructions of minijinja's machine: a conversation of a thousand turns needs some hundred thousand.
-const FUEL: u64 = 5_000_000;
+const FUEL: u64 = 1_000_000;
+
+/// The largest templates of models known have some ten thousand bytes.
+const MAX_SOURCE_BYTES: usize = 1 << 17;
+
+/// The engine goes into expressions and lists by recursion, as deep as `MAX_SOURCE_BYTES` and `FUEL` let them be: some hundred
+/// bytes for each level. Address space alone, until it is used.
+const STACK_BYTES: usize = 1 << 30;
+
+/// Of the filters that make as much room as a number says.
+const MAX_WIDTH: i64 = 100_000;
 
 /// What a template may write, beside four times the conversation.
 const MAX_TEXT_BYTES: usize = 1 << 20;
@@ -31,6 +42,12 @@ pub(crate) fn render(
     eos: &str,
     add_generation_prompt: bool,
 ) -> Result<String> {
+    if source.len() > MAX_SOURCE_BYTES {
+        return Err(Error(format!(
+            "chat template: {} bytes long, more than {MAX_SOURCE_BYTES}",
+            source.len()
+        )));
+    }
     let (source, messages) = (source.to_string(), messages.to_vec());
     let (bos, eos) = (bos.to_string(), eos.to_string());
     let (give, take) = mpsc::sync_channel(1);
@@ -43,7 +60,9 @@ pub(crate) fn render(
             add_generation_prompt,
         ));
     };
-    let started = std::thread::Builder::new().spawn(work);
+    let started = std::thread::Builder::new()
+        .stack_size(STACK_BYTES)
+        .spawn(work);
     started.map_err(|e| Error(format!("chat template: no thread for it: {e}")))?;
     let (began, before) = (Instant::now(), run::resident_memory_bytes());
     let mut wait = PATIENCE;
@@ -120,7 +139,12 @@ fn environment() -> Environment<'static> {
     environment.set_trim_blocks(true);
     environment.set_lstrip_blocks(true);
     environment.set_fuel(Some(FUEL));
-    environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+    environment.set_unknown_method_callback(|state, value, method, arguments| {
+        if let ("format", Some(text)) = (method, value.as_str()) {
+            narrow(text)?;
+        }
+        minijinja_contrib::pycompat::unknown_method_callback(state, value, method, arguments)
+    });
     environment.add_function(
         "raise_exception",
         |message: String| -> std::result::Result<(), _> {
@@ -129,7 +153,61 @@ fn environment() -> Environment<'static> {
     );
     environment.add_function("strftime_now", |format: String| strftime(&format, now()));
     environment.add_filter("tojson", to_json);
+    // under names that no template can say
+    environment.add_filter("bounded slice", filters::slice);
+    environment.add_filter("bounded batch", filters::batch);
+    environment.add_filter("bounded indent", filters::indent);
+    environment.add_filter("bounded format", filters::format);
+    environment.add_filter("slice", |state: &State, arguments: Rest<Value>| {
+        bounded(state, "bounded slice", &arguments)
+    });
+    environment.add_filter("batch", |state: &State, arguments: Rest<Value>| {
+        bounded(state, "bounded batch", &arguments)
+    });
+    environment.add_filter("indent", |state: &State, arguments: Rest<Value>| {
+        bounded(state, "bounded indent", &arguments)
+    });
+    environment.add_filter("format", |state: &State, arguments: Rest<Value>| {
+        let text = arguments.first().and_then(Value::as_str);
+        text.map_or(Ok(()), narrow)?;
+        state.apply_filter("bounded format", &arguments)
+    });
     environment
+}
+
+/// A filter whose numbers are widths, which must not be beyond [`MAX_WIDTH`].
+fn bounded(
+    state: &State,
+    filter: &str,
+    arguments: &[Value],
+) -> std::result::Result<Value, minijinja::Error> {
+    for argument in arguments.iter().skip(1) {
+        let named = Kwargs::try_from(argument.clone()).ok();
+        let named = named.iter().flat_map(|named| {
+            let name = named.args().map(|name| named.get::<Value>(name));
+            name.collect::<Vec<_>>()
+        });
+        for value in named.flatten().chain([argument.clone()]) {
+            if value.is_number() && value.as_i64().is_none_or(|n| n > MAX_WIDTH) {
+                return Err(too_wide(&value.to_string()));
+            }
+        }
+    }
+    state.apply_filter(filter, arguments)
+}
+
+/// Refuses a format whose widths may be beyond [`MAX_WIDTH`].
+fn narrow(format: &str) -> std::result::Result<(), minijinja::Error> {
+    let mut numbers = format.split(|c: char| !c.is_ascii_digit());
+    match numbers.find(|digits| digits.len() > 5) {
+        Some(width) => Err(too_wide(width)),
+        None => Ok(()),
+    }
+}
+
+fn too_wide(width: &str) -> minijinja::Error {
+    let what = format!("a width of {width} is more than {MAX_WIDTH}");
+    minijinja::Error::new(ErrorKind::InvalidOperation, what)
 }
 
 fn failed(error: minijinja::Error) -> Error {

@@ -207,6 +207,7 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
                 progress.finish("");
                 return (look.at)(&learner, &report);
             }
+            ensure!(!run::stop_requested(), "stopped before step {}", look.step);
             continue;
         }
         let last = step == t.steps as u64;

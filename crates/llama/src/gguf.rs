@@ -1,6 +1,7 @@
 //! A base model from one GGUF file: weights dequantised to f32, shape, tokenizer, special tokens and chat template from
 //! its metadata. Format: ggml's `docs/gguf.md`; names and the permutation of q and k: llama.cpp's `convert_hf_to_gguf.py`.
 
+use crate::gguf_head;
 use crate::gguf_tokens::{chat_template, special, tokenizer};
 use crate::load::check_shape;
 use crate::proj::Proj;
@@ -9,7 +10,7 @@ use crate::{Config, Error, Llama, Loaded, Result, RopeScaling};
 use candle_core::quantized::gguf_file::{Content, Value};
 use candle_core::{Device, Tensor};
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
+use std::io::BufReader;
 use std::path::Path;
 
 /// Factors by which llama.cpp's converter divides Llama 3.1's frequencies.
@@ -17,7 +18,9 @@ const ROPE_FACTORS: &str = "rope_freqs.weight";
 
 pub(crate) fn load(path: &Path, device: &Device) -> Result<Loaded> {
     let mut file = BufReader::new(File::open(path).map_err(Error::io(path))?);
-    refuse_zero_alignment(path, &mut file)?;
+    if gguf_head::has_zero_alignment(&mut file).map_err(Error::io(path))? {
+        return Err(Error::at(path, "damaged GGUF file (alignment 0)"));
+    }
     let damaged = |e: candle_core::Error| {
         let text = e.to_string();
         let line = text.lines().next().unwrap_or_default().to_string();
@@ -93,25 +96,6 @@ pub(crate) fn load(path: &Path, device: &Device) -> Result<Loaded> {
         tokenizer,
         special,
     })
-}
-
-/// candle divides by the alignment it finds.
-fn refuse_zero_alignment(path: &Path, file: &mut BufReader<File>) -> Result<()> {
-    const KEY: &[u8] = b"general.alignment";
-    let mut head = Vec::new();
-    file.by_ref()
-        .take(64 * 1024)
-        .read_to_end(&mut head)
-        .and_then(|_| file.rewind())
-        .map_err(Error::io(path))?;
-    let value = head
-        .windows(KEY.len())
-        .position(|w| w == KEY)
-        .and_then(|at| head.get(at + KEY.len() + 4..at + KEY.len() + 8));
-    match value {
-        Some([0, 0, 0, 0]) => Err(Error::at(path, "damaged GGUF file (alignment 0)")),
-        _ => Ok(()),
-    }
 }
 
 /// candle multiplies the sides of a tensor without asking whether the product is a number.

@@ -6,6 +6,7 @@ mod error;
 mod export;
 mod fingerprint;
 mod gguf;
+mod gguf_head;
 mod gguf_tokens;
 mod head;
 mod hub;

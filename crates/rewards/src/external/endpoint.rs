@@ -163,8 +163,9 @@ impl Endpoint {
             Err(e) => return Attempt::Retry(self.redact(&e.to_string()), None),
         };
         let why = || {
-            let start: String = text.chars().take(200).collect();
-            self.redact(&format!("HTTP {status}: {}", start.replace('\n', " ")))
+            // before it is cut: a part of a key is not found
+            let start: String = self.redact(&text).chars().take(200).collect();
+            format!("HTTP {status}: {}", start.replace('\n', " "))
         };
         let answer = || {
             let reply = serde_json::from_str(&text);
