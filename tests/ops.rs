@@ -368,10 +368,8 @@ fn token_scores_of_no_label_are_empty() {
             .dims(),
         [0]
     );
-    assert_eq!(
-        ops::vocab_kl(&hidden, &hidden, &head, &[]).unwrap().dims(),
-        [0]
-    );
+    let none = ops::compared_scores(&hidden, &hidden, &head, &[], &[]).unwrap();
+    assert_eq!(none.kl.dims(), [0]);
 }
 
 #[test]
@@ -396,7 +394,7 @@ fn uniform_and_certain_distributions_have_closed_forms() {
 }
 
 #[test]
-fn vocab_kl_is_its_composition_and_never_negative() {
+fn compared_scores_are_those_of_each_and_a_kl_that_is_never_negative() {
     for (m, d, vocab) in [(1, 4, 3), (9, 8, 700), (40, 6, 1100)] {
         let (p, q, head) = (
             f32s(&[m, d], 29, 1.0),
@@ -404,14 +402,26 @@ fn vocab_kl_is_its_composition_and_never_negative() {
             f32s(&[vocab, d], 31, 1.0),
         );
         let temperature = temperatures(m);
-        let found = ops::vocab_kl(&p, &q, &head, &temperature).unwrap();
+        let targets: Vec<u32> = (0..m as u32).map(|i| i * 37 % vocab as u32).collect();
+        let compare = |p: &Tensor, q: &Tensor| {
+            ops::compared_scores(p, q, &head, &targets, &temperature).unwrap()
+        };
+        let found = compare(&p, &q);
         let wide = |x: &Tensor| x.to_dtype(DType::F64).unwrap();
-        let wanted = composed::vocab_kl(&wide(&p), &wide(&q), &wide(&head), &temperature).unwrap();
-        assert_close(&format!("kl {m}x{d}x{vocab}"), &found, &wanted, 2e-5);
-        assert!(values(&found).iter().all(|kl| *kl > 0.0));
-        let itself = ops::vocab_kl(&p, &p, &head, &temperature).unwrap();
+        let wanted =
+            composed::compared_scores(&wide(&p), &wide(&q), &wide(&head), &targets, &temperature)
+                .unwrap();
+        let kl = wanted.get(4).unwrap();
+        assert_close(&format!("kl {m}x{d}x{vocab}"), &found.kl, &kl, 2e-5);
+        assert!(values(&found.kl).iter().all(|kl| *kl > 0.0));
+        for (hidden, scores) in [(&p, &found.p), (&q, &found.q)] {
+            let alone = ops::token_scores(hidden, &head, &targets, &temperature).unwrap();
+            assert_eq!(values(&scores.logp), values(&alone.logp));
+            assert_eq!(values(&scores.entropy), values(&alone.entropy));
+        }
+        let itself = compare(&p, &p).kl;
         assert_close_slices("kl to itself", &values(&itself), &vec![0.0; m], 1e-6);
-        let broken = ops::vocab_kl(&(&p * f64::NAN).unwrap(), &q, &head, &temperature).unwrap();
+        let broken = compare(&(&p * f64::NAN).unwrap(), &q).kl;
         assert!(values(&broken).iter().all(|kl| kl.is_nan()), "not hidden");
     }
 }

@@ -3,7 +3,7 @@
 use crate::roles::Roles;
 use crate::row::Row;
 use algorithms::Experience;
-use candle_core::Result;
+use candle_core::{Result, Tensor};
 use llama::Lora;
 use stage::Batch;
 
@@ -49,20 +49,26 @@ pub(crate) fn columns(
             .reference
             .then(|| before(roles.reference.as_ref()))
             .transpose()?;
-        if let Some(hidden) = &old {
-            let scores = ops::token_scores(hidden, head, targets, &temperature)?;
+        let (of_old, of_reference) = match (&old, &reference) {
+            (Some(old), Some(reference)) if which.exact_kl => {
+                let scores = ops::compared_scores(old, reference, head, targets, &temperature)?;
+                exp.kl_exact.extend(scores.kl.to_vec1::<f32>()?);
+                (Some(scores.p), Some(scores.q))
+            }
+            _ => {
+                let of = |hidden: &Option<Tensor>| {
+                    let score = |hidden| ops::token_scores(hidden, head, targets, &temperature);
+                    hidden.as_ref().map(score).transpose()
+                };
+                (of(&old)?, of(&reference)?)
+            }
+        };
+        if let Some(scores) = of_old {
             exp.logp_old.extend(scores.logp.to_vec1::<f32>()?);
             exp.entropy.extend(scores.entropy.to_vec1::<f32>()?);
         }
-        if let Some(hidden) = &reference {
-            let scores = ops::token_scores(hidden, head, targets, &temperature)?;
+        if let Some(scores) = of_reference {
             exp.logp_ref.extend(scores.logp.to_vec1::<f32>()?);
-        }
-        if let (Some(old), Some(reference)) = (&old, &reference)
-            && which.exact_kl
-        {
-            let kl = ops::vocab_kl(old, reference, head, &temperature)?;
-            exp.kl_exact.extend(kl.to_vec1::<f32>()?);
         }
         if let Some(critic) = &critic {
             let values = critic.values(model, &batch)?;

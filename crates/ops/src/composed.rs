@@ -187,34 +187,33 @@ pub fn token_scores_trainable(hidden: &Tensor, head: &Tensor, targets: &[u32]) -
     Tensor::cat(&logps, 0)
 }
 
-pub fn vocab_kl(
+/// [5, M]: log-probability and entropy under p, the same under q, and KL(p ‖ q).
+pub fn compared_scores(
     hidden_p: &Tensor,
     hidden_q: &Tensor,
     head: &Tensor,
+    targets: &[u32],
     temperature: &[f32],
 ) -> Result<Tensor> {
     let (p, q) = (hidden_p.detach(), hidden_q.detach());
     let (m, chunk) = (p.dim(0)?, head_chunk_rows(head.dim(0)?));
-    if m == 0 {
-        return Tensor::zeros(0, DType::F32, p.device());
-    }
-    let mut out = Vec::new();
+    let mut kl = Vec::new();
     for start in (0..m).step_by(chunk) {
         let n = chunk.min(m - start);
-        let temperature = &temperature[start..start + n];
-        let lp = log_softmax(
-            &crate::frozen_linear(&p.narrow(0, start, n)?, head)?,
-            temperature,
-            p.device(),
-        )?;
-        let lq = log_softmax(
-            &crate::frozen_linear(&q.narrow(0, start, n)?, head)?,
-            temperature,
-            q.device(),
-        )?;
-        out.push((lp.exp()? * (lp - lq)?)?.sum(D::Minus1)?);
+        let logps = |x: &Tensor| {
+            let logits = crate::frozen_linear(&x.narrow(0, start, n)?, head)?;
+            log_softmax(&logits, &temperature[start..start + n], x.device())
+        };
+        let (lp, lq) = (logps(&p)?, logps(&q)?);
+        kl.push((lp.exp()? * (lp - lq)?)?.sum(D::Minus1)?);
     }
-    Tensor::cat(&out, 0)
+    let mut columns = Vec::new();
+    for hidden in [&p, &q] {
+        let scores = token_scores(hidden, head, targets, temperature)?;
+        columns.extend([scores.logp, scores.entropy]);
+    }
+    columns.push(Tensor::cat(&kl, 0)?);
+    Tensor::stack(&columns, 0)
 }
 
 pub fn scatter_rows(store: &Tensor, rows: &[usize], src: &Tensor) -> Result<()> {

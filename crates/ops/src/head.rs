@@ -27,6 +27,21 @@ pub(crate) fn token_scores(
     temperature: &[f32],
     trainable: bool,
 ) -> Result<Tensor> {
+    check(hidden, head, targets, temperature)?;
+    let head = if trainable {
+        head.clone()
+    } else {
+        head.detach()
+    };
+    let scores = Scores {
+        targets: targets.into(),
+        inv_temperature: temperature.iter().map(|t| 1.0 / t).collect(),
+        lse: OnceLock::new(),
+    };
+    hidden.contiguous()?.apply_op2(&head.contiguous()?, scores)
+}
+
+fn check(hidden: &Tensor, head: &Tensor, targets: &[u32], temperature: &[f32]) -> Result<()> {
     let ((m, d), (vocab, head_width)) = (hidden.dims2()?, head.dims2()?);
     if d != head_width || targets.len() != m || temperature.len() != m {
         bail!(
@@ -40,17 +55,7 @@ pub(crate) fn token_scores(
     if let Some(t) = targets.iter().find(|t| **t as usize >= vocab) {
         bail!("token_scores: target {t} is beyond the vocabulary of {vocab}")
     }
-    let head = if trainable {
-        head.clone()
-    } else {
-        head.detach()
-    };
-    let scores = Scores {
-        targets: targets.into(),
-        inv_temperature: temperature.iter().map(|t| 1.0 / t).collect(),
-        lse: OnceLock::new(),
-    };
-    hidden.contiguous()?.apply_op2(&head.contiguous()?, scores)
+    Ok(())
 }
 
 struct Scores {
@@ -117,6 +122,15 @@ impl Running {
     fn lse(&self) -> f64 {
         self.max as f64 + self.sum.ln()
     }
+
+    fn logp(&self, label: f32) -> f32 {
+        (label as f64 - self.lse()) as f32
+    }
+
+    /// Where the payload is x − max
+    fn entropy(&self) -> f32 {
+        (self.sum.ln() - self.weighted / self.sum) as f32
+    }
 }
 
 impl Scores {
@@ -153,8 +167,8 @@ impl Scores {
         let stats = merged(partial, m, 1.0);
         let mut out = vec![0.0; 2 * m];
         for (row, s) in stats.iter().enumerate() {
-            out[row] = (labels[row] as f64 - s.lse()) as f32;
-            out[m + row] = (s.sum.ln() - s.weighted / s.sum) as f32;
+            out[row] = s.logp(labels[row]);
+            out[m + row] = s.entropy();
         }
         self.lse
             .get_or_init(|| stats.iter().map(|s| s.lse() as f32).collect());
@@ -273,65 +287,86 @@ fn merged(partial: Vec<Vec<Running>>, m: usize, shift: f64) -> Vec<Running> {
     all
 }
 
-/// KL(p ‖ q) per row, without gradient: Σ p·(x_p − x_q) − lse_p + lse_q.
-pub(crate) fn vocab_kl(
+/// [5, M]: log-probability and entropy under p, the same under q, and KL(p ‖ q) = Σ p·(x_p − x_q) − lse_p + lse_q. One sweep
+/// over the vocabulary, no gradient; the first two rows are [`token_scores`]' bit for bit.
+pub(crate) fn compared_scores(
     p: &Tensor,
     q: &Tensor,
     head: &Tensor,
+    targets: &[u32],
     temperature: &[f32],
 ) -> Result<Tensor> {
-    let ((m, d), (vocab, head_width)) = (p.dims2()?, head.dims2()?);
-    if q.dims() != p.dims() || d != head_width || temperature.len() != m {
-        bail!(
-            "vocab_kl: hidden {:?} and {:?}, head {:?} and {} temperatures do not fit",
-            p.dims(),
-            q.dims(),
-            head.dims(),
-            temperature.len()
-        )
-    }
+    check(p, head, targets, temperature)?;
+    check(q, head, targets, temperature)?;
+    let (m, d) = p.dims2()?;
     let (p, q, head) = (p.contiguous()?, q.contiguous()?, head.contiguous()?);
     let (ps, qs, ws) = (Data::of(&p)?, Data::of(&q)?, Data::of(&head)?);
     let (ps, qs, ws) = (&*ps, &*qs, &*ws);
-    let (of_p, of_q): (Vec<_>, Vec<_>) = runs(vocab)
+    let inv: Vec<f32> = temperature.iter().map(|t| 1.0 / t).collect();
+    let (mut label_p, mut label_q) = (vec![0.0; m], vec![0.0; m]);
+    let labels = [Shared::new(&mut label_p), Shared::new(&mut label_q)];
+    let partial: Vec<[Vec<Running>; 3]> = runs(head.dim(0)?)
         .into_par_iter()
         .map(|run| {
-            let (mut of_p, mut of_q) = (vec![Running::NONE; m], vec![Running::NONE; m]);
+            let mut stats = [(); 3].map(|_| vec![Running::NONE; m]);
             let size = ROWS.min(m) * TILE.min(run.len());
             let (mut xp, mut xq) = (vec![0.0; size], vec![0.0; size]);
             for tile in pieces(run, TILE) {
+                let (w, width) = (&ws[tile.start * d..tile.end * d], tile.len());
                 for rows in pieces(0..m, ROWS) {
-                    let size = rows.len() * tile.len();
-                    let (xp, xq) = (&mut xp[..size], &mut xq[..size]);
-                    let (h, w) = (
-                        rows.start * d..rows.end * d,
-                        &ws[tile.start * d..tile.end * d],
-                    );
+                    let h = rows.start * d..rows.end * d;
+                    let (xp, xq) = (&mut xp[..rows.len() * width], &mut xq[..rows.len() * width]);
                     linear_into(&ps[h.clone()], w, d, xp, Threads::One);
                     linear_into(&qs[h], w, d, xq, Threads::One);
-                    let (xp, xq) = (
-                        xp.chunks_exact_mut(tile.len()),
-                        xq.chunks_exact_mut(tile.len()),
-                    );
-                    for ((xp, xq), row) in xp.zip(xq).zip(rows) {
-                        let inv = 1.0 / temperature[row];
-                        of_q[row] = of_q[row].merge(statistics(xq, inv), 1.0);
-                        let mut s = statistics(xp, inv);
-                        s.weighted = difference(xp, xq, s.max) as f64;
-                        of_p[row] = of_p[row].merge(s, 0.0);
+                    let both = xp.chunks_exact_mut(width).zip(xq.chunks_exact_mut(width));
+                    for ((xp, xq), row) in both.zip(rows) {
+                        let of_p = statistics(xp, inv[row]);
+                        let of_q = statistics(xq, inv[row]);
+                        let apart = Running {
+                            weighted: difference(xp, xq, of_p.max) as f64,
+                            ..of_p
+                        };
+                        for (all, (new, shift)) in
+                            stats
+                                .iter_mut()
+                                .zip([(of_p, 1.0), (of_q, 1.0), (apart, 0.0)])
+                        {
+                            all[row] = all[row].merge(new, shift);
+                        }
+                        let target = targets[row] as usize;
+                        if tile.contains(&target) {
+                            for (out, x) in labels.iter().zip([&*xp, &*xq]) {
+                                // SAFETY: the label lies in one tile only.
+                                let label = unsafe { out.part(row..row + 1) };
+                                label[0] = x[target - tile.start];
+                            }
+                        }
                     }
                 }
             }
-            (of_p, of_q)
+            stats
         })
-        .unzip();
-    let (of_p, of_q) = (merged(of_p, m, 0.0), merged(of_q, m, 1.0));
-    let kl = |(p, q): (&Running, &Running)| {
-        let kl = p.weighted / p.sum - p.lse() + q.lse();
+        .collect();
+    let mut columns = [Vec::new(), Vec::new(), Vec::new()];
+    for run in partial {
+        for (column, stats) in columns.iter_mut().zip(run) {
+            column.push(stats);
+        }
+    }
+    let [of_p, of_q, apart] = columns;
+    let (of_p, of_q) = (merged(of_p, m, 1.0), merged(of_q, m, 1.0));
+    let apart = merged(apart, m, 0.0);
+    let mut out = Vec::with_capacity(5 * m);
+    for (labels, stats) in [(&label_p, &of_p), (&label_q, &of_q)] {
+        out.extend(labels.iter().zip(stats).map(|(x, s)| s.logp(*x)));
+        out.extend(stats.iter().map(Running::entropy));
+    }
+    out.extend((0..m).map(|row| {
+        let kl = apart[row].weighted / apart[row].sum - of_p[row].lse() + of_q[row].lse();
         // rounding may leave less than nothing; `max` would turn NaN into 0
         if kl < 0.0 { 0.0 } else { kl as f32 }
-    };
-    cpu::tensor(of_p.iter().zip(&of_q).map(kl).collect(), m)
+    }));
+    cpu::tensor(out, (5, m))
 }
 
 /// Scales the logits in place and gives their statistics, with x − max as the payload.

@@ -140,19 +140,42 @@ pub fn token_scores_trainable(hidden: &Tensor, head: &Tensor, targets: &[u32]) -
     }
 }
 
-/// Exact KL(p ‖ q) over the vocabulary for each row, `[M]` nats, f32, no gradient, chunked over rows.
-/// `hidden_p`, `hidden_q` [M, d] share one `head` [V, d].
-pub fn vocab_kl(
+/// Two distributions over the vocabulary at each label, f32, no gradient.
+pub struct ComparedScores {
+    pub p: TokenScores,
+    pub q: TokenScores,
+    /// exact KL(p ‖ q), `[M]`, nats
+    pub kl: Tensor,
+}
+
+/// [`token_scores`] of two models that share a `head` [V, d], and the KL between them, in one sweep over the vocabulary, chunked
+/// over rows. `hidden_p`, `hidden_q` [M, d].
+pub fn compared_scores(
     hidden_p: &Tensor,
     hidden_q: &Tensor,
     head: &Tensor,
+    targets: &[u32],
     temperature: &[f32],
-) -> Result<Tensor> {
-    if fused(&[hidden_p, hidden_q, head]) {
-        head::vocab_kl(hidden_p, hidden_q, head, temperature)
+) -> Result<ComparedScores> {
+    let (p, q) = (hidden_p.detach(), hidden_q.detach());
+    let columns = if p.dim(0)? == 0 {
+        Tensor::zeros((5, 0), candle_core::DType::F32, p.device())?
+    } else if fused(&[&p, &q, head]) {
+        head::compared_scores(&p, &q, head, targets, temperature)?
     } else {
-        composed::vocab_kl(hidden_p, hidden_q, head, temperature)
-    }
+        composed::compared_scores(&p, &q, head, targets, temperature)?
+    };
+    let scores = |at| -> Result<TokenScores> {
+        Ok(TokenScores {
+            logp: columns.get(at)?,
+            entropy: columns.get(at + 1)?,
+        })
+    };
+    Ok(ComparedScores {
+        p: scores(0)?,
+        q: scores(2)?,
+        kl: columns.get(4)?,
+    })
 }
 
 /// Writes token rows into a key or value store in place: `store` [S, width], `src` [n, width], row i goes to `rows[i]`.

@@ -164,12 +164,10 @@ fn kl(
         let before =
             |p: &Policy| batch.before_labels(&batch.hidden(model, p.adapter.as_ref(), None)?);
         let (mine, theirs) = (before(policy)?, before(reference)?);
-        let logp = |hidden| -> candle_core::Result<Vec<f32>> {
-            let scores = ops::token_scores(hidden, head, &batch.labels.targets, &tempered)?;
-            scores.logp.to_vec1()
-        };
-        let (mine_logp, theirs_logp) = (logp(&mine)?, logp(&theirs)?);
-        let exact = ops::vocab_kl(&mine, &theirs, head, &tempered)?.to_vec1::<f32>()?;
+        let scores = ops::compared_scores(&mine, &theirs, head, &batch.labels.targets, &tempered)?;
+        let mine_logp = scores.p.logp.to_vec1::<f32>()?;
+        let theirs_logp = scores.q.logp.to_vec1::<f32>()?;
+        let exact = scores.kl.to_vec1::<f32>()?;
         for labels in batch.labels.layout.ranges() {
             let sum =
                 |f: &dyn Fn(usize) -> f32| labels.clone().map(|i| f64::from(f(i))).sum::<f64>();
