@@ -476,3 +476,38 @@ fn a_run_goes_on_with_the_model_it_began_with() {
     assert!(error.contains("base has changed since"), "{error}");
     assert_eq!(status("first"), "finished");
 }
+
+#[test]
+fn an_rl_run_goes_on_with_the_models_and_prompts_it_began_with() {
+    let world = World::with_reward();
+    let rows = std::fs::read_to_string(tiny("prompts.json")).unwrap();
+    let held_out = world.write("held_out.json", &rows);
+    let sets = format!("algorithm.name=rloo data.eval_path={held_out}");
+    world.rl("run", &sets).unwrap();
+    let before = world.content("run");
+    // each reads as before
+    for name in [
+        "held_out.json",
+        "sft/adapter/adapter_config.json",
+        "rm/reward/reward.json",
+    ] {
+        let file = world.path(name);
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, format!("{text}\n")).unwrap();
+        let error = world.rl("run", &format!("resume {sets} train.steps=6"));
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            format!(
+                "{} has changed since {} began; resume with what it began with, or begin a new run",
+                file.display(),
+                world.text("run")
+            )
+        );
+        assert_eq!(world.info("run")["status"], "finished");
+        assert_eq!(world.content("run"), before);
+        std::fs::write(&file, text).unwrap();
+    }
+    world
+        .rl("run", &format!("resume {sets} train.steps=6"))
+        .unwrap();
+}

@@ -34,7 +34,7 @@ use roles::Roles;
 use run::{Progress, Run, RunArgs};
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use train::Frozen;
 use watch::WatchState;
@@ -150,6 +150,7 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
         &config.data.path,
         serde_json::json!({ "rows": feed.n_rows(), "held_out_prompts": eval_tasks.len(), "held_out_in_training": n_shared }),
     )?;
+    record_inputs(&mut run, config)?;
     run.write_file(
         "heldout.json",
         serde_json::to_string_pretty(&held_out)?.as_bytes(),
@@ -269,6 +270,16 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
         summary.insert("best_reward".into(), best.reward);
     }
     run.finish(&summary)
+}
+
+/// The held-out file, the adapter that policy and reference begin as, and the reward model, by their content.
+fn record_inputs(run: &mut Run, config: &Config) -> Result<()> {
+    let (_, adapter) = stage::run_and_adapter(Path::new(&config.model.policy));
+    let adapter = Some(adapter).filter(|dir| dir.is_dir());
+    let reward = config.model.reward.as_ref().map(|dir| dir.join("reward"));
+    let inputs = [config.data.eval_path.clone(), adapter, reward];
+    let inputs: Vec<&Path> = inputs.iter().flatten().map(PathBuf::as_path).collect();
+    stage::record_inputs(run, &inputs)
 }
 
 /// How often each health watch began to warn.
