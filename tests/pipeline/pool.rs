@@ -180,6 +180,35 @@ fn rest_with_gold_inside_resumes_exactly() {
 }
 
 #[test]
+fn a_pool_that_was_changed_is_refused() {
+    let world = World::with_reward();
+    let sets = demonstrations("algorithm.name=wbc");
+    world.rl("run", &sets).unwrap();
+    let more = format!("resume {sets} train.steps=6");
+    let (file, before) = (world.path("run/pool-000000.jsonl"), world.content("run"));
+    let text = fs::read_to_string(&file).unwrap();
+    let changed = text.replacen("\"score\":0.", "\"score\":1.", 1);
+    assert_ne!(changed, text);
+    fs::write(&file, changed).unwrap();
+    let line = run::one_line(&world.rl("run", &more).unwrap_err());
+    let says = format!(
+        "{} is not what {}",
+        file.display(),
+        world.text("run/pool-000000.sha256")
+    );
+    assert!(
+        line.starts_with(&format!("step 5: {says} says; put back")),
+        "{line}"
+    );
+    assert_eq!(world.content("run"), before);
+    fs::write(&file, text).unwrap();
+    world.rl("run", &more).unwrap();
+    // a run of a version without the checksum goes on
+    fs::remove_file(world.path("run/pool-000000.sha256")).unwrap();
+    world.rl("run", &format!("{more} train.steps=7")).unwrap();
+}
+
+#[test]
 fn what_cannot_be_learnt_from_stored_responses_is_refused() {
     let world = World::with_reward();
     for name in ["wbc", "rwr", "a_lol", "rest"] {

@@ -115,13 +115,18 @@ pub fn file_hash(path: &Path) -> Result<String> {
                 n => hash.update(&buffer[..n]),
             }
         }
-        Ok(hash
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect())
+        Ok(hex(&hash.finalize()))
     };
     hash().with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// SHA-256, hex.
+pub fn hash(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Free space, bytes, of the file system that holds `dir` or its nearest existing parent.

@@ -36,7 +36,7 @@ pub use clock::rfc3339;
 pub use config::{from_table, load_config};
 pub use config_error::nearest;
 pub use directory::Run;
-pub use files::{atomic_write, file_hash, free_space_bytes, require_space};
+pub use files::{atomic_write, file_hash, free_space_bytes, hash, require_space};
 pub use finished::{Finished, open_finished};
 pub use memory::{peak_memory_bytes, resident_memory_bytes};
 pub use metrics::{MetricsRow, is_timing, read_metrics};

@@ -146,8 +146,7 @@ impl Pool {
         let name = format!("pool-{start:06}.jsonl");
         let file = run.dir().join(&name);
         if file.is_file() {
-            let text = std::fs::read_to_string(&file);
-            let text = text.with_context(|| format!("cannot read {}", file.display()))?;
+            let text = stored::read(&file)?;
             let (round, rewards) = self
                 .origin
                 .parse(&text)
@@ -168,8 +167,7 @@ impl Pool {
             ..draw
         };
         let round = self.origin.make(start, roles, draw)?;
-        let text = round.to_jsonl(roles.rewards.state())?;
-        run.write_file(&name, text.as_bytes())?;
+        stored::write(run, &name, &round.to_jsonl(roles.rewards.state())?)?;
         Ok(round)
     }
 }

@@ -1,12 +1,37 @@
-//! A round as JSON lines: a header, then a response per line.
+//! A round as JSON lines: a header, then a response per line. `pool-<step>.sha256` beside it is its checksum, which `sha256sum -c` reads.
 
 use super::round::{Cost, Origin, Round};
 use crate::data::Task;
 use crate::row::Row;
 use anyhow::{Context, Result, ensure};
+use run::Run;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::rc::Rc;
+
+/// Refuses one that is not as it was written. Those of older versions have no checksum.
+pub(super) fn read(file: &Path) -> Result<String> {
+    let of = |file: &Path| {
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+    };
+    let (text, sum) = (of(file)?, file.with_extension("sha256"));
+    ensure!(
+        !sum.exists() || of(&sum)?.split(' ').next() == Some(&run::hash(text.as_bytes())),
+        "{} is not what {} says; put back what the run wrote, or begin a new run",
+        file.display(),
+        sum.display()
+    );
+    Ok(text)
+}
+
+/// The checksum first: alone it is harmless.
+pub(super) fn write(run: &Run, name: &str, text: &str) -> Result<()> {
+    let sum = Path::new(name).with_extension("sha256");
+    let line = format!("{}  {name}\n", run::hash(text.as_bytes()));
+    run.write_file(&sum.to_string_lossy(), line.as_bytes())?;
+    run.write_file(name, text.as_bytes())
+}
 
 /// First line of a stored round.
 #[derive(Serialize, Deserialize)]
