@@ -43,7 +43,7 @@ fn column(text: &str, name: &str) -> Vec<f64> {
 #[test]
 fn a_replayed_step_is_the_one_that_was() {
     let world = World::with_reward();
-    let sets = "algorithm.name=ppo algorithm.kl_coef=0.2 algorithm.whiten_advantages=false algorithm.lam=1.0 algorithm.gamma=1.0 train.save_every=2";
+    let sets = "algorithm.name=ppo algorithm.kl_coef=0.2 algorithm.whiten_advantages=false algorithm.lam=1.0 algorithm.gamma=1.0 train.save_every=1 train.keep_checkpoints=9";
     world.rl("run", sets).unwrap();
     let before = world.content("run");
     let text = replay(&world, "run", 4, &[1]).unwrap();
@@ -88,6 +88,23 @@ fn a_replayed_step_is_the_one_that_was() {
         page.contains("advantage") && !page.contains("{{") && !page.contains("http"),
         "{page}"
     );
+
+    // damaged checkpoints are passed over, to the one before or to the start
+    for (damaged, whole) in [(vec![3], Some(2)), (vec![2, 1], None)] {
+        for step in &damaged {
+            let file = format!("run/checkpoints/step-{step:06}/params.safetensors");
+            fs::write(world.path(&file), "x").unwrap();
+        }
+        let before = world.content("run");
+        let again = replay(&world, "run", 4, &[0]).unwrap();
+        assert!(
+            again.contains(" metrics are those that the run recorded"),
+            "{again}"
+        );
+        assert_eq!(world.content("run"), before);
+        let (found, _) = run::newest_whole(&world.path("run"), 3).unwrap();
+        assert_eq!(found.map(|found| found.step), whole);
+    }
 
     // a step whose checkpoint was deleted is reached from the start
     world
@@ -164,6 +181,24 @@ fn what_cannot_be_replayed_is_said() {
         let error = replay(&world, run, step, &[rows]).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
     }
+}
+
+#[test]
+fn what_a_replay_refuses_is_said_of_the_run() {
+    let world = World::with_reward();
+    world.rl("run", "algorithm.name=rloo").unwrap();
+    let adapter = world.path("sft/adapter/adapter_config.json");
+    let text = fs::read_to_string(&adapter).unwrap();
+    fs::write(&adapter, text + "\n").unwrap();
+    let error = replay(&world, "run", 3, &[0]).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        format!(
+            "{} has changed since {} began; resume with what it began with, or begin a new run",
+            adapter.display(),
+            world.text("run")
+        )
+    );
 }
 
 /// A run of the version before checksums, mixtures of rewards and timings of their own.

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+/// Of a run directory.
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
 pub(crate) const STATE: &str = "state.json";
 const SUMS: &str = "SHA256SUMS";
 /// What this version writes; it reads all before it.
@@ -189,19 +191,26 @@ fn found(checkpoints: &Path) -> Result<Vec<Checkpoint>> {
     Ok(found)
 }
 
-/// The newest checkpoint that is whole, those after it set aside by name and told on stderr; none if there is none at all.
-pub(crate) fn latest_whole(checkpoints: &Path) -> Result<Option<Checkpoint>> {
+/// A checkpoint, and what is wrong with it.
+pub type Damaged = (Checkpoint, String);
+
+/// The newest checkpoint of `step` or before that is whole, and the damaged ones after it, newest first.
+pub fn newest_whole(run: &Path, step: u64) -> Result<(Option<Checkpoint>, Vec<Damaged>)> {
     let mut damaged = Vec::new();
-    let mut whole = None;
-    for checkpoint in found(checkpoints)?.into_iter().rev() {
+    let mut found = found(&run.join(CHECKPOINTS))?;
+    found.retain(|checkpoint| checkpoint.step <= step);
+    for checkpoint in found.into_iter().rev() {
         match checkpoint.damage()? {
             Some(what) => damaged.push((checkpoint, what)),
-            None => {
-                whole = Some(checkpoint);
-                break;
-            }
+            None => return Ok((Some(checkpoint), damaged)),
         }
     }
+    Ok((None, damaged))
+}
+
+/// The newest checkpoint that is whole, those after it set aside by name and told on stderr; none if there is none at all.
+pub(crate) fn latest_whole(run: &Path) -> Result<Option<Checkpoint>> {
+    let (whole, damaged) = newest_whole(run, u64::MAX)?;
     if whole.is_none()
         && let Some((first, what)) = damaged.first()
     {
@@ -212,7 +221,8 @@ pub(crate) fn latest_whole(checkpoints: &Path) -> Result<Option<Checkpoint>> {
     }
     for (checkpoint, what) in damaged {
         let at = checkpoint.dir.display();
-        let aside = checkpoints.join(format!("{DAMAGED}step-{:06}", checkpoint.step));
+        let aside = format!("{DAMAGED}step-{:06}", checkpoint.step);
+        let aside = checkpoint.dir.with_file_name(aside);
         let _ = std::fs::remove_dir_all(&aside); // one set aside earlier
         std::fs::rename(&checkpoint.dir, &aside).with_context(|| format!("cannot rename {at}"))?;
         eprintln!(

@@ -1,6 +1,6 @@
 //! A run directory that is being written. Only [`Run`] writes into it, and only one process at a time.
 
-use crate::checkpoint::{self, Checkpoint, Keep, check_name};
+use crate::checkpoint::{self, CHECKPOINTS, Checkpoint, Keep, check_name};
 use crate::files::{atomic_dir, atomic_write, parent, sync_dir, sync_tree, temporary_dir};
 use crate::finished::{CONFIG, INFO, read_config, read_info};
 use crate::metrics::{MetricsLog, number};
@@ -15,7 +15,6 @@ use std::time::{Instant, SystemTime};
 use toml::Table;
 
 const LOCK: &str = ".lock";
-const CHECKPOINTS: &str = "checkpoints";
 const SAMPLES: &str = "samples";
 const FAILED: &str = "failed";
 /// What a stage leaves to those after it.
@@ -137,7 +136,7 @@ impl Run {
         for within in [CHECKPOINTS, SAMPLES, FAILED] {
             checkpoint::sweep(&dir.join(within))?;
         }
-        let latest = checkpoint::latest_whole(&dir.join(CHECKPOINTS))?;
+        let latest = checkpoint::latest_whole(dir)?;
         let still_finished = info.get("status").and_then(Value::as_str) == Some("finished");
         let result = RESULTS.into_iter().find(|name| dir.join(name).is_dir());
         if let Some(result) = result.filter(|_| still_finished && latest.is_none()) {

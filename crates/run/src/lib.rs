@@ -30,7 +30,7 @@ mod stream;
 mod tensorboard;
 mod verify;
 
-pub use checkpoint::{Checkpoint, Keep};
+pub use checkpoint::{Checkpoint, Damaged, Keep, newest_whole};
 pub use cli::{RunArgs, exit, one_line, print};
 pub use clock::rfc3339;
 pub use config::{from_table, load_config};

@@ -8,7 +8,7 @@ mod page;
 use crate::config::Config;
 use crate::learner::{Learner, StepReport};
 use crate::{Look, train};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Error, Result, anyhow, ensure};
 use run::RunArgs;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -96,7 +96,7 @@ pub fn replay(config: &ReplayConfig) -> Result<String> {
         "step {} from {}",
         config.step,
         match from {
-            0 => "the start: no earlier checkpoint is kept".to_string(),
+            0 => "the start: there is no earlier checkpoint".to_string(),
             step => format!("the checkpoint of step {step}"),
         }
     );
@@ -104,7 +104,7 @@ pub fn replay(config: &ReplayConfig) -> Result<String> {
     settings.train.steps = settings.train.steps.max(config.step as usize);
     settings.watch.stop = false;
     let args = RunArgs {
-        run: Some(copy),
+        run: Some(copy.clone()),
         resume: true,
         ..RunArgs::default()
     };
@@ -113,14 +113,16 @@ pub fn replay(config: &ReplayConfig) -> Result<String> {
         seen = Some((read(learner, report)?, report.metrics.clone()));
         Ok(())
     };
-    train(
-        &args,
-        &settings,
-        Some(Look {
-            step: config.step,
-            at: &mut at_step,
-        }),
-    )?;
+    let look = Look {
+        step: config.step,
+        at: &mut at_step,
+    };
+    // The copy is gone when the error is read.
+    let of_the_run = |why: Error| {
+        let copy = copy.to_string_lossy();
+        anyhow!("{}", run::one_line(&why).replace(&*copy, &at.to_string()))
+    };
+    train(&args, &settings, Some(look)).map_err(of_the_run)?;
     let (rows, metrics) = seen.context("the step was not reached")?;
 
     let mut text = table(&rows, &config.rows)?;
@@ -133,34 +135,23 @@ pub fn replay(config: &ReplayConfig) -> Result<String> {
     Ok(text)
 }
 
-/// The files of a run and its newest checkpoint of `step` or before, whose step it returns (0: none).
+/// The files of a run and its newest whole checkpoint of `step` or before, whose step it returns (0: none).
 fn copy_until(from: &Path, to: &Path, step: u64) -> Result<u64> {
-    let number = |path: &Path| -> Option<u64> {
-        let name = path.file_name()?.to_str()?;
-        name.strip_prefix("step-")?
-            .parse()
-            .ok()
-            .filter(|found| *found <= step)
-    };
-    let checkpoints = from.join("checkpoints");
-    let newest = match checkpoints.is_dir() {
-        true => entries(&checkpoints)?
-            .into_iter()
-            .filter_map(|path| Some((number(&path)?, path)))
-            .max(),
-        false => None,
-    };
-    fs::create_dir_all(to.join("checkpoints"))?;
+    let (whole, damaged) = run::newest_whole(from, step)?;
+    for (checkpoint, what) in damaged {
+        let at = checkpoint.dir.display();
+        eprintln!("{at} is damaged ({what}); what was before it is used");
+    }
+    let checkpoints = to.join("checkpoints");
+    fs::create_dir_all(&checkpoints)?;
     copy_files(from, to)?;
-    let Some((at, path)) = newest else {
+    let Some(whole) = whole else {
         return Ok(0);
     };
-    let target = to
-        .join("checkpoints")
-        .join(path.file_name().unwrap_or_default());
+    let target = checkpoints.join(whole.dir.file_name().unwrap_or_default());
     fs::create_dir(&target)?;
-    copy_files(&path, &target)?;
-    Ok(at)
+    copy_files(&whole.dir, &target)?;
+    Ok(whole.step)
 }
 
 /// The plain files of one folder.
