@@ -3,11 +3,13 @@
 
 mod clauses;
 mod cli;
+mod clock;
 mod config;
 mod data;
 mod explain;
 mod failed;
 mod feed;
+mod gather;
 mod learner;
 mod pool;
 mod read;
@@ -15,6 +17,8 @@ mod replay;
 mod roles;
 mod rollout;
 mod row;
+mod trainee;
+mod update;
 mod value;
 pub mod watch;
 
@@ -29,7 +33,7 @@ use anyhow::{Result, anyhow, bail, ensure};
 use clauses::Clauses;
 use data::{Data, Task};
 use feed::Feed;
-use learner::{Learner, Metrics, StepReport, Trainee};
+use learner::{Learner, Metrics, StepReport};
 use roles::Roles;
 use run::{Progress, Run, RunArgs};
 use serde::{Deserialize, Serialize};
@@ -37,6 +41,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use train::Frozen;
+use trainee::Trainee;
 use watch::WatchState;
 
 /// What a checkpoint holds beside tensors. Random streams are keyed by step, so they need no state.

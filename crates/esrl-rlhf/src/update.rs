@@ -1,0 +1,236 @@
+//! The second half of a step: epochs of minibatches, each the algorithm's loss with graph and one optimiser step.
+
+use crate::learner::{Learner, Metrics};
+use crate::row::Row;
+use algorithms::{Experience, Loss, Scores, Totals};
+use anyhow::{Result, bail};
+use candle_core::Tensor;
+use rand::seq::SliceRandom;
+use stage::Batch;
+use train::Gradients;
+
+/// Mean over tokens of |logp of the training forward − logp of the sampler| at the step's first update.
+const SAMPLER_GAP: &str = "policy/sampler_gap";
+/// Logged as `first/…` too, for the step's first update: 0, or the forward is not the one that read logp_old.
+const AT_FIRST: [&str; 2] = ["policy/approxkl", "policy/clipfrac"];
+
+impl Learner<'_> {
+    pub fn update(
+        &mut self,
+        step: u64,
+        rows: &[Row],
+        exp: &Experience,
+        temperature: &[f32],
+        same_forward: bool,
+        metrics: &mut Metrics,
+    ) -> Result<()> {
+        let needs = self.algorithm.needs();
+        let units = units(exp, needs.whole_groups);
+        let size = units.len().div_ceil(needs.minibatches);
+        // Rounding the size up may leave fewer minibatches than were asked for.
+        let n_updates = needs.epochs * units.len().div_ceil(size);
+        let mut first = true;
+        for epoch in 0..needs.epochs {
+            let mut order: Vec<usize> = (0..units.len()).collect();
+            let seed = self.config.train.seed;
+            order.shuffle(&mut run::stream(seed, "minibatches", step, epoch as u64));
+            for minibatch in order.chunks(size) {
+                let mut minibatch = minibatch.to_vec();
+                minibatch.sort_unstable();
+                let units: Vec<&[usize]> = minibatch.iter().map(|u| units[*u].as_slice()).collect();
+                let check = |metrics: &Metrics| match first {
+                    true => self.config.watch.check_first(metrics, same_forward),
+                    false => Ok(()),
+                };
+                let update = self.minibatch(step, rows, exp, temperature, &units, &check)?;
+                for (name, value) in update {
+                    if first && AT_FIRST.contains(&name.as_str()) {
+                        metrics.insert(format!("first/{name}"), value);
+                    }
+                    // Before the first update of the step the training forward must say what the sampler said.
+                    if name == SAMPLER_GAP {
+                        metrics.entry(name).or_insert(value);
+                    } else {
+                        *metrics.entry(name).or_default() += value / n_updates as f64;
+                    }
+                }
+                first = false;
+            }
+        }
+        Ok(())
+    }
+
+    /// One optimiser step over some rows, in micro-batches within the token budget, unless `check` refuses its metrics.
+    fn minibatch(
+        &mut self,
+        step: u64,
+        rows: &[Row],
+        exp: &Experience,
+        temperature: &[f32],
+        units: &[&[usize]],
+        check: &dyn Fn(&Metrics) -> Result<()>,
+    ) -> Result<Metrics> {
+        let all: Vec<usize> = units.iter().flat_map(|u| u.iter().copied()).collect();
+        let totals = Totals::of(&exp.select(&all));
+        let sequences: Vec<Vec<_>> = units
+            .iter()
+            .map(|u| u.iter().map(|r| rows[*r].sequence()).collect())
+            .collect();
+        let mut policy_grads = Gradients::zeros(self.policy.optimizer.params());
+        let mut critic_grads = self
+            .critic
+            .as_ref()
+            .map(|c| Gradients::zeros(c.optimizer.params()));
+        let mut metrics = Metrics::new();
+        for range in llama::micro_batches(&sequences, self.config.train.micro_batch_tokens) {
+            let at: Vec<usize> = units[range]
+                .iter()
+                .flat_map(|u| u.iter().copied())
+                .collect();
+            let Loss {
+                loss,
+                metrics: part,
+            } = self.loss(rows, exp, temperature, &at, totals)?;
+            let grads = loss.backward()?;
+            policy_grads.add(&grads)?;
+            if let Some(critic) = &mut critic_grads {
+                critic.add(&grads)?;
+            }
+            let value = loss.to_scalar::<f32>()?;
+            if !value.is_finite() {
+                let mut all = policy_grads;
+                if let Some(critic) = critic_grads {
+                    all.extend(critic);
+                }
+                let blame = train::blame(&self.params(), &all)?;
+                let row = self.first_bad_row(rows, temperature, &at)?;
+                bail!("the loss is {value}; {blame}; {row}; lower the learning rate");
+            }
+            for (name, value) in part {
+                *metrics.entry(name).or_default() += value;
+            }
+        }
+        check(&metrics)?;
+        let t = &self.config.train;
+        let frozen = (step as usize) < t.critic_warmup_steps;
+        let lr = if frozen {
+            0.0
+        } else {
+            t.policy.lr_at(step as usize, t.steps) * self.algorithm.lr_scale(step)
+        };
+        // Both are looked at before either steps.
+        let norm = self.policy.norm(&policy_grads)?;
+        let critic_norm = match (&self.critic, &critic_grads) {
+            (Some(critic), Some(grads)) => critic.norm(grads)?,
+            _ => 0.0,
+        };
+        self.policy.step(&policy_grads, norm, &t.policy, lr)?;
+        metrics.insert("policy/grad_norm".into(), norm);
+        metrics.insert("policy/lr".into(), lr);
+        if let (Some(critic), Some(grads)) = (&mut self.critic, &critic_grads) {
+            let lr = t.critic.lr_at(step as usize, t.steps);
+            critic.step(grads, critic_norm, &t.critic, lr)?;
+            metrics.insert("val/grad_norm".into(), critic_norm);
+        }
+        Ok(metrics)
+    }
+
+    /// The algorithm's loss over the rows `at`, with graph.
+    fn loss(
+        &self,
+        rows: &[Row],
+        exp: &Experience,
+        whole_temperature: &[f32],
+        at: &[usize],
+        totals: Totals,
+    ) -> candle_core::Result<Loss> {
+        let model = self.roles.model();
+        let batch = Batch::new(at.iter().map(|r| rows[*r].sequence()));
+        let temperature: Vec<f32> = at.iter().map(|r| whole_temperature[*r]).collect();
+        let scores = stage::score(model, Some(&self.roles.policy), &batch, &temperature, None)?;
+        let values = self
+            .roles
+            .critic
+            .as_ref()
+            .map(|c| c.values(model, &batch))
+            .transpose()?;
+        let now = Scores {
+            logp: scores.logp,
+            entropy: scores.entropy,
+            values,
+        };
+        // Only where every row of the step is scored as it was drawn; a part of them would be no mean.
+        let comparable = whole_temperature == exp.temperature && !exp.logp_sampled.is_empty();
+        let exp = exp.select(at);
+        let mut loss = self.algorithm.loss(&now, &exp, totals)?;
+        if comparable {
+            let gap = sampler_gap(&now.logp, &exp)?;
+            loss.metrics
+                .insert(SAMPLER_GAP.into(), gap / totals.tokens as f64);
+        }
+        Ok(loss)
+    }
+
+    /// Which row of the step, from 0, is the first whose log-probs are not finite.
+    fn first_bad_row(&self, rows: &[Row], temperature: &[f32], at: &[usize]) -> Result<String> {
+        let policy = self.roles.policy.frozen();
+        for row in at {
+            let batch = Batch::new([rows[*row].sequence()]);
+            let temperature = &temperature[*row..=*row];
+            let scores =
+                stage::score(self.roles.model(), Some(&policy), &batch, temperature, None)?;
+            if !scores.logp.sum_all()?.to_scalar::<f32>()?.is_finite() {
+                return Ok(format!("row {row} of the batch is the first bad one"));
+            }
+        }
+        Ok("each row's log-probs are finite".into())
+    }
+
+    /// A checkpoint must be one to go on from: refuses weights that an update broke, shown by what they say of `row`.
+    pub fn check_update(&self, row: &Row) -> Result<()> {
+        self.frozen.check(&self.roles.frozen_tensors())?;
+        let (model, params) = (self.roles.model(), self.params());
+        let batch = Batch::new([row.sequence()]);
+        let mut sum = stage::score(model, Some(&self.roles.policy), &batch, &[1.0], None)?
+            .logp
+            .sum_all()?;
+        if let Some(critic) = &self.roles.critic {
+            sum = (sum + critic.values(model, &batch)?.sum_all()?)?;
+        }
+        let mut grads = Gradients::zeros(&params);
+        grads.add(&sum.backward()?)?;
+        let bad = train::first_non_finite(&params)?.is_some() || grads.norm()?.1.is_some();
+        if bad || !sum.to_scalar::<f32>()?.is_finite() {
+            let blame = train::blame(&params, &grads)?;
+            bail!("the update broke the weights: {blame}; lower the learning rate");
+        }
+        Ok(())
+    }
+}
+
+/// Sum over the tokens of drawn rows of |logp now − logp sampled|.
+fn sampler_gap(logp: &Tensor, exp: &Experience) -> candle_core::Result<f64> {
+    let now = logp.detach().to_vec1::<f32>()?;
+    let layout = exp.layout();
+    let tokens = layout.ranges().zip(&exp.drawn);
+    let drawn = tokens
+        .filter(|(_, drawn)| **drawn)
+        .flat_map(|(range, _)| range);
+    Ok(drawn
+        .map(|at| f64::from((now[at] - exp.logp_sampled[at]).abs()))
+        .sum())
+}
+
+/// Rows that must stay together: each alone, or a prompt's samples as one group.
+fn units(exp: &Experience, whole_groups: bool) -> Vec<Vec<usize>> {
+    let mut units: Vec<Vec<usize>> = Vec::new();
+    for row in 0..exp.n_rows() {
+        match units.last_mut() {
+            Some(unit) if whole_groups && exp.prompt_key[unit[0]] == exp.prompt_key[row] => {
+                unit.push(row)
+            }
+            _ => units.push(vec![row]),
+        }
+    }
+    units
+}
