@@ -246,8 +246,13 @@ fn a_template_nests_and_widens_no_more_than_the_process_bears() {
             "{{ '{:1000000000000}'.format(1) }}".into(),
             "error: chat template (line 1): a width of 1000000000000 is more than 100000",
         ),
+        (
+            "{{ ([1] * 9000000000000) | list }}".into(),
+            "error: chat template (line 1): repeated sequence is too large",
+        ),
         ("{{ [1, 2, 3] | batch(2) | list }}".into(), "[[1, 2], [3]]"),
         ("{{ 'a\nb' | indent(2) }}".into(), "a\n  b"),
+        ("{{ 'a\nb' | indent(width=2) }}".into(), "a\n  b"),
         (
             "{{ '%03d' | format(7) }}{{ '{:>3}'.format(7) }}".into(),
             "007  7",

@@ -1,11 +1,11 @@
 //! Chat templates as transformers runs them (`apply_chat_template`: `trim_blocks`, `lstrip_blocks`, `raise_exception`,
 //! `strftime_now`, Python's string methods and `json.dumps`), on minijinja. A template comes with a model from somewhere:
 //! it has no loader, so it reads no file, a limit of steps and of time, so it ends, and limits to what it writes, to the memory
-//! it takes meanwhile and to the depth of what it nests. Not bounded: one list repeated beyond the machine's memory
-//! (`[1] * 9000000000000 | list`), which ends the process.
+//! it takes meanwhile and to the depth of what it nests.
 
 use crate::{Error, Message, Result};
-use minijinja::value::{Kwargs, Rest, Value};
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, Rest, Serde, Value, ValueOrKwargs};
 use minijinja::{Environment, ErrorKind, State, context, filters};
 use serde::Serialize;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -100,7 +100,7 @@ fn render_here(
     let environment = environment();
     let template = environment.template_from_str(&source).map_err(failed)?;
     let values = context! {
-        messages, add_generation_prompt, bos_token => bos, eos_token => eos,
+        messages => Serde(messages), add_generation_prompt, bos_token => bos, eos_token => eos,
         tools => (), documents => (),
     };
     let asked: usize = messages.iter().map(|m| m.content.len()).sum();
@@ -136,8 +136,13 @@ impl std::io::Write for Page {
 
 fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
-    environment.set_trim_blocks(true);
-    environment.set_lstrip_blocks(true);
+    environment.set_syntax(
+        SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build()
+            .expect("the ordinary delimiters"),
+    );
     environment.set_fuel(Some(FUEL));
     environment.set_unknown_method_callback(|state, value, method, arguments| {
         if let ("format", Some(text)) = (method, value.as_str()) {
@@ -158,26 +163,39 @@ fn environment() -> Environment<'static> {
     environment.add_filter("bounded batch", filters::batch);
     environment.add_filter("bounded indent", filters::indent);
     environment.add_filter("bounded format", filters::format);
-    environment.add_filter("slice", |state: &State, arguments: Rest<Value>| {
-        bounded(state, "bounded slice", &arguments)
-    });
-    environment.add_filter("batch", |state: &State, arguments: Rest<Value>| {
-        bounded(state, "bounded batch", &arguments)
-    });
-    environment.add_filter("indent", |state: &State, arguments: Rest<Value>| {
-        bounded(state, "bounded indent", &arguments)
-    });
-    environment.add_filter("format", |state: &State, arguments: Rest<Value>| {
-        let text = arguments.first().and_then(Value::as_str);
-        text.map_or(Ok(()), narrow)?;
-        state.apply_filter("bounded format", &arguments)
-    });
+    environment.add_filter(
+        "slice",
+        |state: &mut State, arguments: Rest<ValueOrKwargs>| {
+            bounded(state, "bounded slice", &arguments.into_values())
+        },
+    );
+    environment.add_filter(
+        "batch",
+        |state: &mut State, arguments: Rest<ValueOrKwargs>| {
+            bounded(state, "bounded batch", &arguments.into_values())
+        },
+    );
+    environment.add_filter(
+        "indent",
+        |state: &mut State, arguments: Rest<ValueOrKwargs>| {
+            bounded(state, "bounded indent", &arguments.into_values())
+        },
+    );
+    environment.add_filter(
+        "format",
+        |state: &mut State, arguments: Rest<ValueOrKwargs>| {
+            let arguments = arguments.into_values();
+            let text = arguments.first().and_then(Value::as_str);
+            text.map_or(Ok(()), narrow)?;
+            state.apply_filter("bounded format", &arguments)
+        },
+    );
     environment
 }
 
 /// A filter whose numbers are widths, which must not be beyond [`MAX_WIDTH`].
 fn bounded(
-    state: &State,
+    state: &mut State,
     filter: &str,
     arguments: &[Value],
 ) -> std::result::Result<Value, minijinja::Error> {
