@@ -7,7 +7,7 @@ use llama::{Config, Llama, Lora, LoraConfig};
 use ops::Ragged;
 use rand::{Rng, RngCore};
 use serde_json::json;
-use testkit::{assert_close_slices, golden_json};
+use testkit::{assert_close, assert_close_slices, golden_json};
 
 const VOCAB: usize = 97;
 
@@ -72,6 +72,7 @@ fn engine<'a>(model: &'a Llama, lora: Option<&'a Lora>, max_rows: usize) -> Engi
         lora,
         stop: &[],
         max_rows,
+        keep_states: false,
     }
 }
 
@@ -113,6 +114,39 @@ fn greedy_equals_the_argmax_of_full_forwards() {
             assert_eq!(sample.finish, Finish::Length);
         }
     }
+}
+
+#[test]
+fn the_states_kept_are_those_before_each_token_of_the_full_forward() {
+    let model = model();
+    let lora = adapter(&model);
+    let sampling = Sampling {
+        max_new_tokens: 9,
+        ..Sampling::default()
+    };
+    let keeping = Engine {
+        keep_states: true,
+        ..engine(&model, Some(&lora), 4)
+    };
+    let samples = run_all(&keeping, &requests(3, sampling));
+    assert!(samples.iter().any(|s| s.index == 2 && s.request > 0));
+    for sample in &samples {
+        let prompt = &prompts()[sample.request];
+        let whole = hidden(
+            &model,
+            Some(&lora),
+            &[prompt.as_slice(), &sample.ids].concat(),
+        );
+        let before = whole.narrow(0, prompt.len() - 1, sample.ids.len()).unwrap();
+        let shape = before.shape().clone();
+        let kept = Tensor::from_vec(sample.states.clone(), shape, model.device()).unwrap();
+        assert_close("states", &kept, &before, 1e-5);
+    }
+    let without = run_all(&engine(&model, Some(&lora), 4), &requests(3, sampling));
+    assert!(without.iter().all(|s| s.states.is_empty()));
+    let ids =
+        |samples: &[Sample]| -> Vec<Vec<u32>> { samples.iter().map(|s| s.ids.clone()).collect() };
+    assert_eq!(ids(&without), ids(&samples));
 }
 
 #[test]
@@ -237,6 +271,7 @@ fn a_stop_token_ends_a_response_and_is_kept() {
         lora: None,
         stop: &stop,
         max_rows: 3,
+        keep_states: false,
     };
     let samples = run_all(&stopping, &requests(2, sampling));
     let mut stopped = 0;

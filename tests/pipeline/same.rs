@@ -259,6 +259,7 @@ fn the_two_stage_gradient_is_the_step_by_step_gradient() {
         lora: Some(&frozen),
         stop: &policy.encoder.ends().stop,
         max_rows: 8,
+        keep_states: false,
     };
     let samples = engine.run(&requests, &mut |_, _| {}).unwrap();
     let rows: Vec<(Vec<u32>, usize)> = samples

@@ -86,8 +86,8 @@ pub struct RolloutConfig {
     pub max_new_tokens: usize,
     /// Rows decoded together
     pub max_rows: usize,
-    /// Score rollouts by the training forward (ratio exactly 1 at the first minibatch, exact KL) instead of taking the
-    /// sampler's log-probs. Default: when the algorithm uses a reference
+    /// Log-probs of rollouts by a forward like the training one (ratio exactly 1 at the first minibatch), or those that the
+    /// sampler logged. Default: off the states that the sampler drew from where the algorithm uses a reference, else logged
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rescore: Option<bool>,
     /// How MA-PPO's parsing termination finds clauses

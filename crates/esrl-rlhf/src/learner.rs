@@ -147,6 +147,7 @@ impl Learner<'_> {
     }
 
     pub fn draw(&self, step: u64) -> Draw {
+        let needs = self.algorithm.needs();
         let r = &self.config.rollout;
         let sampling = generation::Sampling {
             temperature: r.temperature,
@@ -157,6 +158,9 @@ impl Learner<'_> {
         Draw {
             sampling,
             max_rows: r.max_rows,
+            keep_states: r.rescore.is_none()
+                && needs.reference
+                && needs.feed == algorithms::Feed::Rollouts,
             seed: self.config.train.seed,
             step,
         }

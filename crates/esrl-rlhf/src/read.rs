@@ -4,7 +4,7 @@ use crate::roles::Roles;
 use crate::row::Row;
 use algorithms::Experience;
 use candle_core::{Result, Tensor};
-use llama::Lora;
+use llama::{Llama, Lora};
 use stage::Batch;
 
 /// Which columns to read.
@@ -41,10 +41,13 @@ pub(crate) fn columns(
     }
     for range in llama::micro_batches(&units, which.max_tokens) {
         let batch = Batch::new(rows[range.clone()].iter().map(Row::sequence));
-        let temperature = stage::per_label(&batch.labels.layout, &temperature[range]);
+        let temperature = stage::per_label(&batch.labels.layout, &temperature[range.clone()]);
         let targets = &batch.labels.targets;
         let before = |lora| batch.before_labels(&batch.hidden(model, lora, None)?);
-        let old = which.old.then(|| before(Some(&policy))).transpose()?;
+        let old = match sampled_states(&rows[range], model)?.filter(|_| roles.old.is_none()) {
+            Some(states) if which.old => Some(states),
+            _ => which.old.then(|| before(Some(&policy))).transpose()?,
+        };
         let reference = which
             .reference
             .then(|| before(roles.reference.as_ref()))
@@ -76,4 +79,21 @@ pub(crate) fn columns(
         }
     }
     Ok(())
+}
+
+/// The states [M, d] before the labels of freshly drawn rows, as the sampler had them: the policy's forward over them is done.
+/// None unless every row kept them.
+fn sampled_states(rows: &[Row], model: &Llama) -> Result<Option<Tensor>> {
+    let width = model.config.hidden_size;
+    let mut states = Vec::new();
+    for row in rows {
+        match &row.sampler {
+            Some(sampler) if sampler.states.len() == row.response().len() * width => {
+                states.extend_from_slice(&sampler.states);
+            }
+            _ => return Ok(None),
+        }
+    }
+    let shape = (states.len() / width, width);
+    Tensor::from_vec(states, shape, model.device()).map(Some)
 }

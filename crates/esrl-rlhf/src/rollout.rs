@@ -16,6 +16,8 @@ use std::rc::Rc;
 pub(crate) struct Draw {
     pub sampling: Sampling,
     pub max_rows: usize,
+    /// Keep the states that tokens are drawn from
+    pub keep_states: bool,
     pub seed: u64,
     pub step: u64,
 }
@@ -64,6 +66,7 @@ pub(crate) fn sample(
         lora,
         stop,
         max_rows: draw.max_rows,
+        keep_states: draw.keep_states,
     };
     let samples = engine.run(&requests, progress)?;
     let row = |sample: Sample| {
@@ -72,6 +75,7 @@ pub(crate) fn sample(
             logps: sample.logps,
             entropies: sample.entropies,
             max_probs: sample.max_probs,
+            states: sample.states,
         };
         let task = &tasks[task_of_request[sample.request]];
         let finished = sample.finish == Finish::Stop;

@@ -21,6 +21,8 @@ pub(crate) struct Sampler {
     pub logps: Vec<f32>,
     pub entropies: Vec<f32>,
     pub max_probs: Vec<f32>,
+    /// The hidden states [T, d] that the tokens were drawn from, flat; empty where they are not kept
+    pub states: Vec<f32>,
 }
 
 impl Row {

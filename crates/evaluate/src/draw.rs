@@ -56,6 +56,7 @@ pub(crate) fn draw(
         lora: policy.adapter.as_ref(),
         stop: &policy.encoder.ends().stop,
         max_rows,
+        keep_states: false,
     };
     let mut seen = 0;
     let samples = engine.run(&requests, &mut |tokens, finished| {

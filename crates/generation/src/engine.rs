@@ -20,6 +20,8 @@ pub struct Engine<'a> {
     pub stop: &'a [u32],
     /// rows decoded together
     pub max_rows: usize,
+    /// Give each sample the hidden states that its tokens were drawn from
+    pub keep_states: bool,
 }
 
 impl Engine<'_> {
@@ -42,6 +44,7 @@ impl Engine<'_> {
             model: self.model,
             lora: frozen.as_ref(),
             stop: self.stop,
+            keep_states: self.keep_states,
             requests,
             cache: KvCache::new(self.model)?,
             waiting: (0..requests.len()).filter(|&r| requests[r].n > 0).collect(),
@@ -68,6 +71,8 @@ impl Engine<'_> {
 struct Prefilled {
     request: usize,
     seq: SeqId,
+    /// The state after its last token, [d]
+    state: Vec<f32>,
     logits: Vec<f32>,
     next_index: usize,
 }
@@ -103,6 +108,7 @@ struct Flight<'a> {
     model: &'a Llama,
     lora: Option<&'a Lora>,
     stop: &'a [u32],
+    keep_states: bool,
     requests: &'a [Request],
     cache: KvCache,
     waiting: VecDeque<usize>,
@@ -146,6 +152,7 @@ impl Flight<'_> {
             self.prefilled.push_back(Prefilled {
                 request,
                 seq,
+                state: Vec::new(),
                 logits: Vec::new(),
                 next_index: 0,
             });
@@ -158,8 +165,15 @@ impl Flight<'_> {
         let last = hidden.index_select(&Tensor::new(last, hidden.device())?, 0)?;
         let logits = self.logits(&last)?;
         let vocab = self.model.config.vocab_size;
-        for (prefilled, row) in self.prefilled.iter_mut().zip(logits.chunks_exact(vocab)) {
+        let states = self.states(&last)?;
+        for (i, (prefilled, row)) in self
+            .prefilled
+            .iter_mut()
+            .zip(logits.chunks_exact(vocab))
+            .enumerate()
+        {
             prefilled.logits = row.to_vec();
+            prefilled.state = states.get(i).cloned().unwrap_or_default();
         }
         Ok(())
     }
@@ -185,6 +199,7 @@ impl Flight<'_> {
                         logps: Vec::new(),
                         entropies: Vec::new(),
                         max_probs: Vec::new(),
+                        states: prompt.state.clone(),
                     },
                 });
             }
@@ -221,6 +236,9 @@ impl Flight<'_> {
             .extend(&ids, &layout, &seqs, &mut self.cache, self.lora)?;
         let logits = self.logits(&hidden)?;
         let mut rows = rows;
+        for (row, state) in rows.iter_mut().zip(self.states(&hidden)?) {
+            row.sample.states.extend(state);
+        }
         let drawn = rows
             .par_iter_mut()
             .zip(logits.par_chunks_exact(self.model.config.vocab_size))
@@ -240,6 +258,14 @@ impl Flight<'_> {
             } else {
                 self.rows.push(row);
             }
+        }
+    }
+
+    /// The rows of [n, d], f32; none unless they are kept.
+    fn states(&self, hidden: &Tensor) -> Result<Vec<Vec<f32>>> {
+        match self.keep_states {
+            true => hidden.to_dtype(DType::F32)?.to_vec2(),
+            false => Ok(Vec::new()),
         }
     }
 

@@ -109,6 +109,8 @@ pub struct Sample {
     pub entropies: Vec<f32>,
     /// largest probability of the distribution actually drawn from, after top-k/top-p (greedy: at temperature 1, untruncated)
     pub max_probs: Vec<f32>,
+    /// The hidden state [d] that each token was drawn from, one after another; empty unless [`crate::Engine::keep_states`]
+    pub states: Vec<f32>,
 }
 
 /// A mistake of the caller's: the message alone, without a backtrace.

@@ -170,6 +170,7 @@ fn samples(policy: &Policy, requests: &[Request]) -> Result<Vec<Vec<u32>>> {
         lora: policy.adapter.as_ref(),
         stop,
         max_rows: 16,
+        keep_states: false,
     };
     let mut progress = run::Progress::new(
         "samples for normalisation",

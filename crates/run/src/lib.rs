@@ -41,7 +41,7 @@ pub use finished::{Finished, open_finished};
 pub use memory::{peak_memory_bytes, resident_memory_bytes};
 pub use metrics::{MetricsRow, is_timing, read_metrics};
 pub use progress::Progress;
-pub use provenance::git_commit;
+pub use provenance::{cpu_model, git_commit};
 pub use signals::{stop_on_signals, stop_requested};
 pub use stream::stream;
 pub use tensorboard::events_up_to;

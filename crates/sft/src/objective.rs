@@ -189,6 +189,7 @@ impl train::Objective for Objective {
             lora: frozen.as_ref(),
             stop,
             max_rows: 16,
+            keep_states: false,
         };
         let mut text = format!("# Step {step}: greedy answers to held-out prompts\n");
         for sample in engine.run(&requests, &mut |_, _| {})? {

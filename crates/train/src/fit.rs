@@ -103,11 +103,14 @@ pub struct Best {
 
 /// Sums since the last logged row.
 #[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
 struct Window {
     loss: f64,
     count: f64,
     tokens: f64,
-    secs: f64,
+    steps: u64,
+    /// Seconds by phase, `time/…`
+    time: BTreeMap<String, f64>,
     metrics: BTreeMap<String, f64>,
 }
 
@@ -244,6 +247,12 @@ impl<'a, O: Objective> Fit<'a, O> {
             "step {step}: no item of the batch has anything to learn from"
         );
 
+        let mut time = BTreeMap::new();
+        let mut last = began;
+        let mut lap = |phase: &str| {
+            *time.entry(phase.to_string()).or_insert(0.0) += last.elapsed().as_secs_f64();
+            last = Instant::now();
+        };
         let mut grads = Gradients::zeros(&self.params);
         let mut loss_sum = 0.0;
         let ranges = ops::micro_batches(&lens, self.config.micro_batch_tokens);
@@ -251,8 +260,10 @@ impl<'a, O: Objective> Fit<'a, O> {
             let draw = (step as u64) << 16 | i as u64;
             let (loss, metrics) = self.objective.loss_sum(&batch[range], draw)?;
             let value = f64::from(loss.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?);
+            lap("time/forward");
             let scaled = (loss / count)?;
             grads.add(&scaled.backward()?)?;
+            lap("time/backward");
             if !value.is_finite() {
                 return self.not_finite(step, &format!("the loss is {value}"), &grads, &batch);
             }
@@ -282,12 +293,17 @@ impl<'a, O: Objective> Fit<'a, O> {
             self.tripwire = None;
         }
 
+        lap("time/optimizer");
+        time.insert("time/step".into(), began.elapsed().as_secs_f64());
         let tokens: usize = lens.iter().sum();
         let window = &mut self.state.window;
         window.loss += loss_sum;
         window.count += count;
         window.tokens += tokens as f64;
-        window.secs += began.elapsed().as_secs_f64();
+        window.steps += 1;
+        for (phase, secs) in time {
+            *window.time.entry(phase).or_default() += secs;
+        }
         self.state.step = step;
         self.state.cursor = self.loader.cursor();
         Ok(StepReport {
@@ -391,7 +407,7 @@ impl<'a, O: Objective> Fit<'a, O> {
             ("train/grad_norm".to_string(), report.grad_norm),
             (
                 "train/tokens_per_sec".to_string(),
-                window.tokens / window.secs.max(1e-9),
+                window.tokens / window.time["time/step"].max(1e-9),
             ),
             (
                 "train/epoch".to_string(),
@@ -400,6 +416,9 @@ impl<'a, O: Objective> Fit<'a, O> {
         ]);
         for (name, sum) in window.metrics {
             metrics.insert(format!("train/{name}"), sum / window.count);
+        }
+        for (phase, secs) in window.time {
+            metrics.insert(phase, secs / window.steps as f64);
         }
         self.run.log(self.state.step as u64, &metrics)
     }

@@ -123,6 +123,7 @@ fn two_stages(model: &Llama, lora: &Lora, n: usize, len: usize) -> Result<Tensor
         lora: Some(lora),
         stop: &[], // every response has the whole length
         max_rows: n,
+        keep_states: false,
     };
     let request = Request {
         prompt: PROMPT.to_vec(),

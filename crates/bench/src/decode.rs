@@ -1,0 +1,58 @@
+//! Our decoding as a process: prompts of one length side by side, greedy, no stop token.
+
+use crate::work::{NEW, PROMPT};
+use anyhow::Result;
+use candle_core::Device;
+use generation::{Engine, Request, Sampling};
+use std::path::PathBuf;
+use std::time::Instant;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Hugging Face directory or GGUF file
+    #[arg(long)]
+    model: PathBuf,
+    /// Prompts decoded together
+    #[arg(long, default_value_t = 8)]
+    batch: usize,
+    /// How often
+    #[arg(long, default_value_t = 3)]
+    steps: usize,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    ops::keep_freed_pages();
+    let source = llama::Source::Dir(args.model.clone());
+    let model = llama::load(&source, &Device::Cpu)?.model;
+    let vocab = model.config.vocab_size as u64;
+    let token = |row: usize, at: usize| ((row * 7919 + at * 104_729 + 100) as u64 % vocab) as u32;
+    let requests: Vec<Request> = (0..args.batch)
+        .map(|row| Request {
+            prompt: (0..PROMPT).map(|at| token(row, at)).collect(),
+            n: 1,
+            sampling: Sampling {
+                temperature: 0.0,
+                max_new_tokens: NEW,
+                ..Sampling::default()
+            },
+            stream: [1, 0, row as u64],
+        })
+        .collect();
+    let engine = Engine {
+        model: &model,
+        lora: None,
+        stop: &[],
+        max_rows: args.batch,
+        keep_states: false,
+    };
+    let (mut secs, mut tokens) = (Vec::new(), Vec::new());
+    for _ in 0..args.steps {
+        let began = Instant::now();
+        let samples = engine.run(&requests, &mut |_, _| {})?;
+        secs.push(began.elapsed().as_secs_f64());
+        tokens.push(samples.iter().map(|s| s.ids.len()).sum::<usize>());
+    }
+    let peak_gb = run::peak_memory_bytes() as f64 / 1e9;
+    let answer = serde_json::json!({ "secs": secs, "tokens": tokens, "peak_gb": peak_gb });
+    run::print(&format!("{answer}\n"))
+}

@@ -1,0 +1,117 @@
+//! The rows of each round, in the formats that both sides read: the same rows, the same prompts.
+
+use crate::work::Place;
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use std::path::Path;
+
+pub(crate) const BATCH: usize = 8;
+
+/// Characters of prompt and answer together, so that few rows are longer than 256 tokens.
+const DEMONSTRATION: std::ops::RangeInclusive<usize> = 500..=900;
+const PAIR: std::ops::RangeInclusive<usize> = 300..=800;
+
+/// Writes `{sft,rm,rl}-<round>.{json,jsonl}` (ours, the peers') and `rm-held-out.json`.
+pub(crate) fn write(data: &Path, out: &Path, rounds: usize) -> Result<()> {
+    std::fs::create_dir_all(out)?;
+    let demonstrations = fitting(&data.join("alpaca_gpt4.json"), |row| {
+        DEMONSTRATION.contains(&length(row, &["instruction", "input", "output"]))
+    })?;
+    let pairs = fitting(&data.join("comparison_gpt4.json"), |row| {
+        PAIR.contains(&length(row, &["user_input", "completion_a"]))
+            && PAIR.contains(&length(row, &["user_input", "completion_b"]))
+    })?;
+    ensure!(
+        demonstrations.len() >= rounds * BATCH && pairs.len() > rounds * BATCH,
+        "{rounds} rounds need {} rows and {} pairs of fitting length; there are {} and {}",
+        rounds * BATCH,
+        rounds * BATCH + 1,
+        demonstrations.len(),
+        pairs.len()
+    );
+    let held_out = pairs.last().context("no pair")?;
+    save(
+        &out.join("rm-held-out.json"),
+        &json!([held_out]).to_string(),
+    )?;
+    for (round, rows) in demonstrations.chunks_exact(BATCH).take(rounds).enumerate() {
+        let peers = rows.iter().map(|row| {
+            let prompt = alpaca(text(row, "instruction"), text(row, "input"));
+            json!({ "prompt": prompt, "response": text(row, "output") })
+        });
+        for stage in ["sft", "rl"] {
+            both(out, stage, round + 1, rows, peers.clone())?;
+        }
+    }
+    for (round, rows) in pairs.chunks_exact(BATCH).take(rounds).enumerate() {
+        let peers = rows.iter().map(|row| {
+            let (chosen, rejected) = (text(row, "completion_a"), text(row, "completion_b"));
+            json!({ "prompt": alpaca(text(row, "user_input"), ""), "chosen": chosen, "rejected": rejected })
+        });
+        both(out, "rm", round + 1, rows, peers)?;
+    }
+    Ok(())
+}
+
+fn fitting(file: &Path, fits: impl Fn(&Value) -> bool) -> Result<Vec<Value>> {
+    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let rows: Vec<Value> =
+        serde_json::from_str(&text).with_context(|| file.display().to_string())?;
+    Ok(rows.into_iter().filter(|row| fits(row)).collect())
+}
+
+fn text<'a>(row: &'a Value, key: &str) -> &'a str {
+    row[key].as_str().unwrap_or_default()
+}
+
+fn length(row: &Value, keys: &[&str]) -> usize {
+    keys.iter().map(|key| text(row, key).chars().count()).sum()
+}
+
+fn both(
+    out: &Path,
+    stage: &str,
+    round: usize,
+    rows: &[Value],
+    peers: impl Iterator<Item = Value>,
+) -> Result<()> {
+    save(
+        &out.join(format!("{stage}-{round}.json")),
+        &json!(rows).to_string(),
+    )?;
+    let lines: String = peers.map(|row| format!("{row}\n")).collect();
+    save(&out.join(format!("{stage}-{round}.jsonl")), &lines)
+}
+
+fn save(file: &Path, text: &str) -> Result<()> {
+    std::fs::write(file, text).with_context(|| file.display().to_string())
+}
+
+/// Stanford Alpaca's prompt, for the peers (ours has it in crates/data).
+fn alpaca(instruction: &str, input: &str) -> String {
+    match input {
+        "" => format!(
+            "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n### Instruction:\n{instruction}\n\n### Response:"
+        ),
+        _ => format!(
+            "Below is an instruction that describes a task, paired with an input that provides further context. Write a response that appropriately completes the request.\n\n### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:"
+        ),
+    }
+}
+
+/// Response tokens and EOS of an SFT step, mean over the rounds.
+pub(crate) fn labels_per_step(place: &Place, rounds: usize) -> Result<f64> {
+    let file = place.model().join("tokenizer.json");
+    let tokenizer = tokenizers::Tokenizer::from_file(&file).map_err(anyhow::Error::msg)?;
+    let mut labels = 0;
+    for round in 1..=rounds {
+        let rows = place.rows().join(format!("sft-{round}.json"));
+        for row in fitting(&rows, |_| true)? {
+            let answer = tokenizer
+                .encode(text(&row, "output"), false)
+                .map_err(anyhow::Error::msg)?;
+            labels += answer.len() + 1;
+        }
+    }
+    Ok(labels as f64 / rounds as f64)
+}

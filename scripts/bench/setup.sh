@@ -1,0 +1,29 @@
+#!/bin/sh
+# What `make bench` compares with, into .bench/: TRL, PEFT and transformers in a private Python environment, llama.cpp built from the
+# source in its Python package, and SmolLM2 in f32 as both sides read it. About 7 GB and 20 minutes; what is there is kept.
+set -eu
+cd "$(dirname "$0")/../.."
+mkdir -p .bench
+if [ ! -x .bench/env/bin/python ]; then
+    python3 -m venv .bench/env
+fi
+if ! cmp -s scripts/bench/requirements.txt .bench/requirements.txt; then
+    .bench/env/bin/pip install -q -r scripts/bench/requirements.txt
+    cp scripts/bench/requirements.txt .bench/requirements.txt
+fi
+if [ ! -x .bench/llama.cpp/bin/llama-quantize ]; then
+    version=0.3.36
+    env PATH="$PWD/.bench/env/bin:$PATH" .bench/env/bin/pip download -q --no-deps --no-binary llama-cpp-python -d .bench "llama-cpp-python==$version"
+    tar xzf ".bench/llama_cpp_python-$version.tar.gz" -C .bench
+    env PATH="$PWD/.bench/env/bin:$PATH" cmake -G Ninja -S ".bench/llama_cpp_python-$version/vendor/llama.cpp" -B .bench/llama.cpp \
+        -DCMAKE_BUILD_TYPE=Release -DGGML_NATIVE=ON -DBUILD_SHARED_LIBS=OFF -DLLAMA_CURL=OFF -DLLAMA_BUILD_TESTS=OFF \
+        -DLLAMA_BUILD_EXAMPLES=OFF -DLLAMA_BUILD_SERVER=OFF -DLLAMA_BUILD_TOOLS=ON
+    env PATH="$PWD/.bench/env/bin:$PATH" cmake --build .bench/llama.cpp --target llama-batched-bench llama-quantize
+fi
+if [ ! -e .bench/model/model.safetensors ]; then
+    .bench/env/bin/python scripts/bench/peers/model.py .models/smollm2-135m-instruct.gguf .bench/model
+fi
+if [ ! -e .bench/model-f32.gguf ]; then
+    .bench/llama.cpp/bin/llama-quantize --allow-requantize .models/smollm2-135m-instruct.gguf .bench/model-f32.gguf.part F32 >/dev/null
+    mv .bench/model-f32.gguf.part .bench/model-f32.gguf
+fi
