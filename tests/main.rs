@@ -4,6 +4,7 @@ mod common;
 
 mod algorithms;
 mod architecture;
+mod checkpointing;
 mod clauses;
 mod data;
 mod docs;

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod clauses;
+mod memory;
 mod pool;
 mod replay;
 mod rewards;

@@ -20,6 +20,8 @@ pub struct Needs {
     /// Whose log-probs `logp_old` are: None = the policy's at the beginning of the step; else those of a copy of it
     pub old: Option<Refresh>,
     pub critic: bool,
+    /// Most samples of a prompt in a step
+    pub samples: usize,
     /// Rows of one prompt must be in one micro-batch (MRT's Q couples them).
     pub whole_groups: bool,
     /// Optimiser passes over one batch of rollouts, and minibatches per pass.
@@ -46,6 +48,7 @@ impl Default for Needs {
             reference_refresh: Refresh::Never,
             old: None,
             critic: false,
+            samples: 1,
             whole_groups: false,
             epochs: 1,
             minibatches: 1,

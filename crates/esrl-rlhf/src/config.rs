@@ -7,6 +7,7 @@ use data::{Format, Only};
 use llama::LoraConfig;
 use rewards::SourceConfig;
 use serde::{Deserialize, Serialize};
+use stage::memory::MemoryConfig;
 use std::path::PathBuf;
 use train::OptimizerConfig;
 
@@ -116,6 +117,12 @@ pub struct TrainConfig {
     pub steps: usize,
     /// Tokens (prompt + response) of one forward with graph
     pub micro_batch_tokens: usize,
+    /// Most memory of the process, GB (10⁹ bytes): as many blocks are checkpointed as it takes
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_gb: Option<f64>,
+    /// Checkpoint exactly so many blocks
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint_blocks: Option<usize>,
     pub policy: OptimizerConfig,
     pub critic: OptimizerConfig,
     /// Steps in which only the critic learns
@@ -161,6 +168,8 @@ impl Default for TrainConfig {
         Self {
             steps: 100,
             micro_batch_tokens: 4096,
+            memory_gb: None,
+            checkpoint_blocks: None,
             policy: optimizer.clone(),
             critic: optimizer,
             critic_warmup_steps: 0,
@@ -220,6 +229,7 @@ impl Config {
             t.keep_checkpoints > 0,
             "train.keep_checkpoints = 0; it must be at least 1"
         );
+        self.memory().check()?;
         r.clauses.check()?;
         self.watch.check()?;
         t.policy.check("train.policy")?;
@@ -235,6 +245,13 @@ impl Config {
             );
         }
         Ok(())
+    }
+
+    pub(crate) fn memory(&self) -> MemoryConfig {
+        MemoryConfig {
+            memory_gb: self.train.memory_gb,
+            checkpoint_blocks: self.train.checkpoint_blocks,
+        }
     }
 
     /// The algorithm's keys, and that what it needs is there.

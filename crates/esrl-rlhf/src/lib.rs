@@ -21,6 +21,7 @@ mod trainee;
 mod update;
 mod value;
 pub mod watch;
+mod workload;
 
 pub use cli::Cli;
 pub use config::Config;
@@ -135,10 +136,12 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
         .clauses
         .then(|| Clauses::open(&config.rollout.clauses))
         .transpose()?;
-    let roles = Roles::open(config, &needs, &device)?;
+    let mut roles = Roles::open(config, &needs, &device)?;
     let feed = Feed::new(train, &needs, &roles, config)?;
     let eval_tasks = tasks_for_evaluation(held_out.clone(), &roles, config)?;
 
+    let work = workload::of(&roles, &feed, &needs, config);
+    let memory = config.memory().apply(roles.model_mut(), &work)?;
     let mut run = if args.resume {
         Run::resume_by(&dir, "esrl-rlhf", config, |old: Config| old.resolved())?
     } else {
@@ -149,6 +152,7 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
     if let Some(reward) = &config.model.reward {
         run.record("reward", reward.to_string_lossy().into())?;
     }
+    run.record("memory", memory)?;
     run.record("algorithm", serde_json::to_value(&config.algorithm)?)?;
     stage::record_data(
         &mut run,

@@ -38,6 +38,10 @@ impl Critic {
             .apply(&batch.before_labels(&batch.hidden(model, Some(&self.lora), None)?)?)
     }
 
+    pub fn lora(&self) -> &Lora {
+        &self.lora
+    }
+
     pub fn frozen(&self) -> Self {
         Self {
             lora: self.lora.frozen(),
@@ -112,6 +116,12 @@ impl Roles {
 
     pub fn model(&self) -> &Llama {
         &self.base.model
+    }
+
+    /// Before the base is shared.
+    pub fn model_mut(&mut self) -> &mut Llama {
+        let base = Rc::get_mut(&mut self.base);
+        &mut base.expect("the base has one owner here").model
     }
 
     /// Every weight that no optimiser may move: the base's. Adapters that stand still are copies of numbers on disk.

@@ -4,5 +4,5 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    run::exit(evaluate::Cli::parse().execute())
+    run::main(|| evaluate::Cli::parse().execute())
 }

@@ -1,5 +1,7 @@
 //! The LLaMA family: config, weights in and out, LoRA adapters, heads and the KV cache. No training, no data.
 
+mod activations;
+mod block;
 mod cache;
 mod config;
 mod error;
@@ -22,6 +24,7 @@ mod safe;
 mod source;
 mod tokens;
 
+pub use activations::Activations;
 pub use cache::{KvCache, SeqId};
 pub use config::{Config, RopeScaling};
 pub use error::{Error, Result};

@@ -3,7 +3,7 @@
 
 use crate::param::{Param, uniform};
 use crate::proj::Proj;
-use crate::{Error, Llama, Result};
+use crate::{Config, Error, Llama, Result};
 use candle_core::{DType, Result as CResult, Tensor, Var};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -39,6 +39,14 @@ impl LoraConfig {
     pub fn scale(&self) -> f64 {
         let r = self.r as f64;
         self.alpha / if self.rslora { r.sqrt() } else { r }
+    }
+
+    /// Numbers of an adapter of these settings for a model of this shape; unknown targets have none.
+    pub fn n_params(&self, model: &Config) -> usize {
+        let targets = self.targets.iter().filter_map(|t| Proj::by_name(t));
+        let each = targets.map(|proj| proj.shape(model));
+        let sum: usize = each.map(|(out, input)| out + input).sum();
+        sum * self.r * model.num_hidden_layers
     }
 
     pub(crate) fn projections(&self) -> std::result::Result<Vec<Proj>, String> {

@@ -3,14 +3,16 @@
 //!
 //! Letters: N tokens, B sequences, d hidden size, V vocabulary, H heads, K key/value heads, D head width.
 
+use crate::block::{Block, Layer, Pass};
 use crate::param::normal;
 use crate::proj::Proj;
 use crate::rope::RopeTables;
 use crate::{Config, Error, KvCache, Lora, Result, SeqId};
 use candle_core::{DType, Device, Result as CResult, Tensor, Var, bail};
 use ops::Ragged;
-use rand::{Rng, SeedableRng};
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use std::sync::Arc;
 
 /// A base model: weights held once, frozen (detached tensors) unless `make_trainable` turned them into variables.
 pub struct Llama {
@@ -22,12 +24,8 @@ pub struct Llama {
     rope: RopeTables,
     device: Device,
     vars: Vec<(String, Var)>,
-}
-
-struct Layer {
-    input_norm: Tensor, // [d]
-    post_norm: Tensor,  // [d]
-    proj: [Tensor; 7],  // [out, in], in the order of Proj::ALL
+    /// Blocks that a forward with graph keeps nothing of but their input
+    checkpointed: usize,
 }
 
 impl Llama {
@@ -66,6 +64,7 @@ impl Llama {
             rope: RopeTables::new(config, device),
             device: device.clone(),
             vars: Vec::new(),
+            checkpointed: 0,
         })
     }
 
@@ -102,7 +101,11 @@ impl Llama {
             let trainable = Self::build(&self.config, &self.device, |_, _| {
                 Ok(next.next().expect("the same weights in the same order"))
             })?;
-            *self = Self { vars, ..trainable };
+            *self = Self {
+                vars,
+                checkpointed: self.checkpointed,
+                ..trainable
+            };
         }
         Ok(self.vars())
     }
@@ -131,8 +134,13 @@ impl Llama {
 
     /// Weights of the base; a tied head counts once.
     pub fn n_params(&self) -> usize {
-        let count = |(_, shape): (String, Vec<usize>)| shape.iter().product::<usize>();
-        weight_shapes(&self.config).into_iter().map(count).sum()
+        self.config.n_params()
+    }
+
+    /// Activation checkpointing: the first `blocks` blocks keep only their input [N, d] for the gradient and are computed a second
+    /// time for it. Numbers and gradients stay the same to the last bit; without a graph nothing is done twice.
+    pub fn checkpoint_blocks(&mut self, blocks: usize) {
+        self.checkpointed = blocks.min(self.layers.len());
     }
 
     /// Final-norm hidden states [N, d] of a ragged batch, teacher-forced. Records a graph exactly when the adapter's
@@ -150,17 +158,43 @@ impl Llama {
         if longest > context {
             bail!("sequence of {longest} tokens does not fit the model's context of {context}");
         }
-        let positions = layout.positions();
+        let dropout = lora.and_then(|l| Some((l.config.dropout, dropout?)));
         let pass = Pass {
-            model: self,
-            lora,
-            dropout: dropout.filter(|_| lora.is_some_and(|l| l.config.dropout > 0.0)),
-            detach: false,
+            eps: self.config.rms_norm_eps,
             rope: self.rope.get(longest)?,
-            positions: &positions,
+            positions: layout.positions(),
+            scale: lora.map_or(0.0, |l| l.config.scale()),
+            dropout: dropout.filter(|(p, _)| *p > 0.0),
         };
-        pass.run(ids, |_, q, k, v| {
-            ops::causal_attention(q, k, v, layout, self.config.head_dim)
+        let head_dim = self.config.head_dim;
+        let layout = Arc::new(layout.clone());
+        self.walk(ids, &self.embed, &self.norm, |x| {
+            let mut x = x;
+            let pass = Arc::new(pass);
+            for (index, layer) in self.layers.iter().enumerate() {
+                let block = Block {
+                    index,
+                    weights: layer.clone(),
+                    lora: pairs(lora, index),
+                    pass: pass.clone(),
+                };
+                let layout = layout.clone();
+                let run = move |block: &Block, x: &Tensor| {
+                    let attend = |q: &Tensor, k: &Tensor, v: &Tensor| {
+                        ops::causal_attention(q, k, v, &layout, head_dim)
+                    };
+                    block.run(x, attend)
+                };
+                let params = block.variables();
+                let records = x.track_op() || !params.is_empty();
+                x = match records && index < self.checkpointed {
+                    true => ops::checkpoint(&x, &params, move |x, params| {
+                        run(&block.with_variables(params), x)
+                    })?,
+                    false => run(&block, &x)?,
+                };
+            }
+            Ok(x)
         })
     }
 
@@ -200,25 +234,51 @@ impl Llama {
             }
         }
         let frozen = lora.map(Lora::frozen);
-        let pass = Pass {
-            model: self,
-            lora: frozen.as_ref(),
-            dropout: None,
-            detach: true,
+        let pass = Arc::new(Pass {
+            eps: self.config.rms_norm_eps,
             rope: self.rope.get(longest)?,
-            positions: &positions,
-        };
+            positions,
+            scale: lora.map_or(0.0, |l| l.config.scale()),
+            dropout: None,
+        });
         let head_dim = self.config.head_dim;
-        pass.run(ids, |layer, q, k, v| {
-            let (keys, values) = cache.layer(layer);
-            ops::scatter_rows(keys, &rows, k)?;
-            ops::scatter_rows(values, &rows, v)?;
-            if all_new {
-                ops::causal_attention(q, k, v, layout, head_dim)
-            } else {
-                ops::cached_attention(q, keys, values, &spans, head_dim)
+        self.walk(ids, &self.embed.detach(), &self.norm.detach(), |x| {
+            let mut x = x;
+            for (index, layer) in self.layers.iter().enumerate() {
+                let block = Block {
+                    index,
+                    weights: layer.detach(),
+                    lora: pairs(frozen.as_ref(), index),
+                    pass: pass.clone(),
+                };
+                let (keys, values) = cache.layer(index);
+                x = block.run(&x, |q, k, v| {
+                    ops::scatter_rows(keys, &rows, k)?;
+                    ops::scatter_rows(values, &rows, v)?;
+                    if all_new {
+                        ops::causal_attention(q, k, v, layout, head_dim)
+                    } else {
+                        ops::cached_attention(q, keys, values, &spans, head_dim)
+                    }
+                })?;
             }
+            Ok(x)
         })
+    }
+
+    /// Embedding, `blocks` ([N, d] -> [N, d]), final norm.
+    fn walk(
+        &self,
+        ids: &[u32],
+        embed: &Tensor,
+        norm: &Tensor,
+        blocks: impl FnOnce(Tensor) -> CResult<Tensor>,
+    ) -> CResult<Tensor> {
+        if ids.is_empty() {
+            return Tensor::zeros((0, self.config.hidden_size), DType::F32, &self.device);
+        }
+        let x = embed.index_select(&Tensor::new(ids, &self.device)?, 0)?; // [N, d]
+        ops::rms_norm(&blocks(x)?, norm, self.config.rms_norm_eps)
     }
 
     /// Merged copy: W + scale·B·A. Weights the adapter leaves alone are shared.
@@ -264,90 +324,20 @@ impl Llama {
     }
 }
 
-/// One walk through the layers.
-struct Pass<'a> {
-    model: &'a Llama,
-    lora: Option<&'a Lora>,
-    dropout: Option<u64>,
-    /// Reads weights without recording, even where they are variables.
-    detach: bool,
-    rope: (Tensor, Tensor),
-    positions: &'a [u32],
+/// A and B of a block's projections.
+fn pairs(lora: Option<&Lora>, layer: usize) -> [Option<(Tensor, Tensor)>; 7] {
+    Proj::ALL.map(|proj| {
+        let pair = lora?.pair(layer, proj)?;
+        Some((pair.a.tensor().clone(), pair.b.tensor().clone()))
+    })
 }
 
-impl Pass<'_> {
-    /// `attend(layer, q [N, H*D], k [N, K*D], v [N, K*D])` -> [N, H*D], with q and k rotated.
-    fn run(
-        &self,
-        ids: &[u32],
-        mut attend: impl FnMut(usize, &Tensor, &Tensor, &Tensor) -> CResult<Tensor>,
-    ) -> CResult<Tensor> {
-        let model = self.model;
-        if ids.is_empty() {
-            return Tensor::zeros((0, model.config.hidden_size), DType::F32, &model.device);
-        }
-        let eps = model.config.rms_norm_eps;
-        let (cos, sin) = &self.rope;
-        let at = Tensor::new(ids, &model.device)?;
-        let mut x = self.weight(&model.embed).index_select(&at, 0)?; // [N, d]
-        for (i, layer) in model.layers.iter().enumerate() {
-            let h = ops::rms_norm(&x, &self.weight(&layer.input_norm), eps)?;
-            let q = ops::rope(&self.linear(i, Proj::Q, &h)?, cos, sin, self.positions)?;
-            let k = ops::rope(&self.linear(i, Proj::K, &h)?, cos, sin, self.positions)?;
-            let v = self.linear(i, Proj::V, &h)?;
-            x = (x + self.linear(i, Proj::O, &attend(i, &q, &k, &v)?)?)?;
-            let h = ops::rms_norm(&x, &self.weight(&layer.post_norm), eps)?;
-            let gate = self.linear(i, Proj::Gate, &h)?;
-            let up = self.linear(i, Proj::Up, &h)?;
-            x = (x + self.linear(i, Proj::Down, &ops::swiglu(&gate, &up)?)?)?;
-        }
-        ops::rms_norm(&x, &self.weight(&model.norm), eps)
+impl Config {
+    /// Weights of a model of this shape; a tied head counts once.
+    pub fn n_params(&self) -> usize {
+        let count = |(_, shape): (String, Vec<usize>)| shape.iter().product::<usize>();
+        weight_shapes(self).into_iter().map(count).sum()
     }
-
-    fn weight(&self, w: &Tensor) -> Tensor {
-        if self.detach { w.detach() } else { w.clone() }
-    }
-
-    fn linear(&self, layer: usize, proj: Proj, x: &Tensor) -> CResult<Tensor> {
-        let w = &self.model.layers[layer].proj[proj as usize];
-        let base_trains = w.is_variable() && !self.detach;
-        let Some((lora, pair)) = self.lora.and_then(|l| Some((l, l.pair(layer, proj)?))) else {
-            return if base_trains {
-                x.matmul(&w.t()?)
-            } else {
-                ops::frozen_linear(x, w)
-            };
-        };
-        let x_lora = match self.dropout {
-            Some(seed) => drop_out(x, lora.config.dropout, seed, layer * 7 + proj as usize)?,
-            None => x.clone(),
-        };
-        let (a, b, scale) = (pair.a.tensor(), pair.b.tensor(), lora.config.scale());
-        if base_trains {
-            let low_rank = x_lora.matmul(&a.t()?)?.matmul(&b.t()?)?;
-            x.matmul(&w.t()?)? + (low_rank * scale)?
-        } else {
-            ops::lora_linear(x, &x_lora, w, a, b, scale)
-        }
-    }
-}
-
-/// Zeroes a share `p` of the elements and scales the rest by 1 / (1 - p). Stream (seed, module).
-fn drop_out(x: &Tensor, p: f64, seed: u64, module: usize) -> CResult<Tensor> {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    rng.set_stream(module as u64);
-    let keep = (1.0 / (1.0 - p)) as f32;
-    let threshold = (p * 2f64.powi(32)) as u32;
-    let mask: Vec<f32> = (0..x.elem_count())
-        .map(|_| {
-            if rng.random::<u32>() < threshold {
-                0.0
-            } else {
-                keep
-            }
-        })
-        .collect();
-    x * Tensor::from_vec(mask, x.shape(), x.device())?
 }
 
 /// Every weight by Hugging Face name, with its shape.

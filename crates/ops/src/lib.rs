@@ -12,6 +12,7 @@
 #![allow(unsafe_code)]
 
 mod attention;
+mod checkpoint;
 pub mod composed;
 mod cpu;
 mod decode;
@@ -176,6 +177,16 @@ pub fn compared_scores(
         q: scores(2)?,
         kl: columns.get(4)?,
     })
+}
+
+/// `part(x, params)` that keeps `x` and `params` only and runs `part` a second time for the gradient of both. `part` must give the
+/// same numbers each time. A parameter is a variable or its elements have a graph; `x` may have none.
+pub fn checkpoint(
+    x: &Tensor,
+    params: &[Tensor],
+    part: impl Fn(&Tensor, &[Tensor]) -> Result<Tensor> + Send + Sync + 'static,
+) -> Result<Tensor> {
+    checkpoint::checkpoint(x, params, part)
 }
 
 /// Writes token rows into a key or value store in place: `store` [S, width], `src` [n, width], row i goes to `rows[i]`.

@@ -1,10 +1,9 @@
 //! The vocabulary head on devices without a fused form: the plain composition, chunk by chunk, forgotten after forward and
 //! made again for the gradient, so that one chunk's logits are alive at a time.
 
+use crate::checkpoint::{cpu_copy, cuda_copy};
 use crate::composed;
-use candle_core::{
-    CpuStorage, CudaStorage, CustomOp1, Layout, Result, Shape, Storage, Tensor, Var, bail,
-};
+use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, Result, Shape, Tensor, Var, bail};
 use std::sync::Arc;
 
 /// [2, M]: log-probabilities, then entropies. Gradient to `hidden`.
@@ -43,19 +42,11 @@ impl CustomOp1 for Scores {
     }
 
     fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (storage, layout) = self.scores.storage_and_layout();
-        match storage.try_clone(layout)? {
-            Storage::Cpu(scores) => Ok((scores, self.scores.shape().clone())),
-            _ => bail!("token_scores: the result is on another device than the input"),
-        }
+        cpu_copy(&self.scores)
     }
 
     fn cuda_fwd(&self, _: &CudaStorage, _: &Layout) -> Result<(CudaStorage, Shape)> {
-        let (storage, layout) = self.scores.storage_and_layout();
-        match storage.try_clone(layout)? {
-            Storage::Cuda(scores) => Ok((scores, self.scores.shape().clone())),
-            _ => bail!("token_scores: the result is on another device than the input"),
-        }
+        cuda_copy(&self.scores)
     }
 
     fn bwd(&self, hidden: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {

@@ -5,6 +5,7 @@ use data::{Format, TooLong};
 use llama::LoraConfig;
 use serde::{Deserialize, Serialize};
 use stage::TemplateChoice;
+use stage::memory::MemoryConfig;
 use std::path::PathBuf;
 use train::FitConfig;
 
@@ -110,6 +111,14 @@ impl Config {
             "reward.normalisation_samples = {}: a variance needs two",
             r.normalisation_samples
         );
+        self.memory().check()?;
         self.train.check()
+    }
+
+    pub(crate) fn memory(&self) -> MemoryConfig {
+        MemoryConfig {
+            memory_gb: self.train.memory_gb,
+            checkpoint_blocks: self.train.checkpoint_blocks,
+        }
     }
 }

@@ -11,8 +11,12 @@ use data::{Encoder, Example, Preference};
 use generation::{Engine, Request, Sampling};
 use objective::{Objective, Pair};
 use run::{Run, RunArgs};
+use stage::memory::{self, Workload};
 use stage::{Policy, TemplateChoice};
 use std::path::Path;
+
+/// Samples drawn together.
+const ROWS: usize = 16;
 
 /// Trains into `args.run`.
 pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
@@ -35,7 +39,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         ),
     };
     held_out.truncate(config.data.max_eval_rows.unwrap_or(usize::MAX));
-    let policy = Policy::open(
+    let mut policy = Policy::open(
         &config.model.source,
         TemplateChoice::parse(&config.model.template)?,
         &device,
@@ -66,6 +70,8 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     }
     let requests = requests(&policy, &held_out, config)?;
 
+    let work = workload(&policy, &train, &requests, config);
+    let memory = config.memory().apply(policy.model_mut(), &work)?;
     let mut run = if args.resume {
         Run::resume(&dir, "reward-model", config)?
     } else {
@@ -85,6 +91,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         inputs.push(&adapter);
     }
     stage::record_inputs(&mut run, &inputs)?;
+    run.record("memory", memory)?;
     let samples = samples(&policy, &requests)?;
     let mut objective = Objective::open(config, policy, eval, samples)?;
     train::fit(&mut objective, &train, &config.train, &mut run, args.resume)?;
@@ -121,6 +128,25 @@ fn pairs(
     fitted.report(what, config.data.max_len);
     let pair = |[chosen, rejected]: [Example; 2]| Pair { chosen, rejected };
     Ok(fitted.items.into_iter().map(pair).collect())
+}
+
+/// What a step holds in memory. The two answers of a pair share their prompt.
+fn workload(policy: &Policy, train: &[Pair], requests: &[Request], config: &Config) -> Workload {
+    let tokens = |p: &Pair| p.chosen.ids.len() + p.rejected.ids.len() - p.chosen.prompt_len;
+    let (lens, t) = (train.iter().map(tokens), &config.train);
+    let lora = policy.adapter.as_ref().map_or(&config.lora, |a| &a.config);
+    let model = &policy.model().config;
+    let longest = requests.iter().map(|r| r.prompt.len()).max().unwrap_or(0);
+    let r = &config.reward;
+    Workload {
+        parameters: lora.n_params(model) + model.hidden_size,
+        frozen: 0,
+        graphs: vec![Some(lora.clone())],
+        longest: lens.clone().max().unwrap_or(0),
+        tokens: memory::micro_batch(lens, t.batch_size, t.micro_batch_tokens),
+        cache_rows: ROWS * (longest + r.normalisation_max_new_tokens),
+        decoded: ROWS,
+    }
 }
 
 /// Held-out prompts for the samples that the reward's mean and variance are measured on.
@@ -169,7 +195,7 @@ fn samples(policy: &Policy, requests: &[Request]) -> Result<Vec<Vec<u32>>> {
         model: policy.model(),
         lora: policy.adapter.as_ref(),
         stop,
-        max_rows: 16,
+        max_rows: ROWS,
         keep_states: false,
     };
     let mut progress = run::Progress::new(

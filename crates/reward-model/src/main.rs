@@ -25,7 +25,7 @@ struct Cli {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    run::exit((|| {
+    run::main(|| {
         let config: reward_model::Config =
             run::load_config(cli.args.config.as_deref(), &cli.args.sets)?;
         config.check()?;
@@ -33,5 +33,5 @@ fn main() -> ExitCode {
             return run::print(&run::verify_resume(&cli.args, kills)?);
         }
         reward_model::run(&cli.args, &config)
-    })())
+    })
 }

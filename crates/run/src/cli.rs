@@ -1,6 +1,6 @@
 //! What every binary does on its command line: the shared arguments, printing, and turning a result into an exit code.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -48,7 +48,12 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
-/// Runs a pipeline and turns its result into the process's exit: a clean error prints one line `error: …` and exits 2.
+/// What a binary's `main` is: checks what every pipeline stands on, then runs it.
+pub fn main(pipeline: impl FnOnce() -> Result<()>) -> ExitCode {
+    exit(check_threads().and_then(|()| pipeline()))
+}
+
+/// Turns a result into the process's exit: a clean error prints one line `error: …` and exits 2.
 pub fn exit(result: Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -57,6 +62,26 @@ pub fn exit(result: Result<()>) -> ExitCode {
             // Nothing can be done when stderr is gone too.
             let _ = writeln!(std::io::stderr(), "error: {}", one_line(&error));
             ExitCode::from(2)
+        }
+    }
+}
+
+/// Refuses a number of threads that the machine does not have; rayon would take 0 and words for its default in silence.
+fn check_threads() -> Result<()> {
+    const NAME: &str = "RAYON_NUM_THREADS";
+    let Some(given) = std::env::var_os(NAME) else {
+        return Ok(());
+    };
+    let given = given.to_string_lossy();
+    let most = std::thread::available_parallelism().map_or(usize::MAX, usize::from);
+    match given.trim().parse::<usize>() {
+        Ok(n) if (1..=most).contains(&n) => Ok(()),
+        Ok(0) => bail!("{NAME} = 0: work needs a thread; give 1 to {most}, or unset it"),
+        Ok(n) => bail!(
+            "{NAME} = {n} is more than this machine's {most} threads; give 1 to {most}, or unset it"
+        ),
+        Err(_) => {
+            bail!("{NAME} = {given:?} is not a number of threads; give 1 to {most}, or unset it")
         }
     }
 }

@@ -31,14 +31,14 @@ mod tensorboard;
 mod verify;
 
 pub use checkpoint::{Checkpoint, Damaged, Keep, newest_whole};
-pub use cli::{RunArgs, exit, one_line, print};
+pub use cli::{RunArgs, exit, main, one_line, print};
 pub use clock::rfc3339;
 pub use config::{from_table, load_config};
 pub use config_error::nearest;
 pub use directory::Run;
 pub use files::{atomic_write, file_hash, free_space_bytes, hash, require_space};
 pub use finished::{Finished, open_finished};
-pub use memory::{peak_memory_bytes, resident_memory_bytes};
+pub use memory::{peak_memory_bytes, resident_memory_bytes, usable_memory_bytes};
 pub use metrics::{MetricsRow, is_timing, read_metrics};
 pub use progress::Progress;
 pub use provenance::{cpu_model, git_commit};

@@ -1,4 +1,4 @@
-//! How much memory this process took. Linux only; elsewhere 0, which readers show as unknown.
+//! How much memory this process took, and how much it could. Linux only; elsewhere 0, which readers show as unknown.
 
 /// Highest resident memory of this process so far, bytes (`VmHWM` of /proc/self/status).
 pub fn peak_memory_bytes() -> u64 {
@@ -8,6 +8,16 @@ pub fn peak_memory_bytes() -> u64 {
 /// Resident memory of this process at the moment, bytes (`VmRSS`).
 pub fn resident_memory_bytes() -> u64 {
     read("VmRSS:")
+}
+
+/// What this process could hold if it took all that is free, bytes: what it holds and `MemAvailable`, within the limit of its
+/// control group (version 2). None: unknown.
+pub fn usable_memory_bytes() -> Option<u64> {
+    let machine = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let usable = resident_memory_bytes() + parse(&machine, "MemAvailable:");
+    let limit = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let limit = limit.and_then(|text| text.trim().parse().ok());
+    Some(usable.min(limit.unwrap_or(u64::MAX)))
 }
 
 fn read(field: &str) -> u64 {

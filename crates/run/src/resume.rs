@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 /// Last parts of keys that may change: cadences, what is kept, how long the run goes on, how much fits in memory at
 /// once, and where it computes. A new length also moves what is left of a decaying learning rate.
-const MAY_CHANGE: [&str; 12] = [
+const MAY_CHANGE: [&str; 14] = [
     "log_every",
     "eval_every",
     "save_every",
@@ -19,6 +19,8 @@ const MAY_CHANGE: [&str; 12] = [
     "steps",
     "epochs",
     "micro_batch_tokens",
+    "memory_gb",
+    "checkpoint_blocks",
     "device",
 ];
 

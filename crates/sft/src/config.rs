@@ -4,6 +4,7 @@ use data::{Format, Only, TooLong};
 use llama::LoraConfig;
 use serde::{Deserialize, Serialize};
 use stage::TemplateChoice;
+use stage::memory::MemoryConfig;
 use std::path::PathBuf;
 use train::FitConfig;
 
@@ -122,7 +123,15 @@ impl Config {
             "samples.max_new_tokens = 0: an answer needs a token; samples.n = 0 writes none"
         );
         stage::check_data(self.data.held_out, self.data.max_rows)?;
+        self.memory().check()?;
         self.train.check()
+    }
+
+    pub(crate) fn memory(&self) -> MemoryConfig {
+        MemoryConfig {
+            memory_gb: self.train.memory_gb,
+            checkpoint_blocks: self.train.checkpoint_blocks,
+        }
     }
 
     pub(crate) fn template(&self) -> anyhow::Result<TemplateChoice> {

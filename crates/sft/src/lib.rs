@@ -12,6 +12,7 @@ use data::{Demonstration, Example};
 use llama::{Llama, Lora};
 use objective::Objective;
 use run::{Run, RunArgs};
+use stage::memory::{self, Workload};
 use stage::{Base, Policy};
 use std::path::Path;
 use std::rc::Rc;
@@ -27,7 +28,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         );
     }
     let demonstrations = read(&config.data.path, config)?;
-    let start = start(config, &device)?;
+    let mut start = start(config, &device)?;
 
     let (train, held_out) = match &config.data.eval_path {
         Some(path) => (demonstrations, read(path, config)?),
@@ -55,6 +56,8 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     }
     let prompts = sample_prompts(&held_out, &start, config)?;
 
+    let work = workload(&start, &train, &prompts, config);
+    let memory = config.memory().apply(&mut start.base.model, &work)?;
     let mut run = if args.resume {
         Run::resume(&dir, "sft", config)?
     } else {
@@ -73,6 +76,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     )?;
     let inputs: Vec<&Path> = config.data.eval_path.as_deref().into_iter().collect();
     stage::record_inputs(&mut run, &inputs)?;
+    run.record("memory", memory)?;
     let mut objective = Objective::new(start, config, eval, prompts)?;
     run.record("parameters", objective.parameter_counts())?;
     train::fit(&mut objective, &train, &config.train, &mut run, args.resume)?;
@@ -132,6 +136,30 @@ fn start(config: &Config, device: &candle_core::Device) -> Result<Start> {
         start.adapter = Some(adapter.trainable()?);
     }
     Ok(start)
+}
+
+/// What a step holds in memory.
+fn workload(
+    start: &Start,
+    train: &[Example],
+    prompts: &[data::Prompt],
+    config: &Config,
+) -> Workload {
+    let (lens, t) = (train.iter().map(|e| e.ids.len()), &config.train);
+    let vars = match &start.adapter {
+        Some(adapter) => adapter.vars(),
+        None => start.base.model.vars(),
+    };
+    let room = config.samples.max_new_tokens;
+    Workload {
+        parameters: vars.iter().map(|(_, var)| var.elem_count()).sum(),
+        frozen: 0,
+        graphs: vec![start.adapter.as_ref().map(|a| a.config.clone())],
+        longest: lens.clone().max().unwrap_or(0),
+        tokens: memory::micro_batch(lens, t.batch_size, t.micro_batch_tokens),
+        cache_rows: prompts.len() * (config.data.max_len + room),
+        decoded: prompts.len(),
+    }
 }
 
 /// A model of the shape of `config.json` in `dir`, with its tokenizer and fresh weights.

@@ -25,12 +25,12 @@ struct Cli {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    run::exit((|| {
+    run::main(|| {
         let config: sft::Config = run::load_config(cli.args.config.as_deref(), &cli.args.sets)?;
         config.check()?;
         if let Some(kills) = cli.args.verify_resume {
             return run::print(&run::verify_resume(&cli.args, kills)?);
         }
         sft::run(&cli.args, &config)
-    })())
+    })
 }

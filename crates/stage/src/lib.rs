@@ -3,6 +3,7 @@
 
 mod forward;
 mod inputs;
+pub mod memory;
 mod policy;
 mod settings;
 

@@ -241,6 +241,12 @@ impl Policy {
     pub fn model(&self) -> &Llama {
         &self.base.model
     }
+
+    /// Before the base is shared.
+    pub fn model_mut(&mut self) -> &mut Llama {
+        let base = Rc::get_mut(&mut self.base);
+        &mut base.expect("the base has one owner here").model
+    }
 }
 
 /// Writes how the run talks (template, tokenizer, special tokens) and what it stands on, which is what it began with.

@@ -89,6 +89,12 @@ pub struct FitConfig {
     pub batch_size: usize,
     /// Tokens of one forward with graph; a step takes as many as its items need. Changes memory, not results
     pub micro_batch_tokens: usize,
+    /// Most memory of the process, GB (10⁹ bytes): as many blocks are checkpointed as it takes
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_gb: Option<f64>,
+    /// Checkpoint exactly so many blocks
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint_blocks: Option<usize>,
     pub optimizer: OptimizerConfig,
     pub log_every: usize,
     pub eval_every: usize,
@@ -109,6 +115,8 @@ impl Default for FitConfig {
             max_steps: None,
             batch_size: 16,
             micro_batch_tokens: 4096,
+            memory_gb: None,
+            checkpoint_blocks: None,
             optimizer: OptimizerConfig::default(),
             log_every: 10,
             eval_every: 100,

@@ -155,6 +155,7 @@ impl Algorithm for Esrl {
                 Capability::Rouge => Some(Metric::RougeL),
                 _ => None,
             },
+            samples: c.k_max,
             ..Needs::default()
         }
     }

@@ -95,6 +95,7 @@ impl Algorithm for Grpo {
             epochs: c.epochs,
             minibatches: c.minibatches,
             tempered: true,
+            samples: c.samples,
             ..Needs::default()
         }
     }

@@ -74,6 +74,7 @@ impl Algorithm for Mrt {
             minibatches: c.minibatches,
             tempered: true,
             reference_answer: c.reference_in_samples,
+            samples: c.samples,
             ..Needs::default()
         }
     }

@@ -51,6 +51,7 @@ impl Algorithm for Reinforce {
             reference: self.config.reward().needs_reference(),
             minibatches: self.config.minibatches,
             tempered: true,
+            samples: self.config.samples,
             ..Needs::default()
         }
     }

@@ -41,6 +41,7 @@ impl Algorithm for Rloo {
             epochs: c.epochs,
             minibatches: c.minibatches,
             tempered: true,
+            samples: c.samples,
             ..Needs::default()
         }
     }

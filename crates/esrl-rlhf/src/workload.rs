@@ -1,0 +1,89 @@
+//! What an RL step holds in memory, for the estimate before the first one.
+
+use crate::config::Config;
+use crate::feed::{self, Feed};
+use crate::roles::Roles;
+use algorithms::Needs;
+use candle_core::Var;
+use stage::memory::{self, Workload};
+
+/// Every response is taken at its longest.
+pub(crate) fn of(roles: &Roles, feed: &Feed, needs: &Needs, config: &Config) -> Workload {
+    let (r, t) = (&config.rollout, &config.train);
+    let (policy, critic) = (&roles.policy, roles.critic.as_ref());
+    let elements = |vars: &[(String, Var)]| vars.iter().map(|(_, var)| var.elem_count()).sum();
+    let adapter: usize = elements(&policy.vars());
+    let standing = usize::from(roles.reference.is_some())
+        + usize::from(roles.old.is_some())
+        + usize::from(config.model.reward.is_some());
+    let units = units(feed, needs, config);
+    let per_step = r.prompts
+        * if units.samples_apart {
+            needs.samples
+        } else {
+            1
+        };
+    let drawn = match feed {
+        Feed::Pairs { .. } => 0,
+        Feed::Rollouts { .. } => r.prompts * needs.samples,
+        Feed::Pool(_) => r.max_rows,
+    };
+    let rows = |answers: usize| answers.min(r.max_rows);
+    // samples of a prompt share its rows
+    let cached = |rows: usize, samples: usize| {
+        rows * r.max_new_tokens + rows.div_ceil(samples) * units.longest_prompt
+    };
+    let (sampled, evaluated) = (rows(drawn), rows(t.eval_prompts));
+    Workload {
+        parameters: adapter + critic.map_or(0, |c| elements(&c.params())),
+        frozen: standing * adapter,
+        graphs: std::iter::once(policy)
+            .chain(critic.map(|c| c.lora()))
+            .map(|lora| Some(lora.config.clone()))
+            .collect(),
+        longest: units.lens.iter().copied().max().unwrap_or(0),
+        tokens: memory::micro_batch(
+            units.lens.iter().copied(),
+            per_step.div_ceil(needs.minibatches),
+            t.micro_batch_tokens,
+        ),
+        cache_rows: cached(sampled, needs.samples.max(1)).max(cached(evaluated, 1)),
+        decoded: sampled.max(evaluated),
+    }
+}
+
+/// What a minibatch is made of.
+struct Units {
+    /// Tokens of each
+    lens: Vec<usize>,
+    /// A unit is one sample, not all samples of a prompt
+    samples_apart: bool,
+    longest_prompt: usize,
+}
+
+fn units(feed: &Feed, needs: &Needs, config: &Config) -> Units {
+    let (room, longest) = (config.rollout.max_new_tokens, config.data.max_prompt_len);
+    let (samples_apart, lens, longest_prompt): (_, Vec<usize>, _) = match feed {
+        Feed::Rollouts { tasks, .. } => {
+            // samples of a prompt that are drawn apart do not share it
+            let apart = needs.minibatches > 1 && !needs.whole_groups;
+            let samples = needs.samples + usize::from(needs.reference_answer);
+            let each = if apart { room } else { samples * room };
+            let prompts = tasks.iter().map(|task| task.ids.len());
+            let longest = prompts.clone().max().unwrap_or(0);
+            (apart, prompts.map(|len| len + each).collect(), longest)
+        }
+        Feed::Pairs { pairs, .. } => {
+            let len = |(task, answers): &feed::Pair| {
+                task.ids.len() + answers.iter().map(Vec::len).sum::<usize>()
+            };
+            (false, pairs.iter().map(len).collect(), longest)
+        }
+        Feed::Pool(_) => (false, vec![longest + room; config.rollout.prompts], longest),
+    };
+    Units {
+        lens,
+        samples_apart,
+        longest_prompt,
+    }
+}

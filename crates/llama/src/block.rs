@@ -1,0 +1,140 @@
+//! One transformer block: norm, attention, norm, feed-forward, each added to what came in. How queries find their keys is given.
+//!
+//! Letters as in `model.rs`: N tokens, d hidden size, H heads, K key/value heads, D head width.
+
+use crate::proj::Proj;
+use candle_core::{Result, Tensor};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use std::sync::Arc;
+
+/// Weights of one block.
+#[derive(Clone)]
+pub(crate) struct Layer {
+    pub input_norm: Tensor, // [d]
+    pub post_norm: Tensor,  // [d]
+    pub proj: [Tensor; 7],  // [out, in], in the order of Proj::ALL
+}
+
+impl Layer {
+    /// The same numbers, which record nothing even where they are variables.
+    pub fn detach(&self) -> Self {
+        Self {
+            input_norm: self.input_norm.detach(),
+            post_norm: self.post_norm.detach(),
+            proj: self.proj.each_ref().map(Tensor::detach),
+        }
+    }
+}
+
+/// What the blocks of one forward share.
+pub(crate) struct Pass {
+    pub eps: f64,
+    /// cos and sin
+    pub rope: (Tensor, Tensor),
+    /// One per token
+    pub positions: Vec<u32>,
+    /// What B·A is multiplied by
+    pub scale: f64,
+    /// LoRA dropout: the share that is zeroed, and the seed
+    pub dropout: Option<(f64, u64)>,
+}
+
+/// One block in one forward: everything that it reads.
+#[derive(Clone)]
+pub(crate) struct Block {
+    pub index: usize,
+    pub weights: Layer,
+    /// A and B of the projections that are adapted
+    pub lora: [Option<(Tensor, Tensor)>; 7],
+    pub pass: Arc<Pass>,
+}
+
+impl Block {
+    /// `x` [N, d] -> [N, d]. `attend(q [N, H*D], k [N, K*D], v [N, K*D])` -> [N, H*D], with q and k rotated.
+    pub fn run(
+        &self,
+        x: &Tensor,
+        attend: impl FnOnce(&Tensor, &Tensor, &Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let Pass {
+            eps,
+            rope: (cos, sin),
+            positions,
+            ..
+        } = &*self.pass;
+        let h = ops::rms_norm(x, &self.weights.input_norm, *eps)?;
+        let q = ops::rope(&self.linear(Proj::Q, &h)?, cos, sin, positions)?;
+        let k = ops::rope(&self.linear(Proj::K, &h)?, cos, sin, positions)?;
+        let v = self.linear(Proj::V, &h)?;
+        let x = (x + self.linear(Proj::O, &attend(&q, &k, &v)?)?)?;
+        let h = ops::rms_norm(&x, &self.weights.post_norm, *eps)?;
+        let gate = self.linear(Proj::Gate, &h)?;
+        let up = self.linear(Proj::Up, &h)?;
+        &x + self.linear(Proj::Down, &ops::swiglu(&gate, &up)?)?
+    }
+
+    fn linear(&self, proj: Proj, x: &Tensor) -> Result<Tensor> {
+        let w = &self.weights.proj[proj as usize];
+        let Some((a, b)) = &self.lora[proj as usize] else {
+            return match w.is_variable() {
+                true => x.matmul(&w.t()?),
+                false => ops::frozen_linear(x, w),
+            };
+        };
+        let x_lora = match self.pass.dropout {
+            Some((p, seed)) => drop_out(x, p, seed, self.index * 7 + proj as usize)?,
+            None => x.clone(),
+        };
+        if w.is_variable() {
+            let low_rank = x_lora.matmul(&a.t()?)?.matmul(&b.t()?)?;
+            x.matmul(&w.t()?)? + (low_rank * self.pass.scale)?
+        } else {
+            ops::lora_linear(x, &x_lora, w, a, b, self.pass.scale)
+        }
+    }
+
+    /// What training changes, in a fixed order.
+    pub fn variables(&self) -> Vec<Tensor> {
+        let mut copy = self.clone();
+        copy.variables_mut().map(|t| t.clone()).collect()
+    }
+
+    /// The same block with other tensors for its variables.
+    pub fn with_variables(&self, values: &[Tensor]) -> Self {
+        let mut copy = self.clone();
+        copy.variables_mut()
+            .zip(values)
+            .for_each(|(variable, value)| *variable = value.clone());
+        copy
+    }
+
+    fn variables_mut(&mut self) -> impl Iterator<Item = &mut Tensor> {
+        let Layer {
+            input_norm,
+            post_norm,
+            proj,
+        } = &mut self.weights;
+        let pairs = self.lora.iter_mut().flatten().flat_map(|(a, b)| [a, b]);
+        let all = [input_norm, post_norm].into_iter().chain(proj).chain(pairs);
+        all.filter(|tensor| tensor.is_variable())
+    }
+}
+
+/// Zeroes a share `p` of the elements and scales the rest by 1 / (1 - p). Stream (seed, module).
+fn drop_out(x: &Tensor, p: f64, seed: u64, module: usize) -> Result<Tensor> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(module as u64);
+    let keep = (1.0 / (1.0 - p)) as f32;
+    let threshold = (p * 2f64.powi(32)) as u32;
+    let mask: Vec<f32> = (0..x.elem_count())
+        .map(|_| {
+            if rng.random::<u32>() < threshold {
+                0.0
+            } else {
+                keep
+            }
+        })
+        .collect();
+    x * Tensor::from_vec(mask, x.shape(), x.device())?
+}

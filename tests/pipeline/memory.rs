@@ -1,0 +1,249 @@
+//! The memory budget: what is counted, what is chosen for it, and that the choice changes no result.
+
+use super::bad_input::refused;
+use super::same::assert_same;
+use super::world::{World, tiny};
+use crate::common::tiny_config;
+use llama::{Activations, LoraConfig};
+use serde_json::json;
+use stage::memory::{Estimate, Workload, fewest, micro_batch};
+
+fn work(tokens: usize) -> Workload {
+    Workload {
+        parameters: 1000,
+        frozen: 500,
+        graphs: vec![Some(LoraConfig::default())],
+        tokens,
+        longest: 100,
+        cache_rows: 0,
+        decoded: 0,
+    }
+}
+
+#[test]
+fn activations_are_those_of_the_block() {
+    // d 24, q 24, k and v 8 each, feed-forward 40
+    let config = tiny_config(json!({}));
+    let plain = Activations::of(&config, None);
+    assert_eq!(plain.block, 6 * 24 + 3 * 24 + 3 * 8 + 3 * 40);
+    assert_eq!(plain.checkpointed, 24);
+    let mut lora = LoraConfig {
+        r: 4,
+        targets: vec!["v_proj".into(), "down_proj".into()],
+        ..LoraConfig::default()
+    };
+    assert_eq!(lora.n_params(&config), 2 * 4 * ((24 + 8) + (40 + 24)));
+    let adapted = Activations::of(&config, Some(&lora));
+    assert_eq!(adapted.block, plain.block + 2 * 4);
+    lora.dropout = 0.1;
+    let dropped = Activations::of(&config, Some(&lora));
+    assert_eq!(dropped.block, adapted.block + 2 * (24 + 8 + 40 + 24));
+}
+
+#[test]
+fn each_checkpointed_block_saves_what_it_kept() {
+    let config = tiny_config(json!({ "num_hidden_layers": 6 }));
+    let lora = LoraConfig::default();
+    let each = Activations::of(&config, Some(&lora));
+    let at = |blocks| Estimate::of(&config, &work(1000), blocks);
+    assert_eq!(at(0).adapters, 5.0 * 4.0 * 1000.0 + 4.0 * 500.0);
+    assert_eq!(at(0).weights - at(6).weights, 0.0);
+    let saved = |blocks| at(blocks).activations - at(blocks + 1).activations;
+    let block = 1.05 * 4.0 * 1000.0 * (each.block - each.checkpointed) as f64;
+    for blocks in 1..6 {
+        assert!((saved(blocks) / block - 1.0).abs() < 1e-9, "{blocks}");
+    }
+    // the first pays for the block that is computed again
+    assert!(saved(0) < 0.0);
+
+    // two graphs hold twice as much, and one at a time is computed again
+    let mut two = work(1000);
+    two.graphs.push(Some(lora));
+    let grown = Estimate::of(&config, &two, 0).activations - at(0).activations;
+    assert!((grown / (1.05 * 4000.0 * (6 * each.block) as f64) - 1.0).abs() < 1e-9);
+}
+
+#[test]
+fn the_fewest_blocks_that_fit_are_chosen_or_the_cheapest_change_is_named() {
+    let config = tiny_config(json!({ "num_hidden_layers": 6 }));
+    let work = work(4000);
+    let total = |blocks| Estimate::of(&config, &work, blocks).total();
+    assert_eq!(fewest(&config, &work, None, None).unwrap(), 0);
+    let choose = |budget| fewest(&config, &work, Some(budget), Some(budget / 1e9));
+    assert_eq!(choose(total(0)).unwrap(), 0);
+    for blocks in 2..=6 {
+        assert_eq!(choose(total(blocks)).unwrap(), blocks);
+        assert_eq!(choose(total(blocks) + 1.0).unwrap(), blocks);
+    }
+    let error = choose(total(6) - 1.0).unwrap_err().to_string();
+    assert!(
+        error.ends_with("lower train.micro_batch_tokens to 3999"),
+        "{error}"
+    );
+    let mut half = work.clone();
+    half.tokens = 2000;
+    let error = choose(Estimate::of(&config, &half, 6).total()).unwrap_err();
+    assert!(error.to_string().ends_with("to 2000"), "{error}");
+    let error = choose(1e6).unwrap_err().to_string();
+    assert!(
+        error.contains("even one sequence of 100 tokens needs"),
+        "{error}"
+    );
+    let error = fewest(&config, &work, Some(total(6) - 1.0), None).unwrap_err();
+    assert!(error.to_string().contains("GB are free"), "{error}");
+}
+
+#[test]
+fn the_largest_micro_batch_is_within_its_limit_but_for_one_long_row() {
+    assert_eq!(micro_batch([5, 30, 10], 2, 100), 40);
+    assert_eq!(micro_batch([5, 30, 10], 9, 100), 45);
+    assert_eq!(micro_batch([5, 30, 10], 9, 32), 32);
+    assert_eq!(micro_batch([5, 30, 10], 9, 20), 30);
+    assert_eq!(micro_batch([], 9, 20), 0);
+    // 100 rows of 10 or 30: four of them have a mean of 80 and a deviation of 20, and 120 at most
+    let rows = |i: usize| 10 + i % 2 * 20;
+    assert_eq!(micro_batch((0..100).map(rows), 4, 999), 120);
+    // 16 of them: 320 and 40
+    assert_eq!(micro_batch((0..100).map(rows), 16, 999), 440);
+}
+
+#[test]
+fn a_budget_changes_no_byte_of_any_stage_and_may_change_on_the_way() {
+    let world = World::new();
+    // all blocks checkpointed, and the estimate of one as the budget
+    let check = |stage: fn(&World, &str, &str) -> anyhow::Result<()>, steps: &str, sets: &str| {
+        let name = |what: &str| format!("{}-{what}", steps.len() + sets.len());
+        let (plain, all, parts) = (name("plain"), name("all"), name("parts"));
+        let sets = format!("{sets} train.keep_checkpoints=9");
+        stage(&world, &plain, &sets).unwrap();
+        assert_eq!(world.info(&plain)["memory"]["checkpointed_blocks"], 0);
+        stage(&world, &all, &format!("{sets} train.checkpoint_blocks=2")).unwrap();
+        let memory = world.info(&all)["memory"].clone();
+        assert_eq!(memory["checkpointed_blocks"], 2, "{memory}");
+        assert_same(&world, &plain, &all);
+
+        let least = memory["estimate_gb"].as_f64().unwrap() + 1e-6;
+        let budget = format!("train.memory_gb={least}");
+        stage(&world, &parts, &format!("{sets} {budget} {steps}=2")).unwrap();
+        let memory = world.info(&parts)["memory"].clone();
+        assert!(
+            memory["budget_gb"].as_f64().unwrap() <= least + 1e-6,
+            "{memory}"
+        );
+        assert!(memory["estimate_gb"].as_f64().unwrap() <= least, "{memory}");
+        stage(
+            &world,
+            &parts,
+            &format!("resume {sets} train.memory_gb=9.5"),
+        )
+        .unwrap();
+        assert_eq!(world.info(&parts)["memory"]["checkpointed_blocks"], 0);
+        assert_eq!(world.info(&parts)["memory"]["budget_gb"], 9.5);
+        assert_same(&world, &plain, &parts);
+    };
+    check(World::sft, "train.max_steps", "lora.dropout=0.1");
+    check(World::sft, "train.max_steps", "method=full");
+    world.sft("sft", "").unwrap();
+    check(World::reward, "train.max_steps", "");
+    world.reward("rm", "").unwrap();
+    check(World::rl, "train.steps", "algorithm.name=ppo");
+    let pairs = tiny("comparisons.json");
+    let dpo = format!("algorithm.name=dpo data.path={pairs}");
+    check(World::rl, "train.steps", &dpo);
+}
+
+#[test]
+fn budgets_that_cannot_be_are_refused() {
+    let world = World::with_reward();
+    let ppo = |sets: &str| world.rl("out", &format!("algorithm.name=ppo {sets}"));
+    let sft = |sets: &str| world.sft("out", sets);
+    let rm = |sets: &str| world.reward("out", sets);
+    for (sets, says) in [
+        (
+            "train.memory_gb=0.0",
+            "train.memory_gb = 0 must be a number above 0",
+        ),
+        ("train.memory_gb=-2.5", "train.memory_gb = -2.5"),
+        ("train.memory_gb=nan", "train.memory_gb = NaN"),
+        ("train.memory_gb=inf", "train.memory_gb = inf"),
+        (
+            "train.memory_gb=much",
+            "\"train.memory_gb\" is the string \"much\"",
+        ),
+        (
+            "train.memory_gb=0.01",
+            "of train.memory_gb = 0.01: even one sequence",
+        ),
+        (
+            "train.memory_gb=2.0 train.checkpoint_blocks=1",
+            "give one of them",
+        ),
+        (
+            "train.checkpoint_blocks=3",
+            "train.checkpoint_blocks = 3, and the model has 2 blocks",
+        ),
+        ("train.checkpoint_blocks=-1", "train.checkpoint_blocks"),
+    ] {
+        for result in [sft(sets), rm(sets), ppo(sets)] {
+            refused(&world, result, &[says]);
+        }
+    }
+}
+
+/// In a process of its own, whose environment is given.
+#[test]
+fn a_number_of_threads_that_is_none_is_refused_by_every_binary() {
+    const CHILD: &str = "THREADS_TEST_CHILD";
+    if std::env::var(CHILD).is_ok() {
+        let code = run::main(|| run::print("the pipeline ran"));
+        eprintln!("{code:?}");
+        return;
+    }
+    let name = std::thread::current().name().expect("named").to_string();
+    for (threads, says) in [
+        ("1", ""),
+        (
+            "0",
+            "error: RAYON_NUM_THREADS = 0: work needs a thread; give 1 to ",
+        ),
+        (
+            "100000",
+            "error: RAYON_NUM_THREADS = 100000 is more than this machine's ",
+        ),
+        (
+            "two",
+            "error: RAYON_NUM_THREADS = \"two\" is not a number of threads",
+        ),
+        (
+            "-1",
+            "error: RAYON_NUM_THREADS = \"-1\" is not a number of threads",
+        ),
+        (
+            "",
+            "error: RAYON_NUM_THREADS = \"\" is not a number of threads",
+        ),
+    ] {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &name, "--nocapture", "--test-threads=1"])
+            .env(CHILD, "1")
+            .env("RAYON_NUM_THREADS", threads)
+            .output()
+            .unwrap();
+        let (out, err) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        let ran = out.contains("the pipeline ran");
+        assert_eq!(ran, says.is_empty(), "{threads}: {out}");
+        assert!(
+            err.lines().any(|line| line.starts_with(says)),
+            "{threads}: {err}"
+        );
+        let code = if ran {
+            std::process::ExitCode::SUCCESS
+        } else {
+            std::process::ExitCode::from(2)
+        };
+        assert!(err.contains(&format!("{code:?}")), "{threads}: {err}");
+    }
+}
