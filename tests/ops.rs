@@ -632,3 +632,46 @@ fn what_does_not_fit_is_an_error_not_a_panic() {
             .and_then(|()| Tensor::new(0f32, &Device::Cpu)),
     );
 }
+
+#[test]
+fn softmax_weights_are_those_of_f64() {
+    let logits: Vec<f32> = values(&varied(&[3000], 77, 9.0))
+        .iter()
+        .map(|v| *v as f32)
+        .collect();
+    for (n, temperature) in [(1, 1.0), (17, 0.3), (1024, 2.0), (3000, 0.7)] {
+        let logits = &logits[..n];
+        let mut weights = Vec::new();
+        let sums = ops::softmax_weights(logits, temperature, &mut weights).unwrap();
+        let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let logs: Vec<f64> = logits
+            .iter()
+            .map(|x| f64::from(x - max) / f64::from(temperature))
+            .collect();
+        let wanted: Vec<f64> = logs.iter().map(|x| x.exp()).collect();
+        let found: Vec<f64> = weights.iter().map(|w| f64::from(*w)).collect();
+        assert_close_slices("weights", &found, &wanted, 1e-6);
+        let blocks: Vec<f64> = wanted
+            .chunks(ops::WEIGHTS_BLOCK)
+            .map(|b| b.iter().sum())
+            .collect();
+        let scale = blocks.iter().copied().fold(1.0, f64::max);
+        assert_close_slices("blocks", &sums.blocks, &blocks, 1e-6 * scale);
+        let weighted: f64 = wanted.iter().zip(&logs).map(|(w, x)| w * x).sum();
+        assert_close_slices("weighted", &[sums.weighted], &[weighted], 1e-5 * scale);
+        assert_eq!(sums.top, logits.iter().position(|x| *x == max).unwrap());
+    }
+    let mut weights = Vec::new();
+    let low = [0.0, -200.0, f32::NEG_INFINITY, 0.0];
+    let sums = ops::softmax_weights(&low, 1.0, &mut weights).unwrap();
+    assert_eq!(
+        (weights.as_slice(), sums.top, sums.total()),
+        (&[1.0, 0.0, 0.0, 1.0][..], 0, 2.0)
+    );
+    for broken in [[f32::NEG_INFINITY; 2], [f32::INFINITY, 0.0], [f32::NAN; 2]] {
+        let sums = ops::softmax_weights(&broken, 1.0, &mut weights);
+        assert!(sums.is_none_or(|s| s.total().is_nan()), "{broken:?}");
+    }
+    let one = ops::softmax_weights(&[0.0, f32::NAN, 1.0], 1.0, &mut weights).unwrap();
+    assert!(one.total().is_nan(), "a NaN is not hidden");
+}

@@ -71,7 +71,7 @@ impl Engine<'_> {
 struct Prefilled {
     request: usize,
     seq: SeqId,
-    /// The state after its last token, [d]
+    /// The state after its last token, `[d]`
     state: Vec<f32>,
     logits: Vec<f32>,
     next_index: usize,
@@ -261,7 +261,7 @@ impl Flight<'_> {
         }
     }
 
-    /// The rows of [n, d], f32; none unless they are kept.
+    /// The rows of `[n, d]`, f32; none unless they are kept.
     fn states(&self, hidden: &Tensor) -> Result<Vec<Vec<f32>>> {
         match self.keep_states {
             true => hidden.to_dtype(DType::F32)?.to_vec2(),

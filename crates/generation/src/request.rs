@@ -109,7 +109,7 @@ pub struct Sample {
     pub entropies: Vec<f32>,
     /// largest probability of the distribution actually drawn from, after top-k/top-p (greedy: at temperature 1, untruncated)
     pub max_probs: Vec<f32>,
-    /// The hidden state [d] that each token was drawn from, one after another; empty unless [`crate::Engine::keep_states`]
+    /// The hidden state `[d]` that each token was drawn from, one after another; empty unless [`crate::Engine::keep_states`]
     pub states: Vec<f32>,
 }
 

@@ -3,6 +3,7 @@
 use crate::Sampling;
 use crate::request::refuse;
 use candle_core::Result;
+use ops::{WEIGHTS_BLOCK, WeightSums};
 use rand::Rng;
 
 const NOT_FINITE: &str =
@@ -30,22 +31,11 @@ pub fn draw(logits: &[f32], sampling: &Sampling, rng: &mut impl Rng) -> Result<D
     } else {
         sampling.temperature
     };
-    let (top, top_logit) = argmax(logits);
-    if !top_logit.is_finite() {
+    let mut weights = Vec::new();
+    let Some(sums) = ops::softmax_weights(logits, temperature, &mut weights) else {
         return refuse(NOT_FINITE.into());
-    }
-    // weight = exp((logit - top) / temperature): the largest is 1
-    let mut weights = Vec::with_capacity(logits.len());
-    let (mut sum, mut weighted) = (0f64, 0f64);
-    for &logit in logits {
-        let x = (logit - top_logit) / temperature;
-        let weight = x.exp();
-        weights.push(weight);
-        sum += f64::from(weight);
-        if weight > 0.0 {
-            weighted += f64::from(weight) * f64::from(x);
-        }
-    }
+    };
+    let (top, sum, weighted) = (sums.top, sums.total(), sums.weighted);
     if !sum.is_finite() {
         return refuse(NOT_FINITE.into());
     }
@@ -53,9 +43,9 @@ pub fn draw(logits: &[f32], sampling: &Sampling, rng: &mut impl Rng) -> Result<D
         (top, sum)
     } else {
         let u: f64 = rng.random();
-        pick(&weights, sum, sampling, u)
+        pick(&weights, &sums, sampling, u)
     };
-    let x = f64::from((logits[id] - top_logit) / temperature);
+    let x = f64::from((logits[id] - logits[top]) / temperature);
     Ok(Drawn {
         id: id as u32,
         logp: (x - sum.ln()) as f32,
@@ -64,26 +54,15 @@ pub fn draw(logits: &[f32], sampling: &Sampling, rng: &mut impl Rng) -> Result<D
     })
 }
 
-/// The first largest logit. A NaN anywhere is caught by the sum later.
-fn argmax(logits: &[f32]) -> (usize, f32) {
-    let mut best = (0, f32::NEG_INFINITY);
-    for (id, &logit) in logits.iter().enumerate() {
-        if logit > best.1 {
-            best = (id, logit);
-        }
-    }
-    best
-}
-
 /// The token at quantile `u` of the truncated weights, and the mass that was kept (in units of the largest weight).
-fn pick(weights: &[f32], sum: f64, sampling: &Sampling, u: f64) -> (usize, f64) {
-    let vocab = weights.len();
+fn pick(weights: &[f32], sums: &WeightSums, sampling: &Sampling, u: f64) -> (usize, f64) {
+    let (vocab, sum) = (weights.len(), sums.total());
     let top_k = match sampling.top_k {
         0 => vocab,
         k => k.min(vocab),
     };
     if top_k == vocab && sampling.top_p >= 1.0 {
-        return (quantile(weights.iter().copied().enumerate(), u * sum), sum);
+        return (whole_quantile(weights, sums, u * sum), sum);
     }
     let kept = truncate(weights, sum, top_k, f64::from(sampling.top_p));
     let mass = kept.iter().map(|(_, w)| f64::from(*w)).sum();
@@ -126,6 +105,24 @@ fn truncate(weights: &[f32], sum: f64, top_k: usize, top_p: f64) -> Vec<(usize, 
             return order;
         }
         sorted *= 4;
+    }
+}
+
+/// [`quantile`] over all weights, which finds the block first.
+fn whole_quantile(weights: &[f32], sums: &WeightSums, target: f64) -> usize {
+    let (mut before, mut block) = (0.0, 0);
+    while block + 1 < sums.blocks.len() && before + sums.blocks[block] <= target {
+        before += sums.blocks[block];
+        block += 1;
+    }
+    // rounding between the block's sum and its parts may leave nothing in it: then the last of positive weight before
+    let items = |from: usize, to: usize| weights[from..to].iter().copied().enumerate();
+    let start = block * WEIGHTS_BLOCK;
+    let end = (start + WEIGHTS_BLOCK).min(weights.len());
+    if weights[start..end].iter().any(|w| *w > 0.0) {
+        start + quantile(items(start, end), target - before)
+    } else {
+        quantile(items(0, start), f64::INFINITY)
     }
 }
 

@@ -26,9 +26,11 @@ mod rope;
 mod simd;
 mod skinny;
 mod swiglu;
+mod weights;
 
 pub use memory::keep_freed_pages;
 pub use ragged::{Ragged, micro_batches};
+pub use weights::{WEIGHTS_BLOCK, WeightSums, softmax_weights};
 
 use candle_core::{D, Result, Tensor};
 use cpu::fused;
