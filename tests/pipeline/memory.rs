@@ -17,6 +17,7 @@ fn work(tokens: usize) -> Workload {
         longest: 100,
         cache_rows: 0,
         decoded: 0,
+        kept_states: 0,
     }
 }
 
@@ -150,6 +151,44 @@ fn a_budget_changes_no_byte_of_any_stage_and_may_change_on_the_way() {
     let pairs = tiny("comparisons.json");
     let dpo = format!("algorithm.name=dpo data.path={pairs}");
     check(World::rl, "train.steps", &dpo);
+}
+
+#[test]
+fn kept_states_are_counted_where_they_are_kept() {
+    let config = tiny_config(json!({}));
+    let mut kept = work(1000);
+    kept.kept_states = 100;
+    let more = Estimate::of(&config, &kept, 0).sampling;
+    let none = Estimate::of(&config, &work(1000), 0).sampling;
+    assert_eq!(more - none, 1.5 * 4.0 * 100.0 * 24.0);
+
+    let world = World::with_reward();
+    let sampling = |name: &str, sets: &str| {
+        let ppo = format!("algorithm.name=ppo train.steps=1 {sets}");
+        world.rl(name, &ppo).unwrap();
+        let memory = &world.info(name)["memory"];
+        (memory["sampling_gb"].as_f64().unwrap() * 1e6).round()
+    };
+    let (kept, scored) = (
+        sampling("kept", ""),
+        sampling("scored", "rollout.rescore=true"),
+    );
+    assert!(kept > scored, "{kept} and {scored} kB");
+}
+
+#[test]
+fn samples_that_micro_batches_part_are_not_counted_together() {
+    let world = World::with_reward();
+    let activations = |samples: usize| {
+        let name = format!("rloo{samples}");
+        let sets = "algorithm.name=rloo train.steps=1 train.micro_batch_tokens=1";
+        let rloo = format!("{sets} algorithm.samples={samples}");
+        world.rl(&name, &rloo).unwrap();
+        world.info(&name)["memory"]["activations_gb"]
+            .as_f64()
+            .unwrap()
+    };
+    assert_eq!(activations(2), activations(4));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::data::Task;
 use crate::feed::{self, Feed};
 use crate::learner::{Learner, Metrics};
 use crate::pool::{self, Cost};
-use crate::rollout::{self, ROLLOUT};
+use crate::rollout::{self, Draw, ROLLOUT};
 use crate::row::{Row, experience};
 use algorithms::Experience;
 use anyhow::{Result, bail};
@@ -90,7 +90,10 @@ impl Learner<'_> {
             Some(&policy),
             tasks,
             &plan,
-            draw,
+            Draw {
+                keep_states: rollout::keeps_states(self.config, &needs),
+                ..draw
+            },
             ROLLOUT,
             &mut |_, _| {},
         )?;

@@ -58,7 +58,7 @@ impl Learner<'_> {
 
         // 1 to 3. rows with their scores: sampled now, or stored
         let Gathered {
-            rows,
+            mut rows,
             mut exp,
             new_epoch,
             cost,
@@ -84,6 +84,8 @@ impl Learner<'_> {
             };
             read::columns(&self.roles, &rows, &mut exp, &temperature, which)?;
         }
+        // they are read, and would stand beside the graph
+        rows.iter_mut().for_each(Row::forget_states);
         clock.lap("time/read");
 
         let mut of_clauses = Metrics::new();
@@ -147,7 +149,6 @@ impl Learner<'_> {
     }
 
     pub fn draw(&self, step: u64) -> Draw {
-        let needs = self.algorithm.needs();
         let r = &self.config.rollout;
         let sampling = generation::Sampling {
             temperature: r.temperature,
@@ -158,9 +159,7 @@ impl Learner<'_> {
         Draw {
             sampling,
             max_rows: r.max_rows,
-            keep_states: r.rescore.is_none()
-                && needs.reference
-                && needs.feed == algorithms::Feed::Rollouts,
+            keep_states: false,
             seed: self.config.train.seed,
             step,
         }

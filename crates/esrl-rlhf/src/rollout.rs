@@ -1,10 +1,11 @@
 //! Sampling without a graph, and the scores of what was sampled.
 
+use crate::config::Config;
 use crate::data::Task;
 use crate::learner::Metrics;
 use crate::roles::Roles;
 use crate::row::{Row, Sampler};
-use algorithms::{Algorithm, Estimate, Metric, SamplingPlan};
+use algorithms::{Algorithm, Estimate, Feed, Metric, Needs, SamplingPlan};
 use anyhow::Result;
 use generation::{Engine, Finish, Request, Sample, Sampling};
 use llama::Lora;
@@ -20,6 +21,12 @@ pub(crate) struct Draw {
     pub keep_states: bool,
     pub seed: u64,
     pub step: u64,
+}
+
+/// Whether a step's log-probs are read off the states that its samples were drawn from.
+pub(crate) fn keeps_states(config: &Config, needs: &Needs) -> bool {
+    let read = config.rollout.rescore.is_none() && needs.reference && needs.old.is_none();
+    read && needs.feed == Feed::Rollouts
 }
 
 /// Purposes of the samples' random streams.

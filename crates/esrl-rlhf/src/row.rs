@@ -46,6 +46,12 @@ impl Row {
         Self::new(&self.task, self.response(), self.finished, None)
     }
 
+    pub fn forget_states(&mut self) {
+        if let Some(sampler) = &mut self.sampler {
+            sampler.states = Vec::new();
+        }
+    }
+
     /// Ids and prompt length, for a forward
     pub fn sequence(&self) -> llama::Sequence<'_> {
         (&self.ids, self.prompt_len)

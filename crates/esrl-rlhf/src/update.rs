@@ -11,7 +11,7 @@ use train::Gradients;
 
 /// Mean over tokens of |logp of the training forward − logp of the sampler| at the step's first update.
 const SAMPLER_GAP: &str = "policy/sampler_gap";
-/// Logged as `first/…` too, for the step's first update: 0, or the forward is not the one that read logp_old.
+/// Logged as `first/…` too, for the step's first update: 0 but for rounding, or it is not of the policy that logp_old was read of.
 const AT_FIRST: [&str; 2] = ["policy/approxkl", "policy/clipfrac"];
 
 impl Learner<'_> {

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::feed::{self, Feed};
 use crate::roles::Roles;
+use crate::rollout;
 use algorithms::Needs;
 use candle_core::Var;
 use stage::memory::{self, Workload};
@@ -41,14 +42,19 @@ pub(crate) fn of(roles: &Roles, feed: &Feed, needs: &Needs, config: &Config) -> 
             .chain(critic.map(|c| c.lora()))
             .map(|lora| Some(lora.config.clone()))
             .collect(),
-        longest: units.lens.iter().copied().max().unwrap_or(0),
+        longest: units.longest,
         tokens: memory::micro_batch(
             units.lens.iter().copied(),
             per_step.div_ceil(needs.minibatches),
             t.micro_batch_tokens,
-        ),
+        )
+        .min(t.micro_batch_tokens.max(units.longest)),
         cache_rows: cached(sampled, needs.samples.max(1)).max(cached(evaluated, 1)),
         decoded: sampled.max(evaluated),
+        kept_states: match rollout::keeps_states(config, needs) {
+            true => drawn * r.max_new_tokens,
+            false => 0,
+        },
     }
 }
 
@@ -56,6 +62,8 @@ pub(crate) fn of(roles: &Roles, feed: &Feed, needs: &Needs, config: &Config) -> 
 struct Units {
     /// Tokens of each
     lens: Vec<usize>,
+    /// Tokens of the longest that no micro-batch cuts: a row, or a whole group
+    longest: usize,
     /// A unit is one sample, not all samples of a prompt
     samples_apart: bool,
     longest_prompt: usize,
@@ -81,7 +89,12 @@ fn units(feed: &Feed, needs: &Needs, config: &Config) -> Units {
         }
         Feed::Pool(_) => (false, vec![longest + room; config.rollout.prompts], longest),
     };
+    let cut = matches!(feed, Feed::Rollouts { .. }) && !needs.whole_groups;
     Units {
+        longest: match cut {
+            true => longest_prompt + room,
+            false => lens.iter().copied().max().unwrap_or(0),
+        },
         lens,
         samples_apart,
         longest_prompt,

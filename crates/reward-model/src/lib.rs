@@ -146,6 +146,7 @@ fn workload(policy: &Policy, train: &[Pair], requests: &[Request], config: &Conf
         tokens: memory::micro_batch(lens, t.batch_size, t.micro_batch_tokens),
         cache_rows: ROWS * (longest + r.normalisation_max_new_tokens),
         decoded: ROWS,
+        kept_states: 0,
     }
 }
 

@@ -159,6 +159,7 @@ fn workload(
         tokens: memory::micro_batch(lens, t.batch_size, t.micro_batch_tokens),
         cache_rows: prompts.len() * (config.data.max_len + room),
         decoded: prompts.len(),
+        kept_states: 0,
     }
 }
 

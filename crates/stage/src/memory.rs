@@ -11,7 +11,7 @@ const PROCESS: f64 = 0.1e9;
 const PER_PARAMETER: f64 = 5.0 * F32;
 /// Share of the activations that lies in the gaps of the heap.
 const GAPS: f64 = 1.05;
-/// Rows of the cache for each in use: it grows by doubling.
+/// Rows of the cache, or of kept states, for each in use: they grow by doubling.
 const GROWTH: f64 = 1.5;
 /// Tokens of one prefill, which keeps nothing.
 const PREFILL: usize = 2048;
@@ -35,6 +35,8 @@ pub struct Workload {
     pub cache_rows: usize,
     /// Rows decoded together
     pub decoded: usize,
+    /// Tokens drawn of which the hidden state is kept
+    pub kept_states: usize,
 }
 
 /// Tokens of the largest micro-batch to expect of a batch of such items: within `max` but for an item that is longer. A batch is drawn at
@@ -61,7 +63,7 @@ pub struct Estimate {
     pub adapters: f64,
     /// Of one micro-batch: what the graph keeps, and the gradients on the way
     pub activations: f64,
-    /// Keys, values and logits while sampling; not at the same time as activations
+    /// Keys, values, logits and kept states while sampling; not at the same time as activations
     pub sampling: f64,
 }
 
@@ -85,12 +87,13 @@ impl Estimate {
         let per_token = kept.sum::<usize>() + passing.max().unwrap_or(0) + head;
         let width = config.num_key_value_heads * config.head_dim;
         let cache = GROWTH * (2 * layers * width * work.cache_rows) as f64;
+        let states = GROWTH * (d * work.kept_states) as f64;
         let prefill = PREFILL.min(work.cache_rows) * (3 * config.intermediate_size + 4 * d);
         Self {
             weights: PROCESS + F32 * config.n_params() as f64,
             adapters: PER_PARAMETER * work.parameters as f64 + F32 * work.frozen as f64,
             activations: GAPS * F32 * (work.tokens * per_token) as f64,
-            sampling: F32 * (cache + (prefill + 3 * work.decoded * v) as f64),
+            sampling: F32 * (cache + states + (prefill + 3 * work.decoded * v) as f64),
         }
     }
 
