@@ -77,15 +77,8 @@ fn bits(
 #[test]
 fn checkpointed_blocks_change_no_bit() {
     let mut model = Llama::init(&config(), 3, CPU).unwrap();
-    let all = [
-        "q_proj",
-        "k_proj",
-        "v_proj",
-        "o_proj",
-        "gate_proj",
-        "up_proj",
-        "down_proj",
-    ];
+    let all = crate::common::all_targets();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
     let layouts = [
         Ragged::from_lens(&[9, 1, 14]),
         // two samples of one prompt, then a sequence of its own

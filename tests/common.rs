@@ -48,3 +48,15 @@ pub fn refused<T>(result: anyhow::Result<T>, expected: &str) {
     let error = result.err().expect("this should be refused");
     assert_eq!(run::one_line(&error), expected);
 }
+
+/// Runs the test that calls this once more, in a process of its own in which the variable `key` is `value`: for what would end
+/// or signal the process.
+pub fn again_in_a_child(key: &str, value: impl AsRef<std::ffi::OsStr>) -> std::process::Output {
+    let thread = std::thread::current();
+    let name = thread.name().expect("tests have names");
+    std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(key, value)
+        .output()
+        .unwrap()
+}

@@ -151,15 +151,7 @@ fn a_replay_stops_at_a_signal() {
         println!("\n{}", replay(&world, "run", 4, &[0]).unwrap_err());
         std::process::exit(0);
     }
-    let name = std::thread::current()
-        .name()
-        .expect("tests have names")
-        .to_string();
-    let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &name, "--nocapture", "--test-threads=1"])
-        .env(CHILD, "1")
-        .output()
-        .unwrap();
+    let output = crate::common::again_in_a_child(CHILD, "1");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(
         text.lines().any(|line| line == "stopped before step 4"),

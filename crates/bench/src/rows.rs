@@ -2,6 +2,7 @@
 
 use crate::work::Place;
 use anyhow::{Context, Result, ensure};
+use data::{Ask, Template};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -35,20 +36,21 @@ pub(crate) fn write(data: &Path, out: &Path, rounds: usize) -> Result<()> {
         &json!([held_out]).to_string(),
     )?;
     for (round, rows) in demonstrations.chunks_exact(BATCH).take(rounds).enumerate() {
-        let peers = rows.iter().map(|row| {
-            let prompt = alpaca(text(row, "instruction"), text(row, "input"));
-            json!({ "prompt": prompt, "response": text(row, "output") })
-        });
+        let peer = |row: &Value| {
+            let prompt = alpaca(text(row, "instruction"), text(row, "input"))?;
+            Ok(json!({ "prompt": prompt, "response": text(row, "output") }))
+        };
         for stage in ["sft", "rl"] {
-            both(out, stage, round + 1, rows, peers.clone())?;
+            both(out, stage, round + 1, rows, peer)?;
         }
     }
     for (round, rows) in pairs.chunks_exact(BATCH).take(rounds).enumerate() {
-        let peers = rows.iter().map(|row| {
+        let peer = |row: &Value| {
+            let prompt = alpaca(text(row, "user_input"), "")?;
             let (chosen, rejected) = (text(row, "completion_a"), text(row, "completion_b"));
-            json!({ "prompt": alpaca(text(row, "user_input"), ""), "chosen": chosen, "rejected": rejected })
-        });
-        both(out, "rm", round + 1, rows, peers)?;
+            Ok(json!({ "prompt": prompt, "chosen": chosen, "rejected": rejected }))
+        };
+        both(out, "rm", round + 1, rows, peer)?;
     }
     Ok(())
 }
@@ -73,13 +75,14 @@ fn both(
     stage: &str,
     round: usize,
     rows: &[Value],
-    peers: impl Iterator<Item = Value>,
+    peer: impl Fn(&Value) -> Result<Value>,
 ) -> Result<()> {
     save(
         &out.join(format!("{stage}-{round}.json")),
         &json!(rows).to_string(),
     )?;
-    let lines: String = peers.map(|row| format!("{row}\n")).collect();
+    let line = |row| Ok(format!("{}\n", peer(row)?));
+    let lines: String = rows.iter().map(line).collect::<Result<_>>()?;
     save(&out.join(format!("{stage}-{round}.jsonl")), &lines)
 }
 
@@ -87,16 +90,13 @@ fn save(file: &Path, text: &str) -> Result<()> {
     std::fs::write(file, text).with_context(|| file.display().to_string())
 }
 
-/// Stanford Alpaca's prompt, for the peers (ours has it in crates/data).
-fn alpaca(instruction: &str, input: &str) -> String {
-    match input {
-        "" => format!(
-            "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n### Instruction:\n{instruction}\n\n### Response:"
-        ),
-        _ => format!(
-            "Below is an instruction that describes a task, paired with an input that provides further context. Write a response that appropriately completes the request.\n\n### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:"
-        ),
-    }
+/// The prompt that ours makes of the row.
+fn alpaca(instruction: &str, input: &str) -> Result<String> {
+    let ask = Ask::Instruction {
+        instruction: instruction.into(),
+        input: input.into(),
+    };
+    Ok(Template::Alpaca.render(&ask)?)
 }
 
 /// Response tokens and EOS of an SFT step, mean over the rounds.

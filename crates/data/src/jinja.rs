@@ -163,24 +163,18 @@ fn environment() -> Environment<'static> {
     environment.add_filter("bounded batch", filters::batch);
     environment.add_filter("bounded indent", filters::indent);
     environment.add_filter("bounded format", filters::format);
-    environment.add_filter(
-        "slice",
-        |state: &mut State, arguments: Rest<ValueOrKwargs>| {
-            bounded(state, "bounded slice", &arguments.into_values())
-        },
-    );
-    environment.add_filter(
-        "batch",
-        |state: &mut State, arguments: Rest<ValueOrKwargs>| {
-            bounded(state, "bounded batch", &arguments.into_values())
-        },
-    );
-    environment.add_filter(
-        "indent",
-        |state: &mut State, arguments: Rest<ValueOrKwargs>| {
-            bounded(state, "bounded indent", &arguments.into_values())
-        },
-    );
+    for (name, filter) in [
+        ("slice", "bounded slice"),
+        ("batch", "bounded batch"),
+        ("indent", "bounded indent"),
+    ] {
+        environment.add_filter(
+            name,
+            move |state: &mut State, arguments: Rest<ValueOrKwargs>| {
+                bounded(state, filter, &arguments.into_values())
+            },
+        );
+    }
     environment.add_filter(
         "format",
         |state: &mut State, arguments: Rest<ValueOrKwargs>| {
