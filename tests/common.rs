@@ -49,14 +49,16 @@ pub fn refused<T>(result: anyhow::Result<T>, expected: &str) {
     assert_eq!(run::one_line(&error), expected);
 }
 
-/// Runs the test that calls this once more, in a process of its own in which the variable `key` is `value`: for what would end
-/// or signal the process.
-pub fn again_in_a_child(key: &str, value: impl AsRef<std::ffi::OsStr>) -> std::process::Output {
+/// Runs the test that calls this once more, in a process of its own that has these variables: for what would end or signal the
+/// process, or is read once in it.
+pub fn again_in_a_child<V: AsRef<std::ffi::OsStr>>(
+    variables: impl IntoIterator<Item = (&'static str, V)>,
+) -> std::process::Output {
     let thread = std::thread::current();
     let name = thread.name().expect("tests have names");
     std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
-        .env(key, value)
+        .envs(variables)
         .output()
         .unwrap()
 }

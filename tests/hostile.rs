@@ -280,7 +280,7 @@ fn a_template_is_bounded_in_time_and_memory() {
             "error: chat template: takes more than 2 GiB of memory",
         ),
     ] {
-        let output = crate::common::again_in_a_child(CHILD, source);
+        let output = crate::common::again_in_a_child([(CHILD, source)]);
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(text.lines().any(|line| line == told), "{told}: {text}");
     }

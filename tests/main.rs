@@ -16,6 +16,7 @@ mod hostile;
 mod hub;
 mod llama;
 mod llama_files;
+mod machine;
 mod methods;
 mod metrics;
 mod ops;

@@ -22,6 +22,16 @@ fn tables(max_pos: usize, head_dim: usize) -> (Tensor, Tensor) {
 }
 
 #[test]
+fn the_level_is_the_one_asked_for() {
+    let asked = std::env::var(ops::Level::VARIABLE).unwrap_or("auto".into());
+    let wanted = match asked.as_str() {
+        "auto" => ops::Level::here()[0].name(),
+        name => name,
+    };
+    assert_eq!(ops::Level::current().name(), wanted);
+}
+
+#[test]
 fn rms_norm_is_its_composition() {
     // widths around the vector lengths, and more rows than one task takes
     for (n, d) in [(1, 5), (3, 16), (7, 37), (300, 96), (0, 8)] {

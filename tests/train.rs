@@ -371,6 +371,50 @@ fn a_resumed_run_ends_with_the_same_bytes() {
     assert_eq!(metrics(&dir), metrics(&whole));
 }
 
+/// A checkpoint of before the seconds by phase, in the middle of a logging window.
+#[test]
+fn the_pace_of_an_older_checkpoints_steps_is_not_made_up() {
+    let data = vec![items(3, 1).pop().unwrap(); 32]; // 3 tokens each, 12 a step
+    let config = FitConfig {
+        log_every: 8,
+        ..config()
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join("run");
+    let mut run = Run::create(&dir, "test", &json!({ "train": config })).unwrap();
+    fit(
+        &mut Dying(Regression::new(), 0),
+        &data,
+        &config,
+        &mut run,
+        false,
+    )
+    .unwrap_err();
+    drop(run);
+    let checkpoint = dir.join("checkpoints/step-000006");
+    std::fs::remove_file(checkpoint.join("SHA256SUMS")).unwrap();
+    let file = checkpoint.join("state.json");
+    let mut state: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    state.as_object_mut().unwrap().remove("format").unwrap();
+    let window = state["state"]["window"].as_object_mut().unwrap();
+    assert_eq!(window.remove("pace").unwrap()["tokens"], 72);
+    window.insert("tokens".into(), 72.0.into());
+    window.insert("secs".into(), 0.5.into());
+    std::fs::write(&file, state.to_string()).unwrap();
+
+    let mut run = Run::resume(&dir, "test", &json!({ "train": config })).unwrap();
+    fit(&mut Regression::new(), &data, &config, &mut run, true).unwrap();
+    let rows = run::read_metrics(&dir).unwrap();
+    let row = rows
+        .iter()
+        .find(|r| r.step == 8 && r.metrics.contains_key("time/step"));
+    let row = &row.unwrap().metrics;
+    let tokens = row["train/tokens_per_sec"] * 2.0 * row["time/step"];
+    assert_close_slices("tokens of steps 7 and 8", &[tokens], &[24.0], 1e-9);
+    assert_eq!(row["train/rows"], 1.0, "over all 8 steps, as the loss is");
+}
+
 /// Fails in its 8th step.
 struct Dying(Regression, u64);
 

@@ -151,7 +151,7 @@ fn a_replay_stops_at_a_signal() {
         println!("\n{}", replay(&world, "run", 4, &[0]).unwrap_err());
         std::process::exit(0);
     }
-    let output = crate::common::again_in_a_child(CHILD, "1");
+    let output = crate::common::again_in_a_child([(CHILD, "1")]);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(
         text.lines().any(|line| line == "stopped before step 4"),

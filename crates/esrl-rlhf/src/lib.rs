@@ -6,6 +6,7 @@ mod cli;
 mod clock;
 mod config;
 mod data;
+mod evaluation;
 mod explain;
 mod failed;
 mod feed;
@@ -13,10 +14,12 @@ mod gather;
 mod learner;
 mod pool;
 mod read;
+mod readable;
 mod replay;
 mod roles;
 mod rollout;
 mod row;
+mod state;
 mod trainee;
 mod update;
 mod value;
@@ -28,66 +31,20 @@ pub use config::Config;
 pub use explain::explain;
 pub use replay::{ReplayConfig, replay};
 
-use ::data::Cursor;
-use algorithms::{Needs, SamplingPlan};
 use anyhow::{Result, anyhow, bail, ensure};
 use clauses::Clauses;
-use data::{Data, Task};
+use data::Data;
+use evaluation::{evaluate, tasks_for_evaluation};
 use feed::Feed;
-use learner::{Learner, Metrics, StepReport};
+use learner::{Learner, StepReport};
+use readable::headline;
 use roles::Roles;
 use run::{Progress, Run, RunArgs};
-use serde::{Deserialize, Serialize};
-use std::fmt::Write;
+use state::{Best, Ledger, State, load, save, save_policy};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 use train::Frozen;
 use trainee::Trainee;
 use watch::WatchState;
-
-/// What a checkpoint holds beside tensors. Random streams are keyed by step, so they need no state.
-#[derive(Serialize, Deserialize)]
-struct State {
-    step: u64,
-    cursor: Cursor,
-    algorithm: serde_json::Value,
-    /// Null in runs of versions that had the reward model alone
-    #[serde(default)]
-    rewards: serde_json::Value,
-    ledger: Ledger,
-    #[serde(default)]
-    best: Option<Best>,
-    #[serde(default)]
-    watch: WatchState,
-}
-
-/// The evaluation with the highest reward so far; its policy is `best/`.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-struct Best {
-    step: u64,
-    reward: f64,
-}
-
-/// Sampling and time over the whole run, into run.json.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Ledger {
-    /// Greedy estimates included, here and in the tokens.
-    samples_drawn: usize,
-    tokens_drawn: usize,
-    /// Sums over steps of the metrics named `time/…` and `esrl/samples_full`
-    sums: Metrics,
-}
-
-impl Ledger {
-    fn add(&mut self, report: &StepReport) {
-        self.samples_drawn += report.samples_drawn;
-        self.tokens_drawn += report.tokens_drawn;
-        let summed = |name: &str| name.starts_with("time/") || name == "esrl/samples_full";
-        for (name, value) in report.metrics.iter().filter(|(name, _)| summed(name)) {
-            *self.sums.entry(name.clone()).or_default() += value;
-        }
-    }
-}
 
 /// The registry, one line per algorithm.
 pub fn list() -> String {
@@ -242,7 +199,7 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
         }
         run.log(step, &report.metrics)?;
         if due(t.sample_every) {
-            run.sample(step, &readable(&learner.roles, &report, step)?)?;
+            run.sample(step, &readable::rows(&learner.roles, &report, step)?)?;
         }
         if due(t.save_every) || stopping {
             let state = State {
@@ -307,123 +264,4 @@ fn failed_step(step: u64, why: anyhow::Error, run: &Run) -> anyhow::Error {
         _ => "",
     };
     anyhow!("step {step}: {}; {kept}{hint}", run::one_line(&why))
-}
-
-fn tasks_for_evaluation(
-    mut prompts: Vec<::data::Prompt>,
-    roles: &Roles,
-    config: &Config,
-) -> Result<Vec<Rc<Task>>> {
-    prompts.truncate(config.train.eval_prompts);
-    data::tasks("held-out", prompts, roles, config)
-}
-
-/// One sampled answer per held-out prompt: mean reward (where there is one), length, share that ends.
-fn evaluate(learner: &mut Learner, tasks: &[Rc<Task>]) -> Result<Metrics> {
-    if tasks.is_empty() {
-        return Ok(Metrics::new());
-    }
-    let one = SamplingPlan {
-        n: 1,
-        temperature: None,
-    };
-    // The same random numbers at every evaluation, so that curves differ by the policy alone.
-    let draw = learner.draw(0);
-    let policy = learner.roles.policy.frozen();
-    let rows = rollout::sample(
-        &learner.roles,
-        Some(&policy),
-        tasks,
-        &vec![one; tasks.len()],
-        draw,
-        rollout::EVALUATION,
-        &mut |_, _| {},
-    )?;
-    let n = rows.len() as f64;
-    let tokens: usize = rows.iter().map(|row| row.response().len()).sum();
-    let finished = rows.iter().filter(|row| row.finished).count();
-    let mut metrics = Metrics::from([
-        ("eval/response_length".to_string(), tokens as f64 / n),
-        ("eval/eos_rate".to_string(), finished as f64 / n),
-    ]);
-    if !learner.roles.rewards.is_empty() {
-        let readings = rollout::readings(&mut learner.roles, &rows)?;
-        let scored = learner.roles.rewards.plain_sum(&readings);
-        let sum: f64 = scored.total.iter().map(|s| f64::from(*s)).sum();
-        metrics.insert("eval/reward".into(), sum / n);
-        if scored.means.len() > 1 {
-            let named = |(name, mean)| (format!("eval/reward_{name}"), mean);
-            metrics.extend(scored.means.into_iter().map(named));
-        }
-    }
-    Ok(metrics)
-}
-
-/// Some of the step's rows as Markdown.
-fn readable(roles: &Roles, report: &StepReport, step: u64) -> Result<String> {
-    let mut text = format!("# Step {step}: rows learnt from\n");
-    for (i, row) in report.rows.iter().enumerate().take(8) {
-        let prompt = row.task.prompt.ask.text();
-        let answer = roles.encoder.decode(row.response())?;
-        let n = row.response().len();
-        let score = match report.exp.score.get(i) {
-            Some(score) => format!("reward {score:.3}, "),
-            None => String::new(),
-        };
-        let end = if row.finished { "ended" } else { "cut off" };
-        write!(
-            text,
-            "\n## {prompt}\n\n{answer}\n\n*{score}{n} tokens, {end}*\n"
-        )?;
-    }
-    Ok(text)
-}
-
-fn headline(metrics: &Metrics) -> String {
-    let part = |label: &str, name: &str| metrics.get(name).map(|v| format!("{label} {v:.3}"));
-    [
-        part("loss", "loss/policy").filter(|_| !metrics.contains_key("objective/kl")),
-        part("reward", "objective/scores"),
-        part("kl", "objective/kl"),
-        part("eval", "eval/reward"),
-    ]
-    .into_iter()
-    .flatten()
-    .collect::<Vec<_>>()
-    .join("  ")
-}
-
-fn save_policy(learner: &Learner, run: &Run, name: &str) -> Result<()> {
-    let source = &learner.roles.base.source;
-    run.replace_dir(name, |dir| Ok(learner.roles.policy.save(dir, source)?))
-}
-
-fn save(learner: &mut Learner, needs: &Needs, dir: &Path) -> Result<()> {
-    train::save_params(&learner.params(), &dir.join("params.safetensors"))?;
-    let policy = dir.join("policy_optimizer.safetensors");
-    learner.policy.optimizer.save(&policy)?;
-    if let Some(critic) = &learner.critic {
-        let file = dir.join("critic_optimizer.safetensors");
-        critic.optimizer.save(&file)?;
-    }
-    for (file, copy) in learner.roles.copies(needs) {
-        train::save_params(&copy.trainable()?.vars(), &dir.join(file))?;
-    }
-    Ok(())
-}
-
-fn load(learner: &mut Learner, needs: &Needs, dir: &Path) -> Result<()> {
-    train::load_params(&learner.params(), &dir.join("params.safetensors"))?;
-    let policy = dir.join("policy_optimizer.safetensors");
-    learner.policy.resume(&policy)?;
-    if let Some(critic) = &mut learner.critic {
-        critic.resume(&dir.join("critic_optimizer.safetensors"))?;
-    }
-    let like = learner.roles.policy.trainable()?;
-    for (file, copy) in learner.roles.copies(needs) {
-        let stored = like.trainable()?;
-        train::load_params(&stored.vars(), &dir.join(file))?;
-        *copy = stored.frozen();
-    }
-    Ok(())
 }

@@ -75,22 +75,11 @@ fn same_prompt(a: &Sequence, b: &Sequence) -> bool {
 /// Cuts `0..units.len()` into runs whose packed tokens stay within `max_tokens` (a larger unit stands alone). The sequences
 /// of a unit stay together.
 pub fn micro_batches(units: &[Vec<Sequence>], max_tokens: usize) -> Vec<Range<usize>> {
-    let mut out = Vec::new();
-    let (mut start, mut sum) = (0, 0);
-    let mut last: Option<Sequence> = None;
-    for (i, unit) in units.iter().enumerate() {
-        let mut cost = packed_tokens(last, unit);
-        if i > start && sum + cost > max_tokens {
-            out.push(start..i);
-            (start, sum, cost) = (i, 0, packed_tokens(None, unit));
-        }
-        sum += cost;
-        last = unit.last().copied().or(last);
-    }
-    if start < units.len() {
-        out.push(start..units.len());
-    }
-    out
+    ops::micro_batches_by(units.len(), max_tokens, |i, first| {
+        let before = if first { &[] } else { &units[..i] };
+        let last = before.iter().rev().find_map(|unit| unit.last());
+        packed_tokens(last.copied(), &units[i])
+    })
 }
 
 /// Tokens that these sequences add after `last`.

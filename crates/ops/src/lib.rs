@@ -17,6 +17,7 @@ pub mod composed;
 mod cpu;
 mod decode;
 mod head;
+mod level;
 mod linear;
 mod memory;
 pub mod ragged;
@@ -28,8 +29,9 @@ mod skinny;
 mod swiglu;
 mod weights;
 
+pub use level::{Level, check_level};
 pub use memory::keep_freed_pages;
-pub use ragged::{Ragged, micro_batches};
+pub use ragged::{Ragged, micro_batches, micro_batches_by};
 pub use weights::{WEIGHTS_BLOCK, WeightSums, softmax_weights};
 
 use candle_core::{D, Result, Tensor};

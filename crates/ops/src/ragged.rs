@@ -121,17 +121,29 @@ impl Ragged {
 
 /// Cuts `0..lens.len()` into runs whose token sum stays within `max_tokens` (a longer one stands alone).
 pub fn micro_batches(lens: &[usize], max_tokens: usize) -> Vec<Range<usize>> {
+    micro_batches_by(lens.len(), max_tokens, |i, _| lens[i])
+}
+
+/// [`micro_batches`] of `n` items whose tokens depend on where they stand: `tokens(i, true)` of item i where it begins a run,
+/// `tokens(i, false)` behind item i − 1.
+pub fn micro_batches_by(
+    n: usize,
+    max_tokens: usize,
+    tokens: impl Fn(usize, bool) -> usize,
+) -> Vec<Range<usize>> {
     let mut out = Vec::new();
     let (mut start, mut sum) = (0, 0);
-    for (i, &len) in lens.iter().enumerate() {
-        if i > start && sum + len > max_tokens {
+    for i in 0..n {
+        let behind = tokens(i, i == start);
+        if i > start && sum + behind > max_tokens {
             out.push(start..i);
-            (start, sum) = (i, 0);
+            (start, sum) = (i, tokens(i, true));
+        } else {
+            sum += behind;
         }
-        sum += len;
     }
-    if start < lens.len() {
-        out.push(start..lens.len());
+    if start < n {
+        out.push(start..n);
     }
     out
 }

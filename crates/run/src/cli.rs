@@ -48,9 +48,18 @@ pub fn print(text: &str) -> Result<()> {
     }
 }
 
-/// What a binary's `main` is: checks what every pipeline stands on, then runs it.
-pub fn main(pipeline: impl FnOnce() -> Result<()>) -> ExitCode {
-    exit(check_threads().and_then(|()| pipeline()))
+/// What a binary's `main` is: checks what every pipeline stands on, the number of threads and what `kernels` ask of the machine (an
+/// error is one line), then runs it.
+pub fn main(
+    kernels: impl FnOnce() -> Result<(), String>,
+    pipeline: impl FnOnce() -> Result<()>,
+) -> ExitCode {
+    let stands = || kernels().map_err(anyhow::Error::msg);
+    exit(
+        check_threads()
+            .and_then(|()| stands())
+            .and_then(|()| pipeline()),
+    )
 }
 
 /// Turns a result into the process's exit: a clean error prints one line `error: …` and exits 2.

@@ -6,13 +6,15 @@ mod config;
 mod fit;
 mod gradients;
 mod guard;
+mod objective;
 mod schedule;
 mod tensors;
 
 pub use adamw::AdamW;
 pub use config::{FitConfig, OptimizerConfig};
-pub use fit::{Best, Evaluation, Objective, Summary, fit};
+pub use fit::{Best, Summary, fit};
 pub use gradients::{Gradients, clip_scale};
 pub use guard::{Frozen, Tripwire, blame, first_non_finite};
+pub use objective::{Evaluation, Objective};
 pub use schedule::Schedule;
 pub use tensors::{load_params, param_bytes, save_params};

@@ -1,0 +1,59 @@
+//! The policy on held-out prompts.
+
+use crate::data::{self, Task};
+use crate::learner::{Learner, Metrics};
+use crate::roles::Roles;
+use crate::{Config, rollout};
+use algorithms::SamplingPlan;
+use anyhow::Result;
+use std::rc::Rc;
+
+pub(crate) fn tasks_for_evaluation(
+    mut prompts: Vec<::data::Prompt>,
+    roles: &Roles,
+    config: &Config,
+) -> Result<Vec<Rc<Task>>> {
+    prompts.truncate(config.train.eval_prompts);
+    data::tasks("held-out", prompts, roles, config)
+}
+
+/// One sampled answer per held-out prompt: mean reward (where there is one), length, share that ends.
+pub(crate) fn evaluate(learner: &mut Learner, tasks: &[Rc<Task>]) -> Result<Metrics> {
+    if tasks.is_empty() {
+        return Ok(Metrics::new());
+    }
+    let one = SamplingPlan {
+        n: 1,
+        temperature: None,
+    };
+    // The same random numbers at every evaluation, so that curves differ by the policy alone.
+    let draw = learner.draw(0);
+    let policy = learner.roles.policy.frozen();
+    let rows = rollout::sample(
+        &learner.roles,
+        Some(&policy),
+        tasks,
+        &vec![one; tasks.len()],
+        draw,
+        rollout::EVALUATION,
+        &mut |_, _| {},
+    )?;
+    let n = rows.len() as f64;
+    let tokens: usize = rows.iter().map(|row| row.response().len()).sum();
+    let finished = rows.iter().filter(|row| row.finished).count();
+    let mut metrics = Metrics::from([
+        ("eval/response_length".to_string(), tokens as f64 / n),
+        ("eval/eos_rate".to_string(), finished as f64 / n),
+    ]);
+    if !learner.roles.rewards.is_empty() {
+        let readings = rollout::readings(&mut learner.roles, &rows)?;
+        let scored = learner.roles.rewards.plain_sum(&readings);
+        let sum: f64 = scored.total.iter().map(|s| f64::from(*s)).sum();
+        metrics.insert("eval/reward".into(), sum / n);
+        if scored.means.len() > 1 {
+            let named = |(name, mean)| (format!("eval/reward_{name}"), mean);
+            metrics.extend(scored.means.into_iter().map(named));
+        }
+    }
+    Ok(metrics)
+}

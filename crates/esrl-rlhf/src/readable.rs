@@ -1,0 +1,40 @@
+//! A step for its reader: rows as Markdown, and the line beside the progress.
+
+use crate::learner::{Metrics, StepReport};
+use crate::roles::Roles;
+use anyhow::Result;
+use std::fmt::Write;
+
+/// Some of the step's rows as Markdown.
+pub(crate) fn rows(roles: &Roles, report: &StepReport, step: u64) -> Result<String> {
+    let mut text = format!("# Step {step}: rows learnt from\n");
+    for (i, row) in report.rows.iter().enumerate().take(8) {
+        let prompt = row.task.prompt.ask.text();
+        let answer = roles.encoder.decode(row.response())?;
+        let n = row.response().len();
+        let score = match report.exp.score.get(i) {
+            Some(score) => format!("reward {score:.3}, "),
+            None => String::new(),
+        };
+        let end = if row.finished { "ended" } else { "cut off" };
+        write!(
+            text,
+            "\n## {prompt}\n\n{answer}\n\n*{score}{n} tokens, {end}*\n"
+        )?;
+    }
+    Ok(text)
+}
+
+pub(crate) fn headline(metrics: &Metrics) -> String {
+    let part = |label: &str, name: &str| metrics.get(name).map(|v| format!("{label} {v:.3}"));
+    [
+        part("loss", "loss/policy").filter(|_| !metrics.contains_key("objective/kl")),
+        part("reward", "objective/scores"),
+        part("kl", "objective/kl"),
+        part("eval", "eval/reward"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect::<Vec<_>>()
+    .join("  ")
+}

@@ -1,0 +1,69 @@
+//! The sweep over the vocabulary that scores, their gradient and comparisons share: every logit once, block by block.
+//!
+//! The vocabulary is cut into tiles of head rows and the tiles into one run per thread. A thread multiplies every row of
+//! hidden states by its tile and folds the logits into what it keeps; what the runs keep is merged in their order.
+
+use crate::cpu::Threads;
+use crate::linear::linear_into;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// Head rows of a tile.
+const TILE: usize = 512;
+/// Hidden rows that meet a tile at a time, so that their logits stay in the cache.
+const ROWS: usize = 256;
+
+/// The logits of some `rows` of S models' hidden states against one `tile` of the vocabulary, [rows, tile] each.
+pub(super) struct Block<'a, const S: usize> {
+    pub rows: Range<usize>,
+    pub tile: Range<usize>,
+    pub logits: [&'a mut [f32]; S],
+}
+
+/// `hidden` S times [M, d], `head` [V, d]. What each run kept, in the order of the runs.
+pub(super) fn sweep<const S: usize, Kept: Send>(
+    hidden: [&[f32]; S],
+    head: &[f32],
+    d: usize,
+    begin: impl Fn() -> Kept + Sync,
+    fold: impl Fn(&mut Kept, Block<S>) + Sync,
+) -> Vec<Kept> {
+    let m = hidden[0].len() / d;
+    runs(head.len() / d)
+        .into_par_iter()
+        .map(|run| {
+            let mut kept = begin();
+            let mut room = hidden.map(|_| vec![0.0; ROWS.min(m) * TILE.min(run.len())]);
+            for tile in pieces(run, TILE) {
+                let w = &head[tile.start * d..tile.end * d];
+                for rows in pieces(0..m, ROWS) {
+                    let n = rows.len() * tile.len();
+                    let mut logits = room.each_mut().map(|room| &mut room[..n]);
+                    for (hidden, logits) in hidden.iter().zip(&mut logits) {
+                        let x = &hidden[rows.start * d..rows.end * d];
+                        linear_into(x, w, d, logits, Threads::One);
+                    }
+                    let tile = tile.clone();
+                    fold(&mut kept, Block { rows, tile, logits });
+                }
+            }
+            kept
+        })
+        .collect()
+}
+
+/// The runs of tiles, one per thread: ranges of vocabulary rows.
+fn runs(vocab: usize) -> Vec<Range<usize>> {
+    let tiles = vocab.div_ceil(TILE);
+    let each = tiles.div_ceil(rayon::current_num_threads().max(1)).max(1) * TILE;
+    (0..vocab)
+        .step_by(each)
+        .map(|v| v..(v + each).min(vocab))
+        .collect()
+}
+
+/// `range` in pieces of at most `size`.
+fn pieces(range: Range<usize>, size: usize) -> impl Iterator<Item = Range<usize>> {
+    let end = range.end;
+    range.step_by(size).map(move |i| i..(i + size).min(end))
+}

@@ -1,0 +1,63 @@
+//! Steps that broke: what is wrong, which tensor and row first, and where to go back to.
+
+use super::Fit;
+use crate::{Gradients, Objective, blame, first_non_finite};
+use anyhow::{Context, Result, bail};
+
+impl<O: Objective> Fit<'_, O> {
+    /// A checkpoint must be one to go on from: the update before it may have broken the weights, which the next loss
+    /// or its gradient would be the first to show.
+    pub(super) fn check_update(&mut self) -> Result<()> {
+        let step = self.state.step;
+        self.frozen
+            .check(&self.objective.frozen())
+            .with_context(|| format!("step {step}"))?;
+        let data = self.data;
+        let (loss, _) = self.objective.loss_sum(&[&data[0]], 0)?;
+        let mut grads = Gradients::zeros(&self.params);
+        grads.add(&loss.backward()?)?;
+        let loss = loss.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?;
+        let bad = first_non_finite(&self.params)?.is_some() || grads.norm()?.1.is_some();
+        if loss.is_finite() && !bad {
+            return Ok(());
+        }
+        let what = format!("the update broke the weights (the loss is now {loss})");
+        self.not_finite(step, &what, &grads, &[&data[0]])
+    }
+
+    /// The error of a step whose numbers broke: what, which tensor first, and where to go back to.
+    /// Its batch is kept in the run directory.
+    pub(super) fn not_finite<T>(
+        &mut self,
+        step: usize,
+        what: &str,
+        grads: &Gradients,
+        batch: &[&O::Item],
+    ) -> Result<T> {
+        let tensor = blame(&self.params, grads)?;
+        let row = self.first_bad_row(step, batch)?;
+        let kept = match self.run.latest_checkpoint()? {
+            Some(checkpoint) => format!("the last good checkpoint is {}", checkpoint.dir.display()),
+            None => "no checkpoint was written yet".to_string(),
+        };
+        let why = format!("{what}; {tensor}; {row}");
+        let rows = serde_json::json!({ "step": step, "why": why, "rows": batch });
+        let file = self.run.failed(step as u64, &rows)?;
+        bail!(
+            "step {step}: {why}; its batch is in {}; {kept}; lower the learning rate or look at the data",
+            file.display()
+        )
+    }
+
+    /// Which row of the batch, from 0, is the first whose loss is not finite.
+    fn first_bad_row(&mut self, step: usize, batch: &[&O::Item]) -> Result<String> {
+        for (row, item) in batch.iter().enumerate() {
+            let (loss, _) = self.objective.loss_sum(&[*item], (step as u64) << 16)?;
+            let loss = loss.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?;
+            if !loss.is_finite() {
+                return Ok(format!("row {row} of the batch is the first bad one"));
+            }
+        }
+        Ok("each row's loss alone is finite".into())
+    }
+}
