@@ -9,7 +9,7 @@ run = $(or $(RUN),runs$(addprefix /,$(world))/$(basename $(notdir $(call config,
 sets := $(foreach s,$(SET),--set '$(s)')
 opts = $(sets) $(if $(RESUME),--resume) $(ARGS)
 
-.PHONY: help bench fuzz crash replay build sft rm rlhf answers compare table experiments two-stage score merge demo demo-short recipe tiny-world tiny-base test check cuda-check smoke fetch-smollm2 fetch-data ci
+.PHONY: help bench bench-ops fuzz crash replay build sft rm rlhf answers compare table experiments two-stage score merge demo demo-short recipe tiny-world tiny-base test check cuda-check smoke fetch-smollm2 fetch-data ci
 
 help:           ## this list
 	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 16
@@ -58,6 +58,8 @@ fuzz:           ## hostile files    SECS=60 for each reader of foreign files; TA
 bench: build    ## beside TRL, transformers, llama.cpp  ARGS="--rounds 1 --only sft_step decode_b8"; the first time installs them into .bench/
 	scripts/fetch-smollm2.sh && scripts/bench/setup.sh
 	$(BIN)/bench compare $(ARGS)
+bench-ops:      ## each operation   beside its plain candle form  NAME=rms_norm; every one: 2-3 minutes
+	cargo bench -p ops -p generation $(if $(NAME),-- "$(NAME)")
 check:          ## format, lints, docs
 	cargo fmt --all --check && cargo clippy --release --workspace --all-targets -- -D warnings && RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --workspace
 cuda-check:     ## type-check the CUDA build without a toolkit

@@ -4,7 +4,7 @@ use crate::cpu::{Shared, Threads};
 use crate::simd::{Lanes, dispatch, get};
 use rayon::prelude::*;
 
-/// Whether this beats the blocked product: while x stays in the second-level cache (examples/bench.rs).
+/// Whether this beats the blocked product: while x stays in the second-level cache (benches/ops/decode.rs).
 pub(crate) fn suits(rows: usize, k: usize) -> bool {
     rows <= 32 || (rows <= 128 && rows * k <= 256 * 1024)
 }

@@ -1,0 +1,34 @@
+//! Products with frozen weights in training.
+
+use crate::support::*;
+use criterion::Criterion;
+use ops::composed;
+
+pub fn all(c: &mut Criterion) {
+    for (k, out) in [(WIDTH, WIDTH), (WIDTH, FFN), (FFN, WIDTH)] {
+        let size = format!("{TOKENS} x ({k} -> {out})");
+        let (x, w) = (random_var(TOKENS, k), random(out, k));
+        let full = 2 * TOKENS * k * out;
+        compare_with_backward(
+            c,
+            "frozen_linear",
+            &size,
+            (flops(full), flops(2 * full)),
+            || ops::frozen_linear(&x, &w),
+            || composed::frozen_linear(&x, &w),
+        );
+        let (a, b) = (random_var(RANK, k), random_var(out, RANK));
+        let low = 2 * TOKENS * RANK * (k + out);
+        compare_with_backward(
+            c,
+            "lora_linear",
+            &size,
+            (flops(full + low), flops(2 * full + 3 * low)),
+            || ops::lora_linear(&x, &x, &w, &a, &b, 2.0),
+            || {
+                let low = x.matmul(&a.t()?)?.matmul(&b.t()?)?;
+                composed::frozen_linear(&x, &w)? + (low * 2.0)?
+            },
+        );
+    }
+}
