@@ -10,7 +10,7 @@ use std::process::{Command, ExitCode};
 fn what_the_machine_does_not_have_is_refused_by_every_binary() {
     const CHILD: &str = "MACHINE_TEST_CHILD";
     if std::env::var(CHILD).is_ok() {
-        let code = run::main(ops::check_level, || run::print("the pipeline ran"));
+        let code = run::main(ops::prepare_process, || run::print("the pipeline ran"));
         eprintln!("{code:?}");
         return;
     }

@@ -245,6 +245,12 @@ fn linear_is_its_composition_with_no_gradient_to_the_weight() {
         (32, 48, 7),
         (33, 20, 9),
         (70, 64, 65),
+        // the product's tiles: 8, 4, 2 and 1 rows; 1, 2 and 3 vectors, whole and cut; panels of one part and more; threads
+        (40, 192, 48),
+        (47, 193, 49),
+        (41, 15, 16),
+        (43, 400, 17),
+        (300, 208, 100),
     ] {
         let inputs = [varied(&[n, k], 14, 1.0), varied(&[out, k], 15, 0.3)];
         assert_same(
@@ -263,8 +269,48 @@ fn linear_is_its_composition_with_no_gradient_to_the_weight() {
 }
 
 #[test]
+fn a_weight_kept_in_bf16_is_the_f32_weight_of_the_same_numbers() {
+    for (n, k, out) in [(1, 5, 3), (8, 600, 97), (40, 193, 49), (300, 64, 100)] {
+        let bf16 = f32s(&[out, k], 15, 0.3).to_dtype(DType::BF16).unwrap();
+        let wide = bf16.to_dtype(DType::F32).unwrap();
+        let low_rank = [varied(&[3, k], 19, 0.3), varied(&[out, 3], 20, 0.3)];
+        let inputs = [&[varied(&[n, k], 14, 1.0)][..], &low_rank].concat();
+        let ids = targets(n, out);
+        let run = |w: &Tensor, x: &[Tensor]| -> Result<Vec<Tensor>> {
+            let scores = ops::token_scores(&x[0], w, &ids, &temperatures(n))?;
+            Ok(vec![
+                ops::frozen_linear(&x[0], w)?,
+                ops::lora_linear(&x[0], &x[0], w, &x[1], &x[2], 1.5)?,
+                stacked(scores)?,
+            ])
+        };
+        for i in 0..3 {
+            let of = |w: &Tensor| gradients(|x| Ok(run(w, x)?.remove(i)), &inputs, DType::F32);
+            let ((a, da), (b, db)) = (of(&bf16).unwrap(), of(&wide).unwrap());
+            let name = format!("{i} of {n}x{k}x{out}");
+            assert_eq!(values(&a), values(&b), "{name}");
+            for (da, db) in da.iter().zip(&db) {
+                assert_eq!(values(da), values(db), "gradient of {name}");
+            }
+        }
+        let x = inputs[0].to_dtype(DType::F32).unwrap();
+        let compared = |w: &Tensor| {
+            let scores = ops::compared_scores(&x, &(&x * 0.5)?, w, &ids, &temperatures(n))?;
+            Ok::<_, candle_core::Error>([values(&scores.kl), values(&scores.q.logp)])
+        };
+        assert_eq!(compared(&bf16).unwrap(), compared(&wide).unwrap());
+    }
+}
+
+#[test]
 fn lora_linear_is_its_composition() {
-    for (n, k, out, r) in [(1, 5, 3, 2), (9, 64, 33, 4), (70, 48, 65, 8), (0, 8, 4, 2)] {
+    for (n, k, out, r) in [
+        (1, 5, 3, 2),
+        (9, 64, 33, 4),
+        (70, 48, 65, 8),
+        (40, 200, 50, 5),
+        (0, 8, 4, 2),
+    ] {
         let inputs = [
             varied(&[n, k], 16, 1.0),
             varied(&[n, k], 17, 1.0),

@@ -53,6 +53,7 @@ fn the_gradient_is_that_of_sampling_with_a_graph() {
         let (g1, g2) = (one.get(&var).unwrap(), two.get(&var).unwrap());
         let (apart, size) = (norm(&(g1 - g2).unwrap()), norm(g2));
         assert!(size > 1e-3, "{name}: gradient of {size}");
-        assert!(apart < 1e-5 * size, "{name}: {apart} apart of {size}");
+        // few rows and many are summed in different orders
+        assert!(apart < 2e-5 * size, "{name}: {apart} apart of {size}");
     }
 }

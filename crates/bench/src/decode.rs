@@ -21,7 +21,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    ops::keep_freed_pages();
+    ops::prepare_process().map_err(anyhow::Error::msg)?;
     let source = llama::Source::Dir(args.model.clone());
     let model = llama::load(&source, &Device::Cpu)?.model;
     let vocab = model.config.vocab_size as u64;

@@ -4,5 +4,5 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    run::main(ops::check_level, || esrl_rlhf::Cli::parse().execute())
+    run::main(ops::prepare_process, || esrl_rlhf::Cli::parse().execute())
 }

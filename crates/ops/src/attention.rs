@@ -6,7 +6,8 @@
 //! that continue one prefix: the columns of P are the prefix's keys, then the sequence's own.
 
 use crate::Ragged;
-use crate::cpu::{self, Data, Mat, Shared, Threads, product, product_at};
+use crate::cpu::{self, Data, Shared};
+use crate::product::{Mat, Term, Threads, product, product_at};
 use crate::simd::{Lanes, dispatch, exp, get, put};
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
@@ -121,18 +122,9 @@ impl Attention {
     fn over_keys(&self, a: Mat, k: &[f32], part: &Part, seen: usize, rows: usize, out: &mut [f32]) {
         let d = self.dims;
         for (keys, column) in part.keys(seen) {
-            let size = (rows, keys.len(), d.head);
-            let k = Mat::rows(&k[keys.start * d.kv..], d.kv).t();
-            product(
-                size,
-                &mut out[column..],
-                seen,
-                false,
-                a,
-                k,
-                1.0,
-                Threads::One,
-            );
+            let term = Term::new(d.head, a, Mat::rows(&k[keys.start * d.kv..], d.kv).t());
+            let (size, out) = ((rows, keys.len()), &mut out[column..]);
+            product(size, out, seen, false, &[term], Threads::One);
         }
     }
 
@@ -195,15 +187,16 @@ impl CustomOp3 for Attention {
                     let p = &mut p[..n * seen];
                     let row = part.own.start + rows.start;
                     self.probabilities(from(q, d.q, row, qc), keys, part, seen, n, p);
-                    for (rows, column) in part.keys(seen) {
-                        let (p, size) = (Mat::rows(&p[column..], seen), (n, d.head, rows.len()));
-                        let (values, keep) = (from(values, d.kv, rows.start, 0), column > 0);
-                        let at = row * d.q + qc;
-                        // SAFETY: no other task has this head of these rows.
-                        unsafe {
-                            product_at(size, shared, at, d.q, keep, p, values, 1.0, Threads::One)
-                        };
-                    }
+                    let terms: Vec<Term> = part
+                        .keys(seen)
+                        .map(|(keys, column)| {
+                            let p = Mat::rows(&p[column..], seen);
+                            Term::new(keys.len(), p, from(values, d.kv, keys.start, 0))
+                        })
+                        .collect();
+                    let (size, at) = ((n, d.head), row * d.q + qc);
+                    // SAFETY: no other task has this head of these rows.
+                    unsafe { product_at(size, shared, at, d.q, false, &terms, Threads::One) };
                 }
             }
         });
@@ -247,35 +240,17 @@ impl CustomOp3 for Attention {
                         for (rows, column) in part.keys(seen) {
                             let p = Mat::rows(&p[column..], seen);
                             let ds = Mat::rows(&dp[column..], seen);
-                            let (to_q, to_keys) =
-                                ((n, d.head, rows.len()), (rows.len(), d.head, n));
                             let (q_at, k_at) = (row * d.q + qc, rows.start * d.kv + kc);
-                            let (k, keep) = (from(keys, d.kv, rows.start, 0), column > 0);
+                            let (to_q, to_keys) = ((n, d.head), (rows.len(), d.head));
+                            let k = from(keys, d.kv, rows.start, 0);
+                            let dq = [Term::new(rows.len(), ds, k)];
+                            let dk = [Term::new(n, ds.t(), queries)];
+                            let dv = [Term::new(n, p.t(), grads)];
                             // SAFETY: no other task has this key head of this family, nor its group of query heads.
                             unsafe {
-                                product_at(to_q, dq_out, q_at, d.q, keep, ds, k, 1.0, one);
-                                product_at(
-                                    to_keys,
-                                    dk_out,
-                                    k_at,
-                                    d.kv,
-                                    true,
-                                    ds.t(),
-                                    queries,
-                                    1.0,
-                                    one,
-                                );
-                                product_at(
-                                    to_keys,
-                                    dv_out,
-                                    k_at,
-                                    d.kv,
-                                    true,
-                                    p.t(),
-                                    grads,
-                                    1.0,
-                                    one,
-                                );
+                                product_at(to_q, dq_out, q_at, d.q, column > 0, &dq, one);
+                                product_at(to_keys, dk_out, k_at, d.kv, true, &dk, one);
+                                product_at(to_keys, dv_out, k_at, d.kv, true, &dv, one);
                             }
                         }
                     }

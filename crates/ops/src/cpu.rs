@@ -1,5 +1,5 @@
-//! What the fused CPU kernels share: reading tensors as `f32` slices, writing disjoint parts of one buffer from several
-//! threads, and the matrix product. Row-major throughout.
+//! What the fused CPU kernels share: reading tensors as `f32` slices, and writing disjoint parts of one buffer from several threads.
+//! Row-major throughout.
 
 use candle_core::{
     CpuStorage, DType, Device, Layout, Result, Shape, Storage, StorageRef, Tensor, bail,
@@ -79,6 +79,10 @@ impl Shared {
         }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
     /// # Safety
     /// No other live reference may overlap this range, and the buffer must outlive the use.
     #[allow(clippy::mut_from_ref)]
@@ -86,118 +90,6 @@ impl Shared {
         assert!(range.start <= range.end && range.end <= self.len);
         // SAFETY: in bounds by the assertion; not aliased by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.at.add(range.start), range.len()) }
-    }
-}
-
-/// A read-only matrix: element (i, j) lies at `data[i * row + j * col]`.
-#[derive(Clone, Copy)]
-pub(crate) struct Mat<'a> {
-    data: &'a [f32],
-    row: usize,
-    col: usize,
-}
-
-impl<'a> Mat<'a> {
-    /// Rows of `stride` elements each.
-    pub(crate) fn rows(data: &'a [f32], stride: usize) -> Self {
-        Self {
-            data,
-            row: stride,
-            col: 1,
-        }
-    }
-
-    pub(crate) fn t(self) -> Self {
-        Self {
-            data: self.data,
-            row: self.col,
-            col: self.row,
-        }
-    }
-
-    /// The pointer to the first element, once (rows x cols) is known to lie within the data.
-    fn checked(&self, rows: usize, cols: usize) -> *const f32 {
-        assert!((rows - 1) * self.row + (cols - 1) * self.col < self.data.len());
-        self.data.as_ptr()
-    }
-}
-
-/// How many threads a product may use.
-#[derive(Clone, Copy)]
-pub(crate) enum Threads {
-    One,
-    All,
-}
-
-/// `out = keep·out + scale·(a · b)`, a (m x k), b (k x n), `out` m rows of `stride` elements; `keep` false overwrites.
-pub(crate) fn product(
-    size: (usize, usize, usize),
-    out: &mut [f32],
-    stride: usize,
-    keep: bool,
-    a: Mat,
-    b: Mat,
-    scale: f32,
-    threads: Threads,
-) {
-    let out = Shared::new(out);
-    // SAFETY: the output is borrowed mutably for the whole call.
-    unsafe { product_at(size, out, 0, stride, keep, a, b, scale, threads) }
-}
-
-/// [`product`] into the n columns of a shared matrix that begin at element `at`.
-///
-/// # Safety
-/// No one else may touch those columns meanwhile.
-pub(crate) unsafe fn product_at(
-    (m, n, k): (usize, usize, usize),
-    out: Shared,
-    at: usize,
-    stride: usize,
-    keep: bool,
-    a: Mat,
-    b: Mat,
-    scale: f32,
-    threads: Threads,
-) {
-    if m == 0 || n == 0 {
-        return;
-    }
-    assert!(at + (m - 1) * stride + n <= out.len);
-    if k == 0 {
-        for row in (0..m).filter(|_| !keep) {
-            // SAFETY: in bounds by the assertion, and the caller's own.
-            unsafe { out.part(at + row * stride..at + row * stride + n) }.fill(0.0);
-        }
-        return;
-    }
-    let parallelism = match threads {
-        Threads::One => gemm::Parallelism::None,
-        Threads::All => gemm::Parallelism::Rayon(0),
-    };
-    // SAFETY: all three operands were checked to lie within their slices; the output is the caller's own.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.at.add(at),
-            1,
-            stride as isize,
-            keep,
-            a.checked(m, k),
-            a.col as isize,
-            a.row as isize,
-            b.checked(k, n),
-            b.col as isize,
-            b.row as isize,
-            1.0,
-            scale,
-            false,
-            false,
-            false,
-            parallelism,
-        )
     }
 }
 

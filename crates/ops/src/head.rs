@@ -10,7 +10,9 @@ mod sweep;
 
 pub(crate) use compared::compared_scores;
 
-use crate::cpu::{self, Data, Mat, Shared, Threads, product};
+use crate::cpu::{self, Data, Shared};
+use crate::elements::{Elements, Frozen, elements};
+use crate::product::{Mat, Term, Threads, product};
 use crate::simd::{Lanes, dispatch, exp, get, put};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 use running::{Running, merged, statistics};
@@ -65,7 +67,7 @@ struct Scores {
 }
 
 impl Scores {
-    fn forward(&self, hidden: &[f32], head: &[f32], d: usize) -> Vec<f32> {
+    fn forward(&self, hidden: &[f32], head: Elements, d: usize) -> Vec<f32> {
         let m = self.targets.len();
         let mut labels = vec![0.0; m];
         let label_out = Shared::new(&mut labels);
@@ -127,7 +129,7 @@ impl CustomOp2 for Scores {
         head: &CpuStorage,
         wl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (hidden, head) = (cpu::slice(hidden, hl)?, cpu::slice(head, wl)?);
+        let (hidden, head) = (cpu::slice(hidden, hl)?, elements(head, wl)?);
         let (m, d) = hl.shape().dims2()?;
         Ok((
             CpuStorage::F32(self.forward(hidden, head, d)),
@@ -149,11 +151,11 @@ impl CustomOp2 for Scores {
         let grad = grad.contiguous()?;
         let (hs, ws, gs, ys) = (
             Data::of(hidden)?,
-            Data::of(head)?,
+            Frozen::of(head)?,
             Data::of(&grad)?,
             Data::of(scores)?,
         );
-        let (hs, ws, gs, entropy) = (&*hs, &*ws, &*gs, &ys[m..]);
+        let (hs, ws, gs, entropy) = (&*hs, ws.elements(), &*gs, &ys[m..]);
         let trainable = head.track_op();
         let mut d_head = vec![0.0; if trainable { vocab * d } else { 0 }];
         let d_head_out = Shared::new(&mut d_head);
@@ -166,20 +168,12 @@ impl CustomOp2 for Scores {
             self.logit_gradient(logits, rows, &tile, (entropy, gs), lse);
             let g = Mat::rows(logits, v);
             let (x, out) = (Mat::rows(&hs[at.clone()], d), &mut d_hidden[at]);
-            product(
-                (n, d, v),
-                out,
-                d,
-                true,
-                g,
-                Mat::rows(&ws[w.clone()], d),
-                1.0,
-                one,
-            );
+            let term = Term::new(v, g, Mat::of(ws.part(w.clone()), d));
+            product((n, d), out, d, true, &[term], one);
             if trainable {
                 // SAFETY: no other run has this tile.
                 let out = unsafe { d_head_out.part(w) };
-                product((v, d, n), out, d, true, g.t(), x, 1.0, one);
+                product((v, d), out, d, true, &[Term::new(n, g.t(), x)], one);
             }
         });
         let mut partial = partial.into_iter();

@@ -1,5 +1,5 @@
 //! The instruction set that the kernels of this process use: the best that the machine has, or a lower one that
-//! [`Level::VARIABLE`] asks for. The matrix products of the `gemm` crate choose theirs themselves and have no switch.
+//! [`Level::VARIABLE`] asks for. Candle's own matrix product, which weights that train go through, chooses for itself.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -69,7 +69,15 @@ impl Level {
         ))
     }
 
-    /// The level of this process: what its environment asks for. Where that is refused ([`check_level`]) it is the best.
+    /// f32 lanes of a vector.
+    pub(crate) fn lanes(self) -> usize {
+        match self {
+            Self::Avx512 => 16,
+            Self::Avx2 | Self::Portable => 8,
+        }
+    }
+
+    /// The level of this process: what its environment asks for. Where that is refused ([`check`]) it is the best.
     #[inline]
     pub fn current() -> Self {
         *CURRENT
@@ -82,7 +90,7 @@ impl fmt::Display for Level {
     }
 }
 
-/// Whether the environment asks for a level that this machine has; the error is one line. A binary says so before it begins.
-pub fn check_level() -> Result<(), String> {
+/// Whether the environment asks for a level that this machine has; the error is one line.
+pub(crate) fn check() -> Result<(), String> {
     ASKED.clone().map(drop)
 }

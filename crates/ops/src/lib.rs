@@ -16,10 +16,12 @@ mod checkpoint;
 pub mod composed;
 mod cpu;
 mod decode;
+mod elements;
 mod head;
 mod level;
 mod linear;
-mod memory;
+mod process;
+mod product;
 pub mod ragged;
 mod recompute;
 mod rms_norm;
@@ -29,13 +31,14 @@ mod skinny;
 mod swiglu;
 mod weights;
 
-pub use level::{Level, check_level};
-pub use memory::keep_freed_pages;
+pub use level::Level;
+pub use process::prepare_process;
 pub use ragged::{Ragged, micro_batches, micro_batches_by};
 pub use weights::{WEIGHTS_BLOCK, WeightSums, softmax_weights};
 
 use candle_core::{D, Result, Tensor};
 use cpu::fused;
+use elements::Frozen;
 
 /// Root-mean-square norm over the last dimension, `x / sqrt(mean(x²) + eps) * weight`. `x` [N, d], `weight` `[d]`.
 /// Gradient to `x` and `weight`. Source: Zhang & Sennrich 2019, as LLaMA uses it.
@@ -97,7 +100,7 @@ pub fn lora_linear(
     b: &Tensor,
     scale: f64,
 ) -> Result<Tensor> {
-    if fused(&[x, x_lora, w, a, b]) {
+    if fused(&[x, x_lora, a, b]) && Frozen::reads(w) {
         linear::lora_linear(x, x_lora, w, a, b, scale)
     } else {
         composed::lora_linear(x, x_lora, w, a, b, scale)
@@ -123,7 +126,7 @@ pub fn token_scores(
 ) -> Result<TokenScores> {
     let scores = if hidden.dim(0)? == 0 {
         hidden.sum_keepdim(D::Minus1)?.t()?.broadcast_as((2, 0))?
-    } else if fused(&[hidden, head]) {
+    } else if fused(&[hidden]) && Frozen::reads(head) {
         head::token_scores(hidden, head, targets, temperature, false)?
     } else {
         recompute::token_scores(hidden, head, targets, temperature)?
@@ -137,7 +140,7 @@ pub fn token_scores(
 /// [`token_scores`]'s log-probabilities `[M]` at temperature 1, with gradient to `hidden` [M, d] and to `head` [V, d] too: for
 /// training from scratch, where the head is the tied embedding.
 pub fn token_scores_trainable(hidden: &Tensor, head: &Tensor, targets: &[u32]) -> Result<Tensor> {
-    if hidden.dim(0)? > 0 && fused(&[hidden, head]) {
+    if hidden.dim(0)? > 0 && fused(&[hidden]) && Frozen::reads(head) {
         let temperature = vec![1.0; targets.len()];
         head::token_scores(hidden, head, targets, &temperature, true)?.get(0)
     } else {
@@ -165,7 +168,7 @@ pub fn compared_scores(
     let (p, q) = (hidden_p.detach(), hidden_q.detach());
     let columns = if p.dim(0)? == 0 {
         Tensor::zeros((5, 0), candle_core::DType::F32, p.device())?
-    } else if fused(&[&p, &q, head]) {
+    } else if fused(&[&p, &q]) && Frozen::reads(head) {
         head::compared_scores(&p, &q, head, targets, temperature)?
     } else {
         composed::compared_scores(&p, &q, head, targets, temperature)?

@@ -1,7 +1,10 @@
 //! Products with frozen weights. Candle's matmul always computes both gradients; here the frozen weight lives inside the
-//! op, so only the input's is. Works on every device; on the CPU in f32 few rows take [`skinny`](crate::skinny).
+//! op, so only the input's is. Works on every device; on the CPU the weight is f32 or bf16, all arithmetic is f32, and few rows take
+//! [`skinny`](crate::skinny).
 
-use crate::cpu::{self, Data, Mat, Threads, product};
+use crate::cpu::{self, Data};
+use crate::elements::{Elements, Frozen};
+use crate::product::{Mat, Term, Threads, product};
 use crate::skinny;
 use candle_core::backend::BackendStorage;
 use candle_core::{
@@ -39,9 +42,10 @@ impl CustomOp1 for FrozenLinear {
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (n, k) = layout.shape().dims2()?;
         let out = self.weight.dim(0)?;
-        let y = if let (CpuStorage::F32(_), Ok(w)) = (x, Data::of(&self.weight)) {
+        let y = if let (CpuStorage::F32(_), Ok(w)) = (x, Frozen::of(&self.weight)) {
             let mut y = vec![0.0; n * out];
-            linear_into(cpu::slice(x, layout)?, &w, k, &mut y, Threads::All);
+            let x = cpu::slice(x, layout)?;
+            linear_into(x, w.elements(), k, &mut y, Threads::All);
             CpuStorage::F32(y)
         } else {
             let transposed = self.weight.t()?;
@@ -67,33 +71,37 @@ impl CustomOp1 for FrozenLinear {
 
     fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let grad = grad.contiguous()?;
-        if !cpu::fused(&[&grad, &self.weight]) {
+        if !(cpu::fused(&[&grad]) && Frozen::reads(&self.weight)) {
             return Ok(Some(grad.matmul(&self.weight)?));
         }
         let ((n, out), k) = (grad.dims2()?, self.weight.dim(1)?);
-        let (g, w) = (Data::of(&grad)?, Data::of(&self.weight)?);
+        let (g, w) = (Data::of(&grad)?, Frozen::of(&self.weight)?);
         let mut dx = vec![0.0; n * k];
-        let (g, w) = (Mat::rows(&g, out), Mat::rows(&w, k));
-        product((n, k, out), &mut dx, k, false, g, w, 1.0, Threads::All);
+        let term = Term::new(out, Mat::rows(&g, out), Mat::of(w.elements(), k));
+        product((n, k), &mut dx, k, false, &[term], Threads::All);
         Ok(Some(cpu::tensor(dx, (n, k))?))
     }
 }
 
 /// `y = x · wᵀ` with rows of `k` inputs.
-pub(crate) fn linear_into(x: &[f32], w: &[f32], k: usize, y: &mut [f32], threads: Threads) {
+pub(crate) fn linear_into(x: &[f32], w: Elements, k: usize, y: &mut [f32], threads: Threads) {
     if k == 0 {
         return y.fill(0.0);
     }
     let (n, out) = (x.len() / k, w.len() / k);
-    if skinny::suits(n, k) {
+    if skinny::suits(n) {
         skinny::linear(x, w, k, y, threads);
     } else {
-        let (x, w) = (Mat::rows(x, k), Mat::rows(w, k).t());
-        product((n, out, k), y, out, false, x, w, 1.0, threads);
+        product((n, out), y, out, false, &[layer(x, w, k)], threads);
     }
 }
 
-/// All f32 on the CPU.
+/// `x · wᵀ`
+fn layer<'a>(x: &'a [f32], w: Elements<'a>, k: usize) -> Term<'a> {
+    Term::new(k, Mat::rows(x, k), Mat::of(w, k).t())
+}
+
+/// On the CPU; all but W are f32.
 pub(crate) fn lora_linear(
     x: &Tensor,
     x_lora: &Tensor,
@@ -151,24 +159,23 @@ impl CustomOp3 for LowRank {
     ) -> Result<(CpuStorage, Shape)> {
         let ((n, k), (out, r)) = (xl.shape().dims2()?, bl.shape().dims2()?);
         let (x, a, b) = (cpu::slice(x, xl)?, cpu::slice(a, al)?, cpu::slice(b, bl)?);
-        let mut y = vec![0.0; n * out];
-        if let Some(w) = &self.weight {
-            linear_into(x, &Data::of(w)?, k, &mut y, Threads::All);
-        }
         let mut down = vec![0.0; n * r];
-        linear_into(x, a, k, &mut down, Threads::All);
-        let (h, bt) = (Mat::rows(&down, r), Mat::rows(b, r).t());
-        let keep = self.weight.is_some();
-        product(
-            (n, out, r),
-            &mut y,
-            out,
-            keep,
-            h,
-            bt,
-            self.scale,
-            Threads::All,
-        );
+        linear_into(x, Elements::F32(a), k, &mut down, Threads::All);
+        let low_rank = Term {
+            scale: self.scale,
+            ..layer(&down, Elements::F32(b), r)
+        };
+        let mut y = vec![0.0; n * out];
+        let w = self.weight.as_ref().map(Frozen::of).transpose()?;
+        let (size, all) = ((n, out), Threads::All);
+        match w.as_ref().map(Frozen::elements) {
+            Some(w) if skinny::suits(n) => {
+                skinny::linear(x, w, k, &mut y, all);
+                product(size, &mut y, out, true, &[low_rank], all);
+            }
+            Some(w) => product(size, &mut y, out, false, &[layer(x, w, k), low_rank], all),
+            None => product(size, &mut y, out, false, &[low_rank], all),
+        }
         self.down.get_or_init(|| down);
         Ok((CpuStorage::F32(y), (n, out).into()))
     }
@@ -188,60 +195,36 @@ impl CustomOp3 for LowRank {
         };
         let (xs, as_, bs, gs) = (Data::of(x)?, Data::of(a)?, Data::of(b)?, Data::of(&grad)?);
         let (g, h) = (Mat::rows(&gs, out), Mat::rows(down, r));
-        let all = Threads::All;
+        let (all, scale) = (Threads::All, self.scale);
 
         let mut db = vec![0.0; out * r];
-        product((out, r, n), &mut db, r, false, g.t(), h, self.scale, all);
+        let (a, b) = (g.t(), h);
+        let term = Term { k: n, a, b, scale };
+        product((out, r), &mut db, r, false, &[term], all);
         // the gradient at the narrow middle, scale·g·B
         let mut mid = vec![0.0; n * r];
-        product(
-            (n, r, out),
-            &mut mid,
-            r,
-            false,
-            g,
-            Mat::rows(&bs, r),
-            self.scale,
-            all,
-        );
+        let (a, b) = (g, Mat::rows(&bs, r));
+        let term = Term {
+            k: out,
+            a,
+            b,
+            scale,
+        };
+        product((n, r), &mut mid, r, false, &[term], all);
         let mid = Mat::rows(&mid, r);
         let mut da = vec![0.0; r * k];
-        product(
-            (r, k, n),
-            &mut da,
-            k,
-            false,
-            mid.t(),
-            Mat::rows(&xs, k),
-            1.0,
-            all,
-        );
+        let term = Term::new(n, mid.t(), Mat::rows(&xs, k));
+        product((r, k), &mut da, k, false, &[term], all);
 
         let dx = if x.track_op() {
+            let low_rank = Term::new(r, mid, Mat::rows(&as_, k));
+            let w = self.weight.as_ref().map(Frozen::of).transpose()?;
+            let layer = w
+                .as_ref()
+                .map(|w| Term::new(out, g, Mat::of(w.elements(), k)));
+            let terms: Vec<Term> = layer.into_iter().chain([low_rank]).collect();
             let mut dx = vec![0.0; n * k];
-            if let Some(w) = &self.weight {
-                let w = Data::of(w)?;
-                product(
-                    (n, k, out),
-                    &mut dx,
-                    k,
-                    false,
-                    g,
-                    Mat::rows(&w, k),
-                    1.0,
-                    all,
-                );
-            }
-            product(
-                (n, k, r),
-                &mut dx,
-                k,
-                true,
-                mid,
-                Mat::rows(&as_, k),
-                1.0,
-                all,
-            );
+            product((n, k), &mut dx, k, false, &terms, all);
             Some(cpu::tensor(dx, (n, k))?)
         } else {
             None

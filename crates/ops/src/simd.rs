@@ -7,6 +7,8 @@ mod portable;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+use half::bf16;
+
 /// A vector of `N` f32 lanes.
 ///
 /// # Safety
@@ -35,6 +37,10 @@ pub(crate) unsafe trait Lanes: Copy {
     /// The sums of four vectors.
     unsafe fn sum4(four: [Self; 4]) -> [f32; 4];
     unsafe fn largest(self) -> f32;
+    /// `N` numbers of bf16, exactly.
+    unsafe fn load_bf16(at: *const bf16) -> Self;
+    /// `N` rows of `N` elements become columns: rows of `from` are `stride` apart, those of `to` are `width` apart.
+    unsafe fn transpose(from: *const f32, stride: usize, to: *mut f32, width: usize);
 }
 
 /// `dispatch!(fn name = kernel(arg: Type, ...) -> Type)` defines `name`, which runs `kernel::<L>` for this process's `L`.

@@ -1,19 +1,22 @@
 //! `y = x · wᵀ` for few rows of x, as in decoding: w streams from memory once, in tiles of registers, and is not repacked.
 
-use crate::cpu::{Shared, Threads};
+use crate::cpu::Shared;
+use crate::elements::{Element, Elements};
+use crate::product::Threads;
 use crate::simd::{Lanes, dispatch, get};
+use half::bf16;
 use rayon::prelude::*;
 
-/// Whether this beats the blocked product: while x stays in the second-level cache (benches/ops/decode.rs).
-pub(crate) fn suits(rows: usize, k: usize) -> bool {
-    rows <= 32 || (rows <= 128 && rows * k <= 256 * 1024)
+/// Whether this beats the product that packs.
+pub(crate) fn suits(rows: usize) -> bool {
+    rows <= 32
 }
 
 /// Weights (elements) below which threads cost more than they bring.
 const ALONE: usize = 32 * 1024;
 
 /// `x` [n, k], `w` [out, k], `y` [n, out].
-pub(crate) fn linear(x: &[f32], w: &[f32], k: usize, y: &mut [f32], threads: Threads) {
+pub(crate) fn linear(x: &[f32], w: Elements, k: usize, y: &mut [f32], threads: Threads) {
     let (n, out) = (x.len() / k, w.len() / k);
     assert!(y.len() >= n * out);
     let y = Shared::new(y);
@@ -27,16 +30,43 @@ pub(crate) fn linear(x: &[f32], w: &[f32], k: usize, y: &mut [f32], threads: Thr
     if out <= each {
         return columns(x, w, k, out, 0, y);
     }
-    w.par_chunks(each * k)
-        .enumerate()
-        .for_each(|(i, w)| columns(x, w, k, out, i * each, y));
+    (0..out.div_ceil(each)).into_par_iter().for_each(|i| {
+        let rows = i * each..(i * each + each).min(out);
+        columns(
+            x,
+            w.part(rows.start * k..rows.end * k),
+            k,
+            out,
+            rows.start,
+            y,
+        )
+    });
 }
 
 /// Fills the columns of y that the weight rows `w` make, from column `first` on; y has rows of `stride`.
 #[inline(always)]
 unsafe fn columns_kernel<L: Lanes>(
     x: &[f32],
-    w: &[f32],
+    w: Elements,
+    k: usize,
+    stride: usize,
+    first: usize,
+    y: Shared,
+) {
+    // SAFETY: the caller is inside a `dispatch!` function and owns these columns of y.
+    unsafe {
+        match w {
+            Elements::F32(w) => columns_of::<L, f32>(x, w, k, stride, first, y),
+            Elements::Bf16(w) => columns_of::<L, bf16>(x, w, k, stride, first, y),
+        }
+    }
+}
+dispatch!(fn columns = columns_kernel(x: &[f32], w: Elements, k: usize, stride: usize, first: usize, y: Shared));
+
+#[inline(always)]
+unsafe fn columns_of<L: Lanes, E: Element>(
+    x: &[f32],
+    w: &[E],
     k: usize,
     stride: usize,
     first: usize,
@@ -62,14 +92,14 @@ unsafe fn columns_kernel<L: Lanes>(
             // SAFETY: the caller is inside a `dispatch!` function and owns these columns of y.
             unsafe {
                 match (tile, row) {
-                    (1, 0) => block::<L, 1, true>(x, w, k, y, at, stride),
-                    (2, 0) => block::<L, 2, true>(x, w, k, y, at, stride),
-                    (3, 0) => block::<L, 3, true>(x, w, k, y, at, stride),
-                    (_, 0) => block::<L, 4, true>(x, w, k, y, at, stride),
-                    (1, _) => block::<L, 1, false>(x, w, k, y, at, stride),
-                    (2, _) => block::<L, 2, false>(x, w, k, y, at, stride),
-                    (3, _) => block::<L, 3, false>(x, w, k, y, at, stride),
-                    _ => block::<L, 4, false>(x, w, k, y, at, stride),
+                    (1, 0) => block::<L, E, 1, true>(x, w, k, y, at, stride),
+                    (2, 0) => block::<L, E, 2, true>(x, w, k, y, at, stride),
+                    (3, 0) => block::<L, E, 3, true>(x, w, k, y, at, stride),
+                    (_, 0) => block::<L, E, 4, true>(x, w, k, y, at, stride),
+                    (1, _) => block::<L, E, 1, false>(x, w, k, y, at, stride),
+                    (2, _) => block::<L, E, 2, false>(x, w, k, y, at, stride),
+                    (3, _) => block::<L, E, 3, false>(x, w, k, y, at, stride),
+                    _ => block::<L, E, 4, false>(x, w, k, y, at, stride),
                 }
             }
             row += tile;
@@ -80,32 +110,32 @@ unsafe fn columns_kernel<L: Lanes>(
         for (row, x) in x.chunks_exact(k).enumerate() {
             let at = row * stride + first + col;
             // SAFETY: as above.
-            unsafe { y.part(at..at + 1)[0] = dot::<L>(x, w) };
+            unsafe { y.part(at..at + 1)[0] = dot::<L, E>(x, w) };
         }
     }
 }
-dispatch!(fn columns = columns_kernel(x: &[f32], w: &[f32], k: usize, stride: usize, first: usize, y: Shared));
 
 /// Weight rows of a tile.
 const TALL: usize = 4;
 
 #[inline(always)]
-unsafe fn dot<L: Lanes>(x: &[f32], w: &[f32]) -> f32 {
+unsafe fn dot<L: Lanes, E: Element>(x: &[f32], w: &[E]) -> f32 {
     // SAFETY: the caller is inside a `dispatch!` function.
     unsafe {
-        let mut sum = L::splat(0.0);
-        for i in (0..x.len()).step_by(L::N) {
-            sum = get::<L>(x, i, 0.0).fma(get(w, i, 0.0), sum);
+        let (mut sum, whole) = (L::splat(0.0), x.len() / L::N * L::N);
+        for i in (0..whole).step_by(L::N) {
+            sum = get::<L>(x, i, 0.0).fma(E::load(w[i..].as_ptr()), sum);
         }
-        sum.sum()
+        let rest = x[whole..].iter().zip(&w[whole..]);
+        rest.fold(sum.sum(), |sum, (x, w)| sum + x * w.to_f32())
     }
 }
 
 /// C rows of x against four rows of w; k a multiple of the lanes. The first to read these four asks for the next four.
 #[inline(always)]
-unsafe fn block<L: Lanes, const C: usize, const FIRST: bool>(
+unsafe fn block<L: Lanes, E: Element, const C: usize, const FIRST: bool>(
     x: &[f32],
-    w: &[f32],
+    w: &[E],
     k: usize,
     y: Shared,
     at: usize,
@@ -120,9 +150,9 @@ unsafe fn block<L: Lanes, const C: usize, const FIRST: bool>(
         while wp < end {
             let mut ws = [L::splat(0.0); TALL];
             for j in 0..TALL {
-                ws[j] = L::load(wp.wrapping_add(j * k));
+                ws[j] = E::load(wp.wrapping_add(j * k));
                 if FIRST {
-                    L::prefetch(wp.wrapping_add((TALL + j) * k));
+                    L::prefetch(wp.wrapping_add((TALL + j) * k).cast());
                 }
             }
             for i in 0..C {

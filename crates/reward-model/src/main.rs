@@ -25,7 +25,7 @@ struct Cli {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    run::main(ops::check_level, || {
+    run::main(ops::prepare_process, || {
         let config: reward_model::Config =
             run::load_config(cli.args.config.as_deref(), &cli.args.sets)?;
         config.check()?;

@@ -99,7 +99,6 @@ fn chat_template(source: String, special: &Special) -> Template {
 
 /// `cpu`, `cuda` or `cuda:N`.
 pub fn device(text: &str) -> Result<Device> {
-    ops::keep_freed_pages();
     let index = match text {
         "cpu" => return Ok(Device::Cpu),
         "cuda" => 0,

@@ -15,7 +15,7 @@ pub const TOKENS: usize = 1024;
 
 /// Short measurements: all of them together take two or three minutes.
 pub fn settings() -> Criterion {
-    ops::keep_freed_pages();
+    ops::prepare_process().expect("an instruction set of this machine");
     Criterion::default()
         .sample_size(10)
         .warm_up_time(Duration::from_millis(100))

@@ -4,6 +4,7 @@ use super::check;
 use super::running::{Running, merged, statistics};
 use super::sweep::{Block, sweep};
 use crate::cpu::{self, Data, Shared};
+use crate::elements::Frozen;
 use crate::simd::{Lanes, dispatch, exp, get};
 use candle_core::{Result, Tensor};
 
@@ -20,8 +21,8 @@ pub(crate) fn compared_scores(
     check(q, head, targets, temperature)?;
     let (m, d) = p.dims2()?;
     let (p, q, head) = (p.contiguous()?, q.contiguous()?, head.contiguous()?);
-    let (ps, qs, ws) = (Data::of(&p)?, Data::of(&q)?, Data::of(&head)?);
-    let (ps, qs, ws) = (&*ps, &*qs, &*ws);
+    let (ps, qs, ws) = (Data::of(&p)?, Data::of(&q)?, Frozen::of(&head)?);
+    let (ps, qs, ws) = (&*ps, &*qs, ws.elements());
     let inv: Vec<f32> = temperature.iter().map(|t| 1.0 / t).collect();
     let (mut label_p, mut label_q) = (vec![0.0; m], vec![0.0; m]);
     let labels = [Shared::new(&mut label_p), Shared::new(&mut label_q)];

@@ -3,8 +3,9 @@
 //! The vocabulary is cut into tiles of head rows and the tiles into one run per thread. A thread multiplies every row of
 //! hidden states by its tile and folds the logits into what it keeps; what the runs keep is merged in their order.
 
-use crate::cpu::Threads;
+use crate::elements::Elements;
 use crate::linear::linear_into;
+use crate::product::Threads;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -23,7 +24,7 @@ pub(super) struct Block<'a, const S: usize> {
 /// `hidden` S times [M, d], `head` [V, d]. What each run kept, in the order of the runs.
 pub(super) fn sweep<const S: usize, Kept: Send>(
     hidden: [&[f32]; S],
-    head: &[f32],
+    head: Elements,
     d: usize,
     begin: impl Fn() -> Kept + Sync,
     fold: impl Fn(&mut Kept, Block<S>) + Sync,
@@ -35,7 +36,7 @@ pub(super) fn sweep<const S: usize, Kept: Send>(
             let mut kept = begin();
             let mut room = hidden.map(|_| vec![0.0; ROWS.min(m) * TILE.min(run.len())]);
             for tile in pieces(run, TILE) {
-                let w = &head[tile.start * d..tile.end * d];
+                let w = head.part(tile.start * d..tile.end * d);
                 for rows in pieces(0..m, ROWS) {
                     let n = rows.len() * tile.len();
                     let mut logits = room.each_mut().map(|room| &mut room[..n]);

@@ -1,6 +1,7 @@
 //! [`Lanes`] of plain floats, which every machine has; the compiler makes of them what its target allows.
 
 use crate::simd::Lanes;
+use half::bf16;
 
 // SAFETY: eight plain floats; every machine has them.
 unsafe impl Lanes for [f32; 8] {
@@ -71,5 +72,17 @@ unsafe impl Lanes for [f32; 8] {
     #[inline(always)]
     unsafe fn largest(self) -> f32 {
         self.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(at: *const bf16) -> Self {
+        unsafe { at.cast::<[bf16; 8]>().read_unaligned() }.map(bf16::to_f32)
+    }
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, stride: usize, to: *mut f32, width: usize) {
+        for i in 0..8 {
+            for j in 0..8 {
+                unsafe { *to.add(j * width + i) = *from.add(i * stride + j) };
+            }
+        }
     }
 }

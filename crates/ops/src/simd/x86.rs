@@ -1,6 +1,7 @@
 //! [`Lanes`] of AVX-512 and of AVX2 with FMA.
 
 use crate::simd::Lanes;
+use half::bf16;
 use std::arch::x86_64::*;
 
 const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
@@ -9,6 +10,50 @@ const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 #[inline(always)]
 unsafe fn halves(x: __m512) -> __m256 {
     unsafe { _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps::<1>(x)) }
+}
+
+/// Four rows of 16 lanes, turned by quarters of 128 bits: vector c holds column 4·l + c of the rows in its quarter l.
+#[inline(always)]
+unsafe fn four_rows_512(from: *const f32, stride: usize) -> [__m512; 4] {
+    unsafe {
+        let (a, b) = (_mm512_loadu_ps(from), _mm512_loadu_ps(from.add(stride)));
+        let (x, y) = (
+            _mm512_loadu_ps(from.add(2 * stride)),
+            _mm512_loadu_ps(from.add(3 * stride)),
+        );
+        let ab = _mm512_castps_pd(_mm512_unpacklo_ps(a, b));
+        let xy = _mm512_castps_pd(_mm512_unpacklo_ps(x, y));
+        let high_ab = _mm512_castps_pd(_mm512_unpackhi_ps(a, b));
+        let high_xy = _mm512_castps_pd(_mm512_unpackhi_ps(x, y));
+        [
+            _mm512_castpd_ps(_mm512_unpacklo_pd(ab, xy)),
+            _mm512_castpd_ps(_mm512_unpackhi_pd(ab, xy)),
+            _mm512_castpd_ps(_mm512_unpacklo_pd(high_ab, high_xy)),
+            _mm512_castpd_ps(_mm512_unpackhi_pd(high_ab, high_xy)),
+        ]
+    }
+}
+
+/// Four rows of 8 lanes, turned by halves of 128 bits: vector c holds column 4·l + c of the rows in its half l.
+#[inline(always)]
+unsafe fn four_rows_256(from: *const f32, stride: usize) -> [__m256; 4] {
+    unsafe {
+        let (a, b) = (_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(stride)));
+        let (x, y) = (
+            _mm256_loadu_ps(from.add(2 * stride)),
+            _mm256_loadu_ps(from.add(3 * stride)),
+        );
+        let ab = _mm256_castps_pd(_mm256_unpacklo_ps(a, b));
+        let xy = _mm256_castps_pd(_mm256_unpacklo_ps(x, y));
+        let high_ab = _mm256_castps_pd(_mm256_unpackhi_ps(a, b));
+        let high_xy = _mm256_castps_pd(_mm256_unpackhi_ps(x, y));
+        [
+            _mm256_castpd_ps(_mm256_unpacklo_pd(ab, xy)),
+            _mm256_castpd_ps(_mm256_unpackhi_pd(ab, xy)),
+            _mm256_castpd_ps(_mm256_unpacklo_pd(high_ab, high_xy)),
+            _mm256_castpd_ps(_mm256_unpackhi_pd(high_ab, high_xy)),
+        ]
+    }
 }
 
 // SAFETY: used only where AVX-512 was found.
@@ -81,6 +126,44 @@ unsafe impl Lanes for __m512 {
     #[inline(always)]
     unsafe fn largest(self) -> f32 {
         unsafe { _mm512_reduce_max_ps(self) }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(at: *const bf16) -> Self {
+        unsafe {
+            let halves = _mm512_cvtepu16_epi32(_mm256_loadu_si256(at.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(halves))
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, stride: usize, to: *mut f32, width: usize) {
+        unsafe {
+            let groups = [
+                four_rows_512(from, stride),
+                four_rows_512(from.add(4 * stride), stride),
+                four_rows_512(from.add(8 * stride), stride),
+                four_rows_512(from.add(12 * stride), stride),
+            ];
+            for c in 0..4 {
+                let (a, b, x, y) = (groups[0][c], groups[1][c], groups[2][c], groups[3][c]);
+                let even = (
+                    _mm512_shuffle_f32x4::<0x88>(a, b),
+                    _mm512_shuffle_f32x4::<0x88>(x, y),
+                );
+                let odd = (
+                    _mm512_shuffle_f32x4::<0xdd>(a, b),
+                    _mm512_shuffle_f32x4::<0xdd>(x, y),
+                );
+                let columns = [
+                    _mm512_shuffle_f32x4::<0x88>(even.0, even.1),
+                    _mm512_shuffle_f32x4::<0x88>(odd.0, odd.1),
+                    _mm512_shuffle_f32x4::<0xdd>(even.0, even.1),
+                    _mm512_shuffle_f32x4::<0xdd>(odd.0, odd.1),
+                ];
+                for l in 0..4 {
+                    columns[l].store(to.add((4 * l + c) * width));
+                }
+            }
+        }
     }
 }
 
@@ -171,6 +254,26 @@ unsafe impl Lanes for __m256 {
         unsafe {
             self.store(at.as_mut_ptr());
             Lanes::largest(at)
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(at: *const bf16) -> Self {
+        unsafe {
+            let halves = _mm256_cvtepu16_epi32(_mm_loadu_si128(at.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(halves))
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose(from: *const f32, stride: usize, to: *mut f32, width: usize) {
+        unsafe {
+            let upper = four_rows_256(from, stride);
+            let lower = four_rows_256(from.add(4 * stride), stride);
+            for c in 0..4 {
+                let near = _mm256_permute2f128_ps::<0x20>(upper[c], lower[c]);
+                let far = _mm256_permute2f128_ps::<0x31>(upper[c], lower[c]);
+                near.store(to.add(c * width));
+                far.store(to.add((4 + c) * width));
+            }
         }
     }
 }

@@ -1,0 +1,359 @@
+//! The f32 matrix product, `out = keep·out + Σ scale·A·B` over one or more terms: a layer and its low-rank addition are one pass over
+//! the output. After Goto & van de Geijn 2008: B is packed a panel at a time into the first-level cache, where a tile of registers
+//! meets the rows of A, which are read where they lie.
+//!
+//! An element is summed in an order that depends on the sizes alone, never on the threads.
+
+use crate::Level;
+use crate::cpu::Shared;
+use crate::elements::Elements;
+use crate::simd::{Lanes, dispatch, get, put};
+use rayon::prelude::*;
+use std::cell::RefCell;
+use std::ops::Range;
+
+/// A read-only matrix: element (i, j) lies at `i * row + j * col` of its elements.
+#[derive(Clone, Copy)]
+pub(crate) struct Mat<'a> {
+    data: Elements<'a>,
+    row: usize,
+    col: usize,
+}
+
+impl<'a> Mat<'a> {
+    /// Rows of `stride` elements each.
+    pub(crate) fn rows(data: &'a [f32], stride: usize) -> Self {
+        Self::of(Elements::F32(data), stride)
+    }
+
+    pub(crate) fn of(data: Elements<'a>, stride: usize) -> Self {
+        Self {
+            data,
+            row: stride,
+            col: 1,
+        }
+    }
+
+    pub(crate) fn t(self) -> Self {
+        Self {
+            row: self.col,
+            col: self.row,
+            ..self
+        }
+    }
+
+    fn check(&self, rows: usize, cols: usize) {
+        assert!((rows - 1) * self.row + (cols - 1) * self.col < self.data.len());
+    }
+}
+
+/// How many threads a product may use.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Threads {
+    One,
+    All,
+}
+
+/// `scale·a·b`, a [m, k] of f32, b [k, n].
+#[derive(Clone, Copy)]
+pub(crate) struct Term<'a> {
+    pub k: usize,
+    pub a: Mat<'a>,
+    pub b: Mat<'a>,
+    pub scale: f32,
+}
+
+impl<'a> Term<'a> {
+    pub(crate) fn new(k: usize, a: Mat<'a>, b: Mat<'a>) -> Self {
+        let scale = 1.0;
+        Self { k, a, b, scale }
+    }
+}
+
+/// Depth of a panel: PANEL x 48 floats fill most of a first-level cache.
+const PANEL: usize = 192;
+/// Vectors of a panel's row.
+const BROAD: usize = 3;
+/// The most lanes of a vector.
+const LANES: usize = 16;
+/// Rows of A below which a task is not cut: packing a panel must pay.
+const ROWS: usize = 64;
+/// Multiplications below which threads cost more than they bring.
+const ALONE: usize = 256 * 1024;
+
+/// `out` m rows of `stride` elements; `keep` false overwrites.
+pub(crate) fn product(
+    size: (usize, usize),
+    out: &mut [f32],
+    stride: usize,
+    keep: bool,
+    terms: &[Term],
+    threads: Threads,
+) {
+    let out = Shared::new(out);
+    // SAFETY: the output is borrowed mutably for the whole call.
+    unsafe { product_at(size, out, 0, stride, keep, terms, threads) }
+}
+
+/// [`product`] into the n columns of a shared matrix that begin at element `at`.
+///
+/// # Safety
+/// No one else may touch those columns meanwhile.
+pub(crate) unsafe fn product_at(
+    (m, n): (usize, usize),
+    out: Shared,
+    at: usize,
+    stride: usize,
+    keep: bool,
+    terms: &[Term],
+    threads: Threads,
+) {
+    if m == 0 || n == 0 {
+        return;
+    }
+    assert!(stride >= n && at + (m - 1) * stride + n <= out.len());
+    let mut work = 0;
+    for term in terms.iter().filter(|term| term.k > 0) {
+        term.a.check(m, term.k);
+        term.b.check(term.k, n);
+        work += m * n * term.k;
+    }
+    if work == 0 {
+        for row in (0..m).filter(|_| !keep) {
+            // SAFETY: in bounds by the assertion, and the caller's own.
+            unsafe { out.part(at + row * stride..at + row * stride + n) }.fill(0.0);
+        }
+        return;
+    }
+    let width = BROAD * Level::current().lanes();
+    let panels = n.div_ceil(width);
+    let threads = match threads {
+        Threads::All if work > ALONE => rayon::current_num_threads(),
+        _ => 1,
+    };
+    let cuts = match threads {
+        1 => 1,
+        _ => (4 * threads).div_ceil(panels).min(m / ROWS).max(1),
+    };
+    let rows = m.div_ceil(cuts).next_multiple_of(8);
+    let task = |task: usize| {
+        let (panel, cut) = (task % panels, task / panels);
+        let columns = panel * width..(panel * width + width).min(n);
+        let rows = cut * rows..(cut * rows + rows).min(m);
+        if !rows.is_empty() {
+            column_panel(terms, rows, columns, out, at, stride, keep);
+        }
+    };
+    match threads {
+        1 => (0..panels * cuts).for_each(task),
+        _ => (0..panels * cuts).into_par_iter().for_each(task),
+    }
+}
+
+/// A panel of B, and room for its weights as f32 where they are transposed; on a cache line.
+#[repr(align(64))]
+struct Room {
+    panel: [f32; PANEL * BROAD * LANES],
+    widened: [f32; PANEL * BROAD * LANES],
+}
+
+thread_local!(static ROOM: RefCell<Box<Room>> = RefCell::new(Box::new(Room {
+    panel: [0.0; PANEL * BROAD * LANES],
+    widened: [0.0; PANEL * BROAD * LANES],
+})));
+
+/// `rows` and `columns` of the output, which are the caller's.
+fn column_panel(
+    terms: &[Term],
+    rows: Range<usize>,
+    columns: Range<usize>,
+    out: Shared,
+    at: usize,
+    stride: usize,
+    keep: bool,
+) {
+    ROOM.with_borrow_mut(|room| {
+        let mut keep = keep;
+        for term in terms {
+            let parts = term.k.div_ceil(PANEL).max(1);
+            let step = term.k.div_ceil(parts).next_multiple_of(LANES).max(1);
+            for start in (0..term.k).step_by(step) {
+                let depth = start..(start + step).min(term.k);
+                panel(
+                    term,
+                    depth,
+                    rows.clone(),
+                    columns.clone(),
+                    room,
+                    out,
+                    at + rows.start * stride + columns.start,
+                    stride,
+                    keep,
+                );
+                keep = true;
+            }
+        }
+    })
+}
+
+/// Adds what `depth` of a term brings; `at` is the first element of the rows and columns.
+#[inline(always)]
+unsafe fn panel_kernel<L: Lanes>(
+    term: &Term,
+    depth: Range<usize>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+    room: &mut Room,
+    out: Shared,
+    at: usize,
+    stride: usize,
+    keep: bool,
+) {
+    // SAFETY: the caller is inside a `dispatch!` function; sizes were checked by `product_at`.
+    unsafe {
+        let broad = columns.len().div_ceil(L::N);
+        pack::<L>(term.b, &depth, &columns, broad * L::N, room);
+        let Elements::F32(a) = term.a.data else {
+            unreachable!("only weights have other formats, and they are on the right")
+        };
+        let step = (term.a.row, term.a.col);
+        let tall = if L::N == 16 { 8 } else { 4 };
+        let mut row = rows.start;
+        while row < rows.end {
+            let left = (rows.end - row).min(tall);
+            let tile = Tile {
+                a: a.as_ptr().add(row * step.0 + depth.start * step.1),
+                step,
+                b: room.panel.as_ptr(),
+                depth: depth.len(),
+                out,
+                at: at + (row - rows.start) * stride,
+                stride,
+                width: columns.len(),
+                keep,
+                scale: term.scale,
+            };
+            row += match (left, broad) {
+                (8, 3) => tile.run::<L, 8, 3>(),
+                (8, 2) => tile.run::<L, 8, 2>(),
+                (8, _) => tile.run::<L, 8, 1>(),
+                (4..8, 3) => tile.run::<L, 4, 3>(),
+                (4..8, 2) => tile.run::<L, 4, 2>(),
+                (4..8, _) => tile.run::<L, 4, 1>(),
+                (2..4, 3) => tile.run::<L, 2, 3>(),
+                (2..4, 2) => tile.run::<L, 2, 2>(),
+                (2..4, _) => tile.run::<L, 2, 1>(),
+                (_, 3) => tile.run::<L, 1, 3>(),
+                (_, 2) => tile.run::<L, 1, 2>(),
+                (_, _) => tile.run::<L, 1, 1>(),
+            };
+        }
+    }
+}
+dispatch!(fn panel = panel_kernel(term: &Term, depth: Range<usize>, rows: Range<usize>, columns: Range<usize>, room: &mut Room, out: Shared, at: usize, stride: usize, keep: bool));
+
+/// `depth` x `columns` of B into rows of `width`, zeros beyond the columns.
+#[inline(always)]
+unsafe fn pack<L: Lanes>(
+    b: Mat,
+    depth: &Range<usize>,
+    columns: &Range<usize>,
+    width: usize,
+    room: &mut Room,
+) {
+    let n = columns.len();
+    // SAFETY: the caller is inside a `dispatch!` function.
+    unsafe {
+        if b.col == 1 {
+            for (p, row) in depth.clone().zip(room.panel.chunks_exact_mut(width)) {
+                b.data.widen::<L>(p * b.row + columns.start, &mut row[..n]);
+                row[n..].fill(0.0);
+            }
+        } else if b.row == 1 {
+            // rows of the weight are columns of B
+            let k = depth.len();
+            let whole = (n / L::N * L::N, k / L::N * L::N);
+            let (rows, stride) = match b.data {
+                Elements::F32(data) => (&data[columns.start * b.col + depth.start..], b.col),
+                other => {
+                    for (j, row) in columns.clone().zip(room.widened.chunks_exact_mut(PANEL)) {
+                        other.widen::<L>(j * b.col + depth.start, &mut row[..k]);
+                    }
+                    (&room.widened[..], PANEL)
+                }
+            };
+            let panel = &mut room.panel[..k * width];
+            for j in (0..whole.0).step_by(L::N) {
+                for p in (0..whole.1).step_by(L::N) {
+                    let block = &rows[j * stride + p..][..(L::N - 1) * stride + L::N];
+                    let to = &mut panel[p * width + j..][..(L::N - 1) * width + L::N];
+                    L::transpose(block.as_ptr(), stride, to.as_mut_ptr(), width);
+                }
+            }
+            for p in 0..k {
+                let row = &mut panel[p * width..][..width];
+                let done = if p < whole.1 { whole.0 } else { 0 };
+                for (j, x) in row.iter_mut().enumerate().skip(done) {
+                    *x = if j < n { rows[j * stride + p] } else { 0.0 };
+                }
+            }
+        } else {
+            unreachable!("a matrix has contiguous rows or contiguous columns")
+        }
+    }
+}
+
+/// A few rows of A against a packed panel.
+struct Tile {
+    a: *const f32,
+    /// From a row of A to the next, and from a column to the next
+    step: (usize, usize),
+    b: *const f32,
+    depth: usize,
+    out: Shared,
+    at: usize,
+    stride: usize,
+    /// Columns of the output, at most V vectors
+    width: usize,
+    keep: bool,
+    scale: f32,
+}
+
+impl Tile {
+    /// R rows by V vectors of sums; gives R.
+    #[inline(always)]
+    unsafe fn run<L: Lanes, const R: usize, const V: usize>(self) -> usize {
+        // SAFETY: R rows of A and `depth` rows of the panel are there; the caller owns the written part of the output.
+        unsafe {
+            // loops over indices and no closures: only so do the sums stay in registers
+            let mut sums = [[L::splat(0.0); V]; R];
+            let (mut a, mut b) = (self.a, self.b);
+            for _ in 0..self.depth {
+                let mut row = [L::splat(0.0); V];
+                for v in 0..V {
+                    row[v] = L::load(b.add(v * L::N));
+                }
+                for i in 0..R {
+                    let x = L::splat(*a.wrapping_add(i * self.step.0));
+                    for v in 0..V {
+                        sums[i][v] = x.fma(row[v], sums[i][v]);
+                    }
+                }
+                (a, b) = (a.wrapping_add(self.step.1), b.add(V * L::N));
+            }
+            let scale = L::splat(self.scale);
+            for i in 0..R {
+                let start = self.at + i * self.stride;
+                let out = self.out.part(start..start + self.width);
+                for v in 0..V {
+                    let old = match self.keep {
+                        true => get(out, v * L::N, 0.0),
+                        false => L::splat(0.0),
+                    };
+                    put(out, v * L::N, sums[i][v].fma(scale, old));
+                }
+            }
+            R
+        }
+    }
+}
