@@ -30,7 +30,16 @@ fn batch(tensors: &HashMap<String, Tensor>) -> (Vec<u32>, Ragged) {
 
 fn logits(model: &Llama, ids: &[u32], layout: &Ragged, lora: Option<&Lora>) -> Tensor {
     let hidden = model.hidden(ids, layout, lora, None).unwrap();
-    hidden.matmul(&model.head().t().unwrap()).unwrap()
+    hidden
+        .matmul(
+            &model
+                .head()
+                .to_dtype(candle_core::DType::F32)
+                .unwrap()
+                .t()
+                .unwrap(),
+        )
+        .unwrap()
 }
 
 #[test]
@@ -111,7 +120,7 @@ fn golden_nll(
     }
     let hidden = model.hidden(&ids, &layout, lora, None)?;
     let before = hidden.index_select(&Tensor::new(rows, CPU)?, 0)?;
-    let logits = before.matmul(&model.head().t()?)?;
+    let logits = before.matmul(&model.head().to_dtype(candle_core::DType::F32)?.t()?)?;
     candle_nn::loss::cross_entropy(&logits, &Tensor::new(targets, CPU)?)
 }
 

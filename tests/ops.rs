@@ -269,6 +269,25 @@ fn linear_is_its_composition_with_no_gradient_to_the_weight() {
 }
 
 #[test]
+fn a_layer_that_trains_is_its_composition() {
+    for (n, k, out) in [
+        (0, 8, 4),
+        (1, 5, 3),
+        (32, 48, 7),
+        (70, 64, 65),
+        (47, 193, 49),
+    ] {
+        assert_same(
+            &format!("linear {n}x{k}x{out}"),
+            |x| ops::linear(&x[0], &x[1]),
+            |x| x[0].matmul(&x[1].t()?),
+            &[varied(&[n, k], 14, 1.0), varied(&[out, k], 15, 0.3)],
+            3e-5,
+        );
+    }
+}
+
+#[test]
 fn a_weight_kept_in_bf16_is_the_f32_weight_of_the_same_numbers() {
     for (n, k, out) in [(1, 5, 3), (8, 600, 97), (40, 193, 49), (300, 64, 100)] {
         let bf16 = f32s(&[out, k], 15, 0.3).to_dtype(DType::BF16).unwrap();

@@ -56,7 +56,14 @@ fn a_merged_model_gives_the_adapters_logits_and_prompts() {
             .hidden(&ids, &layout, p.adapter.as_ref(), None)
             .unwrap();
         hidden
-            .matmul(&p.model().head().t().unwrap())
+            .matmul(
+                &p.model()
+                    .head()
+                    .to_dtype(candle_core::DType::F32)
+                    .unwrap()
+                    .t()
+                    .unwrap(),
+            )
             .unwrap()
             .flatten_all()
             .unwrap()

@@ -44,7 +44,15 @@ fn a_policy_is_scored_by_its_loss_per_response_token() {
             .hidden(&example.ids, &layout, policy.adapter.as_ref(), None)
             .unwrap();
         let logits = hidden
-            .matmul(&policy.model().head().t().unwrap())
+            .matmul(
+                &policy
+                    .model()
+                    .head()
+                    .to_dtype(candle_core::DType::F32)
+                    .unwrap()
+                    .t()
+                    .unwrap(),
+            )
             .unwrap()
             .to_vec2::<f32>()
             .unwrap();

@@ -10,6 +10,7 @@ use stage::memory::{Estimate, Workload, fewest, micro_batch};
 
 fn work(tokens: usize) -> Workload {
     Workload {
+        weight_bytes: 4_000_000,
         parameters: 1000,
         frozen: 500,
         graphs: vec![Some(LoraConfig::default())],

@@ -78,7 +78,7 @@ impl Block {
         let w = &self.weights.proj[proj as usize];
         let Some((a, b)) = &self.lora[proj as usize] else {
             return match w.is_variable() {
-                true => x.matmul(&w.t()?),
+                true => ops::linear(x, w),
                 false => ops::frozen_linear(x, w),
             };
         };
@@ -88,7 +88,7 @@ impl Block {
         };
         if w.is_variable() {
             let low_rank = x_lora.matmul(&a.t()?)?.matmul(&b.t()?)?;
-            x.matmul(&w.t()?)? + (low_rank * self.pass.scale)?
+            ops::linear(x, w)? + (low_rank * self.pass.scale)?
         } else {
             ops::lora_linear(x, &x_lora, w, a, b, self.pass.scale)
         }

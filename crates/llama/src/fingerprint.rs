@@ -1,6 +1,7 @@
 //! A short name for a set of weights, so that what was made for one base is not used on another.
 
 use crate::{Llama, Result};
+use candle_core::{DType, Tensor};
 use sha2::{Digest, Sha256};
 
 /// Elements read per tensor.
@@ -20,8 +21,9 @@ impl Llama {
             let at: Vec<u32> = (0..SAMPLES.min(n))
                 .map(|i| (i * n / SAMPLES.min(n)) as u32)
                 .collect();
-            let at = candle_core::Tensor::new(at, self.device())?;
+            let at = Tensor::new(at, self.device())?;
             let sample = tensor.detach().flatten_all()?.index_select(&at, 0)?;
+            let sample = sample.to_dtype(DType::F32)?;
             hash.update(name);
             for value in sample.to_vec1::<f32>()? {
                 hash.update(value.to_le_bytes());

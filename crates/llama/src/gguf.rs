@@ -1,6 +1,7 @@
 //! A base model from one GGUF file: weights dequantised to f32, shape, tokenizer, special tokens and chat template from
 //! its metadata. Format: ggml's `docs/gguf.md`; names and the permutation of q and k: llama.cpp's `convert_hf_to_gguf.py`.
 
+use crate::exact::halved_if_exact;
 use crate::gguf_head;
 use crate::gguf_tokens::{chat_template, special, tokenizer};
 use crate::load::check_shape;
@@ -73,9 +74,9 @@ pub(crate) fn load(path: &Path, device: &Device) -> Result<Loaded> {
         let heads = match () {
             _ if name.ends_with("attn_q.weight") => config.num_attention_heads,
             _ if name.ends_with("attn_k.weight") => config.num_key_value_heads,
-            _ => return Ok(weight),
+            _ => return Ok(halved_if_exact(weight)?),
         };
-        Ok(unpermute(&weight, heads)?)
+        Ok(halved_if_exact(unpermute(&weight, heads)?)?)
     })?;
     if n_read != content.tensor_infos.len() {
         let wanted: Vec<String> = model.tensors().iter().map(|(n, _)| gguf_name(n)).collect();

@@ -5,6 +5,7 @@ mod block;
 mod cache;
 mod config;
 mod error;
+mod exact;
 mod export;
 mod fingerprint;
 mod gguf;

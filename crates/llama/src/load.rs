@@ -1,6 +1,8 @@
-//! Weights from a Hugging Face directory: one safetensors file or shards with an index; f32, f16 and bf16 become f32.
+//! Weights from a Hugging Face directory: one safetensors file or shards with an index; f32, f16 and bf16. They are kept as f32, or on
+//! the CPU as bf16 where that is the same numbers.
 //! Every tensor must be there once, with the right shape, and nothing unknown beside it.
 
+use crate::exact::halved_if_exact;
 use crate::model::weight_shapes;
 use crate::safe::SafeFile;
 use crate::tokens::read_json;
@@ -19,7 +21,7 @@ pub struct Loaded {
     pub chat_template: Option<String>,
 }
 
-/// Opens a base model. f32 whatever the file's dtype.
+/// Opens a base model. It computes in f32 whatever the file's dtype.
 pub fn load(source: &Source, device: &Device) -> Result<Loaded> {
     match source {
         Source::Dir(dir) => load_dir(dir, device),
@@ -42,7 +44,7 @@ fn load_dir(dir: &Path, device: &Device) -> Result<Loaded> {
             match wanted.get(&name) {
                 Some(shape) => {
                     check_shape(path, &name, file.shape(&name)?, shape)?;
-                    let tensor = file.read(&name, device)?;
+                    let tensor = halved_if_exact(file.read(&name, device)?)?;
                     found.insert(name, tensor);
                 }
                 None if is_redundant(&name, &config) => {}

@@ -14,7 +14,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 
-/// A base model: weights held once, frozen (detached tensors) unless `make_trainable` turned them into variables.
+/// A base model: weights held once, frozen (detached tensors) unless `make_trainable` turned them into variables. Matrices are f32 or bf16,
+/// everything else and all arithmetic f32.
 pub struct Llama {
     pub config: Config,
     embed: Tensor, // [V, d]
@@ -95,7 +96,8 @@ impl Llama {
         if self.vars.is_empty() {
             let mut vars = Vec::new();
             for (name, tensor) in self.tensors() {
-                vars.push((name, Var::from_tensor(&tensor.detach().copy()?)?));
+                let own = tensor.detach().to_dtype(DType::F32)?.copy()?;
+                vars.push((name, Var::from_tensor(&own)?));
             }
             let mut next = vars.iter().map(|(_, var)| var.as_tensor().clone());
             let trainable = Self::build(&self.config, &self.device, |_, _| {
@@ -135,6 +137,12 @@ impl Llama {
     /// Weights of the base; a tied head counts once.
     pub fn n_params(&self) -> usize {
         self.config.n_params()
+    }
+
+    /// What they take in memory.
+    pub fn bytes(&self) -> usize {
+        let size = |t: Tensor| t.elem_count() * t.dtype().size_in_bytes();
+        self.tensors().into_iter().map(|(_, t)| size(t)).sum()
     }
 
     /// Activation checkpointing: the first `blocks` blocks keep only their input [N, d] for the gradient and are computed a second
@@ -278,6 +286,7 @@ impl Llama {
             return Tensor::zeros((0, self.config.hidden_size), DType::F32, &self.device);
         }
         let x = embed.index_select(&Tensor::new(ids, &self.device)?, 0)?; // [N, d]
+        let x = x.to_dtype(norm.dtype())?;
         ops::rms_norm(&blocks(x)?, norm, self.config.rms_norm_eps)
     }
 
@@ -302,7 +311,8 @@ impl Llama {
                 None => Ok(w.detach()),
                 Some(pair) => {
                     let (a, b) = (pair.a.tensor().detach(), pair.b.tensor().detach());
-                    Ok((w.detach() + (b.matmul(&a)? * lora.config.scale())?)?)
+                    let w = w.detach().to_dtype(DType::F32)?;
+                    Ok((w + (b.matmul(&a)? * lora.config.scale())?)?)
                 }
             }
         })

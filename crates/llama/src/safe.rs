@@ -2,7 +2,7 @@
 //! that names it. Format: the header is 8 bytes of length and JSON, then the data.
 
 use crate::{Error, Result};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use half::{bf16, f16};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde_json::json;
@@ -125,7 +125,7 @@ pub(crate) fn read_tensors(path: &Path, device: &Device) -> Result<HashMap<Strin
     SafeFile::open(path)?.read_all(device)
 }
 
-/// Writes f32 tensors in the order of their names. `notes` go into the header beside the format transformers looks for.
+/// Writes tensors as f32 in the order of their names. `notes` go into the header beside the format transformers looks for.
 pub(crate) fn write_tensors(
     path: &Path,
     tensors: &[(String, Tensor)],
@@ -152,7 +152,8 @@ pub(crate) fn write_tensors(
     write(&(header.len() as u64).to_le_bytes())?;
     write(&header)?;
     for (_, tensor) in tensors {
-        for value in tensor.detach().flatten_all()?.to_vec1::<f32>()? {
+        let values = tensor.detach().to_dtype(DType::F32)?.flatten_all()?;
+        for value in values.to_vec1::<f32>()? {
             write(&value.to_le_bytes())?;
         }
     }

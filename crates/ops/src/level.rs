@@ -1,5 +1,5 @@
 //! The instruction set that the kernels of this process use: the best that the machine has, or a lower one that
-//! [`Level::VARIABLE`] asks for. Candle's own matrix product, which weights that train go through, chooses for itself.
+//! [`Level::VARIABLE`] asks for.
 
 use std::fmt;
 use std::sync::LazyLock;

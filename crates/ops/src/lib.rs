@@ -85,9 +85,19 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// `x · weightᵀ` with a frozen weight: gradient to `x` only, and no work on the weight's. `x` [N, in], `weight` [out, in].
+/// `x · weightᵀ` with a frozen weight: gradient to `x` only, and no work on the weight's. `x` [N, in], `weight` [out, in]; on the CPU a
+/// weight of bf16 serves an `x` of f32, and so in every operation that takes a frozen weight.
 pub fn frozen_linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     linear::frozen_linear(x, weight)
+}
+
+/// `x · weightᵀ` with gradient to both. `x` [N, in], `weight` [out, in].
+pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    if fused(&[x, weight]) {
+        linear::linear(x, weight)
+    } else {
+        x.matmul(&weight.t()?)
+    }
 }
 
 /// `x · Wᵀ + scale · (x_lora · Aᵀ) · Bᵀ` with W frozen. `w` [out, in], `a` [r, in], `b` [out, r]. `x_lora` is `x`, or `x`

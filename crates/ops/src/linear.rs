@@ -1,14 +1,15 @@
-//! Products with frozen weights. Candle's matmul always computes both gradients; here the frozen weight lives inside the
+//! Layers, most of them with frozen weights. Candle's matmul always computes both gradients; here the frozen weight lives inside the
 //! op, so only the input's is. Works on every device; on the CPU the weight is f32 or bf16, all arithmetic is f32, and few rows take
 //! [`skinny`](crate::skinny).
 
 use crate::cpu::{self, Data};
-use crate::elements::{Elements, Frozen};
+use crate::elements::{Elements, Frozen, elements};
 use crate::product::{Mat, Term, Threads, product};
 use crate::skinny;
 use candle_core::backend::BackendStorage;
 use candle_core::{
-    CpuStorage, CudaStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Storage, Tensor, bail,
+    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage,
+    Tensor, bail,
 };
 use std::sync::OnceLock;
 
@@ -80,6 +81,58 @@ impl CustomOp1 for FrozenLinear {
         let term = Term::new(out, Mat::rows(&g, out), Mat::of(w.elements(), k));
         product((n, k), &mut dx, k, false, &[term], Threads::All);
         Ok(Some(cpu::tensor(dx, (n, k))?))
+    }
+}
+
+/// On the CPU in f32: gradient to the weight, too.
+pub(crate) fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    check(x, weight)?;
+    x.contiguous()?.apply_op2(&weight.contiguous()?, Linear)
+}
+
+/// `x·Wᵀ` over (x, W).
+struct Linear;
+
+impl CustomOp2 for Linear {
+    fn name(&self) -> &'static str {
+        "linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        w: &CpuStorage,
+        wl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let ((n, k), (out, _)) = (xl.shape().dims2()?, wl.shape().dims2()?);
+        let mut y = vec![0.0; n * out];
+        let (x, w) = (cpu::slice(x, xl)?, elements(w, wl)?);
+        linear_into(x, w, k, &mut y, Threads::All);
+        Ok((CpuStorage::F32(y), (n, out).into()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        w: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let ((n, k), out) = (x.dims2()?, w.dim(0)?);
+        let grad = grad.contiguous()?;
+        let (xs, ws, gs) = (Data::of(x)?, Data::of(w)?, Data::of(&grad)?);
+        let (x_mat, g) = (Mat::rows(&xs, k), Mat::rows(&gs, out));
+        let (mut dx, mut dw) = (None, vec![0.0; out * k]);
+        if x.track_op() {
+            let mut to = vec![0.0; n * k];
+            let term = Term::new(out, g, Mat::rows(&ws, k));
+            product((n, k), &mut to, k, false, &[term], Threads::All);
+            dx = Some(cpu::tensor(to, (n, k))?);
+        }
+        let term = Term::new(n, g.t(), x_mat);
+        product((out, k), &mut dw, k, false, &[term], Threads::All);
+        Ok((dx, Some(cpu::tensor(dw, (out, k))?)))
     }
 }
 

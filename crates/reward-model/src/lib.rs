@@ -135,10 +135,12 @@ fn workload(policy: &Policy, train: &[Pair], requests: &[Request], config: &Conf
     let tokens = |p: &Pair| p.chosen.ids.len() + p.rejected.ids.len() - p.chosen.prompt_len;
     let (lens, t) = (train.iter().map(tokens), &config.train);
     let lora = policy.adapter.as_ref().map_or(&config.lora, |a| &a.config);
-    let model = &policy.model().config;
+    let base = policy.model();
+    let model = &base.config;
     let longest = requests.iter().map(|r| r.prompt.len()).max().unwrap_or(0);
     let r = &config.reward;
     Workload {
+        weight_bytes: base.bytes(),
         parameters: lora.n_params(model) + model.hidden_size,
         frozen: 0,
         graphs: vec![Some(lora.clone())],

@@ -152,6 +152,7 @@ fn workload(
     };
     let room = config.samples.max_new_tokens;
     Workload {
+        weight_bytes: start.base.model.bytes(),
         parameters: vars.iter().map(|(_, var)| var.elem_count()).sum(),
         frozen: 0,
         graphs: vec![start.adapter.as_ref().map(|a| a.config.clone())],

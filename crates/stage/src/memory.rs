@@ -1,5 +1,5 @@
 //! What a training run holds at its peak, counted from sizes before its first step, and how many blocks it must checkpoint to stay
-//! within a budget. The count is of f32 tensors on the CPU; the constants are measured (LOG.md).
+//! within a budget. The count is of activations in f32 on the CPU; the constants are measured (LOG.md).
 
 use anyhow::{Result, bail, ensure};
 use llama::{Activations, Config, Llama, LoraConfig};
@@ -21,6 +21,8 @@ const GB: f64 = 1e9;
 /// What one optimiser step of a run works on.
 #[derive(Clone, Debug)]
 pub struct Workload {
+    /// Of the base, as it is kept
+    pub weight_bytes: usize,
     /// Trained numbers: adapters and heads, or the base
     pub parameters: usize,
     /// Numbers of adapters that stand still
@@ -90,7 +92,7 @@ impl Estimate {
         let states = GROWTH * (d * work.kept_states) as f64;
         let prefill = PREFILL.min(work.cache_rows) * (3 * config.intermediate_size + 4 * d);
         Self {
-            weights: PROCESS + F32 * config.n_params() as f64,
+            weights: PROCESS + work.weight_bytes as f64,
             adapters: PER_PARAMETER * work.parameters as f64 + F32 * work.frozen as f64,
             activations: GAPS * F32 * (work.tokens * per_token) as f64,
             sampling: F32 * (cache + states + (prefill + 3 * work.decoded * v) as f64),
