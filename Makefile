@@ -9,7 +9,7 @@ run = $(or $(RUN),runs$(addprefix /,$(world))/$(basename $(notdir $(call config,
 sets := $(foreach s,$(SET),--set '$(s)')
 opts = $(sets) $(if $(RESUME),--resume) $(ARGS)
 
-.PHONY: help bench bench-ops fuzz crash replay build sft rm rlhf answers compare table experiments two-stage score merge demo demo-short recipe tiny-world tiny-base test check cuda-check smoke fetch-smollm2 fetch-data ci
+.PHONY: help bench bench-ops bench-sizes fuzz crash replay build sft rm rlhf answers compare table experiments two-stage score merge demo demo-short recipe tiny-world tiny-base test check cuda-check smoke fetch-smollm2 fetch-data ci
 
 help:           ## this list
 	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 16
@@ -55,9 +55,12 @@ test:           ## all tests
 	cargo test --release -p wick-tests
 fuzz:           ## hostile files    SECS=60 for each reader of foreign files; TARGET=gguf for one (docs/trust.md)
 	scripts/fuzz.sh
-bench: build    ## beside TRL, transformers, llama.cpp  ARGS="--rounds 1 --only sft_step decode_b8"; the first time installs them into .bench/
+bench: build    ## beside TRL, transformers, llama.cpp; ESRL beside PPO  ARGS="--rounds 1 --only sft_step esrl_vs_ppo"; the first time installs them into .bench/
 	scripts/fetch-smollm2.sh && scripts/bench/setup.sh
 	$(BIN)/bench compare $(ARGS)
+bench-sizes: build ## cost by size  length, batch, rank, samples, width: a table, docs/bench/*-sizes.json and docs/plots/cost.svg; 10 minutes
+	scripts/fetch-smollm2.sh && scripts/bench/setup.sh
+	$(BIN)/bench sizes $(ARGS)
 bench-ops:      ## each operation   beside its plain candle form  NAME=rms_norm; every one: 2-3 minutes
 	cargo bench -p ops -p generation $(if $(NAME),-- "$(NAME)")
 check:          ## format, lints, docs

@@ -113,6 +113,42 @@ fn micro_batches_add_up_and_group_order_does_not_matter() {
 }
 
 #[test]
+fn policy_and_critic_have_each_their_part_of_the_loss() {
+    let mut n_critics = 0;
+    for (name, algorithm, exp, now) in prepared() {
+        if !algorithm.needs().critic {
+            continue;
+        }
+        n_critics += 1;
+        let whole = loss(algorithm.as_ref(), &exp, &now);
+        let var = |x: &[f64]| candle_core::Var::new(x, &candle_core::Device::Cpu).unwrap();
+        let [logp, entropy, values] = [&now.logp, &now.entropy, &now.values].map(|x| var(x));
+        let of = |policy: bool| {
+            let scores = algorithms::Scores {
+                logp: if policy {
+                    logp.as_tensor().clone()
+                } else {
+                    logp.as_detached_tensor()
+                },
+                entropy: entropy.as_detached_tensor(),
+                values: (!policy).then(|| values.as_tensor().clone()),
+            };
+            let out = algorithm.loss(&scores, &exp, Totals::of(&exp)).unwrap();
+            let grads = out.loss.backward().unwrap();
+            let [d_logp, d_values] =
+                [&logp, &values].map(|var| grads.get(var).map(testkit::values));
+            (d_logp, d_values, testkit::values(&out.loss)[0])
+        };
+        let (d_logp, none, _) = of(true);
+        assert_eq!((d_logp, none), (Some(whole.d_logp), None), "{name}");
+        let (none, d_values, sum) = of(false);
+        assert_eq!((none, d_values), (None, Some(whole.d_values)), "{name}");
+        assert_eq!(sum, whole.loss, "{name}");
+    }
+    assert!(n_critics > 5, "only {n_critics} variants have a critic");
+}
+
+#[test]
 fn a_row_without_tokens_changes_nothing() {
     for (name, algorithm, exp, now) in prepared() {
         let mut with = exp.clone();
@@ -312,6 +348,7 @@ fn defaults_build_and_mistakes_are_named_in_one_line() {
         );
     }
     check("ppo", json!({"epochs": 0}), &["algorithm.epochs = 0"]);
+    check("ppo", json!({"samples": 0}), &["algorithm.samples = 0"]);
     check(
         "esrl",
         json!({"mode": "fast"}),
@@ -643,6 +680,17 @@ fn the_queue_forgets_the_oldest() {
 
 fn ppo(config: Value) -> Box<dyn Algorithm> {
     build("ppo", &config, 0).unwrap()
+}
+
+#[test]
+fn ppo_draws_as_many_samples_as_asked() {
+    for name in ["ppo", "ma_ppo"] {
+        let mut algorithm = build(name, &json!({"samples": 3}), 0).unwrap();
+        assert_eq!(algorithm.needs().samples, 3);
+        let plan = algorithm.plan(&[7, 8], 0).unwrap();
+        assert_eq!(plan.iter().map(|p| p.n).collect::<Vec<_>>(), [3, 3]);
+        assert!(plan.iter().all(|p| p.temperature.is_none()));
+    }
 }
 
 #[test]
@@ -1144,6 +1192,15 @@ fn released_drops_the_most_confident() {
         (4.0, 2.0)
     );
     assert_eq!(metrics["objective/kl_coef"], 0.1);
+    // of 2 prompts with 3 samples ⌈1.8⌉ go
+    let mut algorithm = esrl(json!({"mode": "released", "ppo": {"samples": 3}}));
+    assert_eq!(n(&mut algorithm, &[1, 2]), 6);
+    let six = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6];
+    let kept = algorithm.keep(&with(&six)).iter().filter(|k| **k).count();
+    assert_eq!(kept, 4);
+    let (_, metrics) = algorithm.prepare(with(&six[..kept])).unwrap();
+    let [drawn, dropped] = ["drawn", "dropped"].map(|m| metrics[&format!("esrl/samples_{m}")]);
+    assert_eq!((drawn, dropped), (6.0, 2.0));
 }
 
 // ---- learning

@@ -253,6 +253,7 @@ pub trait Algorithm {
     /// Baselines, advantages, filtering. No gradient. Also returns metrics of the step.
     fn prepare(&mut self, exp: Experience) -> Result<(Experience, BTreeMap<String, f64>)>;
 
+    /// With a critic, a part of the policy's and a part of the values alone: without `now.values` the first, with them the sum of both.
     fn loss(&self, now: &Scores, exp: &Experience, totals: Totals) -> CResult<Loss>;
 
     /// All that a resumed run needs beside the settings.

@@ -1,6 +1,7 @@
 //! Running a side: a process that ends with one line of JSON.
 
-use crate::work::{Place, Timing};
+use crate::stage::Timing;
+use crate::work::Place;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::path::Path;

@@ -12,12 +12,19 @@ pub(crate) const BATCH: usize = 8;
 const DEMONSTRATION: std::ops::RangeInclusive<usize> = 500..=900;
 const PAIR: std::ops::RangeInclusive<usize> = 300..=800;
 
-/// Writes `{sft,rm,rl}-<round>.{json,jsonl}` (ours, the peers') and `rm-held-out.json`.
-pub(crate) fn write(data: &Path, out: &Path, rounds: usize) -> Result<()> {
+/// Characters of an instruction with its input, where the prompt alone is taken.
+const PROMPT: std::ops::RangeInclusive<usize> = 20..=300;
+/// Characters of an answer longer than any length that is measured.
+const LONG: usize = 12_000;
+
+/// Writes `{sft,rm,rl}-<round>.{json,jsonl}` (ours, the peers'), `fresh-<round>.json` (rows enough for `steps` timed steps and one
+/// more, none twice) and `rm-held-out.json`.
+pub(crate) fn write(data: &Path, out: &Path, rounds: usize, steps: usize) -> Result<()> {
     std::fs::create_dir_all(out)?;
-    let demonstrations = fitting(&data.join("alpaca_gpt4.json"), |row| {
-        DEMONSTRATION.contains(&length(row, &["instruction", "input", "output"]))
-    })?;
+    let alpaca_rows = demonstrations(data)?;
+    let fits =
+        |row: &&Value| DEMONSTRATION.contains(&length(row, &[INSTRUCTION, &["output"]].concat()));
+    let demonstrations: Vec<Value> = alpaca_rows.iter().filter(fits).cloned().collect();
     let pairs = fitting(&data.join("comparison_gpt4.json"), |row| {
         PAIR.contains(&length(row, &["user_input", "completion_a"]))
             && PAIR.contains(&length(row, &["user_input", "completion_b"]))
@@ -52,7 +59,52 @@ pub(crate) fn write(data: &Path, out: &Path, rounds: usize) -> Result<()> {
         };
         both(out, "rm", round + 1, rows, peer)?;
     }
+    let fits = |row: &&Value| PROMPT.contains(&length(row, INSTRUCTION));
+    let prompts: Vec<&Value> = alpaca_rows.iter().filter(fits).collect();
+    let each = BATCH * (steps + 1);
+    ensure!(
+        prompts.len() >= rounds * each,
+        "{rounds} rounds of {steps} steps need {} prompts; there are {}",
+        rounds * each,
+        prompts.len()
+    );
+    for (round, rows) in prompts.chunks_exact(each).take(rounds).enumerate() {
+        let file = out.join(format!("fresh-{}.json", round + 1));
+        save(&file, &json!(rows).to_string())?;
+    }
     Ok(())
+}
+
+/// Writes `long.json`: rows whose answers, each made of several, are longer than any length that is measured.
+pub(crate) fn write_long(data: &Path, out: &Path, rows: usize) -> Result<()> {
+    std::fs::create_dir_all(out)?;
+    let (mut long, mut answer) = (Vec::new(), String::new());
+    for row in demonstrations(data)? {
+        answer += text(&row, "output");
+        answer.push('\n');
+        if answer.len() >= LONG {
+            long.push(json!({ "instruction": text(&row, "instruction"), "output": answer }));
+            answer = String::new();
+        }
+    }
+    ensure!(
+        long.len() >= rows,
+        "{rows} rows of {LONG} characters are needed; the data makes {}",
+        long.len()
+    );
+    long.truncate(rows);
+    save(&out.join("long.json"), &json!(long).to_string())
+}
+
+const INSTRUCTION: &[&str] = &["instruction", "input"];
+
+fn demonstrations(data: &Path) -> Result<Vec<Value>> {
+    fitting(&data.join("alpaca_gpt4.json"), |_| true).with_context(|| {
+        format!(
+            "the rows come from {}; `make fetch-data` brings them, --data names another place",
+            data.display()
+        )
+    })
 }
 
 fn fitting(file: &Path, fits: impl Fn(&Value) -> bool) -> Result<Vec<Value>> {

@@ -2,11 +2,10 @@
 
 use crate::peer;
 use crate::rows::BATCH;
-use anyhow::{Context, Result, ensure};
-use serde::Deserialize;
+use crate::stage::{self, Timing};
+use anyhow::{Result, ensure};
 use serde_json::json;
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 pub(crate) enum Kind {
@@ -107,6 +106,10 @@ impl Place {
         self.peers.join("rows")
     }
 
+    pub fn runs(&self) -> PathBuf {
+        self.peers.join("runs")
+    }
+
     pub fn model(&self) -> PathBuf {
         self.peers.join("model")
     }
@@ -128,19 +131,6 @@ impl Place {
         }
         Ok(())
     }
-}
-
-/// What one process says of its steps, the first one included.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Timing {
-    pub secs: Vec<f64>,
-    pub peak_gb: f64,
-    /// Tokens of each step; prompts excluded where tokens are drawn
-    #[serde(default)]
-    pub tokens: Vec<f64>,
-    /// Seconds by phase of each step
-    #[serde(skip)]
-    pub phases: Vec<BTreeMap<String, f64>>,
 }
 
 impl Work {
@@ -174,7 +164,7 @@ impl Work {
                     format!("data.path={}", rows.display()),
                     format!("{steps_key}={steps}"),
                 ];
-                stage(place, binary, config, &sets)
+                stage::time(place, binary, config, &sets)
             }
             (Kind::Stage { rows, peer, .. }, _) => {
                 let rows = place.rows().join(format!("{rows}-{round}.jsonl"));
@@ -208,53 +198,4 @@ impl Work {
             }
         }
     }
-}
-
-/// A run of one of our stages, into a directory that is made anew; its times are those it logs.
-fn stage(place: &Place, binary: &str, config: &str, sets: &[String]) -> Result<Timing> {
-    let dir = place.peers.join("runs").join(config);
-    if dir.exists() {
-        std::fs::remove_dir_all(&dir)?;
-    }
-    let mut command = Command::new(place.binaries.join(binary));
-    command
-        .arg("--config")
-        .arg(Path::new("configs/bench").join(format!("{config}.toml")))
-        .arg("--run")
-        .arg(&dir)
-        .env("RAYON_NUM_THREADS", place.threads.to_string());
-    for set in sets {
-        command.args(["--set", set]);
-    }
-    peer::finish(command)?;
-    let mut timing = Timing {
-        secs: Vec::new(),
-        peak_gb: 0.0,
-        tokens: Vec::new(),
-        phases: Vec::new(),
-    };
-    let read = |name: &str| {
-        let file = dir.join(name);
-        std::fs::read_to_string(&file).with_context(|| file.display().to_string())
-    };
-    for line in read("timings.jsonl")?.lines() {
-        let row: BTreeMap<String, f64> = serde_json::from_str(line)?;
-        let Some(secs) = row.get("time/step") else {
-            continue; // an evaluation
-        };
-        let per_sec = ["train/tokens_per_sec", "throughput/tokens_per_sec"];
-        let tokens = per_sec.iter().find_map(|key| row.get(*key));
-        timing.secs.push(*secs);
-        timing
-            .tokens
-            .push(tokens.copied().unwrap_or_default() * secs);
-        let phases = row
-            .into_iter()
-            .filter(|(key, _)| key.starts_with("time/") && key != "time/step");
-        timing.phases.push(phases.collect());
-    }
-    let info: serde_json::Value = serde_json::from_str(&read("run.json")?)?;
-    let peak = info["peak_memory_bytes"].as_f64();
-    timing.peak_gb = peak.context("run.json has no peak_memory_bytes")? / 1e9;
-    Ok(timing)
 }

@@ -5,6 +5,7 @@ use crate::row::Row;
 use algorithms::{Experience, Loss, Scores, Totals};
 use anyhow::{Result, bail};
 use candle_core::Tensor;
+use ops::TokenScores;
 use rand::seq::SliceRandom;
 use stage::Batch;
 use train::Gradients;
@@ -87,15 +88,11 @@ impl Learner<'_> {
                 .iter()
                 .flat_map(|u| u.iter().copied())
                 .collect();
+            let grads = (&mut policy_grads, critic_grads.as_mut());
             let Loss {
                 loss,
                 metrics: part,
-            } = self.loss(rows, exp, temperature, &at, totals)?;
-            let grads = loss.backward()?;
-            policy_grads.add(&grads)?;
-            if let Some(critic) = &mut critic_grads {
-                critic.add(&grads)?;
-            }
+            } = self.accumulate(rows, exp, temperature, &at, totals, grads)?;
             let value = loss.to_scalar::<f32>()?;
             if !value.is_finite() {
                 let mut all = policy_grads;
@@ -135,36 +132,48 @@ impl Learner<'_> {
         Ok(metrics)
     }
 
-    /// The algorithm's loss over the rows `at`, with graph.
-    fn loss(
+    /// The algorithm's loss over the rows `at`, its gradients added to those of policy and critic: one graph after the other, so that
+    /// the memory is that of one.
+    fn accumulate(
         &self,
         rows: &[Row],
         exp: &Experience,
         whole_temperature: &[f32],
         at: &[usize],
         totals: Totals,
-    ) -> candle_core::Result<Loss> {
+        (policy_grads, critic_grads): (&mut Gradients, Option<&mut Gradients>),
+    ) -> Result<Loss> {
         let model = self.roles.model();
         let batch = Batch::new(at.iter().map(|r| rows[*r].sequence()));
         let temperature: Vec<f32> = at.iter().map(|r| whole_temperature[*r]).collect();
-        let scores = stage::score(model, Some(&self.roles.policy), &batch, &temperature, None)?;
-        let values = self
-            .roles
-            .critic
-            .as_ref()
-            .map(|c| c.values(model, &batch))
-            .transpose()?;
-        let now = Scores {
-            logp: scores.logp,
-            entropy: scores.entropy,
-            values,
-        };
         // Only where every row of the step is scored as it was drawn; a part of them would be no mean.
         let comparable = whole_temperature == exp.temperature && !exp.logp_sampled.is_empty();
         let exp = exp.select(at);
+        let TokenScores { logp, entropy } =
+            stage::score(model, Some(&self.roles.policy), &batch, &temperature, None)?;
+        // what stays of the policy's graph
+        let said = (logp.detach(), entropy.detach());
+        let now = Scores {
+            logp,
+            entropy,
+            values: None,
+        };
         let mut loss = self.algorithm.loss(&now, &exp, totals)?;
+        policy_grads.add(&loss.loss.backward()?)?;
+        drop(now);
+        loss.loss = loss.loss.detach();
+        let (logp, entropy) = said;
+        if let (Some(critic), Some(grads)) = (&self.roles.critic, critic_grads) {
+            let now = Scores {
+                logp: logp.clone(),
+                entropy,
+                values: Some(critic.values(model, &batch)?),
+            };
+            loss = self.algorithm.loss(&now, &exp, totals)?;
+            grads.add(&loss.loss.backward()?)?;
+        }
         if comparable {
-            let gap = sampler_gap(&now.logp, &exp)?;
+            let gap = sampler_gap(&logp, &exp)?;
             loss.metrics
                 .insert(SAMPLER_GAP.into(), gap / totals.tokens as f64);
         }

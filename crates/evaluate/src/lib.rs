@@ -2,6 +2,7 @@
 //! into a model for other tools. Trains nothing.
 
 mod answers;
+pub mod chart;
 mod cli;
 mod compare;
 mod draw;

@@ -27,7 +27,7 @@ pub struct Workload {
     pub parameters: usize,
     /// Numbers of adapters that stand still
     pub frozen: usize,
-    /// The adapter of each graph that one loss holds at the same time (policy, critic); None: the base's own weights
+    /// The adapter of each graph, which come one after the other (policy, critic); None: the base's own weights
     pub graphs: Vec<Option<LoraConfig>>,
     /// Most tokens of a forward with graph
     pub tokens: usize,
@@ -74,19 +74,15 @@ impl Estimate {
     pub fn of(config: &Config, work: &Workload, blocks: usize) -> Self {
         let layers = config.num_hidden_layers;
         let (d, v) = (config.hidden_size, config.vocab_size);
-        let of = |lora: &Option<LoraConfig>| Activations::of(config, lora.as_ref());
-        let kept = work.graphs.iter().map(|lora| {
-            let each = of(lora);
-            (layers - blocks) * each.block + blocks * each.checkpointed
-        });
-        // one block at a time is computed again
-        let passing = work.graphs.iter().map(|lora| {
-            let each = of(lora);
-            each.gradients + if blocks > 0 { each.block } else { 0 }
-        });
+        let graph = |lora: &Option<LoraConfig>| {
+            let each = Activations::of(config, lora.as_ref());
+            let kept = (layers - blocks) * each.block + blocks * each.checkpointed;
+            // one block at a time is computed again
+            kept + each.gradients + if blocks > 0 { each.block } else { 0 }
+        };
         // hidden states before and after the final norm, those before labels, and the head's gradient, one part per thread
         let head = d * (5 + std::thread::available_parallelism().map_or(1, usize::from));
-        let per_token = kept.sum::<usize>() + passing.max().unwrap_or(0) + head;
+        let per_token = work.graphs.iter().map(graph).max().unwrap_or(0) + head;
         let width = config.num_key_value_heads * config.head_dim;
         let cache = GROWTH * (2 * layers * width * work.cache_rows) as f64;
         let states = GROWTH * (d * work.kept_states) as f64;

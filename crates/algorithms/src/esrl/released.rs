@@ -13,7 +13,7 @@ use serde_json::Value;
 pub(crate) struct Released {
     beta: f64,
     ppo: Ppo,
-    /// Prompts of the current step.
+    /// Responses drawn in the current step.
     n: usize,
 }
 
@@ -34,8 +34,9 @@ impl Algorithm for Released {
     }
 
     fn plan(&mut self, prompts: &[u64], step: u64) -> Result<Vec<SamplingPlan>> {
-        self.n = prompts.len();
-        self.ppo.plan(prompts, step)
+        let plan = self.ppo.plan(prompts, step)?;
+        self.n = plan.iter().map(|prompt| prompt.n).sum();
+        Ok(plan)
     }
 
     /// Drops the `⌈β n⌉` most confident rows, the earlier ones where equal; one row always stays.

@@ -9,7 +9,7 @@ use crate::estimators::macros::{self, lens};
 use crate::experience::{column, row_sums};
 use crate::metrics::{Definitions, Metrics};
 use crate::ppo::{Actions, Ppo};
-use crate::{Algorithm, Error, Experience, Loss, Needs, Result, Scores, Totals};
+use crate::{Algorithm, Error, Experience, Loss, Needs, Result, SamplingPlan, Scores, Totals};
 use candle_core::Result as CResult;
 use ops::Ragged;
 use rand::seq::SliceRandom;
@@ -85,6 +85,10 @@ impl Algorithm for MaPpo {
             clauses: self.config.termination == Termination::Parsing,
             ..self.ppo.needs()
         }
+    }
+
+    fn plan(&mut self, prompts: &[u64], step: u64) -> Result<Vec<SamplingPlan>> {
+        self.ppo.plan(prompts, step)
     }
 
     fn prepare(&mut self, mut exp: Experience) -> Result<(Experience, Metrics)> {

@@ -10,6 +10,8 @@ use serde_json::Value;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// Responses per prompt
+    pub samples: usize,
     /// Weight of the KL penalty in the reward
     pub kl_coef: f64,
     /// `fixed`, or `adaptive` towards `kl_target`
@@ -53,6 +55,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            samples: 1,
             kl_coef: 0.05,
             kl_controller: Controller::Fixed,
             kl_target: 6.0,
@@ -134,12 +137,13 @@ impl Config {
             self.dual_clip,
             "0 (off) or a number above 1",
         )?;
-        ensure(self.epochs > 0, "epochs", self.epochs as f64, "1 or more")?;
-        ensure(
-            self.minibatches > 0,
-            "minibatches",
-            self.minibatches as f64,
-            "1 or more",
-        )
+        for (key, value) in [
+            ("samples", self.samples),
+            ("epochs", self.epochs),
+            ("minibatches", self.minibatches),
+        ] {
+            ensure(value > 0, key, value as f64, "1 or more")?;
+        }
+        Ok(())
     }
 }

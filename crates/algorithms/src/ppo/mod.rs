@@ -11,7 +11,7 @@ use crate::estimators::{explained_variance, gae::gae, mean, score::shaped, white
 use crate::experience::{column, host};
 use crate::metrics::{self, Metrics};
 use crate::settings::bad_state;
-use crate::{Algorithm, Experience, Loss, Needs, Result, Scores, Totals};
+use crate::{Algorithm, Experience, Loss, Needs, Result, SamplingPlan, Scores, Totals};
 use candle_core::{Result as CResult, Tensor};
 use serde_json::{Value, json};
 use std::ops::Range;
@@ -236,8 +236,13 @@ impl Algorithm for Ppo {
             epochs: self.config.epochs,
             minibatches: self.config.minibatches,
             tempered: true,
+            samples: self.config.samples,
             ..Needs::default()
         }
+    }
+
+    fn plan(&mut self, prompts: &[u64], _step: u64) -> Result<Vec<SamplingPlan>> {
+        Ok(SamplingPlan::each(prompts, self.config.samples))
     }
 
     fn prepare(&mut self, exp: Experience) -> Result<(Experience, Metrics)> {
