@@ -14,9 +14,10 @@ use algorithms::estimators::capability::{
 use algorithms::estimators::kl::{Estimator, adapt};
 use algorithms::estimators::{explained_variance, gae::gae, mean, variance, whiten};
 use algorithms::{
-    Algorithm, Estimate, Feed, Totals, build, metric_definition, mrt, registry, reinforce,
+    Algorithm, Estimate, Experience, Feed, Totals, build, metric_definition, mrt, registry,
+    reinforce,
 };
-use candle_core::{Device, Var};
+use candle_core::{Device, Tensor, Var};
 use serde_json::{Value, json};
 use support::*;
 use tabular::*;
@@ -1266,4 +1267,43 @@ fn untempered_scoring_reads_log_probs_anew_where_they_are_used() {
         json!({ "mode": "paper", "length_normalise": true })
     ));
     assert!(!rescore(json!({ "mode": "corrected" })));
+}
+
+/// E_μ[min(π/μ, C)·∇ log π·r] is ∇E_π[r] where no ratio is cut.
+#[test]
+fn importance_weights_make_another_samplers_tokens_the_policys() {
+    let (pi, mu, reward) = ([0.5f64, 0.3, 0.2], [0.2f64, 0.5, 0.3], [1.0, -2.0, 0.5]);
+    let one_of_each = Experience {
+        lens: vec![1; 4],
+        drawn: vec![true, true, true, false],
+        logp_old: [pi[0], pi[1], pi[2], 0.9].map(|p| p.ln() as f32).to_vec(),
+        logp_sampled: [mu[0], mu[1], mu[2], 0.0001]
+            .map(|p| p.ln() as f32)
+            .to_vec(),
+        ..Experience::default()
+    };
+    let (weights, metrics) = algorithms::importance::weights(&one_of_each, f64::INFINITY);
+    assert_eq!(weights[3], 1.0, "the data's own answer was not drawn");
+    let mean: f64 = pi.iter().zip(mu).map(|(p, m)| p / m / 3.0).sum();
+    assert!((metrics["sampling/importance_ratio"] - mean).abs() < 1e-6);
+    assert_eq!(metrics["sampling/truncated"], 0.0);
+
+    let logits = Var::new(pi.map(f64::ln).as_slice(), &Device::Cpu).unwrap();
+    let logp = candle_nn::ops::log_softmax(logits.as_tensor(), 0).unwrap();
+    let constant = |x: Vec<f64>| Tensor::new(x, &Device::Cpu).unwrap();
+    let gradient = |loss: Tensor| {
+        let loss = loss.sum_all().unwrap();
+        testkit::values(loss.backward().unwrap().get(&logits).unwrap())
+    };
+    let wanted = gradient((logp.exp().unwrap() * constant(reward.to_vec())).unwrap());
+    let weighed = algorithms::importance::weigh_gradient(&logp, &weights[..3]).unwrap();
+    assert_eq!(testkit::values(&weighed), testkit::values(&logp));
+    let by_mu = constant(mu.iter().zip(reward).map(|(m, r)| m * r).collect());
+    let found = gradient((weighed * by_mu).unwrap());
+    testkit::assert_close_slices("gradient", &found, &wanted, 1e-6);
+
+    let (cut, metrics) = algorithms::importance::weights(&one_of_each, 2.0);
+    assert_eq!(cut[0], 2.0, "2.5 is above the cap");
+    assert_eq!(cut[1..], weights[1..]);
+    assert!((metrics["sampling/truncated"] - 1.0 / 3.0).abs() < 1e-12);
 }

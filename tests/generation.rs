@@ -3,7 +3,7 @@
 use crate::common::tiny_config;
 use candle_core::{Device, Tensor};
 use generation::{Engine, Finish, Request, Sample, Sampling, draw};
-use llama::{Config, Llama, Lora, LoraConfig};
+use llama::{Config, Llama, Lora, LoraConfig, SamplingWeights};
 use ops::Ragged;
 use rand::{Rng, RngCore};
 use serde_json::json;
@@ -465,4 +465,46 @@ fn impossible_requests_are_refused_before_any_work() {
     };
     check(&model, ask(&[1], top_p), 8, "top_p = 0");
     check(&model, ask(&[1], with(4)), 0, "max_rows = 0");
+}
+
+#[test]
+fn narrower_weights_draw_nearly_the_same_and_the_adapter_is_exact() {
+    let model = model();
+    let lora = adapter(&model);
+    let ids: Vec<u32> = (0..40).map(|i| 3 + i * 37 % 90).collect();
+    let layout = Ragged::from_lens(&[ids.len()]);
+    let hidden = |m: &Llama, lora: Option<&Lora>| m.hidden(&ids, &layout, lora, None).unwrap();
+    let apart = |a: &Tensor, b: &Tensor| {
+        let (a, b) = (testkit::values(a), testkit::values(b));
+        let square = |x: f64| x * x;
+        let gap: f64 = a.iter().zip(&b).map(|(a, b)| square(a - b)).sum();
+        (gap / b.iter().map(|b| square(*b)).sum::<f64>()).sqrt()
+    };
+    for (weights, least, most) in [
+        (SamplingWeights::Same, 0.0, 1e-12),
+        (SamplingWeights::Bf16, 1e-4, 1e-2),
+        (SamplingWeights::Int8, 1e-4, 3e-2),
+    ] {
+        let narrow = model.with_sampling_weights(weights).unwrap();
+        let gap = apart(&hidden(&narrow, Some(&lora)), &hidden(&model, Some(&lora)));
+        assert!((least..=most).contains(&gap), "{weights:?}: {gap}");
+        // once narrow, they are kept as they are, and the rest is the plain network, adapter and all
+        let twice = narrow.with_sampling_weights(SamplingWeights::Same).unwrap();
+        assert_eq!(
+            apart(&hidden(&twice, Some(&lora)), &hidden(&narrow, Some(&lora))),
+            0.0
+        );
+    }
+    // with matrices of zeros the low-rank part is all there is: bit for bit
+    let mut zeros = model;
+    for (name, var) in zeros.make_trainable().unwrap() {
+        if name.contains("_proj") {
+            var.set(&var.zeros_like().unwrap()).unwrap();
+        }
+    }
+    for weights in [SamplingWeights::Bf16, SamplingWeights::Int8] {
+        let narrow = zeros.with_sampling_weights(weights).unwrap();
+        let (a, b) = (hidden(&narrow, Some(&lora)), hidden(&zeros, Some(&lora)));
+        assert_eq!(apart(&a, &b.detach()), 0.0, "{weights:?}");
+    }
 }

@@ -322,6 +322,50 @@ fn a_weight_kept_in_bf16_is_the_f32_weight_of_the_same_numbers() {
 }
 
 #[test]
+fn a_weight_in_8_bits_is_rounded_to_its_rows_scale() {
+    for (n, k, out) in [(1, 5, 3), (8, 608, 97), (40, 193, 49), (300, 64, 100)] {
+        let w = f32s(&[out, k], 15, 0.3);
+        let narrow = ops::in_8_bits(&w).unwrap();
+        assert_eq!(narrow.dims(), [out, k + 4]);
+        // its numbers, read by the identity
+        let eye = Tensor::eye(k, DType::F32, &Device::Cpu).unwrap();
+        let wide = ops::frozen_linear(&eye, &narrow).unwrap().t().unwrap();
+        let wide = wide.contiguous().unwrap();
+        for (row, found) in w
+            .to_vec2::<f32>()
+            .unwrap()
+            .iter()
+            .zip(wide.to_vec2::<f32>().unwrap())
+        {
+            let scale = row.iter().fold(0f32, |m, x| m.max(x.abs())) / 127.0;
+            for (x, y) in row.iter().zip(&found) {
+                assert!(
+                    (x - y).abs() <= 0.5001 * scale,
+                    "{x} became {y}, scale {scale}"
+                );
+            }
+        }
+        let inputs = [varied(&[n, k], 14, 1.0)];
+        let of = |w: &Tensor| gradients(|x| ops::frozen_linear(&x[0], w), &inputs, DType::F32);
+        let ((a, da), (b, db)) = (of(&narrow).unwrap(), of(&wide).unwrap());
+        assert_close(&format!("{n}x{k}x{out}"), &a, &b, 2e-5);
+        assert_close(&format!("gradient of {n}x{k}x{out}"), &da[0], &db[0], 2e-5);
+    }
+    let zeros = Tensor::zeros((2, 16), DType::F32, &Device::Cpu).unwrap();
+    let narrow = ops::in_8_bits(&zeros).unwrap();
+    let y = ops::frozen_linear(&f32s(&[3, 16], 1, 1.0), &narrow).unwrap();
+    assert!(values(&y).iter().all(|y| *y == 0.0));
+    // a weight of 8 bits needs room for its scale
+    assert!(
+        ops::frozen_linear(
+            &zeros,
+            &Tensor::zeros((2, 3), DType::U8, &Device::Cpu).unwrap()
+        )
+        .is_err()
+    );
+}
+
+#[test]
 fn lora_linear_is_its_composition() {
     for (n, k, out, r) in [
         (1, 5, 3, 2),

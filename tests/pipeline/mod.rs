@@ -7,6 +7,7 @@ mod pool;
 mod replay;
 mod rewards;
 mod same;
+mod sampling_weights;
 mod stages;
 mod tripwires;
 pub mod world;

@@ -37,6 +37,8 @@ pub struct Experience {
     pub logp_ref: Vec<f32>,
     /// `[M]` full-vocabulary KL(policy ‖ reference), when `Needs::reference`
     pub kl_exact: Vec<f32>,
+    /// `[M]` truncated importance weights ([`crate::importance`]), where the sampler's weights were not the policy's
+    pub importance: Vec<f32>,
     /// `[M]` of the policy's next-token distribution, nats
     pub entropy: Vec<f32>,
     /// `[M]` largest next-token probability of the distribution drawn from, after top-k and top-p
@@ -85,6 +87,7 @@ impl Experience {
             logp_old: tokens(&self.logp_old),
             logp_ref: tokens(&self.logp_ref),
             kl_exact: tokens(&self.kl_exact),
+            importance: tokens(&self.importance),
             entropy: tokens(&self.entropy),
             max_prob: tokens(&self.max_prob),
             values: tokens(&self.values),

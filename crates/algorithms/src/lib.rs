@@ -14,6 +14,7 @@ pub mod estimators;
 mod experience;
 mod gold;
 pub mod grpo;
+pub mod importance;
 pub mod ma_ppo;
 mod metrics;
 pub mod mrt;

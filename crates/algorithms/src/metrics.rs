@@ -142,6 +142,14 @@ const SHARED: Definitions = &[
         "policy/sampler_gap",
         "mean over tokens of |logp - logp_sampled|: training forward against sampler",
     ),
+    (
+        "sampling/importance_ratio",
+        "mean over drawn tokens of exp(logp_old - logp_sampled), where rollout.weights are not the policy's; about 1",
+    ),
+    (
+        "sampling/truncated",
+        "share of drawn tokens whose importance ratio is above rollout.importance_cap and was cut to it",
+    ),
 ];
 
 /// Every name that a method may log.

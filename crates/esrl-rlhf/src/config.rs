@@ -4,7 +4,7 @@ use crate::clauses::ClausesConfig;
 use crate::watch::WatchConfig;
 use anyhow::{Result, bail, ensure};
 use data::{Format, Only};
-use llama::LoraConfig;
+use llama::{LoraConfig, SamplingWeights};
 use rewards::SourceConfig;
 use serde::{Deserialize, Serialize};
 use stage::memory::MemoryConfig;
@@ -91,6 +91,11 @@ pub struct RolloutConfig {
     /// sampler logged. Default: off the states that the sampler drew from where the algorithm uses a reference, else logged
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rescore: Option<bool>,
+    /// What the frozen matrices are while rollouts are drawn. Where they are not those of training, log-probs are read by a forward and the
+    /// update is corrected by truncated importance weights
+    pub weights: SamplingWeights,
+    /// The most that an importance weight may be
+    pub importance_cap: f64,
     /// How MA-PPO's parsing termination finds clauses
     pub clauses: ClausesConfig,
 }
@@ -105,6 +110,8 @@ impl Default for RolloutConfig {
             max_new_tokens: 128,
             max_rows: 32,
             rescore: None,
+            weights: SamplingWeights::Same,
+            importance_cap: 2.0,
             clauses: ClausesConfig::default(),
         }
     }
@@ -219,6 +226,21 @@ impl Config {
             r.top_p > 0.0 && r.top_p <= 1.0,
             "rollout.top_p = {} is not in (0, 1]",
             r.top_p
+        );
+        let narrow = r.weights != SamplingWeights::Same;
+        ensure!(
+            !narrow || r.rescore != Some(false),
+            "rollout.rescore = false takes the sampler's log-probs for the policy's, and with rollout.weights they are not; leave it out"
+        );
+        ensure!(
+            !narrow || self.device == "cpu",
+            "rollout.weights works on the CPU, and device = \"{}\"; leave one of them out",
+            self.device
+        );
+        ensure!(
+            r.importance_cap >= 1.0,
+            "rollout.importance_cap = {} must be a number from 1 up",
+            r.importance_cap
         );
         ensure!(t.steps > 0, "train.steps = 0: nothing would be trained");
         ensure!(

@@ -6,7 +6,7 @@ use algorithms::{Needs, Refresh};
 use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor, Var};
 use data::{Encoder, Template};
-use llama::{Llama, Lora, ScalarHead};
+use llama::{Llama, Lora, SamplingWeights, ScalarHead};
 use rewards::{Mixture, RewardModel};
 use stage::{Base, Batch, Policy, TemplateChoice};
 use std::path::Path;
@@ -24,6 +24,8 @@ pub(crate) struct Roles {
     pub old: Option<Lora>,
     pub rewards: Mixture,
     pub critic: Option<Critic>,
+    /// The base as rollouts are drawn from it, where `rollout.weights` are not those of training
+    sampler: Option<Llama>,
 }
 
 pub(crate) struct Critic {
@@ -99,7 +101,12 @@ impl Roles {
                 Ok(Critic { lora, head })
             })
             .transpose()?;
+        let weights = config.rollout.weights;
+        let sampler = (weights != SamplingWeights::Same)
+            .then(|| base.model.with_sampling_weights(weights))
+            .transpose()?;
         Ok(Self {
+            sampler,
             old: needs.old.map(|_| copy_of(&start)).transpose()?,
             policy: start.trainable()?,
             reference: match needs.reference_refresh {
@@ -116,6 +123,16 @@ impl Roles {
 
     pub fn model(&self) -> &Llama {
         &self.base.model
+    }
+
+    /// What rollouts are drawn from.
+    pub fn sampler(&self) -> &Llama {
+        self.sampler.as_ref().unwrap_or(self.model())
+    }
+
+    /// Bytes of the base's weights, those for sampling included.
+    pub fn weight_bytes(&self) -> usize {
+        self.model().bytes() + self.sampler.as_ref().map_or(0, Llama::bytes)
     }
 
     /// Before the base is shared.

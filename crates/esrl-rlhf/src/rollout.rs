@@ -8,7 +8,7 @@ use crate::row::{Row, Sampler};
 use algorithms::{Algorithm, Estimate, Feed, Metric, Needs, SamplingPlan};
 use anyhow::Result;
 use generation::{Engine, Finish, Request, Sample, Sampling};
-use llama::Lora;
+use llama::{Lora, SamplingWeights};
 use rewards::{Item, Readings, Scored};
 use std::rc::Rc;
 
@@ -25,8 +25,9 @@ pub(crate) struct Draw {
 
 /// Whether a step's log-probs are read off the states that its samples were drawn from.
 pub(crate) fn keeps_states(config: &Config, needs: &Needs) -> bool {
+    let same = config.rollout.weights == SamplingWeights::Same;
     let read = config.rollout.rescore.is_none() && needs.reference && needs.old.is_none();
-    read && needs.feed == Feed::Rollouts
+    same && read && needs.feed == Feed::Rollouts
 }
 
 /// Purposes of the samples' random streams.
@@ -69,7 +70,10 @@ pub(crate) fn sample(
     }
     let stop = &roles.encoder.ends().stop;
     let engine = Engine {
-        model: roles.model(),
+        model: match purpose {
+            ROLLOUT => roles.sampler(),
+            _ => roles.model(),
+        },
         lora,
         stop,
         max_rows: draw.max_rows,

@@ -2,7 +2,7 @@
 
 use crate::learner::{Learner, Metrics};
 use crate::row::Row;
-use algorithms::{Experience, Loss, Scores, Totals};
+use algorithms::{Experience, Loss, Scores, Totals, importance};
 use anyhow::{Result, bail};
 use candle_core::Tensor;
 use ops::TokenScores;
@@ -153,6 +153,10 @@ impl Learner<'_> {
             stage::score(model, Some(&self.roles.policy), &batch, &temperature, None)?;
         // what stays of the policy's graph
         let said = (logp.detach(), entropy.detach());
+        let logp = match exp.importance.is_empty() {
+            true => logp,
+            false => importance::weigh_gradient(&logp, &exp.importance)?,
+        };
         let now = Scores {
             logp,
             entropy,

@@ -36,7 +36,7 @@ pub(crate) fn of(roles: &Roles, feed: &Feed, needs: &Needs, config: &Config) -> 
     };
     let (sampled, evaluated) = (rows(drawn), rows(t.eval_prompts));
     Workload {
-        weight_bytes: roles.model().bytes(),
+        weight_bytes: roles.weight_bytes(),
         parameters: adapter + critic.map_or(0, |c| elements(&c.params())),
         frozen: standing * adapter,
         graphs: std::iter::once(policy)

@@ -22,6 +22,7 @@ mod peft;
 mod proj;
 mod rope;
 mod safe;
+mod sampling;
 mod source;
 mod tokens;
 
@@ -35,5 +36,6 @@ pub use load::{Loaded, load};
 pub use lora::{Lora, LoraConfig};
 pub use model::Llama;
 pub use packed::{Packed, Sequence, micro_batches};
+pub use sampling::SamplingWeights;
 pub use source::Source;
 pub use tokens::{Special, load_shape};

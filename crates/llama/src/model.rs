@@ -90,6 +90,25 @@ impl Llama {
         &self.head
     }
 
+    pub(crate) fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// Other blocks and another head; the rest is shared.
+    pub(crate) fn with_matrices(&self, layers: Vec<Layer>, head: Tensor) -> Self {
+        Self {
+            config: self.config.clone(),
+            embed: self.embed.detach(),
+            layers,
+            norm: self.norm.detach(),
+            head,
+            rope: RopeTables::new(&self.config, &self.device),
+            device: self.device.clone(),
+            vars: Vec::new(),
+            checkpointed: 0,
+        }
+    }
+
     /// Turns every weight into a `Var` and returns them by Hugging Face name: full-parameter training.
     /// Weights are no longer shared with other models afterwards; a tied head stays tied.
     pub fn make_trainable(&mut self) -> Result<Vec<(String, Var)>> {

@@ -1,4 +1,5 @@
-//! Frozen weights as the kernels read them: rows of f32, or of bf16 that become f32 on the way to a register.
+//! Frozen weights as the kernels read them: rows of f32, of bf16, or of 8-bit integers with a scale, which become f32 on the way to a
+//! register.
 
 use crate::simd::{Lanes, put};
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, StorageRef, Tensor, bail};
@@ -7,6 +8,15 @@ use std::ops::Range;
 
 /// A number as a weight keeps it.
 pub(crate) trait Element: Copy {
+    /// Elements' room at the end of each row that the row's scale takes
+    const SCALE: usize = 0;
+    /// What a row's numbers are to be multiplied by; `after` points behind its last number.
+    ///
+    /// # Safety
+    /// The row is whole.
+    unsafe fn scale(_after: *const Self) -> f32 {
+        1.0
+    }
     /// # Safety
     /// As [`Lanes::load`].
     unsafe fn load<L: Lanes>(at: *const Self) -> L;
@@ -35,11 +45,36 @@ impl Element for bf16 {
     }
 }
 
-/// Row-major elements of a weight.
+impl Element for i8 {
+    const SCALE: usize = SCALE;
+    #[inline(always)]
+    unsafe fn scale(after: *const Self) -> f32 {
+        // SAFETY: the row is whole, and its scale lies behind it.
+        unsafe { after.cast::<f32>().read_unaligned() }
+    }
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(at: *const Self) -> L {
+        // SAFETY: the caller's promise.
+        unsafe { L::load_i8(at) }
+    }
+    fn to_f32(self) -> f32 {
+        self.into()
+    }
+}
+
+/// Bytes of the scale behind a row of 8-bit integers.
+const SCALE: usize = size_of::<f32>();
+
+/// Row-major elements of a weight. Positions and lengths count numbers, as if there were no scales among them.
 #[derive(Clone, Copy)]
 pub(crate) enum Elements<'a> {
     F32(&'a [f32]),
     Bf16(&'a [bf16]),
+    /// Rows of `width` bytes and a scale
+    Int8 {
+        data: &'a [u8],
+        width: usize,
+    },
 }
 
 impl<'a> Elements<'a> {
@@ -47,17 +82,25 @@ impl<'a> Elements<'a> {
         match self {
             Self::F32(data) => data.len(),
             Self::Bf16(data) => data.len(),
+            Self::Int8 { data, width } => data.len() / (width + SCALE) * width,
         }
     }
 
+    /// Of 8-bit integers: whole rows.
     pub(crate) fn part(self, range: Range<usize>) -> Self {
         match self {
             Self::F32(data) => Self::F32(&data[range]),
             Self::Bf16(data) => Self::Bf16(&data[range]),
+            Self::Int8 { data, width } => {
+                let rows = range.start / width..range.end / width;
+                assert!(range == (rows.start * width..rows.end * width));
+                let data = &data[rows.start * (width + SCALE)..rows.end * (width + SCALE)];
+                Self::Int8 { data, width }
+            }
         }
     }
 
-    /// Elements `at..at + out.len()` as f32.
+    /// Elements `at..at + out.len()`, which are of one row, as f32.
     ///
     /// # Safety
     /// As [`Lanes`].
@@ -77,6 +120,24 @@ impl<'a> Elements<'a> {
                     out[i] = data[i].to_f32();
                 }
             }
+            Self::Int8 { data, width } => {
+                let (row, column) = (at / width, at % width);
+                let row = &data[row * (width + SCALE)..(row + 1) * (width + SCALE)];
+                let whole = n / L::N * L::N;
+                assert!(column + n <= width);
+                // SAFETY: in bounds by the assertion; the caller's promise.
+                unsafe {
+                    let numbers = row.as_ptr().cast::<i8>();
+                    let scale = i8::scale(numbers.add(width));
+                    for i in (0..whole).step_by(L::N) {
+                        let lanes = L::load_i8(numbers.add(column + i));
+                        put::<L>(out, i, lanes.mul(L::splat(scale)));
+                    }
+                    for i in whole..n {
+                        out[i] = (*numbers.add(column + i)).to_f32() * scale;
+                    }
+                }
+            }
         }
     }
 }
@@ -89,7 +150,11 @@ pub(crate) fn elements<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<E
     match storage {
         CpuStorage::F32(data) => Ok(Elements::F32(&data[start..end])),
         CpuStorage::BF16(data) => Ok(Elements::Bf16(&data[start..end])),
-        _ => bail!("ops: expected a weight of f32 or bf16"),
+        CpuStorage::U8(data) => Ok(Elements::Int8 {
+            data: &data[start..end],
+            width: layout.shape().dims2()?.1 - SCALE,
+        }),
+        _ => bail!("ops: expected a weight of f32, bf16 or 8 bits"),
     }
 }
 
@@ -102,14 +167,17 @@ pub(crate) struct Frozen<'a> {
 impl<'a> Frozen<'a> {
     /// Whether the kernels read weights of this kind.
     pub(crate) fn reads(weight: &Tensor) -> bool {
-        weight.device().is_cpu() && matches!(weight.dtype(), DType::F32 | DType::BF16)
+        let known = matches!(weight.dtype(), DType::F32 | DType::BF16 | DType::U8);
+        weight.device().is_cpu() && known
     }
 
     pub(crate) fn of(weight: &'a Tensor) -> Result<Self> {
         let (storage, layout) = weight.storage_and_layout();
         match Self::reads(weight) && layout.is_contiguous() {
             true => Ok(Self { storage, layout }),
-            false => bail!("ops: expected a contiguous weight of f32 or bf16 in main memory"),
+            false => {
+                bail!("ops: expected a contiguous weight of f32, bf16 or 8 bits in main memory")
+            }
         }
     }
 
@@ -119,4 +187,33 @@ impl<'a> Frozen<'a> {
             _ => unreachable!("checked when opened"),
         }
     }
+}
+
+/// Numbers in a row of `weight`, which may be [`in_8_bits`].
+pub(crate) fn width(weight: &Tensor) -> Result<usize> {
+    let (_, width) = weight.dims2()?;
+    match weight.dtype() {
+        DType::U8 if width < SCALE => bail!("ops: a weight of 8 bits has a scale in each row"),
+        DType::U8 => Ok(width - SCALE),
+        _ => Ok(width),
+    }
+}
+
+/// `weight` [out, in] with each row as 8-bit integers, from -127 to 127, times a scale of the row: u8 [out, in + 4], the scale's bytes
+/// (f32, this machine's order) behind the row. The largest number of a row is kept to rounding; the error of the others is at most half
+/// a scale. On the CPU.
+pub fn in_8_bits(weight: &Tensor) -> Result<Tensor> {
+    let (rows, width) = weight.dims2()?;
+    let numbers = weight
+        .to_dtype(DType::F32)?
+        .flatten_all()?
+        .to_vec1::<f32>()?;
+    let mut bytes = Vec::with_capacity(rows * (width + SCALE));
+    for row in numbers.chunks_exact(width.max(1)) {
+        let largest = row.iter().fold(0f32, |largest, x| largest.max(x.abs()));
+        let scale = if largest > 0.0 { largest / 127.0 } else { 1.0 };
+        bytes.extend(row.iter().map(|x| (x / scale).round() as i8 as u8));
+        bytes.extend(scale.to_ne_bytes());
+    }
+    Tensor::from_vec(bytes, (rows, width + SCALE), weight.device())
 }

@@ -11,7 +11,7 @@ mod sweep;
 pub(crate) use compared::compared_scores;
 
 use crate::cpu::{self, Data, Shared};
-use crate::elements::{Elements, Frozen, elements};
+use crate::elements::{Elements, Frozen, elements, width};
 use crate::product::{Mat, Term, Threads, product};
 use crate::simd::{Lanes, dispatch, exp, get, put};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
@@ -43,7 +43,7 @@ pub(crate) fn token_scores(
 }
 
 fn check(hidden: &Tensor, head: &Tensor, targets: &[u32], temperature: &[f32]) -> Result<()> {
-    let ((m, d), (vocab, head_width)) = (hidden.dims2()?, head.dims2()?);
+    let ((m, d), (vocab, head_width)) = (hidden.dims2()?, (head.dim(0)?, width(head)?));
     if d != head_width || targets.len() != m || temperature.len() != m {
         bail!(
             "token_scores: hidden {:?}, head {:?}, {} targets and {} temperatures do not fit",

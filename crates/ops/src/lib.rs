@@ -31,6 +31,7 @@ mod skinny;
 mod swiglu;
 mod weights;
 
+pub use elements::in_8_bits;
 pub use level::Level;
 pub use process::prepare_process;
 pub use ragged::{Ragged, micro_batches, micro_batches_by};
@@ -86,7 +87,7 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
 }
 
 /// `x · weightᵀ` with a frozen weight: gradient to `x` only, and no work on the weight's. `x` [N, in], `weight` [out, in]; on the CPU a
-/// weight of bf16 serves an `x` of f32, and so in every operation that takes a frozen weight.
+/// weight of bf16 or [`in_8_bits`] serves an `x` of f32, and so in every operation that takes a frozen weight.
 pub fn frozen_linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     linear::frozen_linear(x, weight)
 }

@@ -1,9 +1,9 @@
 //! Layers, most of them with frozen weights. Candle's matmul always computes both gradients; here the frozen weight lives inside the
-//! op, so only the input's is. Works on every device; on the CPU the weight is f32 or bf16, all arithmetic is f32, and few rows take
+//! op, so only the input's is. Works on every device; on the CPU the weight is f32, bf16 or 8 bits, all arithmetic is f32, and few rows take
 //! [`skinny`](crate::skinny).
 
 use crate::cpu::{self, Data};
-use crate::elements::{Elements, Frozen, elements};
+use crate::elements::{Elements, Frozen, elements, width};
 use crate::product::{Mat, Term, Threads, product};
 use crate::skinny;
 use candle_core::backend::BackendStorage;
@@ -20,7 +20,7 @@ pub(crate) fn frozen_linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
 }
 
 fn check(x: &Tensor, weight: &Tensor) -> Result<()> {
-    if x.dims2()?.1 != weight.dims2()?.1 {
+    if x.dims2()?.1 != width(weight)? {
         bail!(
             "linear: x is {:?} but the weight is {:?}",
             x.dims(),
@@ -31,7 +31,7 @@ fn check(x: &Tensor, weight: &Tensor) -> Result<()> {
 }
 
 struct FrozenLinear {
-    /// [out, in], contiguous, detached
+    /// [out, in], contiguous, detached; on the CPU f32, bf16 or 8 bits
     weight: Tensor,
 }
 
@@ -75,7 +75,7 @@ impl CustomOp1 for FrozenLinear {
         if !(cpu::fused(&[&grad]) && Frozen::reads(&self.weight)) {
             return Ok(Some(grad.matmul(&self.weight)?));
         }
-        let ((n, out), k) = (grad.dims2()?, self.weight.dim(1)?);
+        let ((n, out), k) = (grad.dims2()?, width(&self.weight)?);
         let (g, w) = (Data::of(&grad)?, Frozen::of(&self.weight)?);
         let mut dx = vec![0.0; n * k];
         let term = Term::new(out, Mat::rows(&g, out), Mat::of(w.elements(), k));

@@ -39,6 +39,8 @@ pub(crate) unsafe trait Lanes: Copy {
     unsafe fn largest(self) -> f32;
     /// `N` numbers of bf16, exactly.
     unsafe fn load_bf16(at: *const bf16) -> Self;
+    /// `N` whole numbers.
+    unsafe fn load_i8(at: *const i8) -> Self;
     /// `N` rows of `N` elements become columns: rows of `from` are `stride` apart, those of `to` are `width` apart.
     unsafe fn transpose(from: *const f32, stride: usize, to: *mut f32, width: usize);
 }

@@ -58,6 +58,10 @@ unsafe fn columns_kernel<L: Lanes>(
         match w {
             Elements::F32(w) => columns_of::<L, f32>(x, w, k, stride, first, y),
             Elements::Bf16(w) => columns_of::<L, bf16>(x, w, k, stride, first, y),
+            Elements::Int8 { data, .. } => {
+                let w = std::slice::from_raw_parts(data.as_ptr().cast::<i8>(), data.len());
+                columns_of::<L, i8>(x, w, k, stride, first, y)
+            }
         }
     }
 }
@@ -72,7 +76,8 @@ unsafe fn columns_of<L: Lanes, E: Element>(
     first: usize,
     y: Shared,
 ) {
-    let (n, rows) = (x.len() / k, w.len() / k);
+    let step = k + E::SCALE;
+    let (n, rows) = (x.len() / k, w.len() / step);
     // as many rows of x as leave the sums in registers: 32 of them, or 16
     let broad = if L::N == 16 { 4 } else { 2 };
     let tiled = if k.is_multiple_of(L::N) {
@@ -81,7 +86,7 @@ unsafe fn columns_of<L: Lanes, E: Element>(
         0
     };
     for col in (0..tiled).step_by(TALL) {
-        let w = &w[col * k..(col + TALL) * k];
+        let w = &w[col * step..(col + TALL) * step];
         let mut row = 0;
         while row < n {
             // equal tiles: 5 rows are 3 + 2, not 4 + 1
@@ -106,7 +111,7 @@ unsafe fn columns_of<L: Lanes, E: Element>(
         }
     }
     for col in tiled..rows {
-        let w = &w[col * k..(col + 1) * k];
+        let w = &w[col * step..(col + 1) * step];
         for (row, x) in x.chunks_exact(k).enumerate() {
             let at = row * stride + first + col;
             // SAFETY: as above.
@@ -127,7 +132,8 @@ unsafe fn dot<L: Lanes, E: Element>(x: &[f32], w: &[E]) -> f32 {
             sum = get::<L>(x, i, 0.0).fma(E::load(w[i..].as_ptr()), sum);
         }
         let rest = x[whole..].iter().zip(&w[whole..]);
-        rest.fold(sum.sum(), |sum, (x, w)| sum + x * w.to_f32())
+        let sum = rest.fold(sum.sum(), |sum, (x, w)| sum + x * w.to_f32());
+        sum * E::scale(w.as_ptr().add(x.len()))
     }
 }
 
@@ -141,7 +147,8 @@ unsafe fn block<L: Lanes, E: Element, const C: usize, const FIRST: bool>(
     at: usize,
     stride: usize,
 ) {
-    assert!(x.len() == C * k && w.len() == TALL * k && k.is_multiple_of(L::N));
+    let step = k + E::SCALE;
+    assert!(x.len() == C * k && w.len() == TALL * step && k.is_multiple_of(L::N));
     // SAFETY: the loads stay below k in each of the rows; the caller owns the written columns.
     unsafe {
         let mut sums = [[L::splat(0.0); TALL]; C];
@@ -150,9 +157,9 @@ unsafe fn block<L: Lanes, E: Element, const C: usize, const FIRST: bool>(
         while wp < end {
             let mut ws = [L::splat(0.0); TALL];
             for j in 0..TALL {
-                ws[j] = E::load(wp.wrapping_add(j * k));
+                ws[j] = E::load(wp.wrapping_add(j * step));
                 if FIRST {
-                    L::prefetch(wp.wrapping_add((TALL + j) * k).cast());
+                    L::prefetch(wp.wrapping_add((TALL + j) * step).cast());
                 }
             }
             for i in 0..C {
@@ -166,6 +173,11 @@ unsafe fn block<L: Lanes, E: Element, const C: usize, const FIRST: bool>(
         for i in 0..C {
             let y = y.part(at + i * stride..at + i * stride + TALL);
             y.copy_from_slice(&L::sum4(sums[i]));
+            if E::SCALE > 0 {
+                for (j, y) in y.iter_mut().enumerate() {
+                    *y *= E::scale(w.as_ptr().add(j * step + k));
+                }
+            }
         }
     }
 }

@@ -78,6 +78,10 @@ unsafe impl Lanes for [f32; 8] {
         unsafe { at.cast::<[bf16; 8]>().read_unaligned() }.map(bf16::to_f32)
     }
     #[inline(always)]
+    unsafe fn load_i8(at: *const i8) -> Self {
+        unsafe { at.cast::<[i8; 8]>().read_unaligned() }.map(f32::from)
+    }
+    #[inline(always)]
     unsafe fn transpose(from: *const f32, stride: usize, to: *mut f32, width: usize) {
         for i in 0..8 {
             for j in 0..8 {

@@ -135,6 +135,10 @@ unsafe impl Lanes for __m512 {
         }
     }
     #[inline(always)]
+    unsafe fn load_i8(at: *const i8) -> Self {
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(at.cast()))) }
+    }
+    #[inline(always)]
     unsafe fn transpose(from: *const f32, stride: usize, to: *mut f32, width: usize) {
         unsafe {
             let groups = [
@@ -262,6 +266,10 @@ unsafe impl Lanes for __m256 {
             let halves = _mm256_cvtepu16_epi32(_mm_loadu_si128(at.cast()));
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(halves))
         }
+    }
+    #[inline(always)]
+    unsafe fn load_i8(at: *const i8) -> Self {
+        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(at.cast()))) }
     }
     #[inline(always)]
     unsafe fn transpose(from: *const f32, stride: usize, to: *mut f32, width: usize) {

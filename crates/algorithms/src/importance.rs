@@ -1,0 +1,34 @@
+//! Truncated importance sampling: tokens drawn from μ, the policy with narrower weights, teach the policy π as if π had drawn them.
+//! Source: Yao et al. 2025, "Your Efficient RL Framework Secretly Brings You Off-Policy RL Training"; TRL's
+//! `vllm_importance_sampling_cap`.
+
+use crate::Experience;
+use crate::metrics::Metrics;
+use candle_core::{Result, Tensor};
+
+/// `min(π/μ, cap)` of each token: `exp(logp_old − logp_sampled)`, `[M]`; 1 where the row was not drawn. And what it says of the step.
+pub fn weights(exp: &Experience, cap: f64) -> (Vec<f32>, Metrics) {
+    let mut weights = vec![1.0; exp.n_tokens()];
+    let (mut n, mut sum, mut truncated) = (0usize, 0.0, 0usize);
+    for (range, drawn) in exp.layout().ranges().zip(&exp.drawn) {
+        for at in range.filter(|_| *drawn) {
+            let ratio = f64::from(exp.logp_old[at] - exp.logp_sampled[at]).exp();
+            (n, sum) = (n + 1, sum + ratio);
+            truncated += usize::from(ratio > cap);
+            weights[at] = ratio.min(cap) as f32;
+        }
+    }
+    let n = n.max(1) as f64;
+    let metrics = Metrics::from([
+        ("sampling/importance_ratio".into(), sum / n),
+        ("sampling/truncated".into(), truncated as f64 / n),
+    ]);
+    (weights, metrics)
+}
+
+/// The same numbers `[M]`, whose gradient is multiplied by `weights` `[M]`: so is, token by token, that of any loss over them.
+pub fn weigh_gradient(logp: &Tensor, weights: &[f32]) -> Result<Tensor> {
+    let weights = Tensor::new(weights, logp.device())?.to_dtype(logp.dtype())?;
+    let constant = logp.detach();
+    &constant + ((logp - &constant)? * weights)?
+}
