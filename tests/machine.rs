@@ -78,13 +78,13 @@ fn a_level_that_the_cpu_lacks_is_refused() {
     assert_eq!(Level::here().last(), Some(&Portable));
 }
 
-/// The tests of `ops` and those of the model against candle-transformers, once for each level, in a process that has it; levels
-/// that this machine lacks are left out, `portable` is always there.
+/// The tests of `ops`, of the model (against candle-transformers) and of decoding, once for each level, in a process that has it;
+/// levels that this machine lacks are left out, `portable` is always there.
 #[test]
 fn every_level_of_this_machine_passes_the_tests_of_the_operations() {
     for level in Level::here() {
         let output = Command::new(std::env::current_exe().unwrap())
-            .args(["ops::", "llama::", "--test-threads=2"])
+            .args(["ops::", "llama::", "generation::", "--test-threads=2"])
             .env(Level::VARIABLE, level.name())
             .output()
             .unwrap();

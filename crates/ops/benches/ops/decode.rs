@@ -1,7 +1,8 @@
 //! One step of decoding: few rows against every weight, attention over cached rows, and writing them. No graph.
 
 use crate::support::*;
-use criterion::Criterion;
+use candle_core::DType;
+use criterion::{Criterion, Throughput};
 use ops::composed;
 
 /// Rows of a batch
@@ -11,26 +12,33 @@ const CACHED: usize = 128;
 
 pub fn all(c: &mut Criterion) {
     for (k, out) in [(WIDTH, WIDTH), (WIDTH, FFN), (FFN, WIDTH), (WIDTH, VOCAB)] {
-        linear(c, k, out);
+        linear(c, DType::F32, k, out);
+        linear(c, DType::BF16, k, out);
     }
     cache(c);
 }
 
-/// In bytes of weights.
-fn linear(c: &mut Criterion, k: usize, out: usize) {
+/// In bytes of weights, which are f32 or bf16; plain candle widens those of bf16 first.
+fn linear(c: &mut Criterion, dtype: DType, k: usize, out: usize) {
+    let size = dtype.size_in_bytes() * k * out;
     // as many copies as make the weights come from memory, as they do in a model
-    let copies = (64 << 20) / (4 * k * out) + 1;
-    let weights: Vec<_> = (0..copies).map(|_| random(out, k)).collect();
+    let copies = (64 << 20) / size + 1;
+    let weights: Vec<_> = (0..copies)
+        .map(|_| random(out, k).to_dtype(dtype).expect("a copy"))
+        .collect();
     for n in ROWS {
         let x = random(n, k);
         let (mut ours, mut plain) = (weights.iter().cycle(), weights.iter().cycle());
         compare(
             c,
-            "decode frozen_linear",
+            &format!("decode frozen_linear {}", dtype.as_str()),
             &format!("{n} x ({k} -> {out})"),
-            bytes(k * out),
+            Throughput::Bytes(size as u64),
             || ops::frozen_linear(&x, ours.next().expect("endless")),
-            || composed::frozen_linear(&x, plain.next().expect("endless")),
+            || {
+                let w = plain.next().expect("endless").to_dtype(DType::F32)?;
+                composed::frozen_linear(&x, &w)
+            },
         );
     }
 }

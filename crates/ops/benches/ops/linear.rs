@@ -1,4 +1,4 @@
-//! Products with frozen weights in training.
+//! Products with weights in training: frozen ones, with and without a low-rank part, and such as are trained.
 
 use crate::support::*;
 use criterion::Criterion;
@@ -16,6 +16,15 @@ pub fn all(c: &mut Criterion) {
             (flops(full), flops(2 * full)),
             || ops::frozen_linear(&x, &w),
             || composed::frozen_linear(&x, &w),
+        );
+        let trained = random_var(out, k);
+        compare_with_backward(
+            c,
+            "linear",
+            &size,
+            (flops(full), flops(3 * full)),
+            || ops::linear(&x, &trained),
+            || x.matmul(&trained.t()?),
         );
         let (a, b) = (random_var(RANK, k), random_var(out, RANK));
         let low = 2 * TOKENS * RANK * (k + out);

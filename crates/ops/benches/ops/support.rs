@@ -20,7 +20,7 @@ pub fn settings() -> Criterion {
         .sample_size(10)
         .warm_up_time(Duration::from_millis(100))
         .measurement_time(Duration::from_millis(400))
-        .nresamples(1000)
+        .nresamples(2000)
 }
 
 pub fn random(rows: usize, cols: usize) -> Tensor {
