@@ -248,7 +248,7 @@ fn cached_decoding_equals_the_full_forward() {
         hidden.unwrap().detach()
     };
     let mut cache = KvCache::new(&model).unwrap();
-    let (sa, sb) = (cache.open(None, 17).unwrap(), cache.open(None, 30).unwrap());
+    let (sa, sb) = (cache.open(None).unwrap(), cache.open(None).unwrap());
     // prefill both, then b alone by one, then both by chunks, then a alone
     let steps: [(usize, usize); 5] = [(5, 3), (0, 1), (4, 1), (1, 1), (7, 3)];
     let (mut na, mut nb) = (0, 0);
@@ -283,11 +283,11 @@ fn a_shared_prefix_equals_separate_sequences() {
     let prompt = ids(11, 7);
     let tails = [ids(6, 1), ids(6, 50), ids(6, 80)];
     let mut cache = KvCache::new(&model).unwrap();
-    let parent = cache.open(None, prompt.len()).unwrap();
+    let parent = cache.open(None).unwrap();
     extend(&model, &[(&parent, &prompt)], &mut cache, None);
     let children: Vec<SeqId> = tails
         .iter()
-        .map(|_| cache.open(Some(parent), 6).unwrap())
+        .map(|_| cache.open(Some(parent)).unwrap())
         .collect();
     // a grandchild, opened in the middle of the first child
     let mut grandchild = None;
@@ -304,7 +304,7 @@ fn a_shared_prefix_equals_separate_sequences() {
             rows.push(out.narrow(0, i, 1).unwrap());
         }
         if step == 2 {
-            grandchild = Some(cache.open(Some(children[0]), 4).unwrap());
+            grandchild = Some(cache.open(Some(children[0])).unwrap());
         }
     }
     let full = |parts: &[&[u32]]| {
@@ -330,8 +330,8 @@ fn a_shared_prefix_equals_separate_sequences() {
     }
     assert_eq!(
         cache.used_rows(),
-        11 + 6 + 4,
-        "the grandchild's line is kept"
+        16 + 16 + 16,
+        "the grandchild's line is kept, a run of rows each"
     );
     cache.close(grandchild);
     assert_eq!(cache.used_rows(), 0);
@@ -346,15 +346,15 @@ fn rows_are_used_again_and_closed_sequences_refused() {
     let layout = Ragged::from_lens(&[8]);
     let wanted = model.hidden(&prompt, &layout, None, None).unwrap();
     for round in 0..20 {
-        let noise = cache.open(None, 5 + round % 3).unwrap();
+        let noise = cache.open(None).unwrap();
         extend(&model, &[(&noise, &ids(4, round as u32))], &mut cache, None);
-        let seq = cache.open(None, 8).unwrap();
+        let seq = cache.open(None).unwrap();
         let found = extend(&model, &[(&seq, &prompt)], &mut cache, None);
         assert_close(&format!("round {round}"), &found, &wanted, 1e-5);
         cache.close(noise);
         cache.close(seq);
         cache.close(seq); // closing twice changes nothing
-        let error = cache.open(Some(seq), 1).unwrap_err().to_string();
+        let error = cache.open(Some(seq)).unwrap_err().to_string();
         assert!(error.contains("is not open"), "{error}");
     }
     assert_eq!(cache.used_rows(), 0);
@@ -373,18 +373,12 @@ fn context_overflow_and_foreign_ids_are_errors() {
     );
 
     let mut cache = KvCache::new(&model).unwrap();
-    let seq = cache.open(None, 100).unwrap();
+    let seq = cache.open(None).unwrap();
     extend(&model, &[(&seq, &long[..48])], &mut cache, None);
     let one = Ragged::from_lens(&[1]);
     let error = model.extend(&[5], &one, &[seq], &mut cache, None);
     let error = error.unwrap_err().to_string();
     assert!(error.contains("context of 48"), "{error}");
-
-    let seq = cache.open(None, 1).unwrap();
-    let two = Ragged::from_lens(&[2]);
-    let error = model.extend(&[5, 6], &two, &[seq], &mut cache, None);
-    let error = error.unwrap_err().to_string();
-    assert!(error.contains("opened for 1 tokens"), "{error}");
 
     let error = model
         .hidden(&[96], &one, None, None)

@@ -83,10 +83,7 @@ fn greedy_answers(loaded: &Loaded, cases: &[Value]) {
     }
     let wanted: Vec<Vec<u32>> = cases.iter().map(|c| ids(&c["next"])).collect();
     let mut cache = KvCache::new(&loaded.model).unwrap();
-    let seqs: Vec<_> = prompts
-        .iter()
-        .map(|p| cache.open(None, p.len() + 24).unwrap())
-        .collect();
+    let seqs: Vec<_> = prompts.iter().map(|_| cache.open(None).unwrap()).collect();
     let lens: Vec<usize> = prompts.iter().map(Vec::len).collect();
     let mut layout = Ragged::from_lens(&lens);
     let mut input = prompts.concat();

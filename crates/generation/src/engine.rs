@@ -147,7 +147,7 @@ impl Flight<'_> {
             n_samples += self.requests[request].n;
             ids.extend_from_slice(prompt);
             lens.push(prompt.len());
-            let seq = self.cache.open(None, prompt.len())?;
+            let seq = self.cache.open(None)?;
             seqs.push(seq);
             self.prefilled.push_back(Prefilled {
                 request,
@@ -186,9 +186,7 @@ impl Flight<'_> {
             let mut fresh = Vec::with_capacity(n);
             for index in prompt.next_index..prompt.next_index + n {
                 fresh.push(Row {
-                    seq: self
-                        .cache
-                        .open(Some(prompt.seq), request.sampling.max_new_tokens)?,
+                    seq: self.cache.open(Some(prompt.seq))?,
                     rng: stream(request, index),
                     sample: Sample {
                         request: prompt.request,

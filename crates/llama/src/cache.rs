@@ -1,5 +1,5 @@
-//! Keys and values of sequences in flight, one flat store of token rows per layer. A sequence may share the rows of the
-//! prompt it continues. Knows nothing of ids and sampling.
+//! Keys and values of sequences in flight, one flat store of token rows per layer. A sequence takes rows as it grows and may share those
+//! of the prompt it continues. Knows nothing of ids and sampling.
 
 use crate::{Config, Llama};
 use candle_core::{DType, Device, Result, Tensor, bail};
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 pub struct SeqId(pub usize);
 
 /// Keys and values of sequences in flight; a sequence may share its prefix with a parent.
-/// The stores grow as needed and rows are used again once they are free.
+/// The stores grow by a quarter or by what is needed, and rows are used again once they are free.
 pub struct KvCache {
     /// Per layer: keys and values, each [rows, K*D], f32; keys are already rotated.
     stores: Vec<(Tensor, Tensor)>,
@@ -22,6 +22,9 @@ pub struct KvCache {
     seqs: Vec<Option<Seq>>,
 }
 
+/// Rows that a sequence takes at a time, unless more are asked for.
+const RUN: usize = 16;
+
 struct Seq {
     parent: Option<SeqId>,
     n_children: usize,
@@ -29,8 +32,8 @@ struct Seq {
     /// Runs of rows of its ancestors that it reads first.
     prefix: Vec<(usize, usize)>,
     prefix_len: usize,
-    start: usize,
-    capacity: usize,
+    /// Runs of rows of its own, in order; the last may have room.
+    runs: Vec<(usize, usize)>,
     /// Own tokens.
     len: usize,
 }
@@ -46,23 +49,23 @@ impl KvCache {
         } = model.config;
         let width = num_key_value_heads * head_dim;
         let device = model.device();
-        let store = || Tensor::zeros((1, width), DType::F32, device);
+        let store = || Tensor::zeros((RUN, width), DType::F32, device);
         let stores = (0..num_hidden_layers)
             .map(|_| Ok((store()?, store()?)))
             .collect::<Result<_>>()?;
         Ok(Self {
             stores,
             width,
-            n_rows: 1,
+            n_rows: RUN,
             max_positions: max_position_embeddings,
             device: device.clone(),
-            free: BTreeMap::from([(0, 1)]),
+            free: BTreeMap::from([(0, RUN)]),
             seqs: Vec::new(),
         })
     }
 
-    /// A sequence with room for `capacity` own tokens; with a parent it begins where the parent now ends, sharing its rows.
-    pub fn open(&mut self, parent: Option<SeqId>, capacity: usize) -> Result<SeqId> {
+    /// An empty sequence; with a parent it begins where the parent now ends, sharing its rows.
+    pub fn open(&mut self, parent: Option<SeqId>) -> Result<SeqId> {
         let (prefix, prefix_len) = match parent {
             None => (Vec::new(), 0),
             Some(id) => {
@@ -70,7 +73,6 @@ impl KvCache {
                 (seq.spans(seq.len), seq.prefix_len + seq.len)
             }
         };
-        let start = self.allocate(capacity)?;
         if let Some(SeqId(id)) = parent {
             self.seqs[id].as_mut().expect("checked above").n_children += 1;
         }
@@ -80,8 +82,7 @@ impl KvCache {
             closed: false,
             prefix,
             prefix_len,
-            start,
-            capacity,
+            runs: Vec::new(),
             len: 0,
         }));
         Ok(SeqId(self.seqs.len() - 1))
@@ -124,7 +125,9 @@ impl KvCache {
                 return;
             }
             let gone = slot.take().expect("just seen");
-            self.release(gone.start, gone.capacity);
+            for (start, len) in gone.runs {
+                self.release(start, len);
+            }
             next = gone.parent;
             if let Some(SeqId(parent)) = next
                 && let Some(Some(parent)) = self.seqs.get_mut(parent)
@@ -141,28 +144,31 @@ impl KvCache {
         }
     }
 
-    /// Takes `n` more tokens into a sequence. Returns the position of the first and the store row it goes to.
-    pub(crate) fn advance(&mut self, id: SeqId, n: usize) -> Result<(usize, usize)> {
+    /// Takes `n` more tokens into a sequence. Returns the position of the first and the store rows they go to.
+    pub(crate) fn advance(&mut self, id: SeqId, n: usize) -> Result<(usize, Vec<usize>)> {
         let max = self.max_positions;
         let seq = self.get(id)?;
-        let position = seq.prefix_len + seq.len;
+        let (own, position) = (seq.len, seq.prefix_len + seq.len);
         if position + n > max {
             bail!(
                 "sequence of {} tokens does not fit the model's context of {max}",
                 position + n
             );
         }
-        if seq.len + n > seq.capacity {
-            bail!(
-                "KV cache: sequence {} was opened for {} tokens and is given {}",
-                id.0,
-                seq.capacity,
-                seq.len + n
-            );
+        let room: usize = seq.runs.iter().map(|(_, len)| len).sum();
+        if own + n > room {
+            let missing = (own + n - room).next_multiple_of(RUN).min(max);
+            let run = (self.allocate(missing)?, missing);
+            self.seqs[id.0]
+                .as_mut()
+                .expect("checked above")
+                .runs
+                .push(run);
         }
-        let row = seq.start + seq.len;
-        self.seqs[id.0].as_mut().expect("checked above").len += n;
-        Ok((position, row))
+        let seq = self.seqs[id.0].as_mut().expect("checked above");
+        seq.len += n;
+        let rows = seq.runs.iter().flat_map(|&(start, len)| start..start + len);
+        Ok((position, rows.skip(own).take(n).collect()))
     }
 
     /// The runs of rows a sequence reads, up to `own` of its own tokens.
@@ -200,7 +206,7 @@ impl KvCache {
     }
 
     fn grow(&mut self, n: usize) -> Result<()> {
-        let new_rows = (self.n_rows * 2).max(self.n_rows + n);
+        let new_rows = (self.n_rows + self.n_rows / 4).max(self.n_rows + n);
         for (keys, values) in &mut self.stores {
             for store in [keys, values] {
                 let larger = Tensor::zeros((new_rows, self.width), DType::F32, &self.device)?;
@@ -232,11 +238,15 @@ impl KvCache {
 
 impl Seq {
     fn spans(&self, own: usize) -> Vec<(usize, usize)> {
-        let mut spans = self.prefix.clone();
-        match spans.last_mut() {
-            _ if own == 0 => {}
-            Some((start, len)) if *start + *len == self.start => *len += own,
-            _ => spans.push((self.start, own)),
+        let (mut spans, mut left) = (self.prefix.clone(), own);
+        for &(start, len) in &self.runs {
+            let len = len.min(left);
+            left -= len;
+            match spans.last_mut() {
+                _ if len == 0 => break,
+                Some((before, n)) if *before + *n == start => *n += len,
+                _ => spans.push((start, len)),
+            }
         }
         spans
     }

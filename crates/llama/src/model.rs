@@ -250,9 +250,9 @@ impl Llama {
         for (i, seq) in seqs.iter().enumerate() {
             let n = layout.len(i);
             let own = cache.own_len(*seq)?;
-            let (position, row) = cache.advance(*seq, n)?;
+            let (position, taken) = cache.advance(*seq, n)?;
             positions.extend((position..position + n).map(|p| p as u32));
-            rows.extend(row..row + n);
+            rows.extend(taken);
             longest = longest.max(position + n);
             if !all_new {
                 for j in 0..n {

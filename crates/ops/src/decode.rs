@@ -124,47 +124,53 @@ unsafe fn attend_kernel<L: Lanes>(
     let scale = 1.0 / (d as f32).sqrt();
     let (mut maxes, mut sums) = ([f32::NEG_INFINITY; MAX_GROUPS], [0.0f32; MAX_GROUPS]);
     let mut p = [0.0f32; STEP];
-    for &(start, len) in spans {
-        for first in (start..start + len).step_by(STEP) {
-            let n = STEP.min(start + len - first);
-            for g in 0..groups {
-                let (q, out) = (&q[g * d..(g + 1) * d], &mut out[g * d..(g + 1) * d]);
-                // SAFETY: the caller is inside a `dispatch!` function.
-                unsafe {
-                    let mut max = maxes[g];
-                    for j in 0..n {
-                        let key = &keys[(first + j) * width..][..d];
-                        let mut dot = L::splat(0.0);
-                        for i in (0..d).step_by(L::N) {
-                            dot = get::<L>(q, i, 0.0).fma(get(key, i, 0.0), dot);
-                        }
-                        p[j] = dot.sum() * scale;
-                        max = max.max(p[j]);
-                    }
-                    if max > maxes[g] {
-                        let shrink = (maxes[g] - max).exp();
-                        sums[g] *= shrink;
-                        out.iter_mut().for_each(|o| *o *= shrink);
-                        maxes[g] = max;
-                    }
-                    let mut sum = L::splat(0.0);
-                    for i in (0..n).step_by(L::N) {
-                        let p = &mut p[..n];
-                        let e = exp(get::<L>(p, i, f32::NEG_INFINITY).sub(L::splat(max)));
-                        put(p, i, e);
-                    }
-                    for i in (0..n).step_by(L::N) {
-                        sum = sum.add(get(&p[..n], i, 0.0));
-                    }
-                    sums[g] += sum.sum();
+    // a step ends after STEP rows wherever they lie, so the store's layout changes no bit
+    let (mut at, mut rest) = ([0; STEP], spans.iter().flat_map(|&(s, len)| s..s + len));
+    loop {
+        let mut n = 0;
+        for (at, row) in at.iter_mut().zip(rest.by_ref().take(STEP)) {
+            (*at, n) = (row * width, n + 1);
+        }
+        if n == 0 {
+            break;
+        }
+        for g in 0..groups {
+            let (q, out) = (&q[g * d..(g + 1) * d], &mut out[g * d..(g + 1) * d]);
+            // SAFETY: the caller is inside a `dispatch!` function.
+            unsafe {
+                let mut max = maxes[g];
+                for j in 0..n {
+                    let key = &keys[at[j]..][..d];
+                    let mut dot = L::splat(0.0);
                     for i in (0..d).step_by(L::N) {
-                        let mut acc: L = get(out, i, 0.0);
-                        for j in 0..n {
-                            let value = &values[(first + j) * width..][..d];
-                            acc = L::splat(p[j]).fma(get(value, i, 0.0), acc);
-                        }
-                        put(out, i, acc);
+                        dot = get::<L>(q, i, 0.0).fma(get(key, i, 0.0), dot);
                     }
+                    p[j] = dot.sum() * scale;
+                    max = max.max(p[j]);
+                }
+                if max > maxes[g] {
+                    let shrink = (maxes[g] - max).exp();
+                    sums[g] *= shrink;
+                    out.iter_mut().for_each(|o| *o *= shrink);
+                    maxes[g] = max;
+                }
+                let mut sum = L::splat(0.0);
+                for i in (0..n).step_by(L::N) {
+                    let p = &mut p[..n];
+                    let e = exp(get::<L>(p, i, f32::NEG_INFINITY).sub(L::splat(max)));
+                    put(p, i, e);
+                }
+                for i in (0..n).step_by(L::N) {
+                    sum = sum.add(get(&p[..n], i, 0.0));
+                }
+                sums[g] += sum.sum();
+                for i in (0..d).step_by(L::N) {
+                    let mut acc: L = get(out, i, 0.0);
+                    for j in 0..n {
+                        let value = &values[at[j]..][..d];
+                        acc = L::splat(p[j]).fma(get(value, i, 0.0), acc);
+                    }
+                    put(out, i, acc);
                 }
             }
         }

@@ -11,7 +11,9 @@ const PROCESS: f64 = 0.1e9;
 const PER_PARAMETER: f64 = 5.0 * F32;
 /// Share of the activations that lies in the gaps of the heap.
 const GAPS: f64 = 1.05;
-/// Rows of the cache, or of kept states, for each in use: they grow by doubling.
+/// Rows of the cache for each in use: it grows by a quarter.
+const CACHE_GROWTH: f64 = 1.25;
+/// Kept states for each in use: they grow by doubling.
 const GROWTH: f64 = 1.5;
 /// Tokens of one prefill, which keeps nothing.
 const PREFILL: usize = 2048;
@@ -84,7 +86,7 @@ impl Estimate {
         let head = d * (5 + std::thread::available_parallelism().map_or(1, usize::from));
         let per_token = work.graphs.iter().map(graph).max().unwrap_or(0) + head;
         let width = config.num_key_value_heads * config.head_dim;
-        let cache = GROWTH * (2 * layers * width * work.cache_rows) as f64;
+        let cache = CACHE_GROWTH * (2 * layers * width * work.cache_rows) as f64;
         let states = GROWTH * (d * work.kept_states) as f64;
         let prefill = PREFILL.min(work.cache_rows) * (3 * config.intermediate_size + 4 * d);
         Self {
