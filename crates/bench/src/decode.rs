@@ -4,6 +4,7 @@ use crate::work::{NEW, PROMPT};
 use anyhow::Result;
 use candle_core::Device;
 use generation::{Engine, Request, Sampling};
+use llama::SamplingWeights;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -18,12 +19,23 @@ pub(crate) struct Args {
     /// How often
     #[arg(long, default_value_t = 3)]
     steps: usize,
+    /// What the matrices are: as they are kept, or in 8 bits
+    #[arg(long, default_value = "same", value_parser = weights)]
+    weights: SamplingWeights,
+}
+
+fn weights(name: &str) -> Result<SamplingWeights, String> {
+    serde_json::from_value(name.into()).map_err(|_| "it is same, bf16 or int8".into())
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     ops::prepare_process().map_err(anyhow::Error::msg)?;
     let source = llama::Source::Dir(args.model.clone());
     let model = llama::load(&source, &Device::Cpu)?.model;
+    let model = match args.weights {
+        SamplingWeights::Same => model,
+        narrow => model.with_sampling_weights(narrow)?,
+    };
     let vocab = model.config.vocab_size as u64;
     let token = |row: usize, at: usize| ((row * 7919 + at * 104_729 + 100) as u64 % vocab) as u32;
     let requests: Vec<Request> = (0..args.batch)

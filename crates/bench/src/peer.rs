@@ -26,7 +26,9 @@ pub(crate) fn command(
     job["steps"] = steps.into();
     job["model"] = whole(&place.model())?;
     job["out"] = whole(&place.peers.join("runs/peer"))?;
-    job["gguf"] = whole(&place.peers.join("model-f32.gguf"))?;
+    if let Some(gguf) = job["gguf"].as_str() {
+        job["gguf"] = whole(&place.peers.join(gguf))?;
+    }
     job["program"] = whole(&place.peers.join("llama.cpp/bin/llama-batched-bench"))?;
     if let Some(rows) = job["rows"].as_str() {
         job["rows"] = whole(Path::new(rows))?;

@@ -81,6 +81,8 @@ pub(crate) enum Side {
     Peer,
     /// llama.cpp with f32 weights
     LlamaCpp,
+    /// llama.cpp with bf16 weights, as ours keeps them
+    LlamaCppBf16,
 }
 
 impl Side {
@@ -89,6 +91,16 @@ impl Side {
             Self::Ours => "ours",
             Self::Peer => "peer",
             Self::LlamaCpp => "llama_cpp",
+            Self::LlamaCppBf16 => "llama_cpp_bf16",
+        }
+    }
+
+    /// The weights of llama.cpp, in the peers' directory.
+    fn gguf(self) -> Option<&'static str> {
+        match self {
+            Self::Ours | Self::Peer => None,
+            Self::LlamaCpp => Some("model-f32.gguf"),
+            Self::LlamaCppBf16 => Some("model-bf16.gguf"),
         }
     }
 }
@@ -120,7 +132,13 @@ impl Place {
         if peers {
             needed.push(self.peers.join("env/bin/python"));
             needed.push(self.peers.join("llama.cpp/bin/llama-batched-bench"));
-            needed.push(self.peers.join("model-f32.gguf"));
+            let files = [Side::LlamaCpp, Side::LlamaCppBf16].map(Side::gguf);
+            needed.extend(
+                files
+                    .into_iter()
+                    .flatten()
+                    .map(|file| self.peers.join(file)),
+            );
         }
         for file in needed {
             ensure!(
@@ -136,12 +154,12 @@ impl Place {
 impl Work {
     pub fn sides(&self, ours_alone: bool) -> impl Iterator<Item = Side> + use<> {
         let llama_cpp = matches!(self.kind, Kind::Decode { .. });
-        [Side::Ours, Side::Peer, Side::LlamaCpp]
+        [Side::Ours, Side::Peer, Side::LlamaCpp, Side::LlamaCppBf16]
             .into_iter()
             .filter(move |side| match side {
                 Side::Ours => true,
                 Side::Peer => !ours_alone,
-                Side::LlamaCpp => !ours_alone && llama_cpp,
+                Side::LlamaCpp | Side::LlamaCppBf16 => !ours_alone && llama_cpp,
             })
     }
 
@@ -189,10 +207,12 @@ impl Work {
                 peer::answer(command)
             }
             (Kind::Decode { batch }, side) => {
-                let job = json!({ "batch": batch, "prompt_tokens": PROMPT, "new_tokens": NEW });
-                let program = match side {
-                    Side::LlamaCpp => "llama_cpp.py",
-                    _ => "decode.py",
+                let job = json!({
+                    "batch": batch, "prompt_tokens": PROMPT, "new_tokens": NEW, "gguf": side.gguf(),
+                });
+                let program = match side.gguf() {
+                    Some(_) => "llama_cpp.py",
+                    None => "decode.py",
                 };
                 peer::python(place, program, steps, job)
             }

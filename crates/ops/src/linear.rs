@@ -142,7 +142,7 @@ pub(crate) fn linear_into(x: &[f32], w: Elements, k: usize, y: &mut [f32], threa
         return y.fill(0.0);
     }
     let (n, out) = (x.len() / k, w.len() / k);
-    if skinny::suits(n) {
+    if skinny::suits(n, w) {
         skinny::linear(x, w, k, y, threads);
     } else {
         product((n, out), y, out, false, &[layer(x, w, k)], threads);
@@ -222,7 +222,7 @@ impl CustomOp3 for LowRank {
         let w = self.weight.as_ref().map(Frozen::of).transpose()?;
         let (size, all) = ((n, out), Threads::All);
         match w.as_ref().map(Frozen::elements) {
-            Some(w) if skinny::suits(n) => {
+            Some(w) if skinny::suits(n, w) => {
                 skinny::linear(x, w, k, &mut y, all);
                 product(size, &mut y, out, true, &[low_rank], all);
             }

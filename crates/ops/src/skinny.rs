@@ -7,9 +7,12 @@ use crate::simd::{Lanes, dispatch, get};
 use half::bf16;
 use rayon::prelude::*;
 
-/// Whether this beats the product that packs.
-pub(crate) fn suits(rows: usize) -> bool {
-    rows <= 32
+/// Whether this beats the product that packs: narrow weights cost that one a pass of widening (benches/ops/decode.rs).
+pub(crate) fn suits(rows: usize, w: Elements) -> bool {
+    match w {
+        Elements::F32(_) => rows <= 32,
+        Elements::Bf16(_) | Elements::Int8 { .. } => rows <= 56,
+    }
 }
 
 /// Weights (elements) below which threads cost more than they bring.

@@ -1,4 +1,5 @@
-"""Writes a GGUF model as a Hugging Face directory of f32 weights, which both sides then read: model.py FILE.gguf OUT"""
+"""Writes a GGUF model as a Hugging Face directory of bf16 weights, as the model was published, which both sides then read:
+model.py FILE.gguf OUT"""
 import pathlib, sys
 
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -6,8 +7,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 path, out = pathlib.Path(sys.argv[1]), sys.argv[2]
 load = dict(pretrained_model_name_or_path=path.parent, gguf_file=path.name)
 AutoTokenizer.from_pretrained(**load).save_pretrained(out)
-model = AutoModelForCausalLM.from_pretrained(**load, dtype="float32")
-model.hf_quantizer = None  # the weights were turned into f32 when they were read
+model = AutoModelForCausalLM.from_pretrained(**load, dtype="float32").bfloat16()
+model.hf_quantizer = None  # the weights are no longer quantised
 if hasattr(model.config, "quantization_config"):
     del model.config.quantization_config
 model.save_pretrained(out)
