@@ -10,7 +10,7 @@ use rayon::prelude::*;
 /// Whether this beats the product that packs: narrow weights cost that one a pass of widening (benches/ops/decode.rs).
 pub(crate) fn suits(rows: usize, w: Elements) -> bool {
     match w {
-        Elements::F32(_) => rows <= 32,
+        Elements::F32(_) => rows <= 24,
         Elements::Bf16(_) | Elements::Int8 { .. } => rows <= 56,
     }
 }
