@@ -3,7 +3,7 @@
 use candle_core::{DType, Result, Tensor};
 
 /// A matrix of f32 on the CPU becomes bf16 if bf16 holds every one of its numbers. The kernels of `ops` read both and compute in f32, so
-/// nothing but the memory changes.
+/// nothing changes but the memory and the order of some sums.
 pub(crate) fn halved_if_exact(weight: Tensor) -> Result<Tensor> {
     let candidate = weight.rank() == 2 && weight.dtype() == DType::F32;
     if !candidate || !weight.device().is_cpu() || !is_exact(&weight)? {
