@@ -486,14 +486,25 @@ fn narrower_weights_draw_nearly_the_same_and_the_adapter_is_exact() {
         (SamplingWeights::Int8, 1e-4, 3e-2),
     ] {
         let narrow = model.with_sampling_weights(weights).unwrap();
-        let gap = apart(&hidden(&narrow, Some(&lora)), &hidden(&model, Some(&lora)));
+        assert_eq!(narrow.is_none(), weights == SamplingWeights::Same);
+        let narrow = narrow.as_ref().unwrap_or(&model);
+        let gap = apart(&hidden(narrow, Some(&lora)), &hidden(&model, Some(&lora)));
         assert!((least..=most).contains(&gap), "{weights:?}: {gap}");
-        // once narrow, they are kept as they are, and the rest is the plain network, adapter and all
-        let twice = narrow.with_sampling_weights(SamplingWeights::Same).unwrap();
-        assert_eq!(
-            apart(&hidden(&twice, Some(&lora)), &hidden(&narrow, Some(&lora))),
-            0.0
-        );
+        // once narrow, they stay so, and nothing is taken twice
+        let again = |weights| narrow.with_sampling_weights(weights).unwrap();
+        assert!(again(SamplingWeights::Same).is_none());
+        let wide = 4 * (model.n_params() - 5 * 32); // the tied head is a matrix of its own beside the embedding
+        match weights {
+            SamplingWeights::Same => {}
+            SamplingWeights::Bf16 => {
+                assert_eq!(narrow.bytes_beside(&model), wide / 2);
+                assert!(again(weights).is_none());
+            }
+            SamplingWeights::Int8 => {
+                let bytes = narrow.bytes_beside(&model);
+                assert!((wide / 4..wide / 3).contains(&bytes), "{bytes} of {wide}");
+            }
+        }
     }
     // with matrices of zeros the low-rank part is all there is: bit for bit
     let mut zeros = model;
@@ -503,7 +514,7 @@ fn narrower_weights_draw_nearly_the_same_and_the_adapter_is_exact() {
         }
     }
     for weights in [SamplingWeights::Bf16, SamplingWeights::Int8] {
-        let narrow = zeros.with_sampling_weights(weights).unwrap();
+        let narrow = zeros.with_sampling_weights(weights).unwrap().unwrap();
         let (a, b) = (hidden(&narrow, Some(&lora)), hidden(&zeros, Some(&lora)));
         assert_eq!(apart(&a, &b.detach()), 0.0, "{weights:?}");
     }

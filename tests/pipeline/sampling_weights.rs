@@ -51,6 +51,14 @@ fn settings_that_contradict_narrower_weights_are_refused() {
             "weights=int8 rollout.rescore=false",
             "rollout.rescore = false",
         ),
+        (
+            "weights=int8 algorithm={name=\"dpo\"}",
+            "rollout.weights are for methods that draw",
+        ),
+        (
+            "weights=int8 algorithm={name=\"esrl\",loss_temperature=false}",
+            "algorithm.loss_temperature = false",
+        ),
         ("importance_cap=0.5", "rollout.importance_cap = 0.5"),
         ("importance_cap=nan", "rollout.importance_cap = NaN"),
     ] {

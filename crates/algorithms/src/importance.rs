@@ -15,7 +15,8 @@ pub fn weights(exp: &Experience, cap: f64) -> (Vec<f32>, Metrics) {
             let ratio = f64::from(exp.logp_old[at] - exp.logp_sampled[at]).exp();
             (n, sum) = (n + 1, sum + ratio);
             truncated += usize::from(ratio > cap);
-            weights[at] = ratio.min(cap) as f32;
+            // NaN stays NaN
+            weights[at] = if ratio > cap { cap } else { ratio } as f32;
         }
     }
     let n = n.max(1) as f64;

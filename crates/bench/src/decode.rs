@@ -34,7 +34,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let model = llama::load(&source, &Device::Cpu)?.model;
     let model = match args.weights {
         SamplingWeights::Same => model,
-        narrow => model.with_sampling_weights(narrow)?,
+        narrow => model.with_sampling_weights(narrow)?.unwrap_or(model),
     };
     let vocab = model.config.vocab_size as u64;
     let token = |row: usize, at: usize| ((row * 7919 + at * 104_729 + 100) as u64 % vocab) as u32;

@@ -237,6 +237,15 @@ impl Config {
             "rollout.weights works on the CPU, and device = \"{}\"; leave one of them out",
             self.device
         );
+        let needs = self.build_algorithm()?.needs();
+        ensure!(
+            !narrow || needs.feed == algorithms::Feed::Rollouts,
+            "rollout.weights are for methods that draw at each step, and this one learns from stored answers; leave it out"
+        );
+        ensure!(
+            !narrow || needs.tempered,
+            "rollout.weights is corrected by log-probs at the temperature of the draw, which algorithm.loss_temperature = false does not read; set it to true, or leave rollout.weights out"
+        );
         ensure!(
             r.importance_cap >= 1.0,
             "rollout.importance_cap = {} must be a number from 1 up",

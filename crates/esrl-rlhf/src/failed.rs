@@ -36,6 +36,7 @@ fn of_rows(rows: &[Row], exp: &Experience) -> Vec<Value> {
         }
         for (name, column) in [
             ("logp_sampled", &exp.logp_sampled),
+            ("importance", &exp.importance),
             ("logp_old", &exp.logp_old),
             ("logp_ref", &exp.logp_ref),
             ("entropy", &exp.entropy),

@@ -16,7 +16,6 @@ use crate::watch::{Seen, WatchReport, WatchState};
 use algorithms::{Algorithm, Experience, importance};
 use anyhow::Result;
 use candle_core::Var;
-use llama::SamplingWeights;
 use run::Run;
 use stage::Batch;
 use std::collections::BTreeMap;
@@ -68,11 +67,11 @@ impl Learner<'_> {
         self.roles.refresh(&needs, step, new_epoch)?;
 
         // 3. reference, critic and the policy as it was, without a graph
-        let narrow = self.config.rollout.weights != SamplingWeights::Same;
+        let apart = self.roles.samples_apart();
         let old = match &needs.feed {
             algorithms::Feed::Rollouts => {
                 let rescore = self.config.rollout.rescore.unwrap_or(needs.reference);
-                needs.rescore || needs.reference_answer || rescore || narrow
+                needs.rescore || needs.reference_answer || rescore || apart
             }
             algorithms::Feed::Pool(_) | algorithms::Feed::Pairs => needs.rescore,
         };
@@ -95,10 +94,10 @@ impl Learner<'_> {
             (exp.macro_start, of_clauses) = clauses.macro_starts(&self.roles.encoder, &rows)?;
         }
 
-        // what the sampler's weights were worth; rows scored at another temperature than they were drawn at cannot be compared
+        // what the sampler's weights were worth
         let mut of_weights = Metrics::new();
         let drawn = needs.feed == algorithms::Feed::Rollouts && self.roles.old.is_none();
-        if narrow && drawn && temperature == exp.temperature {
+        if apart && drawn {
             let cap = self.config.rollout.importance_cap;
             (exp.importance, of_weights) = importance::weights(&exp, cap);
         }

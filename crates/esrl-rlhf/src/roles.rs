@@ -6,7 +6,7 @@ use algorithms::{Needs, Refresh};
 use anyhow::{Context, Result, ensure};
 use candle_core::{Device, Tensor, Var};
 use data::{Encoder, Template};
-use llama::{Llama, Lora, SamplingWeights, ScalarHead};
+use llama::{Llama, Lora, ScalarHead};
 use rewards::{Mixture, RewardModel};
 use stage::{Base, Batch, Policy, TemplateChoice};
 use std::path::Path;
@@ -102,9 +102,7 @@ impl Roles {
             })
             .transpose()?;
         let weights = config.rollout.weights;
-        let sampler = (weights != SamplingWeights::Same)
-            .then(|| base.model.with_sampling_weights(weights))
-            .transpose()?;
+        let sampler = base.model.with_sampling_weights(weights)?;
         Ok(Self {
             sampler,
             old: needs.old.map(|_| copy_of(&start)).transpose()?,
@@ -130,9 +128,15 @@ impl Roles {
         self.sampler.as_ref().unwrap_or(self.model())
     }
 
+    /// Whether that has other weights than those that learn.
+    pub fn samples_apart(&self) -> bool {
+        self.sampler.is_some()
+    }
+
     /// Bytes of the base's weights, those for sampling included.
     pub fn weight_bytes(&self) -> usize {
-        self.model().bytes() + self.sampler.as_ref().map_or(0, Llama::bytes)
+        let beside = |sampler: &Llama| sampler.bytes_beside(self.model());
+        self.model().bytes() + self.sampler.as_ref().map_or(0, beside)
     }
 
     /// Before the base is shared.

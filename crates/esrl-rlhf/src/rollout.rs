@@ -8,7 +8,7 @@ use crate::row::{Row, Sampler};
 use algorithms::{Algorithm, Estimate, Feed, Metric, Needs, SamplingPlan};
 use anyhow::Result;
 use generation::{Engine, Finish, Request, Sample, Sampling};
-use llama::{Lora, SamplingWeights};
+use llama::Lora;
 use rewards::{Item, Readings, Scored};
 use std::rc::Rc;
 
@@ -24,8 +24,8 @@ pub(crate) struct Draw {
 }
 
 /// Whether a step's log-probs are read off the states that its samples were drawn from.
-pub(crate) fn keeps_states(config: &Config, needs: &Needs) -> bool {
-    let same = config.rollout.weights == SamplingWeights::Same;
+pub(crate) fn keeps_states(roles: &Roles, config: &Config, needs: &Needs) -> bool {
+    let same = !roles.samples_apart();
     let read = config.rollout.rescore.is_none() && needs.reference && needs.old.is_none();
     same && read && needs.feed == Feed::Rollouts
 }

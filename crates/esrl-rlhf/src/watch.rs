@@ -288,7 +288,7 @@ impl WatchConfig {
             anyhow::bail!(
                 "the sampler's log-probs and the training forward's are {gap:.2e} nats per token apart (watch.sampler_gap = {}): \
                  they are not of one policy; likely an adapter that one of them does not have, a temperature that is not scored, or \
-                 a key-value cache that is wrong or of a narrow number type; no update was made. If it is rounding alone, raise watch.sampler_gap",
+                 a key-value cache that is wrong, or rollout.weights that are too narrow for this model; no update was made. If it is rounding alone, raise watch.sampler_gap",
                 self.sampler_gap
             );
         }

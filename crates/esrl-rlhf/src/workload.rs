@@ -6,6 +6,7 @@ use crate::roles::Roles;
 use crate::rollout;
 use algorithms::Needs;
 use candle_core::Var;
+use llama::KvCache;
 use stage::memory::{self, Workload};
 
 /// Every response is taken at its longest.
@@ -32,7 +33,8 @@ pub(crate) fn of(roles: &Roles, feed: &Feed, needs: &Needs, config: &Config) -> 
     let rows = |answers: usize| answers.min(r.max_rows);
     // samples of a prompt share its rows
     let cached = |rows: usize, samples: usize| {
-        rows * r.max_new_tokens + rows.div_ceil(samples) * units.longest_prompt
+        rows * KvCache::rows_for(r.max_new_tokens)
+            + rows.div_ceil(samples) * KvCache::rows_for(units.longest_prompt)
     };
     let (sampled, evaluated) = (rows(drawn), rows(t.eval_prompts));
     Workload {
@@ -52,7 +54,7 @@ pub(crate) fn of(roles: &Roles, feed: &Feed, needs: &Needs, config: &Config) -> 
         .min(t.micro_batch_tokens.max(units.longest)),
         cache_rows: cached(sampled, needs.samples.max(1)).max(cached(evaluated, 1)),
         decoded: sampled.max(evaluated),
-        kept_states: match rollout::keeps_states(config, needs) {
+        kept_states: match rollout::keeps_states(roles, config, needs) {
             true => drawn * r.max_new_tokens,
             false => 0,
         },

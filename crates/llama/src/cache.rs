@@ -64,6 +64,11 @@ impl KvCache {
         })
     }
 
+    /// Rows that a sequence of `tokens` of its own takes.
+    pub fn rows_for(tokens: usize) -> usize {
+        tokens.next_multiple_of(RUN)
+    }
+
     /// An empty sequence; with a parent it begins where the parent now ends, sharing its rows.
     pub fn open(&mut self, parent: Option<SeqId>) -> Result<SeqId> {
         let (prefix, prefix_len) = match parent {
@@ -158,12 +163,9 @@ impl KvCache {
         let room: usize = seq.runs.iter().map(|(_, len)| len).sum();
         if own + n > room {
             let missing = (own + n - room).next_multiple_of(RUN).min(max);
-            let run = (self.allocate(missing)?, missing);
-            self.seqs[id.0]
-                .as_mut()
-                .expect("checked above")
-                .runs
-                .push(run);
+            let runs = self.allocate(missing)?;
+            let seq = self.seqs[id.0].as_mut().expect("checked above");
+            seq.runs.extend(runs);
         }
         let seq = self.seqs[id.0].as_mut().expect("checked above");
         seq.len += n;
@@ -185,24 +187,23 @@ impl KvCache {
         (keys, values)
     }
 
-    /// First run with room, growing the stores when there is none.
-    fn allocate(&mut self, n: usize) -> Result<usize> {
-        if n == 0 {
-            return Ok(0);
+    /// The first free runs of together `n` rows, growing the stores where there are too few.
+    fn allocate(&mut self, n: usize) -> Result<Vec<(usize, usize)>> {
+        let free: usize = self.free.values().sum();
+        if free < n {
+            self.grow(n - free)?;
         }
-        if !self.free.values().any(|&len| len >= n) {
-            self.grow(n)?;
+        let (mut runs, mut left) = (Vec::new(), n);
+        while left > 0 {
+            let (start, len) = self.free.pop_first().expect("the stores were grown for it");
+            let taken = len.min(left);
+            if taken < len {
+                self.free.insert(start + taken, len - taken);
+            }
+            runs.push((start, taken));
+            left -= taken;
         }
-        let (&start, &len) = self
-            .free
-            .iter()
-            .find(|(_, len)| **len >= n)
-            .expect("the stores were grown for it");
-        self.free.remove(&start);
-        if len > n {
-            self.free.insert(start + n, len - n);
-        }
-        Ok(start)
+        Ok(runs)
     }
 
     fn grow(&mut self, n: usize) -> Result<()> {

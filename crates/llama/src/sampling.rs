@@ -6,7 +6,7 @@ use crate::block::Layer;
 use candle_core::{DType, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
-/// What the frozen matrices are while sampling. Adapters, norms, embeddings and all arithmetic stay f32.
+/// What the frozen matrices are while sampling. Adapters, norms and all arithmetic are f32, embeddings as the base keeps them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SamplingWeights {
@@ -19,8 +19,8 @@ pub enum SamplingWeights {
 }
 
 impl Llama {
-    /// The network with the projections and the head kept so; everything else is shared. On the CPU, frozen.
-    pub fn with_sampling_weights(&self, weights: SamplingWeights) -> Result<Llama> {
+    /// The network with the projections and the head kept so, frozen; everything else is shared. None where they are so already. On the CPU.
+    pub fn with_sampling_weights(&self, weights: SamplingWeights) -> Result<Option<Llama>> {
         let narrow = |weight: &Tensor| match weights {
             SamplingWeights::Same => Ok(weight.detach()),
             SamplingWeights::Bf16 => weight.detach().to_dtype(DType::BF16),
@@ -34,6 +34,20 @@ impl Llama {
             Ok(copy)
         };
         let layers = self.layers().iter().map(layer).collect::<Result<_>>()?;
-        Ok(self.with_matrices(layers, narrow(self.head())?))
+        let copy = self.with_matrices(layers, narrow(self.head())?);
+        Ok((copy.bytes_beside(self) > 0).then_some(copy))
+    }
+
+    /// Bytes of the matrices that this network does not share with the one that it is a narrower copy of.
+    pub fn bytes_beside(&self, base: &Llama) -> usize {
+        let matrices = |model: &Llama| -> Vec<Tensor> {
+            let all = model.layers().iter().flat_map(|layer| layer.proj.iter());
+            all.chain([model.head()]).cloned().collect()
+        };
+        let pairs = matrices(self).into_iter().zip(matrices(base));
+        pairs
+            .filter(|(own, of_base)| own.dtype() != of_base.dtype())
+            .map(|(own, _)| own.elem_count() * own.dtype().size_in_bytes())
+            .sum()
     }
 }

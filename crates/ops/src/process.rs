@@ -22,10 +22,15 @@ pub fn prepare_process() -> Result<(), String> {
             libc::mallopt(libc::M_TOP_PAD, 64 << 20);
         }
         let name = "CANDLE_NUM_THREADS";
-        if std::env::var_os(name).is_none() {
-            // SAFETY: called before there are other threads that could read the environment.
+        if std::env::var_os(name).is_none() && alone() {
+            // SAFETY: no other thread reads the environment meanwhile, for there is none.
             unsafe { std::env::set_var(name, "1") };
         }
     });
     Ok(())
+}
+
+/// Whether this process is known to have one thread.
+fn alone() -> bool {
+    std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
 }

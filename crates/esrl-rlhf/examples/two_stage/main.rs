@@ -75,6 +75,7 @@ fn measured(base: &str, stages: &str, n: usize, len: usize) -> Result<(f64, f64)
 
 /// One gradient of the summed log-probabilities of fresh samples; prints seconds (the best of three) and peak bytes.
 fn one(base: &str, stages: &str, n: usize, len: usize) -> Result<()> {
+    ops::prepare_process().map_err(anyhow::Error::msg)?;
     let base = stage::load_base(base, &stage::device("cpu")?)?;
     let config = LoraConfig {
         r: 16,
