@@ -178,6 +178,16 @@ fn the_first_update_must_find_what_was_scored() {
     config.check_first(&metrics(1e-9, 1e-6), true).unwrap();
     config.check_first(&metrics(0.5, 1e-6), false).unwrap();
     config.check_first(&BTreeMap::new(), true).unwrap();
+    // narrower weights while sampling: four times the gap
+    let narrow = config.of_sampler(true);
+    narrow.check_first(&metrics(1e-9, 0.15), true).unwrap();
+    assert!(narrow.check_first(&metrics(1e-9, 0.25), true).is_err());
+    assert!(
+        config
+            .of_sampler(false)
+            .check_first(&metrics(1e-9, 0.15), true)
+            .is_err()
+    );
     let says = |kl, gap| {
         config
             .check_first(&metrics(kl, gap), true)

@@ -30,6 +30,7 @@ impl Learner<'_> {
         let size = units.len().div_ceil(needs.minibatches);
         // Rounding the size up may leave fewer minibatches than were asked for.
         let n_updates = needs.epochs * units.len().div_ceil(size);
+        let watch = self.config.watch.of_sampler(self.roles.samples_apart());
         let mut first = true;
         for epoch in 0..needs.epochs {
             let mut order: Vec<usize> = (0..units.len()).collect();
@@ -40,7 +41,7 @@ impl Learner<'_> {
                 minibatch.sort_unstable();
                 let units: Vec<&[usize]> = minibatch.iter().map(|u| units[*u].as_slice()).collect();
                 let check = |metrics: &Metrics| match first {
-                    true => self.config.watch.check_first(metrics, same_forward),
+                    true => watch.check_first(metrics, same_forward),
                     false => Ok(()),
                 };
                 let update = self.minibatch(step, rows, exp, temperature, &units, &check)?;

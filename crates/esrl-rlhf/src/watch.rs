@@ -274,6 +274,16 @@ impl WatchConfig {
         Ok(())
     }
 
+    /// The same for samples drawn by narrower weights than those that learn (`apart`): what those round off is corrected by importance
+    /// weights, so four times the gap is allowed.
+    pub fn of_sampler(&self, apart: bool) -> Self {
+        let sampler_gap = if apart { 4.0 } else { 1.0 } * self.sampler_gap;
+        Self {
+            sampler_gap,
+            ..self.clone()
+        }
+    }
+
     /// Before the first update of a step the policy is still the one that drew and that was scored. `same_forward`: logp_old
     /// comes from the forward that trains, or from a sampler that must equal it.
     pub fn check_first(&self, metrics: &BTreeMap<String, f64>, same_forward: bool) -> Result<()> {

@@ -77,7 +77,7 @@ impl Level {
         }
     }
 
-    /// The level of this process: what its environment asks for. Where that is refused ([`check`]) it is the best.
+    /// The level of this process: what its environment asks for. Where that is refused ([`prepare_process`](crate::prepare_process)) it is the best.
     #[inline]
     pub fn current() -> Self {
         *CURRENT
