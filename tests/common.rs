@@ -17,6 +17,12 @@ pub fn tiny_config(replaced: Value) -> llama::Config {
     llama::Config::from_json(&config).unwrap()
 }
 
+/// Logits [n, V] of hidden states [n, d] by candle's own product in f32, whatever the head is kept in.
+pub fn plain_logits(model: &llama::Llama, hidden: &candle_core::Tensor) -> candle_core::Tensor {
+    let head = model.head().to_dtype(candle_core::DType::F32).unwrap();
+    hidden.matmul(&head.t().unwrap()).unwrap()
+}
+
 /// Every projection that LoRA can be put on.
 pub fn all_targets() -> Vec<String> {
     let names = "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj";

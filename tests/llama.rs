@@ -30,16 +30,7 @@ fn batch(tensors: &HashMap<String, Tensor>) -> (Vec<u32>, Ragged) {
 
 fn logits(model: &Llama, ids: &[u32], layout: &Ragged, lora: Option<&Lora>) -> Tensor {
     let hidden = model.hidden(ids, layout, lora, None).unwrap();
-    hidden
-        .matmul(
-            &model
-                .head()
-                .to_dtype(candle_core::DType::F32)
-                .unwrap()
-                .t()
-                .unwrap(),
-        )
-        .unwrap()
+    crate::common::plain_logits(model, &hidden)
 }
 
 #[test]

@@ -782,17 +782,7 @@ fn files_for_transformers_and_peft() {
     let logits = |model: &Llama, lora: Option<&Lora>| {
         let layout = Ragged::from_lens(&[ids.len()]);
         let hidden = model.hidden(&ids, &layout, lora, None).unwrap();
-        hidden
-            .matmul(
-                &model
-                    .head()
-                    .to_dtype(candle_core::DType::F32)
-                    .unwrap()
-                    .t()
-                    .unwrap(),
-            )
-            .unwrap()
-            .detach()
+        crate::common::plain_logits(model, &hidden).detach()
     };
     let found = HashMap::from([
         (

@@ -55,16 +55,7 @@ fn a_merged_model_gives_the_adapters_logits_and_prompts() {
             .model()
             .hidden(&ids, &layout, p.adapter.as_ref(), None)
             .unwrap();
-        hidden
-            .matmul(
-                &p.model()
-                    .head()
-                    .to_dtype(candle_core::DType::F32)
-                    .unwrap()
-                    .t()
-                    .unwrap(),
-            )
-            .unwrap()
+        crate::common::plain_logits(p.model(), &hidden)
             .flatten_all()
             .unwrap()
             .to_vec1::<f32>()
