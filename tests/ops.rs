@@ -1,5 +1,7 @@
 //! The fused operations against their plain compositions, the plain ones against finite differences, and closed forms.
 
+mod step;
+
 use candle_core::{DType, Device, Result, Tensor};
 use ops::{Ragged, composed};
 use testkit::{

@@ -52,6 +52,7 @@ impl Engine<'_> {
             rows: Vec::new(),
             done: Vec::new(),
             n_tokens: 0,
+            logits: Vec::new(),
         };
         loop {
             flight.admit(self.max_rows)?;
@@ -116,6 +117,8 @@ struct Flight<'a> {
     rows: Vec<Row>,
     done: Vec<Sample>,
     n_tokens: usize,
+    /// Of the rows of the last call, V each
+    logits: Vec<f32>,
 }
 
 impl Flight<'_> {
@@ -163,13 +166,13 @@ impl Flight<'_> {
             .extend(&ids, &layout, &seqs, &mut self.cache, self.lora)?;
         let last: Vec<u32> = layout.ranges().map(|r| r.end as u32 - 1).collect();
         let last = hidden.index_select(&Tensor::new(last, hidden.device())?, 0)?;
-        let logits = self.logits(&last)?;
+        self.read_logits(&last)?;
         let vocab = self.model.config.vocab_size;
         let states = self.states(&last)?;
         for (i, (prefilled, row)) in self
             .prefilled
             .iter_mut()
-            .zip(logits.chunks_exact(vocab))
+            .zip(self.logits.chunks_exact(vocab))
             .enumerate()
         {
             prefilled.logits = row.to_vec();
@@ -232,14 +235,14 @@ impl Flight<'_> {
         let hidden = self
             .model
             .extend(&ids, &layout, &seqs, &mut self.cache, self.lora)?;
-        let logits = self.logits(&hidden)?;
+        self.read_logits(&hidden)?;
         let mut rows = rows;
         for (row, state) in rows.iter_mut().zip(self.states(&hidden)?) {
             row.sample.states.extend(state);
         }
         let drawn = rows
             .par_iter_mut()
-            .zip(logits.par_chunks_exact(self.model.config.vocab_size))
+            .zip(self.logits.par_chunks_exact(self.model.config.vocab_size))
             .map(|(row, logits)| row.draw(logits))
             .collect::<Result<Vec<_>>>()?;
         self.take(rows, drawn);
@@ -267,10 +270,9 @@ impl Flight<'_> {
         }
     }
 
-    /// [n, d] -> n rows of V logits, f32.
-    fn logits(&self, hidden: &Tensor) -> Result<Vec<f32>> {
-        let logits = ops::frozen_linear(hidden, self.model.head())?; // [n, V]
-        logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1()
+    /// [n, d] -> n rows of V logits.
+    fn read_logits(&mut self, hidden: &Tensor) -> Result<()> {
+        ops::logits(hidden, self.model.head(), &mut self.logits)
     }
 }
 

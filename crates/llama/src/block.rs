@@ -4,6 +4,7 @@
 
 use crate::proj::Proj;
 use candle_core::{Result, Tensor};
+use ops::{Crew, Layer as Frozen, Norm, Rotation};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
@@ -72,6 +73,35 @@ impl Block {
         let gate = self.linear(Proj::Gate, &h)?;
         let up = self.linear(Proj::Up, &h)?;
         &x + self.linear(Proj::Down, &ops::swiglu(&gate, &up)?)?
+    }
+
+    /// [`Block::run`] of one more token of each sequence on the CPU, no graph. Nothing is dropped.
+    pub fn step(
+        &self,
+        crew: &Crew,
+        x: &Tensor,
+        attend: impl FnOnce(&Tensor, &Tensor, &Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let pass = &*self.pass;
+        let layer = |proj: Proj| Frozen {
+            weight: &self.weights.proj[proj as usize],
+            lora: self.lora[proj as usize].as_ref().map(|(a, b)| (a, b)),
+            scale: pass.scale,
+        };
+        let norm = |weight| Norm {
+            weight,
+            eps: pass.eps,
+        };
+        let rotation = Rotation {
+            tables: (&pass.rope.0, &pass.rope.1),
+            positions: &pass.positions,
+        };
+        let layers = [Proj::Q, Proj::K, Proj::V].map(layer);
+        let [q, k, v] = crew.heads(x, norm(&self.weights.input_norm), layers, rotation)?;
+        let x = crew.add(x, &attend(&q, &k, &v)?, layer(Proj::O))?;
+        let post_norm = norm(&self.weights.post_norm);
+        let h = crew.gated(&x, post_norm, layer(Proj::Gate), layer(Proj::Up))?;
+        crew.add(&x, &h, layer(Proj::Down))
     }
 
     fn linear(&self, proj: Proj, x: &Tensor) -> Result<Tensor> {

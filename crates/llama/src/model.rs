@@ -9,7 +9,7 @@ use crate::proj::Proj;
 use crate::rope::RopeTables;
 use crate::{Config, Error, KvCache, Lora, Result, SeqId};
 use candle_core::{DType, Device, Result as CResult, Tensor, Var, bail};
-use ops::Ragged;
+use ops::{Crew, Ragged};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
@@ -269,7 +269,7 @@ impl Llama {
             dropout: None,
         });
         let head_dim = self.config.head_dim;
-        self.walk(ids, &self.embed.detach(), &self.norm.detach(), |x| {
+        let blocks = |x: Tensor, crew: Option<&Crew>| {
             let mut x = x;
             for (index, layer) in self.layers.iter().enumerate() {
                 let block = Block {
@@ -279,17 +279,30 @@ impl Llama {
                     pass: pass.clone(),
                 };
                 let (keys, values) = cache.layer(index);
-                x = block.run(&x, |q, k, v| {
+                let attend = |q: &Tensor, k: &Tensor, v: &Tensor| {
                     ops::scatter_rows(keys, &rows, k)?;
                     ops::scatter_rows(values, &rows, v)?;
-                    if all_new {
-                        ops::causal_attention(q, k, v, layout, head_dim)
-                    } else {
-                        ops::cached_attention(q, keys, values, &spans, head_dim)
+                    match crew {
+                        _ if all_new => ops::causal_attention(q, k, v, layout, head_dim),
+                        Some(crew) => crew.attend(q, keys, values, &spans, head_dim),
+                        None => ops::cached_attention(q, keys, values, &spans, head_dim),
                     }
-                })?;
+                };
+                x = match crew {
+                    Some(crew) => block.step(crew, &x, attend)?,
+                    None => block.run(&x, attend)?,
+                };
             }
             Ok(x)
+        };
+        let groups = self.config.num_attention_heads / self.config.num_key_value_heads;
+        let single = layout.n_tokens() == layout.n_seqs() && groups <= ops::MAX_GROUPS;
+        let (embed, norm) = (self.embed.detach(), self.norm.detach());
+        self.walk(ids, &embed, &norm, |x| {
+            match single && self.device.is_cpu() {
+                true => Crew::at_work(|crew| blocks(x, Some(crew))),
+                false => blocks(x, None),
+            }
         })
     }
 

@@ -60,6 +60,21 @@ pub(crate) fn tensor(data: Vec<f32>, shape: impl Into<Shape>) -> Result<Tensor> 
     Tensor::from_vec(data, shape.into(), &Device::Cpu)
 }
 
+/// A buffer of numbers that nobody has set: a product writes each of its results once, and zeros before that are a pass over memory, by
+/// one thread, for nothing.
+///
+/// # Safety
+/// Every number is written before it is read.
+pub(crate) unsafe fn room(len: usize) -> Vec<f32> {
+    let mut data = Vec::with_capacity(len);
+    // SAFETY: there is room for them, and the caller's promise.
+    #[allow(clippy::uninit_vec)]
+    unsafe {
+        data.set_len(len)
+    };
+    data
+}
+
 /// A buffer that several threads write at once, each its own part.
 #[derive(Clone, Copy)]
 pub(crate) struct Shared {

@@ -1,6 +1,7 @@
 //! The decode hot path on the CPU: attention of single rows over a cache, and writing into the cache in place.
 
 use crate::cpu::{self, Shared};
+use crate::crew::Crew;
 use crate::simd::{Lanes, dispatch, exp, get, put};
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
 use rayon::prelude::*;
@@ -8,8 +9,8 @@ use rayon::prelude::*;
 /// Key rows per step of the online softmax.
 const STEP: usize = 64;
 
-/// Query heads that may share a key head.
-pub(crate) const MAX_GROUPS: usize = 64;
+/// Query heads that may share a key head in the fused attention of single rows.
+pub const MAX_GROUPS: usize = 64;
 
 /// Row times head times width below which threads cost more than they bring.
 const ALONE: usize = 32 * 1024;
@@ -62,9 +63,11 @@ pub(crate) fn cached_attention(
     values: &Tensor,
     spans: &[Vec<(usize, usize)>],
     head_dim: usize,
+    crew: Option<&Crew>,
 ) -> Result<Tensor> {
     let ((n, q_width), (size, width)) = (q.dims2()?, keys.dims2()?);
-    let fits = head_dim > 0 && width > 0 && q_width % width == 0 && width % head_dim == 0;
+    let whole = head_dim > 0 && width > 0 && q_width % width == 0 && width % head_dim == 0;
+    let fits = whole && q_width / width <= MAX_GROUPS;
     if !fits || values.dims() != keys.dims() || spans.len() != n {
         bail!(
             "cached_attention: q {:?}, keys {:?}, values {:?} and {} lists of spans do not fit",
@@ -100,10 +103,10 @@ pub(crate) fn cached_attention(
         attend(&qs[at], keys, values, &spans[row], width, head_dim, out);
     };
     let rows: usize = spans.iter().flatten().map(|(_, len)| len).sum();
-    if rows * q_width < ALONE {
-        (0..n * heads).for_each(one);
-    } else {
-        (0..n * heads).into_par_iter().for_each(one);
+    match crew {
+        Some(crew) => crew.each(n * heads, one),
+        None if rows * q_width < ALONE => (0..n * heads).for_each(one),
+        None => (0..n * heads).into_par_iter().for_each(one),
     }
     cpu::tensor(out, (n, q_width))
 }
@@ -123,11 +126,14 @@ unsafe fn attend_kernel<L: Lanes>(
     let groups = q.len() / d;
     let scale = 1.0 / (d as f32).sqrt();
     let (mut maxes, mut sums) = ([f32::NEG_INFINITY; MAX_GROUPS], [0.0f32; MAX_GROUPS]);
-    let mut p = [0.0f32; STEP];
+    let mut p = [0.0f32; STEP]; // STEP is a multiple of four
     // a step ends after STEP rows wherever they lie, so the store's layout changes no bit
-    let (mut at, mut rest) = ([0; STEP], spans.iter().flat_map(|&(s, len)| s..s + len));
+    let (mut at, mut rest) = (
+        [0usize; STEP],
+        spans.iter().flat_map(|&(s, len)| s..s + len),
+    );
     loop {
-        let mut n = 0;
+        let mut n = 0usize;
         for (at, row) in at.iter_mut().zip(rest.by_ref().take(STEP)) {
             (*at, n) = (row * width, n + 1);
         }
@@ -138,15 +144,21 @@ unsafe fn attend_kernel<L: Lanes>(
             let (q, out) = (&q[g * d..(g + 1) * d], &mut out[g * d..(g + 1) * d]);
             // SAFETY: the caller is inside a `dispatch!` function.
             unsafe {
-                let mut max = maxes[g];
-                for j in 0..n {
-                    let key = &keys[at[j]..][..d];
-                    let mut dot = L::splat(0.0);
-                    for i in (0..d).step_by(L::N) {
-                        dot = get::<L>(q, i, 0.0).fma(get(key, i, 0.0), dot);
+                let p = &mut p[..n.next_multiple_of(4)];
+                p.fill(0.0);
+                for i in (0..d).step_by(BLOCK * L::N) {
+                    match (d - i).div_ceil(L::N) {
+                        1 => scores::<L, 1>(q, keys, &at[..n], i, p),
+                        2 => scores::<L, 2>(q, keys, &at[..n], i, p),
+                        3 => scores::<L, 3>(q, keys, &at[..n], i, p),
+                        _ => scores::<L, BLOCK>(q, keys, &at[..n], i, p),
                     }
-                    p[j] = dot.sum() * scale;
-                    max = max.max(p[j]);
+                }
+                let p = &mut p[..n];
+                let mut max = maxes[g];
+                for p in p.iter_mut() {
+                    *p *= scale;
+                    max = max.max(*p);
                 }
                 if max > maxes[g] {
                     let shrink = (maxes[g] - max).exp();
@@ -156,21 +168,20 @@ unsafe fn attend_kernel<L: Lanes>(
                 }
                 let mut sum = L::splat(0.0);
                 for i in (0..n).step_by(L::N) {
-                    let p = &mut p[..n];
                     let e = exp(get::<L>(p, i, f32::NEG_INFINITY).sub(L::splat(max)));
                     put(p, i, e);
                 }
                 for i in (0..n).step_by(L::N) {
-                    sum = sum.add(get(&p[..n], i, 0.0));
+                    sum = sum.add(get(p, i, 0.0));
                 }
                 sums[g] += sum.sum();
-                for i in (0..d).step_by(L::N) {
-                    let mut acc: L = get(out, i, 0.0);
-                    for j in 0..n {
-                        let value = &values[at[j]..][..d];
-                        acc = L::splat(p[j]).fma(get(value, i, 0.0), acc);
+                for i in (0..d).step_by(BLOCK * L::N) {
+                    match (d - i).div_ceil(L::N) {
+                        1 => add_values::<L, 1>(p, values, &at[..n], i, out),
+                        2 => add_values::<L, 2>(p, values, &at[..n], i, out),
+                        3 => add_values::<L, 3>(p, values, &at[..n], i, out),
+                        _ => add_values::<L, BLOCK>(p, values, &at[..n], i, out),
                     }
-                    put(out, i, acc);
                 }
             }
         }
@@ -181,3 +192,67 @@ unsafe fn attend_kernel<L: Lanes>(
     }
 }
 dispatch!(fn attend = attend_kernel(q: &[f32], keys: &[f32], values: &[f32], spans: &[(usize, usize)], width: usize, d: usize, out: &mut [f32]));
+
+/// Vectors of a head that are worked on together.
+const BLOCK: usize = 4;
+
+/// Adds to p the products of V vectors of q, from element `first` on, with those of the keys that begin `at` these places; four keys at a
+/// time, so p has room for a multiple of four.
+#[inline(always)]
+unsafe fn scores<L: Lanes, const V: usize>(
+    q: &[f32],
+    keys: &[f32],
+    at: &[usize],
+    first: usize,
+    p: &mut [f32],
+) {
+    // SAFETY: the caller is inside a `dispatch!` function.
+    unsafe {
+        let mut qs = [L::splat(0.0); V];
+        for v in 0..V {
+            qs[v] = get(q, first + v * L::N, 0.0);
+        }
+        let last = at.len() - 1;
+        for j in (0..at.len()).step_by(4) {
+            let mut sums = [L::splat(0.0); 4];
+            for i in 0..4 {
+                let key = &keys[at[last.min(j + i)]..][..q.len()];
+                for v in 0..V {
+                    sums[i] = qs[v].fma(get(key, first + v * L::N, 0.0), sums[i]);
+                }
+            }
+            let sums = L::sum4(sums);
+            for i in 0..4 {
+                p[j + i] += sums[i];
+            }
+        }
+    }
+}
+
+/// Adds to V vectors of `out`, from element `first` on, those of the values that begin `at` these places, times p.
+#[inline(always)]
+unsafe fn add_values<L: Lanes, const V: usize>(
+    p: &[f32],
+    values: &[f32],
+    at: &[usize],
+    first: usize,
+    out: &mut [f32],
+) {
+    // SAFETY: the caller is inside a `dispatch!` function.
+    unsafe {
+        let mut sums = [L::splat(0.0); V];
+        for v in 0..V {
+            sums[v] = get(out, first + v * L::N, 0.0);
+        }
+        for j in 0..at.len() {
+            let value = &values[at[j]..][..out.len()];
+            let p = L::splat(p[j]);
+            for v in 0..V {
+                sums[v] = p.fma(get(value, first + v * L::N, 0.0), sums[v]);
+            }
+        }
+        for v in 0..V {
+            put(out, first + v * L::N, sums[v]);
+        }
+    }
+}

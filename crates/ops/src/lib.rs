@@ -15,6 +15,7 @@ mod attention;
 mod checkpoint;
 pub mod composed;
 mod cpu;
+mod crew;
 mod decode;
 mod elements;
 mod head;
@@ -28,17 +29,21 @@ mod rms_norm;
 mod rope;
 mod simd;
 mod skinny;
+mod step;
 mod swiglu;
 mod weights;
 
+pub use crew::Crew;
 pub use elements::in_8_bits;
 pub use level::Level;
 pub use process::prepare_process;
 pub use ragged::{Ragged, micro_batches, micro_batches_by};
+pub use step::{Layer, Norm, Rotation};
 pub use weights::{WEIGHTS_BLOCK, WeightSums, softmax_weights};
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{D, DType, Result, Tensor};
 use cpu::fused;
+pub use decode::MAX_GROUPS;
 use elements::Frozen;
 
 /// Root-mean-square norm over the last dimension, `x / sqrt(mean(x²) + eps) * weight`. `x` [N, d], `weight` `[d]`.
@@ -90,6 +95,17 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
 /// weight of bf16 or [`in_8_bits`] serves an `x` of f32, and so in every operation that takes a frozen weight.
 pub fn frozen_linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     linear::frozen_linear(x, weight)
+}
+
+/// `hidden · headᵀ`, `[n, V]`, as f32 into a buffer that serves again; records no graph. `hidden` [n, d], `head` [V, d].
+pub fn logits(hidden: &Tensor, head: &Tensor, out: &mut Vec<f32>) -> Result<()> {
+    if fused(&[hidden]) && Frozen::reads(head) {
+        linear::logits(hidden, head, out)
+    } else {
+        let logits = frozen_linear(hidden, head)?;
+        *out = logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+        Ok(())
+    }
 }
 
 /// `x · weightᵀ` with gradient to both. `x` [N, in], `weight` [out, in].
@@ -178,7 +194,7 @@ pub fn compared_scores(
 ) -> Result<ComparedScores> {
     let (p, q) = (hidden_p.detach(), hidden_q.detach());
     let columns = if p.dim(0)? == 0 {
-        Tensor::zeros((5, 0), candle_core::DType::F32, p.device())?
+        Tensor::zeros((5, 0), DType::F32, p.device())?
     } else if fused(&[&p, &q]) && Frozen::reads(head) {
         head::compared_scores(&p, &q, head, targets, temperature)?
     } else {
@@ -226,8 +242,8 @@ pub fn cached_attention(
     head_dim: usize,
 ) -> Result<Tensor> {
     let groups = q.dim(1)? / keys.dim(1)?.max(1);
-    if fused(&[q, keys, values]) && groups <= decode::MAX_GROUPS {
-        decode::cached_attention(q, keys, values, spans, head_dim)
+    if fused(&[q, keys, values]) && groups <= MAX_GROUPS {
+        decode::cached_attention(q, keys, values, spans, head_dim, None)
     } else {
         composed::cached_attention(q, keys, values, spans, head_dim)
     }

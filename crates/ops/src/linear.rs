@@ -44,7 +44,8 @@ impl CustomOp1 for FrozenLinear {
         let (n, k) = layout.shape().dims2()?;
         let out = self.weight.dim(0)?;
         let y = if let (CpuStorage::F32(_), Ok(w)) = (x, Frozen::of(&self.weight)) {
-            let mut y = vec![0.0; n * out];
+            // SAFETY: written whole by the product, as all room in this file.
+            let mut y = unsafe { cpu::room(n * out) };
             let x = cpu::slice(x, layout)?;
             linear_into(x, w.elements(), k, &mut y, Threads::All);
             CpuStorage::F32(y)
@@ -77,11 +78,23 @@ impl CustomOp1 for FrozenLinear {
         }
         let ((n, out), k) = (grad.dims2()?, width(&self.weight)?);
         let (g, w) = (Data::of(&grad)?, Frozen::of(&self.weight)?);
-        let mut dx = vec![0.0; n * k];
+        // SAFETY: as above.
+        let mut dx = unsafe { cpu::room(n * k) };
         let term = Term::new(out, Mat::rows(&g, out), Mat::of(w.elements(), k));
         product((n, k), &mut dx, k, false, &[term], Threads::All);
         Ok(Some(cpu::tensor(dx, (n, k))?))
     }
+}
+
+/// On the CPU.
+pub(crate) fn logits(hidden: &Tensor, head: &Tensor, out: &mut Vec<f32>) -> Result<()> {
+    check(hidden, head)?;
+    let (n, k) = hidden.dims2()?;
+    let (hidden, head) = (hidden.contiguous()?, head.contiguous()?);
+    let (x, w) = (Data::of(&hidden)?, Frozen::of(&head)?);
+    out.resize(n * head.dim(0)?, 0.0);
+    linear_into(&x, w.elements(), k, out, Threads::All);
+    Ok(())
 }
 
 /// On the CPU in f32: gradient to the weight, too.
@@ -106,7 +119,8 @@ impl CustomOp2 for Linear {
         wl: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let ((n, k), (out, _)) = (xl.shape().dims2()?, wl.shape().dims2()?);
-        let mut y = vec![0.0; n * out];
+        // SAFETY: as above.
+        let mut y = unsafe { cpu::room(n * out) };
         let (x, w) = (cpu::slice(x, xl)?, elements(w, wl)?);
         linear_into(x, w, k, &mut y, Threads::All);
         Ok((CpuStorage::F32(y), (n, out).into()))
@@ -123,9 +137,11 @@ impl CustomOp2 for Linear {
         let grad = grad.contiguous()?;
         let (xs, ws, gs) = (Data::of(x)?, Data::of(w)?, Data::of(&grad)?);
         let (x_mat, g) = (Mat::rows(&xs, k), Mat::rows(&gs, out));
-        let (mut dx, mut dw) = (None, vec![0.0; out * k]);
+        // SAFETY: as above.
+        let (mut dx, mut dw) = (None, unsafe { cpu::room(out * k) });
         if x.track_op() {
-            let mut to = vec![0.0; n * k];
+            // SAFETY: as above.
+            let mut to = unsafe { cpu::room(n * k) };
             let term = Term::new(out, g, Mat::rows(&ws, k));
             product((n, k), &mut to, k, false, &[term], Threads::All);
             dx = Some(cpu::tensor(to, (n, k))?);
@@ -212,13 +228,15 @@ impl CustomOp3 for LowRank {
     ) -> Result<(CpuStorage, Shape)> {
         let ((n, k), (out, r)) = (xl.shape().dims2()?, bl.shape().dims2()?);
         let (x, a, b) = (cpu::slice(x, xl)?, cpu::slice(a, al)?, cpu::slice(b, bl)?);
-        let mut down = vec![0.0; n * r];
+        // SAFETY: as above.
+        let mut down = unsafe { cpu::room(n * r) };
         linear_into(x, Elements::F32(a), k, &mut down, Threads::All);
         let low_rank = Term {
             scale: self.scale,
             ..layer(&down, Elements::F32(b), r)
         };
-        let mut y = vec![0.0; n * out];
+        // SAFETY: as above.
+        let mut y = unsafe { cpu::room(n * out) };
         let w = self.weight.as_ref().map(Frozen::of).transpose()?;
         let (size, all) = ((n, out), Threads::All);
         match w.as_ref().map(Frozen::elements) {
@@ -250,12 +268,14 @@ impl CustomOp3 for LowRank {
         let (g, h) = (Mat::rows(&gs, out), Mat::rows(down, r));
         let (all, scale) = (Threads::All, self.scale);
 
-        let mut db = vec![0.0; out * r];
+        // SAFETY: as above.
+        let mut db = unsafe { cpu::room(out * r) };
         let (a, b) = (g.t(), h);
         let term = Term { k: n, a, b, scale };
         product((out, r), &mut db, r, false, &[term], all);
         // the gradient at the narrow middle, scale·g·B
-        let mut mid = vec![0.0; n * r];
+        // SAFETY: as above.
+        let mut mid = unsafe { cpu::room(n * r) };
         let (a, b) = (g, Mat::rows(&bs, r));
         let term = Term {
             k: out,
@@ -265,7 +285,8 @@ impl CustomOp3 for LowRank {
         };
         product((n, r), &mut mid, r, false, &[term], all);
         let mid = Mat::rows(&mid, r);
-        let mut da = vec![0.0; r * k];
+        // SAFETY: as above.
+        let mut da = unsafe { cpu::room(r * k) };
         let term = Term::new(n, mid.t(), Mat::rows(&xs, k));
         product((r, k), &mut da, k, false, &[term], all);
 
@@ -276,7 +297,8 @@ impl CustomOp3 for LowRank {
                 .as_ref()
                 .map(|w| Term::new(out, g, Mat::of(w.elements(), k)));
             let terms: Vec<Term> = layer.into_iter().chain([low_rank]).collect();
-            let mut dx = vec![0.0; n * k];
+            // SAFETY: as above.
+            let mut dx = unsafe { cpu::room(n * k) };
             product((n, k), &mut dx, k, false, &terms, all);
             Some(cpu::tensor(dx, (n, k))?)
         } else {

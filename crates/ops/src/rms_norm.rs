@@ -35,7 +35,8 @@ impl CustomOp2 for RmsNorm {
     ) -> Result<(CpuStorage, Shape)> {
         let (x, w) = (cpu::slice(x, xl)?, cpu::slice(w, wl)?);
         let (rows, d) = xl.shape().dims2()?;
-        let mut y = vec![0.0; x.len()];
+        // SAFETY: every row is written, here and in the backward pass.
+        let mut y = unsafe { cpu::room(x.len()) };
         let out = Shared::new(&mut y);
         cpu::for_rows(rows, d, |_, r| {
             let at = r.start * d..r.end * d;
@@ -57,7 +58,8 @@ impl CustomOp2 for RmsNorm {
         let (xs, ws, gs) = (Data::of(x)?, Data::of(w)?, Data::of(&grad)?);
         let (xs, ws, gs) = (&*xs, &*ws, &*gs);
         let each = cpu::rows_per_task(d);
-        let mut dx = vec![0.0; xs.len()];
+        // SAFETY: as above.
+        let mut dx = unsafe { cpu::room(xs.len()) };
         // one partial gradient of the weight per task, summed in order afterwards
         let mut parts = vec![
             0.0;
@@ -117,7 +119,7 @@ unsafe fn forward_kernel<L: Lanes>(x: &[f32], w: &[f32], eps: f32, y: &mut [f32]
         }
     }
 }
-dispatch!(fn forward = forward_kernel(x: &[f32], w: &[f32], eps: f32, y: &mut [f32]));
+dispatch!(pub(crate) fn forward = forward_kernel(x: &[f32], w: &[f32], eps: f32, y: &mut [f32]));
 
 #[inline(always)]
 unsafe fn backward_kernel<L: Lanes>(

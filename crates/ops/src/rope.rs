@@ -6,18 +6,10 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use std::sync::Arc;
 
 pub(crate) fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, positions: &[u32]) -> Result<Tensor> {
-    let ((n, width), (max_pos, half)) = (x.dims2()?, cos.dims2()?);
-    if sin.dims() != cos.dims() || positions.len() != n || half == 0 || width % (2 * half) != 0 {
-        bail!(
-            "rope: x {:?}, cos {:?}, sin {:?} and {} positions do not fit",
-            x.dims(),
-            cos.dims(),
-            sin.dims(),
-            positions.len()
-        )
-    }
-    if let Some(p) = positions.iter().find(|p| **p as usize >= max_pos) {
-        bail!("rope: position {p} is beyond the table of {max_pos}")
+    let (n, width) = x.dims2()?;
+    let half = fits(n, (cos, sin), positions)?;
+    if width % (2 * half) != 0 {
+        bail!("rope: {width} numbers are not whole heads of {}", 2 * half)
     }
     x.contiguous()?.apply_op1(Rope {
         cos: cos.detach().contiguous()?,
@@ -25,6 +17,23 @@ pub(crate) fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, positions: &[u32]) ->
         positions: positions.into(),
         sign: 1.0,
     })
+}
+
+/// D/2, where the tables hold the positions of `n` tokens.
+pub(crate) fn fits(n: usize, (cos, sin): (&Tensor, &Tensor), positions: &[u32]) -> Result<usize> {
+    let (max_pos, half) = cos.dims2()?;
+    if sin.dims() != cos.dims() || positions.len() != n || half == 0 {
+        bail!(
+            "rope: {n} tokens, cos {:?}, sin {:?} and {} positions do not fit",
+            cos.dims(),
+            sin.dims(),
+            positions.len()
+        )
+    }
+    match positions.iter().find(|p| **p as usize >= max_pos) {
+        Some(p) => bail!("rope: position {p} is beyond the table of {max_pos}"),
+        None => Ok(half),
+    }
 }
 
 struct Rope {
@@ -45,14 +54,14 @@ impl CustomOp1 for Rope {
         let half = self.cos.dim(1)?;
         let (cos, sin) = (Data::of(&self.cos)?, Data::of(&self.sin)?);
         let (cos, sin) = (&*cos, &*sin);
-        let mut y = vec![0.0; x.len()];
+        let mut y = x.to_vec();
         let out = Shared::new(&mut y);
         cpu::for_rows(rows, width, |_, r| {
             for row in r {
                 let (at, p) = (row * width..(row + 1) * width, self.positions[row] as usize);
                 let (cos, sin) = (&cos[p * half..][..half], &sin[p * half..][..half]);
                 // SAFETY: the tasks' rows are disjoint.
-                rotate(&x[at.clone()], cos, sin, self.sign, unsafe { out.part(at) });
+                rotate(unsafe { out.part(at) }, cos, sin, self.sign);
             }
         });
         Ok((CpuStorage::F32(y), layout.shape().clone()))
@@ -69,23 +78,24 @@ impl CustomOp1 for Rope {
     }
 }
 
+/// Rotates the heads of `x` in place.
 #[inline(always)]
-unsafe fn rotate_kernel<L: Lanes>(x: &[f32], cos: &[f32], sin: &[f32], sign: f32, y: &mut [f32]) {
+unsafe fn rotate_kernel<L: Lanes>(x: &mut [f32], cos: &[f32], sin: &[f32], sign: f32) {
     let half = cos.len();
-    for (x, y) in x.chunks_exact(2 * half).zip(y.chunks_exact_mut(2 * half)) {
-        let ((x1, x2), (y1, y2)) = (x.split_at(half), y.split_at_mut(half));
+    for x in x.chunks_exact_mut(2 * half) {
+        let (first, second) = x.split_at_mut(half);
         for i in (0..half).step_by(L::N) {
             // SAFETY: the caller is inside a `dispatch!` function.
             unsafe {
-                let (x1, x2): (L, L) = (get(x1, i, 0.0), get(x2, i, 0.0));
+                let (x1, x2): (L, L) = (get(first, i, 0.0), get(second, i, 0.0));
                 let (cos, sin) = (
                     get::<L>(cos, i, 0.0),
                     get::<L>(sin, i, 0.0).mul(L::splat(sign)),
                 );
-                put(y1, i, x1.mul(cos).sub(x2.mul(sin)));
-                put(y2, i, x2.mul(cos).add(x1.mul(sin)));
+                put(first, i, x1.mul(cos).sub(x2.mul(sin)));
+                put(second, i, x2.mul(cos).add(x1.mul(sin)));
             }
         }
     }
 }
-dispatch!(fn rotate = rotate_kernel(x: &[f32], cos: &[f32], sin: &[f32], sign: f32, y: &mut [f32]));
+dispatch!(pub(crate) fn rotate = rotate_kernel(x: &mut [f32], cos: &[f32], sin: &[f32], sign: f32));

@@ -46,6 +46,11 @@ pub(crate) fn linear(x: &[f32], w: Elements, k: usize, y: &mut [f32], threads: T
     });
 }
 
+/// `y = x · wᵀ` of f32 on the thread that asks.
+pub(crate) fn alone(x: &[f32], w: &[f32], k: usize, y: &mut [f32]) {
+    linear(x, Elements::F32(w), k, y, Threads::One);
+}
+
 /// Fills the columns of y that the weight rows `w` make, from column `first` on; y has rows of `stride`.
 #[inline(always)]
 unsafe fn columns_kernel<L: Lanes>(
@@ -68,7 +73,7 @@ unsafe fn columns_kernel<L: Lanes>(
         }
     }
 }
-dispatch!(fn columns = columns_kernel(x: &[f32], w: Elements, k: usize, stride: usize, first: usize, y: Shared));
+dispatch!(pub(crate) fn columns = columns_kernel(x: &[f32], w: Elements, k: usize, stride: usize, first: usize, y: Shared));
 
 #[inline(always)]
 unsafe fn columns_of<L: Lanes, E: Element>(
@@ -82,7 +87,7 @@ unsafe fn columns_of<L: Lanes, E: Element>(
     let step = k + E::SCALE;
     let (n, rows) = (x.len() / k, w.len() / step);
     // as many rows of x as leave the sums in registers: 32 of them, or 16
-    let broad = if L::N == 16 { 4 } else { 2 };
+    let broad = if L::N == 16 { 6 } else { 2 };
     let tiled = if k.is_multiple_of(L::N) {
         rows / TALL * TALL
     } else {
@@ -103,11 +108,15 @@ unsafe fn columns_of<L: Lanes, E: Element>(
                     (1, 0) => block::<L, E, 1, true>(x, w, k, y, at, stride),
                     (2, 0) => block::<L, E, 2, true>(x, w, k, y, at, stride),
                     (3, 0) => block::<L, E, 3, true>(x, w, k, y, at, stride),
-                    (_, 0) => block::<L, E, 4, true>(x, w, k, y, at, stride),
+                    (4, 0) => block::<L, E, 4, true>(x, w, k, y, at, stride),
+                    (5, 0) => block::<L, E, 5, true>(x, w, k, y, at, stride),
+                    (_, 0) => block::<L, E, 6, true>(x, w, k, y, at, stride),
                     (1, _) => block::<L, E, 1, false>(x, w, k, y, at, stride),
                     (2, _) => block::<L, E, 2, false>(x, w, k, y, at, stride),
                     (3, _) => block::<L, E, 3, false>(x, w, k, y, at, stride),
-                    _ => block::<L, E, 4, false>(x, w, k, y, at, stride),
+                    (4, _) => block::<L, E, 4, false>(x, w, k, y, at, stride),
+                    (5, _) => block::<L, E, 5, false>(x, w, k, y, at, stride),
+                    _ => block::<L, E, 6, false>(x, w, k, y, at, stride),
                 }
             }
             row += tile;

@@ -30,7 +30,8 @@ impl CustomOp2 for Swiglu {
         ul: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (gate, up) = (cpu::slice(gate, gl)?, cpu::slice(up, ul)?);
-        let mut y = vec![0.0; gate.len()];
+        // SAFETY: every element is written, here and in the backward pass.
+        let mut y = unsafe { cpu::room(gate.len()) };
         let out = Shared::new(&mut y);
         cpu::for_rows(gate.len(), 1, |_, r| {
             // SAFETY: the tasks' ranges are disjoint.
@@ -49,8 +50,8 @@ impl CustomOp2 for Swiglu {
         let grad = grad.contiguous()?;
         let (gate_in, up_in, g_in) = (Data::of(gate)?, Data::of(up)?, Data::of(&grad)?);
         let (gate_in, up_in, g_in) = (&*gate_in, &*up_in, &*g_in);
-        let mut dgate = vec![0.0; g_in.len()];
-        let mut dup = vec![0.0; g_in.len()];
+        // SAFETY: as above.
+        let (mut dgate, mut dup) = unsafe { (cpu::room(g_in.len()), cpu::room(g_in.len())) };
         let (dgate_out, dup_out) = (Shared::new(&mut dgate), Shared::new(&mut dup));
         cpu::for_rows(g_in.len(), 1, |_, r| {
             // SAFETY: the tasks' ranges are disjoint.
@@ -83,7 +84,7 @@ unsafe fn forward_kernel<L: Lanes>(gate: &[f32], up: &[f32], y: &mut [f32]) {
         }
     }
 }
-dispatch!(fn forward = forward_kernel(gate: &[f32], up: &[f32], y: &mut [f32]));
+dispatch!(pub(crate) fn forward = forward_kernel(gate: &[f32], up: &[f32], y: &mut [f32]));
 
 #[inline(always)]
 unsafe fn backward_kernel<L: Lanes>(

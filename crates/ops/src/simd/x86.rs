@@ -6,12 +6,6 @@ use std::arch::x86_64::*;
 
 const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 
-/// The sum of the lower and the upper half.
-#[inline(always)]
-unsafe fn halves(x: __m512) -> __m256 {
-    unsafe { _mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps::<1>(x)) }
-}
-
 /// Four rows of 16 lanes, turned by quarters of 128 bits: vector c holds column 4·l + c of the rows in its quarter l.
 #[inline(always)]
 unsafe fn four_rows_512(from: *const f32, stride: usize) -> [__m512; 4] {
@@ -120,8 +114,23 @@ unsafe impl Lanes for __m512 {
     }
     #[inline(always)]
     unsafe fn sum4(four: [Self; 4]) -> [f32; 4] {
+        // whole vectors until one is left: the halves of AVX2 have no names for half of the registers
         let [a, b, c, d] = four;
-        unsafe { Lanes::sum4([halves(a), halves(b), halves(c), halves(d)]) }
+        unsafe {
+            let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+            let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+            let (ab, cd) = (_mm512_castps_pd(ab), _mm512_castps_pd(cd));
+            let low = _mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd));
+            let high = _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd));
+            let quarters = _mm512_add_ps(low, high);
+            let swapped = _mm512_shuffle_f32x4::<0b01_00_11_10>(quarters, quarters);
+            let pairs = _mm512_add_ps(quarters, swapped);
+            let swapped = _mm512_shuffle_f32x4::<0b10_11_00_01>(pairs, pairs);
+            let mut sums = [0.0; 4];
+            let sum = _mm512_castps512_ps128(_mm512_add_ps(pairs, swapped));
+            _mm_storeu_ps(sums.as_mut_ptr(), sum);
+            sums
+        }
     }
     #[inline(always)]
     unsafe fn largest(self) -> f32 {

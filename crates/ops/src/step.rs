@@ -1,0 +1,325 @@
+//! One more token of each of n sequences through a block of the network, on the CPU without graph: what [`crate::rms_norm`],
+//! [`crate::lora_linear`], [`crate::rope`], [`crate::cached_attention`] and [`crate::swiglu`] do one after the other, in few jobs of a
+//! [`Crew`]. Layers that read the same input are one job, and what follows a layer is done where its columns are still in the cache.
+
+use crate::cpu::{self, Data, Shared};
+use crate::crew::Crew;
+use crate::elements::{Frozen, width};
+use crate::product::{Mat, Term, Threads, product_at};
+use crate::{decode, rms_norm, rope, skinny, swiglu};
+use candle_core::{Result, Tensor, bail};
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// A frozen projection, adapted or not; all but the weight f32.
+#[derive(Clone, Copy)]
+pub struct Layer<'a> {
+    /// [out, in]; f32, bf16 or [`crate::in_8_bits`]
+    pub weight: &'a Tensor,
+    /// A [r, in] and B [out, r]
+    pub lora: Option<(&'a Tensor, &'a Tensor)>,
+    /// What B·A is multiplied by
+    pub scale: f64,
+}
+
+/// A root-mean-square norm.
+#[derive(Clone, Copy)]
+pub struct Norm<'a> {
+    /// [in]
+    pub weight: &'a Tensor,
+    pub eps: f64,
+}
+
+/// The rotary embedding of n tokens.
+#[derive(Clone, Copy)]
+pub struct Rotation<'a> {
+    /// cos and sin, each [positions, D/2]
+    pub tables: (&'a Tensor, &'a Tensor),
+    /// One per token
+    pub positions: &'a [u32],
+}
+
+/// Columns of a layer that one task makes: a panel of [`product_at`].
+const COLUMNS: usize = 48;
+
+impl Crew<'_> {
+    /// q [n, H*D] and k [n, K*D], rotated, and v [n, K*D] of x [n, d].
+    pub fn heads(
+        &self,
+        x: &Tensor,
+        norm: Norm,
+        layers: [Layer; 3],
+        rotation: Rotation,
+    ) -> Result<[Tensor; 3]> {
+        let (cos, sin) = (Data::of(rotation.tables.0)?, Data::of(rotation.tables.1)?);
+        let half = rope::fits(x.dim(0)?, rotation.tables, rotation.positions)?;
+        let work = Work::open(x, &layers)?;
+        let input = work.input(self, Some(norm))?;
+        // whole heads
+        let each = COLUMNS.next_multiple_of(2 * half);
+        let outs: Vec<usize> = work.layers.iter().map(|layer| layer.out).collect();
+        if outs.iter().any(|out| out % (2 * half) != 0) {
+            bail!(
+                "heads: layers of {outs:?} outputs are not whole heads of {}",
+                2 * half
+            )
+        }
+        let mut y = outs
+            .iter()
+            // SAFETY: the layers write all their columns, here and below.
+            .map(|out| unsafe { cpu::room(work.n * out) })
+            .collect::<Vec<_>>();
+        let shared: Vec<Shared> = y.iter_mut().map(|y| Shared::new(y)).collect();
+        let tasks: Vec<(usize, Range<usize>)> = (0..3)
+            .flat_map(|i| parts(outs[i], each).map(move |columns| (i, columns)))
+            .collect();
+        self.each(tasks.len(), |task| {
+            let (i, columns) = &tasks[task];
+            work.columns(*i, &input, columns, shared[*i]);
+            for (row, position) in rotation.positions.iter().enumerate().filter(|_| *i < 2) {
+                let at = row * outs[*i];
+                let table = *position as usize * half..(*position as usize + 1) * half;
+                // SAFETY: the tasks' columns are disjoint.
+                let heads = unsafe { shared[*i].part(at + columns.start..at + columns.end) };
+                rope::rotate(heads, &cos[table.clone()], &sin[table], 1.0);
+            }
+        });
+        let mut tensors = y
+            .into_iter()
+            .zip(outs)
+            .map(|(y, out)| cpu::tensor(y, (work.n, out)));
+        let mut next = || tensors.next().expect("three layers");
+        Ok([next()?, next()?, next()?])
+    }
+
+    /// [`crate::cached_attention`].
+    pub fn attend(
+        &self,
+        q: &Tensor,
+        keys: &Tensor,
+        values: &Tensor,
+        spans: &[Vec<(usize, usize)>],
+        head_dim: usize,
+    ) -> Result<Tensor> {
+        decode::cached_attention(q, keys, values, spans, head_dim, Some(self))
+    }
+
+    /// `x + layer(input)`: x [n, d], input [n, in].
+    pub fn add(&self, x: &Tensor, input: &Tensor, layer: Layer) -> Result<Tensor> {
+        let layers = [layer];
+        let work = Work::open(input, &layers)?;
+        let out = work.layers[0].out;
+        if x.dims() != [work.n, out] {
+            bail!(
+                "add: x is {:?} but the layer gives [{}, {out}]",
+                x.dims(),
+                work.n
+            )
+        }
+        let (input, x) = (work.input(self, None)?, Data::of(x)?);
+        // SAFETY: as above.
+        let (mut y, x) = (unsafe { cpu::room(work.n * out) }, &*x);
+        let shared = Shared::new(&mut y);
+        self.each(out.div_ceil(COLUMNS), |task| {
+            let columns = part(out, COLUMNS, task);
+            work.columns(0, &input, &columns, shared);
+            for row in 0..work.n {
+                let at = row * out + columns.start..row * out + columns.end;
+                // SAFETY: the tasks' columns are disjoint.
+                let y = unsafe { shared.part(at.clone()) };
+                y.iter_mut().zip(&x[at]).for_each(|(y, x)| *y += x);
+            }
+        });
+        cpu::tensor(y, (work.n, out))
+    }
+
+    /// `silu(gate(x)) ∘ up(x)` of the normed x [n, d]: [n, out].
+    pub fn gated(&self, x: &Tensor, norm: Norm, gate: Layer, up: Layer) -> Result<Tensor> {
+        let layers = [gate, up];
+        let work = Work::open(x, &layers)?;
+        let out = work.layers[0].out;
+        if work.layers[1].out != out {
+            bail!("gated: gate gives {out} and up {}", work.layers[1].out)
+        }
+        let input = work.input(self, Some(norm))?;
+        let size = work.n * out;
+        // SAFETY: as above.
+        let mut rooms = [(); 3].map(|()| unsafe { cpu::room(size) });
+        let shared = rooms.each_mut().map(|data| Shared::new(data));
+        self.each(out.div_ceil(COLUMNS), |task| {
+            let columns = part(out, COLUMNS, task);
+            work.columns(0, &input, &columns, shared[0]);
+            work.columns(1, &input, &columns, shared[1]);
+            for row in 0..work.n {
+                let at = row * out + columns.start..row * out + columns.end;
+                // SAFETY: the tasks' columns are disjoint.
+                let [gate, up, y] = unsafe { shared.each_ref().map(|data| data.part(at.clone())) };
+                swiglu::forward(gate, up, y);
+            }
+        });
+        let [_, _, y] = rooms;
+        cpu::tensor(y, (work.n, out))
+    }
+}
+
+/// Layers of one input, opened.
+struct Work<'a> {
+    x: Data<'a>,
+    /// Tokens
+    n: usize,
+    /// Width of the input
+    k: usize,
+    layers: Vec<Opened<'a>>,
+}
+
+struct Opened<'a> {
+    weight: Frozen<'a>,
+    out: usize,
+    low: Option<Low<'a>>,
+}
+
+/// The low-rank part of a layer.
+struct Low<'a> {
+    a: Data<'a>,
+    b: Data<'a>,
+    rank: usize,
+    scale: f32,
+    /// Where x·Aᵀ begins among those of all layers
+    at: usize,
+}
+
+/// What the columns are made of: the normed tokens [n, k], and x·Aᵀ [n, r] of each adapted layer, one behind the other.
+struct Input<'a> {
+    x: Cow<'a, [f32]>,
+    down: Vec<f32>,
+}
+
+impl<'a> Work<'a> {
+    fn open(x: &'a Tensor, layers: &[Layer<'a>]) -> Result<Self> {
+        let ((n, k), mut at) = (x.dims2()?, 0);
+        let mut opened = Vec::with_capacity(layers.len());
+        for Layer {
+            weight,
+            lora,
+            scale,
+        } in layers
+        {
+            let out = weight.dim(0)?;
+            let low = match lora {
+                Some((a, b)) => {
+                    let rank = a.dim(0)?;
+                    if a.dims() != [rank, k] || b.dims() != [out, rank] {
+                        bail!(
+                            "W {:?}, A {:?} and B {:?} do not fit",
+                            weight.dims(),
+                            a.dims(),
+                            b.dims()
+                        )
+                    }
+                    let low = Low {
+                        a: Data::of(a)?,
+                        b: Data::of(b)?,
+                        rank,
+                        scale: *scale as f32,
+                        at,
+                    };
+                    at += n * rank;
+                    Some(low)
+                }
+                None => None,
+            };
+            if width(weight)? != k {
+                bail!(
+                    "the input is [{n}, {k}] but the weight is {:?}",
+                    weight.dims()
+                )
+            }
+            let weight = Frozen::of(weight)?;
+            opened.push(Opened { weight, out, low });
+        }
+        let x = Data::of(x)?;
+        Ok(Self {
+            x,
+            n,
+            k,
+            layers: opened,
+        })
+    }
+
+    fn input(&self, crew: &Crew, norm: Option<Norm>) -> Result<Input<'_>> {
+        let lows = || self.layers.iter().filter_map(|layer| layer.low.as_ref());
+        let mut down = vec![0.0; lows().map(|low| self.n * low.rank).sum()];
+        let (mut normed, weight) = match &norm {
+            Some(norm) if norm.weight.dims() == [self.k] => (
+                vec![0.0; self.n * self.k],
+                Some((Data::of(norm.weight)?, norm.eps as f32)),
+            ),
+            Some(norm) => bail!(
+                "the norm is {:?} but the input has {}",
+                norm.weight.dims(),
+                self.k
+            ),
+            None => (Vec::new(), None),
+        };
+        if weight.is_some() || !down.is_empty() {
+            let (normed, down) = (Shared::new(&mut normed), Shared::new(&mut down));
+            crew.each(self.n, |row| {
+                let at = row * self.k..(row + 1) * self.k;
+                let x = match &weight {
+                    Some((weight, eps)) => {
+                        // SAFETY: the tasks' rows are disjoint, here and below.
+                        let y = unsafe { normed.part(at.clone()) };
+                        rms_norm::forward(&self.x[at], weight, *eps, y);
+                        &*y
+                    }
+                    None => &self.x[at],
+                };
+                for low in lows() {
+                    let at = low.at + row * low.rank..low.at + (row + 1) * low.rank;
+                    skinny::alone(x, &low.a, self.k, unsafe { down.part(at) });
+                }
+            });
+        }
+        let x = match weight {
+            Some(_) => Cow::Owned(normed),
+            None => Cow::Borrowed(&*self.x),
+        };
+        Ok(Input { x, down })
+    }
+
+    /// The caller owns these columns of y [n, out].
+    fn columns(&self, layer: usize, input: &Input, columns: &Range<usize>, y: Shared) {
+        let (Opened { weight, out, low }, k) = (&self.layers[layer], self.k);
+        let w = weight.elements().part(columns.start * k..columns.end * k);
+        let low = low.as_ref().map(|low| Term {
+            k: low.rank,
+            a: Mat::rows(&input.down[low.at..low.at + self.n * low.rank], low.rank),
+            b: Mat::rows(
+                &low.b[columns.start * low.rank..columns.end * low.rank],
+                low.rank,
+            )
+            .t(),
+            scale: low.scale,
+        });
+        let skinny = skinny::suits(self.n, w);
+        let whole = Term::new(k, Mat::rows(&input.x, k), Mat::of(w, k).t());
+        if skinny {
+            skinny::columns(&input.x, w, k, *out, columns.start, y);
+        }
+        let terms: Vec<Term> = (!skinny).then_some(whole).into_iter().chain(low).collect();
+        if !terms.is_empty() {
+            let size = (self.n, columns.len());
+            // SAFETY: the caller's columns.
+            unsafe { product_at(size, y, columns.start, *out, skinny, &terms, Threads::One) }
+        }
+    }
+}
+
+/// `0..len` in parts of `each`.
+fn parts(len: usize, each: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..len.div_ceil(each)).map(move |i| part(len, each, i))
+}
+
+fn part(len: usize, each: usize, i: usize) -> Range<usize> {
+    i * each..(i * each + each).min(len)
+}

@@ -1,0 +1,196 @@
+//! A decoding step's jobs against the operations that they are made of, and the crew that does them.
+
+use super::{f32s, tables};
+use candle_core::{DType, Device, Result, Tensor};
+use ops::{Crew, Layer, Norm, Rotation};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use testkit::{assert_close, values};
+
+const SCALE: f64 = 1.5;
+
+/// A weight [out, in] as f32, bf16 or 8 bits, and a pair A [3, in], B [out, 3].
+struct Weights {
+    weight: Tensor,
+    pair: (Tensor, Tensor),
+}
+
+impl Weights {
+    fn new(out: usize, input: usize, kind: usize, seed: u64) -> Self {
+        let weight = f32s(&[out, input], seed, 0.3);
+        let weight = match kind {
+            0 => weight,
+            1 => weight.to_dtype(DType::BF16).unwrap(),
+            _ => ops::in_8_bits(&weight).unwrap(),
+        };
+        let pair = (
+            f32s(&[3, input], seed + 1, 0.3),
+            f32s(&[out, 3], seed + 2, 0.3),
+        );
+        Self { weight, pair }
+    }
+
+    fn layer(&self, adapted: bool) -> Layer<'_> {
+        Layer {
+            weight: &self.weight,
+            lora: adapted.then_some((&self.pair.0, &self.pair.1)),
+            scale: SCALE,
+        }
+    }
+
+    fn plain(&self, x: &Tensor, adapted: bool) -> Result<Tensor> {
+        let (a, b) = &self.pair;
+        match adapted {
+            true => ops::lora_linear(x, x, &self.weight, a, b, SCALE),
+            false => ops::frozen_linear(x, &self.weight),
+        }
+    }
+}
+
+#[test]
+fn a_step_is_its_operations_one_after_the_other() -> Result<()> {
+    // rows on both sides of where products begin to pack; widths that fill no vector; grouped heads
+    for (n, d, head_dim) in [
+        (1, 40, 10),
+        (3, 64, 16),
+        (7, 96, 64),
+        (30, 37, 2),
+        (61, 64, 16),
+    ] {
+        for kind in 0..3 {
+            let x = f32s(&[n, d], 1, 1.0);
+            let gain = f32s(&[d], 2, 1.0);
+            let norm = Norm {
+                weight: &gain,
+                eps: 1e-5,
+            };
+            let (cos, sin) = tables(50, head_dim);
+            let (cos, sin) = (cos.to_dtype(DType::F32)?, sin.to_dtype(DType::F32)?);
+            let positions: Vec<u32> = (0..n as u32).map(|i| i * 7 % 50).collect();
+            let heads = [6, 2, 2].map(|heads| heads * head_dim);
+            let qkv = [0, 1, 2].map(|i| Weights::new(heads[i], d, kind, 10 + 3 * i as u64));
+            let [o, gate] = [20, 30].map(|seed| Weights::new(d + 11, d, kind, seed));
+            let (up, back) = (
+                Weights::new(d + 11, d, kind, 40),
+                Weights::new(d, d + 11, kind, 50),
+            );
+            let name = |what: &str| format!("{what} n {n} d {d} kind {kind}");
+
+            let h = ops::rms_norm(&x, &gain, 1e-5)?;
+            let rotation = Rotation {
+                tables: (&cos, &sin),
+                positions: &positions,
+            };
+            let layers = [qkv[0].layer(true), qkv[1].layer(false), qkv[2].layer(true)];
+            let found = Crew::at_work(|crew| crew.heads(&x, norm, layers, rotation))?;
+            let rope = |x: Tensor| ops::rope(&x, &cos, &sin, &positions);
+            let wanted = [
+                rope(qkv[0].plain(&h, true)?)?,
+                rope(qkv[1].plain(&h, false)?)?,
+                qkv[2].plain(&h, true)?,
+            ];
+            for (i, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
+                assert_close(&name(["q", "k", "v"][i]), found, wanted, 1e-5);
+            }
+
+            for adapted in [false, true] {
+                let wide = f32s(&[n, d + 11], 3, 1.0);
+                let found = Crew::at_work(|crew| crew.add(&x, &wide, back.layer(adapted)))?;
+                let wanted = (&x + back.plain(&wide, adapted)?)?;
+                assert_close(&name("add"), &found, &wanted, 1e-5);
+
+                let layers = (gate.layer(adapted), up.layer(!adapted));
+                let found = Crew::at_work(|crew| crew.gated(&x, norm, layers.0, layers.1))?;
+                let wanted = ops::swiglu(&gate.plain(&h, adapted)?, &up.plain(&h, !adapted)?)?;
+                assert_close(&name("gated"), &found, &wanted, 1e-5);
+            }
+            let misfit = Crew::at_work(|crew| crew.add(&x, &x, o.layer(false)));
+            let error = misfit.unwrap_err().to_string();
+            assert!(error.starts_with("add: x is "), "{error}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_row_of_a_step_does_not_depend_on_its_neighbours() -> Result<()> {
+    let (weights, x) = (Weights::new(100, 48, 1, 1), f32s(&[9, 48], 2, 1.0));
+    let zeros = |n| Tensor::zeros((n, 100), DType::F32, &Device::Cpu);
+    let of = |x: &Tensor| -> Result<Tensor> {
+        let zeros = zeros(x.dim(0)?)?;
+        Crew::at_work(|crew| crew.add(&zeros, x, weights.layer(false)))
+    };
+    let all = of(&x)?;
+    for (row, some) in [(0, 1), (4, 2), (2, 7)] {
+        let found = of(&x.narrow(0, row, some)?)?;
+        assert_eq!(values(&found), values(&all.narrow(0, row, some)?));
+    }
+    Ok(())
+}
+
+#[test]
+fn attention_by_a_crew_is_attention() -> Result<()> {
+    let q = f32s(&[3, 48], 1, 2.0);
+    let (keys, values_) = (f32s(&[200, 16], 2, 2.0), f32s(&[200, 16], 3, 1.0));
+    let spans = [vec![(0, 1)], vec![(5, 70), (100, 67)], vec![(190, 10)]];
+    let found = Crew::at_work(|crew| crew.attend(&q, &keys, &values_, &spans, 8))?;
+    let wanted = ops::cached_attention(&q, &keys, &values_, &spans, 8)?;
+    assert_eq!(values(&found), values(&wanted));
+    Ok(())
+}
+
+#[test]
+fn a_crew_does_each_task_once_and_all_before_it_goes_on() {
+    Crew::at_work(|crew| {
+        for job in 0..2000 {
+            let n = job % 37;
+            let counts: Vec<AtomicUsize> = (0..n).map(|_| AtomicUsize::new(0)).collect();
+            crew.each(n, |i| {
+                counts[i].fetch_add(1, Ordering::Relaxed);
+            });
+            assert!(
+                counts
+                    .iter()
+                    .all(|count| count.load(Ordering::Relaxed) == 1)
+            );
+        }
+    });
+}
+
+#[test]
+fn a_panic_in_a_task_comes_out_when_the_others_are_done() {
+    let done = Mutex::new(Vec::new());
+    let outcome = std::panic::catch_unwind(|| {
+        Crew::at_work(|crew| {
+            crew.each(20, |i| {
+                assert!(i != 7, "task seven");
+                done.lock().unwrap().push(i);
+            });
+        });
+    });
+    let panic = outcome.unwrap_err();
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"task seven"));
+    let mut done = done.into_inner().unwrap();
+    done.sort_unstable();
+    assert_eq!(done, (0..20).filter(|i| *i != 7).collect::<Vec<_>>());
+}
+
+#[test]
+fn crews_side_by_side_do_not_wait_for_each_other() {
+    // more leaders than threads: each must come to its end with the helpers it gets
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let sum = AtomicUsize::new(0);
+                Crew::at_work(|crew| {
+                    for _ in 0..200 {
+                        crew.each(50, |i| {
+                            sum.fetch_add(i, Ordering::Relaxed);
+                        });
+                    }
+                });
+                assert_eq!(sum.into_inner(), 200 * 1225);
+            });
+        }
+    });
+}
