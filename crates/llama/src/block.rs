@@ -166,5 +166,5 @@ fn drop_out(x: &Tensor, p: f64, seed: u64, module: usize) -> Result<Tensor> {
             }
         })
         .collect();
-    x * Tensor::from_vec(mask, x.shape(), x.device())?
+    ops::masked(x, mask)
 }

@@ -21,6 +21,7 @@ mod elements;
 mod head;
 mod level;
 mod linear;
+mod mask;
 mod process;
 mod product;
 pub mod ragged;
@@ -211,6 +212,15 @@ pub fn compared_scores(
         q: scores(2)?,
         kl: columns.get(4)?,
     })
+}
+
+/// `x` times constants, one per element in their order; gradient to `x` only.
+pub fn masked(x: &Tensor, mask: Vec<f32>) -> Result<Tensor> {
+    if fused(&[x]) {
+        mask::masked(x, mask)
+    } else {
+        x * Tensor::from_vec(mask, x.shape(), x.device())?.to_dtype(x.dtype())?
+    }
 }
 
 /// `part(x, params)` that keeps `x` and `params` only and runs `part` a second time for the gradient of both. `part` must give the
