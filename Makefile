@@ -6,10 +6,11 @@ ALGO ?= esrl
 config = $(or $(CONFIG),configs/tiny/$(1).toml)
 world = $(filter-out tiny .,$(notdir $(patsubst %/,%,$(dir $(CONFIG)))))
 run = $(or $(RUN),runs$(addprefix /,$(world))/$(basename $(notdir $(call config,$(1)))))
+stage = $(if $(filter sft pretrain,$(1)),sft,$(if $(filter rm,$(1)),reward-model,esrl-rlhf))
 sets := $(foreach s,$(SET),--set '$(s)')
 opts = $(sets) $(if $(RESUME),--resume) $(ARGS)
 
-.PHONY: help bench bench-ops bench-sizes fuzz crash replay build sft rm rlhf answers compare table experiments two-stage score merge demo demo-short recipe tiny-world tiny-base test check cuda-check smoke fetch-smollm2 fetch-data ci
+.PHONY: help plan bench bench-ops bench-sizes fuzz crash replay build sft rm rlhf answers compare table experiments two-stage score merge demo demo-short recipe tiny-world tiny-base test check cuda-check smoke fetch-smollm2 fetch-data ci
 
 help:           ## this list
 	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 16
@@ -21,6 +22,8 @@ rm: build       ## reward model     CONFIG=configs/tiny/rm.toml RUN=runs/rm
 	$(BIN)/reward-model --config $(call config,rm) --run $(call run,rm) $(opts)
 rlhf: build     ## any method       ALGO=esrl CONFIG=configs/tiny/$(ALGO).toml RUN=runs/$(ALGO)
 	$(BIN)/esrl-rlhf --config $(call config,$(ALGO)) --run $(call run,$(ALGO)) $(opts)
+plan: build     ## predict a run    CONFIG=configs/llama-7b/ppo.toml [ARGS="--memory-gb 24"]: memory, disk, tokens, steps, learning rate, no weight read
+	$(BIN)/$(call stage,$(basename $(notdir $(CONFIG)))) plan --config $(CONFIG) $(sets) $(ARGS)
 answers: build  ## answer questions RUN=runs/esrl QUESTIONS=data/tiny/questions.jsonl OUT=answers.jsonl [GREEDY=1]
 	$(BIN)/evaluate answers --run $(RUN) --questions $(or $(QUESTIONS),data/tiny/questions.jsonl) --out $(or $(OUT),answers.jsonl) $(if $(GREEDY),--greedy) $(ARGS)
 table: build    ## every method, 3 seeds  SEEDS="1 2 3" METHODS="esrl ppo" OUT=runs/table JOBS=2; goes on where it stopped

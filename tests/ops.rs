@@ -326,6 +326,42 @@ fn a_weight_kept_in_bf16_is_the_f32_weight_of_the_same_numbers() {
 }
 
 #[test]
+fn where_nothing_is_fused_a_product_is_at_the_weights_precision() {
+    // as on a card: bf16 weights behind wider activations
+    let (x, w) = (varied(&[5, 24], 14, 1.0), varied(&[7, 24], 15, 0.3));
+    let narrow = w.to_dtype(DType::BF16).unwrap();
+    let of = |w: &Tensor| {
+        gradients(
+            |x| ops::frozen_linear(&x[0], w),
+            std::slice::from_ref(&x),
+            DType::F64,
+        )
+    };
+    let ((a, da), (b, db)) = (of(&narrow).unwrap(), of(&w).unwrap());
+    assert_eq!((a.dtype(), da[0].dtype()), (DType::F64, DType::F64));
+    // x and the result are rounded to 8 bits, too
+    assert_close("product", &a, &b, 2e-2);
+    assert_close("gradient", &da[0], &db[0], 2e-2);
+    let difference = (a - b).unwrap().abs().unwrap().max_all().unwrap();
+    assert!(difference.to_scalar::<f64>().unwrap() > 1e-5);
+}
+
+#[test]
+fn a_mask_of_constants_is_candles_product() {
+    let constants = f32s(&[6, 5], 8, 3.0);
+    let mask = || values(&constants).iter().map(|v| *v as f32).collect();
+    let inputs = [varied(&[6, 5], 7, 1.0)];
+    for dtype in [DType::F32, DType::F64] {
+        let of = |f: &dyn Fn(&Tensor) -> Result<Tensor>| gradients(|x| f(&x[0]), &inputs, dtype);
+        let (a, da) = of(&|x| ops::masked(x, mask())).unwrap();
+        let (b, db) = of(&|x| x * constants.to_dtype(dtype)?).unwrap();
+        assert_close("masked", &a, &b, 0.0);
+        assert_close("gradient", &da[0], &db[0], 0.0);
+    }
+    assert!(ops::masked(&f32s(&[2, 2], 1, 1.0), vec![1.0; 3]).is_err());
+}
+
+#[test]
 fn a_weight_in_8_bits_is_rounded_to_its_rows_scale() {
     for (n, k, out) in [(1, 5, 3), (8, 608, 97), (40, 193, 49), (300, 64, 100)] {
         let w = f32s(&[out, k], 15, 0.3);

@@ -6,19 +6,27 @@ use super::world::{World, tiny};
 use crate::common::tiny_config;
 use llama::{Activations, LoraConfig};
 use serde_json::json;
-use stage::memory::{Estimate, Workload, fewest, micro_batch};
+use stage::DeviceChoice;
+use stage::memory::{Drawing, Estimate, Forward, Graph, Workload, choose as fewest, micro_batch};
 
 fn work(tokens: usize) -> Workload {
     Workload {
+        device: DeviceChoice::Cpu,
         weight_bytes: 4_000_000,
         parameters: 1000,
-        frozen: 500,
-        graphs: vec![Some(LoraConfig::default())],
-        tokens,
+        adapter_numbers: 1500,
+        graphs: vec![graph(LoraConfig::default())],
+        largest: Forward { tokens, pairs: 0 },
         longest: 100,
-        cache_rows: 0,
-        decoded: 0,
-        kept_states: 0,
+        read_tokens: 0,
+        drawing: Drawing::default(),
+    }
+}
+
+fn graph(lora: LoraConfig) -> Graph {
+    Graph {
+        name: "policy",
+        lora: Some(lora),
     }
 }
 
@@ -26,7 +34,7 @@ fn work(tokens: usize) -> Workload {
 fn activations_are_those_of_the_block() {
     // d 24, q 24, k and v 8 each, feed-forward 40
     let config = tiny_config(json!({}));
-    let plain = Activations::of(&config, None);
+    let plain = Activations::fused(&config, None);
     assert_eq!(plain.block, 6 * 24 + 3 * 24 + 3 * 8 + 3 * 40);
     assert_eq!(plain.checkpointed, 24);
     let mut lora = LoraConfig {
@@ -35,23 +43,71 @@ fn activations_are_those_of_the_block() {
         ..LoraConfig::default()
     };
     assert_eq!(lora.n_params(&config), 2 * 4 * ((24 + 8) + (40 + 24)));
-    let adapted = Activations::of(&config, Some(&lora));
+    let adapted = Activations::fused(&config, Some(&lora));
     assert_eq!(adapted.block, plain.block + 2 * 4);
     lora.dropout = 0.1;
-    let dropped = Activations::of(&config, Some(&lora));
+    let dropped = Activations::fused(&config, Some(&lora));
     assert_eq!(dropped.block, adapted.block + 2 * (24 + 8 + 40 + 24));
+
+    // candle's own operations: d 24, q 24 in 3 heads that share one of keys, k and v 8, feed-forward 40
+    let own = Activations::composed(&config, None);
+    let block = 10 * 24 + (5 + 2 + 2 + 3 + 2) * 24 + (6 + 2 + 2) * 8 + 4 * 40 + 2 * 24;
+    assert_eq!(own.block, block);
+    assert_eq!((own.block_pairs, own.gradient_pairs), (8 * 3, 5 * 3));
+    lora.dropout = 0.0;
+    let adapted = Activations::composed(&config, Some(&lora));
+    assert_eq!(adapted.block, own.block + 2 * 4 + 3 * (8 + 24));
+    assert_eq!(plain.block_pairs, 0);
+}
+
+/// By hand, from the sizes of the model: d 24, feed-forward 40, vocabulary 61, 8 numbers in a row of keys.
+#[test]
+fn every_phase_is_counted() {
+    let config = tiny_config(json!({ "num_hidden_layers": 6 }));
+    let mut full = work(1000);
+    full.largest.pairs = 70_000;
+    full.read_tokens = 500;
+    full.drawing = Drawing {
+        cache_rows: 400,
+        rows: 9,
+        longest: 50,
+        rows_key: "rollout.max_rows",
+        kept_states: 100,
+    };
+    let e = Estimate::of(&config, &full, 2);
+    let each = Activations::fused(&config, full.graphs[0].lora.as_ref());
+    assert_eq!(e.weights, 0.06e9 + 4e6);
+    let reading = |tokens: f64| 1.02 * 4.0 * tokens * (3.0 * 40.0 + 5.0 * 24.0);
+    assert_eq!(e.reading, reading(500.0));
+    let rows = 1.25 * (2 * 6 * 8 * 400) as f64 + 1.5 * (24 * 100) as f64 + (3 * 9 * 61) as f64;
+    assert_eq!(e.sampling, 4.0 * rows + reading(400.0));
+    let threads = std::thread::available_parallelism().unwrap().get();
+    let token = 5 * each.block + 2 * each.checkpointed + each.gradients + 24 * (5 + threads);
+    assert_eq!(e.activations(), 1.02 * 4.0 * (1000 * token) as f64);
+    assert_eq!(e.total(), e.weights + e.adapters + e.activations());
+
+    // the same on a card
+    full.device = DeviceChoice::Cuda(0);
+    let e = Estimate::of(&config, &full, 2);
+    let each = Activations::composed(&config, full.graphs[0].lora.as_ref());
+    assert_eq!(e.weights, 0.7e9 + 4e6);
+    let token = 5 * each.block + 2 * each.checkpointed + each.gradients + 24 * 6;
+    let pair = 5 * each.block_pairs + each.gradient_pairs;
+    let numbers = 1000 * token + 70_000 * pair;
+    assert_eq!(e.activations(), 1.1 * 4.0 * numbers as f64 + 18.0 * 16.8e6);
 }
 
 #[test]
 fn each_checkpointed_block_saves_what_it_kept() {
     let config = tiny_config(json!({ "num_hidden_layers": 6 }));
     let lora = LoraConfig::default();
-    let each = Activations::of(&config, Some(&lora));
+    let each = Activations::fused(&config, Some(&lora));
     let at = |blocks| Estimate::of(&config, &work(1000), blocks);
-    assert_eq!(at(0).adapters, 5.0 * 4.0 * 1000.0 + 4.0 * 500.0);
+    // two gradients and two moments of each that is trained, and the numbers themselves
+    assert_eq!(at(0).adapters, 4.0 * (4.0 * 1000.0 + 1500.0));
     assert_eq!(at(0).weights - at(6).weights, 0.0);
-    let saved = |blocks| at(blocks).activations - at(blocks + 1).activations;
-    let block = 1.05 * 4.0 * 1000.0 * (each.block - each.checkpointed) as f64;
+    let saved = |blocks| at(blocks).activations() - at(blocks + 1).activations();
+    let block = 1.02 * 4.0 * 1000.0 * (each.block - each.checkpointed) as f64;
     for blocks in 1..6 {
         assert!((saved(blocks) / block - 1.0).abs() < 1e-9, "{blocks}");
     }
@@ -60,15 +116,13 @@ fn each_checkpointed_block_saves_what_it_kept() {
 
     // of two graphs the larger counts: one is gone before the other comes
     let mut two = work(1000);
-    two.graphs.push(Some(lora.clone()));
-    assert_eq!(Estimate::of(&config, &two, 3), at(3));
-    let wider = LoraConfig { r: 32, ..lora };
-    two.graphs[0] = Some(wider.clone());
-    let mut one = work(1000);
-    one.graphs = vec![Some(wider)];
-    let of_wider = Estimate::of(&config, &one, 3);
-    assert_eq!(Estimate::of(&config, &two, 3), of_wider);
-    assert!(of_wider.activations > at(3).activations);
+    two.graphs.push(graph(lora.clone()));
+    assert_eq!(Estimate::of(&config, &two, 3).total(), at(3).total());
+    two.graphs[0] = graph(LoraConfig { r: 32, ..lora });
+    let of_two = Estimate::of(&config, &two, 3);
+    assert_eq!(of_two.activations(), of_two.graphs[0].1);
+    assert_eq!(of_two.graphs[1].1, at(3).activations());
+    assert!(of_two.graphs[0].1 > of_two.graphs[1].1);
 }
 
 #[test]
@@ -89,7 +143,7 @@ fn the_fewest_blocks_that_fit_are_chosen_or_the_cheapest_change_is_named() {
         "{error}"
     );
     let mut half = work.clone();
-    half.tokens = 2000;
+    half.largest.tokens = 2000;
     let error = choose(Estimate::of(&config, &half, 6).total()).unwrap_err();
     assert!(error.to_string().ends_with("to 2000"), "{error}");
     let error = choose(1e6).unwrap_err().to_string();
@@ -164,7 +218,7 @@ fn a_budget_changes_no_byte_of_any_stage_and_may_change_on_the_way() {
 fn kept_states_are_counted_where_they_are_kept() {
     let config = tiny_config(json!({}));
     let mut kept = work(1000);
-    kept.kept_states = 100;
+    kept.drawing.kept_states = 100;
     let more = Estimate::of(&config, &kept, 0).sampling;
     let none = Estimate::of(&config, &work(1000), 0).sampling;
     assert_eq!(more - none, 1.5 * 4.0 * 100.0 * 24.0);

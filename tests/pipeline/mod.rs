@@ -3,6 +3,7 @@
 mod bad_input;
 mod clauses;
 mod memory;
+mod plan;
 mod pool;
 mod replay;
 mod rewards;

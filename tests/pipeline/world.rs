@@ -4,7 +4,7 @@ use crate::common::tiny_config;
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use llama::{Llama, Special};
-use run::{MetricsRow, RunArgs};
+use run::{MetricsRow, PlanArgs, RunArgs};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -77,6 +77,13 @@ impl World {
     }
 
     pub fn sft(&self, run: &str, sets: &str) -> Result<()> {
+        let args = self.sft_args(run, sets);
+        let config: sft::Config = run::load_config(None, &args.sets)?;
+        config.check()?;
+        sft::run(&args, &config)
+    }
+
+    fn sft_args(&self, run: &str, sets: &str) -> RunArgs {
         let data = tiny("demonstrations.json");
         let defaults = format!(
             "model.source=~/base model.template=alpaca lora.r=4 lora.alpha=8 data.path={data} \
@@ -85,13 +92,17 @@ impl World {
              train.sample_every=2 train.save_every=2 {}",
             optimizer("train.optimizer")
         );
-        let args = self.args(run, &defaults, sets);
-        let config: sft::Config = run::load_config(None, &args.sets)?;
-        config.check()?;
-        sft::run(&args, &config)
+        self.args(run, &defaults, sets)
     }
 
     pub fn reward(&self, run: &str, sets: &str) -> Result<()> {
+        let args = self.reward_args(run, sets);
+        let config: reward_model::Config = run::load_config(None, &args.sets)?;
+        config.check()?;
+        reward_model::run(&args, &config)
+    }
+
+    fn reward_args(&self, run: &str, sets: &str) -> RunArgs {
         let data = tiny("comparisons.json");
         let defaults = format!(
             "model.source=~/sft data.path={data} data.max_rows=30 data.held_out=0.2 data.max_len=96 \
@@ -100,10 +111,7 @@ impl World {
              train.sample_every=2 train.save_every=2 {}",
             optimizer("train.optimizer")
         );
-        let args = self.args(run, &defaults, sets);
-        let config: reward_model::Config = run::load_config(None, &args.sets)?;
-        config.check()?;
-        reward_model::run(&args, &config)
+        self.args(run, &defaults, sets)
     }
 
     pub fn rl(&self, run: &str, sets: &str) -> Result<()> {
@@ -112,6 +120,23 @@ impl World {
 
     /// Without a reward model, unless `sets` name one.
     pub fn rl_by(&self, run: &str, sets: &str) -> Result<()> {
+        let args = self.rl_args(run, sets);
+        let config: esrl_rlhf::Config = run::load_config(None, &args.sets)?;
+        config.check()?;
+        esrl_rlhf::run(&args, &config)
+    }
+
+    /// What `plan` of `sft`, `reward-model` or `esrl-rlhf` says as JSON.
+    pub fn plan(&self, stage: &str, sets: &str) -> Result<Value> {
+        let args = match stage {
+            "sft" => self.sft_args("out", sets),
+            "reward-model" => self.reward_args("out", sets),
+            _ => self.rl_args("out", &format!("model.reward=~/rm {sets}")),
+        };
+        plan_by(stage, None, args.sets, args.run)
+    }
+
+    fn rl_args(&self, run: &str, sets: &str) -> RunArgs {
         let data = tiny("prompts.json");
         let defaults = format!(
             "model.policy=~/sft data.path={data} data.max_rows=30 data.held_out=0.1 \
@@ -120,10 +145,7 @@ impl World {
             optimizer("train.policy"),
             optimizer("train.critic")
         );
-        let args = self.args(run, &defaults, sets);
-        let config: esrl_rlhf::Config = run::load_config(None, &args.sets)?;
-        config.check()?;
-        esrl_rlhf::run(&args, &config)
+        self.args(run, &defaults, sets)
     }
 
     /// A base, an sft run and a reward run, for tests of RL.
@@ -196,6 +218,39 @@ impl World {
         }
         found
     }
+}
+
+/// A stage's plan of settings, as JSON.
+pub fn plan_by(
+    stage: &str,
+    config: Option<&Path>,
+    sets: Vec<String>,
+    run: Option<PathBuf>,
+) -> Result<Value> {
+    let args = PlanArgs {
+        config: config.map(Path::to_path_buf),
+        sets,
+        run,
+        ..PlanArgs::default()
+    };
+    let plan = match stage {
+        "sft" => {
+            let config: sft::Config = args.load_config()?;
+            config.check()?;
+            sft::plan(&args, &config)?
+        }
+        "reward-model" => {
+            let config: reward_model::Config = args.load_config()?;
+            config.check()?;
+            reward_model::plan(&args, &config)?
+        }
+        _ => {
+            let config: esrl_rlhf::Config = args.load_config()?;
+            config.check()?;
+            esrl_rlhf::plan(&args, &config)?
+        }
+    };
+    Ok(plan.json())
 }
 
 fn optimizer(section: &str) -> String {

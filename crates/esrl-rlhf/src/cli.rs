@@ -3,6 +3,7 @@
 use crate::{Config, ReplayConfig};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use run::PlanArgs;
 
 /// Improves a fine-tuned policy by ESRL, PPO or any other method of `--list`.
 ///
@@ -31,12 +32,20 @@ pub struct Cli {
 enum Command {
     /// Compute a step of a run again and show it token by token
     Replay(ReplayConfig),
+    /// Predict memory, disk, tokens, steps and learning rates of a run, without reading a weight
+    Plan(PlanArgs),
 }
 
 impl Cli {
     pub fn execute(&self) -> Result<()> {
-        if let Some(Command::Replay(config)) = &self.command {
-            return run::print(&crate::replay(config)?);
+        match &self.command {
+            Some(Command::Replay(config)) => return run::print(&crate::replay(config)?),
+            Some(Command::Plan(args)) => {
+                let config: Config = args.load_config()?;
+                config.check()?;
+                return crate::plan(args, &config)?.print(args.json);
+            }
+            None => {}
         }
         if self.list {
             return run::print(&crate::list());

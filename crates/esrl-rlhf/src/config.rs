@@ -149,6 +149,14 @@ pub struct TrainConfig {
 }
 
 impl TrainConfig {
+    /// The policy's learning rate at `step` (0-based): none while the critic learns alone.
+    pub(crate) fn policy_lr(&self, step: u64, algorithm: &dyn algorithms::Algorithm) -> f64 {
+        match (step as usize) < self.critic_warmup_steps {
+            true => 0.0,
+            false => self.policy.lr_at(step as usize, self.steps) * algorithm.lr_scale(step),
+        }
+    }
+
     pub(crate) fn keep(&self) -> run::Keep {
         run::Keep {
             n: self.keep_checkpoints,
@@ -204,7 +212,7 @@ impl Config {
     pub fn check(&self) -> Result<()> {
         let (r, t) = (&self.rollout, &self.train);
         stage::TemplateChoice::parse(&self.model.template)?;
-        stage::device(&self.device)?;
+        stage::DeviceChoice::parse(&self.device)?;
         self.check_algorithm()?;
         rewards::check(&self.rewards)?;
         stage::check_data(self.data.held_out, self.data.max_rows)?;

@@ -2,19 +2,19 @@
 
 use crate::data::{self, Task};
 use crate::learner::{Learner, Metrics};
-use crate::roles::Roles;
 use crate::{Config, rollout};
 use algorithms::SamplingPlan;
 use anyhow::Result;
+use stage::PolicyOutline;
 use std::rc::Rc;
 
 pub(crate) fn tasks_for_evaluation(
     mut prompts: Vec<::data::Prompt>,
-    roles: &Roles,
+    outline: &PolicyOutline,
     config: &Config,
 ) -> Result<Vec<Rc<Task>>> {
     prompts.truncate(config.train.eval_prompts);
-    data::tasks("held-out", prompts, roles, config)
+    data::tasks("held-out", prompts, outline, config)
 }
 
 /// One sampled answer per held-out prompt: mean reward (where there is one), length, share that ends.

@@ -91,7 +91,7 @@ impl Learner<'_> {
             tasks,
             &plan,
             Draw {
-                keep_states: rollout::keeps_states(&self.roles, self.config, &needs),
+                keep_states: rollout::keeps_states(self.config, &needs, self.roles.samples_apart()),
                 ..draw
             },
             ROLLOUT,

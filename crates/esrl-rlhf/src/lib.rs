@@ -5,6 +5,7 @@ mod clauses;
 mod cli;
 mod clock;
 mod config;
+mod course;
 mod data;
 mod evaluation;
 mod explain;
@@ -12,7 +13,9 @@ mod failed;
 mod feed;
 mod gather;
 mod learner;
+mod plan;
 mod pool;
+mod prepare;
 mod read;
 mod readable;
 mod replay;
@@ -29,14 +32,15 @@ mod workload;
 pub use cli::Cli;
 pub use config::Config;
 pub use explain::explain;
+pub use plan::plan;
 pub use replay::{ReplayConfig, replay};
 
 use anyhow::{Result, anyhow, bail, ensure};
 use clauses::Clauses;
-use data::Data;
-use evaluation::{evaluate, tasks_for_evaluation};
-use feed::Feed;
+use course::Course;
+use evaluation::evaluate;
 use learner::{Learner, StepReport};
+use prepare::Prepared;
 use readable::headline;
 use roles::Roles;
 use run::{Progress, Run, RunArgs};
@@ -77,11 +81,6 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
     let device = stage::device(&config.device)?;
     let algorithm = config.build_algorithm()?;
     let needs = algorithm.needs();
-    let Data {
-        train,
-        held_out,
-        n_shared,
-    } = Data::read(config, &needs)?;
     if let Some(dir) = &config.model.reward {
         ensure!(
             dir.join("reward").is_dir(),
@@ -93,12 +92,22 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
         .clauses
         .then(|| Clauses::open(&config.rollout.clauses))
         .transpose()?;
-    let mut roles = Roles::open(config, &needs, &device)?;
-    let feed = Feed::new(train, &needs, &roles, config)?;
-    let eval_tasks = tasks_for_evaluation(held_out.clone(), &roles, config)?;
-
-    let work = workload::of(&roles, &feed, &needs, config);
-    let memory = config.memory().apply(roles.model_mut(), &work)?;
+    let prepared = Prepared::new(config, needs.clone())?;
+    let course = Course::of(&prepared.feed, &needs, config);
+    let work = prepared.workload(&course, config)?;
+    let shape = &prepared.outline.base.config;
+    let memory = config.memory().choose(shape, &work)?;
+    memory.report();
+    let Prepared {
+        outline,
+        feed,
+        held_out,
+        eval_tasks,
+        n_shared,
+        ..
+    } = prepared;
+    let mut roles = Roles::open(config, &needs, outline, &device)?;
+    roles.model_mut().checkpoint_blocks(memory.blocks);
     let mut run = if args.resume {
         Run::resume_by(&dir, "esrl-rlhf", config, |old: Config| old.resolved())?
     } else {
@@ -109,7 +118,7 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
     if let Some(reward) = &config.model.reward {
         run.record("reward", reward.to_string_lossy().into())?;
     }
-    run.record("memory", memory)?;
+    run.record("memory", memory.json())?;
     run.record("algorithm", serde_json::to_value(&config.algorithm)?)?;
     stage::record_data(
         &mut run,

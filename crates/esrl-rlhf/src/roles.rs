@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor, Var};
 use data::{Encoder, Template};
 use llama::{Llama, Lora, ScalarHead};
 use rewards::{Mixture, RewardModel};
-use stage::{Base, Batch, Policy, TemplateChoice};
+use stage::{Base, Batch, Policy, PolicyOutline};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -40,10 +40,6 @@ impl Critic {
             .apply(&batch.before_labels(&batch.hidden(model, Some(&self.lora), None)?)?)
     }
 
-    pub fn lora(&self) -> &Lora {
-        &self.lora
-    }
-
     pub fn frozen(&self) -> Self {
         Self {
             lora: self.lora.frozen(),
@@ -62,15 +58,19 @@ impl Critic {
 }
 
 impl Roles {
-    pub fn open(config: &Config, needs: &Needs, device: &Device) -> Result<Self> {
-        let template = TemplateChoice::parse(&config.model.template)?;
+    pub fn open(
+        config: &Config,
+        needs: &Needs,
+        outline: PolicyOutline,
+        device: &Device,
+    ) -> Result<Self> {
         let Policy {
             base,
             adapter,
             encoder,
             template,
             ..
-        } = Policy::open(&config.model.policy, template, device)?;
+        } = outline.load(device)?;
         let reward = match &config.model.reward {
             Some(dir) => Some(open_reward(dir, &base, &template, &config.model.policy)?),
             None => None,
@@ -131,12 +131,6 @@ impl Roles {
     /// Whether that has other weights than those that learn.
     pub fn samples_apart(&self) -> bool {
         self.sampler.is_some()
-    }
-
-    /// Bytes of the base's weights, those for sampling included.
-    pub fn weight_bytes(&self) -> usize {
-        let beside = |sampler: &Llama| sampler.bytes_beside(self.model());
-        self.model().bytes() + self.sampler.as_ref().map_or(0, beside)
     }
 
     /// Before the base is shared.

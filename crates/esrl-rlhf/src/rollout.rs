@@ -24,8 +24,8 @@ pub(crate) struct Draw {
 }
 
 /// Whether a step's log-probs are read off the states that its samples were drawn from.
-pub(crate) fn keeps_states(roles: &Roles, config: &Config, needs: &Needs) -> bool {
-    let same = !roles.samples_apart();
+pub(crate) fn keeps_states(config: &Config, needs: &Needs, samples_apart: bool) -> bool {
+    let same = !samples_apart;
     let read = config.rollout.rescore.is_none() && needs.reference && needs.old.is_none();
     same && read && needs.feed == Feed::Rollouts
 }

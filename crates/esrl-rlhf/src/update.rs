@@ -2,7 +2,7 @@
 
 use crate::learner::{Learner, Metrics};
 use crate::row::Row;
-use algorithms::{Experience, Loss, Scores, Totals, importance};
+use algorithms::{Experience, Loss, Needs, Scores, Totals, importance};
 use anyhow::{Result, bail};
 use candle_core::Tensor;
 use ops::TokenScores;
@@ -27,18 +27,15 @@ impl Learner<'_> {
     ) -> Result<()> {
         let needs = self.algorithm.needs();
         let units = units(exp, needs.whole_groups);
-        let size = units.len().div_ceil(needs.minibatches);
-        // Rounding the size up may leave fewer minibatches than were asked for.
-        let n_updates = needs.epochs * units.len().div_ceil(size);
+        let seed = self.config.train.seed;
+        let passes: Vec<Vec<Vec<usize>>> = (0..needs.epochs)
+            .map(|epoch| minibatches(units.len(), &needs, seed, step, epoch))
+            .collect();
+        let n_updates = passes.iter().map(Vec::len).sum::<usize>();
         let watch = self.config.watch.of_sampler(self.roles.samples_apart());
         let mut first = true;
-        for epoch in 0..needs.epochs {
-            let mut order: Vec<usize> = (0..units.len()).collect();
-            let seed = self.config.train.seed;
-            order.shuffle(&mut run::stream(seed, "minibatches", step, epoch as u64));
-            for minibatch in order.chunks(size) {
-                let mut minibatch = minibatch.to_vec();
-                minibatch.sort_unstable();
+        for pass in passes {
+            for minibatch in pass {
                 let units: Vec<&[usize]> = minibatch.iter().map(|u| units[*u].as_slice()).collect();
                 let check = |metrics: &Metrics| match first {
                     true => watch.check_first(metrics, same_forward),
@@ -110,12 +107,7 @@ impl Learner<'_> {
         }
         check(&metrics)?;
         let t = &self.config.train;
-        let frozen = (step as usize) < t.critic_warmup_steps;
-        let lr = if frozen {
-            0.0
-        } else {
-            t.policy.lr_at(step as usize, t.steps) * self.algorithm.lr_scale(step)
-        };
+        let lr = t.policy_lr(step, self.algorithm.as_ref());
         // Both are looked at before either steps.
         let norm = self.policy.norm(&policy_grads)?;
         let critic_norm = match (&self.critic, &critic_grads) {
@@ -233,6 +225,25 @@ fn sampler_gap(logp: &Tensor, exp: &Experience) -> candle_core::Result<f64> {
     Ok(drawn
         .map(|at| f64::from((now[at] - exp.logp_sampled[at]).abs()))
         .sum())
+}
+
+/// The units of each minibatch of a pass, in their order. Rounding their size up may leave fewer minibatches than were asked for.
+pub(crate) fn minibatches(
+    n_units: usize,
+    needs: &Needs,
+    seed: u64,
+    step: u64,
+    epoch: usize,
+) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..n_units).collect();
+    order.shuffle(&mut run::stream(seed, "minibatches", step, epoch as u64));
+    let sorted = |minibatch: &[usize]| {
+        let mut minibatch = minibatch.to_vec();
+        minibatch.sort_unstable();
+        minibatch
+    };
+    let size = n_units.div_ceil(needs.minibatches).max(1);
+    order.chunks(size).map(sorted).collect()
 }
 
 /// Rows that must stay together: each alone, or a prompt's samples as one group.

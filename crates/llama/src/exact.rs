@@ -1,12 +1,12 @@
-//! Weights are kept in half the memory where that loses nothing: most checkpoints were written in bf16.
+//! How matrices are kept: on the CPU in bf16 where that loses nothing, for most checkpoints were written in it; on a card always.
 
 use candle_core::{DType, Result, Tensor};
 
-/// A matrix of f32 on the CPU becomes bf16 if bf16 holds every one of its numbers. The kernels of `ops` read both and compute in f32, so
-/// nothing changes but the memory and the order of some sums.
-pub(crate) fn halved_if_exact(weight: Tensor) -> Result<Tensor> {
-    let candidate = weight.rank() == 2 && weight.dtype() == DType::F32;
-    if !candidate || !weight.device().is_cpu() || !is_exact(&weight)? {
+/// A matrix of f32 becomes bf16: on the CPU if bf16 holds every one of its numbers, on another device rounded. The kernels of `ops` read both
+/// and give f32, so on the CPU nothing changes but the memory and the order of some sums.
+pub(crate) fn as_kept(weight: Tensor) -> Result<Tensor> {
+    let matrix = weight.rank() == 2 && weight.dtype() == DType::F32;
+    if !matrix || (weight.device().is_cpu() && !is_exact(&weight)?) {
         return Ok(weight);
     }
     weight.to_dtype(DType::BF16)

@@ -1,102 +1,139 @@
 //! A base model from one GGUF file: weights dequantised to f32, shape, tokenizer, special tokens and chat template from
 //! its metadata. Format: ggml's `docs/gguf.md`; names and the permutation of q and k: llama.cpp's `convert_hf_to_gguf.py`.
 
-use crate::exact::halved_if_exact;
+use crate::exact::as_kept;
 use crate::gguf_head;
 use crate::gguf_tokens::{chat_template, special, tokenizer};
 use crate::load::check_shape;
 use crate::proj::Proj;
 use crate::tokens::prepare;
-use crate::{Config, Error, Llama, Loaded, Result, RopeScaling};
+use crate::{Config, Error, Llama, Result, RopeScaling, Special};
+use candle_core::quantized::GgmlDType;
 use candle_core::quantized::gguf_file::{Content, Value};
 use candle_core::{Device, Tensor};
 use std::fs::File;
 use std::io::BufReader;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use tokenizers::Tokenizer;
 
 /// Factors by which llama.cpp's converter divides Llama 3.1's frequencies.
 const ROPE_FACTORS: &str = "rope_freqs.weight";
 
-pub(crate) fn load(path: &Path, device: &Device) -> Result<Loaded> {
-    let mut file = BufReader::new(File::open(path).map_err(Error::io(path))?);
-    if gguf_head::has_zero_alignment(&mut file).map_err(Error::io(path))? {
-        return Err(Error::at(path, "damaged GGUF file (alignment 0)"));
-    }
-    let damaged = |e: candle_core::Error| {
-        let text = e.to_string();
-        let line = text.lines().next().unwrap_or_default().to_string();
-        Error::at(
-            path,
-            format!("damaged or truncated GGUF file ({line}); fetch it again"),
-        )
-    };
-    let content = Content::read(&mut file).map_err(damaged)?;
-    refuse_countless(path, &content)?;
-    let meta = Meta {
-        path,
-        content: &content,
-    };
-    let rope_factors = match content.tensor_infos.contains_key(ROPE_FACTORS) {
-        true => Some(
-            content
-                .tensor(&mut file, ROPE_FACTORS, &Device::Cpu)
-                .and_then(|t| t.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>())
-                .map_err(damaged)?,
-        ),
-        false => None,
-    };
-    let config = config(&meta, rope_factors.as_deref())?;
-    let tokenizer = prepare(tokenizer(&meta)?, &config, path)?;
-    let special = special(&meta, &tokenizer)?;
-    let config = Config {
-        bos_token_id: special.bos.as_ref().map(|(id, _)| *id),
-        eos_token_id: special.eos.iter().map(|(id, _)| *id).collect(),
-        ..config
-    };
+/// The metadata of a file, read; the weights not yet.
+pub(crate) struct Header {
+    path: PathBuf,
+    file: BufReader<File>,
+    content: Content,
+    has_rope_factors: bool,
+    pub config: Config,
+    pub tokenizer: Tokenizer,
+    pub special: Special,
+    pub chat_template: Option<String>,
+}
 
-    let mut n_read = usize::from(rope_factors.is_some());
-    let model = Llama::build(&config, device, |hf_name, shape| {
-        let name = gguf_name(hf_name);
-        let info = content
-            .tensor_infos
-            .get(&name)
-            .ok_or_else(|| Error::at(path, format!("tensor {name} is missing")))?;
-        check_shape(path, &name, info.shape.dims(), shape)?;
-        n_read += 1;
-        let weight = content
-            .tensor(&mut file, &name, device)
-            .and_then(|t| t.dequantize(device))
-            .map_err(|e| {
-                let text = e.to_string();
-                let line = text.lines().next().unwrap_or_default();
-                Error::at(path, format!("tensor {name} cannot be read: {line}"))
-            })?;
-        let heads = match () {
-            _ if name.ends_with("attn_q.weight") => config.num_attention_heads,
-            _ if name.ends_with("attn_k.weight") => config.num_key_value_heads,
-            _ => return Ok(halved_if_exact(weight)?),
+impl Header {
+    pub fn read(path: &Path) -> Result<Self> {
+        let mut file = BufReader::new(File::open(path).map_err(Error::io(path))?);
+        if gguf_head::has_zero_alignment(&mut file).map_err(Error::io(path))? {
+            return Err(Error::at(path, "damaged GGUF file (alignment 0)"));
+        }
+        let damaged = |e: candle_core::Error| {
+            let text = e.to_string();
+            let line = text.lines().next().unwrap_or_default().to_string();
+            Error::at(
+                path,
+                format!("damaged or truncated GGUF file ({line}); fetch it again"),
+            )
         };
-        Ok(halved_if_exact(unpermute(&weight, heads)?)?)
-    })?;
-    if n_read != content.tensor_infos.len() {
-        let wanted: Vec<String> = model.tensors().iter().map(|(n, _)| gguf_name(n)).collect();
-        let mut names: Vec<&String> = content.tensor_infos.keys().collect();
-        names.sort();
-        let extra = names
-            .into_iter()
-            .find(|n| *n != ROPE_FACTORS && !wanted.contains(n));
-        let extra = extra.map_or("", String::as_str);
-        return Err(Error::at(
+        let content = Content::read(&mut file).map_err(damaged)?;
+        refuse_countless(path, &content)?;
+        let meta = Meta {
             path,
-            format!("unexpected tensor {extra}; this is not a plain LLaMA"),
-        ));
+            content: &content,
+        };
+        let rope_factors = match content.tensor_infos.contains_key(ROPE_FACTORS) {
+            true => Some(
+                content
+                    .tensor(&mut file, ROPE_FACTORS, &Device::Cpu)
+                    .and_then(|t| t.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>())
+                    .map_err(damaged)?,
+            ),
+            false => None,
+        };
+        let config = config(&meta, rope_factors.as_deref())?;
+        let tokenizer = prepare(tokenizer(&meta)?, &config, path)?;
+        let special = special(&meta, &tokenizer)?;
+        let config = Config {
+            bos_token_id: special.bos.as_ref().map(|(id, _)| *id),
+            eos_token_id: special.eos.iter().map(|(id, _)| *id).collect(),
+            ..config
+        };
+        Ok(Self {
+            path: path.to_path_buf(),
+            has_rope_factors: rope_factors.is_some(),
+            chat_template: chat_template(&meta),
+            file,
+            config,
+            tokenizer,
+            special,
+            content,
+        })
     }
-    Ok(Loaded {
-        model,
-        chat_template: chat_template(&meta),
-        tokenizer,
-        special,
-    })
+
+    /// Whether the weight of this Hugging Face name lies in bf16.
+    pub fn is_bf16(&self, hf_name: &str) -> bool {
+        let info = self.content.tensor_infos.get(&gguf_name(hf_name));
+        info.is_some_and(|info| info.ggml_dtype == GgmlDType::BF16)
+    }
+
+    pub fn read_weights(self, device: &Device) -> Result<Llama> {
+        let Self {
+            path,
+            mut file,
+            content,
+            config,
+            ..
+        } = self;
+        let path = path.as_path();
+        let mut n_read = usize::from(self.has_rope_factors);
+        let model = Llama::build(&config, device, |hf_name, shape| {
+            let name = gguf_name(hf_name);
+            let info = content
+                .tensor_infos
+                .get(&name)
+                .ok_or_else(|| Error::at(path, format!("tensor {name} is missing")))?;
+            check_shape(path, &name, info.shape.dims(), shape)?;
+            n_read += 1;
+            let weight = content
+                .tensor(&mut file, &name, device)
+                .and_then(|t| t.dequantize(device))
+                .map_err(|e| {
+                    let text = e.to_string();
+                    let line = text.lines().next().unwrap_or_default();
+                    Error::at(path, format!("tensor {name} cannot be read: {line}"))
+                })?;
+            let heads = match () {
+                _ if name.ends_with("attn_q.weight") => config.num_attention_heads,
+                _ if name.ends_with("attn_k.weight") => config.num_key_value_heads,
+                _ => return Ok(as_kept(weight)?),
+            };
+            Ok(as_kept(unpermute(&weight, heads)?)?)
+        })?;
+        if n_read != content.tensor_infos.len() {
+            let wanted: Vec<String> = model.tensors().iter().map(|(n, _)| gguf_name(n)).collect();
+            let mut names: Vec<&String> = content.tensor_infos.keys().collect();
+            names.sort();
+            let extra = names
+                .into_iter()
+                .find(|n| *n != ROPE_FACTORS && !wanted.contains(n));
+            let extra = extra.map_or("", String::as_str);
+            return Err(Error::at(
+                path,
+                format!("unexpected tensor {extra}; this is not a plain LLaMA"),
+            ));
+        }
+        Ok(model)
+    }
 }
 
 /// candle multiplies the sides of a tensor without asking whether the product is a number.

@@ -43,6 +43,11 @@ impl std::fmt::Debug for Hub {
 }
 
 impl Hub {
+    /// From the environment.
+    pub fn from_env() -> Result<Self> {
+        Self::from_vars(|name| std::env::var(name).ok())
+    }
+
     /// From environment variables, looked up by name.
     pub fn from_vars(var: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let var = |name: &str| var(name).filter(|v| !v.trim().is_empty());
@@ -68,8 +73,17 @@ impl Hub {
     /// The directory of a model `org/name` in the cache, after fetching what is not there. Weights come last, so that
     /// a directory with all its weights is whole.
     pub fn fetch(&self, id: &str) -> Result<PathBuf> {
+        self.fetch_parts(id, true)
+    }
+
+    /// The same without weights: config.json, tokenizer.json and what may lie beside them.
+    pub fn fetch_shape(&self, id: &str) -> Result<PathBuf> {
+        self.fetch_parts(id, false)
+    }
+
+    fn fetch_parts(&self, id: &str, weights: bool) -> Result<PathBuf> {
         let cache = Cache::new(self.cache_dir.clone()).model(id.to_string());
-        if let Some(dir) = cached(&cache)? {
+        if let Some(dir) = cached(&cache, weights)? {
             return Ok(dir);
         }
         if self.offline {
@@ -98,7 +112,9 @@ impl Hub {
             get(name)?;
         }
         get(TOKENIZER)?;
-        if has(WEIGHTS) {
+        if !weights {
+            // not asked for
+        } else if has(WEIGHTS) {
             get(WEIGHTS)?;
         } else if has(INDEX) {
             let index = get(INDEX)?;
@@ -110,7 +126,7 @@ impl Hub {
                 "model {id} has no safetensors weights on the hub"
             )));
         }
-        let dir = cached(&cache)?.filter(|dir| config.starts_with(dir));
+        let dir = cached(&cache, weights)?.filter(|dir| config.starts_with(dir));
         dir.ok_or_else(|| {
             Error::Input(format!(
                 "model {id} changed on the hub while it was fetched; run again"
@@ -156,12 +172,13 @@ impl Hub {
     }
 }
 
-/// The snapshot directory, if the model is whole in the cache.
-fn cached(cache: &CacheRepo) -> Result<Option<PathBuf>> {
+/// The snapshot directory, if the model is whole in the cache, or all of it but the weights where those are not asked for.
+fn cached(cache: &CacheRepo, weights: bool) -> Result<Option<PathBuf>> {
     let (Some(config), Some(_)) = (cache.get(CONFIG), cache.get(TOKENIZER)) else {
         return Ok(None);
     };
     let whole = match (cache.get(WEIGHTS), cache.get(INDEX)) {
+        _ if !weights => true,
         (Some(_), _) => true,
         (None, Some(index)) => shard_names(&index, &read_json(&index)?.unwrap_or_default())?
             .iter()

@@ -1,12 +1,12 @@
-//! Weights from a Hugging Face directory: one safetensors file or shards with an index; f32, f16 and bf16. They are kept as f32, or on
-//! the CPU as bf16 where that is the same numbers.
+//! Weights from a Hugging Face directory: one safetensors file or shards with an index; f32, f16 and bf16. They are kept as
+//! `exact.rs` says.
 //! Every tensor must be there once, with the right shape, and nothing unknown beside it.
 
-use crate::exact::halved_if_exact;
+use crate::exact::as_kept;
 use crate::model::weight_shapes;
 use crate::safe::SafeFile;
 use crate::tokens::read_json;
-use crate::{Config, Error, Hub, Llama, Result, Source, Special, gguf, load_shape};
+use crate::{Config, Error, Llama, Result, Source, Special, outline};
 use candle_core::{Device, Tensor};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
@@ -23,20 +23,13 @@ pub struct Loaded {
 
 /// Opens a base model. It computes in f32 whatever the file's dtype.
 pub fn load(source: &Source, device: &Device) -> Result<Loaded> {
-    match source {
-        Source::Dir(dir) => load_dir(dir, device),
-        Source::Gguf(file) => gguf::load(file, device),
-        Source::Hub(id) => load_dir(
-            &Hub::from_vars(|name| std::env::var(name).ok())?.fetch(id)?,
-            device,
-        ),
-    }
+    outline(source)?.load(device)
 }
 
-fn load_dir(dir: &Path, device: &Device) -> Result<Loaded> {
-    let (config, tokenizer, special, chat_template) = load_shape(dir)?;
+/// The weights of a Hugging Face directory whose config.json is `config`.
+pub(crate) fn read_weights(dir: &Path, config: &Config, device: &Device) -> Result<Llama> {
     let files = weight_files(dir)?;
-    let wanted: HashMap<String, Vec<usize>> = weight_shapes(&config).into_iter().collect();
+    let wanted: HashMap<String, Vec<usize>> = weight_shapes(config).into_iter().collect();
     let mut found: HashMap<String, Tensor> = HashMap::with_capacity(wanted.len());
     for path in &files {
         let mut file = SafeFile::open(path)?;
@@ -44,10 +37,10 @@ fn load_dir(dir: &Path, device: &Device) -> Result<Loaded> {
             match wanted.get(&name) {
                 Some(shape) => {
                     check_shape(path, &name, file.shape(&name)?, shape)?;
-                    let tensor = halved_if_exact(file.read(&name, device)?)?;
+                    let tensor = as_kept(file.read(&name, device)?)?;
                     found.insert(name, tensor);
                 }
-                None if is_redundant(&name, &config) => {}
+                None if is_redundant(&name, config) => {}
                 None => {
                     return Err(Error::at(
                         path,
@@ -63,16 +56,10 @@ fn load_dir(dir: &Path, device: &Device) -> Result<Loaded> {
         [one] => one,
         _ => dir,
     };
-    let model = Llama::build(&config, device, |name, _| {
+    Llama::build(config, device, |name, _| {
         found
             .remove(name)
             .ok_or_else(|| Error::at(whole, format!("tensor {name} is missing")))
-    })?;
-    Ok(Loaded {
-        model,
-        tokenizer,
-        special,
-        chat_template,
     })
 }
 
@@ -93,7 +80,7 @@ fn is_redundant(name: &str, config: &Config) -> bool {
 }
 
 /// `model.safetensors`, or the shards its index names, in order.
-fn weight_files(dir: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn weight_files(dir: &Path) -> Result<Vec<PathBuf>> {
     let single = dir.join("model.safetensors");
     if single.is_file() {
         return Ok(vec![single]);

@@ -49,6 +49,24 @@ impl LoraConfig {
         sum * self.r * model.num_hidden_layers
     }
 
+    /// Refuses settings of which no adapter for a model of this shape can be made.
+    pub fn check(&self, model: &Config) -> Result<()> {
+        self.projections().map_err(Error::Input)?;
+        let width = model.hidden_size;
+        if self.r > width {
+            return Err(Error::Input(format!(
+                "lora.r = {} is more than the model's width of {width}; a low rank is 4 to 64",
+                self.r
+            )));
+        }
+        Ok(())
+    }
+
+    /// Tensors that [`n_params`](Self::n_params) are in.
+    pub fn n_tensors(&self, model: &Config) -> usize {
+        2 * self.targets.len() * model.num_hidden_layers
+    }
+
     pub(crate) fn projections(&self) -> std::result::Result<Vec<Proj>, String> {
         if self.r == 0 {
             return Err("lora.r = 0: the rank must be at least 1".into());
@@ -99,14 +117,8 @@ pub struct Lora {
 impl Lora {
     /// A ~ kaiming uniform(a=sqrt 5), B = 0, as PEFT. Frozen; error when a target matches no layer.
     pub fn init(config: &LoraConfig, model: &Llama, seed: u64) -> Result<Self> {
+        config.check(&model.config)?;
         let targets = config.projections().map_err(Error::Input)?;
-        let width = model.config.hidden_size;
-        if config.r > width {
-            return Err(Error::Input(format!(
-                "lora.r = {} is more than the model's width of {width}; a low rank is 4 to 64",
-                config.r
-            )));
-        }
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         Self::build(config, model, |_, proj, (out, input)| {
             if !targets.contains(&proj) {

@@ -16,12 +16,10 @@ impl Lora {
     /// PEFT directory; names and shapes must be this model's, and so must the fingerprint of the base where we wrote it.
     /// Frozen.
     pub fn load(dir: &Path, model: &Llama) -> Result<Self> {
-        let file = dir.join(CONFIG);
-        let text = std::fs::read_to_string(&file).map_err(Error::io(&file))?;
-        let value: Value =
-            serde_json::from_str(&text).map_err(|e| Error::at(&file, format!("not JSON: {e}")))?;
-        let config = read_config(&value).map_err(|e| Error::at(&file, e))?;
-        let targets = config.projections().map_err(|e| Error::at(&file, e))?;
+        let (config, value) = LoraConfig::read(dir)?;
+        let targets = config
+            .projections()
+            .map_err(|e| Error::at(&dir.join(CONFIG), e))?;
 
         let file = dir.join(WEIGHTS);
         let mut weights = SafeFile::open(&file)?;
@@ -99,6 +97,22 @@ impl Lora {
         let file = dir.join(CONFIG);
         let text = format!("{config:#}\n");
         std::fs::write(&file, text).map_err(Error::io(&file))
+    }
+}
+
+impl LoraConfig {
+    /// The settings of an adapter on disk, whose numbers are not read.
+    pub fn of_adapter(dir: &Path) -> Result<Self> {
+        Ok(Self::read(dir)?.0)
+    }
+
+    fn read(dir: &Path) -> Result<(Self, Value)> {
+        let file = dir.join(CONFIG);
+        let text = std::fs::read_to_string(&file).map_err(Error::io(&file))?;
+        let value: Value =
+            serde_json::from_str(&text).map_err(|e| Error::at(&file, format!("not JSON: {e}")))?;
+        let config = read_config(&value).map_err(|e| Error::at(&file, e))?;
+        Ok((config, value))
     }
 }
 

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// Headers of the largest models are a few MB.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
+/// What of a tensor is looked at to see whether bf16 holds it.
+const FIRST_BYTES: usize = 16_384;
 
 /// An open file whose header was checked against its length.
 pub(crate) struct SafeFile {
@@ -78,6 +80,25 @@ impl SafeFile {
             .ok_or_else(|| Error::at(&self.path, format!("tensor {name} is missing")))
     }
 
+    /// Whether bf16 holds the first numbers of a tensor exactly.
+    pub fn begins_in_bf16(&mut self, name: &str) -> Result<bool> {
+        let info = self.info(name)?;
+        let (dtype, (start, end)) = (info.dtype, info.data_offsets);
+        if dtype != Dtype::F32 {
+            return Ok(dtype == Dtype::BF16);
+        }
+        let mut data = vec![0; (end - start).min(FIRST_BYTES)];
+        self.read_at(start, &mut data)?;
+        Ok(data.chunks_exact(4).all(|b| b[..2] == [0, 0]))
+    }
+
+    fn read_at(&mut self, start: usize, data: &mut [u8]) -> Result<()> {
+        let start = SeekFrom::Start(self.data_start + start as u64);
+        let read = self.file.seek(start);
+        read.and_then(|_| self.file.read_exact(data))
+            .map_err(Error::io(&self.path))
+    }
+
     pub fn read_all(&mut self, device: &Device) -> Result<HashMap<String, Tensor>> {
         let names = self.names().into_iter();
         let tensors = names.map(|name| {
@@ -92,10 +113,7 @@ impl SafeFile {
         let info = self.info(name)?;
         let (dtype, shape, (start, end)) = (info.dtype, info.shape.clone(), info.data_offsets);
         let mut data = vec![0; end - start];
-        self.file
-            .seek(SeekFrom::Start(self.data_start + start as u64))
-            .and_then(|_| self.file.read_exact(&mut data))
-            .map_err(Error::io(&self.path))?;
+        self.read_at(start, &mut data)?;
         let values: Vec<f32> = match dtype {
             Dtype::F32 => data
                 .chunks_exact(4)

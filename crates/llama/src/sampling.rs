@@ -1,8 +1,9 @@
 //! Narrower copies of the frozen matrices for sampling, where every token drawn reads all of them: what they lose is measured and
 //! corrected by whoever learns from the samples.
 
-use crate::Llama;
 use crate::block::Layer;
+use crate::model::weight_shapes;
+use crate::{Config, Llama, Weights};
 use candle_core::{DType, Result, Tensor};
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,25 @@ pub enum SamplingWeights {
     Bf16,
     /// 8-bit integers, one scale for each row ([`ops::in_8_bits`])
     Int8,
+}
+
+impl Weights {
+    /// Bytes of such copies beside these weights, which are taken for all bf16 or all f32.
+    pub fn bytes_beside(&self, config: &Config, weights: SamplingWeights) -> usize {
+        let copied = |(name, _): &(String, Vec<usize>)| {
+            name.ends_with("_proj.weight")
+                || name == "lm_head.weight"
+                || (name == "model.embed_tokens.weight" && config.tie_word_embeddings)
+        };
+        let shapes = weight_shapes(config).into_iter().filter(copied);
+        let sides = shapes.map(|(_, shape)| (shape[0], shape[1]));
+        match weights {
+            SamplingWeights::Same => 0,
+            SamplingWeights::Bf16 if self.halved == self.matrices => 0,
+            SamplingWeights::Bf16 => sides.map(|(rows, width)| 2 * rows * width).sum(),
+            SamplingWeights::Int8 => sides.map(|(rows, width)| rows * (width + 4)).sum(),
+        }
+    }
 }
 
 impl Llama {

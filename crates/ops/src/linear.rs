@@ -1,5 +1,6 @@
 //! Layers, most of them with frozen weights. Candle's matmul always computes both gradients; here the frozen weight lives inside the
-//! op, so only the input's is. Works on every device; on the CPU the weight is f32, bf16 or 8 bits, all arithmetic is f32, and few rows take
+//! op, so only the input's is. Works on every device: elsewhere than on the CPU a product
+//! is at the weight's precision; on the CPU the weight is f32, bf16 or 8 bits, all arithmetic is f32, and few rows take
 //! [`skinny`](crate::skinny).
 
 use crate::cpu::{self, Data};
@@ -53,7 +54,7 @@ impl CustomOp1 for FrozenLinear {
             let transposed = self.weight.t()?;
             let (w, wl) = transposed.storage_and_layout();
             match &*w {
-                Storage::Cpu(w) => x.matmul(w, (1, n, out, k), layout, wl)?,
+                Storage::Cpu(w) => plain(x, layout, w, wl, (n, out, k))?,
                 _ => bail!("linear: the weight is on another device than the input"),
             }
         };
@@ -66,7 +67,7 @@ impl CustomOp1 for FrozenLinear {
         let (w, wl) = transposed.storage_and_layout();
         let out = wl.shape().dims()[1];
         match &*w {
-            Storage::Cuda(w) => Ok((x.matmul(w, (1, n, out, k), layout, wl)?, (n, out).into())),
+            Storage::Cuda(w) => Ok((plain(x, layout, w, wl, (n, out, k))?, (n, out).into())),
             _ => bail!("linear: the weight is on another device than the input"),
         }
     }
@@ -74,7 +75,9 @@ impl CustomOp1 for FrozenLinear {
     fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let grad = grad.contiguous()?;
         if !(cpu::fused(&[&grad]) && Frozen::reads(&self.weight)) {
-            return Ok(Some(grad.matmul(&self.weight)?));
+            let dtype = self.weight.dtype();
+            let dx = grad.to_dtype(dtype)?.matmul(&self.weight)?;
+            return Ok(Some(dx.to_dtype(grad.dtype())?));
         }
         let ((n, out), k) = (grad.dims2()?, width(&self.weight)?);
         let (g, w) = (Data::of(&grad)?, Frozen::of(&self.weight)?);
@@ -95,6 +98,23 @@ pub(crate) fn logits(hidden: &Tensor, head: &Tensor, out: &mut Vec<f32>) -> Resu
     out.resize(n * head.dim(0)?, 0.0);
     linear_into(&x, w.elements(), k, out, Threads::All);
     Ok(())
+}
+
+/// Candle's product [n, k] x [k, out], at the precision of the weight where that is another than that of `x`, which the result has.
+fn plain<S: BackendStorage>(
+    x: &S,
+    xl: &Layout,
+    w: &S,
+    wl: &Layout,
+    (n, out, k): (usize, usize, usize),
+) -> Result<S> {
+    let size = (1, n, out, k);
+    if x.dtype() == w.dtype() {
+        return x.matmul(w, size, xl, wl);
+    }
+    let rounded = x.to_dtype(xl, w.dtype())?;
+    let y = rounded.matmul(w, size, &Layout::contiguous((n, k)), wl)?;
+    y.to_dtype(&Layout::contiguous((n, out)), x.dtype())
 }
 
 /// On the CPU in f32: gradient to the weight, too.

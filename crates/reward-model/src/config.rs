@@ -70,6 +70,8 @@ pub struct RewardConfig {
     /// Samples of the source policy on held-out prompts whose mean and variance normalise the reward
     pub normalisation_samples: usize,
     pub normalisation_max_new_tokens: usize,
+    /// Rows decoded together for them
+    pub max_rows: usize,
 }
 
 impl Default for RewardConfig {
@@ -78,6 +80,7 @@ impl Default for RewardConfig {
             center_coefficient: 0.0,
             normalisation_samples: 64,
             normalisation_max_new_tokens: 128,
+            max_rows: 16,
         }
     }
 }
@@ -94,7 +97,7 @@ impl Config {
     pub fn check(&self) -> Result<()> {
         let (d, r) = (&self.data, &self.reward);
         TemplateChoice::parse(&self.model.template)?;
-        stage::device(&self.device)?;
+        stage::DeviceChoice::parse(&self.device)?;
         stage::check_data(d.held_out, d.max_rows)?;
         ensure!(
             d.max_len >= 2,
@@ -110,6 +113,10 @@ impl Config {
             r.normalisation_samples >= 2,
             "reward.normalisation_samples = {}: a variance needs two",
             r.normalisation_samples
+        );
+        ensure!(
+            r.max_rows > 0,
+            "reward.max_rows = 0: nothing could be decoded"
         );
         self.memory().check()?;
         self.train.check()

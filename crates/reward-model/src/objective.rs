@@ -22,6 +22,11 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
+    /// Of both answers, each with the prompt: what it counts for where batches are cut.
+    pub fn tokens(&self) -> usize {
+        self.chosen.ids.len() + self.rejected.ids.len()
+    }
+
     /// Whether the rule "the longer wins" would be right; half right where both are equally long.
     pub fn longer_wins(&self) -> f64 {
         let n = |e: &Example| e.ids.len() - e.prompt_len;
@@ -100,7 +105,7 @@ impl train::Objective for Objective {
     }
 
     fn tokens(&self, pair: &Pair) -> usize {
-        pair.chosen.ids.len() + pair.rejected.ids.len()
+        pair.tokens()
     }
 
     fn count(&self, pairs: &[&Pair]) -> usize {
@@ -127,11 +132,7 @@ impl train::Objective for Objective {
 
     fn evaluate(&mut self) -> Result<Evaluation> {
         let (lora, head) = (self.lora.frozen(), self.head.frozen());
-        let lens: Vec<usize> = self
-            .eval
-            .iter()
-            .map(|p| p.chosen.ids.len() + p.rejected.ids.len())
-            .collect();
+        let lens: Vec<usize> = self.eval.iter().map(Pair::tokens).collect();
         let (mut loss, mut margins) = (0.0, Vec::new());
         for range in ops::micro_batches(&lens, self.micro_batch_tokens) {
             let pairs: Vec<&Pair> = self.eval[range].iter().collect();

@@ -27,8 +27,8 @@ const FILES: [&str; 5] = [
     "adapter_model.safetensors",
     "tokenizer.json",
 ];
-/// Tokens of one forward.
-const BATCH_TOKENS: usize = 4096;
+/// Tokens of one forward while scoring.
+pub const BATCH_TOKENS: usize = 4096;
 /// How far a golden score may be off, relative to max(1, |score|).
 const GOLDEN_TOLERANCE: f32 = 1e-3;
 

@@ -15,7 +15,7 @@ mod porter;
 mod rouge;
 mod source;
 
-pub use artefact::RewardModel;
+pub use artefact::{BATCH_TOKENS, RewardModel};
 pub use bleu::{corpus_bleu, sentence_bleu, tokenize_13a};
 pub use config::{Normalise, Shared, SourceConfig, check, needs_model, needs_reference};
 pub use format::Format;

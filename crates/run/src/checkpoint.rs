@@ -260,6 +260,15 @@ pub struct Keep {
     pub mb: Option<u64>,
 }
 
+impl Keep {
+    /// Most bytes of the checkpoints that stay, each of `checkpoint` bytes.
+    pub fn bytes(&self, checkpoint: u64) -> u64 {
+        let most = self.mb.map_or(u64::MAX, |mb| mb.saturating_mul(1_000_000));
+        let kept = checkpoint.saturating_mul(self.n as u64);
+        kept.min(most.max(checkpoint))
+    }
+}
+
 /// Deletes the others, and older ones that are not complete. Each loses its name first, so that half a deletion is no checkpoint and
 /// is swept.
 pub(crate) fn prune(checkpoints: &Path, keep: Keep) -> Result<()> {

@@ -1,6 +1,7 @@
 //! What every binary does on its command line: the shared arguments, printing, and turning a result into an exit code.
 
 use anyhow::{Result, bail};
+use serde::de::DeserializeOwned;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,6 +25,48 @@ pub struct RunArgs {
     /// all must be the same to the last byte. Shorten long runs by --set
     #[arg(long, value_name = "KILLS", num_args = 0..=1, default_missing_value = "3", conflicts_with = "resume")]
     pub verify_resume: Option<usize>,
+}
+
+/// What a training binary does beside training.
+#[derive(clap::Subcommand, Clone, Debug)]
+pub enum Task {
+    /// Predict memory, disk, tokens, steps and learning rate of a run, without reading a weight
+    Plan(PlanArgs),
+}
+
+/// The arguments of `plan`.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(
+    after_help = "Example: plan a LLaMA-7B run for a card of 24 GB; the directory needs config.json and the tokenizer, no weights
+  plan --config configs/llama-7b/sft.toml --set model.source=models/llama-7b --memory-gb 24
+
+Exits with 2 and one line where the run cannot fit."
+)]
+pub struct PlanArgs {
+    /// TOML file with the run's settings
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Override one setting (repeatable)
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
+    /// Run directory that would be created; its file system must have room
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
+    /// Memory to stay within, GB (10⁹ bytes): train.memory_gb
+    #[arg(long, value_name = "GB")]
+    pub memory_gb: Option<f64>,
+    /// Print everything as JSON, the learning rate of every step included
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl PlanArgs {
+    /// The settings with `--memory-gb` among them.
+    pub fn load_config<T: DeserializeOwned>(&self) -> Result<T> {
+        let limit = self.memory_gb.map(|gb| format!("train.memory_gb={gb:?}"));
+        let sets: Vec<String> = self.sets.iter().cloned().chain(limit).collect();
+        crate::load_config(self.config.as_deref(), &sets)
+    }
 }
 
 /// The reader of our standard output went away (`… | head`): not a failure.

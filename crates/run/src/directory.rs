@@ -243,9 +243,7 @@ impl Run {
     /// is being written) and results will find no room.
     pub fn require_room(&self, bytes: u64, keep: Keep) -> Result<()> {
         let checkpoint = bytes.saturating_mul(3);
-        let kept = checkpoint.saturating_mul(keep.n as u64);
-        let most = keep.mb.map_or(u64::MAX, |mb| mb.saturating_mul(1_000_000));
-        let kept = kept.min(most.max(checkpoint));
+        let kept = keep.bytes(checkpoint);
         let results = bytes.saturating_mul(2);
         crate::require_space(&self.dir, kept.saturating_add(checkpoint).saturating_add(results))
             .context("there is no room for the run; make some and go on with --resume, or lower train.keep_checkpoints")

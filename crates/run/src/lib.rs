@@ -31,7 +31,7 @@ mod tensorboard;
 mod verify;
 
 pub use checkpoint::{Checkpoint, Damaged, Keep, newest_whole};
-pub use cli::{RunArgs, exit, main, one_line, print};
+pub use cli::{PlanArgs, RunArgs, Task, exit, main, one_line, print};
 pub use clock::rfc3339;
 pub use config::{from_table, load_config};
 pub use config_error::nearest;

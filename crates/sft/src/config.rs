@@ -108,7 +108,7 @@ impl Config {
     pub fn check(&self) -> anyhow::Result<()> {
         use anyhow::ensure;
         self.template()?;
-        stage::device(&self.device)?;
+        stage::DeviceChoice::parse(&self.device)?;
         ensure!(
             self.model.random.is_some() || !self.model.source.is_empty(),
             "model.source is missing: a Hugging Face directory, a GGUF file, a hub id or an earlier run"

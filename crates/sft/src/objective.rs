@@ -1,6 +1,7 @@
 //! What the fit loop optimises in SFT: negative log-likelihood of the response tokens.
 
-use crate::{Config, Start};
+use crate::Config;
+use crate::prepare::Start;
 use anyhow::Result;
 use candle_core::{Tensor, Var};
 use data::{Example, Prompt};

@@ -1,15 +1,20 @@
 //! What every stage begins with: a policy opened from a base model or an earlier run, and the teacher-forced forward
 //! that reads log-probabilities off it. Knows where things lie on disk; trains nothing.
 
+mod device;
 mod forward;
 mod inputs;
 pub mod memory;
+mod outline;
+pub mod plan;
 mod policy;
 mod settings;
 
+pub use device::{DeviceChoice, device};
 pub use forward::{Batch, Labels, per_label, score};
 pub use inputs::{record_data, record_inputs};
+pub use outline::PolicyOutline;
 pub use policy::{
-    Base, Policy, TemplateChoice, device, encoder, load_base, run_and_adapter, write_identity,
+    Base, Policy, TemplateChoice, encoder, load_base, run_and_adapter, write_identity,
 };
 pub use settings::{auto, check_data, cpu};

@@ -1,9 +1,10 @@
 //! Opens a policy: a base model (Hugging Face directory, GGUF file, hub id) or the run directory of an earlier stage.
 
+use crate::PolicyOutline;
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use data::{Encoder, Ends, Template};
-use llama::{Llama, Lora, Source, Special};
+use llama::{Llama, Loaded, Lora, Source, Special};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use tokenizers::Tokenizer;
@@ -19,6 +20,16 @@ pub struct Base {
 }
 
 impl Base {
+    pub(crate) fn new(source: &str, loaded: Loaded) -> Self {
+        Self {
+            source: source.to_string(),
+            model: loaded.model,
+            tokenizer: loaded.tokenizer,
+            special: loaded.special,
+            chat_template: loaded.chat_template,
+        }
+    }
+
     /// Whether `source` names this base, however its path is written (`models/x`, `models/x/`, an absolute path).
     pub fn is(&self, source: &str) -> bool {
         let place = |text: &str| Path::new(text).canonicalize().ok();
@@ -61,19 +72,20 @@ impl TemplateChoice {
         })
     }
 
-    pub fn resolve(self, base: &Base) -> Result<Template> {
-        let chat = || {
-            base.chat_template
-                .clone()
-                .map(|source| chat_template(source, &base.special))
-        };
+    /// `source`: the model's name, for the message.
+    pub(crate) fn resolve(
+        self,
+        source: &str,
+        special: &Special,
+        chat: Option<&str>,
+    ) -> Result<Template> {
+        let chat = || chat.map(|chat| chat_template(chat.to_string(), special));
         Ok(match self {
             Self::Alpaca => Template::Alpaca,
             Self::Raw => Template::Raw,
             Self::Chat => chat().with_context(|| {
                 format!(
-                    "template = \"chat\", but {} has no chat template; use template = \"alpaca\"",
-                    base.source
+                    "template = \"chat\", but {source} has no chat template; use template = \"alpaca\""
                 )
             })?,
             Self::Auto => chat().unwrap_or(Template::Alpaca),
@@ -97,56 +109,34 @@ fn chat_template(source: String, special: &Special) -> Template {
     }
 }
 
-/// `cpu`, `cuda` or `cuda:N`.
-pub fn device(text: &str) -> Result<Device> {
-    let index = match text {
-        "cpu" => return Ok(Device::Cpu),
-        "cuda" => 0,
-        other => other
-            .strip_prefix("cuda:")
-            .and_then(|n| n.parse().ok())
-            .with_context(|| {
-                format!("device \"{other}\" is not known; it is cpu, cuda or cuda:N")
-            })?,
-    };
-    if !candle_core::utils::cuda_is_available() {
-        bail!(
-            "device \"{text}\": this binary was built without CUDA; build with --features cuda or set device = \"cpu\""
-        );
-    }
-    Device::new_cuda(index).with_context(|| format!("device \"{text}\" cannot be used"))
-}
-
 pub fn load_base(source: &str, device: &Device) -> Result<Base> {
-    let loaded = llama::load(&Source::parse(source)?, device)?;
-    Ok(Base {
-        source: source.to_string(),
-        model: loaded.model,
-        tokenizer: loaded.tokenizer,
-        special: loaded.special,
-        chat_template: loaded.chat_template,
-    })
+    Ok(Base::new(
+        source,
+        llama::load(&Source::parse(source)?, device)?,
+    ))
 }
 
 /// The encoder of a base under a template.
 pub fn encoder(base: &Base, template: &Template) -> Result<Encoder> {
-    let eos = base.special.eos.first().with_context(|| {
-        format!(
-            "{} names no end-of-sequence token; answers could never end",
-            base.source
-        )
+    encoder_of(&base.source, &base.tokenizer, &base.special, template)
+}
+
+pub(crate) fn encoder_of(
+    source: &str,
+    tokenizer: &Tokenizer,
+    special: &Special,
+    template: &Template,
+) -> Result<Encoder> {
+    let eos = special.eos.first().with_context(|| {
+        format!("{source} names no end-of-sequence token; answers could never end")
     })?;
     let ends = Ends {
-        bos: base.special.bos.as_ref().map(|(id, _)| *id),
-        add_bos: base.special.add_bos,
+        bos: special.bos.as_ref().map(|(id, _)| *id),
+        add_bos: special.add_bos,
         eos: eos.0,
-        stop: base.special.eos.iter().map(|(id, _)| *id).collect(),
+        stop: special.eos.iter().map(|(id, _)| *id).collect(),
     };
-    Ok(Encoder::new(
-        base.tokenizer.clone(),
-        template.clone(),
-        ends,
-    )?)
+    Ok(Encoder::new(tokenizer.clone(), template.clone(), ends)?)
 }
 
 /// The run that `dir` is, and its adapter; or the run that `dir` is an adapter of, as `runs/esrl/best` is.
@@ -164,7 +154,7 @@ pub fn run_and_adapter(dir: &Path) -> (&Path, PathBuf) {
 impl Policy {
     /// Opens `text`: a run directory of sft or esrl-rlhf, an adapter in it (`RUN/best`), or a plain model (then `template` decides how it is prompted).
     pub fn open(text: &str, template: TemplateChoice, device: &Device) -> Result<Self> {
-        Self::open_sharing(text, template, device, &[])
+        PolicyOutline::open(text, template)?.load(device)
     }
 
     /// The same, standing on one of `known` bases where its source is equal, so that a base is in memory once.
@@ -174,24 +164,57 @@ impl Policy {
         device: &Device,
         known: &[Rc<Base>],
     ) -> Result<Self> {
-        let find = |source: &str| -> Result<Rc<Base>> {
-            match known.iter().find(|base| base.is(source)) {
-                Some(base) => Ok(base.clone()),
-                None => Ok(Rc::new(load_base(source, device)?)),
-            }
+        let place = Place::of(text)?;
+        let base = match known.iter().find(|base| base.is(&place.source)) {
+            Some(base) => base.clone(),
+            None => Rc::new(load_base(&place.source, device)?),
         };
+        let template = match place.template {
+            Some(template) => template,
+            None => template.resolve(&base.source, &base.special, base.chat_template.as_deref())?,
+        };
+        let load = |dir: &PathBuf| Lora::load(dir, &base.model);
+        Ok(Self {
+            name: place.name,
+            adapter: place.adapter.as_ref().map(load).transpose()?,
+            encoder: encoder(&base, &template)?,
+            base,
+            template,
+        })
+    }
+
+    pub fn model(&self) -> &Llama {
+        &self.base.model
+    }
+
+    /// Before the base is shared.
+    pub fn model_mut(&mut self) -> &mut Llama {
+        let base = Rc::get_mut(&mut self.base);
+        &mut base.expect("the base has one owner here").model
+    }
+}
+
+/// Where a policy lies.
+pub(crate) struct Place {
+    /// Of the run or of the model, for tables
+    pub name: String,
+    /// Of the base
+    pub source: String,
+    pub adapter: Option<PathBuf>,
+    /// How a run was prompted; None: a plain model
+    pub template: Option<Template>,
+}
+
+impl Place {
+    pub fn of(text: &str) -> Result<Self> {
         let given = Path::new(text);
         let (dir, adapter_dir) = run_and_adapter(given);
         let Some(run) = run::open_finished(dir)? else {
-            let base = find(text)?;
-            let template = template.resolve(&base)?;
-            let encoder = encoder(&base, &template)?;
             return Ok(Self {
                 name: text.trim_end_matches('/').to_string(),
-                base,
+                source: text.to_string(),
                 adapter: None,
-                encoder,
-                template,
+                template: None,
             });
         };
         run.note_unfinished();
@@ -217,34 +240,17 @@ impl Policy {
                 run.stage
             )
         };
-        let base = find(&source)?;
-        let adapter = adapter_dir
-            .is_dir()
-            .then(|| Lora::load(&adapter_dir, &base.model))
-            .transpose()?;
         let file = dir.join("template.json");
         let text = std::fs::read_to_string(&file)
             .with_context(|| format!("cannot read {}", file.display()))?;
         let template = serde_json::from_str(&text)
             .with_context(|| format!("{} is damaged", file.display()))?;
-        let encoder = encoder(&base, &template)?;
         Ok(Self {
             name,
-            base,
-            adapter,
-            encoder,
-            template,
+            source,
+            adapter: adapter_dir.is_dir().then_some(adapter_dir),
+            template: Some(template),
         })
-    }
-
-    pub fn model(&self) -> &Llama {
-        &self.base.model
-    }
-
-    /// Before the base is shared.
-    pub fn model_mut(&mut self) -> &mut Llama {
-        let base = Rc::get_mut(&mut self.base);
-        &mut base.expect("the base has one owner here").model
     }
 }
 

@@ -41,6 +41,11 @@ impl OptimizerConfig {
         self.lr * self.schedule.factor(step, warmup, total)
     }
 
+    /// The rate of each of `total` steps.
+    pub fn curve(&self, total: usize) -> Vec<f64> {
+        (0..total).map(|step| self.lr_at(step, total)).collect()
+    }
+
     /// Refuses values that cannot work. `section` is the config's name for this part, e.g. `train.optimizer`.
     pub fn check(&self, section: &str) -> Result<()> {
         let finite_from_zero = |name: &str, value: f64| {

@@ -6,6 +6,7 @@ mod phase;
 mod round;
 mod stored;
 
+use crate::config::Config;
 use crate::data::{Answered, Task};
 use crate::learner::Metrics;
 use crate::roles::Roles;
@@ -60,6 +61,43 @@ impl Pool {
     /// Answers of the data, or prompts where the method keeps none.
     pub fn n_rows(&self) -> usize {
         self.origin.answers.len().max(self.origin.tasks.len())
+    }
+
+    pub fn needs(&self) -> &PoolNeeds {
+        &self.origin.needs
+    }
+
+    /// Tokens of its rows: the data's own answers, and those that it will draw at their longest.
+    pub fn lens(&self, config: &Config) -> Vec<usize> {
+        let answers = self.origin.answers.iter();
+        let answers = answers.map(|(task, [ids])| task.ids.len() + ids.len());
+        let samples = self.needs().grow.as_ref().map_or(0, |grow| grow.samples);
+        let drawn = self.origin.tasks.iter().flat_map(|task| {
+            std::iter::repeat_n(task.ids.len() + config.rollout.max_new_tokens, samples)
+        });
+        answers.chain(drawn).collect()
+    }
+
+    /// Tokens of the longest prompt that is drawn for.
+    pub fn longest_prompt(&self) -> usize {
+        let lens = self.origin.tasks.iter().map(|task| task.ids.len());
+        lens.max().unwrap_or(0)
+    }
+
+    /// Responses that are drawn in so many steps.
+    pub fn n_drawn(&self, steps: usize) -> usize {
+        let PoolNeeds {
+            grow, prompt_value, ..
+        } = self.needs();
+        let tasks = self.origin.tasks.len();
+        let rounds = |every: u64| steps.div_ceil(every.max(1) as usize);
+        let grown = grow
+            .as_ref()
+            .map_or(0, |grow| rounds(grow.every) * grow.samples * tasks);
+        let valued = prompt_value
+            .as_ref()
+            .map_or(0, |fit| fit.prompts.min(tasks));
+        grown + valued
     }
 
     /// Makes or reads the round that `step` belongs to, weighs it where a phase begins, and takes the step's rows.

@@ -1,0 +1,151 @@
+//! What an RL run will take.
+
+use crate::config::Config;
+use crate::course::Course;
+use crate::feed::Feed;
+use crate::prepare::Prepared;
+use algorithms::{Algorithm, PoolNeeds, Refresh};
+use anyhow::Result;
+use run::PlanArgs;
+use stage::plan::{
+    Certainty, Disk, Model, Plan, Steps, Stored, Tokens, notes, of_a_run_to_come, times,
+    tokenizer_bytes,
+};
+
+/// Bytes that a step writes into metrics.jsonl, timings.jsonl and TensorBoard's events.
+const LOGGED: usize = 5_000;
+
+/// Predicts what [`run`](crate::run) would take; no weight is read.
+pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
+    let config = &config.resolved()?;
+    let algorithm = config.build_algorithm()?;
+    let prepared = Prepared::new(config, algorithm.needs())
+        .map_err(|e| of_a_run_to_come(&config.model.policy, e))?;
+    let course = Course::of(&prepared.feed, &prepared.needs, config);
+    let work = prepared.workload(&course, config)?;
+    let (t, outline) = (&config.train, &prepared.outline);
+    let shape = &outline.base.config;
+    let memory = config.memory().choose(shape, &work)?;
+
+    let policy = Stored {
+        numbers: prepared.lora.n_params(shape),
+        tensors: prepared.lora.n_tensors(shape),
+    };
+    let critic = prepared.critic(config);
+    let trained = Stored {
+        numbers: work.parameters,
+        tensors: policy.tensors + critic.map_or(0, |lora| lora.n_tensors(shape) + 2),
+    };
+    let refreshed = [prepared.needs.old, Some(prepared.needs.reference_refresh)];
+    let copies = refreshed.iter().flatten().filter(|r| **r != Refresh::Never);
+    let copies = copies.count();
+    let copies = Stored {
+        numbers: copies * policy.numbers,
+        tensors: copies * policy.tensors,
+    };
+    let tokenizer = tokenizer_bytes(&outline.base)?;
+    let logs = t.steps * LOGGED + shown(config, t.steps) + pool(&prepared, config);
+    let name = config.algorithm["name"].as_str().unwrap_or("esrl-rlhf");
+    let dir = args.run.clone().unwrap_or_else(|| "runs/rlhf".into());
+    let mut results = vec![("adapter", policy.bytes())];
+    let evaluated = !config.rewards.is_empty() && !prepared.eval_tasks.is_empty();
+    if evaluated {
+        results.push(("best", policy.bytes()));
+    }
+    let mut notes = notes(&work, config.memory());
+    if !prepared.reward_is_here {
+        notes.push(
+            "model.reward is not there yet: its adapter was taken for one like the policy's".into(),
+        );
+    }
+    let mut rates = vec![("train.policy", policy_rates(config, algorithm.as_ref()))];
+    if critic.is_some() {
+        rates.push(("train.critic", t.critic.curve(t.steps)));
+    }
+    Ok(Plan {
+        what: name.to_string(),
+        model: Model::of(outline),
+        disk: Disk::of(
+            &dir,
+            trained,
+            copies,
+            (t.keep(), times(t.steps, t.save_every)),
+            results,
+            (tokenizer, logs),
+        )?,
+        steps: Steps {
+            steps: t.steps,
+            optimiser_steps: course.optimiser_steps,
+            rows: prepared.feed.n_rows(),
+            rows_name: match &prepared.feed {
+                Feed::Rollouts { .. } => "prompts",
+                Feed::Pool(_) => "rows",
+                Feed::Pairs { .. } => "pairs",
+            },
+            rows_per_step: config.rollout.prompts.min(prepared.feed.n_rows()),
+        },
+        tokens: tokens(&prepared, &course, algorithm.as_ref(), config),
+        rates,
+        notes,
+        memory,
+        work,
+    })
+}
+
+/// The policy's rate at each step: none while the critic warms up.
+fn policy_rates(config: &Config, algorithm: &dyn Algorithm) -> Vec<f64> {
+    let t = &config.train;
+    (0..t.steps)
+        .map(|step| t.policy_lr(step as u64, algorithm))
+        .collect()
+}
+
+fn tokens(
+    prepared: &Prepared,
+    course: &Course,
+    algorithm: &dyn Algorithm,
+    config: &Config,
+) -> Tokens {
+    let (r, t, needs) = (&config.rollout, &config.train, &prepared.needs);
+    let responses = match &prepared.feed {
+        Feed::Rollouts { tasks, .. } => {
+            // a greedy answer to each prompt that the method must know first
+            let keys: Vec<u64> = tasks.iter().map(|task| task.key).collect();
+            let asks = !algorithm.unknown(&keys[..1]).is_empty();
+            let first = if asks { course.prompts } else { 0 };
+            t.steps * r.prompts.min(tasks.len()) * needs.samples + first
+        }
+        Feed::Pool(pool) => pool.n_drawn(t.steps),
+        Feed::Pairs { .. } => 0,
+    };
+    let evaluations = 1 + times(t.steps, t.eval_every);
+    Tokens {
+        trained: course.batches.tokens,
+        certainty: match &prepared.feed {
+            Feed::Rollouts { .. } => Certainty::AtMost,
+            Feed::Pool(_) => Certainty::About,
+            Feed::Pairs { .. } => Certainty::Exact,
+        },
+        drawn: (responses * r.max_new_tokens) as u64,
+        drawn_to_look: (evaluations * prepared.eval_tasks.len() * r.max_new_tokens) as u64,
+    }
+}
+
+/// Bytes of the readable answers.
+fn shown(config: &Config, steps: usize) -> usize {
+    let rows = config.rollout.prompts.min(8);
+    times(steps, config.train.sample_every) * rows * 1_000
+}
+
+/// Bytes of the rounds of a pool: ids as text.
+fn pool(prepared: &Prepared, config: &Config) -> usize {
+    let Feed::Pool(pool) = &prepared.feed else {
+        return 0;
+    };
+    let lens = pool.lens(config);
+    let PoolNeeds { grow, .. } = pool.needs();
+    let rounds = grow.as_ref().map_or(1, |grow| {
+        config.train.steps.div_ceil(grow.every.max(1) as usize)
+    });
+    rounds * lens.iter().map(|len| len * 6 + 120).sum::<usize>()
+}

@@ -1,0 +1,68 @@
+//! What a run begins with before a weight is read: the policy's outline and the encoded rows. The run and its plan begin here.
+
+use crate::config::{Config, CriticInit};
+use crate::data::{Data, Task};
+use crate::evaluation::tasks_for_evaluation;
+use crate::feed::Feed;
+use algorithms::Needs;
+use anyhow::Result;
+use data::Prompt;
+use llama::LoraConfig;
+use stage::{PolicyOutline, TemplateChoice};
+use std::path::Path;
+use std::rc::Rc;
+
+pub(crate) struct Prepared {
+    pub needs: Needs,
+    pub outline: PolicyOutline,
+    /// Of the policy's adapter
+    pub lora: LoraConfig,
+    /// Of the reward model's; where its run cannot be read yet, the policy's
+    pub reward: Option<LoraConfig>,
+    pub reward_is_here: bool,
+    pub feed: Feed,
+    pub held_out: Vec<Prompt>,
+    pub eval_tasks: Vec<Rc<Task>>,
+    /// Held-out prompts that are training prompts too
+    pub n_shared: usize,
+}
+
+impl Prepared {
+    /// `config`: resolved.
+    pub fn new(config: &Config, needs: Needs) -> Result<Self> {
+        let Data {
+            train,
+            held_out,
+            n_shared,
+        } = Data::read(config, &needs)?;
+        let template = TemplateChoice::parse(&config.model.template)?;
+        let outline = PolicyOutline::open(&config.model.policy, template)?;
+        let lora = outline.lora_or(&config.lora)?;
+        let feed = Feed::new(train, &needs, &outline, config)?;
+        let eval_tasks = tasks_for_evaluation(held_out.clone(), &outline, config)?;
+        let of_reward = |dir: &Path| LoraConfig::of_adapter(&dir.join("reward")).ok();
+        let reward = config.model.reward.as_deref();
+        let found = reward.and_then(of_reward);
+        Ok(Self {
+            reward_is_here: reward.is_none() || found.is_some(),
+            reward: reward.map(|_| found.unwrap_or_else(|| lora.clone())),
+            needs,
+            outline,
+            lora,
+            feed,
+            held_out,
+            eval_tasks,
+            n_shared,
+        })
+    }
+
+    /// Of the critic's adapter, where there is a critic.
+    pub fn critic(&self, config: &Config) -> Option<&LoraConfig> {
+        let of_reward = self.reward.as_ref();
+        let lora = match config.train.critic_init {
+            CriticInit::Reward => of_reward.unwrap_or(&self.lora),
+            CriticInit::Zero => &self.lora,
+        };
+        self.needs.critic.then_some(lora)
+    }
+}

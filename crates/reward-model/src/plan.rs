@@ -1,0 +1,57 @@
+//! What a reward-model run will take.
+
+use crate::config::Config;
+use crate::prepare::Prepared;
+use anyhow::Result;
+use run::PlanArgs;
+use stage::plan::{
+    Certainty, Disk, Model, Plan, Steps, Stored, Tokens, notes, of_a_run_to_come, times,
+    tokenizer_bytes,
+};
+
+/// Predicts what [`run`](crate::run) would take; no weight is read.
+pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
+    let prepared = Prepared::new(config).map_err(|e| of_a_run_to_come(&config.model.source, e))?;
+    let (t, outline, steps) = (&config.train, &prepared.outline, prepared.steps);
+    let work = prepared.workload(config)?;
+    let shape = &outline.base.config;
+    let memory = config.memory().choose(shape, &work)?;
+    let trained = Stored {
+        numbers: work.parameters,
+        tensors: prepared.lora.n_tensors(shape) + 2,
+    };
+    let tokenizer = tokenizer_bytes(&outline.base)?;
+    let drawn: usize = prepared.requests.iter().map(|request| request.n).sum();
+    let rows = times(steps, t.log_every) + times(steps, t.eval_every);
+    let shown = times(steps, t.sample_every) * 4 * 2 * config.data.max_len;
+    let dir = args.run.clone().unwrap_or_else(|| "runs/rm".into());
+    Ok(Plan {
+        what: "reward-model".into(),
+        model: Model::of(outline),
+        disk: Disk::of(
+            &dir,
+            trained,
+            Stored::default(),
+            (t.keep(), times(steps, t.save_every)),
+            vec![("reward", trained.bytes() + tokenizer as u64)],
+            (tokenizer, rows * 1_000 + shown * 2),
+        )?,
+        steps: Steps {
+            steps,
+            optimiser_steps: steps,
+            rows: prepared.train.len(),
+            rows_name: "pairs",
+            rows_per_step: t.batch_size.min(prepared.train.len()),
+        },
+        tokens: Tokens {
+            trained: prepared.batches.tokens,
+            certainty: Certainty::Exact,
+            drawn: 0,
+            drawn_to_look: (drawn * config.reward.normalisation_max_new_tokens) as u64,
+        },
+        rates: vec![("train.optimizer", t.optimizer.curve(steps))],
+        notes: notes(&work, config.memory()),
+        memory,
+        work,
+    })
+}

@@ -1,0 +1,209 @@
+//! What a reward-model run begins with before a weight is read: the policy's outline and the encoded pairs. The run and its plan begin here.
+
+use crate::config::Config;
+use crate::objective::Pair;
+use anyhow::{Result, bail};
+use data::{Encoder, Example, Preference};
+use generation::{Request, Sampling};
+use llama::{KvCache, LoraConfig};
+use stage::memory::{self, Batches, Drawing, Forward, Graph, Workload};
+use stage::{DeviceChoice, PolicyOutline, TemplateChoice};
+use std::path::Path;
+
+pub(crate) struct Prepared {
+    pub outline: PolicyOutline,
+    /// Of the adapter that is trained
+    pub lora: LoraConfig,
+    pub train: Vec<Pair>,
+    pub eval: Vec<Pair>,
+    /// What the policy is asked for, to normalise by the scores of its answers
+    pub requests: Vec<Request>,
+    /// Held-out pairs whose prompt is trained on too
+    pub n_shared: usize,
+    pub batches: Batches,
+    pub steps: usize,
+}
+
+impl Prepared {
+    pub fn new(config: &Config) -> Result<Self> {
+        let preferences = read(&config.data.path, config)?;
+        let (train, mut held_out) = match &config.data.eval_path {
+            Some(path) => (preferences, read(path, config)?),
+            None => data::split_by_key(
+                preferences,
+                |p| p.prompt.key(),
+                config.data.held_out,
+                config.train.seed,
+            ),
+        };
+        held_out.truncate(config.data.max_eval_rows.unwrap_or(usize::MAX));
+        let template = TemplateChoice::parse(&config.model.template)?;
+        let outline = PolicyOutline::open(&config.model.source, template)?;
+        let lora = outline.lora_or(&config.lora)?;
+        let context = outline.context();
+        if config.data.max_len > context {
+            bail!(
+                "data.max_len = {} is more than the model's context of {context}",
+                config.data.max_len
+            );
+        }
+        let key = |pair: &Preference| pair.prompt.key();
+        let n_shared = data::report_shared(
+            &config.data.path,
+            train.iter().map(key),
+            held_out.iter().map(key),
+        );
+        let train = pairs("training", &train, &outline.encoder, config)?;
+        let eval = pairs("held-out", &held_out, &outline.encoder, config)?;
+        if train.is_empty() {
+            bail!(
+                "{}: no pair is left to train on; raise data.max_len or lower data.held_out",
+                config.data.path.display()
+            );
+        }
+        if eval.is_empty() {
+            bail!("no pair is held out; raise data.held_out or give data.eval_path");
+        }
+        let requests = requests(&outline, &held_out, config)?;
+        let t = &config.train;
+        let steps = t.total_steps(train.len().div_ceil(t.batch_size));
+        let counted: Vec<usize> = train.iter().map(Pair::tokens).collect();
+        let held: Vec<Forward> = train.iter().map(forward).collect();
+        let cut = (t.batch_size, t.micro_batch_tokens);
+        Ok(Self {
+            batches: memory::of_fit(&counted, &held, cut, steps, t.seed),
+            outline,
+            lora,
+            train,
+            eval,
+            requests,
+            n_shared,
+            steps,
+        })
+    }
+
+    /// What a step holds in memory.
+    pub fn workload(&self, config: &Config) -> Result<Workload> {
+        let device = DeviceChoice::parse(&config.device)?;
+        let (base, r) = (&self.outline.base, &config.reward);
+        let parameters = self.lora.n_params(&base.config) + base.config.hidden_size;
+        let lens: Vec<usize> = self.eval.iter().map(Pair::tokens).collect();
+        let evaluated = memory::largest_cut(&lens, config.train.micro_batch_tokens);
+        // samples are scored together, and the first pairs shown
+        let room = r.normalisation_max_new_tokens;
+        let drawn = |request: &Request| request.n * (request.prompt.len() + room);
+        let scored: usize = self.requests.iter().map(drawn).sum();
+        let longest = self.requests.iter().map(|r| r.prompt.len()).max();
+        let rows = self.requests.iter().map(|request| request.n).sum();
+        let rows = r.max_rows.min(rows);
+        let cached = KvCache::rows_for(longest.unwrap_or(0)) + KvCache::rows_for(room);
+        Ok(Workload {
+            device,
+            weight_bytes: base.weights.bytes(device.is_cpu()),
+            parameters,
+            // those that it began with draw the samples
+            adapter_numbers: parameters * (1 + usize::from(self.outline.adapter.is_some())),
+            graphs: vec![Graph {
+                name: "reward model",
+                lora: Some(self.lora.clone()),
+            }],
+            largest: self.batches.largest,
+            longest: self
+                .train
+                .iter()
+                .map(|p| forward(p).tokens)
+                .max()
+                .unwrap_or(0),
+            read_tokens: evaluated.max(scored.min(rewards::BATCH_TOKENS)),
+            drawing: Drawing {
+                cache_rows: rows * cached,
+                rows,
+                longest: cached,
+                rows_key: "reward.max_rows",
+                kept_states: 0,
+            },
+        })
+    }
+}
+
+/// The two answers of a pair share their prompt.
+fn forward(pair: &Pair) -> Forward {
+    let prompt = pair.chosen.prompt_len;
+    Forward::sharing(
+        prompt,
+        [&pair.chosen, &pair.rejected].map(|e| e.ids.len() - prompt),
+    )
+}
+
+fn read(path: &Path, config: &Config) -> Result<Vec<Preference>> {
+    let mut loaded = data::preferences(path, config.data.format)?;
+    loaded.report(path);
+    loaded
+        .items
+        .truncate(config.data.max_rows.unwrap_or(usize::MAX));
+    Ok(loaded.items)
+}
+
+/// Both answers of a pair must fit; a pair with one that does not goes the way `data.too_long` says.
+fn pairs(
+    what: &str,
+    preferences: &[Preference],
+    encoder: &Encoder,
+    config: &Config,
+) -> Result<Vec<Pair>> {
+    let mut all = Vec::with_capacity(preferences.len());
+    for p in preferences {
+        all.push([
+            encoder.example(&p.prompt, &p.chosen)?,
+            encoder.example(&p.prompt, &p.rejected)?,
+        ]);
+    }
+    if !all.is_empty() {
+        data::check_labels(all.as_flattened(), encoder.ends().eos)?;
+    }
+    let fitted = data::fit_groups_to_context(all, config.data.max_len, config.data.too_long)?;
+    fitted.report(what, config.data.max_len);
+    let pair = |[chosen, rejected]: [Example; 2]| Pair { chosen, rejected };
+    Ok(fitted.items.into_iter().map(pair).collect())
+}
+
+/// Held-out prompts for the samples that the reward's mean and variance are measured on.
+fn requests(
+    outline: &PolicyOutline,
+    held_out: &[Preference],
+    config: &Config,
+) -> Result<Vec<Request>> {
+    let r = &config.reward;
+    let sampling = Sampling {
+        max_new_tokens: r.normalisation_max_new_tokens,
+        ..Sampling::default()
+    };
+    let limit = outline
+        .context()
+        .saturating_sub(r.normalisation_max_new_tokens);
+    let mut requests: Vec<Request> = Vec::new();
+    for preference in held_out {
+        let prompt = outline.encoder.prompt(&preference.prompt)?;
+        if prompt.len() <= limit.min(config.data.max_len)
+            && !requests.iter().any(|r| r.prompt == prompt)
+        {
+            requests.push(Request {
+                prompt,
+                n: 1,
+                sampling,
+                stream: [config.train.seed, 0, requests.len() as u64],
+            });
+        }
+        if requests.len() == r.normalisation_samples {
+            break;
+        }
+    }
+    if requests.is_empty() {
+        bail!(
+            "no held-out prompt leaves room for an answer; lower reward.normalisation_max_new_tokens"
+        );
+    }
+    let each = r.normalisation_samples.div_ceil(requests.len());
+    requests.iter_mut().for_each(|request| request.n = each);
+    Ok(requests)
+}

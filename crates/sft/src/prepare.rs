@@ -1,0 +1,255 @@
+//! What an sft run begins with before a weight is read: the model's outline and the encoded rows. The run and its plan begin here.
+
+use crate::config::{Config, Method};
+use anyhow::{Context, Result, bail};
+use candle_core::Device;
+use data::{Demonstration, Example, Prompt};
+use llama::{Lora, LoraConfig};
+use stage::memory::{self, Batches, Drawing, Forward, Graph, Workload};
+use stage::{Base, DeviceChoice, Policy, PolicyOutline};
+use std::path::Path;
+use std::rc::Rc;
+
+pub(crate) struct Prepared {
+    pub outline: PolicyOutline,
+    /// Of the adapter that is trained; None: every weight is
+    pub lora: Option<LoraConfig>,
+    pub train: Vec<Example>,
+    pub eval: Vec<Example>,
+    /// Held-out prompts answered on the way
+    pub prompts: Vec<Prompt>,
+    /// Held-out rows that are training rows too
+    pub n_shared: usize,
+    pub batches: Batches,
+    pub steps: usize,
+}
+
+/// What training starts from.
+pub(crate) struct Start {
+    pub base: Base,
+    pub adapter: Option<Lora>,
+    pub template: data::Template,
+    pub encoder: data::Encoder,
+}
+
+impl Prepared {
+    pub fn new(config: &Config) -> Result<Self> {
+        let demonstrations = read(&config.data.path, config)?;
+        let (outline, lora) = outline(config)?;
+        let (train, held_out) = match &config.data.eval_path {
+            Some(path) => (demonstrations, read(path, config)?),
+            None => {
+                let seed = config.train.seed;
+                data::split_by_key(
+                    demonstrations,
+                    |d| d.prompt.key(),
+                    config.data.held_out,
+                    seed,
+                )
+            }
+        };
+        let keys =
+            |rows: &[Demonstration]| -> Vec<u64> { rows.iter().map(|d| d.prompt.key()).collect() };
+        let n_shared = data::report_shared(&config.data.path, keys(&train), keys(&held_out));
+        let fit = |name: &str, items: &[Demonstration]| examples(name, items, &outline, config);
+        let train = fit("training", &train)?;
+        let eval = fit("held-out", &held_out)?;
+        if train.is_empty() {
+            bail!(
+                "{}: no row is left to train on; raise data.max_len or lower data.held_out",
+                config.data.path.display()
+            );
+        }
+        let prompts = sample_prompts(&held_out, &outline, config)?;
+        let t = &config.train;
+        let steps = t.total_steps(train.len().div_ceil(t.batch_size));
+        let lens: Vec<usize> = train.iter().map(|e| e.ids.len()).collect();
+        let held: Vec<Forward> = lens.iter().map(|len| Forward::alone(*len)).collect();
+        let cut = (t.batch_size, t.micro_batch_tokens);
+        Ok(Self {
+            batches: memory::of_fit(&lens, &held, cut, steps, t.seed),
+            outline,
+            lora,
+            train,
+            eval,
+            prompts,
+            n_shared,
+            steps,
+        })
+    }
+
+    /// What a step holds in memory.
+    pub fn workload(&self, config: &Config) -> Result<Workload> {
+        let device = DeviceChoice::parse(&config.device)?;
+        let (base, room) = (&self.outline.base, config.samples.max_new_tokens);
+        let lens: Vec<usize> = self.eval.iter().map(|e| e.ids.len()).collect();
+        let read_tokens = memory::largest_cut(&lens, config.train.micro_batch_tokens);
+        let mut largest = self.batches.largest;
+        let (weight_bytes, parameters, adapter_numbers) = match &self.lora {
+            Some(lora) => {
+                let n = lora.n_params(&base.config);
+                (base.weights.bytes(device.is_cpu()), n, n)
+            }
+            None => {
+                // trained weights have a graph wherever they are read
+                largest.tokens = largest.tokens.max(read_tokens);
+                let n = base.weights.numbers();
+                (4 * n, n, 0)
+            }
+        };
+        Ok(Workload {
+            device,
+            weight_bytes,
+            parameters,
+            adapter_numbers,
+            graphs: vec![Graph {
+                name: "policy",
+                lora: self.lora.clone(),
+            }],
+            largest,
+            longest: self.train.iter().map(|e| e.ids.len()).max().unwrap_or(0),
+            read_tokens,
+            drawing: Drawing {
+                cache_rows: self.prompts.len() * (config.data.max_len + room),
+                rows: self.prompts.len(),
+                longest: config.data.max_len + room,
+                rows_key: "samples.n",
+                kept_states: 0,
+            },
+        })
+    }
+
+    /// Reads the weights.
+    pub fn load(self, config: &Config, device: &Device) -> Result<Loaded> {
+        let policy = self.outline.load_seeded(device, config.train.seed)?;
+        let Policy {
+            base,
+            adapter,
+            encoder,
+            template,
+            ..
+        } = policy;
+        let base =
+            Rc::try_unwrap(base).unwrap_or_else(|_| unreachable!("the base has one owner here"));
+        let mut start = Start {
+            base,
+            adapter: None,
+            template,
+            encoder,
+        };
+        match &self.lora {
+            None => {
+                start.base.model.make_trainable()?;
+            }
+            Some(lora) => {
+                let adapter = match adapter {
+                    Some(adapter) => adapter,
+                    None => Lora::init(lora, &start.base.model, config.train.seed)?,
+                };
+                start.adapter = Some(adapter.trainable()?);
+            }
+        }
+        Ok(Loaded {
+            start,
+            train: self.train,
+            eval: self.eval,
+            prompts: self.prompts,
+            n_shared: self.n_shared,
+        })
+    }
+}
+
+/// The same with weights.
+pub(crate) struct Loaded {
+    pub start: Start,
+    pub train: Vec<Example>,
+    pub eval: Vec<Example>,
+    pub prompts: Vec<Prompt>,
+    pub n_shared: usize,
+}
+
+/// The model's outline, and the adapter that will be trained.
+fn outline(config: &Config) -> Result<(PolicyOutline, Option<LoraConfig>)> {
+    let template = config.template()?;
+    let full = config.method == Method::Full;
+    let outline = match &config.model.random {
+        Some(_) if !full => {
+            bail!(
+                "model.random needs method = \"full\": an adapter on random weights learns nothing"
+            )
+        }
+        Some(dir) => PolicyOutline::random(dir, template)?,
+        None => PolicyOutline::open(&config.model.source, template)?,
+    };
+    if full {
+        if outline.adapter.is_some() {
+            bail!(
+                "method = \"full\" cannot start from the adapter of {}; merge it first",
+                config.model.source
+            );
+        }
+        return Ok((outline, None));
+    }
+    let lora = outline.lora_or(&config.lora)?;
+    Ok((outline, Some(lora)))
+}
+
+fn read(path: &Path, config: &Config) -> Result<Vec<Demonstration>> {
+    let loaded = data::demonstrations(path, config.data.format)?;
+    let mut loaded = loaded.only(path, config.data.only.as_ref(), |d| &d.prompt)?;
+    loaded.report(path);
+    if let Some(n) = config.data.max_rows {
+        loaded.items.truncate(n);
+    }
+    Ok(loaded.items)
+}
+
+/// The first held-out prompts that leave room for a sample.
+fn sample_prompts(
+    held_out: &[Demonstration],
+    outline: &PolicyOutline,
+    config: &Config,
+) -> Result<Vec<Prompt>> {
+    let (n, room) = (config.samples.n, config.samples.max_new_tokens);
+    let context = outline.context();
+    if n > 0 && room >= context {
+        bail!("samples.max_new_tokens = {room} fills the model's context of {context}; lower it");
+    }
+    let mut prompts = Vec::new();
+    for demonstration in held_out {
+        if prompts.len() == n {
+            break;
+        }
+        if outline.encoder.prompt(&demonstration.prompt)?.len() + room <= context {
+            prompts.push(demonstration.prompt.clone());
+        }
+    }
+    Ok(prompts)
+}
+
+fn examples(
+    name: &str,
+    items: &[Demonstration],
+    outline: &PolicyOutline,
+    config: &Config,
+) -> Result<Vec<Example>> {
+    let encode = |d: &Demonstration| outline.encoder.example(&d.prompt, &d.response);
+    let all = items
+        .iter()
+        .map(encode)
+        .collect::<data::Result<Vec<_>>>()
+        .context("tokenising")?;
+    if !all.is_empty() {
+        data::check_labels(&all, outline.encoder.ends().eos)?;
+    }
+    let context = outline.context();
+    if config.data.max_len > context {
+        bail!(
+            "data.max_len = {} is more than the model's context of {context}",
+            config.data.max_len
+        );
+    }
+    let fitted = data::fit_to_context(all, config.data.max_len, config.data.too_long)?;
+    fitted.report(name, config.data.max_len);
+    Ok(fitted.items)
+}

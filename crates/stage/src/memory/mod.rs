@@ -1,0 +1,161 @@
+//! What a training run holds at its peak, counted from sizes before its weights are read. On the CPU the constants are measured; on a card
+//! nothing is: the count is of the operations that run there and of a context that was assumed (LOG.md).
+
+mod batches;
+mod choice;
+
+pub use batches::{Batches, largest_cut, micro_batch, of_fit};
+pub use choice::{Choice, MemoryConfig, choose};
+
+use crate::DeviceChoice;
+use llama::{Activations, Config, LoraConfig};
+
+/// The process before it has read a model: code, threads, allocator, tokenizer and data.
+const PROCESS: f64 = 0.06e9;
+/// A card's context, the library of products and its workspace. Assumed.
+const CONTEXT: f64 = 0.7e9;
+/// Copies of a trained number beside itself: its gradient in a micro-batch and in the step, and AdamW's two moments.
+const PER_PARAMETER: f64 = 4.0 * F32;
+/// Share of the activations that lies in the gaps of the heap; a card's allocator is assumed to leave more.
+const GAPS: f64 = 1.02;
+const GAPS_OF_CARD: f64 = 1.1;
+/// Rows of the cache for each in use: it grows by a quarter.
+const CACHE_GROWTH: f64 = 1.25;
+/// Kept states for each in use: they grow by doubling.
+const GROWTH: f64 = 1.5;
+/// Tokens of one prefill, which keeps nothing.
+const PREFILL: usize = 2048;
+/// Of the vocabulary head where it is not fused: tensors of a chunk's logits, and what one takes.
+const HEAD_CHUNK: f64 = 18.0 * 16.8e6;
+const F32: f64 = 4.0;
+pub(crate) const GB: f64 = 1e9;
+
+/// What one optimiser step of a run works on.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    pub device: DeviceChoice,
+    /// Of the base, as it is kept
+    pub weight_bytes: usize,
+    /// Trained numbers: adapters and heads, or the base
+    pub parameters: usize,
+    /// Numbers of all adapters and heads, trained or standing still
+    pub adapter_numbers: usize,
+    /// One after the other (policy, critic)
+    pub graphs: Vec<Graph>,
+    /// The largest forward with graph
+    pub largest: Forward,
+    /// Tokens of the longest sequence, below which no micro-batch can go
+    pub longest: usize,
+    /// Tokens of the largest forward without graph: evaluation, scores, reference
+    pub read_tokens: usize,
+    pub drawing: Drawing,
+}
+
+/// What is trained by a backward of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Graph {
+    pub name: &'static str,
+    /// None: the base's own weights
+    pub lora: Option<LoraConfig>,
+}
+
+/// Sizes of one forward.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forward {
+    pub tokens: usize,
+    /// Pairs of a token and one that its sequence reads, whether masked or not
+    pub pairs: usize,
+}
+
+/// Sampling at its fullest.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Drawing {
+    /// Most rows of keys and values
+    pub cache_rows: usize,
+    /// Rows decoded together
+    pub rows: usize,
+    /// Rows of keys and values of the longest of them
+    pub longest: usize,
+    /// The setting that says so
+    pub rows_key: &'static str,
+    /// Tokens drawn of which the hidden state is kept
+    pub kept_states: usize,
+}
+
+/// Bytes by what holds them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Estimate {
+    pub weights: f64,
+    /// Adapters, and gradients and optimiser of what is trained
+    pub adapters: f64,
+    /// Of one micro-batch, by graph: what it keeps, and the gradients on the way. Not at the same time
+    pub graphs: Vec<(&'static str, f64)>,
+    /// Of one forward that keeps nothing
+    pub reading: f64,
+    /// Keys, values, logits and kept states while sampling
+    pub sampling: f64,
+}
+
+impl Estimate {
+    /// With the first `blocks` blocks checkpointed.
+    pub fn of(config: &Config, work: &Workload, blocks: usize) -> Self {
+        let on_cpu = work.device.is_cpu();
+        let layers = config.num_hidden_layers;
+        let (d, f, v) = (
+            config.hidden_size,
+            config.intermediate_size,
+            config.vocab_size,
+        );
+        let gaps = if on_cpu { GAPS } else { GAPS_OF_CARD };
+        // hidden states before and after the final norm, those before labels, and the head's gradient, one part per thread
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let head = d * (5 + if on_cpu { threads } else { 1 });
+        let graph = |graph: &Graph| {
+            let lora = graph.lora.as_ref();
+            let each = match on_cpu {
+                true => Activations::fused(config, lora),
+                false => Activations::composed(config, lora),
+            };
+            // one block at a time is computed again
+            let whole = layers - blocks + usize::from(blocks > 0);
+            let tokens = whole * each.block + blocks * each.checkpointed + each.gradients + head;
+            let pairs = whole * each.block_pairs + each.gradient_pairs;
+            let numbers = work.largest.tokens * tokens + work.largest.pairs * pairs;
+            let chunk = if on_cpu { 0.0 } else { HEAD_CHUNK };
+            (graph.name, gaps * F32 * numbers as f64 + chunk)
+        };
+        // what a forward without graph has at once, in its feed-forward or its attention
+        let scores = if on_cpu {
+            0
+        } else {
+            4 * config.num_attention_heads
+        };
+        let forward = |tokens: usize| {
+            let longest = tokens.min(work.longest);
+            gaps * F32 * (tokens * (3 * f + 5 * d) + longest * longest * scores) as f64
+        };
+        let draw = &work.drawing;
+        let width = config.num_key_value_heads * config.head_dim;
+        let cache = CACHE_GROWTH * (2 * layers * width * draw.cache_rows) as f64;
+        let states = GROWTH * (d * draw.kept_states) as f64;
+        let logits = (3 * draw.rows * v) as f64;
+        let base = if on_cpu { PROCESS } else { CONTEXT };
+        Self {
+            weights: base + work.weight_bytes as f64,
+            adapters: PER_PARAMETER * work.parameters as f64 + F32 * work.adapter_numbers as f64,
+            graphs: work.graphs.iter().map(graph).collect(),
+            reading: forward(work.read_tokens),
+            sampling: F32 * (cache + states + logits) + forward(PREFILL.min(draw.cache_rows)),
+        }
+    }
+
+    /// Of the largest graph.
+    pub fn activations(&self) -> f64 {
+        self.graphs.iter().map(|(_, b)| *b).fold(0.0, f64::max)
+    }
+
+    pub fn total(&self) -> f64 {
+        let phases = [self.activations(), self.sampling, self.reading];
+        self.weights + self.adapters + phases.into_iter().fold(0.0, f64::max)
+    }
+}
