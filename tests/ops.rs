@@ -272,6 +272,31 @@ fn linear_is_its_composition_with_no_gradient_to_the_weight() {
 }
 
 #[test]
+fn a_layer_added_to_what_came_in_is_its_composition() {
+    for (n, k, out) in [
+        (0, 8, 4),
+        (1, 5, 3),
+        (32, 48, 7),
+        (70, 64, 65),
+        (300, 208, 100),
+    ] {
+        let weight = varied(&[out, k], 15, 0.3);
+        let w = |like: &Tensor| weight.to_dtype(like.dtype());
+        assert_same(
+            &format!("added_linear {n}x{k}x{out}"),
+            |x| ops::added_linear(&x[0], &x[1], &w(&x[0])?),
+            |x| &x[0] + composed::frozen_linear(&x[1], &w(&x[0])?)?,
+            &[varied(&[n, out], 13, 1.0), varied(&[n, k], 14, 1.0)],
+            2e-5,
+        );
+    }
+    let x = |shape: &[usize]| f32s(shape, 1, 1.0);
+    let misfit = ops::added_linear(&x(&[3, 5]), &x(&[3, 4]), &x(&[6, 4]));
+    let error = misfit.unwrap_err().to_string();
+    assert!(error.contains("make nothing to add to [3, 5]"), "{error}");
+}
+
+#[test]
 fn a_layer_that_trains_is_its_composition() {
     for (n, k, out) in [
         (0, 8, 4),

@@ -45,8 +45,11 @@ impl Activations {
     /// On the CPU. `lora`: of the adapter that the forward goes through.
     pub fn fused(config: &Config, lora: Option<&LoraConfig>) -> Self {
         let Widths { d, f, q, kv } = Widths::of(config);
-        // norm, o, sum, norm, down, sum; q and k before and after rotation, v, attention; gate, up and their product
-        let mut block = 6 * d + 3 * q + 3 * kv + 3 * f;
+        // norm, sum, norm, sum; q and k before and after rotation, v, attention; gate, up and their product
+        let mut block = 4 * d + 3 * q + 3 * kv + 3 * f;
+        // what O and Down give stands beside the sum unless they are frozen and have no adapter
+        let trained = |proj: &Proj| lora.is_none_or(|l| l.targets.iter().any(|t| t == proj.name()));
+        block += d * [Proj::O, Proj::Down].iter().filter(|p| trained(p)).count();
         let gradients = 6 * f + 4 * d;
         for (out, input, lora) in adapted(config, lora) {
             block += lora.r;

@@ -68,11 +68,11 @@ impl Block {
         let q = ops::rope(&self.linear(Proj::Q, &h)?, cos, sin, positions)?;
         let k = ops::rope(&self.linear(Proj::K, &h)?, cos, sin, positions)?;
         let v = self.linear(Proj::V, &h)?;
-        let x = (x + self.linear(Proj::O, &attend(&q, &k, &v)?)?)?;
+        let x = self.added(x, Proj::O, &attend(&q, &k, &v)?)?;
         let h = ops::rms_norm(&x, &self.weights.post_norm, *eps)?;
         let gate = self.linear(Proj::Gate, &h)?;
         let up = self.linear(Proj::Up, &h)?;
-        &x + self.linear(Proj::Down, &ops::swiglu(&gate, &up)?)?
+        self.added(&x, Proj::Down, &ops::swiglu(&gate, &up)?)
     }
 
     /// [`Block::run`] of one more token of each sequence on the CPU, no graph. Nothing is dropped.
@@ -102,6 +102,15 @@ impl Block {
         let post_norm = norm(&self.weights.post_norm);
         let h = crew.gated(&x, post_norm, layer(Proj::Gate), layer(Proj::Up))?;
         crew.add(&x, &h, layer(Proj::Down))
+    }
+
+    /// `residual` and what the projection makes of `x`.
+    fn added(&self, residual: &Tensor, proj: Proj, x: &Tensor) -> Result<Tensor> {
+        let w = &self.weights.proj[proj as usize];
+        match self.lora[proj as usize].is_none() && !w.is_variable() {
+            true => ops::added_linear(residual, x, w),
+            false => residual + self.linear(proj, x)?,
+        }
     }
 
     fn linear(&self, proj: Proj, x: &Tensor) -> Result<Tensor> {

@@ -98,6 +98,15 @@ pub fn frozen_linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     linear::frozen_linear(x, weight)
 }
 
+/// `residual + x · weightᵀ` with a frozen weight, as in [`frozen_linear`]: gradient to `residual` [N, out] and `x` [N, in].
+pub fn added_linear(residual: &Tensor, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    if fused(&[residual, x]) && Frozen::reads(weight) {
+        linear::added_linear(residual, x, weight)
+    } else {
+        residual + frozen_linear(x, weight)?
+    }
+}
+
 /// `hidden · headᵀ`, `[n, V]`, as f32 into a buffer that serves again; records no graph. `hidden` [n, d], `head` [V, d].
 pub fn logits(hidden: &Tensor, head: &Tensor, out: &mut Vec<f32>) -> Result<()> {
     if fused(&[hidden]) && Frozen::reads(head) {

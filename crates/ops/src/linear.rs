@@ -89,6 +89,63 @@ impl CustomOp1 for FrozenLinear {
     }
 }
 
+/// On the CPU in f32.
+pub(crate) fn added_linear(residual: &Tensor, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    check(x, weight)?;
+    if residual.dims() != [x.dim(0)?, weight.dim(0)?] {
+        bail!(
+            "linear: x {:?} and the weight {:?} make nothing to add to {:?}",
+            x.dims(),
+            weight.dims(),
+            residual.dims()
+        )
+    }
+    let weight = weight.detach().contiguous()?;
+    let op = AddedLinear(FrozenLinear { weight });
+    x.contiguous()?.apply_op2(&residual.contiguous()?, op)
+}
+
+/// `residual + x·Wᵀ` over (x, residual): one node of the graph where a sum after a layer is two, each with a gradient of its own.
+struct AddedLinear(FrozenLinear);
+
+impl CustomOp2 for AddedLinear {
+    fn name(&self) -> &'static str {
+        "added-linear"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        xl: &Layout,
+        residual: &CpuStorage,
+        rl: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let ((n, k), out) = (xl.shape().dims2()?, self.0.weight.dim(0)?);
+        let weight = Frozen::of(&self.0.weight)?;
+        let (x, w) = (cpu::slice(x, xl)?, weight.elements());
+        let mut y = cpu::slice(residual, rl)?.to_vec();
+        if skinny::suits(n, w) {
+            // SAFETY: as above.
+            let mut sum = unsafe { cpu::room(n * out) };
+            skinny::linear(x, w, k, &mut sum, Threads::All);
+            y.iter_mut().zip(sum).for_each(|(y, x)| *y += x);
+        } else {
+            product((n, out), &mut y, out, true, &[layer(x, w, k)], Threads::All);
+        }
+        Ok((CpuStorage::F32(y), (n, out).into()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        _: &Tensor,
+        y: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        Ok((self.0.bwd(x, y, grad)?, Some(grad.clone())))
+    }
+}
+
 /// On the CPU.
 pub(crate) fn logits(hidden: &Tensor, head: &Tensor, out: &mut Vec<f32>) -> Result<()> {
     check(hidden, head)?;
