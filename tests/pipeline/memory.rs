@@ -71,6 +71,7 @@ fn every_phase_is_counted() {
     full.drawing = Drawing {
         cache_rows: 400,
         rows: 9,
+        prompt_tokens: 30,
         longest: 50,
         rows_key: "rollout.max_rows",
         kept_states: 100,
@@ -80,8 +81,14 @@ fn every_phase_is_counted() {
     assert_eq!(e.weights, 0.06e9 + 4e6);
     let reading = |tokens: f64| 1.02 * 4.0 * tokens * (3.0 * 40.0 + 5.0 * 24.0);
     assert_eq!(e.reading, reading(500.0));
-    let rows = 1.25 * (2 * 6 * 8 * 400) as f64 + 1.5 * (24 * 100) as f64 + (3 * 9 * 61) as f64;
-    assert_eq!(e.sampling, 4.0 * rows + reading(400.0));
+    let rows = 1.125 * (2 * 6 * 8 * 400) as f64 + 1.5 * (24 * 100) as f64;
+    assert_eq!(e.sampling, 4.0 * rows + reading(30.0));
+    full.drawing.rows = 400;
+    let logits = 4.0 * (3 * 400 * 61) as f64;
+    assert_eq!(
+        Estimate::of(&config, &full, 2).sampling,
+        4.0 * rows + logits
+    );
     let threads = std::thread::available_parallelism().unwrap().get();
     let token = 5 * each.block + 2 * each.checkpointed + each.gradients + 24 * (5 + threads);
     assert_eq!(e.activations(), 1.02 * 4.0 * (1000 * token) as f64);

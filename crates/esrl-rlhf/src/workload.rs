@@ -68,6 +68,7 @@ impl Prepared {
         held.truncate(r.max_rows);
         let evaluated: usize = held.iter().map(|len| KvCache::rows_for(*len) + own).sum();
         // a pool draws one answer or several to prompts of any length
+        let held_tokens: usize = held.iter().sum();
         let prompts = match needs.feed {
             Feed::Pool(_) => rows * KvCache::rows_for(course.longest_prompt),
             _ => course.prompt_rows,
@@ -82,6 +83,7 @@ impl Prepared {
                         .max(held.first().copied().unwrap_or(0)),
                 ),
             rows_key: "rollout.max_rows",
+            prompt_tokens: prompts.max(held_tokens),
             kept_states: match rollout::keeps_states(config, needs, self.samples_apart(config)) {
                 true => drawn * r.max_new_tokens,
                 false => 0,

@@ -2,7 +2,7 @@
 //! Two kinds: byte-level BPE ("gpt2") and SentencePiece BPE ("llama"). A pre-tokenizer that is not known is refused:
 //! a nearly right one would silently change every prompt.
 
-use crate::gguf::Meta;
+use crate::gguf_config::Meta;
 use crate::{Error, Result, Special};
 use candle_core::quantized::gguf_file::Value;
 use tokenizers::decoders::{

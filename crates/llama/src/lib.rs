@@ -9,6 +9,7 @@ mod exact;
 mod export;
 mod fingerprint;
 mod gguf;
+mod gguf_config;
 mod gguf_head;
 mod gguf_tokens;
 mod head;

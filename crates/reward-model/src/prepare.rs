@@ -94,9 +94,13 @@ impl Prepared {
         let drawn = |request: &Request| request.n * (request.prompt.len() + room);
         let scored: usize = self.requests.iter().map(drawn).sum();
         let longest = self.requests.iter().map(|r| r.prompt.len()).max();
+        let longest = longest.unwrap_or(0);
         let rows = self.requests.iter().map(|request| request.n).sum();
         let rows = r.max_rows.min(rows);
-        let cached = KvCache::rows_for(longest.unwrap_or(0)) + KvCache::rows_for(room);
+        // samples of a prompt share its rows
+        let each = self.requests.first().map_or(1, |request| request.n.max(1));
+        let prompts = rows.div_ceil(each);
+        let (of_prompt, own) = (KvCache::rows_for(longest), KvCache::rows_for(room));
         Ok(Workload {
             device,
             weight_bytes: base.weights.bytes(device.is_cpu()),
@@ -116,9 +120,10 @@ impl Prepared {
                 .unwrap_or(0),
             read_tokens: evaluated.max(scored.min(rewards::BATCH_TOKENS)),
             drawing: Drawing {
-                cache_rows: rows * cached,
+                cache_rows: prompts * of_prompt + rows * own,
                 rows,
-                longest: cached,
+                prompt_tokens: prompts * longest,
+                longest: of_prompt + own,
                 rows_key: "reward.max_rows",
                 kept_states: 0,
             },

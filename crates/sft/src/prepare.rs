@@ -112,6 +112,7 @@ impl Prepared {
             drawing: Drawing {
                 cache_rows: self.prompts.len() * (config.data.max_len + room),
                 rows: self.prompts.len(),
+                prompt_tokens: self.prompts.len() * config.data.max_len,
                 longest: config.data.max_len + room,
                 rows_key: "samples.n",
                 kept_states: 0,

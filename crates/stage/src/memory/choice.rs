@@ -206,6 +206,7 @@ fn with_rows(work: &Workload, rows: usize) -> Workload {
         drawing: Drawing {
             rows,
             cache_rows: drawing.cache_rows.min(drawing.longest * rows),
+            prompt_tokens: drawing.prompt_tokens.min(drawing.longest * rows),
             ..drawing
         },
         ..work.clone()

@@ -19,11 +19,11 @@ const PER_PARAMETER: f64 = 4.0 * F32;
 /// Share of the activations that lies in the gaps of the heap; a card's allocator is assumed to leave more.
 const GAPS: f64 = 1.02;
 const GAPS_OF_CARD: f64 = 1.1;
-/// Rows of the cache for each in use: it grows by a quarter.
-const CACHE_GROWTH: f64 = 1.25;
+/// Rows of the cache for each in use: it grows by a quarter, so that half of that is to be expected.
+const CACHE_GROWTH: f64 = 1.125;
 /// Kept states for each in use: they grow by doubling.
 const GROWTH: f64 = 1.5;
-/// Tokens of one prefill, which keeps nothing.
+/// Most tokens of one prefill, which keeps nothing, but for a longer prompt.
 const PREFILL: usize = 2048;
 /// Of the vocabulary head where it is not fused: tensors of a chunk's logits, and what one takes.
 const HEAD_CHUNK: f64 = 18.0 * 16.8e6;
@@ -74,6 +74,8 @@ pub struct Drawing {
     pub cache_rows: usize,
     /// Rows decoded together
     pub rows: usize,
+    /// Tokens of their prompts
+    pub prompt_tokens: usize,
     /// Rows of keys and values of the longest of them
     pub longest: usize,
     /// The setting that says so
@@ -145,7 +147,9 @@ impl Estimate {
             adapters: PER_PARAMETER * work.parameters as f64 + F32 * work.adapter_numbers as f64,
             graphs: work.graphs.iter().map(graph).collect(),
             reading: forward(work.read_tokens),
-            sampling: F32 * (cache + states + logits) + forward(PREFILL.min(draw.cache_rows)),
+            // prompts are read before anything is drawn
+            sampling: F32 * (cache + states)
+                + (F32 * logits).max(forward(PREFILL.min(draw.prompt_tokens))),
         }
     }
 
