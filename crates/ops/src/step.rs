@@ -25,7 +25,7 @@ pub struct Layer<'a> {
 /// A root-mean-square norm.
 #[derive(Clone, Copy)]
 pub struct Norm<'a> {
-    /// [in]
+    /// `[in]`
     pub weight: &'a Tensor,
     pub eps: f64,
 }
