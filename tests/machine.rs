@@ -99,3 +99,17 @@ fn every_level_of_this_machine_passes_the_tests_of_the_operations() {
         }
     }
 }
+
+#[test]
+fn large_pages_hold_the_same_numbers() {
+    let tensors = [
+        testkit::varied(&[700, 1024], 1, 1.0),
+        testkit::varied(&[3, 5], 2, 1.0),
+    ];
+    let tensors = tensors.map(|t| t.to_dtype(candle_core::DType::F32).unwrap());
+    let copies = tensors.each_ref().map(|t| testkit::values(t));
+    // doubles are no weights, and are left alone
+    let other = testkit::varied(&[2, 2], 3, 1.0);
+    ops::in_large_pages(tensors.iter().chain([&other]));
+    assert_eq!(tensors.each_ref().map(|t| testkit::values(t)), copies);
+}

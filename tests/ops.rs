@@ -290,6 +290,28 @@ fn a_layer_added_to_what_came_in_is_its_composition() {
             2e-5,
         );
     }
+    // beside an adapter of zeros there is no difference at all, in any kernel
+    for (n, kind) in [(8, 0), (64, 0), (8, 1), (40, 1), (64, 1), (8, 2), (64, 2)] {
+        let (residual, x, w) = (
+            f32s(&[n, 33], 13, 1.0),
+            f32s(&[n, 600], 14, 1.0),
+            f32s(&[33, 600], 15, 0.3),
+        );
+        let w = match kind {
+            0 => w,
+            1 => w.to_dtype(DType::BF16).unwrap(),
+            _ => ops::in_8_bits(&w).unwrap(),
+        };
+        let (a, b) = (f32s(&[4, 600], 16, 1.0), f32s(&[33, 4], 17, 0.0));
+        let adapted = ops::lora_linear(&x, &x, &w, &a, &b, 1.5).unwrap();
+        let found = ops::added_linear(&residual, &x, &w).unwrap();
+        assert_close(
+            &format!("kind {kind}"),
+            &found,
+            &(residual + adapted).unwrap(),
+            0.0,
+        );
+    }
     let x = |shape: &[usize]| f32s(shape, 1, 1.0);
     let misfit = ops::added_linear(&x(&[3, 5]), &x(&[3, 4]), &x(&[6, 4]));
     let error = misfit.unwrap_err().to_string();

@@ -2,7 +2,8 @@
 
 use super::{f32s, tables};
 use candle_core::{DType, Device, Result, Tensor};
-use ops::{Crew, Layer, Norm, Rotation};
+use ops::Crew;
+use ops::step::{Layer, Norm, Rotation};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use testkit::{assert_close, values};
@@ -113,7 +114,7 @@ fn a_step_is_its_operations_one_after_the_other() -> Result<()> {
 }
 
 #[test]
-fn a_row_of_a_step_does_not_depend_on_its_neighbours() -> Result<()> {
+fn a_row_of_a_step_does_not_depend_on_its_neighbours_within_a_kernel() -> Result<()> {
     let (weights, x) = (Weights::new(100, 48, 1, 1), f32s(&[9, 48], 2, 1.0));
     let zeros = |n| Tensor::zeros((n, 100), DType::F32, &Device::Cpu);
     let of = |x: &Tensor| -> Result<Tensor> {
@@ -176,7 +177,7 @@ fn a_panic_in_a_task_comes_out_when_the_others_are_done() {
 }
 
 #[test]
-fn crews_side_by_side_do_not_wait_for_each_other() {
+fn crews_side_by_side_all_come_to_their_end() {
     // more leaders than threads: each must come to its end with the helpers it gets
     std::thread::scope(|scope| {
         for _ in 0..8 {

@@ -59,7 +59,8 @@ impl Engine<'_> {
             if flight.rows.is_empty() {
                 break;
             }
-            flight.step()?;
+            // a thread of the pool leads the step: handing it each part would wake one every time
+            rayon::scope(|_| flight.step())?;
             progress(flight.n_tokens, flight.done.len());
         }
         let mut samples = flight.done;

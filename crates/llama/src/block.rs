@@ -4,7 +4,7 @@
 
 use crate::proj::Proj;
 use candle_core::{Result, Tensor};
-use ops::{Crew, Layer as Frozen, Norm, Rotation};
+use ops::{Crew, step};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
@@ -75,7 +75,7 @@ impl Block {
         self.added(&x, Proj::Down, &ops::swiglu(&gate, &up)?)
     }
 
-    /// [`Block::run`] of one more token of each sequence on the CPU, no graph. Nothing is dropped.
+    /// [`Block::run`] of one more token of each sequence on the CPU, without graph and dropout.
     pub fn step(
         &self,
         crew: &Crew,
@@ -83,16 +83,16 @@ impl Block {
         attend: impl FnOnce(&Tensor, &Tensor, &Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
         let pass = &*self.pass;
-        let layer = |proj: Proj| Frozen {
+        let layer = |proj: Proj| step::Layer {
             weight: &self.weights.proj[proj as usize],
             lora: self.lora[proj as usize].as_ref().map(|(a, b)| (a, b)),
             scale: pass.scale,
         };
-        let norm = |weight| Norm {
+        let norm = |weight| step::Norm {
             weight,
             eps: pass.eps,
         };
-        let rotation = Rotation {
+        let rotation = step::Rotation {
             tables: (&pass.rope.0, &pass.rope.1),
             positions: &pass.positions,
         };

@@ -90,6 +90,12 @@ impl Llama {
         &self.head
     }
 
+    /// What each token drawn is multiplied by: the projections and the head.
+    pub(crate) fn matrices(&self) -> impl Iterator<Item = &Tensor> {
+        let projections = self.layers.iter().flat_map(|layer| &layer.proj);
+        projections.chain([&self.head])
+    }
+
     pub(crate) fn layers(&self) -> &[Layer] {
         &self.layers
     }
@@ -283,8 +289,8 @@ impl Llama {
                     ops::scatter_rows(keys, &rows, k)?;
                     ops::scatter_rows(values, &rows, v)?;
                     match crew {
-                        _ if all_new => ops::causal_attention(q, k, v, layout, head_dim),
                         Some(crew) => crew.attend(q, keys, values, &spans, head_dim),
+                        None if all_new => ops::causal_attention(q, k, v, layout, head_dim),
                         None => ops::cached_attention(q, keys, values, &spans, head_dim),
                     }
                 };
@@ -296,10 +302,10 @@ impl Llama {
             Ok(x)
         };
         let groups = self.config.num_attention_heads / self.config.num_key_value_heads;
-        let single = layout.n_tokens() == layout.n_seqs() && groups <= ops::MAX_GROUPS;
+        let single = !all_new && layout.n_tokens() == layout.n_seqs();
         let (embed, norm) = (self.embed.detach(), self.norm.detach());
         self.walk(ids, &embed, &norm, |x| {
-            match single && self.device.is_cpu() {
+            match single && groups <= ops::MAX_GROUPS && self.device.is_cpu() {
                 true => Crew::at_work(|crew| blocks(x, Some(crew))),
                 false => blocks(x, None),
             }

@@ -141,6 +141,7 @@ impl Outline {
             }
             Source::Gguf(file) => gguf::Header::read(file)?.read_weights(device)?,
         };
+        ops::in_large_pages(model.matrices());
         Ok(self.with(model))
     }
 

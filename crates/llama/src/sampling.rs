@@ -55,16 +55,13 @@ impl Llama {
         };
         let layers = self.layers().iter().map(layer).collect::<Result<_>>()?;
         let copy = self.with_matrices(layers, narrow(self.head())?);
+        ops::in_large_pages(copy.matrices());
         Ok((copy.bytes_beside(self) > 0).then_some(copy))
     }
 
     /// Bytes of the matrices that this network does not share with the one that it is a narrower copy of.
     pub fn bytes_beside(&self, base: &Llama) -> usize {
-        let matrices = |model: &Llama| -> Vec<Tensor> {
-            let all = model.layers().iter().flat_map(|layer| layer.proj.iter());
-            all.chain([model.head()]).cloned().collect()
-        };
-        let pairs = matrices(self).into_iter().zip(matrices(base));
+        let pairs = self.matrices().zip(base.matrices());
         pairs
             .filter(|(own, of_base)| own.dtype() != of_base.dtype())
             .map(|(own, _)| own.elem_count() * own.dtype().size_in_bytes())

@@ -60,7 +60,8 @@ impl Crew<'_> {
     }
 
     /// Calls `job` with every number below `n`, each once, and comes back when all have ended. A panic of the job comes out here, when all
-    /// have ended.
+    /// have ended. A job must not call rayon: its thread could take up the help that another crew or job waits with, and not come back
+    /// before that is over.
     pub fn each(&self, n: usize, job: impl Fn(usize) + Sync) {
         assert!(
             u32::try_from(n).is_ok_and(|n| n < u32::MAX / 2),
@@ -115,7 +116,11 @@ impl Table {
         let job = unsafe { &*(*self.job.get()).expect("a task has a job") };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job(task as usize))) {
             let mut first = self.panic.lock().unwrap_or_else(|e| e.into_inner());
-            first.get_or_insert(panic);
+            match *first {
+                None => *first = Some(panic),
+                // not dropped: that might panic, too
+                Some(_) => std::mem::forget(panic),
+            }
         }
         self.done.0.fetch_add(1, Ordering::Release);
         true

@@ -86,6 +86,14 @@ impl<'a> Elements<'a> {
         }
     }
 
+    pub(crate) fn address(self) -> usize {
+        match self {
+            Self::F32(data) => data.as_ptr().addr(),
+            Self::Bf16(data) => data.as_ptr().addr(),
+            Self::Int8 { data, .. } => data.as_ptr().addr(),
+        }
+    }
+
     /// Of 8-bit integers: whole rows.
     pub(crate) fn part(self, range: Range<usize>) -> Self {
         match self {

@@ -30,16 +30,15 @@ mod rms_norm;
 mod rope;
 mod simd;
 mod skinny;
-mod step;
+pub mod step;
 mod swiglu;
 mod weights;
 
 pub use crew::Crew;
 pub use elements::in_8_bits;
 pub use level::Level;
-pub use process::prepare_process;
+pub use process::{in_large_pages, prepare_process};
 pub use ragged::{Ragged, micro_batches, micro_batches_by};
-pub use step::{Layer, Norm, Rotation};
 pub use weights::{WEIGHTS_BLOCK, WeightSums, softmax_weights};
 
 use candle_core::{D, DType, Result, Tensor};

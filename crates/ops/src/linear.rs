@@ -3,7 +3,7 @@
 //! is at the weight's precision; on the CPU the weight is f32, bf16 or 8 bits, all arithmetic is f32, and few rows take
 //! [`skinny`](crate::skinny).
 
-use crate::cpu::{self, Data};
+use crate::cpu::{self, Data, Shared};
 use crate::elements::{Elements, Frozen, elements, width};
 use crate::product::{Mat, Term, Threads, product};
 use crate::skinny;
@@ -123,26 +123,29 @@ impl CustomOp2 for AddedLinear {
         let ((n, k), out) = (xl.shape().dims2()?, self.0.weight.dim(0)?);
         let weight = Frozen::of(&self.0.weight)?;
         let (x, w) = (cpu::slice(x, xl)?, weight.elements());
-        let mut y = cpu::slice(residual, rl)?.to_vec();
-        if skinny::suits(n, w) {
-            // SAFETY: as above.
-            let mut sum = unsafe { cpu::room(n * out) };
-            skinny::linear(x, w, k, &mut sum, Threads::All);
-            y.iter_mut().zip(sum).for_each(|(y, x)| *y += x);
-        } else {
-            product((n, out), &mut y, out, true, &[layer(x, w, k)], Threads::All);
-        }
+        // the whole product first: a layer with an adapter of zeros adds the same, to the last bit
+        // SAFETY: as above.
+        let mut y = unsafe { cpu::room(n * out) };
+        linear_into(x, w, k, &mut y, Threads::All);
+        let (residual, sum) = (cpu::slice(residual, rl)?, Shared::new(&mut y));
+        cpu::for_rows(n, out, |_, r| {
+            let at = r.start * out..r.end * out;
+            // SAFETY: the tasks' rows are disjoint.
+            let y = unsafe { sum.part(at.clone()) };
+            y.iter_mut().zip(&residual[at]).for_each(|(y, r)| *y += r);
+        });
         Ok((CpuStorage::F32(y), (n, out).into()))
     }
 
     fn bwd(
         &self,
         x: &Tensor,
-        _: &Tensor,
+        residual: &Tensor,
         y: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        Ok((self.0.bwd(x, y, grad)?, Some(grad.clone())))
+        let of_residual = residual.track_op().then(|| grad.clone());
+        Ok((self.0.bwd(x, y, grad)?, of_residual))
     }
 }
 

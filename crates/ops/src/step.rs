@@ -11,7 +11,7 @@ use candle_core::{Result, Tensor, bail};
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// A frozen projection, adapted or not; all but the weight f32.
+/// A frozen projection, adapted or not; all but the weight f32, and all, as every tensor here, contiguous and in main memory.
 #[derive(Clone, Copy)]
 pub struct Layer<'a> {
     /// [out, in]; f32, bf16 or [`crate::in_8_bits`]
@@ -43,7 +43,7 @@ pub struct Rotation<'a> {
 const COLUMNS: usize = 48;
 
 impl Crew<'_> {
-    /// q [n, H*D] and k [n, K*D], rotated, and v [n, K*D] of x [n, d].
+    /// q [n, H*D] and k [n, K*D], rotated, and v [n, K*D] of the normed x [n, d].
     pub fn heads(
         &self,
         x: &Tensor,
@@ -228,7 +228,7 @@ impl<'a> Work<'a> {
                 }
                 None => None,
             };
-            if width(weight)? != k {
+            if width(weight)? != k || k == 0 {
                 bail!(
                     "the input is [{n}, {k}] but the weight is {:?}",
                     weight.dims()

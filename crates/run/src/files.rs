@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
-use std::fs::{File, Permissions};
+use std::fs::{File, Metadata, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -11,14 +11,12 @@ use tempfile::TempDir;
 /// What begins the names of things that are being written; a crash may leave one, and nothing reads it.
 pub(crate) const TEMPORARY: &str = ".tmp-";
 
-/// Writes a file so that it is there whole or not at all. What a symbolic link names is replaced, not the link; what is no file (a pipe,
-/// /dev/null) is written to and stays.
+/// Writes a file so that it is there whole or not at all. What is no file (a pipe, /dev/null, /dev/stdout) is written to and stays.
 pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || -> std::io::Result<()> {
-        let path = &std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-        let special = path.metadata().is_ok_and(|m| !m.is_file() && !m.is_dir());
-        if special {
-            return File::options().write(true).open(path)?.write_all(bytes);
+        let other = |m: Metadata| !m.is_file() && !m.is_dir();
+        if path.starts_with("/dev") || path.metadata().is_ok_and(other) {
+            return File::options().append(true).open(path)?.write_all(bytes);
         }
         let parent = parent(path);
         let mut file = tempfile::Builder::new()
