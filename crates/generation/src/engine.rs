@@ -59,8 +59,7 @@ impl Engine<'_> {
             if flight.rows.is_empty() {
                 break;
             }
-            // a thread of the pool leads the step: handing it each part would wake one every time
-            rayon::scope(|_| flight.step())?;
+            flight.step()?;
             progress(flight.n_tokens, flight.done.len());
         }
         let mut samples = flight.done;
