@@ -53,11 +53,6 @@ impl Cli {
         if let Some(metric) = &self.explain {
             return run::print(&crate::explain(metric)?);
         }
-        let config: Config = run::load_config(self.args.config.as_deref(), &self.args.sets)?;
-        config.check()?;
-        if let Some(kills) = self.args.verify_resume {
-            return run::print(&run::verify_resume(&self.args, kills)?);
-        }
-        crate::run(&self.args, &config)
+        self.args.execute(Config::check, crate::run)
     }
 }

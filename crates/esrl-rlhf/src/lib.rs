@@ -35,7 +35,7 @@ pub use explain::explain;
 pub use plan::plan;
 pub use replay::{ReplayConfig, replay};
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Result, anyhow, ensure};
 use clauses::Clauses;
 use course::Course;
 use evaluation::evaluate;
@@ -71,13 +71,7 @@ struct Look<'a> {
 
 fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> {
     let config = &config.resolved()?;
-    let dir = args.run.clone().unwrap_or_else(|| "runs/rlhf".into());
-    if !args.resume && dir.exists() {
-        bail!(
-            "{} exists; continue it with --resume or choose another --run",
-            dir.display()
-        );
-    }
+    let dir = args.directory("runs/rlhf")?;
     let device = stage::device(&config.device)?;
     let algorithm = config.build_algorithm()?;
     let needs = algorithm.needs();

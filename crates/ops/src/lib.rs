@@ -22,6 +22,7 @@ mod head;
 mod level;
 mod linear;
 mod mask;
+mod pages;
 mod process;
 mod product;
 pub mod ragged;
@@ -37,7 +38,8 @@ mod weights;
 pub use crew::Crew;
 pub use elements::in_8_bits;
 pub use level::Level;
-pub use process::{in_large_pages, prepare_process};
+pub use pages::in_large_pages;
+pub use process::prepare_process;
 pub use ragged::{Ragged, micro_batches, micro_batches_by};
 pub use weights::{WEIGHTS_BLOCK, WeightSums, softmax_weights};
 

@@ -1,8 +1,6 @@
 //! What candle's way of working asks of the process: it allocates at every operation, and its own threads would stand in ours' way.
 
-use crate::elements::Frozen;
 use crate::level;
-use candle_core::Tensor;
 use std::sync::Once;
 
 /// A binary calls it first, before there are threads or tensors. Refuses an instruction set ([`Level::VARIABLE`](crate::Level)) that this
@@ -36,47 +34,3 @@ pub fn prepare_process() -> Result<(), String> {
 fn alone() -> bool {
     std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
 }
-
-/// Of a page that the processor finds at once where it would look up 512 small ones.
-const LARGE_PAGE: usize = 2 << 20;
-
-/// Asks the system to move these tensors into large pages: matrices that stay for the whole run and are read for every token, which spends a
-/// tenth of its time looking up the addresses of small ones (LOG.md). Where the system has none to give nothing changes. What lies between
-/// neighbours goes with them.
-pub fn in_large_pages<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) {
-    let bytes = |tensor: &Tensor| -> Option<(usize, usize)> {
-        let frozen = Frozen::of(tensor).ok()?;
-        let start = frozen.elements().address();
-        Some((
-            start,
-            start + tensor.elem_count() * tensor.dtype().size_in_bytes(),
-        ))
-    };
-    let mut ranges: Vec<(usize, usize)> = tensors.into_iter().filter_map(bytes).collect();
-    ranges.sort_unstable();
-    let mut joined: Vec<(usize, usize)> = Vec::new();
-    for (start, end) in ranges {
-        match joined.last_mut() {
-            Some(last) if start < last.1 + LARGE_PAGE => last.1 = last.1.max(end),
-            _ => joined.push((start, end)),
-        }
-    }
-    for (start, end) in joined {
-        let (start, end) = (
-            start / LARGE_PAGE * LARGE_PAGE,
-            end.next_multiple_of(LARGE_PAGE),
-        );
-        collapse(start, end - start);
-    }
-}
-
-#[cfg(target_os = "linux")]
-fn collapse(start: usize, len: usize) {
-    for advice in [libc::MADV_HUGEPAGE, libc::MADV_COLLAPSE] {
-        // SAFETY: this advice changes no memory's contents, and addresses that are not mapped are an error that is ignored.
-        unsafe { libc::madvise(start as *mut libc::c_void, len, advice) };
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn collapse(_: usize, _: usize) {}

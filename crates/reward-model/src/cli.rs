@@ -36,11 +36,6 @@ impl Cli {
             config.check()?;
             return crate::plan(args, &config)?.print(args.json);
         }
-        let config: Config = run::load_config(self.args.config.as_deref(), &self.args.sets)?;
-        config.check()?;
-        if let Some(kills) = self.args.verify_resume {
-            return run::print(&run::verify_resume(&self.args, kills)?);
-        }
-        crate::run(&self.args, &config)
+        self.args.execute(Config::check, crate::run)
     }
 }

@@ -11,7 +11,7 @@ pub use cli::Cli;
 pub use config::Config;
 pub use plan::plan;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use generation::{Engine, Request};
 use objective::Objective;
 use prepare::Prepared;
@@ -21,13 +21,7 @@ use std::path::Path;
 
 /// Trains into `args.run`.
 pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
-    let dir = args.run.clone().unwrap_or_else(|| "runs/rm".into());
-    if !args.resume && dir.exists() {
-        bail!(
-            "{} exists; continue it with --resume or choose another --run",
-            dir.display()
-        );
-    }
+    let dir = args.directory("runs/rm")?;
     let device = stage::device(&config.device)?;
     let prepared = Prepared::new(config)?;
     let work = prepared.workload(config)?;

@@ -27,6 +27,34 @@ pub struct RunArgs {
     pub verify_resume: Option<usize>,
 }
 
+impl RunArgs {
+    /// Reads and checks the settings, then runs them, or proves that they resume.
+    pub fn execute<T: DeserializeOwned>(
+        &self,
+        check: impl FnOnce(&T) -> Result<()>,
+        run: impl FnOnce(&Self, &T) -> Result<()>,
+    ) -> Result<()> {
+        let config: T = crate::load_config(self.config.as_deref(), &self.sets)?;
+        check(&config)?;
+        match self.verify_resume {
+            Some(kills) => print(&crate::verify_resume(self, kills)?),
+            None => run(self, &config),
+        }
+    }
+
+    /// The run's directory, which must not be there unless it is resumed; `default` without `--run`.
+    pub fn directory(&self, default: &str) -> Result<PathBuf> {
+        let dir = self.run.clone().unwrap_or_else(|| default.into());
+        if !self.resume && dir.exists() {
+            bail!(
+                "{} exists; continue it with --resume or choose another --run",
+                dir.display()
+            );
+        }
+        Ok(dir)
+    }
+}
+
 /// What a training binary does beside training.
 #[derive(clap::Subcommand, Clone, Debug)]
 pub enum Task {

@@ -11,7 +11,7 @@ pub use cli::Cli;
 pub use config::Config;
 pub use plan::plan;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use objective::Objective;
 use prepare::{Loaded, Prepared};
 use run::{Run, RunArgs};
@@ -20,13 +20,7 @@ use std::path::Path;
 /// Trains and returns the run directory.
 pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let device = stage::device(&config.device)?;
-    let dir = args.run.clone().unwrap_or_else(|| "runs/sft".into());
-    if !args.resume && dir.exists() {
-        bail!(
-            "{} exists; continue it with --resume or choose another --run",
-            dir.display()
-        );
-    }
+    let dir = args.directory("runs/sft")?;
     let prepared = Prepared::new(config)?;
     let work = prepared.workload(config)?;
     let memory = config
