@@ -1,7 +1,7 @@
 //! Models from the hub, against a small server on this machine that answers as the hub does.
 
 use candle_core::{Device, Tensor};
-use llama::{Hub, Source};
+use llama::{Fetch, Hub, Keep, Outline, Source};
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
@@ -14,6 +14,8 @@ use tiny_http::{Header, Response, Server, StatusCode};
 struct FakeHub {
     server: Arc<Server>,
     asked: Arc<Mutex<Vec<String>>>,
+    /// The revision that its repositories are in
+    commit: Arc<Mutex<String>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -25,7 +27,8 @@ impl FakeHub {
             .iter()
             .map(|(id, dir)| (id.to_string(), dir.to_path_buf()))
             .collect();
-        let (s, log) = (server.clone(), asked.clone());
+        let commit = Arc::new(Mutex::new("c0ffee".to_string()));
+        let (s, log, now) = (server.clone(), asked.clone(), commit.clone());
         let wanted = token.map(|t| format!("Bearer {t}"));
         let thread = std::thread::spawn(move || {
             while let Ok(request) = s.recv() {
@@ -40,7 +43,7 @@ impl FakeHub {
                 let reply = if wanted.is_some() && wanted != auth {
                     Response::from_data("no").with_status_code(401)
                 } else {
-                    answer(&repos, &url, range.as_deref())
+                    answer(&repos, &url, range.as_deref(), &now.lock().unwrap())
                 };
                 let _ = request.respond(reply);
             }
@@ -48,6 +51,7 @@ impl FakeHub {
         Self {
             server,
             asked,
+            commit,
             thread: Some(thread),
         }
     }
@@ -59,6 +63,13 @@ impl FakeHub {
             cache_dir: cache.to_path_buf(),
             offline: false,
         }
+    }
+
+    /// Files that were asked for since it was last looked.
+    fn asked_for(&self) -> Vec<String> {
+        let asked = std::mem::take(&mut *self.asked.lock().unwrap());
+        let name = |url: &String| Some(url.split_once("/resolve/main/")?.1.to_string());
+        asked.iter().filter_map(name).collect()
     }
 
     fn n_asked(&self) -> usize {
@@ -77,7 +88,12 @@ impl Drop for FakeHub {
 
 type Reply = Response<std::io::Cursor<Vec<u8>>>;
 
-fn answer(repos: &HashMap<String, std::path::PathBuf>, url: &str, range: Option<&str>) -> Reply {
+fn answer(
+    repos: &HashMap<String, std::path::PathBuf>,
+    url: &str,
+    range: Option<&str>,
+    commit: &str,
+) -> Reply {
     let none = || Response::from_data("not found").with_status_code(404);
     for (id, dir) in repos {
         if url == format!("/api/models/{id}/revision/main") {
@@ -85,7 +101,7 @@ fn answer(repos: &HashMap<String, std::path::PathBuf>, url: &str, range: Option<
             let files: Vec<_> = names
                 .map(|n| serde_json::json!({"rfilename": n.to_str().unwrap()}))
                 .collect();
-            let info = serde_json::json!({"sha": "c0ffee", "siblings": files});
+            let info = serde_json::json!({"sha": commit, "siblings": files});
             return Response::from_data(info.to_string());
         }
         let Some(name) = url.strip_prefix(&format!("/{id}/resolve/main/")) else {
@@ -100,8 +116,8 @@ fn answer(repos: &HashMap<String, std::path::PathBuf>, url: &str, range: Option<
         let header = |name: &str, value: String| Header::from_bytes(name, value).unwrap();
         return Response::from_data(&bytes[from..=to])
             .with_status_code(StatusCode(206))
-            .with_header(header("etag", format!("\"{name}-etag\"")))
-            .with_header(header("x-repo-commit", "c0ffee".into()))
+            .with_header(header("etag", format!("\"{name}-{commit}\"")))
+            .with_header(header("x-repo-commit", commit.into()))
             .with_header(header(
                 "content-range",
                 format!("bytes {from}-{to}/{}", bytes.len()),
@@ -131,7 +147,7 @@ fn single_and_sharded_models_are_fetched_once() {
     let cache = tempfile::tempdir().unwrap();
     let hub = fake.hub(cache.path());
     for (id, original) in [("org/one", &tied), ("org/shards", &untied)] {
-        let dir = hub.fetch(id).unwrap();
+        let dir = hub.fetch(id, Fetch::Whole).unwrap();
         assert!(dir.starts_with(cache.path()));
         for ((name, found), (_, wanted)) in weights(&dir).iter().zip(weights(original)) {
             testkit::assert_close(name, found, &wanted, 0.0);
@@ -140,22 +156,89 @@ fn single_and_sharded_models_are_fetched_once() {
         let template = fs::read(original.join("chat_template.jinja")).unwrap();
         assert_eq!(fs::read(dir.join("chat_template.jinja")).unwrap(), template);
         let n = fake.n_asked();
-        assert_eq!(hub.fetch(id).unwrap(), dir);
+        assert_eq!(hub.fetch(id, Fetch::Whole).unwrap(), dir);
         assert_eq!(fake.n_asked(), n, "a whole model in the cache asks nothing");
         let offline = Hub {
             offline: true,
             ..hub.clone()
         };
-        assert_eq!(offline.fetch(id).unwrap(), dir);
+        assert_eq!(offline.fetch(id, Fetch::Whole).unwrap(), dir);
     }
     let asked = fake.asked.lock().unwrap().join(" ");
     assert!(!asked.contains("README"), "{asked}");
 
     // a shard lost from the cache is fetched again
-    let dir = hub.fetch("org/shards").unwrap();
+    let dir = hub.fetch("org/shards", Fetch::Whole).unwrap();
     fs::remove_file(dir.join("model-00002-of-00003.safetensors")).unwrap();
-    assert_eq!(hub.fetch("org/shards").unwrap(), dir);
+    assert_eq!(hub.fetch("org/shards", Fetch::Whole).unwrap(), dir);
     assert_eq!(weights(&dir).len(), weights(&untied).len());
+}
+
+/// The hub moves from one model to another of the same shape while both are in use.
+#[test]
+fn a_model_is_of_one_revision_and_its_shape_is_fetched_alone_only_for_a_plan() {
+    let repo = tempfile::tempdir().unwrap();
+    let put = |from: &Path| {
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), repo.path().join(entry.file_name())).unwrap();
+        }
+    };
+    let first = golden("tiny-llama/tied");
+    put(&first);
+    let fake = FakeHub::new(&[("org/m", repo.path())], None);
+    let cache = tempfile::tempdir().unwrap();
+    let hub = fake.hub(cache.path());
+    let outline = |fetch| Outline::of_hub(&hub, "org/m", fetch).unwrap();
+
+    let shape = outline(Fetch::Shape).weights(Keep::Exact).unwrap();
+    assert!(!shape.here);
+    let asked = fake.asked_for();
+    assert!(asked.contains(&"config.json".into()), "{asked:?}");
+    assert!(
+        !asked.iter().any(|name| name.contains("safetensors")),
+        "{asked:?}"
+    );
+    // what a run counts by is the file itself
+    let whole = outline(Fetch::Whole);
+    // its length, then its bytes
+    assert_eq!(fake.asked_for(), ["model.safetensors"; 2]);
+    let counted = whole.weights(Keep::Exact).unwrap();
+    assert!(counted.here);
+    let numbers = whole.load(&Device::Cpu, Keep::Exact).unwrap().model;
+    assert_eq!(counted.bytes(), numbers.bytes());
+
+    // another revision comes into the cache between outline and weights
+    let before = outline(Fetch::Whole);
+    let mut other = candle_core::safetensors::load(first.join("model.safetensors"), &Device::Cpu);
+    for tensor in other.as_mut().unwrap().values_mut() {
+        *tensor = (&*tensor * 2.0).unwrap();
+    }
+    let file = repo.path().join("model.safetensors");
+    candle_core::safetensors::save(&other.unwrap(), file).unwrap();
+    *fake.commit.lock().unwrap() = "facade".into();
+    let old = hub.fetch("org/m", Fetch::Whole).unwrap();
+    // config.json is lost from the cache, so that the hub is asked
+    fs::remove_file(old.join("config.json")).unwrap();
+    let new = hub.fetch("org/m", Fetch::Whole).unwrap();
+    assert_ne!(old, new);
+    let loaded = before.load(&Device::Cpu, Keep::Whole).unwrap().model;
+    let (was, is) = (weights(&first), weights(&new));
+    for (i, (name, found)) in loaded.tensors().iter().enumerate() {
+        testkit::assert_close(name, found, &was[i].1, 0.0);
+        let found = (found * 2.0).unwrap();
+        testkit::assert_close(name, &found, &is[i].1, 0.0);
+    }
+
+    // a shape of the old revision, then the weights: all of the new one in one call
+    let cache = tempfile::tempdir().unwrap();
+    let hub = fake.hub(cache.path());
+    *fake.commit.lock().unwrap() = "c0ffee".into();
+    let shape = hub.fetch("org/m", Fetch::Shape).unwrap();
+    *fake.commit.lock().unwrap() = "facade".into();
+    let whole = hub.fetch("org/m", Fetch::Whole).unwrap();
+    assert_ne!(shape, whole);
+    assert_eq!(weights(&whole).len(), was.len());
 }
 
 #[test]
@@ -164,30 +247,39 @@ fn refusals_are_one_line() {
     let fake = FakeHub::new(&[("org/gated", &tied)], Some("secret"));
     let cache = tempfile::tempdir().unwrap();
     let hub = fake.hub(cache.path());
-    says(hub.fetch("org/gated"), &["org/gated", "401", "HF_TOKEN"]);
+    says(
+        hub.fetch("org/gated", Fetch::Whole),
+        &["org/gated", "401", "HF_TOKEN"],
+    );
     let wrong = Hub {
         token: Some("wrong".into()),
         ..hub.clone()
     };
-    says(wrong.fetch("org/gated"), &["401"]);
+    says(wrong.fetch("org/gated", Fetch::Whole), &["401"]);
     let right = Hub {
         token: Some("secret".into()),
         ..hub.clone()
     };
-    says(right.fetch("org/nothing"), &["org/nothing", "404"]);
+    says(
+        right.fetch("org/nothing", Fetch::Whole),
+        &["org/nothing", "404"],
+    );
     let offline = Hub {
         offline: true,
         ..hub
     };
-    says(offline.fetch("org/gated"), &["org/gated", "HF_HUB_OFFLINE"]);
-    right.fetch("org/gated").unwrap();
+    says(
+        offline.fetch("org/gated", Fetch::Whole),
+        &["org/gated", "HF_HUB_OFFLINE"],
+    );
+    right.fetch("org/gated", Fetch::Whole).unwrap();
 
     let gone = Hub {
         endpoint: "http://127.0.0.1:1".into(),
         ..right
     };
     says(
-        gone.fetch("org/other"),
+        gone.fetch("org/other", Fetch::Whole),
         &["org/other", "http://127.0.0.1:1"],
     );
 }
@@ -198,16 +290,25 @@ fn repositories_without_what_we_need() {
     let fake = FakeHub::new(&[("org/m", dir.path())], None);
     let cache = tempfile::tempdir().unwrap();
     let hub = fake.hub(cache.path());
-    says(hub.fetch("org/m"), &["org/m", "no config.json"]);
+    says(
+        hub.fetch("org/m", Fetch::Whole),
+        &["org/m", "no config.json"],
+    );
     let tied = golden("tiny-llama/tied");
     fs::copy(tied.join("config.json"), dir.path().join("config.json")).unwrap();
-    says(hub.fetch("org/m"), &["org/m", "no tokenizer.json"]);
+    says(
+        hub.fetch("org/m", Fetch::Whole),
+        &["org/m", "no tokenizer.json"],
+    );
     fs::copy(
         tied.join("tokenizer.json"),
         dir.path().join("tokenizer.json"),
     )
     .unwrap();
-    says(hub.fetch("org/m"), &["org/m", "no safetensors"]);
+    says(
+        hub.fetch("org/m", Fetch::Whole),
+        &["org/m", "no safetensors"],
+    );
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod machine;
 mod methods;
 mod metrics;
 mod ops;
+mod outline;
 mod pipeline;
 mod reward_sources;
 mod rewards;

@@ -32,7 +32,7 @@ pub struct Cli {
 enum Command {
     /// Compute a step of a run again and show it token by token
     Replay(ReplayConfig),
-    /// Predict memory, disk, tokens, steps and learning rates of a run, without reading a weight
+    /// Predict memory, disk, tokens, steps and learning rates of a run, without loading a weight
     Plan(PlanArgs),
 }
 

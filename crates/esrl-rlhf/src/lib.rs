@@ -40,6 +40,7 @@ use clauses::Clauses;
 use course::Course;
 use evaluation::evaluate;
 use learner::{Learner, StepReport};
+use llama::Fetch;
 use prepare::Prepared;
 use readable::headline;
 use roles::Roles;
@@ -86,7 +87,7 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
         .clauses
         .then(|| Clauses::open(&config.rollout.clauses))
         .transpose()?;
-    let prepared = Prepared::new(config, needs.clone())?;
+    let prepared = Prepared::new(config, needs.clone(), Fetch::Whole)?;
     let course = Course::of(&prepared.feed, &needs, config);
     let work = prepared.workload(&course, config)?;
     let shape = &prepared.outline.base.config;
@@ -94,13 +95,14 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
     memory.report();
     let Prepared {
         outline,
+        keep,
         feed,
         held_out,
         eval_tasks,
         n_shared,
         ..
     } = prepared;
-    let mut roles = Roles::open(config, &needs, outline, &device)?;
+    let mut roles = Roles::open(config, &needs, outline.load(&device, keep)?)?;
     roles.model_mut().checkpoint_blocks(memory.blocks);
     let mut run = if args.resume {
         Run::resume_by(&dir, "esrl-rlhf", config, |old: Config| old.resolved())?

@@ -6,6 +6,7 @@ use crate::feed::Feed;
 use crate::prepare::Prepared;
 use algorithms::{Algorithm, PoolNeeds, Refresh};
 use anyhow::Result;
+use llama::Fetch;
 use run::PlanArgs;
 use stage::plan::{
     Certainty, Disk, Model, Plan, Steps, Stored, Tokens, notes, of_a_run_to_come, times,
@@ -15,11 +16,11 @@ use stage::plan::{
 /// Bytes that a step writes into metrics.jsonl, timings.jsonl and TensorBoard's events.
 const LOGGED: usize = 5_000;
 
-/// Predicts what [`run`](crate::run) would take; no weight is read.
+/// Predicts what [`run`](crate::run) would take; no weight is loaded.
 pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
     let config = &config.resolved()?;
     let algorithm = config.build_algorithm()?;
-    let prepared = Prepared::new(config, algorithm.needs())
+    let prepared = Prepared::new(config, algorithm.needs(), Fetch::Shape)
         .map_err(|e| of_a_run_to_come(&config.model.policy, e))?;
     let course = Course::of(&prepared.feed, &prepared.needs, config);
     let work = prepared.workload(&course, config)?;
@@ -64,7 +65,7 @@ pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
     }
     Ok(Plan {
         what: name.to_string(),
-        model: Model::of(outline),
+        model: Model::of(outline, &prepared.weights),
         disk: Disk::of(
             &dir,
             trained,

@@ -7,14 +7,17 @@ use crate::feed::Feed;
 use algorithms::Needs;
 use anyhow::Result;
 use data::Prompt;
-use llama::LoraConfig;
-use stage::{PolicyOutline, TemplateChoice};
+use llama::{Fetch, Keep, LoraConfig, Weights};
+use stage::{DeviceChoice, PolicyOutline, TemplateChoice};
 use std::path::Path;
 use std::rc::Rc;
 
 pub(crate) struct Prepared {
     pub needs: Needs,
     pub outline: PolicyOutline,
+    /// How the base's matrices are kept, and what they take then
+    pub keep: Keep,
+    pub weights: Weights,
     /// Of the policy's adapter
     pub lora: LoraConfig,
     /// Of the reward model's; where its run cannot be read yet, the policy's
@@ -28,15 +31,16 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// `config`: resolved.
-    pub fn new(config: &Config, needs: Needs) -> Result<Self> {
+    /// `config`: resolved. `fetch`: what of a hub model must be here.
+    pub fn new(config: &Config, needs: Needs, fetch: Fetch) -> Result<Self> {
         let Data {
             train,
             held_out,
             n_shared,
         } = Data::read(config, &needs)?;
         let template = TemplateChoice::parse(&config.model.template)?;
-        let outline = PolicyOutline::open(&config.model.policy, template)?;
+        let outline = PolicyOutline::open(&config.model.policy, template, fetch)?;
+        let keep = Keep::of(DeviceChoice::parse(&config.device)?.is_cpu(), false);
         let lora = outline.lora_or(&config.lora)?;
         let feed = Feed::new(train, &needs, &outline, config)?;
         let eval_tasks = tasks_for_evaluation(held_out.clone(), &outline, config)?;
@@ -47,6 +51,8 @@ impl Prepared {
             reward_is_here: reward.is_none() || found.is_some(),
             reward: reward.map(|_| found.unwrap_or_else(|| lora.clone())),
             needs,
+            weights: outline.base.weights(keep)?,
+            keep,
             outline,
             lora,
             feed,

@@ -4,11 +4,11 @@
 use crate::config::{Config, CriticInit};
 use algorithms::{Needs, Refresh};
 use anyhow::{Context, Result, ensure};
-use candle_core::{Device, Tensor, Var};
+use candle_core::{Tensor, Var};
 use data::{Encoder, Template};
 use llama::{Llama, Lora, ScalarHead};
 use rewards::{Mixture, RewardModel};
-use stage::{Base, Batch, Policy, PolicyOutline};
+use stage::{Base, Batch, Policy};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -58,19 +58,14 @@ impl Critic {
 }
 
 impl Roles {
-    pub fn open(
-        config: &Config,
-        needs: &Needs,
-        outline: PolicyOutline,
-        device: &Device,
-    ) -> Result<Self> {
+    pub fn open(config: &Config, needs: &Needs, policy: Policy) -> Result<Self> {
         let Policy {
             base,
             adapter,
             encoder,
             template,
             ..
-        } = outline.load(device)?;
+        } = policy;
         let reward = match &config.model.reward {
             Some(dir) => Some(open_reward(dir, &base, &template, &config.model.policy)?),
             None => None,
@@ -94,7 +89,7 @@ impl Roles {
                         )
                     }
                     CriticInit::Zero => {
-                        let head = ScalarHead::zeros(base.model.config.hidden_size, device)?;
+                        let head = ScalarHead::zeros(base.model.config.hidden_size, base.model.device())?;
                         (start.trainable()?, head.trainable()?)
                     }
                 };

@@ -14,8 +14,7 @@ impl Prepared {
     pub fn workload(&self, course: &Course, config: &Config) -> Result<Workload> {
         let (r, t) = (&config.rollout, &config.train);
         let device = DeviceChoice::parse(&config.device)?;
-        let (base, needs) = (&self.outline.base, &self.needs);
-        let shape = &base.config;
+        let (shape, needs) = (&self.outline.base.config, &self.needs);
         let adapter = self.lora.n_params(shape);
         let with_head = |lora: &llama::LoraConfig| lora.n_params(shape) + shape.hidden_size + 1;
         let critic = self.critic(config);
@@ -38,8 +37,7 @@ impl Prepared {
         let read = course.step_tokens.max(evaluated.sum());
         Ok(Workload {
             device,
-            weight_bytes: base.weights.bytes(device.is_cpu())
-                + base.weights.bytes_beside(shape, r.weights),
+            weight_bytes: self.weights.bytes() + self.weights.bytes_beside(shape, r.weights),
             parameters: trained,
             adapter_numbers: trained
                 + standing * adapter
@@ -93,9 +91,7 @@ impl Prepared {
 
     /// Whether rollouts come from other weights than those that learn.
     fn samples_apart(&self, config: &Config) -> bool {
-        let base = &self.outline.base;
-        base.weights
-            .bytes_beside(&base.config, config.rollout.weights)
-            > 0
+        let (shape, weights) = (&self.outline.base.config, config.rollout.weights);
+        self.weights.bytes_beside(shape, weights) > 0
     }
 }

@@ -1,18 +1,93 @@
-//! How matrices are kept: on the CPU in bf16 where that loses nothing, for most checkpoints were written in it; on a card always.
+//! How the matrices of a base are kept, and whether bf16 holds a file's numbers, asked of the file before they are loaded. Most checkpoints were
+//! written in bf16, whatever the dtype of their files.
 
 use candle_core::{DType, Result, Tensor};
+use half::f16;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
 
-/// A matrix of f32 becomes bf16: on the CPU if bf16 holds every one of its numbers, on another device rounded. The kernels of `ops` read both
-/// and give f32, so on the CPU nothing changes but the memory and the order of some sums.
-pub(crate) fn as_kept(weight: Tensor) -> Result<Tensor> {
-    let matrix = weight.rank() == 2 && weight.dtype() == DType::F32;
-    if !matrix || (weight.device().is_cpu() && !is_exact(&weight)?) {
-        return Ok(weight);
-    }
-    weight.to_dtype(DType::BF16)
+/// How matrices are kept; everything else is f32. The kernels of `ops` read both and give f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// In bf16 where that holds every number of the matrix: nothing changes but the memory and the order of some sums
+    Exact,
+    /// In bf16, rounded
+    Rounded,
+    /// In f32, as the file has it
+    Whole,
 }
 
-fn is_exact(weight: &Tensor) -> Result<bool> {
+impl Keep {
+    /// A base that is trained starts from the numbers of its file. A frozen one loses nothing on the CPU, and is rounded on a card, whose memory
+    /// is dearer.
+    pub fn of(on_cpu: bool, trained: bool) -> Self {
+        match (on_cpu, trained) {
+            (_, true) => Self::Whole,
+            (true, false) => Self::Exact,
+            (false, false) => Self::Rounded,
+        }
+    }
+
+    /// A weight of f32 as it is kept.
+    pub(crate) fn kept(self, weight: Tensor) -> Result<Tensor> {
+        let halve = match self {
+            _ if weight.rank() != 2 => false,
+            Self::Exact => holds(&weight)?,
+            Self::Rounded => true,
+            Self::Whole => false,
+        };
+        match halve {
+            true => weight.to_dtype(DType::BF16),
+            false => Ok(weight),
+        }
+    }
+}
+
+fn holds(weight: &Tensor) -> Result<bool> {
     let values = weight.flatten_all()?.to_vec1::<f32>()?;
-    Ok(values.iter().all(|value| value.to_bits() & 0xffff == 0))
+    Ok(values.into_iter().all(in_bf16))
+}
+
+fn in_bf16(value: f32) -> bool {
+    value.to_bits() & 0xffff == 0
+}
+
+/// Little-endian numbers of a file that are wider than bf16, or other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wide {
+    F32,
+    F16,
+}
+
+impl Wide {
+    fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::F16 => 2,
+        }
+    }
+
+    /// Whether bf16 holds all of `n` numbers that lie at byte `start`. Reads as far as the first that it does not.
+    pub fn in_bf16(self, file: &File, start: u64, n: usize) -> io::Result<bool> {
+        let (mut at, end) = (start, start + (n * self.bytes()) as u64);
+        let mut buffer = vec![0; 1 << 16];
+        while at < end {
+            let part = &mut buffer[..(end - at).min(1 << 16) as usize];
+            file.read_exact_at(part, at)?;
+            let held = match self {
+                Self::F32 => part.chunks_exact(4).all(|b| b[..2] == [0, 0]),
+                Self::F16 => part.chunks_exact(2).all(|b| {
+                    let bits = u16::from_le_bytes([b[0], b[1]]);
+                    // a mantissa of seven bits, but for the smallest numbers
+                    bits & 7 == 0 || in_bf16(f16::from_bits(bits).to_f32())
+                }),
+            };
+            if !held {
+                return Ok(false);
+            }
+            at += part.len() as u64;
+        }
+        Ok(true)
+    }
 }

@@ -1,7 +1,7 @@
 //! A base model from one GGUF file: weights dequantised to f32, shape, tokenizer, special tokens and chat template from
 //! its metadata. Format: ggml's `docs/gguf.md`; names and the permutation of q and k: llama.cpp's `convert_hf_to_gguf.py`.
 
-use crate::exact::as_kept;
+use crate::exact::{Keep, Wide};
 use crate::gguf_config::{Meta, ROPE_FACTORS, config};
 use crate::gguf_head;
 use crate::gguf_tokens::{chat_template, special, tokenizer};
@@ -19,14 +19,19 @@ use tokenizers::Tokenizer;
 
 /// The metadata of a file, read; the weights not yet.
 pub(crate) struct Header {
-    path: PathBuf,
-    file: BufReader<File>,
-    content: Content,
-    has_rope_factors: bool,
     pub config: Config,
     pub tokenizer: Tokenizer,
     pub special: Special,
     pub chat_template: Option<String>,
+    pub tensors: Tensors,
+}
+
+/// The tensors of an open file: where they are.
+pub(crate) struct Tensors {
+    path: PathBuf,
+    file: BufReader<File>,
+    content: Content,
+    has_rope_factors: bool,
 }
 
 impl Header {
@@ -67,34 +72,48 @@ impl Header {
             ..config
         };
         Ok(Self {
-            path: path.to_path_buf(),
-            has_rope_factors: rope_factors.is_some(),
             chat_template: chat_template(&meta),
-            file,
             config,
             tokenizer,
             special,
-            content,
+            tensors: Tensors {
+                path: path.to_path_buf(),
+                has_rope_factors: rope_factors.is_some(),
+                file,
+                content,
+            },
         })
     }
+}
 
-    /// Whether the weight of this Hugging Face name lies in bf16.
-    pub fn is_bf16(&self, hf_name: &str) -> bool {
-        let info = self.content.tensor_infos.get(&gguf_name(hf_name));
-        info.is_some_and(|info| info.ggml_dtype == GgmlDType::BF16)
+impl Tensors {
+    /// Whether bf16 holds every number of the weight of this Hugging Face name. Of blocks of integers with their scales it does not.
+    pub fn in_bf16(&self, hf_name: &str) -> Result<bool> {
+        let name = gguf_name(hf_name);
+        let Some(info) = self.content.tensor_infos.get(&name) else {
+            return Ok(false); // the loader will say that it is missing
+        };
+        let wide = match info.ggml_dtype {
+            GgmlDType::F32 => Wide::F32,
+            GgmlDType::F16 => Wide::F16,
+            other => return Ok(other == GgmlDType::BF16),
+        };
+        let start = self.content.tensor_data_offset.saturating_add(info.offset);
+        wide.in_bf16(self.file.get_ref(), start, info.shape.elem_count())
+            .map_err(|e| Error::at(&self.path, format!("tensor {name} cannot be read: {e}")))
     }
 
-    pub fn read_weights(self, device: &Device) -> Result<Llama> {
+    /// Of a model of the shape that the header says.
+    pub fn read_weights(self, config: &Config, device: &Device, keep: Keep) -> Result<Llama> {
         let Self {
             path,
             mut file,
             content,
-            config,
-            ..
+            has_rope_factors,
         } = self;
         let path = path.as_path();
-        let mut n_read = usize::from(self.has_rope_factors);
-        let model = Llama::build(&config, device, |hf_name, shape| {
+        let mut n_read = usize::from(has_rope_factors);
+        let model = Llama::build(config, device, |hf_name, shape| {
             let name = gguf_name(hf_name);
             let info = content
                 .tensor_infos
@@ -113,9 +132,9 @@ impl Header {
             let heads = match () {
                 _ if name.ends_with("attn_q.weight") => config.num_attention_heads,
                 _ if name.ends_with("attn_k.weight") => config.num_key_value_heads,
-                _ => return Ok(as_kept(weight)?),
+                _ => return Ok(keep.kept(weight)?),
             };
-            Ok(as_kept(unpermute(&weight, heads)?)?)
+            Ok(keep.kept(unpermute(&weight, heads)?)?)
         })?;
         if n_read != content.tensor_infos.len() {
             let wanted: Vec<String> = model.tensors().iter().map(|(n, _)| gguf_name(n)).collect();

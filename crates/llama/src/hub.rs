@@ -21,6 +21,15 @@ const OPTIONAL: [&str; 5] = [
     "chat_template.json",
 ];
 
+/// What of a hub model is fetched where it is not in the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fetch {
+    /// config.json, tokenizer.json and what may lie beside them
+    Shape,
+    /// Those and the weights
+    Whole,
+}
+
 /// Where models are fetched from, and kept.
 #[derive(Clone)]
 pub struct Hub {
@@ -70,21 +79,25 @@ impl Hub {
         })
     }
 
-    /// The directory of a model `org/name` in the cache, after fetching what is not there. Weights come last, so that
+    /// The directory of a model `org/name` in the cache, one revision, after fetching what is not there. Weights come last, so that
     /// a directory with all its weights is whole.
-    pub fn fetch(&self, id: &str) -> Result<PathBuf> {
-        self.fetch_parts(id, true)
+    pub fn fetch(&self, id: &str, what: Fetch) -> Result<PathBuf> {
+        // where the cache had an older revision of some files, the first round finds the new one
+        for _ in 0..2 {
+            if let Some(dir) = self.fetch_revision(id, what)? {
+                return Ok(dir);
+            }
+        }
+        Err(Error::Input(format!(
+            "model {id} changed on the hub while it was fetched; run again"
+        )))
     }
 
-    /// The same without weights: config.json, tokenizer.json and what may lie beside them.
-    pub fn fetch_shape(&self, id: &str) -> Result<PathBuf> {
-        self.fetch_parts(id, false)
-    }
-
-    fn fetch_parts(&self, id: &str, weights: bool) -> Result<PathBuf> {
+    /// None: the files are of more than one revision.
+    fn fetch_revision(&self, id: &str, what: Fetch) -> Result<Option<PathBuf>> {
         let cache = Cache::new(self.cache_dir.clone()).model(id.to_string());
-        if let Some(dir) = cached(&cache, weights)? {
-            return Ok(dir);
+        if let Some(dir) = cached(&cache, what)? {
+            return Ok(Some(dir));
         }
         if self.offline {
             return Err(Error::Input(format!(
@@ -112,8 +125,8 @@ impl Hub {
             get(name)?;
         }
         get(TOKENIZER)?;
-        if !weights {
-            // not asked for
+        if what == Fetch::Shape {
+            // all is there
         } else if has(WEIGHTS) {
             get(WEIGHTS)?;
         } else if has(INDEX) {
@@ -126,12 +139,7 @@ impl Hub {
                 "model {id} has no safetensors weights on the hub"
             )));
         }
-        let dir = cached(&cache, weights)?.filter(|dir| config.starts_with(dir));
-        dir.ok_or_else(|| {
-            Error::Input(format!(
-                "model {id} changed on the hub while it was fetched; run again"
-            ))
-        })
+        Ok(cached(&cache, what)?.filter(|dir| config.starts_with(dir)))
     }
 
     fn get(&self, id: &str, repo: &ApiRepo, name: &str) -> Result<PathBuf> {
@@ -172,13 +180,13 @@ impl Hub {
     }
 }
 
-/// The snapshot directory, if the model is whole in the cache, or all of it but the weights where those are not asked for.
-fn cached(cache: &CacheRepo, weights: bool) -> Result<Option<PathBuf>> {
+/// The snapshot directory, if what is asked for is in the cache.
+fn cached(cache: &CacheRepo, what: Fetch) -> Result<Option<PathBuf>> {
     let (Some(config), Some(_)) = (cache.get(CONFIG), cache.get(TOKENIZER)) else {
         return Ok(None);
     };
     let whole = match (cache.get(WEIGHTS), cache.get(INDEX)) {
-        _ if !weights => true,
+        _ if what == Fetch::Shape => true,
         (Some(_), _) => true,
         (None, Some(index)) => shard_names(&index, &read_json(&index)?.unwrap_or_default())?
             .iter()

@@ -1,12 +1,11 @@
-//! Weights from a Hugging Face directory: one safetensors file or shards with an index; f32, f16 and bf16. They are kept as
-//! `exact.rs` says.
+//! Weights from a Hugging Face directory: one safetensors file or shards with an index; f32, f16 and bf16.
 //! Every tensor must be there once, with the right shape, and nothing unknown beside it.
 
-use crate::exact::as_kept;
+use crate::exact::Keep;
 use crate::model::weight_shapes;
 use crate::safe::SafeFile;
 use crate::tokens::read_json;
-use crate::{Config, Error, Llama, Result, Source, Special, outline};
+use crate::{Config, Error, Fetch, Llama, Result, Source, Special, outline};
 use candle_core::{Device, Tensor};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
@@ -21,23 +20,28 @@ pub struct Loaded {
     pub chat_template: Option<String>,
 }
 
-/// Opens a base model. It computes in f32 whatever the file's dtype.
+/// Opens a base model that stays as it is: on the CPU it computes with the numbers of its file, on a card with those rounded to bf16 ([`Keep`]).
 pub fn load(source: &Source, device: &Device) -> Result<Loaded> {
-    outline(source)?.load(device)
+    outline(source, Fetch::Whole)?.load(device, Keep::of(device.is_cpu(), false))
 }
 
 /// The weights of a Hugging Face directory whose config.json is `config`.
-pub(crate) fn read_weights(dir: &Path, config: &Config, device: &Device) -> Result<Llama> {
+pub(crate) fn read_weights(
+    dir: &Path,
+    config: &Config,
+    device: &Device,
+    keep: Keep,
+) -> Result<Llama> {
     let files = weight_files(dir)?;
     let wanted: HashMap<String, Vec<usize>> = weight_shapes(config).into_iter().collect();
     let mut found: HashMap<String, Tensor> = HashMap::with_capacity(wanted.len());
     for path in &files {
-        let mut file = SafeFile::open(path)?;
+        let file = SafeFile::open(path)?;
         for name in file.names() {
             match wanted.get(&name) {
                 Some(shape) => {
                     check_shape(path, &name, file.shape(&name)?, shape)?;
-                    let tensor = as_kept(file.read(&name, device)?)?;
+                    let tensor = keep.kept(file.read(&name, device)?)?;
                     found.insert(name, tensor);
                 }
                 None if is_redundant(&name, config) => {}

@@ -1,13 +1,15 @@
-//! A base model before its weights are read: its shape, its tokenizer, and how the weights lie in their files.
+//! A base model before its weights are read: its shape, its tokenizer, and what its weights will take.
 
+use crate::exact::Keep;
+use crate::gguf;
 use crate::load::{Loaded, read_weights, weight_files};
 use crate::model::weight_shapes;
-use crate::safe::SafeFile;
+use crate::safe::{SafeFile, is_pointer};
 use crate::tokens::read_json;
-use crate::{Config, Hub, Llama, Result, Source, Special, gguf, load_shape};
+use crate::{Config, Fetch, Hub, Llama, Result, Source, Special, load_shape};
 use candle_core::Device;
-use std::collections::HashMap;
-use std::path::Path;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use tokenizers::Tokenizer;
 
 /// Everything about a base model that is known without its weights.
@@ -17,103 +19,151 @@ pub struct Outline {
     pub special: Special,
     /// Jinja source of the model's own chat template, if it has one
     pub chat_template: Option<String>,
-    pub weights: Weights,
-    source: Source,
+    place: Place,
+}
+
+/// Where the weights come from: the very files that the rest was read beside.
+enum Place {
+    /// Of a hub model its snapshot
+    Dir(PathBuf),
+    Gguf(Box<gguf::Tensors>),
+    /// Drawn from this seed
+    Random(u64),
 }
 
 /// How many numbers the weights are, and which of them will be kept in two bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Weights {
-    /// Numbers of the embeddings, the head and the projections
-    pub matrices: usize,
-    /// Those of them that the file has in bf16, or in f32 that bf16 holds exactly (judged by each tensor's first numbers)
-    pub halved: usize,
-    /// Numbers of the norms
-    pub vectors: usize,
+    /// All of them
+    pub numbers: usize,
+    /// Names of the matrices in bf16
+    pub(crate) halved: HashSet<String>,
+    /// Numbers of those
+    pub n_halved: usize,
     pub tensors: usize,
     /// The files are here. Where they are not, config.json's `dtype` was believed
     pub here: bool,
 }
 
 impl Weights {
-    fn of(config: &Config, here: bool, halved: impl Fn(&str) -> bool) -> Self {
+    fn of(config: &Config, here: bool, halved: impl Fn(&str) -> Result<bool>) -> Result<Self> {
         let mut weights = Self {
             here,
             ..Self::default()
         };
         for (name, shape) in weight_shapes(config) {
-            let n = shape.iter().product();
+            let n: usize = shape.iter().product();
             weights.tensors += 1;
-            if shape.len() < 2 {
-                weights.vectors += n;
-                continue;
+            weights.numbers += n;
+            if shape.len() == 2 && halved(&name)? {
+                weights.n_halved += n;
+                weights.halved.insert(name);
             }
-            weights.matrices += n;
-            weights.halved += if halved(&name) { n } else { 0 };
         }
-        weights
+        Ok(weights)
     }
 
-    /// All of them.
-    pub fn numbers(&self) -> usize {
-        self.matrices + self.vectors
-    }
-
-    /// What they take once they are loaded, by the rule of `exact.rs`.
-    pub fn bytes(&self, on_cpu: bool) -> usize {
-        let halved = if on_cpu { self.halved } else { self.matrices };
-        4 * self.numbers() - 2 * halved
+    /// What they take once they are loaded.
+    pub fn bytes(&self) -> usize {
+        4 * self.numbers - 2 * self.n_halved
     }
 }
 
-/// Reads what lies beside the weights, and their headers where they are here; of a hub model, config and tokenizer alone are fetched.
-pub fn outline(source: &Source) -> Result<Outline> {
+/// Reads what lies beside the weights. `fetch`: what of a hub model must be here for it.
+pub fn outline(source: &Source, fetch: Fetch) -> Result<Outline> {
     match source {
-        Source::Dir(dir) => of_dir(dir, source),
-        Source::Hub(id) => of_dir(&Hub::from_env()?.fetch_shape(id)?, source),
+        Source::Dir(dir) => Outline::of_dir(dir),
+        Source::Hub(id) => Outline::of_hub(&Hub::from_env()?, id, fetch),
         Source::Gguf(file) => {
             let header = gguf::Header::read(file)?;
-            let weights = Weights::of(&header.config, true, |name| header.is_bf16(name));
             Ok(Outline {
-                weights,
-                source: source.clone(),
                 config: header.config,
                 tokenizer: header.tokenizer,
                 special: header.special,
                 chat_template: header.chat_template,
+                place: Place::Gguf(Box::new(header.tensors)),
             })
         }
     }
 }
 
-fn of_dir(dir: &Path, source: &Source) -> Result<Outline> {
-    let (config, tokenizer, special, chat_template) = load_shape(dir)?;
-    let weights = match weight_files(dir) {
-        Ok(files) => {
-            let mut halved = HashMap::new();
-            for path in files {
-                let mut file = SafeFile::open(&path)?;
-                for name in file.names() {
-                    let exact = file.begins_in_bf16(&name)?;
-                    halved.insert(name, exact);
-                }
+impl Outline {
+    fn of_dir(dir: &Path) -> Result<Self> {
+        let (config, tokenizer, special, chat_template) = load_shape(dir)?;
+        Ok(Self {
+            config,
+            tokenizer,
+            special,
+            chat_template,
+            place: Place::Dir(dir.to_path_buf()),
+        })
+    }
+
+    /// Of a model `org/name`, in the revision that is in the cache now.
+    pub fn of_hub(hub: &Hub, id: &str, fetch: Fetch) -> Result<Self> {
+        Self::of_dir(&hub.fetch(id, fetch)?)
+    }
+
+    /// The shape and tokenizer of `dir` with fresh random weights, f32, whatever weights lie there.
+    pub fn random(dir: &Path, seed: u64) -> Result<Self> {
+        Ok(Self {
+            place: Place::Random(seed),
+            ..Self::of_dir(dir)?
+        })
+    }
+
+    /// What the weights will take if they are kept so. Files are opened where it depends on their numbers, and read as far as it does.
+    pub fn weights(&self, keep: Keep) -> Result<Weights> {
+        let config = &self.config;
+        let dir = match &self.place {
+            Place::Random(_) => return Weights::of(config, true, |_| Ok(false)),
+            Place::Gguf(tensors) => {
+                return Weights::of(config, true, |name| match keep {
+                    Keep::Exact => tensors.in_bf16(name),
+                    _ => Ok(keep == Keep::Rounded),
+                });
             }
-            Weights::of(&config, true, |name| halved.get(name) == Some(&true))
+            Place::Dir(dir) => dir,
+        };
+        // what is missing the loader will say
+        let files = weight_files(dir).unwrap_or_default();
+        let here = !files.is_empty() && !files.iter().any(|file| is_pointer(file));
+        match keep {
+            Keep::Exact if here => {
+                let files = files.iter().map(|file| SafeFile::open(file));
+                let files = files.collect::<Result<Vec<_>>>()?;
+                Weights::of(config, here, |name| {
+                    let holds = files.iter().find(|file| file.shape(name).is_ok());
+                    holds.map_or(Ok(false), |file| file.in_bf16(name))
+                })
+            }
+            Keep::Exact => {
+                let bf16 = says_bf16(dir)?;
+                Weights::of(config, here, |_| Ok(bf16))
+            }
+            _ => Weights::of(config, here, |_| Ok(keep == Keep::Rounded)),
         }
-        // the loader will say what is missing
-        Err(_) => {
-            let bf16 = says_bf16(dir)?;
-            Weights::of(&config, false, |_| bf16)
+    }
+
+    /// Reads the weights.
+    pub fn load(self, device: &Device, keep: Keep) -> Result<Loaded> {
+        let config = &self.config;
+        let model = match self.place {
+            Place::Dir(dir) => read_weights(&dir, config, device, keep)?,
+            Place::Gguf(tensors) => tensors.read_weights(config, device, keep)?,
+            Place::Random(seed) => Llama::init(config, seed, device)?,
+        };
+        // those that are trained will move once more
+        if keep != Keep::Whole {
+            ops::in_large_pages(model.matrices());
         }
-    };
-    Ok(Outline {
-        config,
-        tokenizer,
-        special,
-        chat_template,
-        weights,
-        source: source.clone(),
-    })
+        Ok(Loaded {
+            model,
+            tokenizer: self.tokenizer,
+            special: self.special,
+            chat_template: self.chat_template,
+        })
+    }
 }
 
 /// `dtype` of config.json (transformers 5) or `torch_dtype` (4).
@@ -121,37 +171,4 @@ fn says_bf16(dir: &Path) -> Result<bool> {
     let config = read_json(&dir.join("config.json"))?.unwrap_or_default();
     let dtype = ["dtype", "torch_dtype"].map(|key| config[key].as_str());
     Ok(dtype.into_iter().flatten().next() == Some("bfloat16"))
-}
-
-impl Outline {
-    /// The same model with fresh random weights, f32: what `Llama::init` makes.
-    pub fn random(dir: &Path) -> Result<Self> {
-        let mut outline = of_dir(dir, &Source::Dir(dir.to_path_buf()))?;
-        outline.weights.halved = 0;
-        Ok(outline)
-    }
-
-    /// Reads the weights.
-    pub fn load(self, device: &Device) -> Result<Loaded> {
-        let model = match &self.source {
-            Source::Dir(dir) => read_weights(dir, &self.config, device)?,
-            Source::Hub(id) => {
-                let dir = Hub::from_env()?.fetch(id)?;
-                read_weights(&dir, &self.config, device)?
-            }
-            Source::Gguf(file) => gguf::Header::read(file)?.read_weights(device)?,
-        };
-        ops::in_large_pages(model.matrices());
-        Ok(self.with(model))
-    }
-
-    /// With weights that come from elsewhere.
-    pub fn with(self, model: Llama) -> Loaded {
-        Loaded {
-            model,
-            tokenizer: self.tokenizer,
-            special: self.special,
-            chat_template: self.chat_template,
-        }
-    }
 }

@@ -22,7 +22,7 @@ impl Lora {
             .map_err(|e| Error::at(&dir.join(CONFIG), e))?;
 
         let file = dir.join(WEIGHTS);
-        let mut weights = SafeFile::open(&file)?;
+        let weights = SafeFile::open(&file)?;
         let base = model.fingerprint()?;
         if let Some(other) = weights.note(BASE).filter(|other| *other != base) {
             let name = value["base_model_name_or_path"].as_str().unwrap_or("?");

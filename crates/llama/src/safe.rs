@@ -1,6 +1,7 @@
 //! Safetensors in and out, one tensor in memory at a time. Reads f32, f16 and bf16 into f32; a damaged file is an error
 //! that names it. Format: the header is 8 bytes of length and JSON, then the data.
 
+use crate::exact::Wide;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use half::{bf16, f16};
@@ -8,13 +9,14 @@ use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde_json::json;
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{BufWriter, Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Headers of the largest models are a few MB.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
-/// What of a tensor is looked at to see whether bf16 holds it.
-const FIRST_BYTES: usize = 16_384;
+/// What a file of Git LFS begins with where a clone did not fetch its content.
+const POINTER: &[u8] = b"version https://git-lfs";
 
 /// An open file whose header was checked against its length.
 pub(crate) struct SafeFile {
@@ -32,6 +34,10 @@ impl SafeFile {
                 format!("damaged or truncated safetensors file ({what}); fetch it again"),
             )
         };
+        if is_pointer(path) {
+            let what = "is a pointer of Git LFS, not the weights; fetch them with `git lfs pull`";
+            return Err(Error::at(path, what));
+        }
         let mut file = File::open(path).map_err(Error::io(path))?;
         let n_bytes = file.metadata().map_err(Error::io(path))?.len();
         let mut n_header = [0; 8];
@@ -80,26 +86,21 @@ impl SafeFile {
             .ok_or_else(|| Error::at(&self.path, format!("tensor {name} is missing")))
     }
 
-    /// Whether bf16 holds the first numbers of a tensor exactly.
-    pub fn begins_in_bf16(&mut self, name: &str) -> Result<bool> {
+    /// Whether bf16 holds every number of a tensor exactly.
+    pub fn in_bf16(&self, name: &str) -> Result<bool> {
         let info = self.info(name)?;
-        let (dtype, (start, end)) = (info.dtype, info.data_offsets);
-        if dtype != Dtype::F32 {
-            return Ok(dtype == Dtype::BF16);
-        }
-        let mut data = vec![0; (end - start).min(FIRST_BYTES)];
-        self.read_at(start, &mut data)?;
-        Ok(data.chunks_exact(4).all(|b| b[..2] == [0, 0]))
-    }
-
-    fn read_at(&mut self, start: usize, data: &mut [u8]) -> Result<()> {
-        let start = SeekFrom::Start(self.data_start + start as u64);
-        let read = self.file.seek(start);
-        read.and_then(|_| self.file.read_exact(data))
+        let wide = match info.dtype {
+            Dtype::F32 => Wide::F32,
+            Dtype::F16 => Wide::F16,
+            other => return Ok(other == Dtype::BF16),
+        };
+        let start = self.data_start + info.data_offsets.0 as u64;
+        let n = info.shape.iter().product();
+        wide.in_bf16(&self.file, start, n)
             .map_err(Error::io(&self.path))
     }
 
-    pub fn read_all(&mut self, device: &Device) -> Result<HashMap<String, Tensor>> {
+    pub fn read_all(&self, device: &Device) -> Result<HashMap<String, Tensor>> {
         let names = self.names().into_iter();
         let tensors = names.map(|name| {
             let tensor = self.read(&name, device)?;
@@ -109,11 +110,13 @@ impl SafeFile {
     }
 
     /// One tensor as f32.
-    pub fn read(&mut self, name: &str, device: &Device) -> Result<Tensor> {
+    pub fn read(&self, name: &str, device: &Device) -> Result<Tensor> {
         let info = self.info(name)?;
         let (dtype, shape, (start, end)) = (info.dtype, info.shape.clone(), info.data_offsets);
         let mut data = vec![0; end - start];
-        self.read_at(start, &mut data)?;
+        let start = self.data_start + start as u64;
+        let read = self.file.read_exact_at(&mut data, start);
+        read.map_err(Error::io(&self.path))?;
         let values: Vec<f32> = match dtype {
             Dtype::F32 => data
                 .chunks_exact(4)
@@ -136,6 +139,13 @@ impl SafeFile {
         };
         Ok(Tensor::from_vec(values, shape, device)?)
     }
+}
+
+/// Whether a file stands for weights that were not fetched.
+pub(crate) fn is_pointer(path: &Path) -> bool {
+    let mut begin = [0; POINTER.len()];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut begin));
+    read.is_ok() && begin == POINTER
 }
 
 /// Every tensor of a small file, as f32.

@@ -20,21 +20,21 @@ pub enum SamplingWeights {
 }
 
 impl Weights {
-    /// Bytes of such copies beside these weights, which are taken for all bf16 or all f32.
+    /// Bytes of such copies beside these weights: of matrices that are in bf16 no other copy in bf16 is made.
     pub fn bytes_beside(&self, config: &Config, weights: SamplingWeights) -> usize {
-        let copied = |(name, _): &(String, Vec<usize>)| {
+        let read = |name: &str| {
             name.ends_with("_proj.weight")
                 || name == "lm_head.weight"
                 || (name == "model.embed_tokens.weight" && config.tie_word_embeddings)
         };
-        let shapes = weight_shapes(config).into_iter().filter(copied);
-        let sides = shapes.map(|(_, shape)| (shape[0], shape[1]));
-        match weights {
+        let bytes = |(name, shape): (String, Vec<usize>)| match weights {
+            _ if !read(&name) => 0,
             SamplingWeights::Same => 0,
-            SamplingWeights::Bf16 if self.halved == self.matrices => 0,
-            SamplingWeights::Bf16 => sides.map(|(rows, width)| 2 * rows * width).sum(),
-            SamplingWeights::Int8 => sides.map(|(rows, width)| rows * (width + 4)).sum(),
-        }
+            SamplingWeights::Bf16 if self.halved.contains(&name) => 0,
+            SamplingWeights::Bf16 => 2 * shape[0] * shape[1],
+            SamplingWeights::Int8 => shape[0] * (shape[1] + 4),
+        };
+        weight_shapes(config).into_iter().map(bytes).sum()
     }
 }
 

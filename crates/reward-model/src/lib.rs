@@ -13,6 +13,7 @@ pub use plan::plan;
 
 use anyhow::Result;
 use generation::{Engine, Request};
+use llama::Fetch;
 use objective::Objective;
 use prepare::Prepared;
 use run::{Run, RunArgs};
@@ -23,7 +24,7 @@ use std::path::Path;
 pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let dir = args.directory("runs/rm")?;
     let device = stage::device(&config.device)?;
-    let prepared = Prepared::new(config)?;
+    let prepared = Prepared::new(config, Fetch::Whole)?;
     let work = prepared.workload(config)?;
     let memory = config
         .memory()
@@ -31,13 +32,14 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     memory.report();
     let Prepared {
         outline,
+        keep,
         train,
         eval,
         requests,
         n_shared,
         ..
     } = prepared;
-    let mut policy = outline.load(&device)?;
+    let mut policy = outline.load(&device, keep)?;
     policy.model_mut().checkpoint_blocks(memory.blocks);
     let mut run = if args.resume {
         Run::resume(&dir, "reward-model", config)?

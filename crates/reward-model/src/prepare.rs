@@ -5,13 +5,16 @@ use crate::objective::Pair;
 use anyhow::{Result, bail};
 use data::{Encoder, Example, Preference};
 use generation::{Request, Sampling};
-use llama::{KvCache, LoraConfig};
+use llama::{Fetch, Keep, KvCache, LoraConfig, Weights};
 use stage::memory::{self, Batches, Drawing, Forward, Graph, Workload};
 use stage::{DeviceChoice, PolicyOutline, TemplateChoice};
 use std::path::Path;
 
 pub(crate) struct Prepared {
     pub outline: PolicyOutline,
+    /// How the base's matrices are kept, and what they take then
+    pub keep: Keep,
+    pub weights: Weights,
     /// Of the adapter that is trained
     pub lora: LoraConfig,
     pub train: Vec<Pair>,
@@ -25,7 +28,8 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    pub fn new(config: &Config) -> Result<Self> {
+    /// `fetch`: what of a hub model must be here.
+    pub fn new(config: &Config, fetch: Fetch) -> Result<Self> {
         let preferences = read(&config.data.path, config)?;
         let (train, mut held_out) = match &config.data.eval_path {
             Some(path) => (preferences, read(path, config)?),
@@ -38,7 +42,8 @@ impl Prepared {
         };
         held_out.truncate(config.data.max_eval_rows.unwrap_or(usize::MAX));
         let template = TemplateChoice::parse(&config.model.template)?;
-        let outline = PolicyOutline::open(&config.model.source, template)?;
+        let outline = PolicyOutline::open(&config.model.source, template, fetch)?;
+        let keep = Keep::of(DeviceChoice::parse(&config.device)?.is_cpu(), false);
         let lora = outline.lora_or(&config.lora)?;
         let context = outline.context();
         if config.data.max_len > context {
@@ -72,6 +77,8 @@ impl Prepared {
         let cut = (t.batch_size, t.micro_batch_tokens);
         Ok(Self {
             batches: memory::of_fit(&counted, &held, cut, steps, t.seed),
+            weights: outline.base.weights(keep)?,
+            keep,
             outline,
             lora,
             train,
@@ -103,7 +110,7 @@ impl Prepared {
         let (of_prompt, own) = (KvCache::rows_for(longest), KvCache::rows_for(room));
         Ok(Workload {
             device,
-            weight_bytes: base.weights.bytes(device.is_cpu()),
+            weight_bytes: self.weights.bytes(),
             parameters,
             // those that it began with draw the samples
             adapter_numbers: parameters * (1 + usize::from(self.outline.adapter.is_some())),

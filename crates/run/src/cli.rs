@@ -58,7 +58,7 @@ impl RunArgs {
 /// What a training binary does beside training.
 #[derive(clap::Subcommand, Clone, Debug)]
 pub enum Task {
-    /// Predict memory, disk, tokens, steps and learning rate of a run, without reading a weight
+    /// Predict memory, disk, tokens, steps and learning rate of a run, without loading a weight
     Plan(PlanArgs),
 }
 

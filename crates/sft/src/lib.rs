@@ -12,6 +12,7 @@ pub use config::Config;
 pub use plan::plan;
 
 use anyhow::Result;
+use llama::Fetch;
 use objective::Objective;
 use prepare::{Loaded, Prepared};
 use run::{Run, RunArgs};
@@ -21,7 +22,7 @@ use std::path::Path;
 pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let device = stage::device(&config.device)?;
     let dir = args.directory("runs/sft")?;
-    let prepared = Prepared::new(config)?;
+    let prepared = Prepared::new(config, Fetch::Whole)?;
     let work = prepared.workload(config)?;
     let memory = config
         .memory()

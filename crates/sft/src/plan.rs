@@ -3,15 +3,17 @@
 use crate::config::Config;
 use crate::prepare::Prepared;
 use anyhow::Result;
+use llama::Fetch;
 use run::PlanArgs;
 use stage::plan::{
     Certainty, Disk, Model, Plan, Steps, Stored, Tokens, notes, of_a_run_to_come, times,
     tokenizer_bytes,
 };
 
-/// Predicts what [`run`](crate::run) would take; no weight is read.
+/// Predicts what [`run`](crate::run) would take; no weight is loaded.
 pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
-    let prepared = Prepared::new(config).map_err(|e| of_a_run_to_come(&config.model.source, e))?;
+    let prepared = Prepared::new(config, Fetch::Shape)
+        .map_err(|e| of_a_run_to_come(&config.model.source, e))?;
     let (t, outline) = (&config.train, &prepared.outline);
     let work = prepared.workload(config)?;
     let shape = &outline.base.config;
@@ -24,7 +26,7 @@ pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
         },
         None => Stored {
             numbers: work.parameters,
-            tensors: outline.base.weights.tensors,
+            tensors: prepared.weights.tensors,
         },
     };
     let (prompts, room) = (prepared.prompts.len(), config.samples.max_new_tokens);
@@ -38,7 +40,7 @@ pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
     let dir = args.run.clone().unwrap_or_else(|| "runs/sft".into());
     Ok(Plan {
         what: "sft".into(),
-        model: Model::of(outline),
+        model: Model::of(outline, &prepared.weights),
         disk: Disk::of(
             &dir,
             trained,

@@ -4,7 +4,7 @@ use crate::config::{Config, Method};
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use data::{Demonstration, Example, Prompt};
-use llama::{Lora, LoraConfig};
+use llama::{Fetch, Keep, Lora, LoraConfig, Weights};
 use stage::memory::{self, Batches, Drawing, Forward, Graph, Workload};
 use stage::{Base, DeviceChoice, Policy, PolicyOutline};
 use std::path::Path;
@@ -12,6 +12,9 @@ use std::rc::Rc;
 
 pub(crate) struct Prepared {
     pub outline: PolicyOutline,
+    /// How the base's matrices are kept, and what they take then
+    pub keep: Keep,
+    pub weights: Weights,
     /// Of the adapter that is trained; None: every weight is
     pub lora: Option<LoraConfig>,
     pub train: Vec<Example>,
@@ -33,9 +36,12 @@ pub(crate) struct Start {
 }
 
 impl Prepared {
-    pub fn new(config: &Config) -> Result<Self> {
+    /// `fetch`: what of a hub model must be here.
+    pub fn new(config: &Config, fetch: Fetch) -> Result<Self> {
         let demonstrations = read(&config.data.path, config)?;
-        let (outline, lora) = outline(config)?;
+        let device = DeviceChoice::parse(&config.device)?;
+        let (outline, lora) = outline(config, fetch)?;
+        let keep = Keep::of(device.is_cpu(), lora.is_none());
         let (train, held_out) = match &config.data.eval_path {
             Some(path) => (demonstrations, read(path, config)?),
             None => {
@@ -68,6 +74,8 @@ impl Prepared {
         let cut = (t.batch_size, t.micro_batch_tokens);
         Ok(Self {
             batches: memory::of_fit(&lens, &held, cut, steps, t.seed),
+            weights: outline.base.weights(keep)?,
+            keep,
             outline,
             lora,
             train,
@@ -85,21 +93,20 @@ impl Prepared {
         let lens: Vec<usize> = self.eval.iter().map(|e| e.ids.len()).collect();
         let read_tokens = memory::largest_cut(&lens, config.train.micro_batch_tokens);
         let mut largest = self.batches.largest;
-        let (weight_bytes, parameters, adapter_numbers) = match &self.lora {
+        let (parameters, adapter_numbers) = match &self.lora {
             Some(lora) => {
                 let n = lora.n_params(&base.config);
-                (base.weights.bytes(device.is_cpu()), n, n)
+                (n, n)
             }
             None => {
                 // trained weights have a graph wherever they are read
                 largest.tokens = largest.tokens.max(read_tokens);
-                let n = base.weights.numbers();
-                (4 * n, n, 0)
+                (self.weights.numbers, 0)
             }
         };
         Ok(Workload {
             device,
-            weight_bytes,
+            weight_bytes: self.weights.bytes(),
             parameters,
             adapter_numbers,
             graphs: vec![Graph {
@@ -122,7 +129,7 @@ impl Prepared {
 
     /// Reads the weights.
     pub fn load(self, config: &Config, device: &Device) -> Result<Loaded> {
-        let policy = self.outline.load_seeded(device, config.train.seed)?;
+        let policy = self.outline.load(device, self.keep)?;
         let Policy {
             base,
             adapter,
@@ -170,7 +177,7 @@ pub(crate) struct Loaded {
 }
 
 /// The model's outline, and the adapter that will be trained.
-fn outline(config: &Config) -> Result<(PolicyOutline, Option<LoraConfig>)> {
+fn outline(config: &Config, fetch: Fetch) -> Result<(PolicyOutline, Option<LoraConfig>)> {
     let template = config.template()?;
     let full = config.method == Method::Full;
     let outline = match &config.model.random {
@@ -179,8 +186,8 @@ fn outline(config: &Config) -> Result<(PolicyOutline, Option<LoraConfig>)> {
                 "model.random needs method = \"full\": an adapter on random weights learns nothing"
             )
         }
-        Some(dir) => PolicyOutline::random(dir, template)?,
-        None => PolicyOutline::open(&config.model.source, template)?,
+        Some(dir) => PolicyOutline::random(dir, config.train.seed, template)?,
+        None => PolicyOutline::open(&config.model.source, template, fetch)?,
     };
     if full {
         if outline.adapter.is_some() {

@@ -5,7 +5,7 @@ use crate::{Base, Policy, TemplateChoice};
 use anyhow::Result;
 use candle_core::Device;
 use data::{Encoder, Template};
-use llama::{Llama, Lora, LoraConfig, Outline, Source};
+use llama::{Fetch, Keep, Lora, LoraConfig, Outline, Source};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -21,19 +21,18 @@ pub struct PolicyOutline {
     pub encoder: Encoder,
     pub template: Template,
     adapter_dir: Option<PathBuf>,
-    random: bool,
 }
 
 impl PolicyOutline {
-    /// `text` as in [`Policy::open`].
-    pub fn open(text: &str, template: TemplateChoice) -> Result<Self> {
+    /// `text` as in [`Policy::open`]. `fetch`: the whole of a hub model where its weights will be read.
+    pub fn open(text: &str, template: TemplateChoice, fetch: Fetch) -> Result<Self> {
         let place = Place::of(text)?;
-        let base = llama::outline(&Source::parse(&place.source)?)?;
+        let base = llama::outline(&Source::parse(&place.source)?, fetch)?;
         Self::on(base, place, template)
     }
 
     /// A model of random weights of the shape that `dir` describes.
-    pub fn random(dir: &Path, template: TemplateChoice) -> Result<Self> {
+    pub fn random(dir: &Path, seed: u64, template: TemplateChoice) -> Result<Self> {
         let text = dir.to_string_lossy().into_owned();
         let place = Place {
             name: text.clone(),
@@ -41,11 +40,7 @@ impl PolicyOutline {
             adapter: None,
             template: None,
         };
-        let outline = Self::on(Outline::random(dir)?, place, template)?;
-        Ok(Self {
-            random: true,
-            ..outline
-        })
+        Self::on(Outline::random(dir, seed)?, place, template)
     }
 
     fn on(base: Outline, place: Place, template: TemplateChoice) -> Result<Self> {
@@ -68,7 +63,6 @@ impl PolicyOutline {
             base,
             template,
             adapter_dir,
-            random: false,
         })
     }
 
@@ -88,16 +82,9 @@ impl PolicyOutline {
         }
     }
 
-    /// Reads the weights. `seed`: of random ones.
-    pub fn load_seeded(self, device: &Device, seed: u64) -> Result<Policy> {
-        let loaded = match self.random {
-            true => {
-                let model = Llama::init(&self.base.config, seed, device)?;
-                self.base.with(model)
-            }
-            false => self.base.load(device)?,
-        };
-        let base = Base::new(&self.source, loaded);
+    /// Reads the weights.
+    pub fn load(self, device: &Device, keep: Keep) -> Result<Policy> {
+        let base = Base::new(&self.source, self.base.load(device, keep)?);
         let load = |dir: &PathBuf| Lora::load(dir, &base.model);
         Ok(Policy {
             name: self.name,
@@ -106,10 +93,5 @@ impl PolicyOutline {
             template: self.template,
             base: Rc::new(base),
         })
-    }
-
-    /// Reads the weights.
-    pub fn load(self, device: &Device) -> Result<Policy> {
-        self.load_seeded(device, 0)
     }
 }

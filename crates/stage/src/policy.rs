@@ -4,7 +4,7 @@ use crate::PolicyOutline;
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use data::{Encoder, Ends, Template};
-use llama::{Llama, Loaded, Lora, Source, Special};
+use llama::{Fetch, Keep, Llama, Loaded, Lora, Source, Special};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use tokenizers::Tokenizer;
@@ -154,7 +154,8 @@ pub fn run_and_adapter(dir: &Path) -> (&Path, PathBuf) {
 impl Policy {
     /// Opens `text`: a run directory of sft or esrl-rlhf, an adapter in it (`RUN/best`), or a plain model (then `template` decides how it is prompted).
     pub fn open(text: &str, template: TemplateChoice, device: &Device) -> Result<Self> {
-        PolicyOutline::open(text, template)?.load(device)
+        let outline = PolicyOutline::open(text, template, Fetch::Whole)?;
+        outline.load(device, Keep::of(device.is_cpu(), false))
     }
 
     /// The same, standing on one of `known` bases where its source is equal, so that a base is in memory once.

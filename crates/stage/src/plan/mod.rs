@@ -9,7 +9,7 @@ pub use disk::{Disk, Stored};
 use crate::PolicyOutline;
 use crate::memory::{Choice, MemoryConfig, Workload};
 use anyhow::{Error, Result, anyhow};
-use llama::{Outline, Source};
+use llama::{Outline, Source, Weights};
 use serde_json::{Map, Value, json};
 use std::path::Path;
 
@@ -40,11 +40,11 @@ pub struct Model {
 }
 
 impl Model {
-    pub fn of(outline: &PolicyOutline) -> Self {
+    pub fn of(outline: &PolicyOutline, weights: &Weights) -> Self {
         Self {
             source: outline.source.clone(),
-            weights: outline.base.weights.numbers(),
-            weights_here: outline.base.weights.here,
+            weights: weights.numbers,
+            weights_here: weights.here,
         }
     }
 }
