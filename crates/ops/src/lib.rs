@@ -17,6 +17,7 @@ pub mod composed;
 mod cpu;
 mod crew;
 mod decode;
+pub mod driver;
 mod elements;
 mod head;
 mod level;

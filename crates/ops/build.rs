@@ -1,0 +1,12 @@
+//! What `--features cuda` needs beside candle; without it, nothing.
+
+#[path = "build/libraries.rs"]
+mod libraries;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=build");
+    if std::env::var_os("CARGO_FEATURE_CUDA").is_some() {
+        libraries::write();
+    }
+}

@@ -1,0 +1,84 @@
+//! The questions to the driver.
+
+use super::libraries::Library;
+use super::{Card, CardMemory, Machine, Needs};
+use candle_core::cuda_backend::cudarc::driver::sys::{self, CUdevice_attribute_enum as Attribute};
+use candle_core::cuda_backend::cudarc::driver::{CudaContext, result};
+use candle_core::cuda_backend::{CudaDevice, kernels};
+
+/// The newest CUDA that the driver runs; it need not be started.
+pub(super) fn version() -> Option<u32> {
+    let mut version = 0;
+    // SAFETY: the driver writes one number
+    let status = unsafe { sys::cuDriverGetVersion(&mut version) };
+    let answered = status == sys::CUresult::CUDA_SUCCESS && version > 0;
+    answered.then_some(version as u32)
+}
+
+pub(super) fn machine() -> Machine {
+    let needs = Needs::of_ptx(kernels::AFFINE.ptx());
+    let mut machine = Machine {
+        needs: needs.expect("candle's kernels begin as assembler text does"),
+        driver: version(),
+        refusal: None,
+        cards: Vec::new(),
+        missing: Vec::new(),
+    };
+    if machine.driver.is_none() {
+        return machine;
+    }
+    match cards() {
+        Ok(cards) => machine.cards = cards,
+        Err(e) => machine.refusal = Some(e.to_string()),
+    }
+    if !machine.cards.is_empty() {
+        let libraries = [Library::Cublas, Library::CublasLt, Library::Curand];
+        machine.missing = libraries.into_iter().filter_map(Library::missing).collect();
+    }
+    machine
+}
+
+fn cards() -> Result<Vec<Card>, result::DriverError> {
+    match result::init() {
+        Err(e) if e.0 == sys::CUresult::CUDA_ERROR_NO_DEVICE => return Ok(Vec::new()),
+        other => other?,
+    }
+    let card = |number| {
+        let device = result::device::get(number)?;
+        // SAFETY: the driver is started and gave this device
+        let attribute = |which| unsafe { result::device::get_attribute(device, which) };
+        let major = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+        let minor = attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+        Ok(Card {
+            name: result::device::get_name(device)?,
+            capability: (10 * major + minor) as u32,
+            // SAFETY: as above
+            total_bytes: unsafe { result::device::total_mem(device)? } as u64,
+        })
+    };
+    (0..result::device::get_count()?).map(card).collect()
+}
+
+/// Of a card that is open.
+pub(super) fn memory(device: &CudaDevice) -> Option<CardMemory> {
+    let context: &CudaContext = &device.cuda_stream().context().clone();
+    context.bind_to_thread().ok()?;
+    let (free, total) = result::mem_get_info().ok()?;
+    Some(CardMemory {
+        free: free as u64,
+        total: total as u64,
+        peak: peak(context).unwrap_or(0),
+    })
+}
+
+/// The most that the pool which candle allocates from has held.
+fn peak(context: &CudaContext) -> Option<u64> {
+    let which = sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH;
+    let mut bytes = 0u64;
+    // SAFETY: an open context's device has a pool, and this attribute of it is one u64
+    let status = unsafe {
+        let pool = result::device::get_default_mem_pool(context.cu_device()).ok()?;
+        sys::cuMemPoolGetAttribute(pool, which, (&raw mut bytes).cast())
+    };
+    (status == sys::CUresult::CUDA_SUCCESS).then_some(bytes)
+}
