@@ -7,9 +7,9 @@ use crate::common::tiny_config;
 use llama::{Activations, LoraConfig};
 use serde_json::json;
 use stage::DeviceChoice;
-use stage::memory::{Drawing, Estimate, Forward, Graph, Workload, choose as fewest, micro_batch};
+use stage::memory::{Drawing, Estimate, Forward, Graph, Reading, Workload, micro_batch};
 
-fn work(tokens: usize) -> Workload {
+pub fn work(tokens: usize) -> Workload {
     Workload {
         device: DeviceChoice::Cpu,
         weight_bytes: 4_000_000,
@@ -18,7 +18,7 @@ fn work(tokens: usize) -> Workload {
         graphs: vec![graph(LoraConfig::default())],
         largest: Forward { tokens, pairs: 0 },
         longest: 100,
-        read_tokens: 0,
+        reading: Reading::default(),
         drawing: Drawing::default(),
     }
 }
@@ -67,12 +67,13 @@ fn every_phase_is_counted() {
     let config = tiny_config(json!({ "num_hidden_layers": 6 }));
     let mut full = work(1000);
     full.largest.pairs = 70_000;
-    full.read_tokens = 500;
+    full.reading.cut = 500;
     full.drawing = Drawing {
         cache_rows: 400,
         rows: 9,
         prompt_tokens: 30,
-        longest: 50,
+        longest_prompt: 20,
+        own_rows: 16,
         rows_key: "rollout.max_rows",
         kept_states: 100,
     };
@@ -89,13 +90,24 @@ fn every_phase_is_counted() {
         Estimate::of(&config, &full, 2).sampling,
         4.0 * rows + logits
     );
+    full.reading.whole = 700;
+    assert_eq!(Estimate::of(&config, &full, 2).reading, reading(700.0));
     let threads = std::thread::available_parallelism().unwrap().get();
     let token = 5 * each.block + 2 * each.checkpointed + each.gradients + 24 * (5 + threads);
     assert_eq!(e.activations(), 1.02 * 4.0 * (1000 * token) as f64);
     assert_eq!(e.total(), e.weights + e.adapters + e.activations());
 
-    // the same on a card
+    // the same on a card, where attention's scores stand side by side: of 3 heads, four of each pair of the longest
     full.device = DeviceChoice::Cuda(0);
+    full.reading.longest = 90;
+    let card = |tokens: f64, longest: f64| {
+        1.1 * 4.0 * (tokens * (3.0 * 40.0 + 5.0 * 24.0) + longest * longest * 12.0)
+    };
+    let e = Estimate::of(&config, &full, 2);
+    assert_eq!(e.reading, card(700.0, 90.0));
+    full.drawing.rows = 1;
+    let e = Estimate::of(&config, &full, 2);
+    assert_eq!(e.sampling, 4.0 * rows + card(30.0, 20.0));
     let e = Estimate::of(&config, &full, 2);
     let each = Activations::composed(&config, full.graphs[0].lora.as_ref());
     assert_eq!(e.weights, 0.7e9 + 4e6);
@@ -131,36 +143,6 @@ fn each_checkpointed_block_saves_what_it_kept() {
     assert_eq!(of_two.activations(), of_two.graphs[0].1);
     assert_eq!(of_two.graphs[1].1, at(3).activations());
     assert!(of_two.graphs[0].1 > of_two.graphs[1].1);
-}
-
-#[test]
-fn the_fewest_blocks_that_fit_are_chosen_or_the_cheapest_change_is_named() {
-    let config = tiny_config(json!({ "num_hidden_layers": 6 }));
-    let work = work(4000);
-    let total = |blocks| Estimate::of(&config, &work, blocks).total();
-    assert_eq!(fewest(&config, &work, None, None).unwrap(), 0);
-    let choose = |budget| fewest(&config, &work, Some(budget), Some(budget / 1e9));
-    assert_eq!(choose(total(0)).unwrap(), 0);
-    for blocks in 2..=6 {
-        assert_eq!(choose(total(blocks)).unwrap(), blocks);
-        assert_eq!(choose(total(blocks) + 1.0).unwrap(), blocks);
-    }
-    let error = choose(total(6) - 1.0).unwrap_err().to_string();
-    assert!(
-        error.ends_with("lower train.micro_batch_tokens to 3999"),
-        "{error}"
-    );
-    let mut half = work.clone();
-    half.largest.tokens = 2000;
-    let error = choose(Estimate::of(&config, &half, 6).total()).unwrap_err();
-    assert!(error.to_string().ends_with("to 2000"), "{error}");
-    let error = choose(1e6).unwrap_err().to_string();
-    assert!(
-        error.contains("even one sequence of 100 tokens needs"),
-        "{error}"
-    );
-    let error = fewest(&config, &work, Some(total(6) - 1.0), None).unwrap_err();
-    assert!(error.to_string().contains("GB are free"), "{error}");
 }
 
 #[test]

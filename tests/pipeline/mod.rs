@@ -1,10 +1,13 @@
 //! The stages from end to end, through the functions their command lines call.
 
+mod advice;
 mod bad_input;
 mod clauses;
+mod counted;
 mod memory;
 mod plan;
 mod pool;
+mod recipes_7b;
 mod replay;
 mod rewards;
 mod same;

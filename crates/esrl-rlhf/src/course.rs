@@ -4,11 +4,12 @@
 use crate::config::Config;
 use crate::data::Task;
 use crate::feed::{Feed, Pair};
-use crate::update::minibatches;
+use crate::pool::Pool;
+use crate::update::{minibatch_size, minibatches};
 use algorithms::Needs;
 use data::{Cursor, Loader};
-use llama::{KvCache, Packed, Sequence};
-use stage::memory::{Batches, Forward, micro_batch};
+use llama::{Packed, Sequence};
+use stage::memory::{Batches, Drawing, Forward, micro_batch};
 use std::rc::Rc;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -17,11 +18,12 @@ pub(crate) struct Course {
     pub optimiser_steps: usize,
     /// Packed tokens of the fullest step
     pub step_tokens: usize,
-    /// Rows of keys and values of the prompts that are decoded together, at most
-    pub prompt_rows: usize,
     /// Tokens of the longest that no micro-batch cuts: a row, or a whole group
     pub longest: usize,
-    pub longest_prompt: usize,
+    /// Tokens of the longest row
+    pub longest_row: usize,
+    /// Of what is learnt from
+    pub drawing: Drawing,
     /// Different prompts that the run meets
     pub prompts: usize,
 }
@@ -32,10 +34,7 @@ impl Course {
         match feed {
             Feed::Rollouts { tasks, .. } => course.of_rollouts(tasks, needs, config),
             Feed::Pairs { pairs, .. } => course.of_pairs(pairs, needs, config),
-            Feed::Pool(pool) => {
-                course.longest_prompt = pool.longest_prompt();
-                course.of_pool(pool.lens(config), needs, config);
-            }
+            Feed::Pool(pool) => course.of_pool(pool, needs, config),
         }
         course
     }
@@ -43,19 +42,16 @@ impl Course {
     fn of_rollouts(&mut self, tasks: &[Rc<Task>], needs: &Needs, config: &Config) {
         let (r, room) = (&config.rollout, config.rollout.max_new_tokens);
         let rows = needs.samples + usize::from(needs.reference_answer);
-        let decoded = r.max_rows.min(r.prompts * needs.samples);
-        let together = decoded.div_ceil(needs.samples.max(1));
         let mut met = vec![false; tasks.len()];
         let mut loader = loader(tasks.len(), config);
         for step in 0..config.train.steps {
             let at = loader.next_batch();
             at.iter().for_each(|i| met[*i] = true);
             let prompts: Vec<&[u32]> = at.iter().map(|i| tasks[*i].ids.as_slice()).collect();
-            let mut cached: Vec<usize> =
-                prompts.iter().map(|p| KvCache::rows_for(p.len())).collect();
-            cached.sort_unstable_by(|a, b| b.cmp(a));
-            let cached = cached.iter().take(together).sum();
-            self.prompt_rows = self.prompt_rows.max(cached);
+            let lens: Vec<usize> = prompts.iter().map(|prompt| prompt.len()).collect();
+            // the greedy answers to prompts that are new are no more
+            let drawn = Drawing::of(&lens, lens.len() * needs.samples, room, r.max_rows);
+            self.drawing = self.drawing.or(drawn);
             let answered = |prompt: &&[u32]| [prompt, vec![0; room].as_slice()].concat();
             let full: Vec<Vec<u32>> = prompts.iter().map(answered).collect();
             let mut units: Vec<Vec<Sequence>> = Vec::new();
@@ -71,8 +67,6 @@ impl Course {
             let full: usize = minibatch_tokens(&units, needs);
             self.batches.fill(full.min(config.train.micro_batch_tokens));
         }
-        let lens = tasks.iter().map(|task| task.ids.len());
-        self.longest_prompt = lens.max().unwrap_or(0);
         self.prompts = met.into_iter().filter(|met| *met).count();
     }
 
@@ -97,23 +91,38 @@ impl Course {
         }
     }
 
-    /// Rows of a pool come by weights that only its scores give: a batch is taken for a random one.
-    fn of_pool(&mut self, lens: Vec<usize>, needs: &Needs, config: &Config) {
-        let (batch, max) = (config.rollout.prompts, config.train.micro_batch_tokens);
-        let per_minibatch = batch.div_ceil(needs.minibatches);
-        let mean = lens.iter().sum::<usize>() as f64 / lens.len().max(1) as f64;
-        let passes = config.train.steps * needs.epochs;
+    /// Rows of a pool come by weights that only its scores give: a batch is taken for a random one, and every row for one in use.
+    fn of_pool(&mut self, pool: &Pool, needs: &Needs, config: &Config) {
+        let (lens, r) = (pool.lens(config), &config.rollout);
+        let n = lens.len();
+        let mut rows = 0;
+        for step in 0..config.train.steps {
+            let taken = match pool.needs().replacement {
+                true => r.prompts,
+                // the last batch of a pass is what is left
+                false => r
+                    .prompts
+                    .min(n - step % n.div_ceil(r.prompts).max(1) * r.prompts),
+            };
+            let updates = taken.div_ceil(minibatch_size(taken, needs));
+            self.optimiser_steps += needs.epochs * updates;
+            rows += needs.epochs * taken;
+        }
+        let mean = lens.iter().sum::<usize>() as f64 / n.max(1) as f64;
         let longest = lens.iter().copied().max().unwrap_or(0);
-        let pairs = |tokens: usize| tokens * longest;
-        let largest = micro_batch(lens.iter().copied(), per_minibatch, max);
-        self.batches.add(Forward {
-            tokens: largest,
-            pairs: pairs(largest),
-        });
-        self.batches.tokens = (mean * (passes * batch.min(lens.len())) as f64) as u64;
-        self.optimiser_steps = passes * needs.minibatches;
-        self.step_tokens = micro_batch(lens, batch, usize::MAX);
-        self.longest = longest;
+        let size = minibatch_size(r.prompts, needs);
+        let largest = micro_batch(lens.iter().copied(), size, config.train.micro_batch_tokens);
+        self.batches = Batches {
+            tokens: (mean * rows as f64) as u64,
+            largest: Forward {
+                tokens: largest,
+                pairs: largest * longest,
+            },
+        };
+        self.step_tokens = micro_batch(lens, r.prompts, usize::MAX);
+        (self.longest, self.longest_row) = (longest, longest);
+        let prompts = pool.prompt_lens();
+        self.drawing = Drawing::of(&prompts, pool.n_drawn(1), r.max_new_tokens, r.max_rows);
     }
 
     /// The forwards of one step over these units, which micro-batches do not cut.
@@ -122,6 +131,8 @@ impl Course {
         self.step_tokens = self.step_tokens.max(of(units).tokens);
         for unit in units {
             self.longest = self.longest.max(of(std::slice::from_ref(unit)).tokens);
+            let rows = unit.iter().map(|(ids, _)| ids.len());
+            self.longest_row = self.longest_row.max(rows.max().unwrap_or(0));
         }
         for epoch in 0..needs.epochs {
             let seed = config.train.seed;
@@ -139,7 +150,7 @@ impl Course {
 
 /// Most packed tokens of a minibatch of these units.
 fn minibatch_tokens(units: &[Vec<Sequence>], needs: &Needs) -> usize {
-    let size = units.len().div_ceil(needs.minibatches);
+    let size = minibatch_size(units.len(), needs);
     let tokens = |units: &[Vec<Sequence>]| Packed::new(&units.concat()).ids.len();
     let mut each: Vec<usize> = units.chunks(1).map(tokens).collect();
     each.sort_unstable_by(|a, b| b.cmp(a));

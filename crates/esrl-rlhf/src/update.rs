@@ -227,7 +227,12 @@ fn sampler_gap(logp: &Tensor, exp: &Experience) -> candle_core::Result<f64> {
         .sum())
 }
 
-/// The units of each minibatch of a pass, in their order. Rounding their size up may leave fewer minibatches than were asked for.
+/// Units of one minibatch. Rounded up, which may leave fewer minibatches than were asked for.
+pub(crate) fn minibatch_size(n_units: usize, needs: &Needs) -> usize {
+    n_units.div_ceil(needs.minibatches).max(1)
+}
+
+/// The units of each minibatch of a pass, in their order.
 pub(crate) fn minibatches(
     n_units: usize,
     needs: &Needs,
@@ -242,7 +247,7 @@ pub(crate) fn minibatches(
         minibatch.sort_unstable();
         minibatch
     };
-    let size = n_units.div_ceil(needs.minibatches).max(1);
+    let size = minibatch_size(n_units, needs);
     order.chunks(size).map(sorted).collect()
 }
 

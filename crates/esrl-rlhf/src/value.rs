@@ -15,7 +15,7 @@ const HEADS: usize = 8;
 /// Prompts per update.
 const BATCH: usize = 16;
 /// Tokens of one forward of the reference.
-const MAX_TOKENS: usize = 4096;
+pub(crate) const MAX_TOKENS: usize = 4096;
 
 pub(crate) struct ValueHead {
     /// `[d, heads]` what each head attends by

@@ -2,17 +2,16 @@
 
 use crate::config::Config;
 use crate::course::Course;
+use crate::feed::{Feed, needs_scores};
 use crate::prepare::Prepared;
-use crate::rollout;
-use algorithms::Feed;
+use crate::{rollout, value};
 use anyhow::Result;
-use llama::KvCache;
 use stage::DeviceChoice;
-use stage::memory::{Drawing, Graph, Workload};
+use stage::memory::{Drawing, Graph, Reading, Workload};
 
 impl Prepared {
     pub fn workload(&self, course: &Course, config: &Config) -> Result<Workload> {
-        let (r, t) = (&config.rollout, &config.train);
+        let r = &config.rollout;
         let device = DeviceChoice::parse(&config.device)?;
         let (shape, needs) = (&self.outline.base.config, &self.needs);
         let adapter = self.lora.n_params(shape);
@@ -26,15 +25,6 @@ impl Prepared {
             name,
             lora: Some(lora.clone()),
         };
-        let scored = match self.reward {
-            Some(_) => t.micro_batch_tokens.max(rewards::BATCH_TOKENS),
-            None => t.micro_batch_tokens,
-        };
-        let evaluated = self
-            .eval_tasks
-            .iter()
-            .map(|task| task.ids.len() + r.max_new_tokens);
-        let read = course.step_tokens.max(evaluated.sum());
         Ok(Workload {
             device,
             weight_bytes: self.weights.bytes() + self.weights.bytes_beside(shape, r.weights),
@@ -47,45 +37,64 @@ impl Prepared {
                 .collect(),
             largest: course.batches.largest,
             longest: course.longest,
-            read_tokens: read.min(scored.max(course.longest)),
+            reading: self.reading(course, config),
             drawing: self.drawing(course, config),
         })
     }
 
+    fn reading(&self, course: &Course, config: &Config) -> Reading {
+        let (needs, room) = (&self.needs, config.rollout.max_new_tokens);
+        let columns = needs.reference || needs.critic || needs.rescore || self.reads_again(config);
+        let evaluated = self.eval_tasks.iter().map(|task| task.ids.len() + room);
+        let longest = evaluated.clone().max().unwrap_or(0);
+        let mut whole = 0;
+        if self.reward.is_some() {
+            let learnt = match &self.feed {
+                Feed::Rollouts { .. } => course.step_tokens,
+                Feed::Pool(pool) if needs_scores(needs) => pool.lens(config).iter().sum(),
+                Feed::Pool(_) | Feed::Pairs { .. } => 0,
+            };
+            let one = if learnt > 0 { course.longest_row } else { 0 };
+            whole = learnt.max(evaluated.sum()).min(rewards::BATCH_TOKENS);
+            whole = whole.max(one).max(longest);
+        }
+        if let Feed::Pool(pool) = &self.feed
+            && pool.needs().prompt_value.is_some()
+        {
+            let prompts: usize = pool.prompt_lens().iter().sum();
+            whole = whole.max(prompts.min(value::MAX_TOKENS));
+        }
+        let cut = config.train.micro_batch_tokens.max(course.longest_row);
+        Reading {
+            cut: if columns {
+                course.step_tokens.min(cut)
+            } else {
+                0
+            },
+            whole,
+            longest: course.longest_row.max(longest),
+        }
+    }
+
+    /// Whether the policy reads what it has drawn once more.
+    fn reads_again(&self, config: &Config) -> bool {
+        let asked = config.rollout.rescore.unwrap_or(false) || self.needs.reference_answer;
+        self.needs.feed == algorithms::Feed::Rollouts && (asked || self.samples_apart(config))
+    }
+
+    /// Of the steps, and of the evaluations.
     fn drawing(&self, course: &Course, config: &Config) -> Drawing {
         let (r, needs) = (&config.rollout, &self.needs);
-        let drawn = match needs.feed {
-            Feed::Pairs => 0,
-            Feed::Rollouts => r.prompts * needs.samples,
-            Feed::Pool(_) => r.max_rows,
-        };
-        let rows = drawn.min(r.max_rows);
-        let own = KvCache::rows_for(r.max_new_tokens);
-        let mut held: Vec<usize> = self.eval_tasks.iter().map(|task| task.ids.len()).collect();
-        held.sort_unstable_by(|a, b| b.cmp(a));
-        held.truncate(r.max_rows);
-        let evaluated: usize = held.iter().map(|len| KvCache::rows_for(*len) + own).sum();
-        // a pool draws one answer or several to prompts of any length
-        let held_tokens: usize = held.iter().sum();
-        let prompts = match needs.feed {
-            Feed::Pool(_) => rows * KvCache::rows_for(course.longest_prompt),
-            _ => course.prompt_rows,
-        };
+        let held: Vec<usize> = self.eval_tasks.iter().map(|task| task.ids.len()).collect();
+        let evaluated = Drawing::of(&held, held.len(), r.max_new_tokens, r.max_rows);
+        let keeps = rollout::keeps_states(config, needs, self.samples_apart(config));
         Drawing {
-            cache_rows: (prompts + rows * own).max(evaluated),
-            rows: rows.max(held.len()),
-            longest: own
-                + KvCache::rows_for(
-                    course
-                        .longest_prompt
-                        .max(held.first().copied().unwrap_or(0)),
-                ),
             rows_key: "rollout.max_rows",
-            prompt_tokens: prompts.max(held_tokens),
-            kept_states: match rollout::keeps_states(config, needs, self.samples_apart(config)) {
-                true => drawn * r.max_new_tokens,
+            kept_states: match keeps {
+                true => r.prompts * needs.samples * r.max_new_tokens,
                 false => 0,
             },
+            ..course.drawing.or(evaluated)
         }
     }
 

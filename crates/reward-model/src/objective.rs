@@ -1,6 +1,7 @@
 //! What the fit loop optimises in reward modelling: `-log σ(r_w − r_l)` at the last token of each answer.
 
 use crate::Config;
+use crate::prepare::SHOWN;
 use anyhow::Result;
 use candle_core::{Tensor, Var};
 use data::{Encoder, Example, Template};
@@ -76,7 +77,7 @@ impl Objective {
         let golden: Vec<Vec<u32>> = self
             .eval
             .iter()
-            .take(4)
+            .take(SHOWN)
             .flat_map(|p| [&p.chosen, &p.rejected])
             .map(|e| e.ids.clone())
             .collect();
@@ -187,7 +188,7 @@ impl train::Objective for Objective {
     fn sample(&mut self, step: u64) -> Result<Option<String>> {
         use std::fmt::Write;
         let (lora, head) = (self.lora.frozen(), self.head.frozen());
-        let pairs: Vec<&Pair> = self.eval.iter().take(4).collect();
+        let pairs: Vec<&Pair> = self.eval.iter().take(SHOWN).collect();
         if pairs.is_empty() {
             return Ok(None);
         }

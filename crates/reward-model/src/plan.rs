@@ -1,7 +1,7 @@
 //! What a reward-model run will take.
 
 use crate::config::Config;
-use crate::prepare::Prepared;
+use crate::prepare::{Prepared, SHOWN};
 use anyhow::Result;
 use llama::Fetch;
 use run::PlanArgs;
@@ -25,7 +25,7 @@ pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
     let tokenizer = tokenizer_bytes(&outline.base)?;
     let drawn: usize = prepared.requests.iter().map(|request| request.n).sum();
     let rows = times(steps, t.log_every) + times(steps, t.eval_every);
-    let shown = times(steps, t.sample_every) * 4 * 2 * config.data.max_len;
+    let shown = times(steps, t.sample_every) * SHOWN * 2 * config.data.max_len;
     let dir = args.run.clone().unwrap_or_else(|| "runs/rm".into());
     Ok(Plan {
         what: "reward-model".into(),

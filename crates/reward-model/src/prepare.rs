@@ -5,10 +5,13 @@ use crate::objective::Pair;
 use anyhow::{Result, bail};
 use data::{Encoder, Example, Preference};
 use generation::{Request, Sampling};
-use llama::{Fetch, Keep, KvCache, LoraConfig, Weights};
-use stage::memory::{self, Batches, Drawing, Forward, Graph, Workload};
+use llama::{Fetch, Keep, LoraConfig, Weights};
+use stage::memory::{self, Batches, Drawing, Forward, Graph, Reading, Workload};
 use stage::{DeviceChoice, PolicyOutline, TemplateChoice};
 use std::path::Path;
+
+/// Held-out pairs whose scores are shown on the way, and stored with the artefact.
+pub(crate) const SHOWN: usize = 4;
 
 pub(crate) struct Prepared {
     pub outline: PolicyOutline,
@@ -92,22 +95,16 @@ impl Prepared {
     /// What a step holds in memory.
     pub fn workload(&self, config: &Config) -> Result<Workload> {
         let device = DeviceChoice::parse(&config.device)?;
-        let (base, r) = (&self.outline.base, &config.reward);
-        let parameters = self.lora.n_params(&base.config) + base.config.hidden_size;
-        let lens: Vec<usize> = self.eval.iter().map(Pair::tokens).collect();
-        let evaluated = memory::largest_cut(&lens, config.train.micro_batch_tokens);
-        // samples are scored together, and the first pairs shown
+        let (shape, r) = (&self.outline.base.config, &config.reward);
+        let parameters = self.lora.n_params(shape) + shape.hidden_size;
+        let counted: Vec<usize> = self.eval.iter().map(Pair::tokens).collect();
+        let held: Vec<Forward> = self.eval.iter().map(forward).collect();
+        let evaluated = memory::largest_cut(&counted, &held, config.train.micro_batch_tokens);
         let room = r.normalisation_max_new_tokens;
-        let drawn = |request: &Request| request.n * (request.prompt.len() + room);
-        let scored: usize = self.requests.iter().map(drawn).sum();
-        let longest = self.requests.iter().map(|r| r.prompt.len()).max();
-        let longest = longest.unwrap_or(0);
-        let rows = self.requests.iter().map(|request| request.n).sum();
-        let rows = r.max_rows.min(rows);
-        // samples of a prompt share its rows
-        let each = self.requests.first().map_or(1, |request| request.n.max(1));
-        let prompts = rows.div_ceil(each);
-        let (of_prompt, own) = (KvCache::rows_for(longest), KvCache::rows_for(room));
+        let prompts: Vec<usize> = self.requests.iter().map(|r| r.prompt.len()).collect();
+        let samples = self.requests.iter().map(|request| request.n).sum();
+        let longest = |pairs: &[Pair]| pairs.iter().map(|p| forward(p).tokens).max().unwrap_or(0);
+        let longest_sample = prompts.iter().max().map_or(0, |prompt| prompt + room);
         Ok(Workload {
             device,
             weight_bytes: self.weights.bytes(),
@@ -119,22 +116,28 @@ impl Prepared {
                 lora: Some(self.lora.clone()),
             }],
             largest: self.batches.largest,
-            longest: self
-                .train
-                .iter()
-                .map(|p| forward(p).tokens)
-                .max()
-                .unwrap_or(0),
-            read_tokens: evaluated.max(scored.min(rewards::BATCH_TOKENS)),
+            longest: longest(&self.train),
+            reading: Reading {
+                cut: evaluated.tokens,
+                whole: self.read_whole(room),
+                longest: longest(&self.eval).max(longest_sample),
+            },
             drawing: Drawing {
-                cache_rows: prompts * of_prompt + rows * own,
-                rows,
-                prompt_tokens: prompts * longest,
-                longest: of_prompt + own,
                 rows_key: "reward.max_rows",
-                kept_states: 0,
+                ..Drawing::of(&prompts, samples, room, r.max_rows)
             },
         })
+    }
+
+    /// Tokens that are read together whatever `train.micro_batch_tokens` says: the samples and the golden answers, which the artefact scores, and
+    /// the pairs that are shown.
+    fn read_whole(&self, room: usize) -> usize {
+        let sample = |request: &Request| request.n * (request.prompt.len() + room);
+        let samples: usize = self.requests.iter().map(sample).sum();
+        let shown = &self.eval[..SHOWN.min(self.eval.len())];
+        let golden: usize = shown.iter().map(Pair::tokens).sum();
+        let shown: usize = shown.iter().map(|pair| forward(pair).tokens).sum();
+        samples.max(golden).min(rewards::BATCH_TOKENS).max(shown)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the fit loop optimises in SFT: negative log-likelihood of the response tokens.
 
 use crate::Config;
-use crate::prepare::Start;
+use crate::prepare::{SAMPLE_ROWS, Start};
 use anyhow::Result;
 use candle_core::{Tensor, Var};
 use data::{Example, Prompt};
@@ -189,7 +189,7 @@ impl train::Objective for Objective {
             model: self.model(),
             lora: frozen.as_ref(),
             stop,
-            max_rows: 16,
+            max_rows: SAMPLE_ROWS,
             keep_states: false,
         };
         let mut text = format!("# Step {step}: greedy answers to held-out prompts\n");

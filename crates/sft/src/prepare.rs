@@ -5,10 +5,13 @@ use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use data::{Demonstration, Example, Prompt};
 use llama::{Fetch, Keep, Lora, LoraConfig, Weights};
-use stage::memory::{self, Batches, Drawing, Forward, Graph, Workload};
+use stage::memory::{self, Batches, Drawing, Forward, Graph, Reading, Workload};
 use stage::{Base, DeviceChoice, Policy, PolicyOutline};
 use std::path::Path;
 use std::rc::Rc;
+
+/// Samples decoded together.
+pub(crate) const SAMPLE_ROWS: usize = 16;
 
 pub(crate) struct Prepared {
     pub outline: PolicyOutline,
@@ -21,6 +24,8 @@ pub(crate) struct Prepared {
     pub eval: Vec<Example>,
     /// Held-out prompts answered on the way
     pub prompts: Vec<Prompt>,
+    /// Tokens of each
+    pub prompt_lens: Vec<usize>,
     /// Held-out rows that are training rows too
     pub n_shared: usize,
     pub batches: Batches,
@@ -66,7 +71,7 @@ impl Prepared {
                 config.data.path.display()
             );
         }
-        let prompts = sample_prompts(&held_out, &outline, config)?;
+        let (prompts, prompt_lens) = sample_prompts(&held_out, &outline, config)?;
         let t = &config.train;
         let steps = t.total_steps(train.len().div_ceil(t.batch_size));
         let lens: Vec<usize> = train.iter().map(|e| e.ids.len()).collect();
@@ -81,6 +86,7 @@ impl Prepared {
             train,
             eval,
             prompts,
+            prompt_lens,
             n_shared,
             steps,
         })
@@ -89,42 +95,45 @@ impl Prepared {
     /// What a step holds in memory.
     pub fn workload(&self, config: &Config) -> Result<Workload> {
         let device = DeviceChoice::parse(&config.device)?;
-        let (base, room) = (&self.outline.base, config.samples.max_new_tokens);
-        let lens: Vec<usize> = self.eval.iter().map(|e| e.ids.len()).collect();
-        let read_tokens = memory::largest_cut(&lens, config.train.micro_batch_tokens);
-        let mut largest = self.batches.largest;
-        let (parameters, adapter_numbers) = match &self.lora {
-            Some(lora) => {
-                let n = lora.n_params(&base.config);
-                (n, n)
-            }
-            None => {
-                // trained weights have a graph wherever they are read
-                largest.tokens = largest.tokens.max(read_tokens);
-                (self.weights.numbers, 0)
-            }
-        };
-        Ok(Workload {
+        let room = config.samples.max_new_tokens;
+        let lens = |rows: &[Example]| rows.iter().map(|e| e.ids.len()).collect::<Vec<_>>();
+        let (train, eval) = (lens(&self.train), lens(&self.eval));
+        let longest = |lens: &[usize]| lens.iter().copied().max().unwrap_or(0);
+        let held: Vec<Forward> = eval.iter().map(|len| Forward::alone(*len)).collect();
+        let read = memory::largest_cut(&eval, &held, config.train.micro_batch_tokens);
+        let mut work = Workload {
             device,
             weight_bytes: self.weights.bytes(),
-            parameters,
-            adapter_numbers,
+            parameters: self.weights.numbers,
+            adapter_numbers: 0,
             graphs: vec![Graph {
                 name: "policy",
                 lora: self.lora.clone(),
             }],
-            largest,
-            longest: self.train.iter().map(|e| e.ids.len()).max().unwrap_or(0),
-            read_tokens,
-            drawing: Drawing {
-                cache_rows: self.prompts.len() * (config.data.max_len + room),
-                rows: self.prompts.len(),
-                prompt_tokens: self.prompts.len() * config.data.max_len,
-                longest: config.data.max_len + room,
-                rows_key: "samples.n",
-                kept_states: 0,
+            largest: self.batches.largest,
+            longest: longest(&train),
+            reading: Reading {
+                cut: read.tokens,
+                whole: 0,
+                longest: longest(&eval),
             },
-        })
+            drawing: Drawing {
+                rows_key: "samples.n",
+                ..Drawing::of(&self.prompt_lens, self.prompts.len(), room, SAMPLE_ROWS)
+            },
+        };
+        match &self.lora {
+            Some(lora) => {
+                work.parameters = lora.n_params(&self.outline.base.config);
+                work.adapter_numbers = work.parameters;
+            }
+            // trained weights have a graph wherever they are read
+            None => {
+                work.largest = work.largest.or(read);
+                work.longest = work.longest.max(work.reading.longest);
+            }
+        }
+        Ok(work)
     }
 
     /// Reads the weights.
@@ -212,27 +221,29 @@ fn read(path: &Path, config: &Config) -> Result<Vec<Demonstration>> {
     Ok(loaded.items)
 }
 
-/// The first held-out prompts that leave room for a sample.
+/// The first held-out prompts that leave room for a sample, and their tokens. They may be longer than the rows of `data.max_len`.
 fn sample_prompts(
     held_out: &[Demonstration],
     outline: &PolicyOutline,
     config: &Config,
-) -> Result<Vec<Prompt>> {
+) -> Result<(Vec<Prompt>, Vec<usize>)> {
     let (n, room) = (config.samples.n, config.samples.max_new_tokens);
     let context = outline.context();
     if n > 0 && room >= context {
         bail!("samples.max_new_tokens = {room} fills the model's context of {context}; lower it");
     }
-    let mut prompts = Vec::new();
+    let (mut prompts, mut lens) = (Vec::new(), Vec::new());
     for demonstration in held_out {
         if prompts.len() == n {
             break;
         }
-        if outline.encoder.prompt(&demonstration.prompt)?.len() + room <= context {
+        let len = outline.encoder.prompt(&demonstration.prompt)?.len();
+        if len + room <= context {
             prompts.push(demonstration.prompt.clone());
+            lens.push(len);
         }
     }
-    Ok(prompts)
+    Ok((prompts, lens))
 }
 
 fn examples(

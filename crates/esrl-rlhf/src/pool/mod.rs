@@ -78,10 +78,10 @@ impl Pool {
         answers.chain(drawn).collect()
     }
 
-    /// Tokens of the longest prompt that is drawn for.
-    pub fn longest_prompt(&self) -> usize {
-        let lens = self.origin.tasks.iter().map(|task| task.ids.len());
-        lens.max().unwrap_or(0)
+    /// Tokens of the prompts that may be drawn for.
+    pub fn prompt_lens(&self) -> Vec<usize> {
+        let tasks = self.origin.tasks.iter();
+        tasks.map(|task| task.ids.len()).collect()
     }
 
     /// Responses that are drawn in so many steps.

@@ -21,6 +21,14 @@ impl Forward {
         }
     }
 
+    /// The most of both.
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            tokens: self.tokens.max(other.tokens),
+            pairs: self.pairs.max(other.pairs),
+        }
+    }
+
     /// Sequences of a ragged batch.
     pub fn of(layout: &Ragged) -> Self {
         let contexts = layout.contexts();
@@ -58,8 +66,20 @@ impl Batches {
 
     pub fn add(&mut self, forward: Forward) {
         self.tokens += forward.tokens as u64;
-        self.largest.tokens = self.largest.tokens.max(forward.tokens);
-        self.largest.pairs = self.largest.pairs.max(forward.pairs);
+        self.largest = self.largest.or(forward);
+    }
+
+    /// Adds the forwards that the items `at` are cut into.
+    fn cut(&mut self, counted: &[usize], held: &[Forward], at: &[usize], max_tokens: usize) {
+        let lens: Vec<usize> = at.iter().map(|i| counted[*i]).collect();
+        for range in ops::micro_batches(&lens, max_tokens) {
+            let mut forward = Forward::default();
+            for i in &at[range] {
+                forward.tokens += held[*i].tokens;
+                forward.pairs += held[*i].pairs;
+            }
+            self.add(forward);
+        }
     }
 }
 
@@ -74,25 +94,16 @@ pub fn of_fit(
     let mut loader = Loader::new(held.len(), batch, seed, Cursor::default());
     let mut all = Batches::default();
     for _ in 0..steps {
-        let at = loader.next_batch();
-        let lens: Vec<usize> = at.iter().map(|i| counted[*i]).collect();
-        for range in ops::micro_batches(&lens, micro_batch_tokens) {
-            let mut forward = Forward::default();
-            for i in &at[range] {
-                forward.tokens += held[*i].tokens;
-                forward.pairs += held[*i].pairs;
-            }
-            all.add(forward);
-        }
+        all.cut(counted, held, &loader.next_batch(), micro_batch_tokens);
     }
     all
 }
 
-/// Tokens of the largest of the forwards that rows of these lengths are cut into.
-pub fn largest_cut(lens: &[usize], micro_batch_tokens: usize) -> usize {
-    let forwards = ops::micro_batches(lens, micro_batch_tokens);
-    let sum = |range: std::ops::Range<usize>| lens[range].iter().sum();
-    forwards.into_iter().map(sum).max().unwrap_or(0)
+/// The largest of the forwards that all these items are cut into.
+pub fn largest_cut(counted: &[usize], held: &[Forward], micro_batch_tokens: usize) -> Forward {
+    let (mut all, at) = (Batches::default(), (0..held.len()).collect::<Vec<_>>());
+    all.cut(counted, held, &at, micro_batch_tokens);
+    all.largest
 }
 
 /// Tokens of the largest micro-batch to expect of a batch of such items: within `max` but for an item that is longer. A batch is drawn at

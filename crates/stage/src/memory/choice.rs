@@ -1,6 +1,6 @@
 //! How many blocks a run checkpoints so that it stays within its memory, or the cheapest change with which it would.
 
-use super::{Drawing, Estimate, Forward, GB, Workload};
+use super::{Estimate, Forward, GB, Reading, Workload};
 use anyhow::{Result, bail, ensure};
 use llama::Config;
 use serde_json::{Value, json};
@@ -180,10 +180,19 @@ fn advice(config: &Config, work: &Workload, budget: f64) -> String {
         0 => shortest,
         _ => with_rows(&shortest, 1),
     };
+    let estimate = Estimate::of(config, &least, layers);
+    let needs = estimate.total() / GB;
+    let reading = &least.reading;
+    let scores = reading.whole > reading.longest.max(work.longest);
+    if scores && estimate.reading > estimate.activations().max(estimate.sampling) {
+        return format!(
+            "even so the scores of {} tokens, which are read together, need {needs:.1} GB; raise train.memory_gb, or take fewer rows a step",
+            reading.whole
+        );
+    }
     format!(
-        "even one sequence of {} tokens needs {:.1} GB; raise train.memory_gb, or shorten the data",
-        work.longest,
-        Estimate::of(config, &least, layers).total() / GB
+        "even one sequence of {} tokens needs {needs:.1} GB; raise train.memory_gb, or shorten the data",
+        work.longest
     )
 }
 
@@ -194,21 +203,18 @@ fn with_tokens(work: &Workload, tokens: usize) -> Workload {
             tokens,
             pairs: work.largest.pairs.min(tokens * work.longest),
         },
-        read_tokens: work.read_tokens.min(tokens.max(work.longest)),
+        reading: Reading {
+            cut: work.reading.cut.min(tokens.max(work.reading.longest)),
+            ..work.reading
+        },
         ..work.clone()
     }
 }
 
 /// The same run with fewer rows decoded together.
 fn with_rows(work: &Workload, rows: usize) -> Workload {
-    let drawing = work.drawing;
     Workload {
-        drawing: Drawing {
-            rows,
-            cache_rows: drawing.cache_rows.min(drawing.longest * rows),
-            prompt_tokens: drawing.prompt_tokens.min(drawing.longest * rows),
-            ..drawing
-        },
+        drawing: work.drawing.at_most(rows),
         ..work.clone()
     }
 }

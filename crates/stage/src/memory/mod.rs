@@ -3,9 +3,11 @@
 
 mod batches;
 mod choice;
+mod drawing;
 
 pub use batches::{Batches, largest_cut, micro_batch, of_fit};
 pub use choice::{Choice, MemoryConfig, choose};
+pub use drawing::Drawing;
 
 use crate::DeviceChoice;
 use llama::{Activations, Config, LoraConfig};
@@ -44,10 +46,9 @@ pub struct Workload {
     pub graphs: Vec<Graph>,
     /// The largest forward with graph
     pub largest: Forward,
-    /// Tokens of the longest sequence, below which no micro-batch can go
+    /// Tokens of the longest that is learnt from and never cut, below which no micro-batch can go
     pub longest: usize,
-    /// Tokens of the largest forward without graph: evaluation, scores, reference
-    pub read_tokens: usize,
+    pub reading: Reading,
     pub drawing: Drawing,
 }
 
@@ -67,21 +68,15 @@ pub struct Forward {
     pub pairs: usize,
 }
 
-/// Sampling at its fullest.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Drawing {
-    /// Most rows of keys and values
-    pub cache_rows: usize,
-    /// Rows decoded together
-    pub rows: usize,
-    /// Tokens of their prompts
-    pub prompt_tokens: usize,
-    /// Rows of keys and values of the longest of them
+/// Forwards without graph.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Tokens of the largest that `train.micro_batch_tokens` cuts: evaluation, reference
+    pub cut: usize,
+    /// Tokens of the largest that it does not: scores
+    pub whole: usize,
+    /// Tokens of the longest sequence in any
     pub longest: usize,
-    /// The setting that says so
-    pub rows_key: &'static str,
-    /// Tokens drawn of which the hidden state is kept
-    pub kept_states: usize,
 }
 
 /// Bytes by what holds them.
@@ -96,6 +91,13 @@ pub struct Estimate {
     pub reading: f64,
     /// Keys, values, logits and kept states while sampling
     pub sampling: f64,
+}
+
+impl Reading {
+    /// Of the largest.
+    pub fn tokens(&self) -> usize {
+        self.cut.max(self.whole)
+    }
 }
 
 impl Estimate {
@@ -132,8 +134,8 @@ impl Estimate {
         } else {
             4 * config.num_attention_heads
         };
-        let forward = |tokens: usize| {
-            let longest = tokens.min(work.longest);
+        let forward = |tokens: usize, longest: usize| {
+            let longest = tokens.min(longest);
             gaps * F32 * (tokens * (3 * f + 5 * d) + longest * longest * scores) as f64
         };
         let draw = &work.drawing;
@@ -141,15 +143,16 @@ impl Estimate {
         let cache = CACHE_GROWTH * (2 * layers * width * draw.cache_rows) as f64;
         let states = GROWTH * (d * draw.kept_states) as f64;
         let logits = (3 * draw.rows * v) as f64;
+        let most = PREFILL.max(draw.longest_prompt);
+        let prefill = forward(draw.prompt_tokens.min(most), draw.longest_prompt);
         let base = if on_cpu { PROCESS } else { CONTEXT };
         Self {
             weights: base + work.weight_bytes as f64,
             adapters: PER_PARAMETER * work.parameters as f64 + F32 * work.adapter_numbers as f64,
             graphs: work.graphs.iter().map(graph).collect(),
-            reading: forward(work.read_tokens),
+            reading: forward(work.reading.tokens(), work.reading.longest),
             // prompts are read before anything is drawn
-            sampling: F32 * (cache + states)
-                + (F32 * logits).max(forward(PREFILL.min(draw.prompt_tokens))),
+            sampling: F32 * (cache + states) + (F32 * logits).max(prefill),
         }
     }
 

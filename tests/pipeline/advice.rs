@@ -1,0 +1,125 @@
+//! What is chosen for a limit of memory, and that the change that is named where nothing fits is one that does.
+
+use super::memory::work;
+use super::world::{World, tiny};
+use crate::common::tiny_config;
+use serde_json::json;
+use stage::memory::{Estimate, Reading, choose as fewest};
+
+#[test]
+fn the_fewest_blocks_that_fit_are_chosen_or_the_cheapest_change_is_named() {
+    let config = tiny_config(json!({ "num_hidden_layers": 6 }));
+    let work = work(4000);
+    let total = |blocks| Estimate::of(&config, &work, blocks).total();
+    assert_eq!(fewest(&config, &work, None, None).unwrap(), 0);
+    let choose = |budget| fewest(&config, &work, Some(budget), Some(budget / 1e9));
+    assert_eq!(choose(total(0)).unwrap(), 0);
+    for blocks in 2..=6 {
+        assert_eq!(choose(total(blocks)).unwrap(), blocks);
+        assert_eq!(choose(total(blocks) + 1.0).unwrap(), blocks);
+    }
+    let error = choose(total(6) - 1.0).unwrap_err().to_string();
+    assert!(
+        error.ends_with("lower train.micro_batch_tokens to 3999"),
+        "{error}"
+    );
+    let mut half = work.clone();
+    half.largest.tokens = 2000;
+    let error = choose(Estimate::of(&config, &half, 6).total()).unwrap_err();
+    assert!(error.to_string().ends_with("to 2000"), "{error}");
+    let error = choose(1e6).unwrap_err().to_string();
+    assert!(
+        error.contains("even one sequence of 100 tokens needs"),
+        "{error}"
+    );
+    let error = fewest(&config, &work, Some(total(6) - 1.0), None).unwrap_err();
+    assert!(error.to_string().contains("GB are free"), "{error}");
+}
+
+#[test]
+fn scores_that_no_setting_makes_smaller_are_said_to_be_what_needs_the_memory() {
+    let config = tiny_config(json!({ "num_hidden_layers": 6 }));
+    let mut work = work(200);
+    work.reading = Reading {
+        cut: 5000,
+        whole: 4096,
+        longest: 100,
+    };
+    let at = |cut: usize| {
+        let mut less = work.clone();
+        less.reading.cut = cut;
+        Estimate::of(&config, &less, 6)
+    };
+    assert!(at(200).reading > at(200).activations());
+    // what micro-batches cut is lowered as far as it helps, and no further
+    let told = |budget: f64| {
+        let error = fewest(&config, &work, Some(budget), Some(budget / 1e9));
+        error.unwrap_err().to_string()
+    };
+    let mut wide = work.clone();
+    wide.largest.tokens = 5000;
+    let budget = {
+        let mut less = wide.clone();
+        (less.largest.tokens, less.reading.cut) = (4500, 4500);
+        Estimate::of(&config, &less, 6).total()
+    };
+    let error = fewest(&config, &wide, Some(budget), None).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .ends_with("lower train.micro_batch_tokens to 4500"),
+        "{error}"
+    );
+    let error = told(at(200).total() - 1.0);
+    assert!(
+        error.contains("the scores of 4096 tokens, which are read together, need"),
+        "{error}"
+    );
+    assert!(!error.contains("micro_batch_tokens"), "{error}");
+}
+
+/// Down from what a run takes by itself to where nothing helps, for steps that score few tokens and for steps that score thousands.
+#[test]
+fn every_advice_is_one_with_which_the_run_is_accepted() {
+    let world = World::new();
+    for (kind, more) in [
+        ("graph", "rollout.prompts=8"),
+        ("scores", "rollout.prompts=64"),
+    ] {
+        let sets = format!(
+            "model.policy=~/base algorithm.name=ppo data.path={} data.max_rows=200 train.steps=2 {more}",
+            tiny("prompts.json")
+        );
+        let plan = |more: &str| world.plan("esrl-rlhf", &format!("{sets} {more}"));
+        let most = plan("train.checkpoint_blocks=2").unwrap();
+        let gb = |what: &str| most["memory"][what].as_f64().unwrap();
+        let top = gb("estimate_gb");
+        let least = gb("weights_gb") + gb("adapters_gb");
+        let (mut helped, mut refused) = (0, String::new());
+        for part in 1..60 {
+            let limit = top - (top - least) * f64::from(part) / 60.0;
+            let limit = format!("train.memory_gb={limit:.7}");
+            let Err(error) = plan(&limit) else { continue };
+            let error = run::one_line(&error);
+            let mut changed = limit.clone();
+            for key in ["train.micro_batch_tokens", "rollout.max_rows"] {
+                if let Some((_, rest)) = error.split_once(&format!("{key} to ")) {
+                    let digits = rest.split(|c: char| !c.is_ascii_digit()).next().unwrap();
+                    changed += &format!(" {key}={digits}");
+                }
+            }
+            match changed == limit {
+                true => refused = error,
+                false => {
+                    helped += 1;
+                    plan(&changed).expect(&error);
+                }
+            }
+        }
+        assert!(helped > 3, "{kind}: {helped}");
+        assert!(
+            refused.contains("which are read together, need"),
+            "{kind}: {refused}"
+        );
+    }
+}

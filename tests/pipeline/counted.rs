@@ -1,0 +1,170 @@
+//! What a plan counts of the data: held-out rows, prompts of samples, passes over a pool.
+
+use super::world::{World, tiny};
+use llama::{Activations, Fetch, KvCache};
+use serde_json::{Value, json};
+use stage::memory::Drawing;
+use stage::{PolicyOutline, TemplateChoice};
+
+/// Width 32, feed-forward 48, 4 heads that share 2 of keys of 8, 2 layers.
+const FORWARD: f64 = (3 * 48 + 5 * 32) as f64;
+const HEADS: f64 = 4.0;
+const CACHED: usize = 2 * 2 * 16;
+
+fn gb(plan: &Value, what: &str) -> f64 {
+    plan["memory"][what].as_f64().unwrap()
+}
+
+#[track_caller]
+fn close(gb: f64, bytes: f64) {
+    assert!((gb * 1e9 - bytes).abs() < 1e3, "{gb} GB, {bytes} B");
+}
+
+fn words(n: usize) -> String {
+    vec!["shirt"; n].join(" ")
+}
+
+fn outline(world: &World) -> PolicyOutline {
+    PolicyOutline::open(&world.text("base"), TemplateChoice::Alpaca, Fetch::Shape).unwrap()
+}
+
+/// Tokens of a prompt, and with its answer.
+fn tokens(world: &World, prompt: usize, answer: usize) -> (usize, usize) {
+    let ask = data::Ask::Instruction {
+        instruction: words(prompt),
+        input: String::new(),
+    };
+    let prompt = data::Prompt {
+        ask,
+        reference: None,
+    };
+    let encoder = outline(world).encoder;
+    let example = encoder.example(&prompt, &words(answer)).unwrap();
+    (example.prompt_len, example.ids.len())
+}
+
+fn demonstrations(world: &World, name: &str, rows: &[(usize, usize)]) -> String {
+    let row = |(prompt, answer): &(usize, usize)| json!({ "instruction": words(*prompt), "output": words(*answer) });
+    let rows: Vec<Value> = rows.iter().map(row).collect();
+    world.write(name, &Value::from(rows).to_string())
+}
+
+/// A forward without graph on a card.
+fn card(tokens: usize, longest: usize) -> f64 {
+    let scores = 4.0 * HEADS * (longest * longest) as f64;
+    1.1 * 4.0 * (tokens as f64 * FORWARD + scores)
+}
+
+#[test]
+fn held_out_rows_that_are_longer_than_those_trained_on_are_counted_as_long_as_they_are() {
+    let world = World::new();
+    let short = demonstrations(&world, "short.json", &[(3, 2), (4, 2), (5, 3), (6, 4)]);
+    let long = demonstrations(&world, "long.json", &[(20, 30)]);
+    let (_, longest) = tokens(&world, 20, 30);
+    let (_, trained) = tokens(&world, 6, 4);
+    assert!(longest > trained + 30);
+    let sets = format!("data.path={short} data.eval_path={long} samples.n=0 device=cuda");
+    let plan = |more: &str| world.plan("sft", &format!("{sets} {more}")).unwrap();
+    let lora = plan("train.batch_size=1");
+    assert_eq!(gb(&lora, "largest_forward_tokens"), trained as f64);
+    close(gb(&lora, "reading_gb"), card(longest, longest));
+    // where everything is trained, that forward has a graph
+    let full = plan("train.batch_size=1 method=full");
+    assert_eq!(gb(&full, "largest_forward_tokens"), longest as f64);
+    let each = Activations::composed(&outline(&world).base.config, None);
+    let token = 2 * each.block + each.gradients + 6 * 32;
+    let pairs = 2 * each.block_pairs + each.gradient_pairs;
+    let graph = 1.1 * 4.0 * (longest * token + longest * longest * pairs) as f64 + 18.0 * 16.8e6;
+    close(gb(&full, "activations_gb"), graph);
+
+    let pair = |prompt: usize, answer: usize| json!([{ "prompt": words(prompt), "chosen": words(answer), "rejected": words(answer + 1) }]);
+    let short = world.write("short-pairs.json", &pair(3, 2).to_string());
+    let long = world.write("long-pairs.json", &pair(20, 12).to_string());
+    let sets = format!(
+        "model.source=~/base model.template=alpaca data.path={short} data.eval_path={long} device=cuda reward.normalisation_samples=2"
+    );
+    let plan = world.plan("reward-model", &sets).unwrap();
+    let ((prompt, chosen), (_, rejected)) = (tokens(&world, 20, 12), tokens(&world, 20, 13));
+    // the golden answers stand alone, the pair shares its prompt
+    let read = card(chosen + rejected, chosen + rejected - prompt);
+    close(gb(&plan, "reading_gb"), read);
+}
+
+/// Rows of the cache come in runs of 16.
+#[test]
+fn sampling_is_counted_for_the_longest_prompts_side_by_side() {
+    let all = Drawing::of(&[10, 40, 20, 33], 12, 7, 32);
+    assert_eq!(all.cache_rows, (16 + 48 + 32 + 48) + 12 * 16);
+    assert_eq!((all.rows, all.prompt_tokens), (12, 103));
+    assert_eq!((all.longest_prompt, all.own_rows), (40, 16));
+    // three at a time may be of three prompts, however many answers each gets
+    let few = Drawing::of(&[10, 40, 20, 33], 12, 7, 3);
+    assert_eq!(few.cache_rows, (48 + 48 + 32) + 3 * 16);
+    assert_eq!((few.rows, few.prompt_tokens), (3, 93));
+    assert_eq!(Drawing::of(&[10, 40], 0, 7, 3).cache_rows, 0);
+    let long = Drawing::of(&[90], 1, 30, 3);
+    let both = few.or(long);
+    assert_eq!(both.cache_rows, few.cache_rows.max(96 + 32));
+    assert_eq!((both.longest_prompt, both.own_rows), (90, 32));
+    assert_eq!((both.rows, both.prompt_tokens), (3, 93));
+}
+
+#[test]
+fn samples_are_counted_for_the_prompts_that_are_answered() {
+    let world = World::new();
+    let short = demonstrations(&world, "short.json", &[(3, 2), (4, 2), (5, 3), (6, 4)]);
+    let long = demonstrations(&world, "long.json", &[(40, 2), (3, 1)]);
+    let ((long_prompt, _), (short_prompt, _)) = (tokens(&world, 40, 2), tokens(&world, 3, 1));
+    let sets = "samples.n=2 samples.max_new_tokens=6 data.max_len=40";
+    let sets = format!("data.path={short} data.eval_path={long} {sets}");
+    assert!(long_prompt > 40, "{long_prompt}");
+    let plan = world.plan("sft", &sets).unwrap();
+    let prompts = [long_prompt, short_prompt];
+    let rows: usize = prompts.map(KvCache::rows_for).iter().sum();
+    let cache = 1.125 * (CACHED * (rows + 2 * 16)) as f64;
+    let prefill = 1.02 * (long_prompt + short_prompt) as f64 * FORWARD;
+    let logits = 3 * 2 * outline(&world).base.config.vocab_size;
+    let bytes = 4.0 * (cache + prefill.max(logits as f64));
+    close(gb(&plan, "sampling_gb"), bytes);
+
+    // ESRL may draw one answer for each of four prompts, and answers four new ones greedily, whatever it may draw at most
+    let sampling = |more: &str| {
+        let sets =
+            "model.policy=~/base algorithm.name=esrl rollout.max_rows=4 rollout.rescore=true";
+        let plan = world.plan("esrl-rlhf", &format!("{sets} {more}")).unwrap();
+        gb(&plan, "sampling_gb")
+    };
+    assert_eq!(sampling("algorithm.k_max=4"), sampling("algorithm.k_max=1"));
+}
+
+#[test]
+fn the_last_batch_of_a_pass_over_a_pool_is_what_is_left() {
+    let world = World::new();
+    let trained = |steps: usize, prompts: usize| {
+        let data = tiny("demonstrations.json");
+        let sets = format!(
+            "model.policy=~/base algorithm.name=rwr data.path={data} train.steps={steps} rollout.prompts={prompts}"
+        );
+        let plan = world.plan("esrl-rlhf", &sets).unwrap();
+        let steps = &plan["steps"];
+        assert_eq!(steps["optimiser_steps"], steps["steps"]);
+        (
+            plan["tokens"]["trained"].as_u64().unwrap(),
+            steps["rows"].as_u64().unwrap() as usize,
+        )
+    };
+    let (one, rows) = trained(1, 1);
+    let (pass, _) = trained(rows, 1);
+    assert!(pass > one);
+    for prompts in [4, 5, 7] {
+        assert_eq!(
+            trained(rows.div_ceil(prompts), prompts).0,
+            pass,
+            "{prompts}"
+        );
+        assert_eq!(
+            trained(3 * rows.div_ceil(prompts), prompts).0,
+            trained(3 * rows, 1).0
+        );
+    }
+}
