@@ -1,5 +1,6 @@
 //! The fused operations against their plain compositions, the plain ones against finite differences, and closed forms.
 
+mod blocks;
 mod step;
 
 use candle_core::{DType, Device, Result, Tensor};

@@ -1,6 +1,7 @@
-//! Frozen weights as the kernels read them: rows of f32, of bf16, or of 8-bit integers with a scale, which become f32 on the way to a
-//! register.
+//! Frozen weights as the kernels read them: rows of f32, of bf16, of 8-bit integers with a scale, or of GGUF's blocks, which become f32 on
+//! the way to a register.
 
+use crate::blocks::{Blocks, GROUP};
 use crate::simd::{Lanes, put};
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, StorageRef, Tensor, bail};
 use half::bf16;
@@ -65,7 +66,7 @@ impl Element for i8 {
 /// Bytes of the scale behind a row of 8-bit integers.
 const SCALE: usize = size_of::<f32>();
 
-/// Row-major elements of a weight. Positions and lengths count numbers, as if there were no scales among them.
+/// Row-major elements of a weight. Positions and lengths count numbers, as if there were no scales among them and blocks were wide.
 #[derive(Clone, Copy)]
 pub(crate) enum Elements<'a> {
     F32(&'a [f32]),
@@ -75,6 +76,12 @@ pub(crate) enum Elements<'a> {
         data: &'a [u8],
         width: usize,
     },
+    /// Rows of `width` numbers in blocks
+    Blocks {
+        data: &'a [u8],
+        width: usize,
+        format: Blocks,
+    },
 }
 
 impl<'a> Elements<'a> {
@@ -83,6 +90,7 @@ impl<'a> Elements<'a> {
             Self::F32(data) => data.len(),
             Self::Bf16(data) => data.len(),
             Self::Int8 { data, width } => data.len() / (width + SCALE) * width,
+            Self::Blocks { data, format, .. } => data.len() / format.bytes() * format.numbers(),
         }
     }
 
@@ -90,11 +98,11 @@ impl<'a> Elements<'a> {
         match self {
             Self::F32(data) => data.as_ptr().addr(),
             Self::Bf16(data) => data.as_ptr().addr(),
-            Self::Int8 { data, .. } => data.as_ptr().addr(),
+            Self::Int8 { data, .. } | Self::Blocks { data, .. } => data.as_ptr().addr(),
         }
     }
 
-    /// Of 8-bit integers: whole rows.
+    /// Of 8-bit integers and blocks: whole rows.
     pub(crate) fn part(self, range: Range<usize>) -> Self {
         match self {
             Self::F32(data) => Self::F32(&data[range]),
@@ -104,6 +112,20 @@ impl<'a> Elements<'a> {
                 assert!(range == (rows.start * width..rows.end * width));
                 let data = &data[rows.start * (width + SCALE)..rows.end * (width + SCALE)];
                 Self::Int8 { data, width }
+            }
+            Self::Blocks {
+                data,
+                width,
+                format,
+            } => {
+                assert!(range.start % width == 0 && range.end % width == 0);
+                let byte = |at: usize| format.row_bytes(at);
+                let data = &data[byte(range.start)..byte(range.end)];
+                Self::Blocks {
+                    data,
+                    width,
+                    format,
+                }
             }
         }
     }
@@ -146,7 +168,29 @@ impl<'a> Elements<'a> {
                     }
                 }
             }
+            Self::Blocks { data, format, .. } => widen_blocks(data, format, at, out),
         }
+    }
+}
+
+/// Rows are whole blocks, so that a position is one in all of them.
+#[inline(always)]
+fn widen_blocks(data: &[u8], format: Blocks, at: usize, out: &mut [f32]) {
+    let (numbers, bytes) = (format.numbers(), format.bytes());
+    let (mut at, mut done) = (at, 0);
+    while done < out.len() {
+        let block = &data[at / numbers * bytes..][..bytes];
+        let (group, skip) = (at % numbers / GROUP, at % GROUP);
+        let n = (GROUP - skip).min(out.len() - done);
+        let out = &mut out[done..done + n];
+        if let Some(out) = out.first_chunk_mut() {
+            format.group(block, group, out);
+        } else {
+            let mut whole = [0.0; GROUP];
+            format.group(block, group, &mut whole);
+            out.copy_from_slice(&whole[skip..skip + n]);
+        }
+        (at, done) = (at + n, done + n);
     }
 }
 
@@ -158,11 +202,22 @@ pub(crate) fn elements<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<E
     match storage {
         CpuStorage::F32(data) => Ok(Elements::F32(&data[start..end])),
         CpuStorage::BF16(data) => Ok(Elements::Bf16(&data[start..end])),
-        CpuStorage::U8(data) => Ok(Elements::Int8 {
-            data: &data[start..end],
-            width: layout.shape().dims2()?.1 - SCALE,
-        }),
-        _ => bail!("ops: expected a weight of f32, bf16 or 8 bits"),
+        CpuStorage::U8(data) => {
+            let data = &data[start..end];
+            match (layout.dims(), Blocks::of_dims(layout.dims())) {
+                ([_, blocks, _], Some(format)) => Ok(Elements::Blocks {
+                    data,
+                    width: blocks * format.numbers(),
+                    format,
+                }),
+                ([_, width], _) if *width > SCALE => Ok(Elements::Int8 {
+                    data,
+                    width: width - SCALE,
+                }),
+                (dims, _) => bail!("ops: bytes {dims:?} are no weight"),
+            }
+        }
+        _ => bail!("ops: expected a weight of f32, bf16, 8 bits or blocks"),
     }
 }
 
@@ -184,7 +239,9 @@ impl<'a> Frozen<'a> {
         match Self::reads(weight) && layout.is_contiguous() {
             true => Ok(Self { storage, layout }),
             false => {
-                bail!("ops: expected a contiguous weight of f32, bf16 or 8 bits in main memory")
+                bail!(
+                    "ops: expected a contiguous weight of f32, bf16, 8 bits or blocks in main memory"
+                )
             }
         }
     }
@@ -197,13 +254,15 @@ impl<'a> Frozen<'a> {
     }
 }
 
-/// Numbers in a row of `weight`, which may be [`in_8_bits`].
+/// Numbers in a row of `weight`, which may be [`in_8_bits`] or in blocks.
 pub(crate) fn width(weight: &Tensor) -> Result<usize> {
-    let (_, width) = weight.dims2()?;
-    match weight.dtype() {
-        DType::U8 if width < SCALE => bail!("ops: a weight of 8 bits has a scale in each row"),
-        DType::U8 => Ok(width - SCALE),
-        _ => Ok(width),
+    match (weight.dtype(), weight.dims()) {
+        (DType::U8, [_, width]) if *width >= SCALE => Ok(width - SCALE),
+        (DType::U8, dims) => match (dims, Blocks::of_dims(dims)) {
+            ([_, blocks, _], Some(format)) => Ok(blocks * format.numbers()),
+            _ => bail!("ops: bytes {dims:?} are no weight of 8 bits and no blocks"),
+        },
+        _ => Ok(weight.dims2()?.1),
     }
 }
 

@@ -12,6 +12,7 @@
 #![allow(unsafe_code)]
 
 mod attention;
+mod blocks;
 mod checkpoint;
 pub mod composed;
 mod cpu;
@@ -36,6 +37,7 @@ pub mod step;
 mod swiglu;
 mod weights;
 
+pub use blocks::{Blocks, embedding, widened};
 pub use crew::Crew;
 pub use elements::in_8_bits;
 pub use level::Level;
@@ -94,8 +96,8 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// `x · weightᵀ` with a frozen weight: gradient to `x` only, and no work on the weight's. `x` [N, in], `weight` [out, in]; on the CPU a
-/// weight of bf16 or [`in_8_bits`] serves an `x` of f32, and so in every operation that takes a frozen weight.
+/// `x · weightᵀ` with a frozen weight: gradient to `x` only, and no work on the weight's. `x` [N, in], `weight` [out, in], which may lie in
+/// [`Blocks`]; on the CPU a weight of bf16 or [`in_8_bits`] serves an `x` of f32, and so in every operation that takes a frozen weight.
 pub fn frozen_linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     linear::frozen_linear(x, weight)
 }

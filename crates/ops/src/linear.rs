@@ -1,8 +1,9 @@
 //! Layers, most of them with frozen weights. Candle's matmul always computes both gradients; here the frozen weight lives inside the
 //! op, so only the input's is. Works on every device: elsewhere than on the CPU a product
-//! is at the weight's precision; on the CPU the weight is f32, bf16 or 8 bits, all arithmetic is f32, and few rows take
-//! [`skinny`](crate::skinny).
+//! is at the weight's precision, bf16 for one in blocks; on the CPU the weight is f32, bf16, 8 bits or blocks, all arithmetic is f32, and few
+//! rows take [`skinny`](crate::skinny).
 
+use crate::blocks::{self, Blocks};
 use crate::cpu::{self, Data, Shared};
 use crate::elements::{Elements, Frozen, elements, width};
 use crate::product::{Mat, Term, Threads, product};
@@ -32,8 +33,18 @@ fn check(x: &Tensor, weight: &Tensor) -> Result<()> {
 }
 
 struct FrozenLinear {
-    /// [out, in], contiguous, detached; on the CPU f32, bf16 or 8 bits
+    /// [out, in], contiguous, detached; in blocks, or f32 or bf16, on the CPU 8 bits, too
     weight: Tensor,
+}
+
+impl FrozenLinear {
+    /// What candle multiplies by: a weight in blocks is wide for one product.
+    fn wide(&self) -> Result<Tensor> {
+        match Blocks::of(&self.weight) {
+            Some(_) => blocks::wide(&self.weight),
+            None => Ok(self.weight.clone()),
+        }
+    }
 }
 
 impl CustomOp1 for FrozenLinear {
@@ -51,7 +62,7 @@ impl CustomOp1 for FrozenLinear {
             linear_into(x, w.elements(), k, &mut y, Threads::All);
             CpuStorage::F32(y)
         } else {
-            let transposed = self.weight.t()?;
+            let transposed = self.wide()?.t()?;
             let (w, wl) = transposed.storage_and_layout();
             match &*w {
                 Storage::Cpu(w) => plain(x, layout, w, wl, (n, out, k))?,
@@ -63,7 +74,7 @@ impl CustomOp1 for FrozenLinear {
 
     fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
         let (n, k) = layout.shape().dims2()?;
-        let transposed = self.weight.t()?;
+        let transposed = self.wide()?.t()?;
         let (w, wl) = transposed.storage_and_layout();
         let out = wl.shape().dims()[1];
         match &*w {
@@ -75,8 +86,8 @@ impl CustomOp1 for FrozenLinear {
     fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let grad = grad.contiguous()?;
         if !(cpu::fused(&[&grad]) && Frozen::reads(&self.weight)) {
-            let dtype = self.weight.dtype();
-            let dx = grad.to_dtype(dtype)?.matmul(&self.weight)?;
+            let weight = self.wide()?;
+            let dx = grad.to_dtype(weight.dtype())?.matmul(&weight)?;
             return Ok(Some(dx.to_dtype(grad.dtype())?));
         }
         let ((n, out), k) = (grad.dims2()?, width(&self.weight)?);

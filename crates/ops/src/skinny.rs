@@ -6,12 +6,13 @@ use crate::product::Threads;
 use crate::simd::{Lanes, dispatch, get};
 use half::bf16;
 use rayon::prelude::*;
+use std::cell::Cell;
 
 /// Whether this beats the product that packs: narrow weights cost that one a pass of widening (benches/ops/decode.rs).
 pub(crate) fn suits(rows: usize, w: Elements) -> bool {
     match w {
         Elements::F32(_) => rows <= 24,
-        Elements::Bf16(_) | Elements::Int8 { .. } => rows <= 56,
+        Elements::Bf16(_) | Elements::Int8 { .. } | Elements::Blocks { .. } => rows <= 56,
     }
 }
 
@@ -70,9 +71,23 @@ unsafe fn columns_kernel<L: Lanes>(
                 let w = std::slice::from_raw_parts(data.as_ptr().cast::<i8>(), data.len());
                 columns_of::<L, i8>(x, w, k, stride, first, y)
             }
+            Elements::Blocks { .. } => {
+                let mut wide = WIDE.take();
+                wide.resize(TALL * k, 0.0);
+                for row in (0..w.len() / k).step_by(TALL) {
+                    let wide = &mut wide[..TALL.min(w.len() / k - row) * k];
+                    w.widen::<L>(row * k, wide);
+                    columns_of::<L, f32>(x, wide, k, stride, first + row, y);
+                }
+                WIDE.set(wide);
+            }
         }
     }
 }
+
+// A tile's rows out of their blocks, which stay in the cache while the rows of x pass by.
+thread_local!(static WIDE: Cell<Vec<f32>> = const { Cell::new(Vec::new()) });
+
 dispatch!(pub(crate) fn columns = columns_kernel(x: &[f32], w: Elements, k: usize, stride: usize, first: usize, y: Shared));
 
 #[inline(always)]

@@ -14,7 +14,7 @@ use std::ops::Range;
 /// A frozen projection, adapted or not; all but the weight f32, and all, as every tensor here, contiguous and in main memory.
 #[derive(Clone, Copy)]
 pub struct Layer<'a> {
-    /// [out, in]; f32, bf16 or [`crate::in_8_bits`]
+    /// [out, in]; f32, bf16, [`crate::in_8_bits`] or in [`crate::Blocks`]
     pub weight: &'a Tensor,
     /// A [r, in] and B [out, r]
     pub lora: Option<(&'a Tensor, &'a Tensor)>,
