@@ -19,7 +19,8 @@ pub fn tiny_config(replaced: Value) -> llama::Config {
 
 /// Logits [n, V] of hidden states [n, d] by candle's own product in f32, whatever the head is kept in.
 pub fn plain_logits(model: &llama::Llama, hidden: &candle_core::Tensor) -> candle_core::Tensor {
-    let head = model.head().to_dtype(candle_core::DType::F32).unwrap();
+    let head = ops::widened(model.head()).unwrap();
+    let head = head.to_dtype(candle_core::DType::F32).unwrap();
     hidden.matmul(&head.t().unwrap()).unwrap()
 }
 

@@ -4,6 +4,7 @@ mod common;
 
 mod algorithms;
 mod architecture;
+mod base_weights;
 mod checkpointing;
 mod clauses;
 mod data;

@@ -182,8 +182,9 @@ fn gguf_files_are_counted_as_they_will_be_kept() {
     }
     let [exact, half, _] = counted(&gguf(dir.path(), GgmlDType::BF16, uneven));
     assert_eq!(exact, half);
-    let [exact, _, whole] = counted(&gguf(dir.path(), GgmlDType::Q8_0, rounded));
-    assert_eq!(exact, whole);
+    // 34 bytes of 32 numbers where the file has blocks, unless they are trained
+    let [exact, half, whole] = counted(&gguf(dir.path(), GgmlDType::Q8_0, rounded));
+    assert!(exact <= half && 3 * half < whole, "{exact} {half} {whole}");
 }
 
 /// The header is read once: its file stays open.

@@ -33,7 +33,9 @@ fn numbers_products_and_gradients_are_those_of_the_gguf_package_and_torch() {
         let x = of("x").to_dtype(DType::F32).unwrap();
         let y = ops::frozen_linear(&x, weight).unwrap();
         // 256 terms in f32, of which the largest may cancel
-        let largest = values(&numbers).iter().fold(1.0, |m: f64, x| m.max(x.abs()));
+        let largest = values(&numbers)
+            .iter()
+            .fold(1.0, |m: f64, x| m.max(x.abs()));
         assert_close(&format!("{name}: y"), &y, of("y"), 1e-5 * largest);
         let x = candle_core::Var::from_tensor(&x).unwrap();
         let loss = weighed(&[x.as_tensor().clone()])

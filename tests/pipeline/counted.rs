@@ -25,7 +25,13 @@ fn words(n: usize) -> String {
 }
 
 fn outline(world: &World) -> PolicyOutline {
-    PolicyOutline::open(&world.text("base"), TemplateChoice::Alpaca, Fetch::Shape).unwrap()
+    PolicyOutline::open(
+        &world.text("base"),
+        TemplateChoice::Alpaca,
+        None,
+        Fetch::Shape,
+    )
+    .unwrap()
 }
 
 /// Tokens of a prompt, and with its answer.

@@ -2,6 +2,7 @@
 
 mod advice;
 mod bad_input;
+mod base_weights;
 mod clauses;
 mod counted;
 mod memory;

@@ -149,3 +149,58 @@ fn what_cannot_fit_is_refused_with_the_change_that_would() {
     assert_eq!(free["memory"]["budget_gb"], Value::Null);
     assert!(free["notes"][1].as_str().unwrap().contains("--memory-gb"));
 }
+
+#[test]
+fn a_7b_in_blocks_fits_cards_of_12_and_8_gb() {
+    let world = World::new();
+    let (model, rows, pairs) = (
+        llama_7b(&world),
+        long_rows(&world, false),
+        long_rows(&world, true),
+    );
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/llama-7b");
+    let (d, f) = (4096usize, 11008);
+    let projections = 32 * (4 * d * d + 3 * d * f);
+    // rows of 512 tokens, of which pairs share a prompt
+    let short = |stage: &str| match stage {
+        "sft" => vec!["data.max_len=512"],
+        "reward-model" => vec!["data.max_len=448", "reward.max_rows=2"],
+        _ => vec!["data.max_prompt_len=256", "rollout.max_rows=2"],
+    };
+    for (weights, numbers, bytes, budget, whole) in [
+        ("q4_0", 32, 18, "train.memory_gb=11", true),
+        ("q8_0", 32, 34, "train.memory_gb=11", false),
+        ("q4_0", 32, 18, "train.memory_gb=7.3", false),
+        ("q4_k", 256, 144, "train.memory_gb=7.3", false),
+    ] {
+        // embedding and head in bf16, norms in f32, and Down for a product in f32 and in bf16
+        let rest = 2 * 2 * 32000 * d + 4 * 65 * d + 6 * d * f;
+        let wanted = (0.7e9 + (projections / numbers * bytes + rest) as f64) / 1e9;
+        for (stage, name, key, data) in [
+            ("sft", "sft", "source", &rows),
+            ("reward-model", "rm", "source", &pairs),
+            ("esrl-rlhf", "ppo", "policy", &rows),
+            ("esrl-rlhf", "esrl", "policy", &rows),
+        ] {
+            let sets = [
+                format!("model.{key}={model}"),
+                format!("data.path={data}"),
+                format!("model.weights={weights}"),
+                budget.to_string(),
+            ];
+            let mut less = vec!["train.micro_batch_tokens=512"];
+            less.extend(short(stage));
+            let less = less.into_iter().filter(|_| !whole).map(String::from);
+            let sets = sets.into_iter().chain(less).collect();
+            let file = root.join(format!("{name}.toml"));
+            let plan = plan_by(stage, Some(&file), sets, Some(world.path("out"))).unwrap();
+            let gb = |what: &str| plan["memory"][what].as_f64().unwrap();
+            assert!(
+                (gb("weights_gb") - wanted).abs() < 1e-6,
+                "{name} {weights}: {}",
+                gb("weights_gb")
+            );
+            assert!(gb("estimate_gb") <= gb("budget_gb"), "{name} {weights}");
+        }
+    }
+}

@@ -4,7 +4,7 @@ use crate::clauses::ClausesConfig;
 use crate::watch::WatchConfig;
 use anyhow::{Result, bail, ensure};
 use data::{Format, Only};
-use llama::{LoraConfig, SamplingWeights};
+use llama::{BaseWeights, LoraConfig, SamplingWeights};
 use rewards::SourceConfig;
 use serde::{Deserialize, Serialize};
 use stage::memory::MemoryConfig;
@@ -44,6 +44,9 @@ pub struct ModelConfig {
     /// A reward-model run
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reward: Option<PathBuf>,
+    /// What the frozen projections are kept in: `stored`, `q8_0`, `q4_0`, `q4_k`. Default: as the earlier run keeps them, else `stored`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<BaseWeights>,
     /// How a plain model is prompted: `auto`, `alpaca`, `chat`, `raw` (a run brings its own template)
     #[serde(default = "stage::auto")]
     pub template: String,

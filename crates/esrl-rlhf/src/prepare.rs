@@ -5,7 +5,7 @@ use crate::data::{Data, Task};
 use crate::evaluation::tasks_for_evaluation;
 use crate::feed::Feed;
 use algorithms::Needs;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use data::Prompt;
 use llama::{Fetch, Keep, LoraConfig, Weights};
 use stage::{DeviceChoice, PolicyOutline, TemplateChoice};
@@ -39,7 +39,11 @@ impl Prepared {
             n_shared,
         } = Data::read(config, &needs)?;
         let template = TemplateChoice::parse(&config.model.template)?;
-        let outline = PolicyOutline::open(&config.model.policy, template, fetch)?;
+        let model = &config.model;
+        let outline = PolicyOutline::open(&model.policy, template, model.weights, fetch)?;
+        if let Some(dir) = &model.reward {
+            check_reward(dir, &outline)?;
+        }
         let keep = Keep::of(DeviceChoice::parse(&config.device)?.is_cpu(), false);
         let lora = outline.lora_or(&config.lora)?;
         let feed = Feed::new(train, &needs, &outline, config)?;
@@ -71,4 +75,21 @@ impl Prepared {
         };
         self.needs.critic.then_some(lora)
     }
+}
+
+/// The reward model's adapter stands on the policy's base, so it must have been trained on the same numbers.
+fn check_reward(dir: &Path, policy: &PolicyOutline) -> Result<()> {
+    let Some(run) = run::open_finished(dir)? else {
+        return Ok(());
+    };
+    let (trained_on, kept) = (stage::base_weights(&run.info)?, policy.base.projections);
+    ensure!(
+        trained_on == kept,
+        "the reward model {} was trained on its base in \"{}\", and {} is kept in \"{}\"; train it with the same model.weights",
+        dir.display(),
+        trained_on.name(),
+        policy.source,
+        kept.name()
+    );
+    Ok(())
 }

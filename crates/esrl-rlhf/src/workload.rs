@@ -27,7 +27,7 @@ impl Prepared {
         };
         Ok(Workload {
             device,
-            weight_bytes: self.weights.bytes() + self.weights.bytes_beside(shape, r.weights),
+            weight_bytes: self.weights.bytes_in_use() + self.weights.bytes_beside(shape, r.weights),
             parameters: trained,
             adapter_numbers: trained
                 + standing * adapter

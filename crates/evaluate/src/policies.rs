@@ -58,9 +58,10 @@ impl Shelf {
         }
         let source = run.info.get("base").and_then(|v| v.as_str());
         let source = source.with_context(|| format!("{text}/run.json does not name its base"))?;
-        let base = match self.bases.iter().find(|base| base.is(source)) {
+        let weights = stage::base_weights(&run.info)?;
+        let base = match self.bases.iter().find(|base| base.is(source, weights)) {
             Some(base) => base.clone(),
-            None => Rc::new(stage::load_base(source, &self.device)?),
+            None => Rc::new(Base::load(source, weights, &self.device)?),
         };
         self.keep(&base);
         let model = RewardModel::load(&artefact, &base.model)

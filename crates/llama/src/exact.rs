@@ -1,21 +1,42 @@
 //! How the matrices of a base are kept, and whether bf16 holds a file's numbers, asked of the file before they are loaded. Most checkpoints were
 //! written in bf16, whatever the dtype of their files.
 
-use candle_core::{DType, Result, Tensor};
+use crate::{BaseWeights, Result};
+use candle_core::{DType, Device, Tensor};
 use half::f16;
+use ops::Blocks;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-/// How matrices are kept; everything else is f32. The kernels of `ops` read both and give f32.
+/// How matrices are kept that lie in no blocks; everything else is f32. The kernels of `ops` read all of them and give f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
     /// In bf16 where that holds every number of the matrix: nothing changes but the memory and the order of some sums
     Exact,
     /// In bf16, rounded
     Rounded,
-    /// In f32, as the file has it
+    /// In f32, as the file has it, blocks widened
     Whole,
+}
+
+/// What a matrix is in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    F32,
+    Bf16,
+    Blocks(Blocks),
+}
+
+impl Kept {
+    /// Of a matrix [rows, width].
+    pub fn bytes(self, (rows, width): (usize, usize)) -> usize {
+        match self {
+            Self::F32 => 4 * rows * width,
+            Self::Bf16 => 2 * rows * width,
+            Self::Blocks(blocks) => rows * blocks.row_bytes(width),
+        }
+    }
 }
 
 impl Keep {
@@ -29,18 +50,46 @@ impl Keep {
         }
     }
 
-    /// A weight of f32 as it is kept.
-    pub(crate) fn kept(self, weight: Tensor) -> Result<Tensor> {
-        let halve = match self {
-            _ if weight.rank() != 2 => false,
-            Self::Exact => holds(&weight)?,
-            Self::Rounded => true,
-            Self::Whole => false,
+    /// What becomes of a matrix with rows of `width` numbers. `stored`: the blocks that it lies in; `in_bf16`: whether that holds its numbers.
+    pub(crate) fn kept(
+        self,
+        projections: BaseWeights,
+        (name, width): (&str, usize),
+        stored: Option<Blocks>,
+        in_bf16: impl FnOnce() -> Result<bool>,
+    ) -> Result<Kept> {
+        let blocks = projections.blocks(name, width).or(stored);
+        Ok(match (self, blocks) {
+            (Self::Whole, _) => Kept::F32,
+            (_, Some(blocks)) => Kept::Blocks(blocks),
+            (Self::Rounded, None) => Kept::Bf16,
+            (Self::Exact, None) if in_bf16()? => Kept::Bf16,
+            (Self::Exact, None) => Kept::F32,
+        })
+    }
+
+    /// The same, done to a weight of f32 or in blocks in main memory.
+    pub(crate) fn keep(
+        self,
+        projections: BaseWeights,
+        name: &str,
+        read: Tensor,
+        device: &Device,
+    ) -> Result<Tensor> {
+        let stored = Blocks::of(&read);
+        let width = match (stored, read.dims()) {
+            (Some(blocks), [_, n, _]) => n * blocks.numbers(),
+            (None, [_, width]) => *width,
+            _ => return Ok(read.to_device(device)?),
         };
-        match halve {
-            true => weight.to_dtype(DType::BF16),
-            false => Ok(weight),
-        }
+        let kept = self.kept(projections, (name, width), stored, || holds(&read))?;
+        let kept = match kept {
+            Kept::Blocks(blocks) if stored == Some(blocks) => read,
+            Kept::Blocks(blocks) => blocks.round(&ops::widened(&read)?)?,
+            Kept::Bf16 => read.to_dtype(DType::BF16)?,
+            Kept::F32 => ops::widened(&read)?,
+        };
+        Ok(kept.to_device(device)?)
     }
 }
 

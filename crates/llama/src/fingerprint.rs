@@ -1,11 +1,36 @@
 //! A short name for a set of weights, so that what was made for one base is not used on another.
 
 use crate::{Llama, Result};
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Device, Tensor};
+use ops::Blocks;
 use sha2::{Digest, Sha256};
 
 /// Elements read per tensor.
 const SAMPLES: usize = 16;
+
+/// Numbers of a tensor at equal distances; of one in blocks, those that the blocks stand for.
+fn sample(tensor: &Tensor) -> Result<Vec<f32>> {
+    let numbers = Blocks::of(tensor).map_or(1, Blocks::numbers);
+    let (rows, row) = match (numbers, tensor.dims()) {
+        (2.., [rows, blocks, _]) => (*rows, blocks * numbers),
+        _ => (tensor.elem_count(), 1),
+    };
+    let n = rows * row;
+    let at: Vec<usize> = (0..SAMPLES.min(n))
+        .map(|i| i * n / SAMPLES.min(n))
+        .collect();
+    let of_rows: Vec<u32> = at.iter().map(|i| (i / row) as u32).collect();
+    let tensor = match row {
+        1 => tensor.flatten_all()?,
+        _ => tensor.clone(),
+    };
+    let of_rows = tensor.index_select(&Tensor::new(of_rows, tensor.device())?, 0)?;
+    let of_rows = ops::widened(&of_rows.to_device(&Device::Cpu)?)?.to_dtype(DType::F32)?;
+    let numbers = of_rows.flatten_all()?.to_vec1::<f32>()?;
+    Ok((0..at.len())
+        .map(|i| numbers[i * row + at[i] % row])
+        .collect())
+}
 
 impl Llama {
     /// 16 hex digits over the config and a few weights of every tensor: cheap, and different for any two models that
@@ -17,15 +42,8 @@ impl Llama {
         let mut hash = Sha256::new();
         hash.update(config.to_json().to_string());
         for (name, tensor) in self.tensors() {
-            let n = tensor.elem_count();
-            let at: Vec<u32> = (0..SAMPLES.min(n))
-                .map(|i| (i * n / SAMPLES.min(n)) as u32)
-                .collect();
-            let at = Tensor::new(at, self.device())?;
-            let sample = tensor.detach().flatten_all()?.index_select(&at, 0)?;
-            let sample = sample.to_dtype(DType::F32)?;
             hash.update(name);
-            for value in sample.to_vec1::<f32>()? {
+            for value in sample(&tensor.detach())? {
                 hash.update(value.to_le_bytes());
             }
         }

@@ -1,4 +1,4 @@
-//! A base model from one GGUF file: weights dequantised to f32, shape, tokenizer, special tokens and chat template from
+//! A base model from one GGUF file: weights in their blocks or as f32, shape, tokenizer, special tokens and chat template from
 //! its metadata. Format: ggml's `docs/gguf.md`; names and the permutation of q and k: llama.cpp's `convert_hf_to_gguf.py`.
 
 use crate::exact::{Keep, Wide};
@@ -8,10 +8,11 @@ use crate::gguf_tokens::{chat_template, special, tokenizer};
 use crate::load::check_shape;
 use crate::proj::Proj;
 use crate::tokens::prepare;
-use crate::{Config, Error, Llama, Result, Special};
-use candle_core::quantized::GgmlDType;
+use crate::{BaseWeights, Config, Error, Llama, Result, Special};
 use candle_core::quantized::gguf_file::Content;
+use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
+use ops::Blocks;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -42,10 +43,15 @@ impl Header {
         }
         let damaged = |e: candle_core::Error| {
             let text = e.to_string();
-            let line = text.lines().next().unwrap_or_default().to_string();
+            let line = text.lines().next().unwrap_or_default();
             Error::at(
                 path,
-                format!("damaged or truncated GGUF file ({line}); fetch it again"),
+                match line.strip_prefix("unknown dtype for tensor ") {
+                    Some(number) => format!(
+                        "holds tensors of ggml's type {number}, which is not read; take a file in f32, f16, bf16, q4_0 to q8_0 or q2_k to q6_k"
+                    ),
+                    None => format!("damaged or truncated GGUF file ({line}); fetch it again"),
+                },
             )
         };
         let content = Content::read(&mut file).map_err(damaged)?;
@@ -87,6 +93,12 @@ impl Header {
 }
 
 impl Tensors {
+    /// The blocks that the weight of this Hugging Face name lies in.
+    pub fn blocks(&self, hf_name: &str) -> Option<Blocks> {
+        let info = self.content.tensor_infos.get(&gguf_name(hf_name))?;
+        blocks(info.ggml_dtype)
+    }
+
     /// Whether bf16 holds every number of the weight of this Hugging Face name. Of blocks of integers with their scales it does not.
     pub fn in_bf16(&self, hf_name: &str) -> Result<bool> {
         let name = gguf_name(hf_name);
@@ -104,7 +116,13 @@ impl Tensors {
     }
 
     /// Of a model of the shape that the header says.
-    pub fn read_weights(self, config: &Config, device: &Device, keep: Keep) -> Result<Llama> {
+    pub fn read_weights(
+        self,
+        config: &Config,
+        device: &Device,
+        keep: Keep,
+        projections: BaseWeights,
+    ) -> Result<Llama> {
         let Self {
             path,
             mut file,
@@ -122,19 +140,23 @@ impl Tensors {
             check_shape(path, &name, info.shape.dims(), shape)?;
             n_read += 1;
             let weight = content
-                .tensor(&mut file, &name, device)
-                .and_then(|t| t.dequantize(device))
+                .tensor(&mut file, &name, &Device::Cpu)
+                .and_then(|stored| read(&stored))
                 .map_err(|e| {
                     let text = e.to_string();
                     let line = text.lines().next().unwrap_or_default();
                     Error::at(path, format!("tensor {name} cannot be read: {line}"))
                 })?;
             let heads = match () {
-                _ if name.ends_with("attn_q.weight") => config.num_attention_heads,
-                _ if name.ends_with("attn_k.weight") => config.num_key_value_heads,
-                _ => return Ok(keep.kept(weight)?),
+                _ if name.ends_with("attn_q.weight") => Some(config.num_attention_heads),
+                _ if name.ends_with("attn_k.weight") => Some(config.num_key_value_heads),
+                _ => None,
             };
-            Ok(keep.kept(unpermute(&weight, heads)?)?)
+            let weight = match heads {
+                Some(heads) => unpermute(&weight, heads)?,
+                None => weight,
+            };
+            keep.keep(projections, hf_name, weight, device)
         })?;
         if n_read != content.tensor_infos.len() {
             let wanted: Vec<String> = model.tensors().iter().map(|(n, _)| gguf_name(n)).collect();
@@ -169,14 +191,29 @@ fn refuse_countless(path: &Path, content: &Content) -> Result<()> {
     Ok(())
 }
 
+/// The format of a matrix that is stored in blocks; those that ggml only computes with are none.
+fn blocks(dtype: GgmlDType) -> Option<Blocks> {
+    Blocks::ALL.into_iter().find(|b| b.ggml() == dtype)
+}
+
+/// A matrix in blocks as it is, everything else as f32.
+fn read(stored: &QTensor) -> candle_core::Result<Tensor> {
+    match (blocks(stored.dtype()), stored.shape().dims()) {
+        (Some(blocks), [rows, width]) => {
+            blocks.weight(&stored.data()?, (*rows, *width), &Device::Cpu)
+        }
+        _ => stored.dequantize(&Device::Cpu),
+    }
+}
+
 /// llama.cpp orders the rows of a head as pairs (0, D/2), (1, D/2+1), …; Hugging Face as halves.
 fn unpermute(weight: &Tensor, heads: usize) -> candle_core::Result<Tensor> {
-    let (rows, cols) = weight.dims2()?;
+    let (rows, row) = (weight.dim(0)?, weight.elem_count() / weight.dim(0)?.max(1));
     weight
-        .reshape((heads, rows / heads / 2, 2, cols))?
+        .reshape((heads, rows / heads / 2, 2, row))?
         .transpose(1, 2)?
         .contiguous()?
-        .reshape((rows, cols))
+        .reshape(weight.shape())
 }
 
 /// `model.layers.3.self_attn.q_proj.weight` -> `blk.3.attn_q.weight`

@@ -1,6 +1,7 @@
 //! The LLaMA family: config, weights in and out, LoRA adapters, heads and the KV cache. No training, no data.
 
 mod activations;
+mod base_weights;
 mod block;
 mod cache;
 mod config;
@@ -29,6 +30,7 @@ mod source;
 mod tokens;
 
 pub use activations::Activations;
+pub use base_weights::BaseWeights;
 pub use cache::{KvCache, SeqId};
 pub use config::{Config, RopeScaling};
 pub use error::{Error, Result};

@@ -5,7 +5,7 @@ use crate::exact::Keep;
 use crate::model::weight_shapes;
 use crate::safe::SafeFile;
 use crate::tokens::read_json;
-use crate::{Config, Error, Fetch, Llama, Result, Source, Special, outline};
+use crate::{BaseWeights, Config, Error, Fetch, Llama, Result, Source, Special, outline};
 use candle_core::{Device, Tensor};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
@@ -31,6 +31,7 @@ pub(crate) fn read_weights(
     config: &Config,
     device: &Device,
     keep: Keep,
+    projections: BaseWeights,
 ) -> Result<Llama> {
     let files = weight_files(dir)?;
     let wanted: HashMap<String, Vec<usize>> = weight_shapes(config).into_iter().collect();
@@ -41,7 +42,8 @@ pub(crate) fn read_weights(
             match wanted.get(&name) {
                 Some(shape) => {
                     check_shape(path, &name, file.shape(&name)?, shape)?;
-                    let tensor = keep.kept(file.read(&name, device)?)?;
+                    let read = file.read(&name, &Device::Cpu)?;
+                    let tensor = keep.keep(projections, &name, read, device)?;
                     found.insert(name, tensor);
                 }
                 None if is_redundant(&name, config) => {}

@@ -14,8 +14,8 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 
-/// A base model: weights held once, frozen (detached tensors) unless `make_trainable` turned them into variables. Matrices are f32 or bf16,
-/// everything else and all arithmetic f32.
+/// A base model: weights held once, frozen (detached tensors) unless `make_trainable` turned them into variables. Matrices are f32 or bf16
+/// or lie in blocks, everything else and all arithmetic is f32.
 pub struct Llama {
     pub config: Config,
     embed: Tensor, // [V, d]
@@ -121,7 +121,7 @@ impl Llama {
         if self.vars.is_empty() {
             let mut vars = Vec::new();
             for (name, tensor) in self.tensors() {
-                let own = tensor.detach().to_dtype(DType::F32)?.copy()?;
+                let own = ops::widened(&tensor)?.to_dtype(DType::F32)?.copy()?;
                 vars.push((name, Var::from_tensor(&own)?));
             }
             let mut next = vars.iter().map(|(_, var)| var.as_tensor().clone());
@@ -323,7 +323,7 @@ impl Llama {
         if ids.is_empty() {
             return Tensor::zeros((0, self.config.hidden_size), DType::F32, &self.device);
         }
-        let x = embed.index_select(&Tensor::new(ids, &self.device)?, 0)?; // [N, d]
+        let x = ops::embedding(embed, &Tensor::new(ids, &self.device)?)?; // [N, d]
         let x = x.to_dtype(norm.dtype())?;
         ops::rms_norm(&blocks(x)?, norm, self.config.rms_norm_eps)
     }
@@ -349,7 +349,7 @@ impl Llama {
                 None => Ok(w.detach()),
                 Some(pair) => {
                     let (a, b) = (pair.a.tensor().detach(), pair.b.tensor().detach());
-                    let w = w.detach().to_dtype(DType::F32)?;
+                    let w = ops::widened(&w)?.to_dtype(DType::F32)?;
                     Ok((w + (b.matmul(&a)? * lora.config.scale())?)?)
                 }
             }

@@ -1,14 +1,14 @@
 //! A base model before its weights are read: its shape, its tokenizer, and what its weights will take.
 
-use crate::exact::Keep;
+use crate::exact::{Keep, Kept};
 use crate::gguf;
 use crate::load::{Loaded, read_weights, weight_files};
 use crate::model::weight_shapes;
 use crate::safe::{SafeFile, is_pointer};
 use crate::tokens::read_json;
-use crate::{Config, Fetch, Hub, Llama, Result, Source, Special, load_shape};
+use crate::{BaseWeights, Config, Fetch, Hub, Llama, Result, Source, Special, load_shape};
 use candle_core::Device;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use tokenizers::Tokenizer;
 
@@ -19,6 +19,8 @@ pub struct Outline {
     pub special: Special,
     /// Jinja source of the model's own chat template, if it has one
     pub chat_template: Option<String>,
+    /// What the projections are kept in where the base is frozen
+    pub projections: BaseWeights,
     place: Place,
 }
 
@@ -31,22 +33,29 @@ enum Place {
     Random(u64),
 }
 
-/// How many numbers the weights are, and which of them will be kept in two bytes.
+/// How many numbers the weights are, and what they will be kept in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Weights {
     /// All of them
     pub numbers: usize,
-    /// Names of the matrices in bf16
-    pub(crate) halved: HashSet<String>,
-    /// Numbers of those
-    pub n_halved: usize,
+    /// What they take
+    bytes: usize,
+    /// What a card takes beside them
+    room: usize,
+    /// The matrices, by name
+    pub(crate) kept: HashMap<String, Kept>,
     pub tensors: usize,
     /// The files are here. Where they are not, config.json's `dtype` was believed
     pub here: bool,
 }
 
 impl Weights {
-    fn of(config: &Config, here: bool, halved: impl Fn(&str) -> Result<bool>) -> Result<Self> {
+    /// `kept`: what becomes of a matrix of this name and width.
+    fn of(
+        config: &Config,
+        (here, keep): (bool, Keep),
+        kept: impl Fn(&str, usize) -> Result<Kept>,
+    ) -> Result<Self> {
         let mut weights = Self {
             here,
             ..Self::default()
@@ -55,9 +64,15 @@ impl Weights {
             let n: usize = shape.iter().product();
             weights.tensors += 1;
             weights.numbers += n;
-            if shape.len() == 2 && halved(&name)? {
-                weights.n_halved += n;
-                weights.halved.insert(name);
+            if let [rows, width] = shape[..] {
+                let kept = kept(&name, width)?;
+                weights.bytes += kept.bytes((rows, width));
+                if keep == Keep::Rounded && matches!(kept, Kept::Blocks(_)) {
+                    weights.room = weights.room.max(6 * n);
+                }
+                weights.kept.insert(name, kept);
+            } else {
+                weights.bytes += 4 * n;
             }
         }
         Ok(weights)
@@ -65,7 +80,12 @@ impl Weights {
 
     /// What they take once they are loaded.
     pub fn bytes(&self) -> usize {
-        4 * self.numbers - 2 * self.n_halved
+        self.bytes
+    }
+
+    /// With the room that a card takes to multiply by the largest matrix in blocks, which is f32 and then bf16 for the time of a product.
+    pub fn bytes_in_use(&self) -> usize {
+        self.bytes + self.room
     }
 }
 
@@ -81,6 +101,7 @@ pub fn outline(source: &Source, fetch: Fetch) -> Result<Outline> {
                 tokenizer: header.tokenizer,
                 special: header.special,
                 chat_template: header.chat_template,
+                projections: BaseWeights::Stored,
                 place: Place::Gguf(Box::new(header.tensors)),
             })
         }
@@ -95,6 +116,7 @@ impl Outline {
             tokenizer,
             special,
             chat_template,
+            projections: BaseWeights::Stored,
             place: Place::Dir(dir.to_path_buf()),
         })
     }
@@ -114,13 +136,13 @@ impl Outline {
 
     /// What the weights will take if they are kept so. Files are opened where it depends on their numbers, and read as far as it does.
     pub fn weights(&self, keep: Keep) -> Result<Weights> {
-        let config = &self.config;
+        let (config, projections) = (&self.config, self.projections);
         let dir = match &self.place {
-            Place::Random(_) => return Weights::of(config, true, |_| Ok(false)),
+            Place::Random(_) => return Weights::of(config, (true, keep), |_, _| Ok(Kept::F32)),
             Place::Gguf(tensors) => {
-                return Weights::of(config, true, |name| match keep {
-                    Keep::Exact => tensors.in_bf16(name),
-                    _ => Ok(keep == Keep::Rounded),
+                return Weights::of(config, (true, keep), |name, width| {
+                    let in_bf16 = || tensors.in_bf16(name);
+                    keep.kept(projections, (name, width), tensors.blocks(name), in_bf16)
                 });
             }
             Place::Dir(dir) => dir,
@@ -128,29 +150,25 @@ impl Outline {
         // what is missing the loader will say
         let files = weight_files(dir).unwrap_or_default();
         let here = !files.is_empty() && !files.iter().any(|file| is_pointer(file));
-        match keep {
-            Keep::Exact if here => {
-                let files = files.iter().map(|file| SafeFile::open(file));
-                let files = files.collect::<Result<Vec<_>>>()?;
-                Weights::of(config, here, |name| {
-                    let holds = files.iter().find(|file| file.shape(name).is_ok());
-                    holds.map_or(Ok(false), |file| file.in_bf16(name))
-                })
-            }
-            Keep::Exact => {
-                let bf16 = says_bf16(dir)?;
-                Weights::of(config, here, |_| Ok(bf16))
-            }
-            _ => Weights::of(config, here, |_| Ok(keep == Keep::Rounded)),
-        }
+        let open = here && keep == Keep::Exact;
+        let files = files.iter().filter(|_| open);
+        let files = files.map(|file| SafeFile::open(file));
+        let files = files.collect::<Result<Vec<_>>>()?;
+        let said = keep == Keep::Exact && !here && says_bf16(dir)?;
+        Weights::of(config, (here, keep), |name, width| {
+            keep.kept(projections, (name, width), None, || {
+                let holds = files.iter().find(|file| file.shape(name).is_ok());
+                holds.map_or(Ok(said), |file| file.in_bf16(name))
+            })
+        })
     }
 
     /// Reads the weights.
     pub fn load(self, device: &Device, keep: Keep) -> Result<Loaded> {
         let config = &self.config;
         let model = match self.place {
-            Place::Dir(dir) => read_weights(&dir, config, device, keep)?,
-            Place::Gguf(tensors) => tensors.read_weights(config, device, keep)?,
+            Place::Dir(dir) => read_weights(&dir, config, device, keep, self.projections)?,
+            Place::Gguf(tensors) => tensors.read_weights(config, device, keep, self.projections)?,
             Place::Random(seed) => Llama::init(config, seed, device)?,
         };
         // those that are trained will move once more

@@ -5,6 +5,7 @@ use crate::exact::Wide;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use half::{bf16, f16};
+use ops::Blocks;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde_json::json;
 use std::collections::HashMap;
@@ -153,7 +154,7 @@ pub(crate) fn read_tensors(path: &Path, device: &Device) -> Result<HashMap<Strin
     SafeFile::open(path)?.read_all(device)
 }
 
-/// Writes tensors as f32 in the order of their names. `notes` go into the header beside the format transformers looks for.
+/// Writes tensors, which may lie in blocks, as f32 in the order of their names. `notes` go into the header beside the format transformers looks for.
 pub(crate) fn write_tensors(
     path: &Path,
     tensors: &[(String, Tensor)],
@@ -168,9 +169,12 @@ pub(crate) fn write_tensors(
     let mut end = 0;
     for (name, tensor) in &tensors {
         let start = end;
-        end += 4 * tensor.elem_count();
-        header[name] =
-            json!({"dtype": "F32", "shape": tensor.dims(), "data_offsets": [start, end]});
+        let shape = match (Blocks::of(tensor), tensor.dims()) {
+            (Some(blocks), [rows, n, _]) => vec![*rows, n * blocks.numbers()],
+            (_, dims) => dims.to_vec(),
+        };
+        end += 4 * shape.iter().product::<usize>();
+        header[name] = json!({"dtype": "F32", "shape": shape, "data_offsets": [start, end]});
     }
     let mut header = header.to_string().into_bytes();
     header.resize(header.len().next_multiple_of(8), b' ');
@@ -180,7 +184,7 @@ pub(crate) fn write_tensors(
     write(&(header.len() as u64).to_le_bytes())?;
     write(&header)?;
     for (_, tensor) in tensors {
-        let values = tensor.detach().to_dtype(DType::F32)?.flatten_all()?;
+        let values = ops::widened(tensor)?.to_dtype(DType::F32)?.flatten_all()?;
         for value in values.to_vec1::<f32>()? {
             write(&value.to_le_bytes())?;
         }

@@ -2,12 +2,15 @@
 //! corrected by whoever learns from the samples.
 
 use crate::block::Layer;
+use crate::exact::Kept;
 use crate::model::weight_shapes;
 use crate::{Config, Llama, Weights};
 use candle_core::{DType, Result, Tensor};
+use ops::Blocks;
 use serde::{Deserialize, Serialize};
 
-/// What the frozen matrices are while sampling. Adapters, norms and all arithmetic are f32, embeddings as the base keeps them.
+/// What the frozen matrices are while sampling; those in blocks stay what they are. Adapters, norms and all arithmetic are f32, embeddings as
+/// the base keeps them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SamplingWeights {
@@ -20,19 +23,19 @@ pub enum SamplingWeights {
 }
 
 impl Weights {
-    /// Bytes of such copies beside these weights: of matrices that are in bf16 no other copy in bf16 is made.
+    /// Bytes of such copies beside these weights: of matrices that are in bf16 no other copy in bf16 is made, of those in blocks none.
     pub fn bytes_beside(&self, config: &Config, weights: SamplingWeights) -> usize {
         let read = |name: &str| {
             name.ends_with("_proj.weight")
                 || name == "lm_head.weight"
                 || (name == "model.embed_tokens.weight" && config.tie_word_embeddings)
         };
-        let bytes = |(name, shape): (String, Vec<usize>)| match weights {
+        let bytes = |(name, shape): (String, Vec<usize>)| match (weights, self.kept.get(&name)) {
             _ if !read(&name) => 0,
-            SamplingWeights::Same => 0,
-            SamplingWeights::Bf16 if self.halved.contains(&name) => 0,
-            SamplingWeights::Bf16 => 2 * shape[0] * shape[1],
-            SamplingWeights::Int8 => shape[0] * (shape[1] + 4),
+            (SamplingWeights::Same, _) | (_, Some(Kept::Blocks(_))) => 0,
+            (SamplingWeights::Bf16, Some(Kept::Bf16)) => 0,
+            (SamplingWeights::Bf16, _) => 2 * shape[0] * shape[1],
+            (SamplingWeights::Int8, _) => shape[0] * (shape[1] + 4),
         };
         weight_shapes(config).into_iter().map(bytes).sum()
     }
@@ -43,6 +46,7 @@ impl Llama {
     pub fn with_sampling_weights(&self, weights: SamplingWeights) -> Result<Option<Llama>> {
         let narrow = |weight: &Tensor| match weights {
             SamplingWeights::Same => Ok(weight.detach()),
+            _ if Blocks::of(weight).is_some() => Ok(weight.detach()),
             SamplingWeights::Bf16 => weight.detach().to_dtype(DType::BF16),
             SamplingWeights::Int8 => ops::in_8_bits(&weight.detach()),
         };

@@ -118,7 +118,7 @@ impl<'a> Elements<'a> {
                 width,
                 format,
             } => {
-                assert!(range.start % width == 0 && range.end % width == 0);
+                assert!(range.start.is_multiple_of(width) && range.end.is_multiple_of(width));
                 let byte = |at: usize| format.row_bytes(at);
                 let data = &data[byte(range.start)..byte(range.end)];
                 Self::Blocks {

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use data::{Format, TooLong};
-use llama::LoraConfig;
+use llama::{BaseWeights, LoraConfig};
 use serde::{Deserialize, Serialize};
 use stage::TemplateChoice;
 use stage::memory::MemoryConfig;
@@ -31,6 +31,9 @@ pub struct Config {
 pub struct ModelConfig {
     /// The sft run that the policy will start from (its adapter is where the reward adapter begins), or a plain model
     pub source: String,
+    /// What the frozen projections are kept in: `stored`, `q8_0`, `q4_0`, `q4_k`. Default: as the earlier run keeps them, else `stored`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<BaseWeights>,
     /// How a plain model is prompted: `auto`, `alpaca`, `chat`, `raw` (a run brings its own template)
     #[serde(default = "stage::auto")]
     pub template: String,

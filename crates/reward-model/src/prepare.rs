@@ -45,7 +45,8 @@ impl Prepared {
         };
         held_out.truncate(config.data.max_eval_rows.unwrap_or(usize::MAX));
         let template = TemplateChoice::parse(&config.model.template)?;
-        let outline = PolicyOutline::open(&config.model.source, template, fetch)?;
+        let outline =
+            PolicyOutline::open(&config.model.source, template, config.model.weights, fetch)?;
         let keep = Keep::of(DeviceChoice::parse(&config.device)?.is_cpu(), false);
         let lora = outline.lora_or(&config.lora)?;
         let context = outline.context();
@@ -107,7 +108,7 @@ impl Prepared {
         let longest_sample = prompts.iter().max().map_or(0, |prompt| prompt + room);
         Ok(Workload {
             device,
-            weight_bytes: self.weights.bytes(),
+            weight_bytes: self.weights.bytes_in_use(),
             parameters,
             // those that it began with draw the samples
             adapter_numbers: parameters * (1 + usize::from(self.outline.adapter.is_some())),

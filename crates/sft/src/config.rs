@@ -1,7 +1,7 @@
 //! The settings of an sft run (`configs/*/sft.toml`).
 
 use data::{Format, Only, TooLong};
-use llama::LoraConfig;
+use llama::{BaseWeights, LoraConfig};
 use serde::{Deserialize, Serialize};
 use stage::TemplateChoice;
 use stage::memory::MemoryConfig;
@@ -37,6 +37,9 @@ pub struct ModelConfig {
     /// Directory with config.json and tokenizer.json: start from random weights of that shape instead of `source`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub random: Option<PathBuf>,
+    /// What the frozen projections are kept in: `stored`, `q8_0`, `q4_0`, `q4_k`. Default: as the earlier run keeps them, else `stored`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<BaseWeights>,
     /// `auto` (the model's own chat template, else Alpaca), `alpaca`, `chat`, `raw`
     #[serde(default = "alpaca")]
     pub template: String,
@@ -112,6 +115,11 @@ impl Config {
         ensure!(
             self.model.random.is_some() || !self.model.source.is_empty(),
             "model.source is missing: a Hugging Face directory, a GGUF file, a hub id or an earlier run"
+        );
+        let rounded = self.model.weights.filter(|w| *w != BaseWeights::Stored);
+        ensure!(
+            rounded.is_none() || (self.method == Method::Lora && self.model.random.is_none()),
+            "model.weights rounds a base that stands still, and method = \"full\" trains every weight; leave one of them out"
         );
         ensure!(
             self.data.max_len >= 2,

@@ -103,7 +103,7 @@ impl Prepared {
         let read = memory::largest_cut(&eval, &held, config.train.micro_batch_tokens);
         let mut work = Workload {
             device,
-            weight_bytes: self.weights.bytes(),
+            weight_bytes: self.weights.bytes_in_use(),
             parameters: self.weights.numbers,
             adapter_numbers: 0,
             graphs: vec![Graph {
@@ -196,7 +196,7 @@ fn outline(config: &Config, fetch: Fetch) -> Result<(PolicyOutline, Option<LoraC
             )
         }
         Some(dir) => PolicyOutline::random(dir, config.train.seed, template)?,
-        None => PolicyOutline::open(&config.model.source, template, fetch)?,
+        None => PolicyOutline::open(&config.model.source, template, config.model.weights, fetch)?,
     };
     if full {
         if outline.adapter.is_some() {

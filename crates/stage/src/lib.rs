@@ -15,6 +15,6 @@ pub use forward::{Batch, Labels, per_label, score};
 pub use inputs::{record_data, record_inputs};
 pub use outline::PolicyOutline;
 pub use policy::{
-    Base, Policy, TemplateChoice, encoder, load_base, run_and_adapter, write_identity,
+    Base, Policy, TemplateChoice, base_weights, encoder, load_base, run_and_adapter, write_identity,
 };
 pub use settings::{auto, check_data, cpu};

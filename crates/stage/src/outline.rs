@@ -2,10 +2,10 @@
 
 use crate::policy::{Place, encoder_of};
 use crate::{Base, Policy, TemplateChoice};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use candle_core::Device;
 use data::{Encoder, Template};
-use llama::{Fetch, Keep, Lora, LoraConfig, Outline, Source};
+use llama::{BaseWeights, Fetch, Keep, Lora, LoraConfig, Outline, Source};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -24,10 +24,38 @@ pub struct PolicyOutline {
 }
 
 impl PolicyOutline {
-    /// `text` as in [`Policy::open`]. `fetch`: the whole of a hub model where its weights will be read.
-    pub fn open(text: &str, template: TemplateChoice, fetch: Fetch) -> Result<Self> {
+    /// `text` as in [`Policy::open`]. `weights`: what the base is to be kept in (`model.weights`); None: what the run that `text` is keeps it in,
+    /// else what it is stored in. `fetch`: the whole of a hub model where its weights will be read.
+    pub fn open(
+        text: &str,
+        template: TemplateChoice,
+        weights: Option<BaseWeights>,
+        fetch: Fetch,
+    ) -> Result<Self> {
         let place = Place::of(text)?;
-        let base = llama::outline(&Source::parse(&place.source)?, fetch)?;
+        if let (Some(asked), Some(of_run)) = (weights, place.weights)
+            && asked != of_run
+        {
+            bail!(
+                "model.weights = \"{}\", but the adapter of {text} was trained on its base in \"{}\"; leave it out, or train that run with it, too",
+                asked.name(),
+                of_run.name()
+            )
+        }
+        let mut base = llama::outline(&Source::parse(&place.source)?, fetch)?;
+        base.projections = weights.or(place.weights).unwrap_or_default();
+        let (unwieldy, all) = base.projections.unwieldy(&base.config)?;
+        if unwieldy > 0 {
+            eprintln!(
+                "model.weights = \"{}\": {unwieldy} of {all} projections have rows that are not whole blocks; they are kept {}",
+                base.projections.name(),
+                match base.projections {
+                    BaseWeights::Q4_K =>
+                        "in q5_0, or as they are stored where their rows are not blocks of 32 either",
+                    _ => "as they are stored",
+                }
+            );
+        }
         Self::on(base, place, template)
     }
 
@@ -38,6 +66,7 @@ impl PolicyOutline {
             name: text.clone(),
             source: text,
             adapter: None,
+            weights: None,
             template: None,
         };
         Self::on(Outline::random(dir, seed)?, place, template)
@@ -48,6 +77,7 @@ impl PolicyOutline {
             name,
             source,
             adapter: adapter_dir,
+            weights: _,
             template: of_run,
         } = place;
         let template = match of_run {
@@ -84,7 +114,8 @@ impl PolicyOutline {
 
     /// Reads the weights.
     pub fn load(self, device: &Device, keep: Keep) -> Result<Policy> {
-        let base = Base::new(&self.source, self.base.load(device, keep)?);
+        let weights = self.base.projections;
+        let base = Base::new(&self.source, weights, self.base.load(device, keep)?);
         let load = |dir: &PathBuf| Lora::load(dir, &base.model);
         Ok(Policy {
             name: self.name,

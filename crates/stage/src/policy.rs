@@ -4,7 +4,8 @@ use crate::PolicyOutline;
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use data::{Encoder, Ends, Template};
-use llama::{Fetch, Keep, Llama, Loaded, Lora, Source, Special};
+use llama::{BaseWeights, Fetch, Keep, Llama, Loaded, Lora, Source, Special};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use tokenizers::Tokenizer;
@@ -13,6 +14,8 @@ use tokenizers::Tokenizer;
 pub struct Base {
     /// The text it was opened by: a directory, a GGUF file or a hub id.
     pub source: String,
+    /// What its projections are kept in
+    pub weights: BaseWeights,
     pub model: Llama,
     pub tokenizer: Tokenizer,
     pub special: Special,
@@ -20,9 +23,10 @@ pub struct Base {
 }
 
 impl Base {
-    pub(crate) fn new(source: &str, loaded: Loaded) -> Self {
+    pub(crate) fn new(source: &str, weights: BaseWeights, loaded: Loaded) -> Self {
         Self {
             source: source.to_string(),
+            weights,
             model: loaded.model,
             tokenizer: loaded.tokenizer,
             special: loaded.special,
@@ -30,10 +34,19 @@ impl Base {
         }
     }
 
-    /// Whether `source` names this base, however its path is written (`models/x`, `models/x/`, an absolute path).
-    pub fn is(&self, source: &str) -> bool {
+    /// Reads one that stands still.
+    pub fn load(source: &str, weights: BaseWeights, device: &Device) -> Result<Self> {
+        let mut outline = llama::outline(&Source::parse(source)?, Fetch::Whole)?;
+        outline.projections = weights;
+        let loaded = outline.load(device, Keep::of(device.is_cpu(), false))?;
+        Ok(Self::new(source, weights, loaded))
+    }
+
+    /// Whether this base is `source`, however its path is written (`models/x`, `models/x/`, an absolute path), kept so.
+    pub fn is(&self, source: &str, weights: BaseWeights) -> bool {
         let place = |text: &str| Path::new(text).canonicalize().ok();
-        self.source == source || place(source).is_some_and(|p| Some(p) == place(&self.source))
+        let same = |source| place(source).is_some_and(|p| Some(p) == place(&self.source));
+        self.weights == weights && (self.source == source || same(source))
     }
 }
 
@@ -109,11 +122,17 @@ fn chat_template(source: String, special: &Special) -> Template {
     }
 }
 
+/// A base as it is stored.
 pub fn load_base(source: &str, device: &Device) -> Result<Base> {
-    Ok(Base::new(
-        source,
-        llama::load(&Source::parse(source)?, device)?,
-    ))
+    Base::load(source, BaseWeights::Stored, device)
+}
+
+/// `base_weights` of a run.json: what the run kept its base in. Runs of before there was a choice do not say.
+pub fn base_weights(info: &Value) -> Result<BaseWeights> {
+    match info.get("base_weights") {
+        Some(name) => serde_json::from_value(name.clone()).context("base_weights of run.json"),
+        None => Ok(BaseWeights::Stored),
+    }
 }
 
 /// The encoder of a base under a template.
@@ -154,7 +173,7 @@ pub fn run_and_adapter(dir: &Path) -> (&Path, PathBuf) {
 impl Policy {
     /// Opens `text`: a run directory of sft or esrl-rlhf, an adapter in it (`RUN/best`), or a plain model (then `template` decides how it is prompted).
     pub fn open(text: &str, template: TemplateChoice, device: &Device) -> Result<Self> {
-        let outline = PolicyOutline::open(text, template, Fetch::Whole)?;
+        let outline = PolicyOutline::open(text, template, None, Fetch::Whole)?;
         outline.load(device, Keep::of(device.is_cpu(), false))
     }
 
@@ -166,9 +185,10 @@ impl Policy {
         known: &[Rc<Base>],
     ) -> Result<Self> {
         let place = Place::of(text)?;
-        let base = match known.iter().find(|base| base.is(&place.source)) {
+        let weights = place.weights.unwrap_or_default();
+        let base = match known.iter().find(|base| base.is(&place.source, weights)) {
             Some(base) => base.clone(),
-            None => Rc::new(load_base(&place.source, device)?),
+            None => Rc::new(Base::load(&place.source, weights, device)?),
         };
         let template = match place.template {
             Some(template) => template,
@@ -202,6 +222,8 @@ pub(crate) struct Place {
     /// Of the base
     pub source: String,
     pub adapter: Option<PathBuf>,
+    /// What the adapter's base is kept in
+    pub weights: Option<BaseWeights>,
     /// How a run was prompted; None: a plain model
     pub template: Option<Template>,
 }
@@ -215,6 +237,7 @@ impl Place {
                 name: text.trim_end_matches('/').to_string(),
                 source: text.to_string(),
                 adapter: None,
+                weights: None,
                 template: None,
             });
         };
@@ -246,10 +269,13 @@ impl Place {
             .with_context(|| format!("cannot read {}", file.display()))?;
         let template = serde_json::from_str(&text)
             .with_context(|| format!("{} is damaged", file.display()))?;
+        let adapter = adapter_dir.is_dir().then_some(adapter_dir);
+        let weights = adapter.is_some().then(|| base_weights(&run.info));
         Ok(Self {
             name,
             source,
-            adapter: adapter_dir.is_dir().then_some(adapter_dir),
+            weights: weights.transpose()?,
+            adapter,
             template: Some(template),
         })
     }
@@ -277,5 +303,6 @@ pub fn write_identity(run: &mut run::Run, base: &Base, template: &Template) -> R
         serde_json::to_string_pretty(&base.special)?.as_bytes(),
     )?;
     run.record("base", base.source.clone().into())?;
+    run.record("base_weights", base.weights.name().into())?;
     Ok(())
 }
