@@ -20,4 +20,5 @@ for name in sft reward-model esrl-rlhf evaluate; do
     fi
     "$binary" --help >/dev/null
 done
+scripts/gpu/driver-check.sh
 echo "cuda: binaries for compute capability $CUDA_COMPUTE_CAP and newer are in target/cuda/release"

@@ -79,7 +79,11 @@ fn broken_data_is_refused_by_every_stage() {
         refused(
             &world,
             stage(&world, "out", "device=cuda"),
-            &["device \"cuda\"", "--features cuda"],
+            &[
+                "device \"cuda\": this binary was built without CUDA",
+                "--features cuda",
+                "\"cpu\"",
+            ],
         );
         refused(
             &world,

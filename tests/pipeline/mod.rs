@@ -3,6 +3,7 @@
 mod advice;
 mod bad_input;
 mod base_weights;
+mod card;
 mod clauses;
 mod counted;
 mod memory;

@@ -45,6 +45,7 @@ use prepare::Prepared;
 use readable::headline;
 use roles::Roles;
 use run::{Progress, Run, RunArgs};
+use stage::memory::Planned;
 use state::{Best, Ledger, State, load, save, save_policy};
 use std::path::{Path, PathBuf};
 use train::Frozen;
@@ -90,9 +91,7 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
     let prepared = Prepared::new(config, needs.clone(), Fetch::Whole)?;
     let course = Course::of(&prepared.feed, &needs, config);
     let work = prepared.workload(&course, config)?;
-    let shape = &prepared.outline.base.config;
-    let memory = config.memory().choose(shape, &work)?;
-    memory.report();
+    let planned = Planned::new(config.memory(), &prepared.outline.base.config, work)?;
     let Prepared {
         outline,
         keep,
@@ -102,8 +101,9 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
         n_shared,
         ..
     } = prepared;
-    let mut roles = Roles::open(config, &needs, outline.load(&device, keep)?)?;
-    roles.model_mut().checkpoint_blocks(memory.blocks);
+    let policy = outline.load(&device, keep).map_err(|e| planned.told(e))?;
+    let mut roles = Roles::open(config, &needs, policy)?;
+    roles.model_mut().checkpoint_blocks(planned.choice.blocks);
     let mut run = if args.resume {
         Run::resume_by(&dir, "esrl-rlhf", config, |old: Config| old.resolved())?
     } else {
@@ -114,7 +114,7 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
     if let Some(reward) = &config.model.reward {
         run.record("reward", reward.to_string_lossy().into())?;
     }
-    run.record("memory", memory.json())?;
+    run.record("memory", planned.choice.json())?;
     run.record("algorithm", serde_json::to_value(&config.algorithm)?)?;
     stage::record_data(
         &mut run,
@@ -165,13 +165,14 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
     let mut progress = Progress::starting_at("rlhf", t.steps as u64, step);
     if step == 0 && look.is_none() {
         run.require_room(::train::param_bytes(&learner.params()), t.keep())?;
-        let metrics = evaluate(&mut learner, &eval_tasks).map_err(|e| failed_step(0, e, &run))?;
+        let metrics = evaluate(&mut learner, &eval_tasks)
+            .map_err(|e| failed_step(0, planned.told(e), &run))?;
         run.log(0, &metrics)?;
     }
     while step < t.steps as u64 {
         let mut report = learner
             .step(step, &run)
-            .map_err(|e| failed_step(step + 1, e, &run))?;
+            .map_err(|e| failed_step(step + 1, planned.told(e), &run))?;
         ledger.add(&report);
         step += 1;
         if let Some(look) = &mut look {
@@ -193,7 +194,7 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
         let due = |every: usize| step.is_multiple_of(every as u64) || last;
         if due(t.eval_every) {
             let metrics = evaluate(&mut learner, &eval_tasks);
-            let metrics = metrics.map_err(|e| failed_step(step, e, &run))?;
+            let metrics = metrics.map_err(|e| failed_step(step, planned.told(e), &run))?;
             if let Some(&reward) = metrics.get("eval/reward")
                 && best.is_none_or(|best: Best| reward > best.reward)
             {
@@ -219,7 +220,7 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
             learner
                 .check_update(&report.rows[0])
                 .map_err(|e| failed::saved(&run, step, &report.rows, &report.exp, &e))
-                .map_err(|e| failed_step(step, e, &run))?;
+                .map_err(|e| failed_step(step, planned.told(e), &run))?;
             // Before the checkpoint: a run that ends between the two does this step again.
             save_policy(&learner, &run, "adapter")?;
             run.checkpoint(step, t.keep(), &state, |dir| {
@@ -260,10 +261,7 @@ fn record_warnings(run: &mut Run, watch: &WatchState) -> Result<()> {
 
 /// The error of a step that cannot be taken: which, why, and where to go back to.
 fn failed_step(step: u64, why: anyhow::Error, run: &Run) -> anyhow::Error {
-    let kept = match run.latest_checkpoint() {
-        Ok(Some(checkpoint)) => format!("the last good checkpoint is {}", checkpoint.dir.display()),
-        _ => "no checkpoint was written yet".to_string(),
-    };
+    let kept = run.last_good();
     let hint = match why.downcast_ref() {
         Some(rewards::Error::External(_)) => "; once it answers, go on with --resume",
         _ => "",

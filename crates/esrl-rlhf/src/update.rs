@@ -81,6 +81,7 @@ impl Learner<'_> {
             .as_ref()
             .map(|c| Gradients::zeros(c.optimizer.params()));
         let mut metrics = Metrics::new();
+        train::planted(step + 1)?;
         for range in llama::micro_batches(&sequences, self.config.train.micro_batch_tokens) {
             let at: Vec<usize> = units[range]
                 .iter()

@@ -42,7 +42,9 @@ pub struct CardMemory {
     /// By whoever asks for it first
     pub free: u64,
     pub total: u64,
-    /// Most that this process has had at a time, its context left out
+    /// By this process' tensors, gaps of the allocator included and the context left out
+    pub held: u64,
+    /// The most of that so far
     pub peak: u64,
 }
 

@@ -18,6 +18,7 @@ use objective::Objective;
 use prepare::Prepared;
 use run::{Run, RunArgs};
 use stage::Policy;
+use stage::memory::Planned;
 use std::path::Path;
 
 /// Trains into `args.run`.
@@ -26,10 +27,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let device = stage::device(&config.device)?;
     let prepared = Prepared::new(config, Fetch::Whole)?;
     let work = prepared.workload(config)?;
-    let memory = config
-        .memory()
-        .choose(&prepared.outline.base.config, &work)?;
-    memory.report();
+    let planned = Planned::new(config.memory(), &prepared.outline.base.config, work)?;
     let Prepared {
         outline,
         keep,
@@ -39,8 +37,8 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         n_shared,
         ..
     } = prepared;
-    let mut policy = outline.load(&device, keep)?;
-    policy.model_mut().checkpoint_blocks(memory.blocks);
+    let mut policy = outline.load(&device, keep).map_err(|e| planned.told(e))?;
+    policy.model_mut().checkpoint_blocks(planned.choice.blocks);
     let mut run = if args.resume {
         Run::resume(&dir, "reward-model", config)?
     } else {
@@ -60,11 +58,11 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         inputs.push(&adapter);
     }
     stage::record_inputs(&mut run, &inputs)?;
-    run.record("memory", memory.json())?;
+    run.record("memory", planned.choice.json())?;
     let samples = samples(&policy, &requests, config)?;
     let mut objective = Objective::open(config, policy, eval, samples)?;
-    train::fit(&mut objective, &train, &config.train, &mut run, args.resume)?;
-    Ok(())
+    let fitted = train::fit(&mut objective, &train, &config.train, &mut run, args.resume);
+    fitted.map(|_| ()).map_err(|e| planned.told(e))
 }
 
 /// The source policy's answers, each behind its prompt.

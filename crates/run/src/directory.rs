@@ -253,6 +253,14 @@ impl Run {
         Ok(checkpoint::list(&self.dir.join(CHECKPOINTS))?.pop())
     }
 
+    /// Where a run that broke can be taken up, in words.
+    pub fn last_good(&self) -> String {
+        match self.latest_checkpoint() {
+            Ok(Some(kept)) => format!("the last good checkpoint is {}", kept.dir.display()),
+            _ => "no checkpoint was written yet".to_string(),
+        }
+    }
+
     pub fn read_state<T: DeserializeOwned>(&self, checkpoint: &Checkpoint) -> Result<T> {
         checkpoint.state()
     }

@@ -38,7 +38,7 @@ pub use config_error::nearest;
 pub use directory::Run;
 pub use files::{atomic_write, file_hash, free_space_bytes, hash, require_space};
 pub use finished::{Finished, open_finished};
-pub use memory::{peak_memory_bytes, resident_memory_bytes, usable_memory_bytes};
+pub use memory::{measure_peak_by, peak_memory_bytes, resident_memory_bytes, usable_memory_bytes};
 pub use metrics::{MetricsRow, is_timing, read_metrics};
 pub use progress::Progress;
 pub use provenance::{cpu_model, git_commit};

@@ -1,8 +1,20 @@
 //! How much memory this process took, and how much it could. Linux only; elsewhere 0, which readers show as unknown.
 
-/// Highest resident memory of this process so far, bytes (`VmHWM` of /proc/self/status).
+use std::sync::OnceLock;
+
+type Measure = Box<dyn Fn() -> u64 + Send + Sync>;
+static PEAK: OnceLock<Measure> = OnceLock::new();
+
+/// Highest resident memory of this process so far, bytes (`VmHWM` of /proc/self/status), or what [`measure_peak_by`] was given.
 pub fn peak_memory_bytes() -> u64 {
-    read("VmHWM:")
+    PEAK.get()
+        .map_or_else(|| read("VmHWM:"), |measure| measure())
+}
+
+/// From now on the peak is that of another memory: a card's.
+pub fn measure_peak_by(measure: impl Fn() -> u64 + Send + Sync + 'static) {
+    // a process computes on one card
+    let _ = PEAK.set(Box::new(measure));
 }
 
 /// Resident memory of this process at the moment, bytes (`VmRSS`).

@@ -16,6 +16,7 @@ use llama::Fetch;
 use objective::Objective;
 use prepare::{Loaded, Prepared};
 use run::{Run, RunArgs};
+use stage::memory::Planned;
 use std::path::Path;
 
 /// Trains and returns the run directory.
@@ -24,18 +25,17 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let dir = args.directory("runs/sft")?;
     let prepared = Prepared::new(config, Fetch::Whole)?;
     let work = prepared.workload(config)?;
-    let memory = config
-        .memory()
-        .choose(&prepared.outline.base.config, &work)?;
-    memory.report();
+    let planned = Planned::new(config.memory(), &prepared.outline.base.config, work)?;
     let Loaded {
         mut start,
         train,
         eval,
         prompts,
         n_shared,
-    } = prepared.load(config, &device)?;
-    start.base.model.checkpoint_blocks(memory.blocks);
+    } = prepared
+        .load(config, &device)
+        .map_err(|e| planned.told(e))?;
+    start.base.model.checkpoint_blocks(planned.choice.blocks);
     let mut run = if args.resume {
         Run::resume(&dir, "sft", config)?
     } else {
@@ -54,9 +54,9 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     )?;
     let inputs: Vec<&Path> = config.data.eval_path.as_deref().into_iter().collect();
     stage::record_inputs(&mut run, &inputs)?;
-    run.record("memory", memory.json())?;
+    run.record("memory", planned.choice.json())?;
     let mut objective = Objective::new(start, config, eval, prompts)?;
     run.record("parameters", objective.parameter_counts())?;
-    train::fit(&mut objective, &train, &config.train, &mut run, args.resume)?;
-    Ok(())
+    let fitted = train::fit(&mut objective, &train, &config.train, &mut run, args.resume);
+    fitted.map(|_| ()).map_err(|e| planned.told(e))
 }

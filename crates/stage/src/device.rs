@@ -1,9 +1,15 @@
 //! `device = …` of a config.
 
-use anyhow::{Context, Result, bail};
-use candle_core::Device;
+mod obstacle;
 
-/// What `cpu`, `cuda` or `cuda:N` names, whether it is here or not.
+pub use obstacle::{obstacle, usable_card};
+
+use anyhow::{Context, Result, anyhow};
+use candle_core::Device;
+use ops::driver::{CardMemory, machine};
+use std::sync::Mutex;
+
+/// Where a run computes, whether that is here or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceChoice {
     Cpu,
@@ -12,15 +18,17 @@ pub enum DeviceChoice {
 }
 
 impl DeviceChoice {
+    /// `auto` is the first card that can be used here, and the CPU where there is none.
     pub fn parse(text: &str) -> Result<Self> {
         let number = match text {
             "cpu" => return Ok(Self::Cpu),
+            "auto" => return Ok(usable_card(machine()).map_or(Self::Cpu, Self::Cuda)),
             "cuda" => Some(0),
             other => other.strip_prefix("cuda:").and_then(|n| n.parse().ok()),
         };
-        number
-            .map(Self::Cuda)
-            .with_context(|| format!("device \"{text}\" is not known; it is cpu, cuda or cuda:N"))
+        number.map(Self::Cuda).with_context(|| {
+            format!("device \"{text}\" is not known; it is cpu, cuda, cuda:N or auto")
+        })
     }
 
     pub fn is_cpu(self) -> bool {
@@ -28,15 +36,56 @@ impl DeviceChoice {
     }
 }
 
-/// Opens the device that `text` names.
+/// Opens the device that `text` names, and says which card it is, or why `auto` is the CPU.
 pub fn device(text: &str) -> Result<Device> {
-    let DeviceChoice::Cuda(number) = DeviceChoice::parse(text)? else {
-        return Ok(Device::Cpu);
-    };
-    if !candle_core::utils::cuda_is_available() {
-        bail!(
-            "device \"{text}\": this binary was built without CUDA; build with --features cuda or set device = \"cpu\""
-        );
+    match DeviceChoice::parse(text)? {
+        DeviceChoice::Cpu => {
+            if text == "auto" {
+                let why = obstacle(machine(), 0).unwrap_or_default();
+                eprintln!("device: the CPU, since {why}");
+            }
+            Ok(Device::Cpu)
+        }
+        DeviceChoice::Cuda(number) => {
+            if let Some(why) = obstacle(machine(), number) {
+                let advice = "set device = \"cpu\" to do without a card";
+                return Err(anyhow!("device \"{text}\": {why}; {advice}"));
+            }
+            let device = card(number).with_context(|| format!("device \"{text}\""))?;
+            if let (Some(memory), Some(machine)) = (ops::driver::memory(&device), machine()) {
+                let (free, total) = (memory.free as f64 / 1e9, memory.total as f64 / 1e9);
+                let name = &machine.cards[number].name;
+                eprintln!("device: card {number}, {name}, {free:.1} of {total:.1} GB free");
+            }
+            run::measure_peak_by(move || card_memory(number).map_or(0, |memory| memory.peak));
+            Ok(device)
+        }
     }
-    Device::new_cuda(number).with_context(|| format!("device \"{text}\" cannot be used"))
+}
+
+/// Bytes that this process could hold where it computes; None: unknown, since it is not here.
+pub(crate) fn usable_bytes(choice: DeviceChoice) -> Option<u64> {
+    match choice {
+        DeviceChoice::Cpu => run::usable_memory_bytes(),
+        DeviceChoice::Cuda(number) if obstacle(machine(), number).is_none() => {
+            card_memory(number).map(|memory| memory.free + memory.held)
+        }
+        DeviceChoice::Cuda(_) => None,
+    }
+}
+
+fn card_memory(number: usize) -> Option<CardMemory> {
+    ops::driver::memory(&card(number).ok()?)
+}
+
+/// A card is opened once in a process.
+fn card(number: usize) -> Result<Device> {
+    static OPEN: Mutex<Vec<(usize, Device)>> = Mutex::new(Vec::new());
+    let mut open = OPEN.lock().map_err(|e| anyhow!("{e}"))?;
+    if let Some((_, device)) = open.iter().find(|(n, _)| *n == number) {
+        return Ok(device.clone());
+    }
+    let device = Device::new_cuda(number)?;
+    open.push((number, device.clone()));
+    Ok(device)
 }

@@ -10,7 +10,7 @@ pub mod plan;
 mod policy;
 mod settings;
 
-pub use device::{DeviceChoice, device};
+pub use device::{DeviceChoice, device, obstacle, usable_card};
 pub use forward::{Batch, Labels, per_label, score};
 pub use inputs::{record_data, record_inputs};
 pub use outline::PolicyOutline;

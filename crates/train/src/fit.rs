@@ -45,7 +45,8 @@ pub fn fit<O: Objective>(
     let mut fit = Fit::start(objective, data, config, run, resume)?;
     let mut progress = Progress::starting_at("train", fit.total as u64, fit.state.step as u64);
     while !fit.ended() {
-        let report = fit.step()?;
+        let step = fit.state.step + 1;
+        let report = fit.step().map_err(|e| fit.failed(step, e))?;
         let message = format!("loss {:.4}", report.loss);
         progress.update(fit.state.step as u64, report.tokens as u64, &message);
         fit.after_step(&report)?;

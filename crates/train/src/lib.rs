@@ -7,6 +7,7 @@ mod fit;
 mod gradients;
 mod guard;
 mod objective;
+mod planted;
 mod schedule;
 mod tensors;
 
@@ -16,5 +17,6 @@ pub use fit::{Best, Summary, fit};
 pub use gradients::{Gradients, clip_scale};
 pub use guard::{Frozen, Tripwire, blame, first_non_finite};
 pub use objective::{Evaluation, Objective};
+pub use planted::{plant_full_card, planted};
 pub use schedule::Schedule;
 pub use tensors::{load_params, param_bytes, save_params};

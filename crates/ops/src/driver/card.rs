@@ -2,7 +2,9 @@
 
 use super::libraries::Library;
 use super::{Card, CardMemory, Machine, Needs};
-use candle_core::cuda_backend::cudarc::driver::sys::{self, CUdevice_attribute_enum as Attribute};
+use candle_core::cuda_backend::cudarc::driver::sys::{
+    self, CUdevice_attribute_enum as Attribute, CUmemPool_attribute_enum as Pool,
+};
 use candle_core::cuda_backend::cudarc::driver::{CudaContext, result};
 use candle_core::cuda_backend::{CudaDevice, kernels};
 
@@ -61,21 +63,23 @@ fn cards() -> Result<Vec<Card>, result::DriverError> {
 
 /// Of a card that is open.
 pub(super) fn memory(device: &CudaDevice) -> Option<CardMemory> {
-    let context: &CudaContext = &device.cuda_stream().context().clone();
+    let stream = device.cuda_stream();
+    let context = stream.context();
     context.bind_to_thread().ok()?;
     let (free, total) = result::mem_get_info().ok()?;
+    let of_pool = |which| pool(context, which).unwrap_or(0);
     Some(CardMemory {
         free: free as u64,
         total: total as u64,
-        peak: peak(context).unwrap_or(0),
+        held: of_pool(Pool::CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT),
+        peak: of_pool(Pool::CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH),
     })
 }
 
-/// The most that the pool which candle allocates from has held.
-fn peak(context: &CudaContext) -> Option<u64> {
-    let which = sys::CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH;
+/// An attribute, in bytes, of the pool that candle's tensors come from.
+fn pool(context: &CudaContext, which: Pool) -> Option<u64> {
     let mut bytes = 0u64;
-    // SAFETY: an open context's device has a pool, and this attribute of it is one u64
+    // SAFETY: an open context's device has a pool, and the attributes asked for are one u64 each
     let status = unsafe {
         let pool = result::device::get_default_mem_pool(context.cu_device()).ok()?;
         sys::cuMemPoolGetAttribute(pool, which, (&raw mut bytes).cast())

@@ -23,7 +23,7 @@ pub struct Choice {
     /// Bytes within which it had to be; None: unlimited, unknown or given up for `train.checkpoint_blocks`
     pub budget: Option<f64>,
     pub estimate: Estimate,
-    memory_gb: Option<f64>,
+    pub(super) memory_gb: Option<f64>,
 }
 
 impl MemoryConfig {
@@ -42,13 +42,13 @@ impl MemoryConfig {
         Ok(())
     }
 
-    /// The fewest blocks that fit. Without a budget the limit is what the machine has, where that is known and the model is in it.
+    /// The fewest blocks that fit. Without a budget the limit is what the machine has, or the card, where it is here.
     pub fn choose(&self, config: &Config, work: &Workload) -> Result<Choice> {
-        let usable = run::usable_memory_bytes().filter(|_| work.device.is_cpu());
+        let usable = crate::device::usable_bytes(work.device);
         self.choose_within(config, work, usable.map(|bytes| bytes as f64))
     }
 
-    /// The same with the limit of a machine of `usable` bytes.
+    /// The same with the limit of a machine, or of a card, of `usable` bytes. A card cannot be asked for more than it has free.
     pub fn choose_within(
         &self,
         config: &Config,
@@ -65,8 +65,13 @@ impl MemoryConfig {
                 (n, None)
             }
             None => {
-                let budget = self.memory_gb.map(|gb| gb * GB).or(usable);
-                (choose(config, work, budget, self.memory_gb)?, budget)
+                let given = self.memory_gb.map(|gb| gb * GB);
+                let budget = match (given, usable) {
+                    (Some(given), Some(free)) if !work.device.is_cpu() => Some(given.min(free)),
+                    _ => given.or(usable),
+                };
+                let named = self.memory_gb.filter(|_| budget == given);
+                (choose(config, work, budget, named)?, budget)
             }
         };
         Ok(Choice {
@@ -142,12 +147,12 @@ pub fn choose(
     bail!(
         "training needs {:.1} GB with every block checkpointed {limit}: {}",
         total(work, layers) / GB,
-        advice(config, work, budget)
+        change(config, work, budget).unwrap_or_else(|| too_large(config, work))
     )
 }
 
 /// The cheapest change with which every block checkpointed would fit: smaller forwards, then fewer rows drawn together, then both.
-fn advice(config: &Config, work: &Workload, budget: f64) -> String {
+pub(super) fn change(config: &Config, work: &Workload, budget: f64) -> Option<String> {
     let layers = config.num_hidden_layers;
     let fits = |work: &Workload| Estimate::of(config, work, layers).total() <= budget;
     let most = work.drawing.rows;
@@ -165,22 +170,26 @@ fn advice(config: &Config, work: &Workload, budget: f64) -> String {
             .map(|(rows, _)| rows)
     };
     if let Some(tokens) = fewer_tokens(work) {
-        return format!("lower train.micro_batch_tokens to {tokens}");
+        return Some(format!("lower train.micro_batch_tokens to {tokens}"));
     }
     let key = work.drawing.rows_key;
     if let Some(rows) = fewer_rows(work) {
-        return format!("lower {key} to {rows}");
+        return Some(format!("lower {key} to {rows}"));
     }
-    let shortest = with_tokens(work, work.longest.min(work.largest.tokens));
-    if let Some(rows) = fewer_rows(&shortest) {
-        let tokens = fewer_tokens(&with_rows(work, rows)).unwrap_or(work.longest);
-        return format!("lower {key} to {rows} and train.micro_batch_tokens to {tokens}");
-    }
-    let least = match most {
-        0 => shortest,
-        _ => with_rows(&shortest, 1),
+    let rows = fewer_rows(&shortest(work))?;
+    let tokens = fewer_tokens(&with_rows(work, rows)).unwrap_or(work.longest);
+    Some(format!(
+        "lower {key} to {rows} and train.micro_batch_tokens to {tokens}"
+    ))
+}
+
+/// Where no change fits.
+fn too_large(config: &Config, work: &Workload) -> String {
+    let least = match work.drawing.rows {
+        0 => shortest(work),
+        _ => with_rows(&shortest(work), 1),
     };
-    let estimate = Estimate::of(config, &least, layers);
+    let estimate = Estimate::of(config, &least, config.num_hidden_layers);
     let needs = estimate.total() / GB;
     let reading = &least.reading;
     let scores = reading.whole > reading.longest.max(work.longest);
@@ -194,6 +203,11 @@ fn advice(config: &Config, work: &Workload, budget: f64) -> String {
         "even one sequence of {} tokens needs {needs:.1} GB; raise train.memory_gb, or shorten the data",
         work.longest
     )
+}
+
+/// The same run in the smallest forwards.
+fn shortest(work: &Workload) -> Workload {
+    with_tokens(work, work.longest.min(work.largest.tokens))
 }
 
 /// The same run in smaller forwards.

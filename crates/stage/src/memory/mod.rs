@@ -4,10 +4,12 @@
 mod batches;
 mod choice;
 mod drawing;
+mod shortage;
 
 pub use batches::{Batches, largest_cut, micro_batch, of_fit};
 pub use choice::{Choice, MemoryConfig, choose};
 pub use drawing::Drawing;
+pub use shortage::{Planned, is_shortage};
 
 use crate::DeviceChoice;
 use llama::{Activations, Config, LoraConfig};

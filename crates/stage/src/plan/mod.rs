@@ -7,6 +7,7 @@ mod text;
 pub use disk::{Disk, Stored};
 
 use crate::PolicyOutline;
+use crate::device::usable_bytes;
 use crate::memory::{Choice, MemoryConfig, Workload};
 use anyhow::{Error, Result, anyhow};
 use llama::{Outline, Source, Weights};
@@ -126,7 +127,7 @@ pub fn notes(work: &Workload, memory: MemoryConfig) -> Vec<String> {
             "a card's figures are computed from the operations that run there; none was measured"
                 .into(),
         );
-        if memory.memory_gb.is_none() {
+        if memory.memory_gb.is_none() && usable_bytes(work.device).is_none() {
             notes.push(
                 "the card's memory is not known here: give --memory-gb to fit within it".into(),
             );

@@ -2,9 +2,18 @@
 
 use super::Fit;
 use crate::{Gradients, Objective, blame, first_non_finite};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 
 impl<O: Objective> Fit<'_, O> {
+    /// The error of a step that could not be computed: which, why, and where to go back to.
+    pub(super) fn failed(&self, step: usize, why: Error) -> Error {
+        let line = run::one_line(&why);
+        match line.starts_with("step ") {
+            true => why,
+            false => anyhow!("step {step}: {line}; {}", self.run.last_good()),
+        }
+    }
+
     /// A checkpoint must be one to go on from: the update before it may have broken the weights, which the next loss
     /// or its gradient would be the first to show.
     pub(super) fn check_update(&mut self) -> Result<()> {
@@ -36,10 +45,7 @@ impl<O: Objective> Fit<'_, O> {
     ) -> Result<T> {
         let tensor = blame(&self.params, grads)?;
         let row = self.first_bad_row(step, batch)?;
-        let kept = match self.run.latest_checkpoint()? {
-            Some(checkpoint) => format!("the last good checkpoint is {}", checkpoint.dir.display()),
-            None => "no checkpoint was written yet".to_string(),
-        };
+        let kept = self.run.last_good();
         let why = format!("{what}; {tensor}; {row}");
         let rows = serde_json::json!({ "step": step, "why": why, "rows": batch });
         let file = self.run.failed(step as u64, &rows)?;
