@@ -5,6 +5,7 @@ mod common;
 mod algorithms;
 mod architecture;
 mod base_weights;
+mod card;
 mod checkpointing;
 mod clauses;
 mod data;

@@ -14,7 +14,7 @@ fn f32s(shape: &[usize], seed: u64, scale: f64) -> Tensor {
 }
 
 /// cos and sin tables [max_pos, D/2], f64.
-fn tables(max_pos: usize, head_dim: usize) -> (Tensor, Tensor) {
+pub(crate) fn tables(max_pos: usize, head_dim: usize) -> (Tensor, Tensor) {
     let half = head_dim / 2;
     let angle = |p: usize, i: usize| p as f64 * 1e4f64.powf(-(i as f64) / half as f64);
     let all: Vec<f64> = (0..max_pos)

@@ -1,5 +1,7 @@
 //! What `--features cuda` needs beside candle; without it, nothing.
 
+#[path = "build/kernels.rs"]
+mod kernels;
 #[path = "build/libraries.rs"]
 mod libraries;
 
@@ -7,6 +9,7 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=build");
     if std::env::var_os("CARGO_FEATURE_CUDA").is_some() {
+        kernels::compile();
         libraries::write();
     }
 }

@@ -72,36 +72,48 @@ impl Part {
 
 /// Widths: `q` = H·D, `kv` = K·D, `head` = D.
 #[derive(Clone, Copy)]
-struct Dims {
-    q: usize,
-    kv: usize,
-    head: usize,
+pub(crate) struct Dims {
+    pub q: usize,
+    pub kv: usize,
+    pub head: usize,
 }
 
 impl Dims {
-    fn of(q: &Tensor, k: &Tensor, v: &Tensor, tokens: usize, head: usize) -> Result<Self> {
-        let ((n, qw), (kn, kw)) = (q.dims2()?, k.dims2()?);
-        let fits = head > 0 && kw > 0 && qw % kw == 0 && kw % head == 0;
-        if !fits || n != tokens || kn != tokens || v.dims() != k.dims() {
+    pub fn of(q: &Tensor, k: &Tensor, v: &Tensor, tokens: usize, head: usize) -> Result<Self> {
+        if q.dims2()?.0 != tokens || k.dims2()?.0 != tokens {
             bail!(
-                "causal_attention: q {:?}, k {:?}, v {:?} do not fit {tokens} tokens of head width {head}",
+                "causal_attention: q {:?} and k {:?} do not fit {tokens} tokens",
+                q.dims(),
+                k.dims()
+            )
+        }
+        Self::of_widths(q, k, v, head)
+    }
+
+    /// Of tensors whose rows are not as many.
+    pub fn of_widths(q: &Tensor, k: &Tensor, v: &Tensor, head: usize) -> Result<Self> {
+        let ((_, q_width), (_, kv_width)) = (q.dims2()?, k.dims2()?);
+        let whole = head > 0 && kv_width > 0 && q_width % kv_width == 0 && kv_width % head == 0;
+        if !whole || v.dims() != k.dims() {
+            bail!(
+                "attention: q {:?}, k {:?}, v {:?} do not fit heads of width {head}",
                 q.dims(),
                 k.dims(),
                 v.dims()
             )
         }
         Ok(Self {
-            q: qw,
-            kv: kw,
+            q: q_width,
+            kv: kv_width,
             head,
         })
     }
 
-    fn groups(&self) -> usize {
+    pub fn groups(&self) -> usize {
         self.q / self.kv
     }
 
-    fn scale(&self) -> f32 {
+    pub fn scale(&self) -> f32 {
         1.0 / (self.head as f32).sqrt()
     }
 }

@@ -1,7 +1,7 @@
 //! Every operation as a plain composition of candle's own: what runs on devices without a fused form, and the
 //! reference that the fused forms are tested against.
 
-use crate::{Ragged, TokenScores};
+use crate::{AdamWStep, Ragged, TokenScores};
 use candle_core::{D, DType, Device, Result, Tensor};
 
 /// Rows per chunk of the vocabulary head, so that a chunk's logits stay near 16 MiB of f32.
@@ -251,4 +251,24 @@ pub fn cached_attention(
         );
     }
     Tensor::cat(&out, 0)
+}
+
+pub fn adamw(
+    param: &Tensor,
+    first: &Tensor,
+    second: &Tensor,
+    grad: &Tensor,
+    step: &AdamWStep,
+) -> Result<()> {
+    let set = |to: &Tensor, from: Tensor| to.slice_set(&from.contiguous()?, 0, 0);
+    let grad = (grad.to_dtype(first.dtype())? * step.grad_scale)?;
+    let (m, v) = (first.detach().copy()?, second.detach().copy()?);
+    let m = (&m + ((&grad - &m)? * (1.0 - step.beta1))?)?;
+    let v = ((v * step.beta2)? + (grad.sqr()? * (1.0 - step.beta2))?)?;
+    let denominator = ((v.sqrt()? / step.correction2)? + step.eps)?;
+    let new = (param.detach().to_dtype(m.dtype())? * step.keep)?;
+    let new = (new - ((&m / denominator)? * step.step_size)?)?;
+    set(first, m)?;
+    set(second, v)?;
+    set(param, new.to_dtype(param.dtype())?)
 }

@@ -2,8 +2,8 @@
 //!
 //! Activations are *ragged*: the tokens of B sequences stand one after another in a `[N, width]` tensor, and a
 //! [`Ragged`] says where each sequence begins. There is no padding, so nothing can depend on it.
-//! On the CPU an operation is fused where that pays; on every other device it is the plain candle composition in
-//! [`composed`], which is differentiable everywhere and is what the fused form is tested against.
+//! On the CPU in f32 an operation is fused where that pays, on a card it is a kernel of ours; elsewhere it is the plain candle composition
+//! in [`composed`], which is differentiable everywhere and is what the other forms are tested against.
 //!
 //! This crate holds the only kernels and the only `unsafe` of the project. It knows nothing of models and files.
 //!
@@ -11,8 +11,10 @@
 
 #![allow(unsafe_code)]
 
+mod adamw;
 mod attention;
 mod blocks;
+pub mod card;
 mod checkpoint;
 pub mod composed;
 mod cpu;
@@ -31,18 +33,21 @@ pub mod ragged;
 mod recompute;
 mod rms_norm;
 mod rope;
+mod sample;
 mod simd;
 mod skinny;
 pub mod step;
 mod swiglu;
 mod weights;
 
+pub use adamw::{AdamWStep, adamw};
 pub use blocks::{Blocks, embedding, widened};
 pub use crew::Crew;
 pub use elements::in_8_bits;
 pub use level::Level;
 pub use pages::in_large_pages;
 pub use process::prepare_process;
+pub use sample::{Drawn, Rule, sample};
 pub use ragged::{Ragged, micro_batches, micro_batches_by};
 pub use weights::{WEIGHTS_BLOCK, WeightSums, softmax_weights};
 
@@ -54,6 +59,9 @@ use elements::Frozen;
 /// Root-mean-square norm over the last dimension, `x / sqrt(mean(x²) + eps) * weight`. `x` [N, d], `weight` `[d]`.
 /// Gradient to `x` and `weight`. Source: Zhang & Sennrich 2019, as LLaMA uses it.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
+    if card::takes(&[x]) {
+        return card::rms_norm(x, weight, eps);
+    }
     if fused(&[x, weight]) {
         rms_norm::rms_norm(x, weight, eps)
     } else {
@@ -64,6 +72,9 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
 /// Rotary position embedding, half-rotation layout of Hugging Face's LLaMA. `x` [N, H*D], `cos`/`sin` [max_pos, D/2]
 /// (f32, no gradient), `positions` one per token. Gradient to `x`.
 pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, positions: &[u32]) -> Result<Tensor> {
+    if card::takes(&[x]) {
+        return card::rope(x, cos, sin, positions);
+    }
     if fused(&[x, cos, sin]) {
         rope::rope(x, cos, sin, positions)
     } else {
@@ -80,6 +91,9 @@ pub fn causal_attention(
     layout: &Ragged,
     head_dim: usize,
 ) -> Result<Tensor> {
+    if card::attends(&[q, k, v], head_dim) {
+        return card::causal_attention(q, k, v, layout, head_dim);
+    }
     if fused(&[q, k, v]) {
         attention::causal_attention(q, k, v, layout, head_dim)
     } else {
@@ -89,6 +103,9 @@ pub fn causal_attention(
 
 /// `silu(gate) * up`. Gradient to both.
 pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    if card::takes(&[gate, up]) {
+        return card::swiglu(gate, up);
+    }
     if fused(&[gate, up]) {
         swiglu::swiglu(gate, up)
     } else {
@@ -99,11 +116,17 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
 /// `x · weightᵀ` with a frozen weight: gradient to `x` only, and no work on the weight's. `x` [N, in], `weight` [out, in], which may lie in
 /// [`Blocks`]; on the CPU a weight of bf16 or [`in_8_bits`] serves an `x` of f32, and so in every operation that takes a frozen weight.
 pub fn frozen_linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    if card::takes(&[x]) && card::multiplies(weight) {
+        return card::frozen_linear(x, weight);
+    }
     linear::frozen_linear(x, weight)
 }
 
 /// `residual + x · weightᵀ` with a frozen weight, as in [`frozen_linear`]: gradient to `residual` [N, out] and `x` [N, in].
 pub fn added_linear(residual: &Tensor, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    if card::takes(&[residual, x]) && card::multiplies(weight) {
+        return card::added_linear(residual, x, weight);
+    }
     if fused(&[residual, x]) && Frozen::reads(weight) {
         linear::added_linear(residual, x, weight)
     } else {
@@ -141,6 +164,9 @@ pub fn lora_linear(
     b: &Tensor,
     scale: f64,
 ) -> Result<Tensor> {
+    if card::takes(&[x]) && card::multiplies(w) {
+        return card::lora_linear(x, x_lora, w, a, b, scale);
+    }
     if fused(&[x, x_lora, a, b]) && Frozen::reads(w) {
         linear::lora_linear(x, x_lora, w, a, b, scale)
     } else {
@@ -167,6 +193,8 @@ pub fn token_scores(
 ) -> Result<TokenScores> {
     let scores = if hidden.dim(0)? == 0 {
         hidden.sum_keepdim(D::Minus1)?.t()?.broadcast_as((2, 0))?
+    } else if card::takes(&[hidden]) && card::multiplies(head) {
+        card::token_scores(hidden, head, targets, temperature)?
     } else if fused(&[hidden]) && Frozen::reads(head) {
         head::token_scores(hidden, head, targets, temperature, false)?
     } else {
@@ -209,6 +237,8 @@ pub fn compared_scores(
     let (p, q) = (hidden_p.detach(), hidden_q.detach());
     let columns = if p.dim(0)? == 0 {
         Tensor::zeros((5, 0), DType::F32, p.device())?
+    } else if card::takes(&[&p, &q]) && card::multiplies(head) {
+        card::compared_scores(&p, &q, head, targets, temperature)?
     } else if fused(&[&p, &q]) && Frozen::reads(head) {
         head::compared_scores(&p, &q, head, targets, temperature)?
     } else {
@@ -248,6 +278,9 @@ pub fn checkpoint(
 
 /// Writes token rows into a key or value store in place: `store` [S, width], `src` [n, width], row i goes to `rows[i]`.
 pub fn scatter_rows(store: &Tensor, rows: &[usize], src: &Tensor) -> Result<()> {
+    if card::takes(&[store, src]) {
+        return card::scatter_rows(store, rows, src);
+    }
     if fused(&[store, src]) {
         decode::scatter_rows(store, rows, src)
     } else {
@@ -264,6 +297,10 @@ pub fn cached_attention(
     spans: &[Vec<(usize, usize)>],
     head_dim: usize,
 ) -> Result<Tensor> {
+    let known = card::HEAD_DIMS.contains(&head_dim);
+    if card::takes(&[q, keys, values]) && known {
+        return card::cached_attention(q, keys, values, spans, head_dim);
+    }
     let groups = q.dim(1)? / keys.dim(1)?.max(1);
     if fused(&[q, keys, values]) && groups <= MAX_GROUPS {
         decode::cached_attention(q, keys, values, spans, head_dim, None)

@@ -1,7 +1,6 @@
 //! Layers, most of them with frozen weights. Candle's matmul always computes both gradients; here the frozen weight lives inside the
-//! op, so only the input's is. Works on every device: elsewhere than on the CPU a product
-//! is at the weight's precision, bf16 for one in blocks; on the CPU the weight is f32, bf16, 8 bits or blocks, all arithmetic is f32, and few
-//! rows take [`skinny`](crate::skinny).
+//! op, so only the input's is. The weight is f32, bf16, 8 bits or blocks, all arithmetic is f32, and few rows take
+//! [`skinny`](crate::skinny); inputs of other dtypes take candle's product.
 
 use crate::blocks::{self, Blocks};
 use crate::cpu::{self, Data, Shared};
@@ -10,7 +9,7 @@ use crate::product::{Mat, Term, Threads, product};
 use crate::skinny;
 use candle_core::backend::BackendStorage;
 use candle_core::{
-    CpuStorage, CudaStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage,
+    CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Storage,
     Tensor, bail,
 };
 use std::sync::OnceLock;
@@ -21,7 +20,7 @@ pub(crate) fn frozen_linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     x.contiguous()?.apply_op1(FrozenLinear { weight })
 }
 
-fn check(x: &Tensor, weight: &Tensor) -> Result<()> {
+pub(crate) fn check(x: &Tensor, weight: &Tensor) -> Result<()> {
     if x.dims2()?.1 != width(weight)? {
         bail!(
             "linear: x is {:?} but the weight is {:?}",
@@ -70,17 +69,6 @@ impl CustomOp1 for FrozenLinear {
             }
         };
         Ok((y, (n, out).into()))
-    }
-
-    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
-        let (n, k) = layout.shape().dims2()?;
-        let transposed = self.wide()?.t()?;
-        let (w, wl) = transposed.storage_and_layout();
-        let out = wl.shape().dims()[1];
-        match &*w {
-            Storage::Cuda(w) => Ok((plain(x, layout, w, wl, (n, out, k))?, (n, out).into())),
-            _ => bail!("linear: the weight is on another device than the input"),
-        }
     }
 
     fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
@@ -172,13 +160,13 @@ pub(crate) fn logits(hidden: &Tensor, head: &Tensor, out: &mut Vec<f32>) -> Resu
 }
 
 /// Candle's product [n, k] x [k, out], at the precision of the weight where that is another than that of `x`, which the result has.
-fn plain<S: BackendStorage>(
-    x: &S,
+fn plain(
+    x: &CpuStorage,
     xl: &Layout,
-    w: &S,
+    w: &CpuStorage,
     wl: &Layout,
     (n, out, k): (usize, usize, usize),
-) -> Result<S> {
+) -> Result<CpuStorage> {
     let size = (1, n, out, k);
     if x.dtype() == w.dtype() {
         return x.matmul(w, size, xl, wl);

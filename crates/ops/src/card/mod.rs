@@ -1,0 +1,55 @@
+//! The operations on a CUDA card, by kernels of our own (`crates/ops/kernels`) and cuBLAS. Activations are bf16 or f32, all statistics, sums
+//! and products f32; a result is the same each time, for nothing is added up by atomics.
+//!
+//! Tests without a card run the same kernels, and all of this module but one call of the driver, through an [`Emulator`].
+
+mod adamw;
+mod attention;
+mod decode;
+mod element_wise;
+mod gemm;
+mod head;
+mod launch;
+mod linear;
+mod node;
+pub(crate) mod place;
+mod rms_norm;
+mod sample;
+mod upload;
+
+pub(crate) use adamw::adamw;
+pub(crate) use attention::{HEAD_DIMS, causal_attention};
+pub(crate) use decode::{cached_attention, scatter_rows};
+pub(crate) use element_wise::{rope, swiglu};
+pub(crate) use head::{compared_scores, token_scores};
+pub(crate) use launch::emulating;
+pub use launch::{Emulator, emulated};
+pub use linear::logits;
+pub(crate) use linear::{added_linear, frozen_linear, lora_linear};
+pub(crate) use rms_norm::rms_norm;
+pub(crate) use sample::sample;
+
+use candle_core::{DType, Tensor};
+
+/// Whether the tensors are where kernels run: on a card, or anywhere while [`emulated`] runs.
+pub(crate) fn here(tensors: &[&Tensor]) -> bool {
+    let here = |t: &&Tensor| t.device().is_cuda() || emulating();
+    tensors.iter().all(here)
+}
+
+/// [`here`], all of one dtype that kernels read.
+pub fn takes(tensors: &[&Tensor]) -> bool {
+    let dtype = tensors[0].dtype();
+    let known = matches!(dtype, DType::F32 | DType::BF16);
+    known && tensors.iter().all(|t| t.dtype() == dtype) && here(tensors)
+}
+
+/// Whether attention runs on the tensor cores: bf16, a head width that the kernels are compiled for.
+pub(crate) fn attends(tensors: &[&Tensor], head_dim: usize) -> bool {
+    tensors[0].dtype() == DType::BF16 && HEAD_DIMS.contains(&head_dim) && takes(tensors)
+}
+
+/// Whether a frozen weight is one that cuBLAS multiplies by.
+pub(crate) fn multiplies(weight: &Tensor) -> bool {
+    matches!(weight.dtype(), DType::F32 | DType::BF16)
+}
