@@ -3,7 +3,7 @@
 use crate::card::{assert_kernel, assert_near, on_card};
 use candle_core::{DType, Device, Tensor};
 use ops::{Ragged, composed};
-use testkit::{varied, values};
+use testkit::{values, varied};
 
 /// Relative, by dtype: a few roundings of the result.
 const DTYPES: [(DType, f64); 2] = [(DType::F32, 2e-6), (DType::BF16, 4e-3)];
@@ -42,7 +42,9 @@ fn swiglu_is_its_composition() {
         }
     }
     let extreme = Tensor::new(&[[-200f32, 200., f32::NAN, 0.]], &Device::Cpu).unwrap();
-    let out = on_card(false, || ops::swiglu(&extreme, &extreme.ones_like().unwrap()));
+    let out = on_card(false, || {
+        ops::swiglu(&extreme, &extreme.ones_like().unwrap())
+    });
     let out = values(&out.unwrap());
     assert_eq!(out[..2], [0.0, 200.0]);
     assert!(out[2].is_nan(), "NaN must not be hidden");
@@ -76,7 +78,10 @@ fn attention_is_its_composition() {
         Ragged::from_lens(&[1, 5]),
         Ragged::from_lens(&[64, 0, 65, 3]),
         Ragged::from_lens(&[131]),
-        Ragged::continued(&[70, 9, 66, 4, 3], vec![None, Some(0), Some(0), None, Some(3)]),
+        Ragged::continued(
+            &[70, 9, 66, 4, 3],
+            vec![None, Some(0), Some(0), None, Some(3)],
+        ),
         Ragged::continued(&[0, 9, 5], vec![None, Some(0), Some(0)]),
     ];
     for layout in &layouts {
@@ -122,7 +127,11 @@ fn layers_are_their_compositions() {
             &[x.clone(), varied(&[n, out], 11, 1.0)],
             tolerance,
         );
-        let lora = [x.clone(), varied(&[r, k], 12, 0.3), varied(&[out, r], 13, 0.3)];
+        let lora = [
+            x.clone(),
+            varied(&[r, k], 12, 0.3),
+            varied(&[out, r], 13, 0.3),
+        ];
         assert_kernel(
             "lora linear",
             dtype,
@@ -173,7 +182,12 @@ fn token_scores_are_their_composition() {
         assert_kernel(
             &format!("token scores {dtype:?}"),
             dtype,
-            |x| scores(ops::token_scores(&x[0], &head, &targets, &temperature)?, dtype),
+            |x| {
+                scores(
+                    ops::token_scores(&x[0], &head, &targets, &temperature)?,
+                    dtype,
+                )
+            },
             |x| {
                 let plain = composed::token_scores(&x[0], &head64, &targets, &temperature)?;
                 scores(plain, DType::F64)
@@ -192,7 +206,12 @@ fn token_scores_are_their_composition() {
                 .unwrap();
         let ops::ComparedScores { p, q, kl } = found;
         let found = [p.logp, p.entropy, q.logp, q.entropy, kl];
-        assert_near("compared", &Tensor::stack(&found, 0).unwrap(), &wanted, 1e-5);
+        assert_near(
+            "compared",
+            &Tensor::stack(&found, 0).unwrap(),
+            &wanted,
+            1e-5,
+        );
     }
 }
 
@@ -205,7 +224,11 @@ fn a_token_reads_its_cache() {
             let wide = |x: &Tensor| x.to_dtype(DType::F64).unwrap();
             let (keys, store) = (numbers(&[size, width], 18), numbers(&[size, width], 19));
             let q = numbers(&[3, heads * head_dim], 20);
-            let spans = [vec![(3, 1)], vec![(0, 40), (50, 7)], vec![(80, 10), (10, 2), (41, 1)]];
+            let spans = [
+                vec![(3, 1)],
+                vec![(0, 40), (50, 7)],
+                vec![(80, 10), (10, 2), (41, 1)],
+            ];
             let rows = [5, 89, 41];
             let fresh = numbers(&[3, width], 21);
             let found = on_card(false, || {
@@ -215,8 +238,13 @@ fn a_token_reads_its_cache() {
             let values = numbers(&[size, width], 19);
             composed::scatter_rows(&values, &rows, &fresh).unwrap();
             assert_near("store", &store, &values, 0.0);
-            let wanted =
-                composed::cached_attention(&wide(&q), &wide(&keys), &wide(&values), &spans, head_dim);
+            let wanted = composed::cached_attention(
+                &wide(&q),
+                &wide(&keys),
+                &wide(&values),
+                &spans,
+                head_dim,
+            );
             let name = format!("cached attention of {head_dim} {dtype:?}");
             assert_near(&name, &found.unwrap(), &wanted.unwrap(), tolerance);
         }
@@ -237,8 +265,13 @@ fn a_step_of_adamw_is_its_composition() {
     for n in [1, 5, 4096, 5001] {
         let of = |dtype| {
             let second = varied(&[n], 24, 1.0).sqr().unwrap();
-            [varied(&[n], 22, 1.0), varied(&[n], 23, 1.0), second, varied(&[n], 25, 1.0)]
-                .map(|x| x.to_dtype(dtype).unwrap())
+            [
+                varied(&[n], 22, 1.0),
+                varied(&[n], 23, 1.0),
+                second,
+                varied(&[n], 25, 1.0),
+            ]
+            .map(|x| x.to_dtype(dtype).unwrap())
         };
         let ([p, m, v, g], [wp, wm, wv, wg]) = (of(DType::F32), of(DType::F64));
         on_card(true, || ops::adamw(&p, &m, &v, &g, &step)).unwrap();

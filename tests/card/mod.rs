@@ -1,6 +1,7 @@
 //! The kernels of cards, run in main memory by the emulator: each operation against the CPU's composition in f64.
 
 mod kernels;
+mod model;
 
 use candle_core::{DType, Result, Tensor};
 use ops::card::emulated;
@@ -68,7 +69,9 @@ pub fn assert_near(name: &str, found: &Tensor, wanted: &Tensor, tolerance: f64) 
     if wanted.is_empty() {
         return;
     }
-    let rms = |x: &mut dyn Iterator<Item = f64>| (x.map(|x| x * x).sum::<f64>() / wanted.len() as f64).sqrt();
+    let rms = |x: &mut dyn Iterator<Item = f64>| {
+        (x.map(|x| x * x).sum::<f64>() / wanted.len() as f64).sqrt()
+    };
     let scale = rms(&mut wanted.iter().copied()).max(1e-6);
     let off = rms(&mut found.iter().zip(&wanted).map(|(a, b)| a - b));
     assert!(

@@ -1,12 +1,12 @@
 //! Continuous batching: prompts are prefilled once, their samples share the prefix, a finished row makes room for the next.
 
+use crate::logits::{Hand, Logits};
 use crate::request::refuse;
-use crate::{Drawn, Finish, Request, Sample, draw};
+use crate::{Drawn, Finish, Request, Sample};
 use candle_core::{DType, Result, Tensor};
 use llama::{KvCache, Llama, Lora, SeqId};
 use ops::Ragged;
 use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
 use std::collections::VecDeque;
 
 /// Tokens of one prefill call, unless a single prompt is longer.
@@ -52,7 +52,7 @@ impl Engine<'_> {
             rows: Vec::new(),
             done: Vec::new(),
             n_tokens: 0,
-            logits: Vec::new(),
+            logits: Logits::none(),
         };
         loop {
             flight.admit(self.max_rows)?;
@@ -74,7 +74,7 @@ struct Prefilled {
     seq: SeqId,
     /// The state after its last token, `[d]`
     state: Vec<f32>,
-    logits: Vec<f32>,
+    logits: Logits,
     next_index: usize,
 }
 
@@ -86,8 +86,11 @@ struct Row {
 }
 
 impl Row {
-    fn draw(&mut self, logits: &[f32]) -> Result<Drawn> {
-        draw(logits, &self.sample.sampling, &mut self.rng)
+    fn hand(&mut self) -> Hand<'_> {
+        Hand {
+            sampling: self.sample.sampling,
+            rng: &mut self.rng,
+        }
     }
 
     /// Takes a token in. True: the response is complete.
@@ -117,8 +120,8 @@ struct Flight<'a> {
     rows: Vec<Row>,
     done: Vec<Sample>,
     n_tokens: usize,
-    /// Of the rows of the last call, V each
-    logits: Vec<f32>,
+    /// Of the rows of the last call
+    logits: Logits,
 }
 
 impl Flight<'_> {
@@ -156,7 +159,7 @@ impl Flight<'_> {
                 request,
                 seq,
                 state: Vec::new(),
-                logits: Vec::new(),
+                logits: Logits::none(),
                 next_index: 0,
             });
         }
@@ -167,15 +170,9 @@ impl Flight<'_> {
         let last: Vec<u32> = layout.ranges().map(|r| r.end as u32 - 1).collect();
         let last = hidden.index_select(&Tensor::new(last, hidden.device())?, 0)?;
         self.read_logits(&last)?;
-        let vocab = self.model.config.vocab_size;
         let states = self.states(&last)?;
-        for (i, (prefilled, row)) in self
-            .prefilled
-            .iter_mut()
-            .zip(self.logits.chunks_exact(vocab))
-            .enumerate()
-        {
-            prefilled.logits = row.to_vec();
+        for (i, prefilled) in self.prefilled.iter_mut().enumerate() {
+            prefilled.logits = self.logits.row(i)?;
             prefilled.state = states.get(i).cloned().unwrap_or_default();
         }
         Ok(())
@@ -204,11 +201,8 @@ impl Flight<'_> {
                     },
                 });
             }
-            let logits = &prompt.logits;
-            let drawn = fresh
-                .par_iter_mut()
-                .map(|row| row.draw(logits))
-                .collect::<Result<Vec<_>>>()?;
+            let hands = fresh.iter_mut().map(Row::hand).collect();
+            let drawn = prompt.logits.draw(hands)?;
             prompt.next_index += n;
             room -= n;
             if prompt.next_index == request.n {
@@ -240,11 +234,7 @@ impl Flight<'_> {
         for (row, state) in rows.iter_mut().zip(self.states(&hidden)?) {
             row.sample.states.extend(state);
         }
-        let drawn = rows
-            .par_iter_mut()
-            .zip(self.logits.par_chunks_exact(self.model.config.vocab_size))
-            .map(|(row, logits)| row.draw(logits))
-            .collect::<Result<Vec<_>>>()?;
+        let drawn = self.logits.draw(rows.iter_mut().map(Row::hand).collect())?;
         self.take(rows, drawn);
         Ok(())
     }
@@ -270,9 +260,10 @@ impl Flight<'_> {
         }
     }
 
-    /// [n, d] -> n rows of V logits.
     fn read_logits(&mut self, hidden: &Tensor) -> Result<()> {
-        ops::logits(hidden, self.model.head(), &mut self.logits)
+        let buffer = std::mem::replace(&mut self.logits, Logits::none());
+        self.logits = Logits::of(hidden, self.model.head(), buffer)?;
+        Ok(())
     }
 }
 

@@ -1,9 +1,11 @@
 //! Batched decoding: sampler, prefix sharing, continuous batching, stop rules. Knows ids only; no graph, no text.
 
 mod engine;
+mod logits;
 mod request;
 mod sampler;
 
 pub use engine::Engine;
+pub use ops::Drawn;
 pub use request::{Finish, Request, Sample, Sampling};
-pub use sampler::{Drawn, draw};
+pub use sampler::draw;

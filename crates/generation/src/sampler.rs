@@ -3,28 +3,17 @@
 use crate::Sampling;
 use crate::request::refuse;
 use candle_core::Result;
-use ops::{WEIGHTS_BLOCK, WeightSums};
+use ops::{Drawn, WEIGHTS_BLOCK, WeightSums};
 use rand::Rng;
 
-const NOT_FINITE: &str =
+pub(crate) const NOT_FINITE: &str =
     "generation: the model's logits are not finite; its weights or adapter are broken";
-
-/// A drawn token and what the distribution said of it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Drawn {
-    pub id: u32,
-    /// natural log, under `softmax(logits / temperature)` before top-k and top-p (greedy: temperature 1)
-    pub logp: f32,
-    /// entropy of the same distribution, nats
-    pub entropy: f32,
-    /// largest probability after top-k and top-p (greedy: of the whole distribution)
-    pub max_prob: f32,
-}
 
 /// Draws one token. Takes exactly one number from `rng`, none when greedy (the largest logit; the lowest id on ties).
 ///
 /// top-k keeps every logit not below the k-th largest, so ties at the edge stay. top-p then keeps a token when the mass
-/// ranked above it, renormalised after top-k, is less than `top_p`; the first is always kept. Sums are f64.
+/// ranked above it, renormalised after top-k, is less than `top_p`; the first is always kept. The quantile runs over what is kept in the
+/// order of ids. Sums are f64. [`ops::sample`] draws by the same rules on a card.
 pub fn draw(logits: &[f32], sampling: &Sampling, rng: &mut impl Rng) -> Result<Drawn> {
     let temperature = if sampling.is_greedy() {
         1.0
@@ -64,7 +53,8 @@ fn pick(weights: &[f32], sums: &WeightSums, sampling: &Sampling, u: f64) -> (usi
     if top_k == vocab && sampling.top_p >= 1.0 {
         return (whole_quantile(weights, sums, u * sum), sum);
     }
-    let kept = truncate(weights, sum, top_k, f64::from(sampling.top_p));
+    let mut kept = truncate(weights, sum, top_k, f64::from(sampling.top_p));
+    kept.sort_unstable_by_key(|(id, _)| *id);
     let mass = kept.iter().map(|(_, w)| f64::from(*w)).sum();
     (quantile(kept.into_iter(), u * mass), mass)
 }

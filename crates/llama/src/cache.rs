@@ -11,11 +11,12 @@ pub struct SeqId(pub usize);
 /// Keys and values of sequences in flight; a sequence may share its prefix with a parent.
 /// The stores grow by a quarter or by what is needed, and rows are used again once they are free.
 pub struct KvCache {
-    /// Per layer: keys and values, each [rows, K*D], f32; keys are already rotated.
+    /// Per layer: keys and values, each [rows, K*D], of the dtype of the model's activations; keys are already rotated.
     stores: Vec<(Tensor, Tensor)>,
     width: usize,
     n_rows: usize,
     max_positions: usize,
+    dtype: DType,
     device: Device,
     /// Free runs of rows: start -> length. Neighbours are always joined.
     free: BTreeMap<usize, usize>,
@@ -49,7 +50,8 @@ impl KvCache {
         } = model.config;
         let width = num_key_value_heads * head_dim;
         let device = model.device();
-        let store = || Tensor::zeros((RUN, width), DType::F32, device);
+        let dtype = model.activations();
+        let store = || Tensor::zeros((RUN, width), dtype, device);
         let stores = (0..num_hidden_layers)
             .map(|_| Ok((store()?, store()?)))
             .collect::<Result<_>>()?;
@@ -58,6 +60,7 @@ impl KvCache {
             width,
             n_rows: RUN,
             max_positions: max_position_embeddings,
+            dtype,
             device: device.clone(),
             free: BTreeMap::from([(0, RUN)]),
             seqs: Vec::new(),
@@ -210,7 +213,7 @@ impl KvCache {
         let new_rows = (self.n_rows + self.n_rows / 4).max(self.n_rows + n);
         for (keys, values) in &mut self.stores {
             for store in [keys, values] {
-                let larger = Tensor::zeros((new_rows, self.width), DType::F32, &self.device)?;
+                let larger = Tensor::zeros((new_rows, self.width), self.dtype, &self.device)?;
                 larger.slice_set(store, 0, 0)?;
                 *store = larger;
             }

@@ -15,7 +15,7 @@ use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 
 /// A base model: weights held once, frozen (detached tensors) unless `make_trainable` turned them into variables. Matrices are f32 or bf16
-/// or lie in blocks, everything else and all arithmetic is f32.
+/// or lie in blocks, everything else is f32. So is all arithmetic; what the blocks hand on is bf16 on a card whose matrices are no f32.
 pub struct Llama {
     pub config: Config,
     embed: Tensor, // [V, d]
@@ -27,6 +27,8 @@ pub struct Llama {
     vars: Vec<(String, Var)>,
     /// Blocks that a forward with graph keeps nothing of but their input
     checkpointed: usize,
+    /// What the blocks hand on
+    activations: DType,
 }
 
 impl Llama {
@@ -56,7 +58,12 @@ impl Llama {
         } else {
             next()
         };
+        let activations = match device.is_cuda() && embed.dtype() != DType::F32 {
+            true => DType::BF16,
+            false => DType::F32,
+        };
         Ok(Self {
+            activations,
             config: config.clone(),
             embed,
             layers,
@@ -112,7 +119,18 @@ impl Llama {
             device: self.device.clone(),
             vars: Vec::new(),
             checkpointed: 0,
+            activations: self.activations,
         }
+    }
+
+    /// What the blocks hand on, and keys and values are kept in: bf16 on a card whose matrices are no f32, else f32.
+    pub fn activations(&self) -> DType {
+        self.activations
+    }
+
+    /// Activations of another dtype than the device's own: what a card does, where there is none.
+    pub fn activate_in(&mut self, dtype: DType) {
+        self.activations = dtype;
     }
 
     /// Turns every weight into a `Var` and returns them by Hugging Face name: full-parameter training.
@@ -305,7 +323,8 @@ impl Llama {
         let single = !all_new && layout.n_tokens() == layout.n_seqs();
         let (embed, norm) = (self.embed.detach(), self.norm.detach());
         self.walk(ids, &embed, &norm, |x| {
-            match single && groups <= ops::MAX_GROUPS && self.device.is_cpu() {
+            let crew = self.device.is_cpu() && !ops::card::takes(&[&x]);
+            match single && groups <= ops::MAX_GROUPS && crew {
                 true => Crew::at_work(|crew| blocks(x, Some(crew))),
                 false => blocks(x, None),
             }
@@ -321,10 +340,10 @@ impl Llama {
         blocks: impl FnOnce(Tensor) -> CResult<Tensor>,
     ) -> CResult<Tensor> {
         if ids.is_empty() {
-            return Tensor::zeros((0, self.config.hidden_size), DType::F32, &self.device);
+            return Tensor::zeros((0, self.config.hidden_size), self.activations, &self.device);
         }
         let x = ops::embedding(embed, &Tensor::new(ids, &self.device)?)?; // [N, d]
-        let x = x.to_dtype(norm.dtype())?;
+        let x = x.to_dtype(self.activations)?;
         ops::rms_norm(&blocks(x)?, norm, self.config.rms_norm_eps)
     }
 

@@ -15,7 +15,7 @@ pub fn compile() {
     }
     let nvcc = nvcc();
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it")).join("kernels.ptx");
-    let run = Command::new(nvcc)
+    let run = Command::new(&nvcc)
         .args(["-ptx", "-std=c++17", "-O3", "-Werror", "all-warnings"])
         .arg(format!("--gpu-architecture={ARCHITECTURE}"))
         .arg("-o")
@@ -36,7 +36,9 @@ fn nvcc() -> PathBuf {
     if let Some(nvcc) = env::var_os("NVCC") {
         return nvcc.into();
     }
-    let homes = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(env::var_os);
+    let homes = ["CUDA_HOME", "CUDA_PATH"]
+        .into_iter()
+        .filter_map(env::var_os);
     homes
         .map(|home| PathBuf::from(home).join("bin/nvcc"))
         .find(|nvcc| nvcc.exists())

@@ -42,7 +42,12 @@ pub(crate) fn token_scores(
     hidden.contiguous()?.apply_op2(&head.contiguous()?, scores)
 }
 
-pub(crate) fn check(hidden: &Tensor, head: &Tensor, targets: &[u32], temperature: &[f32]) -> Result<()> {
+pub(crate) fn check(
+    hidden: &Tensor,
+    head: &Tensor,
+    targets: &[u32],
+    temperature: &[f32],
+) -> Result<()> {
     let ((m, d), (vocab, head_width)) = (hidden.dims2()?, (head.dim(0)?, width(head)?));
     if d != head_width || targets.len() != m || temperature.len() != m {
         bail!(

@@ -47,8 +47,8 @@ pub use elements::in_8_bits;
 pub use level::Level;
 pub use pages::in_large_pages;
 pub use process::prepare_process;
-pub use sample::{Drawn, Rule, sample};
 pub use ragged::{Ragged, micro_batches, micro_batches_by};
+pub use sample::{Drawn, Rule, sample};
 pub use weights::{WEIGHTS_BLOCK, WeightSums, softmax_weights};
 
 use candle_core::{D, DType, Result, Tensor};

@@ -127,7 +127,10 @@ impl Node for Attention {
     fn forward(&self, inputs: &[View]) -> Result<(Storage, Shape)> {
         let [q, k, v] = [inputs[0], inputs[1], inputs[2]];
         let ((n, width), heads) = (q.dims2()?, self.heads());
-        let (mut out, mut lse) = (q.room(DType::BF16, n * width)?, q.room(DType::F32, n * heads)?);
+        let (mut out, mut lse) = (
+            q.room(DType::BF16, n * width)?,
+            q.room(DType::F32, n * heads)?,
+        );
         let tiles = Open::of(&self.queries);
         self.launch("attention", (self.n_queries, heads), 2 * TILE)
             .read(q)
@@ -159,7 +162,10 @@ impl Node for Attention {
         let (grad, lse) = (grad.view()?, lse.view()?);
         let (heads, groups, scale) = (self.heads(), self.dims.groups(), self.dims.scale());
         let (n, width) = q.dims2()?;
-        let (mut dq, mut dots) = (q.room(DType::BF16, n * width)?, q.room(DType::F32, n * heads)?);
+        let (mut dq, mut dots) = (
+            q.room(DType::BF16, n * width)?,
+            q.room(DType::F32, n * heads)?,
+        );
         let tiles = Open::of(&self.queries);
         self.launch("attention_queries", (self.n_queries, heads), TILE)
             .read(q)
@@ -197,6 +203,10 @@ impl Node for Attention {
             .f32(scale)
             .run()?;
         let of = |storage, input: &Tensor| Some(tensor(storage, input.shape()));
-        Ok(vec![of(dq, inputs[0]), of(dk, inputs[1]), of(dv, inputs[2])])
+        Ok(vec![
+            of(dq, inputs[0]),
+            of(dk, inputs[1]),
+            of(dv, inputs[2]),
+        ])
     }
 }

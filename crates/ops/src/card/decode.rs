@@ -47,11 +47,18 @@ pub(crate) fn cached_attention(
         longest > 0 && spans.iter().all(|(start, len)| start + len <= size)
     };
     if spans.len() != n || !spans.iter().all(within) {
-        bail!("cached_attention: {n} queries and {} lists of spans do not fit {size} rows", spans.len())
+        bail!(
+            "cached_attention: {n} queries and {} lists of spans do not fit {size} rows",
+            spans.len()
+        )
     }
     let (mut firsts, mut runs) = (vec![0], Vec::new());
     for spans in spans {
-        runs.extend(spans.iter().flat_map(|(start, len)| [*start as u32, *len as u32]));
+        runs.extend(
+            spans
+                .iter()
+                .flat_map(|(start, len)| [*start as u32, *len as u32]),
+        );
         firsts.push(runs.len() as u32 / 2);
     }
     let (q, device) = (q.detach().contiguous()?, q.device());

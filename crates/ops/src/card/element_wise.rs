@@ -40,7 +40,11 @@ impl Node for Rope {
     fn forward(&self, inputs: &[View]) -> Result<(Storage, Shape)> {
         let x = inputs[0];
         let (n, width) = x.dims2()?;
-        let (cos, sin, at) = (Open::of(&self.cos), Open::of(&self.sin), Open::of(&self.positions));
+        let (cos, sin, at) = (
+            Open::of(&self.cos),
+            Open::of(&self.sin),
+            Open::of(&self.positions),
+        );
         let mut y = x.room(x.dtype(), n * width)?;
         let blocks = (n * width / 2).div_ceil(THREADS);
         Launch::new(format!("rope_{}", x.dtype().as_str()), (blocks, 1), THREADS)
@@ -92,12 +96,16 @@ impl Node for Swiglu {
         let (gate, up) = (inputs[0], inputs[1]);
         let n = gate.shape.elem_count();
         let mut y = gate.room(gate.dtype(), n)?;
-        Launch::new(format!("swiglu_{}", gate.dtype().as_str()), blocks(n), THREADS)
-            .read(gate)
-            .read(up)
-            .write(Target::of(&mut y))
-            .u64(n)
-            .run()?;
+        Launch::new(
+            format!("swiglu_{}", gate.dtype().as_str()),
+            blocks(n),
+            THREADS,
+        )
+        .read(gate)
+        .read(up)
+        .write(Target::of(&mut y))
+        .u64(n)
+        .run()?;
         Ok((y, gate.shape.clone()))
     }
 
@@ -111,14 +119,18 @@ impl Node for Swiglu {
         let (gate, up, g) = (gate.view()?, up.view()?, g.view()?);
         let (n, dtype) = (gate.shape.elem_count(), gate.dtype());
         let (mut dgate, mut dup) = (gate.room(dtype, n)?, gate.room(dtype, n)?);
-        Launch::new(format!("swiglu_backward_{}", dtype.as_str()), blocks(n), THREADS)
-            .read(gate)
-            .read(up)
-            .read(g)
-            .write(Target::of(&mut dgate))
-            .write(Target::of(&mut dup))
-            .u64(n)
-            .run()?;
+        Launch::new(
+            format!("swiglu_backward_{}", dtype.as_str()),
+            blocks(n),
+            THREADS,
+        )
+        .read(gate)
+        .read(up)
+        .read(g)
+        .write(Target::of(&mut dgate))
+        .write(Target::of(&mut dup))
+        .u64(n)
+        .run()?;
         let shape = inputs[0].shape();
         Ok(vec![Some(tensor(dgate, shape)), Some(tensor(dup, shape))])
     }

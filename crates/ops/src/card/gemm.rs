@@ -67,7 +67,11 @@ fn on_host(
     };
     let term = Term {
         scale: alpha,
-        ..Term::new(k, side(&x, m, k, a.transposed), side(&y, k, n, b.transposed))
+        ..Term::new(
+            k,
+            side(&x, m, k, a.transposed),
+            side(&y, k, n, b.transposed),
+        )
     };
     let mut sum = match add {
         true => widened(out, start, m * n)?,

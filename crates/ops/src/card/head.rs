@@ -116,18 +116,22 @@ impl Node for Scores {
             let rows = step(vocab).min(m - first);
             let chunk = Logits::of(hidden.skip(first * d), rows, w)?;
             let mut g = hidden.room(dtype, rows * vocab)?;
-            Launch::new(format!("token_scores_backward_{}", dtype.as_str()), (rows, 1), THREADS)
-                .read(chunk.view())
-                .read(labels.view()?)
-                .read(inverse.view()?)
-                .read(scores.view()?)
-                .read(lse.view()?)
-                .read(grad.view()?)
-                .write(Target::of(&mut g))
-                .u32(vocab)
-                .u32(first)
-                .u32(m)
-                .run()?;
+            Launch::new(
+                format!("token_scores_backward_{}", dtype.as_str()),
+                (rows, 1),
+                THREADS,
+            )
+            .read(chunk.view())
+            .read(labels.view()?)
+            .read(inverse.view()?)
+            .read(scores.view()?)
+            .read(lse.view()?)
+            .read(grad.view()?)
+            .write(Target::of(&mut g))
+            .u32(vocab)
+            .u32(first)
+            .u32(m)
+            .run()?;
             drop(chunk);
             let g = tensor(g, (rows, vocab));
             let g = Open::of(&g);
@@ -208,4 +212,3 @@ pub(crate) fn compared_scores(
     let [p, q] = scores.map(|scores| tensor(scores, (2, m)));
     Tensor::cat(&[p, q, tensor(kl, (1, m))], 0)
 }
-

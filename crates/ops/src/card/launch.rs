@@ -7,8 +7,14 @@ use std::ffi::{CString, c_char, c_int, c_uint, c_void};
 
 /// Runs the kernel of this name in main memory: `grid` of three, threads of a block, bytes of shared memory, where each argument lies, and
 /// whether blocks and threads take their turns from the last to the first. 0 unless there is no such kernel or it has fewer threads.
-pub type Emulator =
-    unsafe extern "C" fn(*const c_char, *const c_uint, c_uint, c_uint, *mut *mut c_void, c_int) -> c_int;
+pub type Emulator = unsafe extern "C" fn(
+    *const c_char,
+    *const c_uint,
+    c_uint,
+    c_uint,
+    *mut *mut c_void,
+    c_int,
+) -> c_int;
 
 thread_local! {
     static EMULATOR: Cell<Option<(Emulator, bool)>> = const { Cell::new(None) };
@@ -97,7 +103,10 @@ impl<'a> Launch<'a> {
         let host = self.args.iter().any(|arg| {
             matches!(
                 arg,
-                Arg::Read(View { place: Place::Host(_), .. }) | Arg::Write(Target::Host(..))
+                Arg::Read(View {
+                    place: Place::Host(_),
+                    ..
+                }) | Arg::Write(Target::Host(..))
             )
         });
         match host {
@@ -113,9 +122,11 @@ impl<'a> Launch<'a> {
         let mut values = Vec::with_capacity(self.args.len());
         for arg in self.args {
             values.push(match arg {
-                Arg::Read(View { place: Place::Host(storage), start, .. }) => {
-                    address(storage)? + (start * size(storage)) as u64
-                }
+                Arg::Read(View {
+                    place: Place::Host(storage),
+                    start,
+                    ..
+                }) => address(storage)? + (start * size(storage)) as u64,
                 Arg::Write(Target::Host(storage, start)) => {
                     address_mut(storage)? + (start * size(storage)) as u64
                 }
@@ -142,7 +153,11 @@ impl<'a> Launch<'a> {
         match outcome {
             0 => Ok(()),
             1 => bail!("ops: there is no kernel {}", self.name),
-            _ => bail!("ops: kernel {} has fewer threads than {}", self.name, self.threads),
+            _ => bail!(
+                "ops: kernel {} has fewer threads than {}",
+                self.name,
+                self.threads
+            ),
         }
     }
 
@@ -156,7 +171,10 @@ impl<'a> Launch<'a> {
         use candle_core::cuda_backend::WrapErr;
         use candle_core::cuda_backend::cudarc::driver::{LaunchConfig, PushKernelArg, sys};
         let device = self.args.iter().find_map(|arg| match arg {
-            Arg::Read(View { place: Place::Card(storage), .. }) => Some(storage.device.clone()),
+            Arg::Read(View {
+                place: Place::Card(storage),
+                ..
+            }) => Some(storage.device.clone()),
             Arg::Write(Target::Card(storage, _)) => Some(storage.device.clone()),
             _ => None,
         });
@@ -174,7 +192,11 @@ impl<'a> Launch<'a> {
         let (mut values, mut guards) = (Vec::with_capacity(self.args.len()), Vec::new());
         for arg in self.args {
             values.push(match arg {
-                Arg::Read(View { place: Place::Card(storage), start, .. }) => {
+                Arg::Read(View {
+                    place: Place::Card(storage),
+                    start,
+                    ..
+                }) => {
                     let (at, guard) = super::place::card::address(storage, start, &stream)?;
                     guards.push(guard);
                     at

@@ -183,7 +183,14 @@ impl Node for LowRank {
         let (a, b) = (cast(a, dtype, for_a)?, cast(b, dtype, for_b)?);
         let mut down = x.room(dtype, n * r)?;
         let to = Target::of(&mut down);
-        gemm(to, (n, r, k), 1.0, Side::rows(rounded), Side::columns(a), false)?;
+        gemm(
+            to,
+            (n, r, k),
+            1.0,
+            Side::rows(rounded),
+            Side::columns(a),
+            false,
+        )?;
         let down = tensor(down, (n, r));
         let mut y = match &self.weight {
             Some(weight) => layer(x, weight, None)?,
@@ -215,15 +222,33 @@ impl Node for LowRank {
         let mut rooms = [None, None, None, None];
         let [for_x, for_a, for_b, for_g] = &mut rooms;
         let rounded = cast(x, dtype, for_x)?;
-        let (a, b, g) = (cast(a, dtype, for_a)?, cast(b, dtype, for_b)?, cast(g, dtype, for_g)?);
+        let (a, b, g) = (
+            cast(a, dtype, for_a)?,
+            cast(b, dtype, for_b)?,
+            cast(g, dtype, for_g)?,
+        );
 
         let mut db = x.room(inputs[2].dtype(), out * r)?;
         let (left, right) = (Side::columns(g), Side::rows(down));
-        gemm(Target::of(&mut db), (out, r, n), self.scale, left, right, false)?;
+        gemm(
+            Target::of(&mut db),
+            (out, r, n),
+            self.scale,
+            left,
+            right,
+            false,
+        )?;
         // the gradient at the narrow middle, scale·g·B
         let mut middle = x.room(dtype, n * r)?;
         let (left, right) = (Side::rows(g), Side::rows(b));
-        gemm(Target::of(&mut middle), (n, r, out), self.scale, left, right, false)?;
+        gemm(
+            Target::of(&mut middle),
+            (n, r, out),
+            self.scale,
+            left,
+            right,
+            false,
+        )?;
         let middle = tensor(middle, (n, r));
         let middle = Open::of(&middle);
         let mut da = x.room(inputs[1].dtype(), r * k)?;
@@ -245,6 +270,10 @@ impl Node for LowRank {
                 Some(tensor(dx, (n, k)))
             }
         };
-        Ok(vec![dx, Some(tensor(da, (r, k))), Some(tensor(db, (out, r)))])
+        Ok(vec![
+            dx,
+            Some(tensor(da, (r, k))),
+            Some(tensor(db, (out, r))),
+        ])
     }
 }

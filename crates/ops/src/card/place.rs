@@ -71,7 +71,11 @@ impl<'a> View<'a> {
             Storage::Metal(_) => unreachable!("room is made in main memory or on a card"),
         };
         let start = 0;
-        Self { place, start, shape }
+        Self {
+            place,
+            start,
+            shape,
+        }
     }
 
     /// A copy of its numbers.

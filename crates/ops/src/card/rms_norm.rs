@@ -33,13 +33,17 @@ impl Node for RmsNorm {
         let (x, w) = (inputs[0], inputs[1]);
         let (rows, d) = x.dims2()?;
         let mut y = x.room(x.dtype(), rows * d)?;
-        Launch::new(format!("rms_norm_{}", x.dtype().as_str()), (rows, 1), THREADS)
-            .read(x)
-            .read(w)
-            .write(Target::of(&mut y))
-            .u32(d)
-            .f32(self.eps)
-            .run()?;
+        Launch::new(
+            format!("rms_norm_{}", x.dtype().as_str()),
+            (rows, 1),
+            THREADS,
+        )
+        .read(x)
+        .read(w)
+        .write(Target::of(&mut y))
+        .u32(d)
+        .f32(self.eps)
+        .run()?;
         Ok((y, x.shape.clone()))
     }
 
@@ -54,15 +58,19 @@ impl Node for RmsNorm {
         let ((rows, d), dtype) = (x.dims2()?, x.dtype());
         let mut dx = x.room(dtype, rows * d)?;
         let mut inverses = x.room(DType::F32, rows)?;
-        Launch::new(format!("rms_norm_backward_{}", dtype.as_str()), (rows, 1), THREADS)
-            .read(x)
-            .read(w)
-            .read(g)
-            .write(Target::of(&mut dx))
-            .write(Target::of(&mut inverses))
-            .u32(d)
-            .f32(self.eps)
-            .run()?;
+        Launch::new(
+            format!("rms_norm_backward_{}", dtype.as_str()),
+            (rows, 1),
+            THREADS,
+        )
+        .read(x)
+        .read(w)
+        .read(g)
+        .write(Target::of(&mut dx))
+        .write(Target::of(&mut inverses))
+        .u32(d)
+        .f32(self.eps)
+        .run()?;
         let dx = tensor(dx, (rows, d));
         if !inputs[1].track_op() {
             return Ok(vec![Some(dx), None]);
