@@ -116,7 +116,7 @@ fn layers_are_their_compositions() {
             dtype,
             |x| ops::frozen_linear(&x[0], &w),
             |x| x[0].matmul(&w64.t()?),
-            &[x.clone()],
+            std::slice::from_ref(&x),
             tolerance,
         );
         assert_kernel(

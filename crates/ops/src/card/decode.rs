@@ -12,7 +12,7 @@ pub(crate) fn scatter_rows(store: &Tensor, rows: &[usize], src: &Tensor) -> Resu
     let ((size, width), (n, src_width)) = (store.dims2()?, src.dims2()?);
     let bytes = width * store.dtype().size_in_bytes();
     let fits = width == src_width && n == rows.len() && rows.iter().all(|r| *r < size);
-    if !fits || bytes % 4 != 0 || store.dtype() != src.dtype() {
+    if !fits || !bytes.is_multiple_of(4) || store.dtype() != src.dtype() {
         bail!(
             "scatter_rows: {} row numbers and rows {:?} do not fit the store {:?}",
             rows.len(),
