@@ -2,7 +2,7 @@
 
 use crate::card::{assert_kernel, assert_near, on_card};
 use candle_core::{DType, Device, Tensor};
-use ops::{Ragged, composed};
+use ops::{Blocks, Ragged, composed};
 use testkit::{values, varied};
 
 /// Relative, by dtype: a few roundings of the result.
@@ -165,6 +165,47 @@ fn a_narrow_weight_takes_wide_activations() {
         |x| x[0].matmul(&w64.t()?),
         &[varied(&[7, 24], 10, 1.0)],
         4e-3,
+    );
+}
+
+/// Wide for one product, forward and backward; under the emulator to f32.
+#[test]
+fn a_weight_in_blocks_is_the_wide_one() {
+    let (n, k, out, r) = (7, 64, 33, 4);
+    let w = varied(&[out, k], 9, 0.3).to_dtype(DType::F32).unwrap();
+    let blocks = Blocks::Q4_0.round(&w).unwrap();
+    let wide = ops::widened(&blocks).unwrap().to_dtype(DType::F64).unwrap();
+    let x = varied(&[n, k], 10, 1.0);
+    let lora = [
+        x.clone(),
+        varied(&[r, k], 12, 0.3),
+        varied(&[out, r], 13, 0.3),
+    ];
+    assert_kernel(
+        "lora linear over blocks",
+        DType::F32,
+        |x| ops::lora_linear(&x[0], &x[0], &blocks, &x[1], &x[2], 0.7),
+        |x| composed::lora_linear(&x[0], &x[0], &wide, &x[1], &x[2], 0.7),
+        &lora,
+        2e-6,
+    );
+    assert_kernel(
+        "added linear over blocks",
+        DType::BF16,
+        |x| ops::added_linear(&x[1], &x[0], &blocks),
+        |x| &x[1] + x[0].matmul(&wide.t()?)?,
+        &[x.clone(), varied(&[n, out], 11, 1.0)],
+        4e-3,
+    );
+    let targets: Vec<u32> = (0..n as u32).map(|i| i * 4).collect();
+    let ones = vec![1.0; n];
+    assert_kernel(
+        "token scores over blocks",
+        DType::F32,
+        |x| Ok(ops::token_scores(&x[0], &blocks, &targets, &ones)?.logp),
+        |x| Ok(composed::token_scores(&x[0], &wide, &targets, &ones)?.logp),
+        &[x],
+        4e-6,
     );
 }
 

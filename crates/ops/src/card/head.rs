@@ -5,6 +5,7 @@ use crate::card::launch::Launch;
 use crate::card::linear::{cast, logits};
 use crate::card::node::{Node, apply};
 use crate::card::place::{Open, Target, View, tensor};
+use crate::card::wide;
 use crate::head::check;
 use candle_core::{DType, Result, Shape, Storage, Tensor, bail};
 use std::sync::OnceLock;
@@ -30,7 +31,7 @@ pub(crate) fn token_scores(
 
 #[derive(Clone)]
 struct Scores {
-    /// [V, d], detached
+    /// [V, d], detached; it may lie in blocks
     head: Tensor,
     /// [M]
     labels: Tensor,
@@ -85,7 +86,8 @@ impl Node for Scores {
         let ((m, d), vocab) = (hidden.dims2()?, self.head.dim(0)?);
         let mut scores = hidden.room(DType::F32, 2 * m)?;
         let mut lse = hidden.room(DType::F32, m)?;
-        let w = Open::of(&self.head);
+        let head = wide(&self.head)?;
+        let w = Open::of(&head);
         let w = w.view()?;
         for first in (0..m).step_by(step(vocab)) {
             let rows = step(vocab).min(m - first);
@@ -106,7 +108,8 @@ impl Node for Scores {
             bail!("token-scores: backward without forward")
         };
         let ((m, d), vocab) = (inputs[0].dims2()?, self.head.dim(0)?);
-        let (hidden, w) = (Open::of(inputs[0]), Open::of(&self.head));
+        let head = wide(&self.head)?;
+        let (hidden, w) = (Open::of(inputs[0]), Open::of(&head));
         let (hidden, w) = (hidden.view()?, w.view()?);
         let (labels, inverse) = (Open::of(&self.labels), Open::of(&self.inverse));
         let (scores, lse, grad) = (Open::of(scores), Open::of(lse), Open::of(grad));
@@ -183,6 +186,7 @@ pub(crate) fn compared_scores(
 ) -> Result<Tensor> {
     let both = Scores::of(hidden_p, head, targets, temperature)?;
     check(hidden_q, head, targets, temperature)?;
+    let head = wide(&both.head)?;
     let (m, vocab) = (hidden_p.dim(0)?, head.dim(0)?);
     let inverse = Open::of(&both.inverse);
     let place = inverse.view()?;
@@ -191,7 +195,7 @@ pub(crate) fn compared_scores(
     let mut kl = room(m)?;
     for first in (0..m).step_by(step(vocab)) {
         let rows = step(vocab).min(m - first);
-        let chunk = |hidden: &Tensor| logits(&hidden.narrow(0, first, rows)?, &both.head);
+        let chunk = |hidden: &Tensor| logits(&hidden.narrow(0, first, rows)?, &head);
         let (p, q) = (chunk(hidden_p)?, chunk(hidden_q)?);
         let (p, q) = (Open::of(&p), Open::of(&q));
         for ((logits, scores), lse) in [&p, &q].into_iter().zip(&mut scores).zip(&mut lse) {

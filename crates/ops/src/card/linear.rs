@@ -1,8 +1,10 @@
 //! Layers on a card. The product is at the weight's precision, sums are f32, and the result has the dtype of `x`.
 
+use crate::blocks::Blocks;
 use crate::card::gemm::{Side, gemm};
 use crate::card::node::{Node, apply};
-use crate::card::place::{Open, Target, View, tensor};
+use crate::card::place::{Open, Place, Target, View, tensor};
+use crate::card::wide;
 use crate::linear::check;
 use candle_core::{DType, Result, Shape, Storage, Tensor, bail};
 use std::sync::OnceLock;
@@ -27,13 +29,14 @@ pub(crate) fn frozen_linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
 }
 
 struct FrozenLinear {
-    /// [out, in], contiguous, detached
+    /// [out, in], contiguous, detached; it may lie in blocks
     weight: Tensor,
 }
 
 /// x·Wᵀ in x's dtype, added to what `sum` holds where there is one.
 fn layer(x: View, weight: &Tensor, sum: Option<Storage>) -> Result<Storage> {
-    let (w, mut room) = (Open::of(weight), None);
+    let weight = wide(weight)?;
+    let (w, mut room) = (Open::of(&weight), None);
     let (w, dtype) = (w.view()?, x.dtype());
     let ((n, k), out) = (x.dims2()?, w.dims2()?.0);
     let add = sum.is_some();
@@ -49,7 +52,8 @@ fn layer(x: View, weight: &Tensor, sum: Option<Storage>) -> Result<Storage> {
 
 /// g·W in `dtype`.
 fn layer_backward(grad: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    let (g, w, mut room) = (Open::of(grad), Open::of(weight), None);
+    let weight = wide(weight)?;
+    let (g, w, mut room) = (Open::of(grad), Open::of(&weight), None);
     let (g, w) = (g.view()?, w.view()?);
     let ((n, out), k) = (g.dims2()?, w.dims2()?.1);
     let mut dx = g.room(g.dtype(), n * k)?;
@@ -112,7 +116,7 @@ impl Node for AddedLinear {
 /// `hidden · headᵀ` [n, V], f32, without a graph, where kernels run.
 pub fn logits(hidden: &Tensor, head: &Tensor) -> Result<Tensor> {
     check(hidden, head)?;
-    let (hidden, head) = (hidden.detach().contiguous()?, head.contiguous()?);
+    let (hidden, head) = (hidden.detach().contiguous()?, wide(&head.contiguous()?)?);
     let (x, w, mut room) = (Open::of(&hidden), Open::of(&head), None);
     let (x, w) = (x.view()?, w.view()?);
     let ((n, k), vocab) = (x.dims2()?, w.dims2()?.0);
@@ -156,7 +160,7 @@ pub(crate) fn lora_linear(
 /// x·Wᵀ + scale·(x·Aᵀ)·Bᵀ over (x, A, B); without W the low-rank part alone. A and B are rounded to the product's precision; their
 /// gradients have their own.
 struct LowRank {
-    /// [out, in], contiguous, detached
+    /// [out, in], contiguous, detached; it may lie in blocks
     weight: Option<Tensor>,
     scale: f32,
     /// x·Aᵀ [N, r] of the forward pass, in the product's dtype
@@ -165,8 +169,14 @@ struct LowRank {
 
 impl LowRank {
     /// What products are made in.
-    fn dtype(&self, x: DType) -> DType {
-        self.weight.as_ref().map_or(x, Tensor::dtype)
+    fn dtype(&self, x: View) -> DType {
+        match &self.weight {
+            None => x.dtype(),
+            Some(weight) if Blocks::of(weight).is_none() => weight.dtype(),
+            // as `blocks::wide` gives it
+            Some(_) if matches!(x.place, Place::Card(_)) => DType::BF16,
+            Some(_) => DType::F32,
+        }
     }
 }
 
@@ -176,7 +186,7 @@ impl Node for LowRank {
     fn forward(&self, inputs: &[View]) -> Result<(Storage, Shape)> {
         let (x, a, b) = (inputs[0], inputs[1], inputs[2]);
         let ((n, k), (out, r)) = (x.dims2()?, b.dims2()?);
-        let dtype = self.dtype(x.dtype());
+        let dtype = self.dtype(x);
         let mut rooms = [None, None, None];
         let [for_x, for_a, for_b] = &mut rooms;
         let rounded = cast(x, dtype, for_x)?;
@@ -218,7 +228,7 @@ impl Node for LowRank {
         let (g, down) = (Open::of(grad), Open::of(down));
         let (x, a, b, g, down) = (x.view()?, a.view()?, b.view()?, g.view()?, down.view()?);
         let ((n, k), (out, r)) = (x.dims2()?, b.dims2()?);
-        let dtype = self.dtype(x.dtype());
+        let dtype = self.dtype(x);
         let mut rooms = [None, None, None, None];
         let [for_x, for_a, for_b, for_g] = &mut rooms;
         let rounded = cast(x, dtype, for_x)?;
@@ -260,7 +270,8 @@ impl Node for LowRank {
             true => {
                 let mut dx = x.room(x.dtype(), n * k)?;
                 if let Some(weight) = &self.weight {
-                    let w = Open::of(weight);
+                    let weight = wide(weight)?;
+                    let w = Open::of(&weight);
                     let (left, right) = (Side::rows(g), Side::rows(w.view()?));
                     gemm(Target::of(&mut dx), (n, k, out), 1.0, left, right, false)?;
                 }

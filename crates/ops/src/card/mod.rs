@@ -29,7 +29,8 @@ pub(crate) use linear::{added_linear, frozen_linear, lora_linear};
 pub(crate) use rms_norm::rms_norm;
 pub(crate) use sample::sample;
 
-use candle_core::{DType, Tensor};
+use crate::blocks::{self, Blocks};
+use candle_core::{DType, Result, Tensor};
 
 /// Whether the tensors are where kernels run: on a card, or anywhere while [`emulated`] runs.
 pub(crate) fn here(tensors: &[&Tensor]) -> bool {
@@ -49,7 +50,15 @@ pub(crate) fn attends(tensors: &[&Tensor], head_dim: usize) -> bool {
     tensors[0].dtype() == DType::BF16 && HEAD_DIMS.contains(&head_dim) && takes(tensors)
 }
 
-/// Whether a frozen weight is one that cuBLAS multiplies by.
+/// Whether a frozen weight is one that cuBLAS multiplies by, as it is or widened for one product.
 pub(crate) fn multiplies(weight: &Tensor) -> bool {
-    matches!(weight.dtype(), DType::F32 | DType::BF16)
+    matches!(weight.dtype(), DType::F32 | DType::BF16) || Blocks::of(weight).is_some()
+}
+
+/// What cuBLAS multiplies by: a weight in blocks is wide for one product.
+fn wide(weight: &Tensor) -> Result<Tensor> {
+    match Blocks::of(weight) {
+        Some(_) => blocks::wide(weight),
+        None => Ok(weight.clone()),
+    }
 }
