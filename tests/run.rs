@@ -390,24 +390,6 @@ fn checkpoints_of_other_versions() {
 }
 
 #[test]
-fn a_run_that_will_find_no_room_is_refused() {
-    let root = tempfile::tempdir().unwrap();
-    let dir = root.path().join("r");
-    let run = Run::create(&dir, "sft", &settings(0.1, 1)).unwrap();
-    let keep = Keep { n: 2, mb: None };
-    run.require_room(1000, keep).unwrap();
-    let free = run::free_space_bytes(&dir).unwrap();
-    // two checkpoints of three times the parameters, one more, and two results
-    run.require_room(free / 12, keep).unwrap();
-    let error = run::one_line(&run.require_room(free / 10, keep).unwrap_err());
-    assert!(error.starts_with("there is no room for the run"), "{error}");
-    assert!(error.contains("MB are needed and"), "{error}");
-    let one = Keep { n: 9, mb: Some(1) };
-    run.require_room(free / 10, one).unwrap();
-    run.require_room(u64::MAX / 2, one).unwrap_err();
-}
-
-#[test]
 fn checkpoints_are_kept_by_number_and_by_size() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("r");

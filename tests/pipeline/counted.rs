@@ -1,10 +1,12 @@
-//! What a plan counts of the data: held-out rows, prompts of samples, passes over a pool.
+//! What a plan counts of the data and of the disk: held-out rows, prompts of samples, passes over a pool, checkpoints.
 
 use super::world::{World, tiny};
 use llama::{Activations, Fetch, KvCache};
 use serde_json::{Value, json};
 use stage::memory::Drawing;
+use stage::plan::{Disk, Stored};
 use stage::{PolicyOutline, TemplateChoice};
+use std::fs;
 
 /// Width 32, feed-forward 48, 4 heads that share 2 of keys of 8, 2 layers.
 const FORWARD: f64 = (3 * 48 + 5 * 32) as f64;
@@ -173,4 +175,59 @@ fn the_last_batch_of_a_pass_over_a_pool_is_what_is_left() {
             trained(3 * rows, 1).0
         );
     }
+}
+
+/// Two checkpoints of three times the numbers, one more while it is written, and a result: ten times the numbers.
+#[test]
+fn a_run_that_will_find_no_room_is_refused_until_it_has_a_checkpoint() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("r");
+    let free = run::free_space_bytes(&dir).unwrap() as usize;
+    let disk = |bytes: usize, n: usize, mb: Option<u64>, checkpoints: usize| {
+        let trained = Stored {
+            numbers: bytes / 4,
+            tensors: 0,
+        };
+        let results = vec![("adapter", trained.bytes())];
+        let keep = (run::Keep { n, mb }, checkpoints);
+        Disk::of(&dir, trained, Stored::default(), keep, results, (0, 0)).unwrap()
+    };
+    let (fits, not) = (free / 11, free / 9);
+    let small = disk(4_000, 2, None, 5);
+    let state = small.checkpoint - 3 * 4_000;
+    assert_eq!(small.kept, 2 * (12_000 + state));
+    assert_eq!(small.most(), small.run() + small.checkpoint);
+    disk(fits, 2, None, 5).require().unwrap();
+    let error = run::one_line(&disk(not, 2, None, 5).require().unwrap_err());
+    assert!(error.starts_with("there is no room for the run"), "{error}");
+    assert!(error.contains("MB are needed and"), "{error}");
+    // what is kept is no more than is written, and no more than may be kept
+    disk(not, 2, None, 1).require().unwrap();
+    disk(not, 9, Some(1), 9).require().unwrap();
+    let first = dir.join("checkpoints/step-000001");
+    fs::create_dir_all(&first).unwrap();
+    disk(not, 2, None, 5).require().unwrap_err();
+    fs::write(first.join("state.json"), "{}").unwrap();
+    disk(not, 2, None, 5).require().unwrap();
+}
+
+/// Checkpoints that no disk holds are asked for, and four will be written.
+#[test]
+fn plan_and_run_ask_for_the_same_room() {
+    let world = World::new();
+    let sets = "train.keep_checkpoints=4000000000 train.save_every=1";
+    let most = |stage: &str, sets: &str| {
+        let plan = world.plan(stage, sets).unwrap();
+        plan["disk"]["most_bytes"].as_f64().unwrap()
+    };
+    let (few, many) = (
+        most("sft", "train.keep_checkpoints=4 train.save_every=1"),
+        most("sft", sets),
+    );
+    assert_eq!(few, many);
+    world.sft("sft", sets).unwrap();
+    world.reward("rm", sets).unwrap();
+    world
+        .rl("ppo", &format!("algorithm.name=ppo {sets}"))
+        .unwrap();
 }

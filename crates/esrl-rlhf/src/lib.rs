@@ -92,6 +92,9 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
     let course = Course::of(&prepared.feed, &needs, config);
     let work = prepared.workload(&course, config)?;
     let planned = Planned::new(config.memory(), &prepared.outline.base.config, work)?;
+    if look.is_none() {
+        prepared.disk(config, &dir)?.require()?;
+    }
     let Prepared {
         outline,
         keep,
@@ -164,7 +167,6 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
     record_warnings(&mut run, &learner.watch)?;
     let mut progress = Progress::starting_at("rlhf", t.steps as u64, step);
     if step == 0 && look.is_none() {
-        run.require_room(::train::param_bytes(&learner.params()), t.keep())?;
         let metrics = evaluate(&mut learner, &eval_tasks)
             .map_err(|e| failed_step(0, planned.told(e), &run))?;
         run.log(0, &metrics)?;

@@ -12,6 +12,7 @@ use stage::plan::{
     Certainty, Disk, Model, Plan, Steps, Stored, Tokens, notes, of_a_run_to_come, times,
     tokenizer_bytes,
 };
+use std::path::Path;
 
 /// Bytes that a step writes into metrics.jsonl, timings.jsonl and TensorBoard's events.
 const LOGGED: usize = 5_000;
@@ -28,31 +29,8 @@ pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
     let shape = &outline.base.config;
     let memory = config.memory().choose(shape, &work)?;
 
-    let policy = Stored {
-        numbers: prepared.lora.n_params(shape),
-        tensors: prepared.lora.n_tensors(shape),
-    };
-    let critic = prepared.critic(config);
-    let trained = Stored {
-        numbers: work.parameters,
-        tensors: policy.tensors + critic.map_or(0, |lora| lora.n_tensors(shape) + 2),
-    };
-    let refreshed = [prepared.needs.old, Some(prepared.needs.reference_refresh)];
-    let copies = refreshed.iter().flatten().filter(|r| **r != Refresh::Never);
-    let copies = copies.count();
-    let copies = Stored {
-        numbers: copies * policy.numbers,
-        tensors: copies * policy.tensors,
-    };
-    let tokenizer = tokenizer_bytes(&outline.base)?;
-    let logs = t.steps * LOGGED + shown(config, t.steps) + pool(&prepared, config);
     let name = config.algorithm["name"].as_str().unwrap_or("esrl-rlhf");
     let dir = args.run.clone().unwrap_or_else(|| "runs/rlhf".into());
-    let mut results = vec![("adapter", policy.bytes())];
-    let evaluated = !config.rewards.is_empty() && !prepared.eval_tasks.is_empty();
-    if evaluated {
-        results.push(("best", policy.bytes()));
-    }
     let mut notes = notes(&work, config.memory());
     if !prepared.reward_is_here {
         notes.push(
@@ -60,20 +38,13 @@ pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
         );
     }
     let mut rates = vec![("train.policy", policy_rates(config, algorithm.as_ref()))];
-    if critic.is_some() {
+    if prepared.needs.critic {
         rates.push(("train.critic", t.critic.curve(t.steps)));
     }
     Ok(Plan {
         what: name.to_string(),
         model: Model::of(outline, &prepared.weights),
-        disk: Disk::of(
-            &dir,
-            trained,
-            copies,
-            (t.keep(), times(t.steps, t.save_every)),
-            results,
-            (tokenizer, logs),
-        )?,
+        disk: prepared.disk(config, &dir)?,
         steps: Steps {
             steps: t.steps,
             optimiser_steps: course.optimiser_steps,
@@ -91,6 +62,42 @@ pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
         memory,
         work,
     })
+}
+
+impl Prepared {
+    /// What the run takes in `dir`.
+    pub fn disk(&self, config: &Config, dir: &Path) -> Result<Disk> {
+        let (t, base) = (&config.train, &self.outline.base);
+        let policy = Stored {
+            numbers: self.lora.n_params(&base.config),
+            tensors: self.lora.n_tensors(&base.config),
+        };
+        let critic = self.critic(config);
+        let trained = Stored {
+            numbers: self.n_trained(config),
+            tensors: policy.tensors + critic.map_or(0, |lora| lora.n_tensors(&base.config) + 2),
+        };
+        let refreshed = [self.needs.old, Some(self.needs.reference_refresh)];
+        let copies = refreshed.iter().flatten().filter(|r| **r != Refresh::Never);
+        let copies = copies.count();
+        let copies = Stored {
+            numbers: copies * policy.numbers,
+            tensors: copies * policy.tensors,
+        };
+        let mut results = vec![("adapter", policy.bytes())];
+        if !config.rewards.is_empty() && !self.eval_tasks.is_empty() {
+            results.push(("best", policy.bytes()));
+        }
+        let logs = t.steps * LOGGED + shown(config, t.steps) + pool(self, config);
+        Disk::of(
+            dir,
+            trained,
+            copies,
+            (t.keep(), times(t.steps, t.save_every)),
+            results,
+            (tokenizer_bytes(base)?, logs),
+        )
+    }
 }
 
 /// The policy's rate at each step: none while the critic warms up.

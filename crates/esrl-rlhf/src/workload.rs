@@ -6,6 +6,7 @@ use crate::feed::{Feed, needs_scores};
 use crate::prepare::Prepared;
 use crate::{rollout, value};
 use anyhow::Result;
+use llama::LoraConfig;
 use stage::DeviceChoice;
 use stage::memory::{Drawing, Graph, Reading, Workload};
 
@@ -15,13 +16,13 @@ impl Prepared {
         let device = DeviceChoice::parse(&config.device)?;
         let (shape, needs) = (&self.outline.base.config, &self.needs);
         let adapter = self.lora.n_params(shape);
-        let with_head = |lora: &llama::LoraConfig| lora.n_params(shape) + shape.hidden_size + 1;
+        let with_head = |lora: &LoraConfig| lora.n_params(shape) + shape.hidden_size + 1;
         let critic = self.critic(config);
-        let trained = adapter + critic.map_or(0, with_head);
+        let trained = self.n_trained(config);
         let has_reference =
             self.outline.adapter.is_some() || needs.reference_refresh != algorithms::Refresh::Never;
         let standing = usize::from(has_reference) + usize::from(needs.old.is_some());
-        let graph = |name, lora: &llama::LoraConfig| Graph {
+        let graph = |name, lora: &LoraConfig| Graph {
             name,
             lora: Some(lora.clone()),
         };

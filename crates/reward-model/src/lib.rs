@@ -28,6 +28,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let prepared = Prepared::new(config, Fetch::Whole)?;
     let work = prepared.workload(config)?;
     let planned = Planned::new(config.memory(), &prepared.outline.base.config, work)?;
+    prepared.disk(config, &dir)?.require()?;
     let Prepared {
         outline,
         keep,

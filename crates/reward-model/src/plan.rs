@@ -9,6 +9,7 @@ use stage::plan::{
     Certainty, Disk, Model, Plan, Steps, Stored, Tokens, notes, of_a_run_to_come, times,
     tokenizer_bytes,
 };
+use std::path::Path;
 
 /// Predicts what [`run`](crate::run) would take; no weight is loaded.
 pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
@@ -18,26 +19,12 @@ pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
     let work = prepared.workload(config)?;
     let shape = &outline.base.config;
     let memory = config.memory().choose(shape, &work)?;
-    let trained = Stored {
-        numbers: work.parameters,
-        tensors: prepared.lora.n_tensors(shape) + 2,
-    };
-    let tokenizer = tokenizer_bytes(&outline.base)?;
     let drawn: usize = prepared.requests.iter().map(|request| request.n).sum();
-    let rows = times(steps, t.log_every) + times(steps, t.eval_every);
-    let shown = times(steps, t.sample_every) * SHOWN * 2 * config.data.max_len;
     let dir = args.run.clone().unwrap_or_else(|| "runs/rm".into());
     Ok(Plan {
         what: "reward-model".into(),
         model: Model::of(outline, &prepared.weights),
-        disk: Disk::of(
-            &dir,
-            trained,
-            Stored::default(),
-            (t.keep(), times(steps, t.save_every)),
-            vec![("reward", trained.bytes() + tokenizer as u64)],
-            (tokenizer, rows * 1_000 + shown * 2),
-        )?,
+        disk: prepared.disk(config, &dir)?,
         steps: Steps {
             steps,
             optimiser_steps: steps,
@@ -56,4 +43,26 @@ pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
         memory,
         work,
     })
+}
+
+impl Prepared {
+    /// What the run takes in `dir`.
+    pub fn disk(&self, config: &Config, dir: &Path) -> Result<Disk> {
+        let (t, base, steps) = (&config.train, &self.outline.base, self.steps);
+        let trained = Stored {
+            numbers: self.lora.n_params(&base.config) + base.config.hidden_size,
+            tensors: self.lora.n_tensors(&base.config) + 2,
+        };
+        let tokenizer = tokenizer_bytes(base)?;
+        let rows = times(steps, t.log_every) + times(steps, t.eval_every);
+        let shown = times(steps, t.sample_every) * SHOWN * 2 * config.data.max_len;
+        Disk::of(
+            dir,
+            trained,
+            Stored::default(),
+            (t.keep(), times(steps, t.save_every)),
+            vec![("reward", trained.bytes() + tokenizer as u64)],
+            (tokenizer, rows * 1_000 + shown * 2),
+        )
+    }
 }

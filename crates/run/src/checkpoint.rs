@@ -157,6 +157,11 @@ impl Checkpoint {
     }
 }
 
+/// Whether a run has a checkpoint to go on from.
+pub fn has_checkpoint(run: &Path) -> Result<bool> {
+    Ok(!list(&run.join(CHECKPOINTS))?.is_empty())
+}
+
 /// The complete checkpoints, oldest first.
 pub(crate) fn list(checkpoints: &Path) -> Result<Vec<Checkpoint>> {
     let mut found = found(checkpoints)?;

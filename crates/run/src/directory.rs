@@ -239,16 +239,6 @@ impl Run {
         self.put_cost()
     }
 
-    /// Refuses, before work begins, to train `bytes` of parameters where their checkpoints (with two moments each, and one more while it
-    /// is being written) and results will find no room.
-    pub fn require_room(&self, bytes: u64, keep: Keep) -> Result<()> {
-        let checkpoint = bytes.saturating_mul(3);
-        let kept = keep.bytes(checkpoint);
-        let results = bytes.saturating_mul(2);
-        crate::require_space(&self.dir, kept.saturating_add(checkpoint).saturating_add(results))
-            .context("there is no room for the run; make some and go on with --resume, or lower train.keep_checkpoints")
-    }
-
     pub fn latest_checkpoint(&self) -> Result<Option<Checkpoint>> {
         Ok(checkpoint::list(&self.dir.join(CHECKPOINTS))?.pop())
     }

@@ -9,6 +9,7 @@ use stage::plan::{
     Certainty, Disk, Model, Plan, Steps, Stored, Tokens, notes, of_a_run_to_come, times,
     tokenizer_bytes,
 };
+use std::path::Path;
 
 /// Predicts what [`run`](crate::run) would take; no weight is loaded.
 pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
@@ -19,36 +20,11 @@ pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
     let shape = &outline.base.config;
     let memory = config.memory().choose(shape, &work)?;
     let steps = prepared.steps;
-    let trained = match &prepared.lora {
-        Some(lora) => Stored {
-            numbers: work.parameters,
-            tensors: lora.n_tensors(shape),
-        },
-        None => Stored {
-            numbers: work.parameters,
-            tensors: prepared.weights.tensors,
-        },
-    };
-    let (prompts, room) = (prepared.prompts.len(), config.samples.max_new_tokens);
-    let samples = times(steps, t.sample_every) * prompts * room;
-    let tokenizer = tokenizer_bytes(&outline.base)?;
-    let result = match &prepared.lora {
-        Some(_) => ("adapter", trained.bytes()),
-        None => ("model", trained.bytes() + tokenizer as u64),
-    };
-    let rows = times(steps, t.log_every) + times(steps, t.eval_every);
     let dir = args.run.clone().unwrap_or_else(|| "runs/sft".into());
     Ok(Plan {
         what: "sft".into(),
         model: Model::of(outline, &prepared.weights),
-        disk: Disk::of(
-            &dir,
-            trained,
-            Stored::default(),
-            (t.keep(), times(steps, t.save_every)),
-            vec![result],
-            (tokenizer, rows * 1_000 + samples * 5),
-        )?,
+        disk: prepared.disk(config, &dir)?,
         steps: Steps {
             steps,
             optimiser_steps: steps,
@@ -60,11 +36,48 @@ pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
             trained: prepared.batches.tokens,
             certainty: Certainty::Exact,
             drawn: 0,
-            drawn_to_look: samples as u64,
+            drawn_to_look: prepared.sampled(config) as u64,
         },
         rates: vec![("train.optimizer", t.optimizer.curve(steps))],
         notes: notes(&work, config.memory()),
         memory,
         work,
     })
+}
+
+impl Prepared {
+    /// Tokens of the samples on the way, at most.
+    fn sampled(&self, config: &Config) -> usize {
+        let (prompts, room) = (self.prompts.len(), config.samples.max_new_tokens);
+        times(self.steps, config.train.sample_every) * prompts * room
+    }
+
+    /// What the run takes in `dir`.
+    pub fn disk(&self, config: &Config, dir: &Path) -> Result<Disk> {
+        let (t, base, steps) = (&config.train, &self.outline.base, self.steps);
+        let trained = match &self.lora {
+            Some(lora) => Stored {
+                numbers: lora.n_params(&base.config),
+                tensors: lora.n_tensors(&base.config),
+            },
+            None => Stored {
+                numbers: self.weights.numbers,
+                tensors: self.weights.tensors,
+            },
+        };
+        let tokenizer = tokenizer_bytes(base)?;
+        let result = match &self.lora {
+            Some(_) => ("adapter", trained.bytes()),
+            None => ("model", trained.bytes() + tokenizer as u64),
+        };
+        let rows = times(steps, t.log_every) + times(steps, t.eval_every);
+        Disk::of(
+            dir,
+            trained,
+            Stored::default(),
+            (t.keep(), times(steps, t.save_every)),
+            vec![result],
+            (tokenizer, rows * 1_000 + self.sampled(config) * 5),
+        )
+    }
 }

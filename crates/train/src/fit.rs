@@ -7,7 +7,7 @@ mod step;
 
 pub use state::Best;
 
-use crate::{AdamW, Evaluation, FitConfig, Frozen, Objective, Tripwire, param_bytes};
+use crate::{AdamW, Evaluation, FitConfig, Frozen, Objective, Tripwire};
 use anyhow::{Result, ensure};
 use candle_core::Var;
 use data::{Cursor, Loader};
@@ -103,7 +103,6 @@ impl<'a, O: Objective> Fit<'a, O> {
                 state
             }
             None => {
-                run.require_room(param_bytes(&params), config.keep())?;
                 let start = evaluate(objective, run, 0)?;
                 State {
                     step: 0,

@@ -19,4 +19,4 @@ pub use guard::{Frozen, Tripwire, blame, first_non_finite};
 pub use objective::{Evaluation, Objective};
 pub use planted::{plant_full_card, planted};
 pub use schedule::Schedule;
-pub use tensors::{load_params, param_bytes, save_params};
+pub use tensors::{load_params, save_params};

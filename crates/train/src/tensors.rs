@@ -13,12 +13,6 @@ pub fn save_params(params: &[(String, Var)], file: &Path) -> Result<()> {
     save(tensors.collect(), file)
 }
 
-/// What they take in a file.
-pub fn param_bytes(params: &[(String, Var)]) -> u64 {
-    let bytes = |var: &Var| var.elem_count() * var.dtype().size_in_bytes();
-    params.iter().map(|(_, var)| bytes(var) as u64).sum()
-}
-
 /// Reads parameters in place. The file must hold exactly these names, in these shapes.
 pub fn load_params(params: &[(String, Var)], file: &Path) -> Result<()> {
     let wanted = params

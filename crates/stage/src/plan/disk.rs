@@ -1,4 +1,4 @@
-//! What a run directory takes.
+//! What a run directory takes. The run is refused by the numbers of its plan.
 
 use anyhow::{Context, Result};
 use run::Keep;
@@ -80,8 +80,11 @@ impl Disk {
         self.run() + self.checkpoint
     }
 
-    /// Refuses where there is no room.
+    /// Refuses where there is no room. A run that has a checkpoint has most of its room, and asks before it writes another.
     pub fn require(&self) -> Result<()> {
+        if run::has_checkpoint(&self.dir)? {
+            return Ok(());
+        }
         run::require_space(&self.dir, self.most())
             .context("there is no room for the run; make some, or lower train.keep_checkpoints")
     }
