@@ -50,15 +50,22 @@ fn activations_are_those_of_the_block() {
     let dropped = Activations::fused(&config, Some(&lora));
     assert_eq!(dropped.block, adapted.block + 2 * (24 + 8 + 40 + 24));
 
-    // candle's own operations: d 24, q 24 in 3 heads that share one of keys, k and v 8, feed-forward 40
-    let own = Activations::composed(&config, None);
-    let block = 10 * 24 + (5 + 2 + 2 + 3 + 2) * 24 + (6 + 2 + 2) * 8 + 4 * 40 + 2 * 24;
-    assert_eq!(own.block, block);
-    assert_eq!((own.block_pairs, own.gradient_pairs), (8 * 3, 5 * 3));
-    lora.dropout = 0.0;
-    let adapted = Activations::composed(&config, Some(&lora));
-    assert_eq!(adapted.block, own.block + 2 * 4 + 3 * (8 + 24));
     assert_eq!(plain.block_pairs, 0);
+
+    // on a card in f32, attention by candle's own operations: q 24 in 3 heads that share one of keys, k and v 8
+    let own = Activations::on_card(&config, None);
+    assert_eq!(own.block, plain.block + (2 + 2 + 3) * 24 + 2 * 8);
+    assert_eq!(
+        (own.block_pairs, own.gradient_pairs, own.number),
+        (8 * 3, 5 * 3, 4)
+    );
+    // behind a frozen base in bf16, by kernels that know heads of 16
+    let config = tiny_config(json!({ "hidden_size": 48 }));
+    let fused = Activations::fused(&config, Some(&lora));
+    let card = Activations::on_card(&config, Some(&lora));
+    assert_eq!(card.block, fused.block + (48 + 40) + 2 * 3);
+    assert_eq!(card.gradients, fused.gradients + 2 * 3);
+    assert_eq!((card.block_pairs, card.number), (0, 2));
 }
 
 /// By hand, from the sizes of the model: d 24, feed-forward 40, vocabulary 61, 8 numbers in a row of keys.
@@ -97,24 +104,25 @@ fn every_phase_is_counted() {
     assert_eq!(e.activations(), 1.02 * 4.0 * (1000 * token) as f64);
     assert_eq!(e.total(), e.weights + e.adapters + e.activations());
 
-    // the same on a card, where attention's scores stand side by side: of 3 heads, four of each pair of the longest
+    // the same on a card, in bf16, where attention's scores stand side by side, for no kernel knows heads of 8: of 3 heads, four of each
+    // pair of the longest
     full.device = DeviceChoice::Cuda(0);
     full.reading.longest = 90;
     let card = |tokens: f64, longest: f64| {
-        1.1 * 4.0 * (tokens * (3.0 * 40.0 + 5.0 * 24.0) + longest * longest * 12.0)
+        1.1 * 2.0 * (tokens * (3.0 * 40.0 + 5.0 * 24.0) + longest * longest * 12.0)
     };
     let e = Estimate::of(&config, &full, 2);
     assert_eq!(e.reading, card(700.0, 90.0));
     full.drawing.rows = 1;
     let e = Estimate::of(&config, &full, 2);
-    assert_eq!(e.sampling, 4.0 * rows + card(30.0, 20.0));
-    let e = Estimate::of(&config, &full, 2);
-    let each = Activations::composed(&config, full.graphs[0].lora.as_ref());
+    let cache = 2.0 * 1.125 * (2 * 6 * 8 * 400) as f64;
+    assert_eq!(e.sampling, cache + card(30.0, 20.0));
+    let each = Activations::on_card(&config, full.graphs[0].lora.as_ref());
     assert_eq!(e.weights, 0.7e9 + 4e6);
     let token = 5 * each.block + 2 * each.checkpointed + each.gradients + 24 * 6;
     let pair = 5 * each.block_pairs + each.gradient_pairs;
     let numbers = 1000 * token + 70_000 * pair;
-    assert_eq!(e.activations(), 1.1 * 4.0 * numbers as f64 + 18.0 * 16.8e6);
+    assert_eq!(e.activations(), 1.1 * 2.0 * numbers as f64 + 6.0 * 16.8e6);
 }
 
 #[test]

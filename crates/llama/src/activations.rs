@@ -1,10 +1,10 @@
-//! What a forward with graph keeps for its gradient: a count of the tensors of `block.rs`, where each operation is one tensor on the CPU, and
-//! several of candle's on other devices.
+//! What a forward with graph keeps for its gradient: a count of the tensors of `block.rs`, where each operation is one tensor, but for an
+//! attention of candle's own operations, which is several.
 
 use crate::proj::Proj;
 use crate::{Config, LoraConfig};
 
-/// Elements per token, and per pair of a token and one that its sequence reads.
+/// Numbers per token, and per pair of a token and one that its sequence reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Activations {
     /// A block that keeps everything
@@ -17,6 +17,8 @@ pub struct Activations {
     pub block_pairs: usize,
     /// Gradients, per pair
     pub gradient_pairs: usize,
+    /// Bytes of one of them
+    pub number: usize,
 }
 
 /// Widths of a block.
@@ -64,48 +66,42 @@ impl Activations {
             gradients,
             block_pairs: 0,
             gradient_pairs: 0,
+            number: 4,
         }
     }
 
-    /// By candle's own operations (`ops::composed`). Candle gives a gradient to constants, too, where they are an operation's second argument,
-    /// and keeps it until the end of backward: those count as kept.
-    pub fn composed(config: &Config, lora: Option<&LoraConfig>) -> Self {
-        let Widths { d, f, q, kv } = Widths::of(config);
+    /// On a card: in bf16 where the base stands still, in f32 where it is trained.
+    pub fn on_card(config: &Config, lora: Option<&LoraConfig>) -> Self {
+        let narrow = lora.is_some();
         let heads = config.num_attention_heads;
-        // square, quotient and product of two norms; o, down and two sums
-        let mut block = 10 * d;
-        // q and k: before rotation, four products, two sums, the whole; v
-        block += 5 * q + 5 * kv + kv;
-        // heads apart: q, k, k transposed, v; repeated where heads share keys; the values' sum, in order, put together
-        block += 2 * q
-            + 2 * kv
-            + if heads > config.num_key_value_heads {
-                2 * q
-            } else {
-                0
-            };
-        block += 3 * q;
-        // gate, up, silu and product
-        block += 4 * f;
-        // gradients of cos and sin, and of the norms' weights
-        block += 2 * q + 2 * kv + 2 * d;
-        let gradients = 6 * f + 4 * d + 4 * q;
-        for (out, input, lora) in adapted(config, lora) {
-            // the low-rank part, scaled, and the sum
-            block += lora.r + 3 * out;
+        let mut each = Self::fused(config, lora);
+        for (_, input, lora) in adapted(config, lora) {
             if lora.dropout > 0.0 {
-                // mask and masked input; candle computes the mask's gradient, too, and keeps it
-                block += 3 * input;
+                // candle computes the mask's gradient, too, and keeps it until the end of backward
+                each.block += input;
             }
         }
-        Self {
-            block,
-            checkpointed: d,
-            gradients,
-            // product, scaled, masked; less its largest, exponential, quotient; gradients of the mask and of the largest
-            block_pairs: 8 * heads,
-            gradient_pairs: 5 * heads,
+        each.number = if narrow { 2 } else { 4 };
+        if Self::attends(config, narrow) {
+            // log Σ exp of each head's scores, and Σ dO∘O, in f32: two numbers of bf16
+            each.block += 2 * heads;
+            each.gradients += 2 * heads;
+            return each;
         }
+        let Widths { q, kv, .. } = Widths::of(config);
+        // heads apart: q, k, k transposed, v; repeated where heads share keys; the values' sum, in order, put together
+        let shared = heads > config.num_key_value_heads;
+        each.block += 2 * q + 2 * kv + if shared { 2 * q } else { 0 } + 3 * q;
+        each.gradients += 4 * q;
+        // product, scaled, masked; less its largest, exponential, quotient; gradients of the mask and of the largest
+        each.block_pairs = 8 * heads;
+        each.gradient_pairs = 5 * heads;
+        each
+    }
+
+    /// Whether a card has kernels for the attention, which keep nothing for a pair of tokens.
+    pub fn attends(config: &Config, narrow: bool) -> bool {
+        narrow && ops::card::HEAD_DIMS.contains(&config.head_dim)
     }
 }
 

@@ -18,7 +18,8 @@ mod sample;
 mod upload;
 
 pub(crate) use adamw::adamw;
-pub(crate) use attention::{HEAD_DIMS, causal_attention};
+pub use attention::HEAD_DIMS;
+pub(crate) use attention::causal_attention;
 pub(crate) use decode::{cached_attention, scatter_rows};
 pub(crate) use element_wise::{rope, swiglu};
 pub(crate) use head::{compared_scores, token_scores};

@@ -29,8 +29,10 @@ const CACHE_GROWTH: f64 = 1.125;
 const GROWTH: f64 = 1.5;
 /// Most tokens of one prefill, which keeps nothing, but for a longer prompt.
 const PREFILL: usize = 2048;
-/// Of the vocabulary head where it is not fused: tensors of a chunk's logits, and what one takes.
-const HEAD_CHUNK: f64 = 18.0 * 16.8e6;
+/// Of the vocabulary head on a card: a chunk's logits in f32 and their gradient in bf16. Where the head is trained: candle's tensors of a
+/// smaller chunk.
+const HEAD_CHUNK: f64 = 16.8e6 * (4.0 + 2.0);
+const TRAINED_HEAD_CHUNK: f64 = 18.0 * 16.8e6;
 const F32: f64 = 4.0;
 pub(crate) const GB: f64 = 1e9;
 
@@ -116,34 +118,44 @@ impl Estimate {
         // hidden states before and after the final norm, those before labels, and the head's gradient, one part per thread
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let head = d * (5 + if on_cpu { threads } else { 1 });
+        // a base that stands still is bf16 on a card, and so is what its blocks hand on
+        let narrow = !on_cpu && work.graphs.iter().all(|graph| graph.lora.is_some());
+        let number = if narrow { F32 / 2.0 } else { F32 };
         let graph = |graph: &Graph| {
             let lora = graph.lora.as_ref();
             let each = match on_cpu {
                 true => Activations::fused(config, lora),
-                false => Activations::composed(config, lora),
+                false => Activations::on_card(config, lora),
             };
             // one block at a time is computed again
             let whole = layers - blocks + usize::from(blocks > 0);
             let tokens = whole * each.block + blocks * each.checkpointed + each.gradients + head;
             let pairs = whole * each.block_pairs + each.gradient_pairs;
             let numbers = work.largest.tokens * tokens + work.largest.pairs * pairs;
-            let chunk = if on_cpu { 0.0 } else { HEAD_CHUNK };
-            (graph.name, gaps * F32 * numbers as f64 + chunk)
+            let chunk = match (on_cpu, narrow) {
+                (true, _) => 0.0,
+                (false, true) => HEAD_CHUNK,
+                (false, false) => TRAINED_HEAD_CHUNK,
+            };
+            (graph.name, gaps * (each.number * numbers) as f64 + chunk)
         };
         // what a forward without graph has at once, in its feed-forward or its attention
-        let scores = if on_cpu {
-            0
-        } else {
-            4 * config.num_attention_heads
+        let scores = match on_cpu || Activations::attends(config, narrow) {
+            true => 0,
+            false => 4 * config.num_attention_heads,
         };
         let forward = |tokens: usize, longest: usize| {
             let longest = tokens.min(longest);
-            gaps * F32 * (tokens * (3 * f + 5 * d) + longest * longest * scores) as f64
+            gaps * number * (tokens * (3 * f + 5 * d) + longest * longest * scores) as f64
         };
         let draw = &work.drawing;
         let width = config.num_key_value_heads * config.head_dim;
-        let cache = CACHE_GROWTH * (2 * layers * width * draw.cache_rows) as f64;
-        let states = GROWTH * (d * draw.kept_states) as f64;
+        let cache = number * CACHE_GROWTH * (2 * layers * width * draw.cache_rows) as f64;
+        // kept in main memory
+        let states = match on_cpu {
+            true => F32 * GROWTH * (d * draw.kept_states) as f64,
+            false => 0.0,
+        };
         let logits = (3 * draw.rows * v) as f64;
         let most = PREFILL.max(draw.longest_prompt);
         let prefill = forward(draw.prompt_tokens.min(most), draw.longest_prompt);
@@ -154,7 +166,7 @@ impl Estimate {
             graphs: work.graphs.iter().map(graph).collect(),
             reading: forward(work.reading.tokens(), work.reading.longest),
             // prompts are read before anything is drawn
-            sampling: F32 * (cache + states) + (F32 * logits).max(prefill),
+            sampling: cache + states + (F32 * logits).max(prefill),
         }
     }
 
