@@ -4,7 +4,7 @@ use crate::work::{NEW, PROMPT};
 use anyhow::Result;
 use candle_core::Device;
 use generation::{Engine, Request, Sampling};
-use llama::SamplingWeights;
+use llama::{BaseWeights, Fetch, Keep, SamplingWeights, Source};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -19,6 +19,9 @@ pub(crate) struct Args {
     /// How often
     #[arg(long, default_value_t = 3)]
     steps: usize,
+    /// What the base is kept in (`model.weights`)
+    #[arg(long, default_value = "stored", value_parser = base_weights)]
+    base: BaseWeights,
     /// What the matrices are: as they are kept, or in 8 bits
     #[arg(long, default_value = "same", value_parser = weights)]
     weights: SamplingWeights,
@@ -28,10 +31,16 @@ fn weights(name: &str) -> Result<SamplingWeights, String> {
     serde_json::from_value(name.into()).map_err(|_| "it is same, bf16 or int8".into())
 }
 
+fn base_weights(name: &str) -> Result<BaseWeights, String> {
+    serde_json::from_value(name.into()).map_err(|_| "it is stored, q8_0, q4_0 or q4_k".into())
+}
+
 pub(crate) fn run(args: &Args) -> Result<()> {
     ops::prepare_process().map_err(anyhow::Error::msg)?;
-    let source = llama::Source::Dir(args.model.clone());
-    let model = llama::load(&source, &Device::Cpu)?.model;
+    let source = Source::parse(&args.model.to_string_lossy())?;
+    let mut outline = llama::outline(&source, Fetch::Whole)?;
+    outline.projections = args.base;
+    let model = outline.load(&Device::Cpu, Keep::Exact)?.model;
     let model = match args.weights {
         SamplingWeights::Same => model,
         narrow => model.with_sampling_weights(narrow)?.unwrap_or(model),

@@ -2,7 +2,7 @@
 //! written in bf16, whatever the dtype of their files.
 
 use crate::{BaseWeights, Result};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use half::f16;
 use ops::Blocks;
 use std::fs::File;
@@ -93,9 +93,15 @@ impl Keep {
     }
 }
 
+/// Of a weight in f32 in main memory.
 fn holds(weight: &Tensor) -> Result<bool> {
-    let values = weight.flatten_all()?.to_vec1::<f32>()?;
-    Ok(values.into_iter().all(in_bf16))
+    let (storage, layout) = weight.storage_and_layout();
+    match (&*storage, layout.contiguous_offsets()) {
+        (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) => {
+            Ok(values[start..end].iter().copied().all(in_bf16))
+        }
+        _ => unreachable!("a weight is read as f32, whole"),
+    }
 }
 
 fn in_bf16(value: f32) -> bool {

@@ -173,24 +173,45 @@ impl<'a> Elements<'a> {
     }
 }
 
-/// Rows are whole blocks, so that a position is one in all of them.
+/// One loop for each format, in which its sizes are constants.
 #[inline(always)]
 fn widen_blocks(data: &[u8], format: Blocks, at: usize, out: &mut [f32]) {
+    match format {
+        Blocks::Q4_0 => widen_groups(data, Blocks::Q4_0, at, out),
+        Blocks::Q4_1 => widen_groups(data, Blocks::Q4_1, at, out),
+        Blocks::Q5_0 => widen_groups(data, Blocks::Q5_0, at, out),
+        Blocks::Q5_1 => widen_groups(data, Blocks::Q5_1, at, out),
+        Blocks::Q8_0 => widen_groups(data, Blocks::Q8_0, at, out),
+        Blocks::Q2_K => widen_groups(data, Blocks::Q2_K, at, out),
+        Blocks::Q3_K => widen_groups(data, Blocks::Q3_K, at, out),
+        Blocks::Q4_K => widen_groups(data, Blocks::Q4_K, at, out),
+        Blocks::Q5_K => widen_groups(data, Blocks::Q5_K, at, out),
+        Blocks::Q6_K => widen_groups(data, Blocks::Q6_K, at, out),
+    }
+}
+
+/// Rows are whole blocks, so that a position is one in all of them.
+#[inline(always)]
+fn widen_groups(data: &[u8], format: Blocks, mut at: usize, out: &mut [f32]) {
     let (numbers, bytes) = (format.numbers(), format.bytes());
-    let (mut at, mut done) = (at, 0);
-    while done < out.len() {
-        let block = &data[at / numbers * bytes..][..bytes];
-        let (group, skip) = (at % numbers / GROUP, at % GROUP);
-        let n = (GROUP - skip).min(out.len() - done);
-        let out = &mut out[done..done + n];
-        if let Some(out) = out.first_chunk_mut() {
-            format.group(block, group, out);
-        } else {
-            let mut whole = [0.0; GROUP];
-            format.group(block, group, &mut whole);
-            out.copy_from_slice(&whole[skip..skip + n]);
-        }
-        (at, done) = (at + n, done + n);
+    let block = |at: usize| &data[at / numbers * bytes..][..bytes];
+    // a group that began before, whole groups, and one that ends behind
+    let before = (at.next_multiple_of(GROUP) - at).min(out.len());
+    let (first, out) = out.split_at_mut(before);
+    let mut whole = [0.0; GROUP];
+    if before > 0 {
+        format.group(block(at), at % numbers / GROUP, &mut whole);
+        first.copy_from_slice(&whole[at % GROUP..][..before]);
+        at += before;
+    }
+    let (groups, last) = out.as_chunks_mut();
+    for out in groups {
+        format.group(block(at), at % numbers / GROUP, out);
+        at += GROUP;
+    }
+    if !last.is_empty() {
+        format.group(block(at), at % numbers / GROUP, &mut whole);
+        last.copy_from_slice(&whole[..last.len()]);
     }
 }
 

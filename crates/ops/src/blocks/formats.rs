@@ -58,13 +58,29 @@ impl Blocks {
     }
 
     /// Numbers of a block.
+    #[inline(always)]
     pub fn numbers(self) -> usize {
-        self.ggml().block_size()
+        match self {
+            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 => 32,
+            Self::Q2_K | Self::Q3_K | Self::Q4_K | Self::Q5_K | Self::Q6_K => 256,
+        }
     }
 
     /// Bytes of a block.
+    #[inline(always)]
     pub fn bytes(self) -> usize {
-        self.ggml().type_size()
+        match self {
+            Self::Q4_0 => 18,
+            Self::Q4_1 => 20,
+            Self::Q5_0 => 22,
+            Self::Q5_1 => 24,
+            Self::Q8_0 => 34,
+            Self::Q2_K => 84,
+            Self::Q3_K => 110,
+            Self::Q4_K => 144,
+            Self::Q5_K => 176,
+            Self::Q6_K => 210,
+        }
     }
 
     /// Bytes of a row of `width` numbers, which are whole blocks.
@@ -79,29 +95,32 @@ impl Blocks {
             Self::Q4_0 => {
                 let (d, q) = (f16_at(block, 0), bytes::<16>(block, 2));
                 for i in 0..16 {
-                    out[i] = f32::from((q[i] & 15) as i8 - 8) * d;
-                    out[i + 16] = f32::from((q[i] >> 4) as i8 - 8) * d;
+                    let q = u32::from(q[i]);
+                    out[i] = (number(q & 15) - 8.0) * d;
+                    out[i + 16] = (number(q >> 4) - 8.0) * d;
                 }
             }
             Self::Q4_1 => {
                 let (d, m) = (f16_at(block, 0), f16_at(block, 2));
                 let q = bytes::<16>(block, 4);
                 for i in 0..16 {
-                    out[i] = f32::from(q[i] & 15) * d + m;
-                    out[i + 16] = f32::from(q[i] >> 4) * d + m;
+                    let q = u32::from(q[i]);
+                    out[i] = number(q & 15) * d + m;
+                    out[i + 16] = number(q >> 4) * d + m;
                 }
             }
             Self::Q5_0 => {
-                let (d, q) = (f16_at(block, 0), fives(bytes(block, 2), bytes(block, 6)));
-                for i in 0..32 {
-                    out[i] = f32::from(q[i] as i8 - 16) * d;
+                let d = f16_at(block, 0);
+                fives(bytes(block, 2), bytes(block, 6), out);
+                for out in out {
+                    *out = (*out - 16.0) * d;
                 }
             }
             Self::Q5_1 => {
                 let (d, m) = (f16_at(block, 0), f16_at(block, 2));
-                let q = fives(bytes(block, 4), bytes(block, 8));
-                for i in 0..32 {
-                    out[i] = f32::from(q[i]) * d + m;
+                fives(bytes(block, 4), bytes(block, 8), out);
+                for out in out {
+                    *out = *out * d + m;
                 }
             }
             Self::Q8_0 => {
@@ -112,29 +131,34 @@ impl Blocks {
             }
             Self::Q2_K => {
                 let (d, min) = (f16_at(block, 80), f16_at(block, 82));
-                let q = bytes::<32>(block, 16 + g / 4 * 32);
-                let (scales, shift) = (bytes::<2>(block, 2 * g), 2 * (g % 4));
-                for i in 0..32 {
-                    let scale = scales[i / 16];
+                for half in 0..2 {
+                    let q = bytes::<16>(block, 16 + g / 4 * 32 + 16 * half);
+                    let (scale, shift) = (block[2 * g + half], 2 * (g % 4));
                     let (dl, ml) = (d * f32::from(scale & 15), min * f32::from(scale >> 4));
-                    out[i] = dl * f32::from((q[i] >> shift) & 3) - ml;
+                    for i in 0..16 {
+                        out[16 * half + i] = dl * number((u32::from(q[i]) >> shift) & 3) - ml;
+                    }
                 }
             }
             Self::Q3_K => {
-                let (d, high) = (f16_at(block, 108), bytes::<32>(block, 0));
-                let (q, shift) = (bytes::<32>(block, 32 + g / 4 * 32), 2 * (g % 4));
-                let scales = [2 * g, 2 * g + 1].map(|at| six_bits(bytes(block, 96), at));
-                for i in 0..32 {
-                    let dl = d * f32::from(scales[i / 16] as i8 - 32);
-                    let high = (high[i] >> g) & 1;
-                    out[i] = dl * f32::from(((q[i] >> shift) & 3 | high << 2) as i8 - 4);
+                let d = f16_at(block, 108);
+                for half in 0..2 {
+                    let high = bytes::<16>(block, 16 * half);
+                    let q = bytes::<16>(block, 32 + g / 4 * 32 + 16 * half);
+                    let scale = six_bits(bytes(block, 96), 2 * g + half);
+                    let (dl, shift) = (d * (f32::from(scale) - 32.0), 2 * (g % 4));
+                    for i in 0..16 {
+                        let high = (u32::from(high[i]) >> g) & 1;
+                        let q = (u32::from(q[i]) >> shift) & 3 | high << 2;
+                        out[16 * half + i] = dl * (number(q) - 4.0);
+                    }
                 }
             }
             Self::Q4_K => {
                 let (d, m) = scale_and_min(block, g);
                 let (q, shift) = (bytes::<32>(block, 16 + g / 2 * 32), 4 * (g % 2));
                 for i in 0..32 {
-                    out[i] = d * f32::from((q[i] >> shift) & 15) - m;
+                    out[i] = d * number((u32::from(q[i]) >> shift) & 15) - m;
                 }
             }
             Self::Q5_K => {
@@ -142,21 +166,22 @@ impl Blocks {
                 let high = bytes::<32>(block, 16);
                 let (q, shift) = (bytes::<32>(block, 48 + g / 2 * 32), 4 * (g % 2));
                 for i in 0..32 {
-                    let high = (high[i] >> g) & 1;
-                    out[i] = d * f32::from((q[i] >> shift) & 15 | high << 4) - m;
+                    let high = (u32::from(high[i]) >> g) & 1;
+                    out[i] = d * number((u32::from(q[i]) >> shift) & 15 | high << 4) - m;
                 }
             }
             Self::Q6_K => {
-                let (half, at) = (g / 4, g % 4);
-                let d = f16_at(block, 208);
-                let q = bytes::<32>(block, 64 * half + 32 * (at % 2));
-                let high = bytes::<32>(block, 128 + 32 * half);
-                let scales = bytes::<2>(block, 192 + 2 * g);
+                let (big, at, d) = (g / 4, g % 4, f16_at(block, 208));
                 let (shift, of_high) = (4 * (at / 2), 2 * at);
-                for i in 0..32 {
-                    let dl = d * f32::from(scales[i / 16] as i8);
-                    let q = (q[i] >> shift) & 15 | ((high[i] >> of_high) & 3) << 4;
-                    out[i] = dl * f32::from(q as i8 - 32);
+                for half in 0..2 {
+                    let q = bytes::<16>(block, 64 * big + 32 * (at % 2) + 16 * half);
+                    let high = bytes::<16>(block, 128 + 32 * big + 16 * half);
+                    let dl = d * f32::from(block[192 + 2 * g + half] as i8);
+                    for i in 0..16 {
+                        let high = (u32::from(high[i]) >> of_high) & 3;
+                        let q = (u32::from(q[i]) >> shift) & 15 | high << 4;
+                        out[16 * half + i] = dl * (number(q) - 32.0);
+                    }
                 }
             }
         }
@@ -168,15 +193,21 @@ fn bytes<const N: usize>(block: &[u8], at: usize) -> &[u8; N] {
     block[at..].first_chunk().expect("a whole block")
 }
 
+/// A few bits, in a lane as wide as the result, so that every step is one of vectors.
+#[inline(always)]
+fn number(bits: u32) -> f32 {
+    bits as i32 as f32
+}
+
 /// Five bits each: the fifth bits of all in `high`.
 #[inline(always)]
-fn fives(high: &[u8; 4], q: &[u8; 16]) -> [u8; 32] {
-    let (high, mut out) = (u32::from_le_bytes(*high), [0; 32]);
+fn fives(high: &[u8; 4], q: &[u8; 16], out: &mut [f32; GROUP]) {
+    let high = u32::from_le_bytes(*high);
     for i in 0..16 {
-        out[i] = q[i] & 15 | ((high >> i) as u8 & 1) << 4;
-        out[i + 16] = q[i] >> 4 | ((high >> (i + 16)) as u8 & 1) << 4;
+        let (q, fifth) = (u32::from(q[i]), high >> i);
+        out[i] = number(q & 15 | (fifth & 1) << 4);
+        out[i + 16] = number(q >> 4 | (fifth >> 16 & 1) << 4);
     }
-    out
 }
 
 /// Scale and minimum of a group of q4_k and q5_k: six bits each, eight of both in twelve bytes.
