@@ -10,7 +10,7 @@ stage = $(if $(filter sft pretrain,$(1)),sft,$(if $(filter rm,$(1)),reward-model
 sets := $(foreach s,$(SET),--set '$(s)')
 opts = $(sets) $(if $(RESUME),--resume) $(ARGS)
 
-.PHONY: help plan bench bench-ops bench-sizes fuzz crash replay build sft rm rlhf answers compare table experiments two-stage score merge demo demo-short recipe tiny-world tiny-base test check cuda cuda-check kernels smoke fetch-smollm2 fetch-data ci
+.PHONY: help plan bench bench-ops bench-sizes fuzz crash replay build sft rm rlhf answers compare table experiments two-stage score merge demo demo-short recipe tiny-world tiny-base test check cuda gpu-proof cuda-check kernels smoke fetch-smollm2 fetch-data ci
 
 help:           ## this list
 	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 16
@@ -72,6 +72,8 @@ cuda:           ## binaries for cards into target/cuda/release (docs/cuda.md): t
 	scripts/cuda.sh
 kernels:        ## compile our CUDA kernels for sm_80 and sm_90, warnings as errors
 	scripts/kernels.sh
+gpu-proof:      ## on a card: operations, pipelines, 7B steps and decoding beside PyTorch, one table, 10 minutes (docs/cuda.md)
+	scripts/gpu-proof.sh
 cuda-check:     ## type-check the CUDA build without a toolkit
 	scripts/cuda-check.sh
 fetch-smollm2:  ## SmolLM2-135M-Instruct into .models/

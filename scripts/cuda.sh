@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 exports=$(scripts/cuda-toolkit.sh)
 eval "$exports"
 export CUDA_COMPUTE_CAP=${CUDA_COMPUTE_CAP:-80}
-cargo build --release --target-dir target/cuda --features cuda -p sft -p reward-model -p esrl-rlhf -p evaluate
+cargo build --release --target-dir target/cuda --features cuda -p sft -p reward-model -p esrl-rlhf -p evaluate -p bench
 
 # They start without NVIDIA's libraries, which are opened when they are needed.
 for name in sft reward-model esrl-rlhf evaluate; do

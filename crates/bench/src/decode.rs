@@ -2,7 +2,6 @@
 
 use crate::work::{NEW, PROMPT};
 use anyhow::Result;
-use candle_core::Device;
 use generation::{Engine, Request, Sampling};
 use llama::{BaseWeights, Fetch, Keep, SamplingWeights, Source};
 use std::path::PathBuf;
@@ -16,6 +15,15 @@ pub(crate) struct Args {
     /// Prompts decoded together
     #[arg(long, default_value_t = 8)]
     batch: usize,
+    /// Tokens of each
+    #[arg(long, default_value_t = PROMPT)]
+    prompt: usize,
+    /// Tokens to draw for each
+    #[arg(long, default_value_t = NEW)]
+    new: usize,
+    /// cpu, cuda or cuda:N
+    #[arg(long, default_value = "cpu")]
+    device: String,
     /// How often
     #[arg(long, default_value_t = 3)]
     steps: usize,
@@ -40,7 +48,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let source = Source::parse(&args.model.to_string_lossy())?;
     let mut outline = llama::outline(&source, Fetch::Whole)?;
     outline.projections = args.base;
-    let model = outline.load(&Device::Cpu, Keep::Exact)?.model;
+    let device = stage::device(&args.device)?;
+    let keep = Keep::of(device.is_cpu(), false);
+    let model = outline.load(&device, keep)?.model;
     let model = match args.weights {
         SamplingWeights::Same => model,
         narrow => model.with_sampling_weights(narrow)?.unwrap_or(model),
@@ -49,11 +59,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let token = |row: usize, at: usize| ((row * 7919 + at * 104_729 + 100) as u64 % vocab) as u32;
     let requests: Vec<Request> = (0..args.batch)
         .map(|row| Request {
-            prompt: (0..PROMPT).map(|at| token(row, at)).collect(),
+            prompt: (0..args.prompt).map(|at| token(row, at)).collect(),
             n: 1,
             sampling: Sampling {
                 temperature: 0.0,
-                max_new_tokens: NEW,
+                max_new_tokens: args.new,
                 ..Sampling::default()
             },
             stream: [1, 0, row as u64],

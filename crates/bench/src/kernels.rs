@@ -30,13 +30,15 @@ enum Work {
     Flops(f64),
 }
 
+type Run = Box<dyn Fn(&[Tensor]) -> candle_core::Result<Tensor>>;
+
 struct Case {
     name: &'static str,
     /// Of the forward, and of forward and gradient
     work: [Work; 2],
     /// With gradients to these
     inputs: Vec<Tensor>,
-    run: Box<dyn Fn(&[Tensor]) -> candle_core::Result<Tensor>>,
+    run: Run,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -146,7 +148,8 @@ fn cases(device: &Device, dtype: DType, args: &Args) -> Result<Vec<Case>> {
         Ok(Var::from_tensor(&numbers(shape, DType::F32, device)?)?.into_inner())
     };
     let frozen = |shape: &[usize]| numbers(shape, dtype, device);
-    let numbers_of = |forward: usize, back: usize| [Work::Numbers(forward), Work::Numbers(forward + back)];
+    let numbers_of =
+        |forward: usize, back: usize| [Work::Numbers(forward), Work::Numbers(forward + back)];
     let flops = |forward: f64, back: f64| [Work::Flops(forward), Work::Flops(forward + back)];
     let mut cases = Vec::new();
 
@@ -158,7 +161,7 @@ fn cases(device: &Device, dtype: DType, args: &Args) -> Result<Vec<Case>> {
         run: Box::new(move |x| ops::rms_norm(&x[0], &weight, 1e-5)),
     });
     let table = numbers(&[n, head_dim / 2], DType::F32, device)?;
-    let layout = Ragged::from_lens(&vec![n / 4; 4]);
+    let layout = Ragged::from_lens(&[n / 4; 4]);
     let positions = layout.positions();
     cases.push(Case {
         name: "rope",

@@ -5,7 +5,9 @@ mod compare;
 mod decode;
 mod esrl;
 mod figures;
+mod kernels;
 mod machine;
+mod ops_check;
 mod peer;
 mod report;
 mod rows;
@@ -39,6 +41,10 @@ enum Command {
     Sizes(sizes::Args),
     /// Our decoding of one batch, as JSON
     Decode(decode::Args),
+    /// Each operation at the size of a 7B: seconds, and the share of the device's rates
+    Kernels(kernels::Args),
+    /// Every operation on a device against the CPU, one line each
+    CheckOps(ops_check::Args),
     /// Our f32 matrix product, as JSON
     Matmul {
         /// Rows, columns and depth
@@ -95,6 +101,8 @@ fn main() -> ExitCode {
         Command::Compare(args) => compare::run(&args),
         Command::Sizes(args) => sizes::run(&args),
         Command::Decode(args) => decode::run(&args),
+        Command::Kernels(args) => kernels::run(&args),
+        Command::CheckOps(args) => ops_check::run(&args),
         Command::Matmul { size } => machine::matmul(size),
     })
 }

@@ -228,7 +228,7 @@ impl<'a> Launch<'a> {
 
 /// PTX of every kernel, made by build.rs.
 #[cfg(feature = "cuda")]
-const KERNELS: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
+pub(crate) const KERNELS: &str = include_str!(concat!(env!("OUT_DIR"), "/kernels.ptx"));
 
 fn size(storage: &CpuStorage) -> usize {
     use candle_core::backend::BackendStorage;

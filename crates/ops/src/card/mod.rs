@@ -23,6 +23,8 @@ pub(crate) use attention::causal_attention;
 pub(crate) use decode::{cached_attention, scatter_rows};
 pub(crate) use element_wise::{rope, swiglu};
 pub(crate) use head::{compared_scores, token_scores};
+#[cfg(feature = "cuda")]
+pub(crate) use launch::KERNELS;
 pub(crate) use launch::emulating;
 pub use launch::{Emulator, emulated};
 pub use linear::logits;

@@ -2,6 +2,7 @@
 
 use super::libraries::Library;
 use super::{Card, CardMemory, Machine, Needs};
+use crate::card::KERNELS;
 use candle_core::cuda_backend::cudarc::driver::sys::{
     self, CUdevice_attribute_enum as Attribute, CUmemPool_attribute_enum as Pool,
 };
@@ -18,9 +19,13 @@ pub(super) fn version() -> Option<u32> {
 }
 
 pub(super) fn machine() -> Machine {
-    let needs = Needs::of_ptx(kernels::AFFINE.ptx());
+    let [theirs, ours] = [kernels::AFFINE.ptx(), KERNELS]
+        .map(|ptx| Needs::of_ptx(ptx).expect("a compiler's output begins as assembler text does"));
     let mut machine = Machine {
-        needs: needs.expect("candle's kernels begin as assembler text does"),
+        needs: Needs {
+            cuda: theirs.cuda.max(ours.cuda),
+            capability: theirs.capability.max(ours.capability),
+        },
         driver: version(),
         refusal: None,
         cards: Vec::new(),
