@@ -145,6 +145,23 @@ fn samples_are_counted_for_the_prompts_that_are_answered() {
     assert_eq!(sampling("algorithm.k_max=4"), sampling("algorithm.k_max=1"));
 }
 
+/// Its dtype decides only where a frozen base is kept as it is.
+#[test]
+fn a_plan_says_where_it_believed_a_dtype() {
+    let world = World::new();
+    fs::remove_file(world.path("base/model.safetensors")).unwrap();
+    let plan = |sets: &str| {
+        let plan = world.plan("sft", sets).unwrap();
+        assert_eq!(plan["model"]["weights_here"], false);
+        plan["notes"]
+            .to_string()
+            .contains("the dtype of config.json")
+    };
+    assert!(plan(""));
+    assert!(!plan("device=cuda"));
+    assert!(!plan("method=full"));
+}
+
 #[test]
 fn the_last_batch_of_a_pass_over_a_pool_is_what_is_left() {
     let world = World::new();

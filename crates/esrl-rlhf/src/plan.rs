@@ -31,7 +31,7 @@ pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
 
     let name = config.algorithm["name"].as_str().unwrap_or("esrl-rlhf");
     let dir = args.run.clone().unwrap_or_else(|| "runs/rlhf".into());
-    let mut notes = notes(&work, config.memory());
+    let mut notes = notes(&work, config.memory(), &prepared.weights);
     if !prepared.reward_is_here {
         notes.push(
             "model.reward is not there yet: its adapter was taken for one like the policy's".into(),

@@ -39,7 +39,7 @@ pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
             drawn_to_look: (drawn * config.reward.normalisation_max_new_tokens) as u64,
         },
         rates: vec![("train.optimizer", t.optimizer.curve(steps))],
-        notes: notes(&work, config.memory()),
+        notes: notes(&work, config.memory(), &prepared.weights),
         memory,
         work,
     })

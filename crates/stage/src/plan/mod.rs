@@ -120,8 +120,15 @@ pub fn of_a_run_to_come(text: &str, error: Error) -> Error {
 }
 
 /// What a reader must know of the numbers.
-pub fn notes(work: &Workload, memory: MemoryConfig) -> Vec<String> {
+pub fn notes(work: &Workload, memory: MemoryConfig, weights: &Weights) -> Vec<String> {
     let mut notes = Vec::new();
+    let frozen = work.graphs.iter().all(|graph| graph.lora.is_some());
+    if !weights.here && work.device.is_cpu() && frozen {
+        notes.push(
+            "the weights are not here: whether bf16 holds them was taken from the dtype of config.json"
+                .into(),
+        );
+    }
     if !work.device.is_cpu() {
         notes.push(
             "a card's figures are computed from the operations that run there; none was measured"

@@ -15,7 +15,7 @@ pub(super) fn of(plan: &Plan) -> String {
     let (model, work) = (&plan.model, &plan.work);
     let here = match model.weights_here {
         true => "",
-        false => " (not here; dtype by config.json)",
+        false => " (not here)",
     };
     let device = match work.device.is_cpu() {
         true => "the CPU",
