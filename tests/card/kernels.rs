@@ -3,7 +3,7 @@
 use crate::card::{assert_kernel, assert_near, on_card};
 use candle_core::{DType, Device, Tensor};
 use ops::{Blocks, Ragged, composed};
-use testkit::{values, varied};
+use testkit::{golden_tensors, values, varied};
 
 /// Relative, by dtype: a few roundings of the result.
 const DTYPES: [(DType, f64); 2] = [(DType::F32, 2e-6), (DType::BF16, 4e-3)];
@@ -330,4 +330,22 @@ fn a_kernel_that_is_not_there_is_refused() {
     // no kernel for heads of 12: the plain composition
     let out = on_card(false, || ops::causal_attention(&q, &q, &q, &layout, 12));
     assert_eq!(values(&out.unwrap()), [0.0; 48]);
+}
+
+/// Every number, to the last bit in f32 and rounded once in bf16.
+#[test]
+fn blocks_are_widened_to_their_numbers() {
+    let golden = golden_tensors("blocks.safetensors");
+    for format in Blocks::ALL {
+        let name = format.name();
+        // more than one block of threads
+        let weight = Tensor::cat(&[&golden[&format!("{name}.bytes")]; 5], 0).unwrap();
+        let numbers = Tensor::cat(&[&golden[&format!("{name}.numbers")]; 5], 0).unwrap();
+        for backwards in [false, true] {
+            let of = |dtype| on_card(backwards, || ops::card::widened(&weight, dtype).unwrap());
+            assert_eq!(values(&of(DType::F32)), values(&numbers), "{name}");
+            let rounded = numbers.to_dtype(DType::BF16).unwrap();
+            assert_eq!(values(&of(DType::BF16)), values(&rounded), "{name}");
+        }
+    }
 }

@@ -68,7 +68,7 @@ impl Weights {
                 let kept = kept(&name, width)?;
                 weights.bytes += kept.bytes((rows, width));
                 if keep == Keep::Rounded && matches!(kept, Kept::Blocks(_)) {
-                    weights.room = weights.room.max(6 * n);
+                    weights.room = weights.room.max(2 * n);
                 }
                 weights.kept.insert(name, kept);
             } else {
@@ -83,7 +83,7 @@ impl Weights {
         self.bytes
     }
 
-    /// With the room that a card takes to multiply by the largest matrix in blocks, which is f32 and then bf16 for the time of a product.
+    /// With the room that a card takes to multiply by the largest matrix in blocks, which is bf16 for the time of a product.
     pub fn bytes_in_use(&self) -> usize {
         self.bytes + self.room
     }

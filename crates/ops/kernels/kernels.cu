@@ -5,3 +5,4 @@
 #include "decode.cuh"
 #include "head.cuh"
 #include "sample.cuh"
+#include "blocks.cuh"

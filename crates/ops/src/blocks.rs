@@ -4,13 +4,12 @@
 //! many. Kernels widen the blocks on the way to a register or a panel; on a card a weight is widened to bf16 for one product. A gradient
 //! goes through the widened numbers to the input, none to the weight: Dettmers et al. 2023 (QLoRA), Eq. 5 and 6.
 
-#[cfg(feature = "cuda")]
-mod cuda;
 mod formats;
 
 pub use formats::Blocks;
 pub(crate) use formats::GROUP;
 
+use crate::card;
 use crate::cpu::{Shared, for_rows, room};
 use crate::elements::{Elements, Frozen, width};
 use crate::simd::{Lanes, dispatch};
@@ -60,7 +59,7 @@ impl Blocks {
 /// The numbers of a weight that may lie in blocks, which are then f32. No gradient.
 pub fn widened(weight: &Tensor) -> Result<Tensor> {
     match Blocks::of(weight) {
-        Some(_) => wide(weight)?.to_dtype(DType::F32),
+        Some(_) => numbers(weight, DType::F32),
         None => Ok(weight.detach()),
     }
 }
@@ -74,12 +73,17 @@ pub fn embedding(weight: &Tensor, ids: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// The numbers of a weight in blocks, [out, in]: f32 on the CPU, bf16 on a card.
+/// What candle and cuBLAS multiply by for a weight in blocks, [out, in]: f32 in main memory, bf16 on a card.
 pub(crate) fn wide(weight: &Tensor) -> Result<Tensor> {
+    let on_cpu = weight.device().is_cpu();
+    numbers(weight, if on_cpu { DType::F32 } else { DType::BF16 })
+}
+
+/// The numbers of a weight in blocks, [out, in]. `dtype`: what a card gives them in; in main memory they are f32.
+fn numbers(weight: &Tensor, dtype: DType) -> Result<Tensor> {
     let weight = weight.contiguous()?;
-    #[cfg(feature = "cuda")]
-    if weight.device().is_cuda() {
-        return cuda::wide(&weight);
+    if card::here(&[&weight]) {
+        return card::widened(&weight, dtype);
     }
     let (rows, width) = (weight.dim(0)?, width(&weight)?);
     let open = Frozen::of(&weight)?;

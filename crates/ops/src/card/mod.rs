@@ -16,6 +16,7 @@ pub(crate) mod place;
 mod rms_norm;
 mod sample;
 mod upload;
+mod widen;
 
 pub(crate) use adamw::adamw;
 pub use attention::HEAD_DIMS;
@@ -31,6 +32,7 @@ pub use linear::logits;
 pub(crate) use linear::{added_linear, frozen_linear, lora_linear};
 pub(crate) use rms_norm::rms_norm;
 pub(crate) use sample::sample;
+pub use widen::widened;
 
 use crate::blocks::{self, Blocks};
 use candle_core::{DType, Result, Tensor};
