@@ -40,5 +40,5 @@ cmp -s "$dir/toolkit/bin/nvcc.new" "$dir/toolkit/bin/nvcc" || cp "$dir/toolkit/b
 export CUDA_HOME=$dir/toolkit NVCC=$dir/toolkit/bin/nvcc PATH=$dir/toolkit/bin:$PATH
 export CUDA_COMPUTE_CAP=90
 cargo check --release --target-dir "$dir/build" --features cuda \
-    -p sft -p reward-model -p esrl-rlhf -p evaluate
+    -p sft -p reward-model -p esrl-rlhf -p evaluate -p bench
 echo "cuda: our code type-checks (kernels not compiled)"
