@@ -43,7 +43,7 @@ pub(crate) fn here(tensors: &[&Tensor]) -> bool {
     tensors.iter().all(here)
 }
 
-/// [`here`], all of one dtype that kernels read.
+/// `here`, all of one dtype that kernels read.
 pub fn takes(tensors: &[&Tensor]) -> bool {
     let dtype = tensors[0].dtype();
     let known = matches!(dtype, DType::F32 | DType::BF16);
