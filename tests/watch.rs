@@ -179,15 +179,19 @@ fn the_first_update_must_find_what_was_scored() {
     config.check_first(&metrics(0.5, 1e-6), false).unwrap();
     config.check_first(&BTreeMap::new(), true).unwrap();
     // narrower weights while sampling: four times the gap
-    let narrow = config.of_sampler(true);
+    let narrow = config.of_sampler(true, false);
     narrow.check_first(&metrics(1e-9, 0.15), true).unwrap();
     assert!(narrow.check_first(&metrics(1e-9, 0.25), true).is_err());
     assert!(
         config
-            .of_sampler(false)
+            .of_sampler(false, false)
             .check_first(&metrics(1e-9, 0.15), true)
             .is_err()
     );
+    // activations of bf16: as much, and ten times the first KL
+    let narrow = config.of_sampler(false, true);
+    narrow.check_first(&metrics(9e-3, 0.15), true).unwrap();
+    assert!(narrow.check_first(&metrics(2e-2, 1e-6), true).is_err());
     let says = |kl, gap| {
         config
             .check_first(&metrics(kl, gap), true)

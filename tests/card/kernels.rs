@@ -297,7 +297,7 @@ fn a_step_of_adamw_is_its_composition() {
     let step = ops::AdamWStep {
         grad_scale: 0.5,
         beta1: 0.9,
-        beta2: 0.95,
+        beta2: 0.999,
         eps: 1e-8,
         step_size: 1e-2,
         correction2: 0.3,

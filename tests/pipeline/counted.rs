@@ -11,6 +11,8 @@ use std::fs;
 /// Width 32, feed-forward 48, 4 heads that share 2 of keys of 8, 2 layers.
 const FORWARD: f64 = (3 * 48 + 5 * 32) as f64;
 const HEADS: f64 = 4.0;
+/// Two chunks of logits while reading on a card
+const COMPARED: f64 = 8.0 * 16.8e6;
 const CACHED: usize = 2 * 2 * 16;
 
 fn gb(plan: &Value, what: &str) -> f64 {
@@ -57,10 +59,10 @@ fn demonstrations(world: &World, name: &str, rows: &[(usize, usize)]) -> String 
     world.write(name, &Value::from(rows).to_string())
 }
 
-/// A forward without graph on a card, behind a base that stands still: in bf16.
+/// A forward without graph on a card, in f32, for no kernel knows heads of 8.
 fn card(tokens: usize, longest: usize) -> f64 {
     let scores = 4.0 * HEADS * (longest * longest) as f64;
-    1.1 * 2.0 * (tokens as f64 * FORWARD + scores)
+    1.1 * 4.0 * (tokens as f64 * FORWARD + scores)
 }
 
 #[test]
@@ -75,7 +77,7 @@ fn held_out_rows_that_are_longer_than_those_trained_on_are_counted_as_long_as_th
     let plan = |more: &str| world.plan("sft", &format!("{sets} {more}")).unwrap();
     let lora = plan("train.batch_size=1");
     assert_eq!(gb(&lora, "largest_forward_tokens"), trained as f64);
-    close(gb(&lora, "reading_gb"), card(longest, longest));
+    close(gb(&lora, "reading_gb"), card(longest, longest) + COMPARED);
     // where everything is trained, that forward has a graph
     let full = plan("train.batch_size=1 method=full");
     assert_eq!(gb(&full, "largest_forward_tokens"), longest as f64);
@@ -95,7 +97,7 @@ fn held_out_rows_that_are_longer_than_those_trained_on_are_counted_as_long_as_th
     let ((prompt, chosen), (_, rejected)) = (tokens(&world, 20, 12), tokens(&world, 20, 13));
     // the golden answers stand alone, the pair shares its prompt
     let read = card(chosen + rejected, chosen + rejected - prompt);
-    close(gb(&plan, "reading_gb"), read);
+    close(gb(&plan, "reading_gb"), read + COMPARED);
 }
 
 /// Rows of the cache come in runs of 16.

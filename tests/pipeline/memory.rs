@@ -104,25 +104,29 @@ fn every_phase_is_counted() {
     assert_eq!(e.activations(), 1.02 * 4.0 * (1000 * token) as f64);
     assert_eq!(e.total(), e.weights + e.adapters + e.activations());
 
-    // the same on a card, in bf16, where attention's scores stand side by side, for no kernel knows heads of 8: of 3 heads, four of each
-    // pair of the longest
+    // the same on a card, in f32, where attention's scores stand side by side, for no kernel knows heads of 8: of 3 heads, four of each
+    // pair of the longest; and the logits of two networks that are compared
     full.device = DeviceChoice::Cuda(0);
     full.reading.longest = 90;
     let card = |tokens: f64, longest: f64| {
-        1.1 * 2.0 * (tokens * (3.0 * 40.0 + 5.0 * 24.0) + longest * longest * 12.0)
+        1.1 * 4.0 * (tokens * (3.0 * 40.0 + 5.0 * 24.0) + longest * longest * 12.0)
     };
     let e = Estimate::of(&config, &full, 2);
-    assert_eq!(e.reading, card(700.0, 90.0));
+    assert_eq!(e.reading, card(700.0, 90.0) + 8.0 * 16.8e6);
     full.drawing.rows = 1;
     let e = Estimate::of(&config, &full, 2);
-    let cache = 2.0 * 1.125 * (2 * 6 * 8 * 400) as f64;
+    let cache = 4.0 * 1.125 * (2 * 6 * 8 * 400) as f64;
     assert_eq!(e.sampling, cache + card(30.0, 20.0));
     let each = Activations::on_card(&config, full.graphs[0].lora.as_ref());
     assert_eq!(e.weights, 0.7e9 + 4e6);
     let token = 5 * each.block + 2 * each.checkpointed + each.gradients + 24 * 6;
     let pair = 5 * each.block_pairs + each.gradient_pairs;
     let numbers = 1000 * token + 70_000 * pair;
-    assert_eq!(e.activations(), 1.1 * 2.0 * numbers as f64 + 6.0 * 16.8e6);
+    let adapters = 4.0 * (full.parameters * 2 / 6) as f64;
+    assert_eq!(
+        e.activations(),
+        1.1 * 4.0 * numbers as f64 + 6.0 * 16.8e6 + adapters
+    );
 }
 
 #[test]

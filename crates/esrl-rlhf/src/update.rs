@@ -4,7 +4,7 @@ use crate::learner::{Learner, Metrics};
 use crate::row::Row;
 use algorithms::{Experience, Loss, Needs, Scores, Totals, importance};
 use anyhow::{Result, bail};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use ops::TokenScores;
 use rand::seq::SliceRandom;
 use stage::Batch;
@@ -32,7 +32,9 @@ impl Learner<'_> {
             .map(|epoch| minibatches(units.len(), &needs, seed, step, epoch))
             .collect();
         let n_updates = passes.iter().map(Vec::len).sum::<usize>();
-        let watch = self.config.watch.of_sampler(self.roles.samples_apart());
+        let narrow = self.roles.model().activations() != DType::F32;
+        let apart = self.roles.samples_apart();
+        let watch = self.config.watch.of_sampler(apart, narrow);
         let mut first = true;
         for pass in passes {
             for minibatch in pass {

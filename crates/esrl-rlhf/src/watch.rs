@@ -274,12 +274,14 @@ impl WatchConfig {
         Ok(())
     }
 
-    /// The same for samples drawn by narrower weights than those that learn (`apart`): what those round off is corrected by importance
-    /// weights, so four times the gap is allowed.
-    pub fn of_sampler(&self, apart: bool) -> Self {
-        let sampler_gap = if apart { 4.0 } else { 1.0 } * self.sampler_gap;
+    /// The same where rounding is more than f32's. Samples drawn by narrower weights than those that learn (`apart`): what those round off is
+    /// corrected by importance weights, so four times the gap is allowed. Activations of bf16 (`narrow`), which a product of one token a row
+    /// rounds otherwise than one of many: as much, and ten times the first KL, which goes with the gap's square.
+    pub fn of_sampler(&self, apart: bool, narrow: bool) -> Self {
+        let more = |wider: bool, factor: f64| if wider { factor } else { 1.0 };
         Self {
-            sampler_gap,
+            sampler_gap: more(apart || narrow, 4.0) * self.sampler_gap,
+            first_kl: more(narrow, 10.0) * self.first_kl,
             ..self.clone()
         }
     }

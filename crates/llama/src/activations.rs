@@ -70,9 +70,9 @@ impl Activations {
         }
     }
 
-    /// On a card: in bf16 where the base stands still, in f32 where it is trained.
+    /// On a card: in bf16 where the base stands still and attention has a kernel, else in f32, with an attention of candle's own operations.
     pub fn on_card(config: &Config, lora: Option<&LoraConfig>) -> Self {
-        let narrow = lora.is_some();
+        let Widths { q, kv, .. } = Widths::of(config);
         let heads = config.num_attention_heads;
         let mut each = Self::fused(config, lora);
         for (_, input, lora) in adapted(config, lora) {
@@ -81,14 +81,13 @@ impl Activations {
                 each.block += input;
             }
         }
-        each.number = if narrow { 2 } else { 4 };
-        if Self::attends(config, narrow) {
+        if lora.is_some() && Self::attends(config) {
             // log Σ exp of each head's scores, and Σ dO∘O, in f32: two numbers of bf16
             each.block += 2 * heads;
             each.gradients += 2 * heads;
+            each.number = 2;
             return each;
         }
-        let Widths { q, kv, .. } = Widths::of(config);
         // heads apart: q, k, k transposed, v; repeated where heads share keys; the values' sum, in order, put together
         let shared = heads > config.num_key_value_heads;
         each.block += 2 * q + 2 * kv + if shared { 2 * q } else { 0 } + 3 * q;
@@ -99,9 +98,9 @@ impl Activations {
         each
     }
 
-    /// Whether a card has kernels for the attention, which keep nothing for a pair of tokens.
-    pub fn attends(config: &Config, narrow: bool) -> bool {
-        narrow && ops::card::HEAD_DIMS.contains(&config.head_dim)
+    /// Whether a card has kernels for the attention, which are of bf16 and keep nothing for a pair of tokens.
+    pub fn attends(config: &Config) -> bool {
+        ops::card::HEAD_DIMS.contains(&config.head_dim)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::block::{Block, Layer, Pass};
 use crate::param::normal;
 use crate::proj::Proj;
 use crate::rope::RopeTables;
-use crate::{Config, Error, KvCache, Lora, Result, SeqId};
+use crate::{Activations, Config, Error, KvCache, Lora, Result, SeqId};
 use candle_core::{DType, Device, Result as CResult, Tensor, Var, bail};
 use ops::{Crew, Ragged};
 use rand::SeedableRng;
@@ -58,7 +58,8 @@ impl Llama {
         } else {
             next()
         };
-        let activations = match device.is_cuda() && embed.dtype() != DType::F32 {
+        let narrow = embed.dtype() != DType::F32 && Activations::attends(config);
+        let activations = match device.is_cuda() && narrow {
             true => DType::BF16,
             false => DType::F32,
         };
@@ -78,13 +79,26 @@ impl Llama {
 
     /// Fresh random weights (N(0, 0.02), norms 1), for pre-training the tiny world and for tests.
     pub fn init(config: &Config, seed: u64, device: &Device) -> Result<Self> {
+        Self::random(config, seed, device, |_, weight| {
+            Ok(weight.to_device(device)?)
+        })
+    }
+
+    /// The same, each weight, f32 in main memory, as `keep` has it by its name.
+    pub(crate) fn random(
+        config: &Config,
+        seed: u64,
+        device: &Device,
+        keep: impl Fn(&str, Tensor) -> Result<Tensor>,
+    ) -> Result<Self> {
         config.check().map_err(Error::Input)?;
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        Self::build(config, device, |_, shape| {
-            Ok(match shape {
-                [d] => Tensor::ones(*d, DType::F32, device)?,
-                _ => normal(shape, 0.02, &mut rng, device)?,
-            })
+        Self::build(config, device, |name, shape| {
+            let weight = match shape {
+                [d] => Tensor::ones(*d, DType::F32, &Device::Cpu)?,
+                _ => normal(shape, 0.02, &mut rng, &Device::Cpu)?,
+            };
+            keep(name, weight)
         })
     }
 
@@ -123,7 +137,7 @@ impl Llama {
         }
     }
 
-    /// What the blocks hand on, and keys and values are kept in: bf16 on a card whose matrices are no f32, else f32.
+    /// What the blocks hand on, and keys and values are kept in: bf16 on a card whose matrices are no f32 and whose attention has a kernel, else f32.
     pub fn activations(&self) -> DType {
         self.activations
     }

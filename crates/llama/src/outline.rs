@@ -138,7 +138,11 @@ impl Outline {
     pub fn weights(&self, keep: Keep) -> Result<Weights> {
         let (config, projections) = (&self.config, self.projections);
         let dir = match &self.place {
-            Place::Random(_) => return Weights::of(config, (true, keep), |_, _| Ok(Kept::F32)),
+            Place::Random(_) => {
+                return Weights::of(config, (true, keep), |name, width| {
+                    keep.kept(projections, (name, width), None, || Ok(false))
+                });
+            }
             Place::Gguf(tensors) => {
                 return Weights::of(config, (true, keep), |name, width| {
                     let in_bf16 = || tensors.in_bf16(name);
@@ -169,7 +173,9 @@ impl Outline {
         let model = match self.place {
             Place::Dir(dir) => read_weights(&dir, config, device, keep, self.projections)?,
             Place::Gguf(tensors) => tensors.read_weights(config, device, keep, self.projections)?,
-            Place::Random(seed) => Llama::init(config, seed, device)?,
+            Place::Random(seed) => Llama::random(config, seed, device, |name, weight| {
+                keep.keep(self.projections, name, weight, device)
+            })?,
         };
         // those that are trained will move once more
         if keep != Keep::Whole {

@@ -70,10 +70,10 @@ KERNEL(ELEMENT_THREADS, swiglu_backward_bf16, const bf16* gate, const bf16* up, 
     swiglu_backward(gate, up, g, dgate, dup, n);
 }
 
-// AdamW (Loshchilov & Hutter 2019) by PyTorch's rule, in place over n numbers: `grad_scale` clips, `size` is lr/(1 − β1^t), `correction`
+// AdamW (Loshchilov & Hutter 2019) by PyTorch's rule, in place over n numbers: `grad_scale` clips, the rates are 1 − β, `size` is lr/(1 − β1^t), `correction`
 // sqrt(1 − β2^t), `keep` 1 − lr·decay.
-KERNEL(ELEMENT_THREADS, adamw, float* p, float* m, float* v, const float* g, u64 n, float grad_scale, float beta1, float beta2, float eps,
-       float size, float correction, float keep) {
+KERNEL(ELEMENT_THREADS, adamw, float* p, float* m, float* v, const float* g, u64 n, float grad_scale, float rate1, float beta2, float rate2,
+       float eps, float size, float correction, float keep) {
     u64 i = (u64(blockIdx.x) * ELEMENT_THREADS + threadIdx.x) * 4;
     if (i >= n) return;
     u32 left = n - i < 4 ? u32(n - i) : 4;
@@ -83,8 +83,8 @@ KERNEL(ELEMENT_THREADS, adamw, float* p, float* m, float* v, const float* g, u64
 #pragma unroll
     for (int j = 0; j < 4; j++) {
         float x = grad.at[j] * grad_scale;
-        first.at[j] += (x - first.at[j]) * (1.f - beta1);
-        second.at[j] = second.at[j] * beta2 + x * x * (1.f - beta2);
+        first.at[j] += (x - first.at[j]) * rate1;
+        second.at[j] = second.at[j] * beta2 + x * x * rate2;
         param.at[j] = param.at[j] * keep - size * (first.at[j] / (sqrtf(second.at[j]) / correction + eps));
     }
     store4(p + i, param, left, whole);

@@ -15,7 +15,7 @@ DEVICE Sums sums(const float* logits, u32 vocab, float inverse) {
         float x = logits[i] * inverse - s.most, e = expf(x);
         s.sum += e;
         // exp of a number far below is 0, and 0·(−∞) is none
-        s.weighted += e > 0.f ? e * x : 0.f;
+        s.weighted += e == 0.f ? 0.f : e * x;
     }
     s.sum = block_sum(s.sum);
     s.weighted = block_sum(s.weighted);
@@ -49,7 +49,7 @@ DEVICE void token_scores_backward(const float* logits, const u32* labels, const 
     float of_logp = grad[row] * inverse, of_entropy = grad[total + row] * inverse;
     for (u32 i = threadIdx.x; i < vocab; i += HEAD_THREADS) {
         float logp = logits[i] * inverse - norm, p = expf(logp);
-        float g = p > 0.f ? -p * (of_logp + of_entropy * (logp + entropy)) : 0.f;
+        float g = p == 0.f ? 0.f : -p * (of_logp + of_entropy * (logp + entropy));
         out[i] = narrow<T>(i == label ? g + of_logp : g);
     }
 }
@@ -72,7 +72,7 @@ KERNEL(HEAD_THREADS, token_divergence, const float* p_logits, const float* q_log
     float inverse = inverse_temperature[row], sum = 0;
     for (u32 i = threadIdx.x; i < vocab; i += HEAD_THREADS) {
         float logp = p_logits[i] * inverse - p_lse[row], logq = q_logits[i] * inverse - q_lse[row], p = expf(logp);
-        sum += p > 0.f ? p * (logp - logq) : 0.f;
+        sum += p == 0.f ? 0.f : p * (logp - logq);
     }
     sum = block_sum(sum);
     if (threadIdx.x == 0) kl[row] = sum;

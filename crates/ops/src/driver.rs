@@ -76,6 +76,16 @@ pub fn machine() -> Option<&'static Machine> {
     None
 }
 
+/// Settles, once for the card that `device` is, what the driver leaves to be chosen: memory that is given back stays in the pool that tensors come
+/// from (else it goes to the driver at each synchronisation, which every token drawn is one of), and cuBLAS adds up parts of a sum in f32.
+pub fn prepare(device: &candle_core::Device) {
+    #[cfg(feature = "cuda")]
+    if let candle_core::Device::Cuda(device) = device {
+        card::prepare(device);
+    }
+    let _ = device;
+}
+
 /// Of the card that `device` is, in this moment.
 pub fn memory(device: &candle_core::Device) -> Option<CardMemory> {
     #[cfg(feature = "cuda")]

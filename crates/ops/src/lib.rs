@@ -234,7 +234,11 @@ pub fn compared_scores(
     targets: &[u32],
     temperature: &[f32],
 ) -> Result<ComparedScores> {
-    let (p, q) = (hidden_p.detach(), hidden_q.detach());
+    let (mut p, mut q) = (hidden_p.detach(), hidden_q.detach());
+    if p.dtype() != q.dtype() {
+        // states that sampling kept, which are f32, beside those of a forward in bf16
+        (p, q) = (p.to_dtype(DType::F32)?, q.to_dtype(DType::F32)?);
+    }
     let columns = if p.dim(0)? == 0 {
         Tensor::zeros((5, 0), DType::F32, p.device())?
     } else if card::takes(&[&p, &q]) && card::multiplies(head) {

@@ -10,7 +10,7 @@
 //! rows must score as they did when it was saved.
 
 use crate::{Error, Result};
-use candle_core::Tensor;
+use candle_core::{DType, Tensor};
 use data::{Ends, Template};
 use llama::{Llama, Lora, Packed, ScalarHead, Sequence};
 use serde::{Deserialize, Serialize};
@@ -29,8 +29,10 @@ const FILES: [&str; 5] = [
 ];
 /// Tokens of one forward while scoring.
 pub const BATCH_TOKENS: usize = 4096;
-/// How far a golden score may be off, relative to max(1, |score|).
+/// How far a golden score may be off, relative to max(1, |score|): by the order of sums in f32, and where either side's activations are bf16,
+/// as on a card.
 const GOLDEN_TOLERANCE: f32 = 1e-3;
+const NARROW_GOLDEN_TOLERANCE: f32 = 5e-2;
 
 /// A reward model that scores prompt + response at the last token: `score = head · hidden[last]`, f32.
 pub struct RewardModel {
@@ -48,6 +50,8 @@ pub struct RewardModel {
     head: ScalarHead,
     base_fingerprint: String,
     golden: Vec<Golden>,
+    /// Whether `golden` comes from activations of bf16
+    narrow: bool,
 }
 
 /// A row and the raw score it had when the artefact was made.
@@ -69,6 +73,9 @@ struct Manifest {
     base: String,
     base_fingerprint: String,
     golden: Vec<Golden>,
+    /// Whether the golden scores come from activations of bf16
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    narrow: bool,
 }
 
 impl RewardModel {
@@ -91,6 +98,7 @@ impl RewardModel {
             std: 1.0,
             base_fingerprint: model.fingerprint()?,
             golden: Vec::new(),
+            narrow: false,
         })
     }
 
@@ -105,6 +113,7 @@ impl RewardModel {
         let scores = self.score(model, &alone(samples))?;
         (self.mean, self.std) = mean_std(&scores);
         let scores = self.score(model, &alone(&golden))?;
+        self.narrow = narrow(model);
         self.golden = golden
             .into_iter()
             .zip(scores)
@@ -133,6 +142,7 @@ impl RewardModel {
             base: self.base.clone(),
             base_fingerprint: self.base_fingerprint.clone(),
             golden: self.golden.clone(),
+            narrow: self.narrow,
         };
         let text = serde_json::to_string_pretty(&manifest).map_err(|e| failed(MANIFEST, &e))?;
         run::atomic_write(&dir.join(MANIFEST), text.as_bytes()).map_err(|e| failed(MANIFEST, &e))
@@ -171,12 +181,17 @@ impl RewardModel {
             std: manifest.std,
             base_fingerprint: manifest.base_fingerprint,
             golden: manifest.golden,
+            narrow: manifest.narrow,
         };
         reward.check_golden(dir, model)?;
         Ok(reward)
     }
 
     fn check_golden(&self, dir: &Path, model: &Llama) -> Result<()> {
+        let tolerance = match self.narrow || narrow(model) {
+            true => NARROW_GOLDEN_TOLERANCE,
+            false => GOLDEN_TOLERANCE,
+        };
         let rows: Vec<Sequence> = self.golden.iter().map(|g| (g.ids.as_slice(), 0)).collect();
         for (i, (golden, score)) in self
             .golden
@@ -186,7 +201,7 @@ impl RewardModel {
         {
             let off = (score - golden.score).abs();
             // written so that a NaN does not pass
-            let close = off <= GOLDEN_TOLERANCE * golden.score.abs().max(1.0);
+            let close = off <= tolerance * golden.score.abs().max(1.0);
             if !close {
                 return input(format!(
                     "{}: golden row {} scores {score}, it scored {} when the artefact was saved; its adapter, head or base is not the one it was saved with",
@@ -263,6 +278,10 @@ fn mean_std(scores: &[f32]) -> (f64, f64) {
     let square = |s: &f32| (f64::from(*s) - mean).powi(2);
     let std = (scores.iter().map(square).sum::<f64>() / n).sqrt();
     (mean, if std > 1e-6 { std } else { 1.0 })
+}
+
+fn narrow(model: &Llama) -> bool {
+    model.activations() != DType::F32
 }
 
 fn read_manifest(file: &Path) -> Result<Manifest> {

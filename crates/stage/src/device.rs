@@ -86,6 +86,7 @@ fn card(number: usize) -> Result<Device> {
         return Ok(device.clone());
     }
     let device = Device::new_cuda(number)?;
+    ops::driver::prepare(&device);
     open.push((number, device.clone()));
     Ok(device)
 }

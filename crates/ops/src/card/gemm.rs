@@ -1,7 +1,7 @@
 //! Matrix products on a card: cuBLAS, inputs of one dtype, sums in f32, the result in any.
 
 use crate::card::place::{Place, Target, View};
-use candle_core::{CpuStorage, Result, bail};
+use candle_core::{CpuStorage, DType, Result, bail};
 
 /// One side of a product: `view` holds its rows of `stride` numbers, or, `transposed`, its columns.
 #[derive(Clone, Copy)]
@@ -37,6 +37,13 @@ pub(super) fn gemm(
 ) -> Result<()> {
     if m == 0 || n == 0 {
         return Ok(());
+    }
+    let (of_a, of_out) = (a.view.dtype(), out.dtype());
+    if of_a != b.view.dtype() || (of_a == DType::F32 && of_out != DType::F32) {
+        bail!(
+            "ops: cuBLAS has no product of {of_a:?} and {:?} in {of_out:?}",
+            b.view.dtype()
+        )
     }
     match (out, a.view.place, b.view.place) {
         (Target::Host(out, start), Place::Host(x), Place::Host(y)) => {

@@ -137,6 +137,13 @@ pub(crate) enum Target<'a> {
 }
 
 impl<'a> Target<'a> {
+    pub fn dtype(&self) -> DType {
+        match self {
+            Self::Host(storage, _) => storage.dtype(),
+            Self::Card(storage, _) => storage.dtype(),
+        }
+    }
+
     pub fn of(storage: &'a mut Storage) -> Self {
         match storage {
             Storage::Cpu(storage) => Self::Host(storage, 0),

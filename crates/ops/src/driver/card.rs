@@ -3,6 +3,7 @@
 use super::libraries::Library;
 use super::{Card, CardMemory, Machine, Needs};
 use crate::card::KERNELS;
+use candle_core::cuda_backend::cudarc::cublas::sys as cublas;
 use candle_core::cuda_backend::cudarc::driver::sys::{
     self, CUdevice_attribute_enum as Attribute, CUmemPool_attribute_enum as Pool,
 };
@@ -64,6 +65,25 @@ fn cards() -> Result<Vec<Card>, result::DriverError> {
         })
     };
     (0..result::device::get_count()?).map(card).collect()
+}
+
+/// What is refused is not needed: the card is slower then.
+pub(super) fn prepare(device: &CudaDevice) {
+    let stream = device.cuda_stream();
+    let context = stream.context();
+    if context.bind_to_thread().is_err() {
+        return;
+    }
+    let mut threshold = u64::MAX;
+    // SAFETY: an open context's device has a pool, and the attribute is one u64; the handle is candle's own
+    unsafe {
+        if let Ok(pool) = result::device::get_default_mem_pool(context.cu_device()) {
+            let which = Pool::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+            sys::cuMemPoolSetAttribute(pool, which, (&raw mut threshold).cast());
+        }
+        let mode = cublas::cublasMath_t::CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION;
+        cublas::cublasSetMathMode(*device.cublas_handle().handle(), mode);
+    }
 }
 
 /// Of a card that is open.

@@ -31,7 +31,8 @@ const GROWTH: f64 = 1.5;
 const PREFILL: usize = 2048;
 /// Of the vocabulary head on a card: a chunk's logits in f32 and their gradient in bf16. Where the head is trained: candle's tensors of a
 /// smaller chunk.
-const HEAD_CHUNK: f64 = 16.8e6 * (4.0 + 2.0);
+const HEAD_CHUNK: f64 = 1.5 * HEAD_LOGITS;
+const HEAD_LOGITS: f64 = 4.0 * 16.8e6;
 const TRAINED_HEAD_CHUNK: f64 = 18.0 * 16.8e6;
 const F32: f64 = 4.0;
 pub(crate) const GB: f64 = 1e9;
@@ -118,8 +119,9 @@ impl Estimate {
         // hidden states before and after the final norm, those before labels, and the head's gradient, one part per thread
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let head = d * (5 + if on_cpu { threads } else { 1 });
-        // a base that stands still is bf16 on a card, and so is what its blocks hand on
-        let narrow = !on_cpu && work.graphs.iter().all(|graph| graph.lora.is_some());
+        // a base that stands still is bf16 on a card, and so is what its blocks hand on where attention has a kernel
+        let still = work.graphs.iter().all(|graph| graph.lora.is_some());
+        let narrow = !on_cpu && still && Activations::attends(config);
         let number = if narrow { F32 / 2.0 } else { F32 };
         let graph = |graph: &Graph| {
             let lora = graph.lora.as_ref();
@@ -132,15 +134,21 @@ impl Estimate {
             let tokens = whole * each.block + blocks * each.checkpointed + each.gradients + head;
             let pairs = whole * each.block_pairs + each.gradient_pairs;
             let numbers = work.largest.tokens * tokens + work.largest.pairs * pairs;
-            let chunk = match (on_cpu, narrow) {
+            let chunk = match (on_cpu, lora) {
                 (true, _) => 0.0,
-                (false, true) => HEAD_CHUNK,
-                (false, false) => TRAINED_HEAD_CHUNK,
+                (false, Some(_)) => HEAD_CHUNK,
+                (false, None) => TRAINED_HEAD_CHUNK,
             };
-            (graph.name, gaps * (each.number * numbers) as f64 + chunk)
+            // a checkpointed block keeps its adapters side by side, too
+            let adapters = F32 * (work.parameters * blocks / layers.max(1)) as f64;
+            let bytes = gaps * (each.number * numbers) as f64 + chunk;
+            (
+                graph.name,
+                bytes + if lora.is_some() { adapters } else { 0.0 },
+            )
         };
         // what a forward without graph has at once, in its feed-forward or its attention
-        let scores = match on_cpu || Activations::attends(config, narrow) {
+        let scores = match on_cpu || narrow {
             true => 0,
             false => 4 * config.num_attention_heads,
         };
@@ -164,7 +172,9 @@ impl Estimate {
             weights: base + work.weight_bytes as f64,
             adapters: PER_PARAMETER * work.parameters as f64 + F32 * work.adapter_numbers as f64,
             graphs: work.graphs.iter().map(graph).collect(),
-            reading: forward(work.reading.tokens(), work.reading.longest),
+            // policy and reference are compared a chunk of the head at a time
+            reading: forward(work.reading.tokens(), work.reading.longest)
+                + if on_cpu { 0.0 } else { 2.0 * HEAD_LOGITS },
             // prompts are read before anything is drawn
             sampling: cache + states + (F32 * logits).max(prefill),
         }
