@@ -168,7 +168,7 @@ fn a_narrow_weight_takes_wide_activations() {
     );
 }
 
-/// Wide for one product, forward and backward; under the emulator to f32.
+/// Wide for one product, in bf16, forward and backward.
 #[test]
 fn a_weight_in_blocks_is_the_wide_one() {
     let (n, k, out, r) = (7, 64, 33, 4);
@@ -187,7 +187,7 @@ fn a_weight_in_blocks_is_the_wide_one() {
         |x| ops::lora_linear(&x[0], &x[0], &blocks, &x[1], &x[2], 0.7),
         |x| composed::lora_linear(&x[0], &x[0], &wide, &x[1], &x[2], 0.7),
         &lora,
-        2e-6,
+        4e-3,
     );
     assert_kernel(
         "added linear over blocks",
@@ -205,7 +205,7 @@ fn a_weight_in_blocks_is_the_wide_one() {
         |x| Ok(ops::token_scores(&x[0], &blocks, &targets, &ones)?.logp),
         |x| Ok(composed::token_scores(&x[0], &wide, &targets, &ones)?.logp),
         &[x],
-        4e-6,
+        8e-3,
     );
 }
 

@@ -59,7 +59,7 @@ impl Blocks {
 /// The numbers of a weight that may lie in blocks, which are then f32. No gradient.
 pub fn widened(weight: &Tensor) -> Result<Tensor> {
     match Blocks::of(weight) {
-        Some(_) => numbers(weight, DType::F32),
+        Some(_) => numbers(weight),
         None => Ok(weight.detach()),
     }
 }
@@ -73,17 +73,11 @@ pub fn embedding(weight: &Tensor, ids: &Tensor) -> Result<Tensor> {
     }
 }
 
-/// What candle and cuBLAS multiply by for a weight in blocks, [out, in]: f32 in main memory, bf16 on a card.
-pub(crate) fn wide(weight: &Tensor) -> Result<Tensor> {
-    let on_cpu = weight.device().is_cpu();
-    numbers(weight, if on_cpu { DType::F32 } else { DType::BF16 })
-}
-
-/// The numbers of a weight in blocks, [out, in]. `dtype`: what a card gives them in; in main memory they are f32.
-fn numbers(weight: &Tensor, dtype: DType) -> Result<Tensor> {
+/// The numbers of a weight in blocks, [out, in], f32.
+fn numbers(weight: &Tensor) -> Result<Tensor> {
     let weight = weight.contiguous()?;
     if card::here(&[&weight]) {
-        return card::widened(&weight, dtype);
+        return card::widened(&weight, DType::F32);
     }
     let (rows, width) = (weight.dim(0)?, width(&weight)?);
     let open = Frozen::of(&weight)?;

@@ -2,7 +2,7 @@
 //! op, so only the input's is. The weight is f32, bf16, 8 bits or blocks, all arithmetic is f32, and few rows take
 //! [`skinny`](crate::skinny); inputs of other dtypes take candle's product.
 
-use crate::blocks::{self, Blocks};
+use crate::blocks::widened;
 use crate::cpu::{self, Data, Shared};
 use crate::elements::{Elements, Frozen, elements, width};
 use crate::product::{Mat, Term, Threads, product};
@@ -35,16 +35,6 @@ struct FrozenLinear {
     weight: Tensor,
 }
 
-impl FrozenLinear {
-    /// What candle multiplies by: a weight in blocks is wide for one product.
-    fn wide(&self) -> Result<Tensor> {
-        match Blocks::of(&self.weight) {
-            Some(_) => blocks::wide(&self.weight),
-            None => Ok(self.weight.clone()),
-        }
-    }
-}
-
 impl CustomOp1 for FrozenLinear {
     fn name(&self) -> &'static str {
         "frozen-linear"
@@ -60,7 +50,7 @@ impl CustomOp1 for FrozenLinear {
             linear_into(x, w.elements(), k, &mut y, Threads::All);
             CpuStorage::F32(y)
         } else {
-            let transposed = self.wide()?.t()?;
+            let transposed = widened(&self.weight)?.t()?;
             let (w, wl) = transposed.storage_and_layout();
             match &*w {
                 Storage::Cpu(w) => plain(x, layout, w, wl, (n, out, k))?,
@@ -73,7 +63,7 @@ impl CustomOp1 for FrozenLinear {
     fn bwd(&self, _: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
         let grad = grad.contiguous()?;
         if !(cpu::fused(&[&grad]) && Frozen::reads(&self.weight)) {
-            let weight = self.wide()?;
+            let weight = widened(&self.weight)?;
             let dx = grad.to_dtype(weight.dtype())?.matmul(&weight)?;
             return Ok(Some(dx.to_dtype(grad.dtype())?));
         }

@@ -1,9 +1,9 @@
 //! Layers on a card. The product is at the weight's precision, sums are f32, and the result has the dtype of `x`.
 
-use crate::blocks::Blocks;
+use crate::Blocks;
 use crate::card::gemm::{Side, gemm};
 use crate::card::node::{Node, apply};
-use crate::card::place::{Open, Place, Target, View, tensor};
+use crate::card::place::{Open, Target, View, tensor};
 use crate::card::wide;
 use crate::linear::check;
 use candle_core::{DType, Result, Shape, Storage, Tensor, bail};
@@ -172,10 +172,8 @@ impl LowRank {
     fn dtype(&self, x: View) -> DType {
         match &self.weight {
             None => x.dtype(),
-            Some(weight) if Blocks::of(weight).is_none() => weight.dtype(),
-            // as `blocks::wide` gives it
-            Some(_) if matches!(x.place, Place::Card(_)) => DType::BF16,
-            Some(_) => DType::F32,
+            Some(weight) if Blocks::of(weight).is_some() => DType::BF16,
+            Some(weight) => weight.dtype(),
         }
     }
 }

@@ -34,7 +34,7 @@ pub(crate) use rms_norm::rms_norm;
 pub(crate) use sample::sample;
 pub use widen::widened;
 
-use crate::blocks::{self, Blocks};
+use crate::Blocks;
 use candle_core::{DType, Result, Tensor};
 
 /// Whether the tensors are where kernels run: on a card, or anywhere while [`emulated`] runs.
@@ -60,10 +60,10 @@ pub(crate) fn multiplies(weight: &Tensor) -> bool {
     matches!(weight.dtype(), DType::F32 | DType::BF16) || Blocks::of(weight).is_some()
 }
 
-/// What cuBLAS multiplies by: a weight in blocks is wide for one product.
+/// What cuBLAS multiplies by: a weight in blocks is wide, in bf16, for one product.
 fn wide(weight: &Tensor) -> Result<Tensor> {
     match Blocks::of(weight) {
-        Some(_) => blocks::wide(weight),
+        Some(_) => widened(&weight.contiguous()?, DType::BF16),
         None => Ok(weight.clone()),
     }
 }

@@ -140,7 +140,7 @@ impl Estimate {
                 (false, None) => TRAINED_HEAD_CHUNK,
             };
             // a checkpointed block keeps its adapters side by side, too
-            let adapters = F32 * (work.parameters * blocks / layers.max(1)) as f64;
+            let adapters = F32 * (work.parameters * blocks) as f64 / layers as f64;
             let bytes = gaps * (each.number * numbers) as f64 + chunk;
             (
                 graph.name,
