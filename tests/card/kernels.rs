@@ -292,6 +292,62 @@ fn a_token_reads_its_cache() {
     }
 }
 
+/// Salmon et al. 2011, as their Random123 has it.
+fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
+    for _ in 0..10 {
+        let product = |by: u32, x: u32| u64::from(by) * u64::from(x);
+        let (a, b) = (
+            product(0xD2511F53, counter[0]),
+            product(0xCD9E8D57, counter[2]),
+        );
+        let high = |x: u64| (x >> 32) as u32;
+        counter = [
+            high(b) ^ counter[1] ^ key[0],
+            b as u32,
+            high(a) ^ counter[3] ^ key[1],
+            a as u32,
+        ];
+        key = [
+            key[0].wrapping_add(0x9E3779B9),
+            key[1].wrapping_add(0xBB67AE85),
+        ];
+    }
+    counter
+}
+
+#[test]
+fn dropout_draws_the_same_mask_for_the_gradient() {
+    // the known answers of Random123
+    let zeros = [0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8];
+    assert_eq!(philox([0; 4], [0; 2]), zeros);
+    let ones = [0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd];
+    assert_eq!(philox([u32::MAX; 4], [u32::MAX; 2]), ones);
+    let (n, p, seed, stream) = (2 * 1501usize, 0.25, 0x1234_5678_9abc_def0u64, 7u32);
+    let mask: Vec<f64> = (0..n as u32)
+        .map(|i| {
+            let random = philox([i / 4, 0, stream, 0], [seed as u32, (seed >> 32) as u32]);
+            if f64::from(random[i as usize % 4]) < p * 2f64.powi(32) {
+                0.0
+            } else {
+                1.0 / (1.0 - p)
+            }
+        })
+        .collect();
+    let kept = mask.iter().filter(|m| **m > 0.0).count() as f64 / n as f64;
+    assert!((kept - 0.75).abs() < 0.03, "{kept}");
+    let mask = Tensor::from_vec(mask, (2, n / 2), &Device::Cpu).unwrap();
+    for (dtype, tolerance) in DTYPES {
+        assert_kernel(
+            &format!("dropout {dtype:?}"),
+            dtype,
+            |x| ops::card::drop_out(&x[0], p, seed, stream),
+            |x| &x[0] * &mask,
+            &[varied(&[2, n / 2], 26, 1.0)],
+            tolerance,
+        );
+    }
+}
+
 #[test]
 fn a_step_of_adamw_is_its_composition() {
     let step = ops::AdamWStep {

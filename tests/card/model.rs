@@ -95,12 +95,16 @@ fn the_cache_gives_what_the_whole_sequence_does() {
     on_card(false, || {
         let wanted = card.hidden(&ids, &whole, None, None).unwrap();
         let mut cache = KvCache::new(&card).unwrap();
+        // whole from the start: nothing grows, nothing is copied
+        cache.reserve(64).unwrap();
+        assert_eq!((cache.rows(), cache.used_rows()), (64, 0));
         let seq = cache.open(None).unwrap();
         let mut extend = |ids: &[u32]| {
             let layout = Ragged::from_lens(&[ids.len()]);
             card.extend(ids, &layout, &[seq], &mut cache, None).unwrap()
         };
         let parts = [extend(&ids[..5]), extend(&ids[5..6]), extend(&ids[6..9])];
+        assert_eq!((cache.rows(), cache.used_rows()), (64, 16));
         let found = Tensor::cat(&parts, 0).unwrap();
         assert_eq!(found.dtype(), DType::BF16);
         assert_near("hidden", &found, &wanted, 1e-2);

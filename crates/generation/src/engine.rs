@@ -40,13 +40,17 @@ impl Engine<'_> {
             request.check(at, config.max_position_embeddings, config.vocab_size)?;
         }
         let frozen = self.lora.map(Lora::frozen);
+        let mut cache = KvCache::new(self.model)?;
+        if !self.model.device().is_cpu() {
+            cache.reserve(self.most_rows(requests))?;
+        }
         let mut flight = Flight {
             model: self.model,
             lora: frozen.as_ref(),
             stop: self.stop,
             keep_states: self.keep_states,
             requests,
-            cache: KvCache::new(self.model)?,
+            cache,
             waiting: (0..requests.len()).filter(|&r| requests[r].n > 0).collect(),
             prefilled: VecDeque::new(),
             rows: Vec::new(),
@@ -65,6 +69,22 @@ impl Engine<'_> {
         let mut samples = flight.done;
         samples.sort_unstable_by_key(|s| (s.request, s.index));
         Ok(samples)
+    }
+
+    /// Rows of the cache that are never more: the longest prompts and the longest answers side by side.
+    fn most_rows(&self, requests: &[Request]) -> usize {
+        let asked = requests.iter().filter(|r| r.n > 0);
+        let mut prompts: Vec<usize> = asked
+            .clone()
+            .map(|r| KvCache::rows_for(r.prompt.len()))
+            .collect();
+        prompts.sort_unstable_by(|a, b| b.cmp(a));
+        let answers = asked.clone().map(|r| r.n).sum::<usize>().min(self.max_rows);
+        let longest = asked
+            .map(|r| KvCache::rows_for(r.sampling.max_new_tokens))
+            .max();
+        let prompts: usize = prompts.iter().take(self.max_rows).sum();
+        prompts + answers * longest.unwrap_or(0)
     }
 }
 

@@ -77,8 +77,8 @@ impl Activations {
         let mut each = Self::fused(config, lora);
         for (_, input, lora) in adapted(config, lora) {
             if lora.dropout > 0.0 {
-                // candle computes the mask's gradient, too, and keeps it until the end of backward
-                each.block += input;
+                // the mask is drawn again for the gradient
+                each.block -= input;
             }
         }
         if lora.is_some() && Self::attends(config) {

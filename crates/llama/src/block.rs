@@ -160,8 +160,11 @@ impl Block {
     }
 }
 
-/// Zeroes a share `p` of the elements and scales the rest by 1 / (1 - p). Stream (seed, module).
+/// Zeroes a share `p` of the elements and scales the rest by 1 / (1 - p). Stream (seed, module); a card's is another than the CPU's.
 fn drop_out(x: &Tensor, p: f64, seed: u64, module: usize) -> Result<Tensor> {
+    if ops::card::takes(&[x]) {
+        return ops::card::drop_out(x, p, seed, module as u32);
+    }
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     rng.set_stream(module as u64);
     let keep = (1.0 / (1.0 - p)) as f32;

@@ -72,6 +72,15 @@ impl KvCache {
         tokens.next_multiple_of(RUN)
     }
 
+    /// Makes the stores at least this large at once, before anything is in them: on a card, where rows that nobody has written take memory all the
+    /// same, one that grows stands beside the smaller one while it is copied.
+    pub fn reserve(&mut self, rows: usize) -> Result<()> {
+        if rows <= self.n_rows {
+            return Ok(());
+        }
+        self.grow_to(rows)
+    }
+
     /// An empty sequence; with a parent it begins where the parent now ends, sharing its rows.
     pub fn open(&mut self, parent: Option<SeqId>) -> Result<SeqId> {
         let (prefix, prefix_len) = match parent {
@@ -210,7 +219,10 @@ impl KvCache {
     }
 
     fn grow(&mut self, n: usize) -> Result<()> {
-        let new_rows = (self.n_rows + self.n_rows / 4).max(self.n_rows + n);
+        self.grow_to((self.n_rows + self.n_rows / 4).max(self.n_rows + n))
+    }
+
+    fn grow_to(&mut self, new_rows: usize) -> Result<()> {
         for (keys, values) in &mut self.stores {
             for store in [keys, values] {
                 let larger = Tensor::zeros((new_rows, self.width), self.dtype, &self.device)?;

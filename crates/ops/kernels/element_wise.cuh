@@ -70,6 +70,42 @@ KERNEL(ELEMENT_THREADS, swiglu_backward_bf16, const bf16* gate, const bf16* up, 
     swiglu_backward(gate, up, g, dgate, dup, n);
 }
 
+// Philox4x32-10 (Salmon et al. 2011): four random numbers of a counter and a key.
+DEVICE void philox(u32 (&counter)[4], u32 key0, u32 key1) {
+#pragma unroll
+    for (int round = 0; round < 10; round++) {
+        u64 first = u64(0xD2511F53u) * counter[0], second = u64(0xCD9E8D57u) * counter[2];
+        u32 next[4] = {u32(second >> 32) ^ counter[1] ^ key0, u32(second), u32(first >> 32) ^ counter[3] ^ key1, u32(first)};
+#pragma unroll
+        for (int i = 0; i < 4; i++) counter[i] = next[i];
+        key0 += 0x9E3779B9u;
+        key1 += 0xBB67AE85u;
+    }
+}
+
+// Zeroes the numbers whose random number is below `threshold`, and multiplies the others by `keep`. Number i of stream `stream` is the
+// (i % 4)th of counter (i / 4, stream); the gradient's pass draws the same.
+template <class T>
+DEVICE void drop_out(const T* x, T* y, u64 n, u32 seed0, u32 seed1, u32 stream, u32 threshold, float keep) {
+    u64 group = u64(blockIdx.x) * ELEMENT_THREADS + threadIdx.x, i = group * 4;
+    if (i >= n) return;
+    u32 left = n - i < 4 ? u32(n - i) : 4;
+    bool whole = left == 4 && in_fours(x, 4) && in_fours(y, 4);
+    u32 random[4] = {u32(group), u32(group >> 32), stream, 0};
+    philox(random, seed0, seed1);
+    Four v = load4(x + i, left, whole);
+#pragma unroll
+    for (int j = 0; j < 4; j++) v.at[j] = random[j] < threshold ? 0.f : v.at[j] * keep;
+    store4(y + i, v, left, whole);
+}
+
+KERNEL(ELEMENT_THREADS, drop_out_f32, const float* x, float* y, u64 n, u32 seed0, u32 seed1, u32 stream, u32 threshold, float keep) {
+    drop_out(x, y, n, seed0, seed1, stream, threshold, keep);
+}
+KERNEL(ELEMENT_THREADS, drop_out_bf16, const bf16* x, bf16* y, u64 n, u32 seed0, u32 seed1, u32 stream, u32 threshold, float keep) {
+    drop_out(x, y, n, seed0, seed1, stream, threshold, keep);
+}
+
 // AdamW (Loshchilov & Hutter 2019) by PyTorch's rule, in place over n numbers: `grad_scale` clips, the rates are 1 − β, `size` is lr/(1 − β1^t), `correction`
 // sqrt(1 − β2^t), `keep` 1 − lr·decay.
 KERNEL(ELEMENT_THREADS, adamw, float* p, float* m, float* v, const float* g, u64 n, float grad_scale, float rate1, float beta2, float rate2,

@@ -6,6 +6,7 @@
 mod adamw;
 mod attention;
 mod decode;
+mod drop_out;
 mod element_wise;
 mod gemm;
 mod head;
@@ -22,6 +23,7 @@ pub(crate) use adamw::adamw;
 pub use attention::HEAD_DIMS;
 pub(crate) use attention::causal_attention;
 pub(crate) use decode::{cached_attention, scatter_rows};
+pub use drop_out::drop_out;
 pub(crate) use element_wise::{rope, swiglu};
 pub(crate) use head::{compared_scores, token_scores};
 #[cfg(feature = "cuda")]

@@ -23,7 +23,7 @@ const PER_PARAMETER: f64 = 4.0 * F32;
 /// Share of the activations that lies in the gaps of the heap; a card's allocator is assumed to leave more.
 const GAPS: f64 = 1.02;
 const GAPS_OF_CARD: f64 = 1.1;
-/// Rows of the cache for each in use: it grows by a quarter, so that half of that is to be expected.
+/// Rows of the cache for each in use: it grows by a quarter on the CPU, so that half of that is to be expected. On a card it is whole from the start.
 const CACHE_GROWTH: f64 = 1.125;
 /// Kept states for each in use: they grow by doubling.
 const GROWTH: f64 = 1.5;
@@ -158,7 +158,8 @@ impl Estimate {
         };
         let draw = &work.drawing;
         let width = config.num_key_value_heads * config.head_dim;
-        let cache = number * CACHE_GROWTH * (2 * layers * width * draw.cache_rows) as f64;
+        let growth = if on_cpu { CACHE_GROWTH } else { 1.0 };
+        let cache = number * growth * (2 * layers * width * draw.cache_rows) as f64;
         // kept in main memory
         let states = match on_cpu {
             true => F32 * GROWTH * (d * draw.kept_states) as f64,
