@@ -292,6 +292,58 @@ fn a_token_reads_its_cache() {
     }
 }
 
+/// Rotation and both stores in one kernel, to the bits of one after the other.
+#[test]
+fn rotated_keys_and_values_go_into_their_rows() {
+    for (dtype, _) in DTYPES {
+        let (n, width, kv_width, half) = (3, 48, 16, 4);
+        let numbers = |shape: &[usize], seed| varied(shape, seed, 1.0).to_dtype(dtype).unwrap();
+        let (cos, sin) = crate::ops::tables(9, 2 * half);
+        let f32 = |x: &Tensor| x.to_dtype(DType::F32).unwrap();
+        let (cos, sin) = (f32(&cos), f32(&sin));
+        let (q, k, v) = (
+            numbers(&[n, width], 1),
+            numbers(&[n, kv_width], 2),
+            numbers(&[n, kv_width], 3),
+        );
+        let (positions, rows) = ([8, 0, 3], [6, 1, 4]);
+        let stores = || (numbers(&[7, kv_width], 4), numbers(&[7, kv_width], 5));
+        let ((keys, values_), (plain_keys, plain_values)) = (stores(), stores());
+        on_card(false, || {
+            let found = ops::rotate_into(
+                [&q, &k, &v],
+                (&cos, &sin),
+                &positions,
+                (&keys, &values_),
+                &rows,
+            )
+            .unwrap();
+            let wanted = ops::rope(&q, &cos, &sin, &positions).unwrap();
+            ops::scatter_rows(
+                &plain_keys,
+                &rows,
+                &ops::rope(&k, &cos, &sin, &positions).unwrap(),
+            )
+            .unwrap();
+            ops::scatter_rows(&plain_values, &rows, &v).unwrap();
+            assert_eq!(values(&found), values(&wanted));
+        });
+        assert_eq!(values(&keys), values(&plain_keys));
+        assert_eq!(values(&values_), values(&plain_values));
+        let refused = on_card(false, || {
+            ops::rotate_into(
+                [&q, &k, &v],
+                (&cos, &sin),
+                &positions,
+                (&keys, &values_),
+                &[6, 1, 7],
+            )
+        });
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains("do not fit stores [7, 16]"), "{error}");
+    }
+}
+
 /// Salmon et al. 2011, as their Random123 has it.
 fn philox(mut counter: [u32; 4], mut key: [u32; 2]) -> [u32; 4] {
     for _ in 0..10 {

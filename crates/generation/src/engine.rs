@@ -39,7 +39,8 @@ impl Engine<'_> {
         for (at, request) in requests.iter().enumerate() {
             request.check(at, config.max_position_embeddings, config.vocab_size)?;
         }
-        let frozen = self.lora.map(Lora::frozen);
+        let dtype = self.model.activations();
+        let frozen = self.lora.map(|lora| lora.frozen_as(dtype)).transpose()?;
         let mut cache = KvCache::new(self.model)?;
         if !self.model.device().is_cpu() {
             cache.reserve(self.most_rows(requests))?;

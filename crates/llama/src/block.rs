@@ -52,30 +52,31 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// `x` [N, d] -> [N, d]. `attend(q [N, H*D], k [N, K*D], v [N, K*D])` -> [N, H*D], with q and k rotated.
+    /// `x` [N, d] -> [N, d]. `attend(q [N, H*D], k [N, K*D], v [N, K*D])` -> [N, H*D], with q and k as they came out of their layers.
     pub fn run(
         &self,
         x: &Tensor,
         attend: impl FnOnce(&Tensor, &Tensor, &Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
-        let Pass {
-            eps,
-            rope: (cos, sin),
-            positions,
-            ..
-        } = &*self.pass;
-        let h = ops::rms_norm(x, &self.weights.input_norm, *eps)?;
-        let q = ops::rope(&self.linear(Proj::Q, &h)?, cos, sin, positions)?;
-        let k = ops::rope(&self.linear(Proj::K, &h)?, cos, sin, positions)?;
+        let eps = self.pass.eps;
+        let h = ops::rms_norm(x, &self.weights.input_norm, eps)?;
+        let q = self.linear(Proj::Q, &h)?;
+        let k = self.linear(Proj::K, &h)?;
         let v = self.linear(Proj::V, &h)?;
         let x = self.added(x, Proj::O, &attend(&q, &k, &v)?)?;
-        let h = ops::rms_norm(&x, &self.weights.post_norm, *eps)?;
+        let h = ops::rms_norm(&x, &self.weights.post_norm, eps)?;
         let gate = self.linear(Proj::Gate, &h)?;
         let up = self.linear(Proj::Up, &h)?;
         self.added(&x, Proj::Down, &ops::swiglu(&gate, &up)?)
     }
 
-    /// [`Block::run`] of one more token of each sequence on the CPU, without graph and dropout.
+    /// Queries or keys, turned to their positions.
+    pub fn rotated(&self, x: &Tensor) -> Result<Tensor> {
+        let (cos, sin) = &self.pass.rope;
+        ops::rope(x, cos, sin, &self.pass.positions)
+    }
+
+    /// [`Block::run`] of one more token of each sequence on the CPU, without graph and dropout; q and k are rotated when `attend` gets them.
     pub fn step(
         &self,
         crew: &Crew,

@@ -176,6 +176,17 @@ impl Lora {
         copy
     }
 
+    /// A frozen copy in `dtype`, for many forwards that would round it each time; the same numbers where they are so already.
+    pub fn frozen_as(&self, dtype: DType) -> CResult<Self> {
+        let mut copy = self.frozen();
+        for pair in copy.layers.iter_mut().flatten().flatten() {
+            for param in [&mut pair.a, &mut pair.b] {
+                *param = Param::Frozen(param.tensor().to_dtype(dtype)?);
+            }
+        }
+        Ok(copy)
+    }
+
     /// Trainable parameters by PEFT key (empty when frozen), layer by layer, q k v o gate up down, A before B.
     pub fn vars(&self) -> Vec<(String, Var)> {
         self.params()

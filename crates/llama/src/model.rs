@@ -245,10 +245,10 @@ impl Llama {
                 };
                 let layout = layout.clone();
                 let run = move |block: &Block, x: &Tensor| {
-                    let attend = |q: &Tensor, k: &Tensor, v: &Tensor| {
-                        ops::causal_attention(q, k, v, &layout, head_dim)
-                    };
-                    block.run(x, attend)
+                    block.run(x, |q, k, v| {
+                        let (q, k) = (block.rotated(q)?, block.rotated(k)?);
+                        ops::causal_attention(&q, &k, v, &layout, head_dim)
+                    })
                 };
                 let params = block.variables();
                 let records = x.track_op() || !params.is_empty();
@@ -317,18 +317,26 @@ impl Llama {
                     pass: pass.clone(),
                 };
                 let (keys, values) = cache.layer(index);
-                let attend = |q: &Tensor, k: &Tensor, v: &Tensor| {
+                let store = |k: &Tensor, v: &Tensor| {
                     ops::scatter_rows(keys, &rows, k)?;
-                    ops::scatter_rows(values, &rows, v)?;
-                    match crew {
-                        Some(crew) => crew.attend(q, keys, values, &spans, head_dim),
-                        None if all_new => ops::causal_attention(q, k, v, layout, head_dim),
-                        None => ops::cached_attention(q, keys, values, &spans, head_dim),
-                    }
+                    ops::scatter_rows(values, &rows, v)
                 };
                 x = match crew {
-                    Some(crew) => block.step(crew, &x, attend)?,
-                    None => block.run(&x, attend)?,
+                    Some(crew) => block.step(crew, &x, |q, k, v| {
+                        store(k, v)?;
+                        crew.attend(q, keys, values, &spans, head_dim)
+                    })?,
+                    None if all_new => block.run(&x, |q, k, v| {
+                        let (q, k) = (block.rotated(q)?, block.rotated(k)?);
+                        store(&k, v)?;
+                        ops::causal_attention(&q, &k, v, layout, head_dim)
+                    })?,
+                    None => block.run(&x, |q, k, v| {
+                        let (tables, stores) = ((&pass.rope.0, &pass.rope.1), (keys, values));
+                        let q =
+                            ops::rotate_into([q, k, v], tables, &pass.positions, stores, &rows)?;
+                        ops::cached_attention(&q, keys, values, &spans, head_dim)
+                    })?,
                 };
             }
             Ok(x)

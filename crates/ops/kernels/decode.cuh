@@ -10,6 +10,37 @@ KERNEL(DECODE_THREADS, scatter_rows, u32* store, const u32* src, const u32* rows
     for (u32 i = threadIdx.x; i < words; i += DECODE_THREADS) to[i] = from[i];
 }
 
+// Pairs (j, j + half) of each head of one token, turned by the angles of its position.
+template <class T>
+DEVICE void rotate(const T* x, T* y, const float* cosines, const float* sines, u32 width, u32 half) {
+    for (u32 i = threadIdx.x; i < width / 2; i += DECODE_THREADS) {
+        u32 j = i % half, first = i / half * 2 * half + j;
+        float a = widen(x[first]), b = widen(x[first + half]), cosine = cosines[j], sine = sines[j];
+        y[first] = narrow<T>(a * cosine - b * sine);
+        y[first + half] = narrow<T>(b * cosine + a * sine);
+    }
+}
+
+// A token a block: its queries turned, its keys turned and its values as they are into row rows[token] of the stores.
+template <class T>
+DEVICE void rotate_into(const T* q, const T* k, const T* v, const float* cosines, const float* sines, const u32* positions, const u32* rows,
+                        T* turned, T* keys, T* values, u32 width, u32 kv_width, u32 half) {
+    u32 token = blockIdx.x;
+    u64 angle = u64(positions[token]) * half, from = u64(token) * kv_width, to = u64(rows[token]) * kv_width;
+    rotate(q + u64(token) * width, turned + u64(token) * width, cosines + angle, sines + angle, width, half);
+    rotate(k + from, keys + to, cosines + angle, sines + angle, kv_width, half);
+    for (u32 i = threadIdx.x; i < kv_width; i += DECODE_THREADS) values[to + i] = v[from + i];
+}
+
+KERNEL(DECODE_THREADS, rotate_into_f32, const float* q, const float* k, const float* v, const float* c, const float* s, const u32* at, const u32* rows,
+       float* turned, float* keys, float* values, u32 width, u32 kv_width, u32 half) {
+    rotate_into(q, k, v, c, s, at, rows, turned, keys, values, width, kv_width, half);
+}
+KERNEL(DECODE_THREADS, rotate_into_bf16, const bf16* q, const bf16* k, const bf16* v, const float* c, const float* s, const u32* at, const u32* rows,
+       bf16* turned, bf16* keys, bf16* values, u32 width, u32 kv_width, u32 half) {
+    rotate_into(q, k, v, c, s, at, rows, turned, keys, values, width, kv_width, half);
+}
+
 // Keys that a warp reads before it needs the first.
 constexpr int AHEAD = 4;
 

@@ -292,6 +292,24 @@ pub fn scatter_rows(store: &Tensor, rows: &[usize], src: &Tensor) -> Result<()> 
     }
 }
 
+/// Queries `q` [n, H*D] turned to their positions, and into `stores` (keys and values, [S, K*D]), token i to `rows[i]`, keys turned likewise
+/// and values as they are: [`rope`] and [`scatter_rows`] in one. Records no graph. `tables`: cos and sin. Result [n, H*D].
+pub fn rotate_into(
+    [q, k, v]: [&Tensor; 3],
+    tables: (&Tensor, &Tensor),
+    positions: &[u32],
+    stores: (&Tensor, &Tensor),
+    rows: &[usize],
+) -> Result<Tensor> {
+    if card::takes(&[q, k, v, stores.0, stores.1]) {
+        return card::rotate_into([q, k, v], tables, positions, stores, rows);
+    }
+    let turned = |x: &Tensor| rope(&x.detach(), tables.0, tables.1, positions);
+    scatter_rows(stores.0, rows, &turned(k)?)?;
+    scatter_rows(stores.1, rows, v)?;
+    turned(q)
+}
+
 /// Attention of single query rows over cached rows; records no graph. `q` [n, H*D]; `keys`, `values` [S, K*D];
 /// `spans[i]` lists the (start, len) runs of store rows that query i may read, in order. Result [n, H*D].
 pub fn cached_attention(

@@ -4,6 +4,7 @@ use crate::attention::Dims;
 use crate::card::launch::Launch;
 use crate::card::place::{Open, Target, change, tensor};
 use crate::card::upload::upload;
+use crate::rope::fits;
 use candle_core::{Result, Tensor, bail};
 
 const THREADS: usize = 128;
@@ -31,6 +32,62 @@ pub(crate) fn scatter_rows(store: &Tensor, rows: &[usize], src: &Tensor) -> Resu
             .u32(bytes / 4)
             .run()
     })
+}
+
+pub(crate) fn rotate_into(
+    [q, k, v]: [&Tensor; 3],
+    (cos, sin): (&Tensor, &Tensor),
+    positions: &[u32],
+    (keys, values): (&Tensor, &Tensor),
+    rows: &[usize],
+) -> Result<Tensor> {
+    let ((n, width), (size, kv_width)) = (q.dims2()?, keys.dims2()?);
+    let half = fits(n, (cos, sin), positions)?;
+    let whole = width % (2 * half) == 0 && kv_width % (2 * half) == 0;
+    let shapes = k.dims() == [n, kv_width] && v.dims() == k.dims() && values.dims() == keys.dims();
+    if !whole || !shapes || rows.len() != n || rows.iter().any(|r| *r >= size) {
+        bail!(
+            "rotate_into: q {:?}, k {:?}, v {:?} and {} row numbers do not fit stores {:?}",
+            q.dims(),
+            k.dims(),
+            v.dims(),
+            rows.len(),
+            keys.dims()
+        )
+    }
+    let device = q.device();
+    let rows = upload(rows.iter().map(|row| *row as u32).collect(), device)?;
+    let positions = upload(positions.to_vec(), device)?;
+    let [q, k, v] = [q.contiguous()?, k.contiguous()?, v.contiguous()?];
+    let (cos, sin) = (cos.contiguous()?, sin.contiguous()?);
+    let [q, k, v, cos, sin] = [&q, &k, &v, &cos, &sin].map(Open::of);
+    let (rows, positions) = (Open::of(&rows), Open::of(&positions));
+    let q = q.view()?;
+    let mut turned = q.room(q.dtype(), n * width)?;
+    change(keys, |keys| {
+        change(values, |values| {
+            Launch::new(
+                format!("rotate_into_{}", q.dtype().as_str()),
+                (n, 1),
+                THREADS,
+            )
+            .read(q)
+            .read(k.view()?)
+            .read(v.view()?)
+            .read(cos.view()?)
+            .read(sin.view()?)
+            .read(positions.view()?)
+            .read(rows.view()?)
+            .write(Target::of(&mut turned))
+            .write(keys)
+            .write(values)
+            .u32(width)
+            .u32(kv_width)
+            .u32(half)
+            .run()
+        })
+    })?;
+    Ok(tensor(turned, (n, width)))
 }
 
 pub(crate) fn cached_attention(

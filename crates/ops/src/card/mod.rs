@@ -22,7 +22,7 @@ mod widen;
 pub(crate) use adamw::adamw;
 pub use attention::HEAD_DIMS;
 pub(crate) use attention::causal_attention;
-pub(crate) use decode::{cached_attention, scatter_rows};
+pub(crate) use decode::{cached_attention, rotate_into, scatter_rows};
 pub use drop_out::drop_out;
 pub(crate) use element_wise::{rope, swiglu};
 pub(crate) use head::{compared_scores, token_scores};
