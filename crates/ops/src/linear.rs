@@ -30,6 +30,33 @@ pub(crate) fn check(x: &Tensor, weight: &Tensor) -> Result<()> {
     Ok(())
 }
 
+pub(crate) fn check_added(residual: &Tensor, x: &Tensor, weight: &Tensor) -> Result<()> {
+    check(x, weight)?;
+    if residual.dims() != [x.dim(0)?, weight.dim(0)?] {
+        bail!(
+            "linear: x {:?} and the weight {:?} make nothing to add to {:?}",
+            x.dims(),
+            weight.dims(),
+            residual.dims()
+        )
+    }
+    Ok(())
+}
+
+pub(crate) fn check_low_rank(x: &Tensor, x_lora: &Tensor, [w, a, b]: [&Tensor; 3]) -> Result<()> {
+    check(x, w)?;
+    check(x_lora, a)?;
+    if b.dims2()? != (w.dim(0)?, a.dim(0)?) {
+        bail!(
+            "lora_linear: W {:?}, A {:?} and B {:?} do not fit",
+            w.dims(),
+            a.dims(),
+            b.dims()
+        )
+    }
+    Ok(())
+}
+
 struct FrozenLinear {
     /// [out, in], contiguous, detached; in blocks, or f32 or bf16, on the CPU 8 bits, too
     weight: Tensor,
@@ -79,15 +106,7 @@ impl CustomOp1 for FrozenLinear {
 
 /// On the CPU in f32.
 pub(crate) fn added_linear(residual: &Tensor, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    check(x, weight)?;
-    if residual.dims() != [x.dim(0)?, weight.dim(0)?] {
-        bail!(
-            "linear: x {:?} and the weight {:?} make nothing to add to {:?}",
-            x.dims(),
-            weight.dims(),
-            residual.dims()
-        )
-    }
+    check_added(residual, x, weight)?;
     let weight = weight.detach().contiguous()?;
     let op = AddedLinear(FrozenLinear { weight });
     x.contiguous()?.apply_op2(&residual.contiguous()?, op)
@@ -247,16 +266,7 @@ pub(crate) fn lora_linear(
     b: &Tensor,
     scale: f64,
 ) -> Result<Tensor> {
-    check(x, w)?;
-    check(x_lora, a)?;
-    if b.dims2()? != (w.dim(0)?, a.dim(0)?) {
-        bail!(
-            "lora_linear: W {:?}, A {:?} and B {:?} do not fit",
-            w.dims(),
-            a.dims(),
-            b.dims()
-        )
-    }
+    check_low_rank(x, x_lora, [w, a, b])?;
     let (a, b) = (a.contiguous()?, b.contiguous()?);
     let op = |weight| LowRank {
         weight,

@@ -6,6 +6,12 @@ use crate::simd::{Lanes, dispatch, get, put};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
+    check(x, weight)?;
+    x.contiguous()?
+        .apply_op2(&weight.contiguous()?, RmsNorm { eps: eps as f32 })
+}
+
+pub(crate) fn check(x: &Tensor, weight: &Tensor) -> Result<()> {
     let width = weight.dims1()?;
     if x.dims2()?.1 != width {
         bail!(
@@ -13,8 +19,7 @@ pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> 
             x.dims()
         )
     }
-    x.contiguous()?
-        .apply_op2(&weight.contiguous()?, RmsNorm { eps: eps as f32 })
+    Ok(())
 }
 
 struct RmsNorm {

@@ -5,6 +5,11 @@ use crate::simd::{Lanes, dispatch, exp, get, put};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 pub(crate) fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
+    check(gate, up)?;
+    gate.contiguous()?.apply_op2(&up.contiguous()?, Swiglu)
+}
+
+pub(crate) fn check(gate: &Tensor, up: &Tensor) -> Result<()> {
     if gate.dims() != up.dims() {
         bail!(
             "swiglu: gate is {:?} but up is {:?}",
@@ -12,7 +17,7 @@ pub(crate) fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
             up.dims()
         )
     }
-    gate.contiguous()?.apply_op2(&up.contiguous()?, Swiglu)
+    Ok(())
 }
 
 struct Swiglu;

@@ -71,13 +71,7 @@ impl Node for Rope {
 }
 
 pub(crate) fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
-    if gate.dims() != up.dims() {
-        bail!(
-            "swiglu: gate is {:?} but up is {:?}",
-            gate.dims(),
-            up.dims()
-        )
-    }
+    crate::swiglu::check(gate, up)?;
     apply(Swiglu, &[gate, up])
 }
 

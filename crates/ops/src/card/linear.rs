@@ -5,7 +5,7 @@ use crate::card::gemm::{Side, gemm};
 use crate::card::node::{Node, apply};
 use crate::card::place::{Open, Target, View, tensor};
 use crate::card::wide;
-use crate::linear::check;
+use crate::linear::{check, check_added, check_low_rank};
 use candle_core::{DType, Result, Shape, Storage, Tensor, bail};
 use std::sync::OnceLock;
 
@@ -77,15 +77,7 @@ impl Node for FrozenLinear {
 }
 
 pub(crate) fn added_linear(residual: &Tensor, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    check(x, weight)?;
-    if residual.dims() != [x.dim(0)?, weight.dim(0)?] {
-        bail!(
-            "linear: x {:?} and the weight {:?} make nothing to add to {:?}",
-            x.dims(),
-            weight.dims(),
-            residual.dims()
-        )
-    }
+    check_added(residual, x, weight)?;
     let weight = weight.detach().contiguous()?;
     apply(AddedLinear(weight), &[x, residual])
 }
@@ -134,16 +126,7 @@ pub(crate) fn lora_linear(
     b: &Tensor,
     scale: f64,
 ) -> Result<Tensor> {
-    check(x, w)?;
-    check(x_lora, a)?;
-    if b.dims2()? != (w.dim(0)?, a.dim(0)?) {
-        bail!(
-            "lora_linear: W {:?}, A {:?} and B {:?} do not fit",
-            w.dims(),
-            a.dims(),
-            b.dims()
-        )
-    }
+    check_low_rank(x, x_lora, [w, a, b])?;
     let low_rank = |weight| LowRank {
         weight,
         scale: scale as f32,

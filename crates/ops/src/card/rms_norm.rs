@@ -3,20 +3,15 @@
 use crate::card::launch::Launch;
 use crate::card::node::{Node, apply};
 use crate::card::place::{Open, Target, View, tensor};
-use candle_core::{DType, Result, Shape, Storage, Tensor, bail};
+use crate::rms_norm::check;
+use candle_core::{DType, Result, Shape, Storage, Tensor};
 
 const THREADS: usize = 256;
 /// Rows of one partial sum of the weight's gradient
 const EACH: usize = 64;
 
 pub(crate) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
-    let width = weight.dims1()?;
-    if x.dims2()?.1 != width {
-        bail!(
-            "rms_norm: x is {:?} but the weight has {width} elements",
-            x.dims()
-        )
-    }
+    check(x, weight)?;
     let weight = weight.to_dtype(DType::F32)?;
     apply(RmsNorm { eps: eps as f32 }, &[x, &weight])
 }
