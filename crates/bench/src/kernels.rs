@@ -216,5 +216,52 @@ fn cases(device: &Device, dtype: DType, args: &Args) -> Result<Vec<Case>> {
             y.narrow(0, 0, 1)?.narrow(1, 0, 1)? * &x[0]
         }),
     });
+    // four tensors of f32, of which three are written
+    let f32s = |n: usize| n * 4 / dtype.size_in_bytes();
+    let moments = || numbers(&[4 * d, d], DType::F32, device);
+    let (mean, square, grad) = (moments()?, moments()?.sqr()?, moments()?);
+    let step = ops::AdamWStep {
+        grad_scale: 1.0,
+        beta1: 0.9,
+        beta2: 0.999,
+        eps: 1e-8,
+        step_size: 1e-4,
+        correction2: 0.5,
+        keep: 1.0,
+    };
+    let passes = f32s(7 * 4 * d * d);
+    cases.push(Case {
+        name: "adamw",
+        work: numbers_of(passes, 0),
+        inputs: vec![adapter(&[4 * d, d])?],
+        run: Box::new(move |x| {
+            ops::adamw(&x[0], &mean, &square, &grad, &step)?;
+            x[0].narrow(0, 0, 1)
+        }),
+    });
+    if device.is_cuda() {
+        cases.push(Case {
+            name: "drop_out",
+            work: numbers_of(2 * n * d, 2 * n * d),
+            inputs: vec![input(&[n, d])?],
+            run: Box::new(|x| ops::card::drop_out(&x[0], 0.1, 1, 2)),
+        });
+        let logits = numbers(&[32, vocab], DType::F32, device)?;
+        let rule = ops::Rule {
+            temperature: 1.0,
+            top_k: 50,
+            top_p: 0.95,
+            u: 0.5,
+        };
+        cases.push(Case {
+            name: "sample, 32 rows, top-k and top-p",
+            work: numbers_of(f32s(32 * vocab), 0),
+            inputs: vec![input(&[1, 1])?],
+            run: Box::new(move |x| {
+                ops::sample(&logits, &[rule; 32])?;
+                Ok(x[0].clone())
+            }),
+        });
+    }
     Ok(cases)
 }
