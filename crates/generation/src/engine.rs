@@ -74,18 +74,18 @@ impl Engine<'_> {
 
     /// Rows of the cache that are never more: the longest prompts and the longest answers side by side.
     fn most_rows(&self, requests: &[Request]) -> usize {
-        let asked = requests.iter().filter(|r| r.n > 0);
-        let mut prompts: Vec<usize> = asked
-            .clone()
-            .map(|r| KvCache::rows_for(r.prompt.len()))
-            .collect();
-        prompts.sort_unstable_by(|a, b| b.cmp(a));
-        let answers = asked.clone().map(|r| r.n).sum::<usize>().min(self.max_rows);
-        let longest = asked
-            .map(|r| KvCache::rows_for(r.sampling.max_new_tokens))
-            .max();
-        let prompts: usize = prompts.iter().take(self.max_rows).sum();
-        prompts + answers * longest.unwrap_or(0)
+        let largest = |rows: Vec<usize>| {
+            let mut rows = rows;
+            rows.sort_unstable_by(|a, b| b.cmp(a));
+            rows.iter().take(self.max_rows).sum::<usize>()
+        };
+        let asked = || requests.iter().filter(|r| r.n > 0);
+        let prompts = asked().map(|r| KvCache::rows_for(r.prompt.len()));
+        let answers = asked().flat_map(|r| {
+            let rows = KvCache::rows_for(r.sampling.max_new_tokens);
+            std::iter::repeat_n(rows, r.n.min(self.max_rows))
+        });
+        largest(prompts.collect()) + largest(answers.collect())
     }
 }
 
