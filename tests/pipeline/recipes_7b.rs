@@ -37,6 +37,19 @@ fn long_rows(world: &World, pairs: bool) -> String {
     world.write(name, &Value::from(rows).to_string())
 }
 
+/// Stage, file, the key of the model, data.
+fn recipes<'a>(
+    rows: &'a str,
+    pairs: &'a str,
+) -> [(&'static str, &'static str, &'static str, &'a str); 4] {
+    [
+        ("sft", "sft", "source", rows),
+        ("reward-model", "rm", "source", pairs),
+        ("esrl-rlhf", "ppo", "policy", rows),
+        ("esrl-rlhf", "esrl", "policy", rows),
+    ]
+}
+
 #[test]
 fn the_recipes_of_7b_fit_a_card_of_24_gb_and_one_of_80() {
     let world = World::new();
@@ -48,12 +61,7 @@ fn the_recipes_of_7b_fit_a_card_of_24_gb_and_one_of_80() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/llama-7b");
     let matrices = 2usize * 32000 * 4096 + 32 * (4usize * 4096 * 4096 + 3 * 4096 * 11008);
     let weights = (0.7e9 + (2 * matrices + 4 * 65 * 4096) as f64) / 1e9;
-    for (stage, name, key, data) in [
-        ("sft", "sft", "source", &rows),
-        ("reward-model", "rm", "source", &pairs),
-        ("esrl-rlhf", "ppo", "policy", &rows),
-        ("esrl-rlhf", "esrl", "policy", &rows),
-    ] {
+    for (stage, name, key, data) in recipes(&rows, &pairs) {
         let file = root.join(format!("{name}.toml"));
         let plan = |sets: &[&str]| {
             let more = sets.iter().map(|s| s.to_string());
@@ -173,12 +181,7 @@ fn a_7b_in_blocks_fits_cards_of_12_and_8_gb() {
         // embedding and head in bf16, norms in f32, and Down in bf16 for a product
         let rest = 2 * 2 * 32000 * d + 4 * 65 * d + 2 * d * f;
         let wanted = (0.7e9 + (projections / numbers * bytes + rest) as f64) / 1e9;
-        for (stage, name, key, data) in [
-            ("sft", "sft", "source", &rows),
-            ("reward-model", "rm", "source", &pairs),
-            ("esrl-rlhf", "ppo", "policy", &rows),
-            ("esrl-rlhf", "esrl", "policy", &rows),
-        ] {
+        for (stage, name, key, data) in recipes(&rows, &pairs) {
             let sets = [
                 format!("model.{key}={model}"),
                 format!("data.path={data}"),

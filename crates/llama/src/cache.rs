@@ -73,7 +73,7 @@ impl KvCache {
     }
 
     /// Makes the stores at least this large at once, before anything is in them: on a card, where rows that nobody has written take memory all the
-    /// same, one that grows stands beside the smaller one while it is copied.
+    /// same, nothing is then copied to grow.
     pub fn reserve(&mut self, rows: usize) -> Result<()> {
         if rows <= self.n_rows {
             return Ok(());

@@ -6,17 +6,22 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use std::sync::Arc;
 
 pub(crate) fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, positions: &[u32]) -> Result<Tensor> {
-    let (n, width) = x.dims2()?;
-    let half = fits(n, (cos, sin), positions)?;
-    if width % (2 * half) != 0 {
-        bail!("rope: {width} numbers are not whole heads of {}", 2 * half)
-    }
+    check(x, (cos, sin), positions)?;
     x.contiguous()?.apply_op1(Rope {
         cos: cos.detach().contiguous()?,
         sin: sin.detach().contiguous()?,
         positions: positions.into(),
         sign: 1.0,
     })
+}
+
+pub(crate) fn check(x: &Tensor, tables: (&Tensor, &Tensor), positions: &[u32]) -> Result<()> {
+    let (n, width) = x.dims2()?;
+    let half = fits(n, tables, positions)?;
+    if width % (2 * half) != 0 {
+        bail!("rope: {width} numbers are not whole heads of {}", 2 * half)
+    }
+    Ok(())
 }
 
 /// D/2, where the tables hold the positions of `n` tokens.

@@ -4,17 +4,13 @@ use crate::card::launch::Launch;
 use crate::card::node::{Node, apply};
 use crate::card::place::{Open, Target, View, tensor};
 use crate::card::upload::upload;
-use crate::rope::fits;
-use candle_core::{Result, Shape, Storage, Tensor, bail};
+use crate::rope::check;
+use candle_core::{Result, Shape, Storage, Tensor};
 
 pub(super) const THREADS: usize = 256;
 
 pub(crate) fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, positions: &[u32]) -> Result<Tensor> {
-    let (n, width) = x.dims2()?;
-    let half = fits(n, (cos, sin), positions)?;
-    if width % (2 * half) != 0 {
-        bail!("rope: {width} numbers are not whole heads of {}", 2 * half)
-    }
+    check(x, (cos, sin), positions)?;
     let node = Rope {
         cos: cos.detach().contiguous()?,
         sin: sin.detach().contiguous()?,

@@ -50,7 +50,7 @@ fn layer(x: View, weight: &Tensor, sum: Option<Storage>) -> Result<Storage> {
     Ok(y)
 }
 
-/// g·W in `dtype`.
+/// g·W in the gradient's dtype.
 fn layer_backward(grad: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let weight = wide(weight)?;
     let (g, w, mut room) = (Open::of(grad), Open::of(&weight), None);
