@@ -3,7 +3,10 @@
 use crate::common::all_targets;
 use candle_core::quantized::gguf_file::Content;
 use candle_core::{DType, Device, Tensor};
-use llama::{BaseWeights, Fetch, Keep, KvCache, Llama, Loaded, Lora, LoraConfig, Outline, Source};
+use models::{
+    BaseWeights, CausalLm, Fetch, KvCache, Loaded, Lora, LoraConfig, ModelMeta, Source,
+    WeightStorage,
+};
 use ops::{Blocks, Ragged};
 use std::fs;
 use std::io::Cursor;
@@ -24,14 +27,16 @@ fn source() -> Source {
     Source::Dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/tiny/base"))
 }
 
-fn outline(source: &Source, weights: BaseWeights) -> Outline {
-    let mut outline = llama::outline(source, Fetch::Whole).unwrap();
-    outline.projections = weights;
-    outline
+fn model_meta(source: &Source, weights: BaseWeights) -> ModelMeta {
+    let mut meta = models::model_meta(source, Fetch::Whole).unwrap();
+    meta.projections = weights;
+    meta
 }
 
 fn load(weights: BaseWeights) -> Loaded {
-    outline(&source(), weights).load(CPU, Keep::Exact).unwrap()
+    model_meta(&source(), weights)
+        .load(CPU, WeightStorage::Exact)
+        .unwrap()
 }
 
 fn bits(tensor: &Tensor) -> Vec<u32> {
@@ -41,7 +46,7 @@ fn bits(tensor: &Tensor) -> Vec<u32> {
 }
 
 /// Trainable, on every projection; B is not zero.
-fn adapter(model: &Llama) -> Lora {
+fn adapter(model: &CausalLm) -> Lora {
     let config = LoraConfig {
         r: 3,
         targets: all_targets(),
@@ -60,7 +65,7 @@ fn ids(n: usize) -> Vec<u32> {
 }
 
 /// Loss and gradients of an adapter, the bits of them.
-fn gradients(model: &Llama) -> Vec<Vec<u32>> {
+fn gradients(model: &CausalLm) -> Vec<Vec<u32>> {
     let lora = adapter(model);
     let layout = Ragged::from_lens(&[40, 60]);
     let hidden = model.hidden(&ids(100), &layout, Some(&lora), None).unwrap();
@@ -78,18 +83,18 @@ fn gradients(model: &Llama) -> Vec<Vec<u32>> {
 fn projections_are_rounded_while_they_are_read_and_counted_before() {
     let (stored, mut of) = (load(BaseWeights::Stored).model, Vec::new());
     for (weights, formats) in ROUNDED {
-        let outline = outline(&source(), weights);
+        let meta = model_meta(&source(), weights);
         let unwieldy = if formats[0] == formats[1] { 0 } else { 3 };
-        assert_eq!(weights.unwieldy(&outline.config).unwrap(), (unwieldy, 21));
-        let counted = outline.weights(Keep::Exact).unwrap().bytes();
-        let on_card = outline.weights(Keep::Rounded).unwrap();
+        assert_eq!(weights.unwieldy(&meta.config).unwrap(), (unwieldy, 21));
+        let counted = meta.weights(WeightStorage::Exact).unwrap().bytes();
+        let on_card = meta.weights(WeightStorage::Rounded).unwrap();
         // a matrix of 256 x 640 in bf16
         assert_eq!(on_card.bytes_in_use() - on_card.bytes(), 2 * 256 * 640);
         assert_eq!(
-            outline.weights(Keep::Whole).unwrap().bytes(),
+            meta.weights(WeightStorage::Whole).unwrap().bytes(),
             4 * on_card.numbers
         );
-        let model = outline.load(CPU, Keep::Exact).unwrap().model;
+        let model = meta.load(CPU, WeightStorage::Exact).unwrap().model;
         assert_eq!(counted, model.bytes(), "{weights:?}");
         let mut blocks = 0;
         for ((name, kept), (_, was)) in model.tensors().into_iter().zip(stored.tensors()) {
@@ -126,7 +131,7 @@ fn a_base_in_blocks_computes_what_its_numbers_in_f32_do() {
         base.model
             .save_hf(dir.path(), tokenizer, &base.special, None)
             .unwrap();
-        let wide = llama::load(&Source::Dir(dir.path().to_path_buf()), CPU)
+        let wide = models::load(&Source::Dir(dir.path().to_path_buf()), CPU)
             .unwrap()
             .model;
         let mut model = base.model;
@@ -184,9 +189,9 @@ fn a_gguf_files_blocks_stay_what_they_are() {
     for (name, kind) in [("spm", Blocks::Q8_0), ("bpe", Blocks::Q4_0)] {
         let file = golden(&format!("tiny-gguf/{name}.gguf"));
         let bytes = fs::read(&file).unwrap();
-        let outline = outline(&Source::Gguf(file.clone()), BaseWeights::Stored);
-        let counted = outline.weights(Keep::Exact).unwrap().bytes();
-        let model = outline.load(CPU, Keep::Exact).unwrap().model;
+        let meta = model_meta(&Source::Gguf(file.clone()), BaseWeights::Stored);
+        let counted = meta.weights(WeightStorage::Exact).unwrap().bytes();
+        let model = meta.load(CPU, WeightStorage::Exact).unwrap().model;
         assert_eq!(counted, model.bytes(), "{name}");
         let mut reader = Cursor::new(&bytes);
         let content = Content::read(&mut reader).unwrap();
@@ -218,8 +223,8 @@ fn a_gguf_files_blocks_stay_what_they_are() {
     // rounded anew where that is asked for; what is so already is not
     let file = Source::Gguf(golden("tiny-gguf/spm.gguf"));
     let read = |weights| {
-        outline(&file, weights)
-            .load(CPU, Keep::Exact)
+        model_meta(&file, weights)
+            .load(CPU, WeightStorage::Exact)
             .unwrap()
             .model
     };
@@ -254,7 +259,7 @@ fn blocks_that_cannot_be_are_one_line() {
     config["num_key_value_heads"] = 2.into();
     config["head_dim"] = 10.into();
     fs::write(&file, config.to_string()).unwrap();
-    let shape = outline(&Source::Dir(dir.path().to_path_buf()), BaseWeights::Stored).config;
+    let shape = model_meta(&Source::Dir(dir.path().to_path_buf()), BaseWeights::Stored).config;
     assert_eq!(BaseWeights::Stored.unwieldy(&shape).unwrap().0, 0);
     let error = BaseWeights::Q4_0.unwieldy(&shape).unwrap_err().to_string();
     assert!(error.starts_with("model.weights = \"q4_0\": "), "{error}");
@@ -267,7 +272,7 @@ fn blocks_that_cannot_be_are_one_line() {
     bytes[at + name.len() + 4 + 16] = 23;
     let file = dir.path().join("m.gguf");
     fs::write(&file, bytes).unwrap();
-    let error = llama::outline(&Source::Gguf(file), Fetch::Whole)
+    let error = models::model_meta(&Source::Gguf(file), Fetch::Whole)
         .err()
         .unwrap();
     let error = error.to_string();

@@ -1,7 +1,7 @@
 //! Activation checkpointing changes nothing: hidden states and gradients are the same to the last bit.
 
 use candle_core::{DType, Device, Tensor, Var};
-use llama::{Config, Llama, Lora, LoraConfig, RopeScaling};
+use models::{CausalLm, Config, Lora, LoraConfig, RopeScaling};
 use ops::Ragged;
 use testkit::{values, varied};
 
@@ -28,7 +28,7 @@ fn config() -> Config {
 }
 
 /// A trainable adapter whose B is not zero.
-fn adapter(model: &Llama, targets: &[&str], dropout: f64) -> Lora {
+fn adapter(model: &CausalLm, targets: &[&str], dropout: f64) -> Lora {
     let config = LoraConfig {
         r: 3,
         dropout,
@@ -50,7 +50,7 @@ fn numbers(shape: &[usize], seed: u64, scale: f64) -> Tensor {
 
 /// Bits of the hidden states and of the gradient of every variable.
 fn bits(
-    model: &Llama,
+    model: &CausalLm,
     lora: Option<&Lora>,
     vars: &[(String, Var)],
     layout: &Ragged,
@@ -76,7 +76,7 @@ fn bits(
 
 #[test]
 fn checkpointed_blocks_change_no_bit() {
-    let mut model = Llama::init(&config(), 3, CPU).unwrap();
+    let mut model = CausalLm::init(&config(), 3, CPU).unwrap();
     let all = crate::common::all_targets();
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
     let layouts = [
@@ -88,7 +88,7 @@ fn checkpointed_blocks_change_no_bit() {
         for (dropout, seed) in [(0.0, None), (0.3, Some(11))] {
             let lora = adapter(&model, targets, dropout);
             for layout in &layouts {
-                let run = |model: &Llama| bits(model, Some(&lora), &lora.vars(), layout, seed);
+                let run = |model: &CausalLm| bits(model, Some(&lora), &lora.vars(), layout, seed);
                 model.checkpoint_blocks(0);
                 let plain = run(&model);
                 for blocks in 1..=LAYERS + 1 {
@@ -102,7 +102,7 @@ fn checkpointed_blocks_change_no_bit() {
 
 #[test]
 fn checkpointed_blocks_change_no_bit_of_full_training() {
-    let mut model = Llama::init(&config(), 4, CPU).unwrap();
+    let mut model = CausalLm::init(&config(), 4, CPU).unwrap();
     let vars = model.make_trainable().unwrap();
     let layout = Ragged::from_lens(&[7, 12]);
     let plain = bits(&model, None, &vars, &layout, None);
@@ -123,7 +123,7 @@ fn checkpointed_blocks_change_no_bit_of_full_training() {
 
 #[test]
 fn a_checkpointed_forward_without_a_graph_records_nothing() {
-    let mut model = Llama::init(&config(), 3, CPU).unwrap();
+    let mut model = CausalLm::init(&config(), 3, CPU).unwrap();
     let lora = adapter(&model, &["q_proj"], 0.0);
     model.checkpoint_blocks(LAYERS);
     let layout = Ragged::from_lens(&[4]);

@@ -4,7 +4,7 @@ use data::{Ask, Message, Prompt};
 use serde_json::{Value, json};
 
 /// The config of a LLaMA of two layers and a few thousand weights, with some keys of its config.json replaced.
-pub fn tiny_config(replaced: Value) -> llama::Config {
+pub fn tiny_config(replaced: Value) -> models::Config {
     let mut config = json!({
         "model_type": "llama", "hidden_act": "silu", "vocab_size": 61, "hidden_size": 24,
         "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 3,
@@ -14,11 +14,11 @@ pub fn tiny_config(replaced: Value) -> llama::Config {
     for (key, value) in replaced.as_object().expect("a table of keys") {
         config[key] = value.clone();
     }
-    llama::Config::from_json(&config).unwrap()
+    models::Config::from_json(&config).unwrap()
 }
 
 /// Logits [n, V] of hidden states [n, d] by candle's own product in f32, whatever the head is kept in.
-pub fn plain_logits(model: &llama::Llama, hidden: &candle_core::Tensor) -> candle_core::Tensor {
+pub fn plain_logits(model: &models::CausalLm, hidden: &candle_core::Tensor) -> candle_core::Tensor {
     let head = ops::widened(model.head()).unwrap();
     let head = head.to_dtype(candle_core::DType::F32).unwrap();
     hidden.matmul(&head.t().unwrap()).unwrap()

@@ -1,6 +1,6 @@
 //! Programs and servers as sources of reward: good ones, and all the ways to be bad. Programs are `sh` scripts.
 
-use rewards::external::{Patience, Program};
+use rewards::external::{Program, RetryPolicy};
 use rewards::{Item, Mixture, SourceConfig};
 use serde_json::{Map, Value, json};
 use std::path::Path;
@@ -13,8 +13,8 @@ fn sh(script: &str) -> Vec<String> {
     ["sh", "-c", script].map(String::from).to_vec()
 }
 
-fn patience(millis: u64, retries: usize) -> Patience {
-    Patience {
+fn patience(millis: u64, retries: usize) -> RetryPolicy {
+    RetryPolicy {
         timeout: Duration::from_millis(millis),
         retries,
     }
@@ -34,7 +34,7 @@ fn ask(program: &mut Program) -> rewards::Result<u64> {
 
 /// The program's own message when a call fails in the end, after `retries`.
 #[track_caller]
-fn fails(script: &str, patience: Patience) -> String {
+fn fails(script: &str, patience: RetryPolicy) -> String {
     let mut program = Program::start(&sh(script), patience).unwrap();
     let message = ask(&mut program).expect_err(script).to_string();
     assert_eq!(message.lines().count(), 1, "{message}");

@@ -3,7 +3,7 @@
 use crate::common::tiny_config;
 use candle_core::{Device, Tensor};
 use generation::{Engine, Finish, Request, Sample, Sampling, draw};
-use llama::{Config, Llama, Lora, LoraConfig, SamplingWeights};
+use models::{CausalLm, Config, Lora, LoraConfig, SamplingWeights};
 use ops::Ragged;
 use rand::{Rng, RngCore};
 use serde_json::json;
@@ -18,12 +18,12 @@ fn config() -> Config {
     }))
 }
 
-fn model() -> Llama {
-    Llama::init(&config(), 3, &Device::Cpu).unwrap()
+fn model() -> CausalLm {
+    CausalLm::init(&config(), 3, &Device::Cpu).unwrap()
 }
 
 /// An adapter that changes the model much: both factors random.
-fn adapter(model: &Llama) -> Lora {
+fn adapter(model: &CausalLm) -> Lora {
     let config = LoraConfig {
         r: 4,
         targets: ["q_proj", "v_proj", "down_proj"].map(String::from).to_vec(),
@@ -66,7 +66,7 @@ fn requests(n: usize, sampling: Sampling) -> Vec<Request> {
         .collect()
 }
 
-fn engine<'a>(model: &'a Llama, lora: Option<&'a Lora>, max_rows: usize) -> Engine<'a> {
+fn engine<'a>(model: &'a CausalLm, lora: Option<&'a Lora>, max_rows: usize) -> Engine<'a> {
     Engine {
         model,
         lora,
@@ -81,7 +81,7 @@ fn run_all(engine: &Engine, requests: &[Request]) -> Vec<Sample> {
 }
 
 /// Final-norm hidden states of one sequence by the full forward, [T, d].
-fn hidden(model: &Llama, lora: Option<&Lora>, ids: &[u32]) -> Tensor {
+fn hidden(model: &CausalLm, lora: Option<&Lora>, ids: &[u32]) -> Tensor {
     let frozen = lora.map(Lora::frozen);
     let layout = Ragged::from_lens(&[ids.len()]);
     model.hidden(ids, &layout, frozen.as_ref(), None).unwrap()
@@ -422,7 +422,7 @@ fn broken_logits_are_an_error() {
 fn impossible_requests_are_refused_before_any_work() {
     let model = model();
     #[track_caller]
-    fn check(model: &Llama, request: Request, max_rows: usize, message: &str) {
+    fn check(model: &CausalLm, request: Request, max_rows: usize, message: &str) {
         let good = self::request(vec![1, 2], 1, Sampling::default(), 0);
         let good = Request {
             sampling: Sampling {
@@ -473,7 +473,7 @@ fn narrower_weights_draw_nearly_the_same_and_the_adapter_is_exact() {
     let lora = adapter(&model);
     let ids: Vec<u32> = (0..40).map(|i| 3 + i * 37 % 90).collect();
     let layout = Ragged::from_lens(&[ids.len()]);
-    let hidden = |m: &Llama, lora: Option<&Lora>| m.hidden(&ids, &layout, lora, None).unwrap();
+    let hidden = |m: &CausalLm, lora: Option<&Lora>| m.hidden(&ids, &layout, lora, None).unwrap();
     let apart = |a: &Tensor, b: &Tensor| {
         let (a, b) = (testkit::values(a), testkit::values(b));
         let square = |x: f64| x * x;

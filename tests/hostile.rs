@@ -302,8 +302,8 @@ fn an_index_names_shards_beside_it_only() {
         let index = serde_json::json!({"weight_map": {"model.norm.weight": name}});
         let file = dir.path().join("model.safetensors.index.json");
         std::fs::write(&file, index.to_string()).unwrap();
-        let source = llama::Source::Dir(dir.path().to_path_buf());
-        let told = llama::load(&source, &candle_core::Device::Cpu)
+        let source = models::Source::Dir(dir.path().to_path_buf());
+        let told = models::load(&source, &candle_core::Device::Cpu)
             .err()
             .unwrap();
         let shown = serde_json::Value::from(name);
@@ -324,7 +324,7 @@ fn a_hub_token_is_not_shown() {
         "HF_HOME" => Some("/nowhere".to_string()),
         _ => None,
     };
-    let hub = llama::Hub::from_vars(vars).unwrap();
+    let hub = models::Hub::from_vars(vars).unwrap();
     assert_eq!(hub.token.as_deref(), Some("hf_do_not_tell"));
     assert!(!format!("{hub:?}").contains("do_not_tell"));
 }

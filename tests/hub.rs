@@ -1,7 +1,7 @@
 //! Models from the hub, against a small server on this machine that answers as the hub does.
 
 use candle_core::{Device, Tensor};
-use llama::{Fetch, Hub, Keep, Outline, Source};
+use models::{Fetch, Hub, ModelMeta, Source, WeightStorage};
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
@@ -127,12 +127,12 @@ fn answer(
 }
 
 fn weights(dir: &Path) -> Vec<(String, Tensor)> {
-    let loaded = llama::load(&Source::Dir(dir.to_path_buf()), &Device::Cpu).unwrap();
+    let loaded = models::load(&Source::Dir(dir.to_path_buf()), &Device::Cpu).unwrap();
     loaded.model.tensors()
 }
 
 #[track_caller]
-fn says(result: llama::Result<std::path::PathBuf>, parts: &[&str]) {
+fn says(result: models::Result<std::path::PathBuf>, parts: &[&str]) {
     let text = result.unwrap_err().to_string();
     assert!(!text.contains('\n'), "more than a line: {text}");
     for part in parts {
@@ -189,9 +189,9 @@ fn a_model_is_of_one_revision_and_its_shape_is_fetched_alone_only_for_a_plan() {
     let fake = FakeHub::new(&[("org/m", repo.path())], None);
     let cache = tempfile::tempdir().unwrap();
     let hub = fake.hub(cache.path());
-    let outline = |fetch| Outline::of_hub(&hub, "org/m", fetch).unwrap();
+    let meta = |fetch| ModelMeta::of_hub(&hub, "org/m", fetch).unwrap();
 
-    let shape = outline(Fetch::Shape).weights(Keep::Exact).unwrap();
+    let shape = meta(Fetch::Shape).weights(WeightStorage::Exact).unwrap();
     assert!(!shape.here);
     let asked = fake.asked_for();
     assert!(asked.contains(&"config.json".into()), "{asked:?}");
@@ -200,16 +200,19 @@ fn a_model_is_of_one_revision_and_its_shape_is_fetched_alone_only_for_a_plan() {
         "{asked:?}"
     );
     // what a run counts by is the file itself
-    let whole = outline(Fetch::Whole);
+    let whole = meta(Fetch::Whole);
     // its length, then its bytes
     assert_eq!(fake.asked_for(), ["model.safetensors"; 2]);
-    let counted = whole.weights(Keep::Exact).unwrap();
+    let counted = whole.weights(WeightStorage::Exact).unwrap();
     assert!(counted.here);
-    let numbers = whole.load(&Device::Cpu, Keep::Exact).unwrap().model;
+    let numbers = whole
+        .load(&Device::Cpu, WeightStorage::Exact)
+        .unwrap()
+        .model;
     assert_eq!(counted.bytes(), numbers.bytes());
 
     // another revision comes into the cache between outline and weights
-    let before = outline(Fetch::Whole);
+    let before = meta(Fetch::Whole);
     let mut other = candle_core::safetensors::load(first.join("model.safetensors"), &Device::Cpu);
     for tensor in other.as_mut().unwrap().values_mut() {
         *tensor = (&*tensor * 2.0).unwrap();
@@ -222,7 +225,10 @@ fn a_model_is_of_one_revision_and_its_shape_is_fetched_alone_only_for_a_plan() {
     fs::remove_file(old.join("config.json")).unwrap();
     let new = hub.fetch("org/m", Fetch::Whole).unwrap();
     assert_ne!(old, new);
-    let loaded = before.load(&Device::Cpu, Keep::Whole).unwrap().model;
+    let loaded = before
+        .load(&Device::Cpu, WeightStorage::Whole)
+        .unwrap()
+        .model;
     let (was, is) = (weights(&first), weights(&new));
     for (i, (name, found)) in loaded.tensors().iter().enumerate() {
         testkit::assert_close(name, found, &was[i].1, 0.0);

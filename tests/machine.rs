@@ -84,7 +84,7 @@ fn a_level_that_the_cpu_lacks_is_refused() {
 fn every_level_of_this_machine_passes_the_tests_of_the_operations() {
     for level in Level::here() {
         let output = Command::new(std::env::current_exe().unwrap())
-            .args(["ops::", "llama::", "generation::", "--test-threads=2"])
+            .args(["ops::", "models::", "generation::", "--test-threads=2"])
             .env(Level::VARIABLE, level.name())
             .output()
             .unwrap();

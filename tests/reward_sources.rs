@@ -1,7 +1,7 @@
 //! Sources of reward and their weighted sums: settings, the rules, normalising and clipping.
 
 use crate::rewards::{model, rows, trained};
-use llama::Llama;
+use models::CausalLm;
 use rewards::{Item, Kind, Mixture, RewardModel, Scored, SourceConfig};
 use serde::Deserialize;
 use testkit::assert_close_slices;
@@ -35,7 +35,7 @@ fn f64s(x: &[f32]) -> Vec<f64> {
 }
 
 struct World {
-    llama: Llama,
+    llama: CausalLm,
     mixture: Mixture,
 }
 
@@ -365,7 +365,7 @@ fn text_metrics_are_of_response_and_reference() {
     );
 }
 
-fn normalised(reward: &RewardModel, llama: &Llama, rows: &[Vec<u32>]) -> Vec<f32> {
+fn normalised(reward: &RewardModel, llama: &CausalLm, rows: &[Vec<u32>]) -> Vec<f32> {
     let rows: Vec<_> = rows.iter().map(|ids| (ids.as_slice(), 0)).collect();
     let raw = reward.score(llama, &rows).unwrap();
     raw.into_iter()

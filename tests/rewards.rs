@@ -3,7 +3,7 @@
 use crate::common::tiny_config;
 use candle_core::{Device, Tensor};
 use data::{Ends, Template};
-use llama::{Llama, Lora, LoraConfig, ScalarHead};
+use models::{CausalLm, Lora, LoraConfig, ScalarHead};
 use ops::Ragged;
 use rand::Rng;
 use rewards::RewardModel;
@@ -13,9 +13,9 @@ use std::path::Path;
 use testkit::assert_close_slices;
 use tokenizers::Tokenizer;
 
-pub fn model(seed: u64) -> Llama {
+pub fn model(seed: u64) -> CausalLm {
     let config = tiny_config(json!({ "tie_word_embeddings": false }));
-    Llama::init(&config, seed, &Device::Cpu).unwrap()
+    CausalLm::init(&config, seed, &Device::Cpu).unwrap()
 }
 
 fn tokenizer() -> Tokenizer {
@@ -47,7 +47,7 @@ pub fn rows(n: usize) -> Vec<Vec<u32>> {
     (0..n).map(&mut row).collect()
 }
 
-fn slices(rows: &[Vec<u32>]) -> Vec<llama::Sequence<'_>> {
+fn slices(rows: &[Vec<u32>]) -> Vec<models::Sequence<'_>> {
     rows.iter().map(|ids| (ids.as_slice(), 0)).collect()
 }
 
@@ -55,7 +55,7 @@ fn f64s(x: &[f32]) -> Vec<f64> {
     x.iter().map(|v| f64::from(*v)).collect()
 }
 
-pub fn trained(model: &Llama) -> RewardModel {
+pub fn trained(model: &CausalLm) -> RewardModel {
     let config = LoraConfig {
         r: 3,
         ..LoraConfig::default()
@@ -158,7 +158,7 @@ fn refused(damage: impl Fn(&Path), message: &str) {
 }
 
 #[track_caller]
-fn refused_on(base: &Llama, damage: impl Fn(&Path), message: &str) {
+fn refused_on(base: &CausalLm, damage: impl Fn(&Path), message: &str) {
     let dir = tempfile::tempdir().unwrap();
     let made = trained(&model(1));
     made.save(dir.path(), &tokenizer()).unwrap();

@@ -1,7 +1,7 @@
 //! Run directories: creation, checkpoints, resuming, logs, the lock.
 
 use crate::common::refused;
-use run::{Keep, Run};
+use run::{RetentionPolicy, Run};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -43,7 +43,7 @@ fn save(run: &mut Run, step: u64, keep: usize) {
     };
     run.checkpoint(
         step,
-        Keep { n: keep, mb: None },
+        RetentionPolicy { n: keep, mb: None },
         &json!({ "cursor": step * 2 }),
         tensors,
     )
@@ -196,7 +196,7 @@ fn checkpoints_are_whole_or_absent() {
     );
 
     // The writer fails half-way, as on a full disk.
-    let full = run.checkpoint(20, Keep { n: 2, mb: None }, &json!({}), |d| {
+    let full = run.checkpoint(20, RetentionPolicy { n: 2, mb: None }, &json!({}), |d| {
         fs::write(d.join("adapter.safetensors"), "half")?;
         Err(std::io::Error::from(std::io::ErrorKind::StorageFull).into())
     });
@@ -226,8 +226,13 @@ fn checkpoints_are_whole_or_absent() {
 
     // The same step again replaces it.
     let again = |d: &Path| Ok(fs::write(d.join("other.safetensors"), "x")?);
-    run.checkpoint(15, Keep { n: 2, mb: None }, &json!({ "cursor": 31 }), again)
-        .unwrap();
+    run.checkpoint(
+        15,
+        RetentionPolicy { n: 2, mb: None },
+        &json!({ "cursor": 31 }),
+        again,
+    )
+    .unwrap();
     let of_15 = ["SHA256SUMS", "other.safetensors", "state.json"];
     assert_eq!(names(&latest.dir), of_15);
     assert_eq!(
@@ -396,7 +401,7 @@ fn checkpoints_are_kept_by_number_and_by_size() {
     let mut run = Run::create(&dir, "sft", &settings(0.1, 1)).unwrap();
     for (step, kb) in [(1, 400), (2, 300), (3, 300), (4, 2000), (5, 300)] {
         let write = |d: &Path| Ok(fs::write(d.join("x.safetensors"), vec![0; kb * 1000])?);
-        let keep = Keep { n: 3, mb: Some(1) };
+        let keep = RetentionPolicy { n: 3, mb: Some(1) };
         run.checkpoint(step, keep, &json!({}), write).unwrap();
         let left: &[&str] = match step {
             1 => &["step-000001"],

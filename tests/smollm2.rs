@@ -2,7 +2,7 @@
 //! Runs where WICK_SMOLLM2 names the file (`make smoke` fetches it); elsewhere there is nothing to compare with.
 
 use candle_core::{Device, Tensor};
-use llama::{KvCache, Loaded, Source};
+use models::{KvCache, Loaded, Source};
 use ops::Ragged;
 use serde_json::Value;
 use testkit::{assert_close_slices, golden_json, values};
@@ -23,7 +23,7 @@ fn smollm2() {
         return;
     };
     let golden = golden_json("smollm2.json");
-    let loaded = llama::load(&Source::parse(&path).unwrap(), &Device::Cpu).unwrap();
+    let loaded = models::load(&Source::parse(&path).unwrap(), &Device::Cpu).unwrap();
     let special = &loaded.special;
     assert_eq!(special.bos, Some((1, "<|im_start|>".to_string())));
     assert_eq!(special.eos, [(2, "<|im_end|>".to_string())]);

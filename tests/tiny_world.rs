@@ -533,8 +533,8 @@ fn tokenizer_is_lossless_and_the_one_that_ships() {
 
 #[test]
 fn base_loads_and_its_tokenizer_fits() {
-    let source = llama::Source::Dir(tiny().join("base"));
-    let loaded = llama::load(&source, &candle_core::Device::Cpu).unwrap();
+    let source = models::Source::Dir(tiny().join("base"));
+    let loaded = models::load(&source, &candle_core::Device::Cpu).unwrap();
     assert_eq!(loaded.model.n_params(), 2_324_224);
     assert_eq!(
         loaded.model.config.vocab_size,

@@ -3,7 +3,7 @@
 use crate::common::{all_targets, tiny_config};
 use anyhow::Result;
 use candle_core::{Device, Tensor, Var};
-use llama::{Llama, Lora, LoraConfig};
+use models::{CausalLm, Lora, LoraConfig};
 use ops::Ragged;
 use run::Run;
 use serde_json::json;
@@ -654,8 +654,8 @@ fn impossible_settings_are_named() {
 #[test]
 fn loss_gradients_and_ten_steps_of_a_lora_model_equal_pytorch() {
     let golden = golden_tensors("tiny-llama/train.safetensors");
-    let source = llama::Source::Dir(testkit::golden("tiny-llama/tied"));
-    let model = llama::load(&source, &Device::Cpu).unwrap().model;
+    let source = models::Source::Dir(testkit::golden("tiny-llama/tied"));
+    let model = models::load(&source, &Device::Cpu).unwrap().model;
     let lora = Lora::load(&testkit::golden("tiny-llama/adapter"), &model);
     let lora = lora.unwrap().trainable().unwrap();
 
@@ -708,14 +708,14 @@ fn loss_gradients_and_ten_steps_of_a_lora_model_equal_pytorch() {
 
 /// Next-token loss of an adapter on a small random model; an item is a sequence.
 struct LoraObjective {
-    model: Llama,
+    model: CausalLm,
     lora: Lora,
     dropout: bool,
 }
 
 impl LoraObjective {
     fn new(dropout: f64) -> Self {
-        let model = Llama::init(&tiny_config(json!({})), 1, &Device::Cpu).unwrap();
+        let model = CausalLm::init(&tiny_config(json!({})), 1, &Device::Cpu).unwrap();
         let config = LoraConfig {
             r: 2,
             dropout,

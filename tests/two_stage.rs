@@ -5,15 +5,15 @@ mod one_stage;
 
 use crate::common::{all_targets, tiny_config};
 use candle_core::{DType, Device, Tensor};
-use llama::{Llama, Lora, LoraConfig};
+use models::{CausalLm, Lora, LoraConfig};
+use policy::Batch;
 use serde_json::json;
-use stage::Batch;
 use testkit::varied;
 
 #[test]
 fn the_gradient_is_that_of_sampling_with_a_graph() {
     let config = tiny_config(json!({"num_attention_heads": 4, "num_key_value_heads": 2}));
-    let model = Llama::init(&config, 3, &Device::Cpu).unwrap();
+    let model = CausalLm::init(&config, 3, &Device::Cpu).unwrap();
     let settings = LoraConfig {
         r: 4,
         targets: all_targets(),
@@ -40,7 +40,7 @@ fn the_gradient_is_that_of_sampling_with_a_graph() {
 
     let rows: Vec<Vec<u32>> = rows.iter().map(|ids| [&prompt[..], ids].concat()).collect();
     let batch = Batch::new(rows.iter().map(|row| (row.as_slice(), prompt.len())));
-    let scores = stage::score(&model, Some(&lora), &batch, &[1.0; 3], None).unwrap();
+    let scores = policy::score(&model, Some(&lora), &batch, &[1.0; 3], None).unwrap();
     let per_row = scores.logp.reshape((n, len)).unwrap().sum(1).unwrap();
     let two_loss = (&per_row * &weights).unwrap().sum_all().unwrap();
     let two = two_loss.backward().unwrap();

@@ -2,7 +2,7 @@
 //! Files lie in memory (`/dev/shm`) where there is such a place.
 
 use data::{Ask, Format, Message, Template};
-use llama::{Llama, Lora, LoraConfig, Source};
+use models::{CausalLm, Lora, LoraConfig, Source};
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -29,7 +29,7 @@ pub const TARGETS: [(&str, Target); 13] = [
 /// A model, its LoRA and the directory whose files are replaced.
 struct World {
     dir: TempDir,
-    model: Llama,
+    model: CausalLm,
 }
 
 const MODEL: &str = r#"{"model_type": "llama", "hidden_act": "silu", "vocab_size": 64, "hidden_size": 4,
@@ -48,8 +48,8 @@ impl World {
         };
         let dir = dir.expect("a place for a few small files");
         let config = serde_json::from_str(MODEL).expect("JSON");
-        let config = llama::Config::from_json(&config).expect("a model");
-        let model = Llama::init(&config, 0, &candle_core::Device::Cpu);
+        let config = models::Config::from_json(&config).expect("a model");
+        let model = CausalLm::init(&config, 0, &candle_core::Device::Cpu);
         let world = Self {
             dir,
             model: model.expect("a model"),
@@ -109,7 +109,7 @@ fn safetensors(bytes: &[u8]) -> Result<(), String> {
 fn gguf(bytes: &[u8]) -> Result<(), String> {
     with_world(|w| {
         let path = w.write("model.gguf", bytes);
-        told(llama::load(&Source::Gguf(path), &candle_core::Device::Cpu))
+        told(models::load(&Source::Gguf(path), &candle_core::Device::Cpu))
     })
 }
 
@@ -124,8 +124,8 @@ fn adapter_config(bytes: &[u8]) -> Result<(), String> {
 /// `config.json` of a model, and what is written from it.
 fn model_config(bytes: &[u8]) -> Result<(), String> {
     let value = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
-    let config = llama::Config::from_json(&value)?;
-    match llama::Config::from_json(&config.to_json())? == config {
+    let config = models::Config::from_json(&value)?;
+    match models::Config::from_json(&config.to_json())? == config {
         true => Ok(()),
         false => panic!("what is written reads as another model: {config:?}"),
     }
@@ -136,7 +136,7 @@ fn tokenizer(bytes: &[u8]) -> Result<(), String> {
     with_world(|w| {
         w.write("model/tokenizer.json", bytes);
         std::fs::remove_file(w.path("model/tokenizer_config.json")).ok();
-        let (_, tokenizer, ..) = llama::load_shape(&w.path("model")).map_err(|e| e.to_string())?;
+        let (_, tokenizer, ..) = models::load_shape(&w.path("model")).map_err(|e| e.to_string())?;
         let ids = tokenizer.encode("ab b\u{e9}\n", true);
         let ids = ids.map_err(|e| e.to_string())?;
         told(
@@ -152,7 +152,7 @@ fn special_tokens(bytes: &[u8]) -> Result<(), String> {
     with_world(|w| {
         w.write("model/tokenizer.json", TOKENIZER.as_bytes());
         w.write("model/tokenizer_config.json", bytes);
-        told(llama::load_shape(&w.path("model")))
+        told(models::load_shape(&w.path("model")))
     })
 }
 

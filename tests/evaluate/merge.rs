@@ -4,9 +4,9 @@ use super::world::{World, refused};
 use candle_core::Device;
 use data::{Ask, Prompt, Template};
 use evaluate::{Dtype, MergeConfig, merge};
-use llama::{Lora, LoraConfig};
+use models::{Lora, LoraConfig};
+use policy::{Policy, TemplateChoice};
 use serde_json::Value;
-use stage::{Policy, TemplateChoice};
 use std::collections::BTreeMap;
 
 #[test]

@@ -3,10 +3,10 @@
 use crate::common::tiny_config;
 use candle_core::{Device, Tensor};
 use data::{Ask, Prompt, Template};
-use llama::{Llama, Lora, LoraConfig, ScalarHead, Special};
+use models::{CausalLm, Lora, LoraConfig, ScalarHead, Special};
+use policy::{Policy, TemplateChoice};
 use rewards::RewardModel;
 use serde_json::{Value, json};
-use stage::{Policy, TemplateChoice};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -35,7 +35,7 @@ impl World {
             add_bos: true,
         };
         std::fs::create_dir(world.base()).unwrap();
-        let model = Llama::init(&config, 1, &Device::Cpu).unwrap();
+        let model = CausalLm::init(&config, 1, &Device::Cpu).unwrap();
         model
             .save_hf(&world.base(), &tokenizer, &special, None)
             .unwrap();
@@ -64,7 +64,7 @@ impl World {
     }
 
     /// An adapter whose every tensor is random: it changes the model.
-    pub fn adapter(&self, model: &Llama, seed: u64) -> Lora {
+    pub fn adapter(&self, model: &CausalLm, seed: u64) -> Lora {
         let lora = Lora::init(
             &LoraConfig {
                 r: 4,
@@ -94,8 +94,8 @@ impl World {
     pub fn run(&self, name: &str, stage: &str, facts: &[(&str, Value)]) -> run::Run {
         let config = json!({"rollout": {"temperature": 0.8, "max_new_tokens": 12}});
         let mut run = run::Run::create(&self.path(name), stage, &config).unwrap();
-        let base = stage::load_base(&self.text("base"), &Device::Cpu).unwrap();
-        stage::write_identity(&mut run, &base, &Template::Alpaca).unwrap();
+        let base = policy::load_base(&self.text("base"), &Device::Cpu).unwrap();
+        policy::write_identity(&mut run, &base, &Template::Alpaca).unwrap();
         for (key, value) in facts {
             run.record(key, value.clone()).unwrap();
         }

@@ -2,7 +2,7 @@
 
 use super::{f32s, tables};
 use candle_core::{DType, Device, Result, Tensor};
-use ops::Crew;
+use ops::SpinPool;
 use ops::step::{Layer, Norm, Rotation};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -82,7 +82,7 @@ fn a_step_is_its_operations_one_after_the_other() -> Result<()> {
                 positions: &positions,
             };
             let layers = [qkv[0].layer(true), qkv[1].layer(false), qkv[2].layer(true)];
-            let found = Crew::at_work(|crew| crew.heads(&x, norm, layers, rotation))?;
+            let found = SpinPool::at_work(|crew| crew.heads(&x, norm, layers, rotation))?;
             let rope = |x: Tensor| ops::rope(&x, &cos, &sin, &positions);
             let wanted = [
                 rope(qkv[0].plain(&h, true)?)?,
@@ -95,16 +95,16 @@ fn a_step_is_its_operations_one_after_the_other() -> Result<()> {
 
             for adapted in [false, true] {
                 let wide = f32s(&[n, f], 3, 1.0);
-                let found = Crew::at_work(|crew| crew.add(&x, &wide, back.layer(adapted)))?;
+                let found = SpinPool::at_work(|crew| crew.add(&x, &wide, back.layer(adapted)))?;
                 let wanted = (&x + back.plain(&wide, adapted)?)?;
                 assert_close(&name("add"), &found, &wanted, 1e-5);
 
                 let layers = (gate.layer(adapted), up.layer(!adapted));
-                let found = Crew::at_work(|crew| crew.gated(&x, norm, layers.0, layers.1))?;
+                let found = SpinPool::at_work(|crew| crew.gated(&x, norm, layers.0, layers.1))?;
                 let wanted = ops::swiglu(&gate.plain(&h, adapted)?, &up.plain(&h, !adapted)?)?;
                 assert_close(&name("gated"), &found, &wanted, 1e-5);
             }
-            let misfit = Crew::at_work(|crew| crew.add(&x, &x, o.layer(false)));
+            let misfit = SpinPool::at_work(|crew| crew.add(&x, &x, o.layer(false)));
             let error = misfit.unwrap_err().to_string();
             assert!(error.starts_with("add: x is "), "{error}");
         }
@@ -118,7 +118,7 @@ fn a_row_of_a_step_does_not_depend_on_its_neighbours_within_a_kernel() -> Result
     let zeros = |n| Tensor::zeros((n, 100), DType::F32, &Device::Cpu);
     let of = |x: &Tensor| -> Result<Tensor> {
         let zeros = zeros(x.dim(0)?)?;
-        Crew::at_work(|crew| crew.add(&zeros, x, weights.layer(false)))
+        SpinPool::at_work(|crew| crew.add(&zeros, x, weights.layer(false)))
     };
     let all = of(&x)?;
     for (row, some) in [(0, 1), (4, 2), (2, 7)] {
@@ -133,7 +133,7 @@ fn attention_by_a_crew_is_attention() -> Result<()> {
     let q = f32s(&[3, 48], 1, 2.0);
     let (keys, values_) = (f32s(&[200, 16], 2, 2.0), f32s(&[200, 16], 3, 1.0));
     let spans = [vec![(0, 1)], vec![(5, 70), (100, 67)], vec![(190, 10)]];
-    let found = Crew::at_work(|crew| crew.attend(&q, &keys, &values_, &spans, 8))?;
+    let found = SpinPool::at_work(|crew| crew.attend(&q, &keys, &values_, &spans, 8))?;
     let wanted = ops::cached_attention(&q, &keys, &values_, &spans, 8)?;
     assert_eq!(values(&found), values(&wanted));
     Ok(())
@@ -141,7 +141,7 @@ fn attention_by_a_crew_is_attention() -> Result<()> {
 
 #[test]
 fn a_crew_does_each_task_once_and_all_before_it_goes_on() {
-    Crew::at_work(|crew| {
+    SpinPool::at_work(|crew| {
         for job in 0..2000 {
             let n = job % 37;
             let counts: Vec<AtomicUsize> = (0..n).map(|_| AtomicUsize::new(0)).collect();
@@ -161,7 +161,7 @@ fn a_crew_does_each_task_once_and_all_before_it_goes_on() {
 fn a_panic_in_a_task_comes_out_when_the_others_are_done() {
     let done = Mutex::new(Vec::new());
     let outcome = std::panic::catch_unwind(|| {
-        Crew::at_work(|crew| {
+        SpinPool::at_work(|crew| {
             crew.each(20, |i| {
                 assert!(i != 7, "task seven");
                 done.lock().unwrap().push(i);
@@ -182,7 +182,7 @@ fn crews_side_by_side_all_come_to_their_end() {
         for _ in 0..8 {
             scope.spawn(|| {
                 let sum = AtomicUsize::new(0);
-                Crew::at_work(|crew| {
+                SpinPool::at_work(|crew| {
                     for _ in 0..200 {
                         crew.each(50, |i| {
                             sum.fetch_add(i, Ordering::Relaxed);

@@ -3,8 +3,8 @@
 use super::memory::work;
 use super::world::{World, tiny};
 use crate::common::tiny_config;
+use planning::memory::{Estimate, Reading, choose as fewest};
 use serde_json::json;
-use stage::memory::{Estimate, Reading, choose as fewest};
 
 #[test]
 fn the_fewest_blocks_that_fit_are_chosen_or_the_cheapest_change_is_named() {

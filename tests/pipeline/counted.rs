@@ -1,11 +1,11 @@
 //! What a plan counts of the data and of the disk: held-out rows, prompts of samples, passes over a pool, checkpoints.
 
 use super::world::{World, tiny};
-use llama::{Activations, Fetch, KvCache};
+use models::{Activations, Fetch, KvCache};
+use planning::memory::Drawing;
+use planning::plan::{Disk, Stored};
+use policy::{PolicyMeta, TemplateChoice};
 use serde_json::{Value, json};
-use stage::memory::Drawing;
-use stage::plan::{Disk, Stored};
-use stage::{PolicyOutline, TemplateChoice};
 use std::fs;
 
 /// Width 32, feed-forward 48, 4 heads that share 2 of keys of 8, 2 layers.
@@ -28,8 +28,8 @@ fn words(n: usize) -> String {
     vec!["shirt"; n].join(" ")
 }
 
-fn outline(world: &World) -> PolicyOutline {
-    PolicyOutline::open(
+fn model_meta(world: &World) -> PolicyMeta {
+    PolicyMeta::open(
         &world.text("base"),
         TemplateChoice::Alpaca,
         None,
@@ -48,7 +48,7 @@ fn tokens(world: &World, prompt: usize, answer: usize) -> (usize, usize) {
         ask,
         reference: None,
     };
-    let encoder = outline(world).encoder;
+    let encoder = model_meta(world).encoder;
     let example = encoder.example(&prompt, &words(answer)).unwrap();
     (example.prompt_len, example.ids.len())
 }
@@ -81,7 +81,7 @@ fn held_out_rows_that_are_longer_than_those_trained_on_are_counted_as_long_as_th
     // where everything is trained, that forward has a graph
     let full = plan("train.batch_size=1 method=full");
     assert_eq!(gb(&full, "largest_forward_tokens"), longest as f64);
-    let each = Activations::on_card(&outline(&world).base.config, None);
+    let each = Activations::on_card(&model_meta(&world).base.config, None);
     let token = 2 * each.block + each.gradients + 6 * 32;
     let pairs = 2 * each.block_pairs + each.gradient_pairs;
     let graph = 1.1 * 4.0 * (longest * token + longest * longest * pairs) as f64 + 18.0 * 16.8e6;
@@ -133,7 +133,7 @@ fn samples_are_counted_for_the_prompts_that_are_answered() {
     let rows: usize = prompts.map(KvCache::rows_for).iter().sum();
     let cache = 1.125 * (CACHED * (rows + 2 * 16)) as f64;
     let prefill = 1.02 * (long_prompt + short_prompt) as f64 * FORWARD;
-    let logits = 3 * 2 * outline(&world).base.config.vocab_size;
+    let logits = 3 * 2 * model_meta(&world).base.config.vocab_size;
     let bytes = 4.0 * (cache + prefill.max(logits as f64));
     close(gb(&plan, "sampling_gb"), bytes);
 
@@ -208,7 +208,7 @@ fn a_run_that_will_find_no_room_is_refused_until_it_has_a_checkpoint() {
             tensors: 0,
         };
         let results = vec![("adapter", trained.bytes())];
-        let keep = (run::Keep { n, mb }, checkpoints);
+        let keep = (run::RetentionPolicy { n, mb }, checkpoints);
         Disk::of(&dir, trained, Stored::default(), keep, results, (0, 0)).unwrap()
     };
     let (fits, not) = (free / 11, free / 9);

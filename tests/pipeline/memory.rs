@@ -4,10 +4,10 @@ use super::bad_input::refused;
 use super::same::assert_same;
 use super::world::{World, tiny};
 use crate::common::tiny_config;
-use llama::{Activations, LoraConfig};
+use models::{Activations, LoraConfig};
+use planning::memory::{Drawing, Estimate, Forward, Graph, Reading, Workload, micro_batch};
+use policy::DeviceChoice;
 use serde_json::json;
-use stage::DeviceChoice;
-use stage::memory::{Drawing, Estimate, Forward, Graph, Reading, Workload, micro_batch};
 
 pub fn work(tokens: usize) -> Workload {
     Workload {

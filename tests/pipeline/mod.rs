@@ -3,9 +3,9 @@
 mod advice;
 mod bad_input;
 mod base_weights;
-mod card;
 mod clauses;
 mod counted;
+mod cuda;
 mod memory;
 mod plan;
 mod pool;

@@ -4,8 +4,8 @@
 use super::world::World;
 use anyhow::Result;
 use candle_core::Tensor;
-use llama::Lora;
-use stage::Batch;
+use models::Lora;
+use policy::Batch;
 use std::fs;
 use testkit::{assert_close, assert_close_slices};
 
@@ -212,9 +212,9 @@ fn rows_decoded_together_change_no_sample() {
 fn the_two_stage_gradient_is_the_step_by_step_gradient() {
     let world = World::new();
     world.sft("sft", "").unwrap();
-    let policy = stage::Policy::open(
+    let policy = policy::Policy::open(
         &world.text("sft"),
-        stage::TemplateChoice::Auto,
+        policy::TemplateChoice::Auto,
         &candle_core::Device::Cpu,
     )
     .unwrap();
@@ -309,7 +309,7 @@ fn the_two_stage_gradient_is_the_step_by_step_gradient() {
 
         // stage two: one forward with graph over all rows
         let batch = Batch::new(rows.iter().map(|(ids, n)| (ids.as_slice(), *n)));
-        let one = stage::score(model, Some(&lora), &batch, &at, None).unwrap();
+        let one = policy::score(model, Some(&lora), &batch, &at, None).unwrap();
         // and a forward with graph before each token
         let steps = token_by_token(&policy, &lora, &rows, at[0]);
         assert_close("log-probabilities", &one.logp, &steps.0, 1e-5);
@@ -352,7 +352,7 @@ fn the_two_stage_gradient_is_the_step_by_step_gradient() {
 
 /// Log-probability and entropy of each response token, each from a forward over its own prefix.
 fn token_by_token(
-    policy: &stage::Policy,
+    policy: &policy::Policy,
     lora: &Lora,
     rows: &[(Vec<u32>, usize)],
     temperature: f32,

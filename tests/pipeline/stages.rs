@@ -50,7 +50,7 @@ fn check_all_change(world: &World, run: &str, first: u64, last: u64) {
 #[test]
 fn sft_memorises_and_saves_what_it_learned() {
     let world = World::new();
-    let before = stage::load_base(&world.text("base"), &Device::Cpu).unwrap();
+    let before = policy::load_base(&world.text("base"), &Device::Cpu).unwrap();
     let data = world.write(
         "four.jsonl",
         &(0..4)
@@ -102,7 +102,7 @@ fn sft_memorises_and_saves_what_it_learned() {
         .fold(f64::INFINITY, f64::min);
     let found = score(&world, "memory", &data);
     assert_close_slices("held-out loss", &[found], &[best], 1e-5);
-    let after = stage::load_base(&world.text("base"), &Device::Cpu).unwrap();
+    let after = policy::load_base(&world.text("base"), &Device::Cpu).unwrap();
     assert_eq!(
         before.model.fingerprint().unwrap(),
         after.model.fingerprint().unwrap()
@@ -318,7 +318,7 @@ fn a_reward_model_learns_what_can_be_told_apart() {
         "differences of scores say nothing of a bias"
     );
     // run.json and the artefact agree on the base; its scores come out again
-    let base = stage::load_base(&world.text("base"), &Device::Cpu).unwrap();
+    let base = policy::load_base(&world.text("base"), &Device::Cpu).unwrap();
     let reward = rewards::RewardModel::load(&world.path("rm/reward"), &base.model).unwrap();
     assert!(reward.std > 0.0 && reward.base == world.text("base"));
 }
@@ -344,7 +344,7 @@ fn a_whole_model_trains_and_is_the_next_stages_source() {
     check_all_change(&world, "full", 1, 4);
     assert!(!world.path("full/adapter").exists());
     let [base, model] = ["base", "full/model"].map(|name| {
-        stage::load_base(&world.text(name), &Device::Cpu)
+        policy::load_base(&world.text(name), &Device::Cpu)
             .unwrap()
             .model
             .fingerprint()

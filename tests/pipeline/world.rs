@@ -3,7 +3,7 @@
 use crate::common::tiny_config;
 use anyhow::Result;
 use candle_core::{Device, Tensor};
-use llama::{Llama, Special};
+use models::{CausalLm, Special};
 use run::{MetricsRow, PlanArgs, RunArgs};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
@@ -42,7 +42,7 @@ impl World {
             add_bos: true,
         };
         fs::create_dir(self.path(name)).unwrap();
-        let model = Llama::init(&config, seed, &Device::Cpu).unwrap();
+        let model = CausalLm::init(&config, seed, &Device::Cpu).unwrap();
         model
             .save_hf(&self.path(name), &tokenizer, &special, None)
             .unwrap();

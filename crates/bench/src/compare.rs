@@ -1,7 +1,7 @@
 //! `bench compare`: every work on every side by turns.
 
 use crate::figures::Figures;
-use crate::stage::Timing;
+use crate::stage_run::Timing;
 use crate::work::{Side, WORKS, Work};
 use crate::{Common, esrl, machine, rows, table};
 use anyhow::{Context, Result, bail, ensure};

@@ -3,7 +3,7 @@
 use crate::work::{NEW, PROMPT};
 use anyhow::Result;
 use generation::{Engine, Request, Sampling};
-use llama::{BaseWeights, Fetch, Keep, SamplingWeights, Source};
+use models::{BaseWeights, Fetch, SamplingWeights, Source, WeightStorage};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -46,11 +46,11 @@ fn base_weights(name: &str) -> Result<BaseWeights, String> {
 pub(crate) fn run(args: &Args) -> Result<()> {
     ops::prepare_process().map_err(anyhow::Error::msg)?;
     let source = Source::parse(&args.model.to_string_lossy())?;
-    let mut outline = llama::outline(&source, Fetch::Whole)?;
-    outline.projections = args.base;
-    let device = stage::device(&args.device)?;
-    let keep = Keep::of(device.is_cpu(), false);
-    let model = outline.load(&device, keep)?.model;
+    let mut meta = models::model_meta(&source, Fetch::Whole)?;
+    meta.projections = args.base;
+    let device = policy::device(&args.device)?;
+    let keep = WeightStorage::of(device.is_cpu(), false);
+    let model = meta.load(&device, keep)?.model;
     let model = match args.weights {
         SamplingWeights::Same => model,
         narrow => model.with_sampling_weights(narrow)?.unwrap_or(model),

@@ -4,7 +4,7 @@
 use crate::figures::Figures;
 use crate::report;
 use crate::rows::BATCH;
-use crate::stage::{self, Timing};
+use crate::stage_run::{self, Timing};
 use crate::work::Place;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
@@ -136,7 +136,7 @@ pub(crate) fn reward_model(place: &Place) -> Result<String> {
         "reward.normalisation_samples=8".into(),
         "reward.normalisation_max_new_tokens=32".into(),
     ];
-    let made = stage::run(place, "reward-model", "rm", &sets)?;
+    let made = stage_run::run(place, "reward-model", "rm", &sets)?;
     let dir = place.runs().join("reward");
     if dir.exists() {
         std::fs::remove_dir_all(&dir)?;
@@ -165,7 +165,7 @@ pub(crate) fn measure(place: &Place, rounds: usize, done: &mut dyn FnMut(&str)) 
                 format!("rollout.prompts={BATCH}"),
             ];
             sets.extend(contender.sets.iter().map(|set| set.to_string()));
-            let timing = stage::time(place, "esrl-rlhf", contender.config, &sets);
+            let timing = stage_run::time(place, "esrl-rlhf", contender.config, &sets);
             timings.push(timing.with_context(|| contender.name)?);
             done(contender.name);
         }

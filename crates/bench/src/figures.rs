@@ -1,6 +1,6 @@
 //! From the processes of one side to figures: medians, ranges, means by phase.
 
-use crate::stage::Timing;
+use crate::stage_run::Timing;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 

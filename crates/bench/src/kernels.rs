@@ -43,7 +43,7 @@ struct Case {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     ops::prepare_process().map_err(anyhow::Error::msg)?;
-    let device = stage::device(&args.device)?;
+    let device = policy::device(&args.device)?;
     let dtype = match device.is_cuda() {
         true => DType::BF16,
         false => DType::F32,
@@ -244,7 +244,7 @@ fn cases(device: &Device, dtype: DType, args: &Args) -> Result<Vec<Case>> {
             name: "drop_out",
             work: numbers_of(2 * n * d, 2 * n * d),
             inputs: vec![input(&[n, d])?],
-            run: Box::new(|x| ops::card::drop_out(&x[0], 0.1, 1, 2)),
+            run: Box::new(|x| ops::cuda::drop_out(&x[0], 0.1, 1, 2)),
         });
         let logits = numbers(&[32, vocab], DType::F32, device)?;
         let rule = ops::Rule {

@@ -12,7 +12,7 @@ mod peer;
 mod report;
 mod rows;
 mod sizes;
-mod stage;
+mod stage_run;
 mod table;
 mod wide;
 mod work;

@@ -93,7 +93,7 @@ fn scores(t: &[Tensor]) -> candle_core::Result<ops::TokenScores> {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     ops::prepare_process().map_err(anyhow::Error::msg)?;
-    let device = stage::device(&args.device)?;
+    let device = policy::device(&args.device)?;
     let mut failed = 0;
     for (dtype, most) in TOLERANCE {
         // the CPU's kernels compute in f32

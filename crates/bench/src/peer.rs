@@ -1,6 +1,6 @@
 //! Running a side: a process that ends with one line of JSON.
 
-use crate::stage::Timing;
+use crate::stage_run::Timing;
 use crate::work::Place;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;

@@ -3,7 +3,7 @@
 
 use crate::figures::Figures;
 use crate::work::Place;
-use crate::{Common, esrl, report, rows, stage, wide};
+use crate::{Common, esrl, report, rows, stage_run, wide};
 use anyhow::{Context, Result, ensure};
 use evaluate::chart::{self, Panel};
 use serde_json::{Map, Value, json};
@@ -221,7 +221,7 @@ fn measure(place: &Place, study: &Study, point: &Point, long: &str) -> Result<Fi
     if let Some(dir) = &made {
         wide::write(&place.model(), point.x, dir)?;
     }
-    let timing = stage::time(place, point.binary, point.config, &sets);
+    let timing = stage_run::time(place, point.binary, point.config, &sets);
     if let Some(dir) = &made {
         std::fs::remove_dir_all(dir)?;
     }

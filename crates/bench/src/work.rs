@@ -2,7 +2,7 @@
 
 use crate::peer;
 use crate::rows::BATCH;
-use crate::stage::{self, Timing};
+use crate::stage_run::{self, Timing};
 use anyhow::{Result, ensure};
 use serde_json::json;
 use std::path::PathBuf;
@@ -182,7 +182,7 @@ impl Work {
                     format!("data.path={}", rows.display()),
                     format!("{steps_key}={steps}"),
                 ];
-                stage::time(place, binary, config, &sets)
+                stage_run::time(place, binary, config, &sets)
             }
             (Kind::Stage { rows, peer, .. }, _) => {
                 let rows = place.rows().join(format!("{rows}-{round}.jsonl"));

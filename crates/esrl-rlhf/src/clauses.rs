@@ -5,7 +5,7 @@ use crate::learner::Metrics;
 use crate::row::Row;
 use anyhow::{Context, Result, ensure};
 use data::Encoder;
-use rewards::external::{Patience, Program};
+use rewards::external::{Program, RetryPolicy};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -113,7 +113,7 @@ impl Clauses {
                 Ok(Self::File(by_text))
             }
             Source::Program => {
-                let patience = Patience {
+                let patience = RetryPolicy {
                     timeout: Duration::from_secs_f64(config.timeout_secs),
                     retries: config.retries,
                 };

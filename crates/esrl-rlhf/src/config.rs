@@ -4,10 +4,10 @@ use crate::clauses::ClausesConfig;
 use crate::watch::WatchConfig;
 use anyhow::{Result, bail, ensure};
 use data::{Format, Only};
-use llama::{BaseWeights, LoraConfig, SamplingWeights};
+use models::{BaseWeights, LoraConfig, SamplingWeights};
+use planning::memory::MemoryConfig;
 use rewards::SourceConfig;
 use serde::{Deserialize, Serialize};
-use stage::memory::MemoryConfig;
 use std::path::PathBuf;
 use train::OptimizerConfig;
 
@@ -32,7 +32,7 @@ pub struct Config {
     #[serde(default)]
     pub watch: WatchConfig,
     /// `cpu`, `cuda` or `cuda:N`
-    #[serde(default = "stage::cpu")]
+    #[serde(default = "policy::cpu")]
     pub device: String,
 }
 
@@ -48,7 +48,7 @@ pub struct ModelConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<BaseWeights>,
     /// How a plain model is prompted: `auto`, `alpaca`, `chat`, `raw` (a run brings its own template)
-    #[serde(default = "stage::auto")]
+    #[serde(default = "policy::auto")]
     pub template: String,
 }
 
@@ -160,8 +160,8 @@ impl TrainConfig {
         }
     }
 
-    pub(crate) fn keep(&self) -> run::Keep {
-        run::Keep {
+    pub(crate) fn keep(&self) -> run::RetentionPolicy {
+        run::RetentionPolicy {
             n: self.keep_checkpoints,
             mb: self.keep_checkpoints_mb,
         }
@@ -214,11 +214,11 @@ impl Config {
     /// Refuses values that cannot work, before anything is read.
     pub fn check(&self) -> Result<()> {
         let (r, t) = (&self.rollout, &self.train);
-        stage::TemplateChoice::parse(&self.model.template)?;
-        stage::DeviceChoice::parse(&self.device)?;
+        policy::TemplateChoice::parse(&self.model.template)?;
+        policy::DeviceChoice::parse(&self.device)?;
         self.check_algorithm()?;
         rewards::check(&self.rewards)?;
-        stage::check_data(self.data.held_out, self.data.max_rows)?;
+        policy::check_data(self.data.held_out, self.data.max_rows)?;
         ensure!(r.prompts > 0, "rollout.prompts = 0: a step needs prompts");
         ensure!(
             r.max_new_tokens > 0,

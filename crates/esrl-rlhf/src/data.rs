@@ -4,7 +4,7 @@ use crate::config::Config;
 use algorithms::{Feed, Needs};
 use anyhow::{Context, Result, bail};
 use data::{Demonstration, Encoder, Preference, Prompt};
-use stage::PolicyOutline;
+use policy::PolicyMeta;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -133,14 +133,14 @@ fn split<T>(
 pub(crate) fn tasks(
     what: &str,
     prompts: Vec<Prompt>,
-    outline: &PolicyOutline,
+    meta: &PolicyMeta,
     config: &Config,
 ) -> Result<Vec<Rc<Task>>> {
-    let limit = prompt_room(outline, config)?;
+    let limit = prompt_room(meta, config)?;
     let n_prompts = prompts.len();
     let mut tasks = Vec::with_capacity(n_prompts);
     for prompt in prompts {
-        let task = task(&outline.encoder, prompt)?;
+        let task = task(&meta.encoder, prompt)?;
         if task.ids.len() <= limit {
             tasks.push(Rc::new(task));
         }
@@ -157,18 +157,18 @@ pub(crate) fn tasks(
 /// Each row's prompt and its `N` answers with EOS; rows longer than prompt and response may be are left out, and counted.
 pub(crate) fn answered<const N: usize>(
     rows: Vec<(Prompt, [String; N])>,
-    outline: &PolicyOutline,
+    meta: &PolicyMeta,
     config: &Config,
 ) -> Result<Vec<Answered<N>>> {
-    let limit = prompt_room(outline, config)?;
+    let limit = prompt_room(meta, config)?;
     let max_len = limit + config.rollout.max_new_tokens;
     let n_rows = rows.len();
     let mut kept = Vec::with_capacity(n_rows);
     for (prompt, answers) in rows {
-        let task = Rc::new(task(&outline.encoder, prompt)?);
+        let task = Rc::new(task(&meta.encoder, prompt)?);
         let mut responses: [Vec<u32>; N] = std::array::from_fn(|_| Vec::new());
         for (ids, answer) in responses.iter_mut().zip(&answers) {
-            *ids = outline.encoder.response(answer)?;
+            *ids = meta.encoder.response(answer)?;
         }
         let longest = responses.iter().map(Vec::len).max().unwrap_or(0);
         if task.ids.len() <= limit && task.ids.len() + longest <= max_len {
@@ -193,8 +193,8 @@ fn task(encoder: &Encoder, prompt: Prompt) -> Result<Task> {
 }
 
 /// Tokens a prompt may have.
-fn prompt_room(outline: &PolicyOutline, config: &Config) -> Result<usize> {
-    let context = outline.context();
+fn prompt_room(meta: &PolicyMeta, config: &Config) -> Result<usize> {
+    let context = meta.context();
     let room = context
         .checked_sub(config.rollout.max_new_tokens)
         .with_context(|| {

@@ -5,16 +5,16 @@ use crate::learner::{Learner, Metrics};
 use crate::{Config, rollout};
 use algorithms::SamplingPlan;
 use anyhow::Result;
-use stage::PolicyOutline;
+use policy::PolicyMeta;
 use std::rc::Rc;
 
 pub(crate) fn tasks_for_evaluation(
     mut prompts: Vec<::data::Prompt>,
-    outline: &PolicyOutline,
+    meta: &PolicyMeta,
     config: &Config,
 ) -> Result<Vec<Rc<Task>>> {
     prompts.truncate(config.train.eval_prompts);
-    data::tasks("held-out", prompts, outline, config)
+    data::tasks("held-out", prompts, meta, config)
 }
 
 /// One sampled answer per held-out prompt: mean reward (where there is one), length, share that ends.

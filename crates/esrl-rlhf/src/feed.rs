@@ -7,7 +7,7 @@ use crate::row::{Row, experience};
 use ::data::{Cursor, Loader};
 use algorithms::{Experience, Needs, PoolNeeds};
 use anyhow::{Result, bail};
-use stage::PolicyOutline;
+use policy::PolicyMeta;
 use std::rc::Rc;
 
 pub(crate) enum Feed {
@@ -27,27 +27,22 @@ pub(crate) type Pair = Answered<2>;
 
 impl Feed {
     /// Encodes the rows; those that do not fit are left out, and counted.
-    pub fn new(
-        source: Source,
-        needs: &Needs,
-        outline: &PolicyOutline,
-        config: &Config,
-    ) -> Result<Self> {
+    pub fn new(source: Source, needs: &Needs, meta: &PolicyMeta, config: &Config) -> Result<Self> {
         let (batch, seed) = (config.rollout.prompts, config.train.seed);
         let loader = |n: usize| Loader::new(n, batch, seed, Cursor::default());
         let feed = match (source, &needs.feed) {
             (Source::Prompts(prompts), algorithms::Feed::Pool(pool)) => {
-                let tasks = data::tasks("training", prompts, outline, config)?;
+                let tasks = data::tasks("training", prompts, meta, config)?;
                 Self::Pool(Box::new(Pool::new(pool.clone(), tasks, Vec::new(), batch)))
             }
             (Source::Prompts(prompts), _) => {
-                let tasks = data::tasks("training", prompts, outline, config)?;
+                let tasks = data::tasks("training", prompts, meta, config)?;
                 let loader = loader(tasks.len());
                 Self::Rollouts { tasks, loader }
             }
             (Source::Demonstrations(rows), feed) => {
                 let rows = rows.into_iter().map(|d| (d.prompt, [d.response])).collect();
-                let answers = data::answered(rows, outline, config)?;
+                let answers = data::answered(rows, meta, config)?;
                 let algorithms::Feed::Pool(pool) = feed else {
                     unreachable!("demonstrations are read for a pool")
                 };
@@ -60,7 +55,7 @@ impl Feed {
             }
             (Source::Preferences(rows), _) => {
                 let both = |p: ::data::Preference| (p.prompt, [p.chosen, p.rejected]);
-                let pairs = data::answered(rows.into_iter().map(both).collect(), outline, config)?;
+                let pairs = data::answered(rows.into_iter().map(both).collect(), meta, config)?;
                 let loader = loader(pairs.len());
                 Self::Pairs { pairs, loader }
             }

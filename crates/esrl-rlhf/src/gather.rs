@@ -1,12 +1,12 @@
 //! The first half of a step: rows to learn from and their scores, sampled now or stored.
 
-use crate::clock::Clock;
 use crate::data::Task;
 use crate::feed::{self, Feed};
 use crate::learner::{Learner, Metrics};
 use crate::pool::{self, Cost};
 use crate::rollout::{self, Draw, ROLLOUT};
 use crate::row::{Row, experience};
+use crate::step_timer::StepTimer;
 use algorithms::Experience;
 use anyhow::{Result, bail};
 use run::Run;
@@ -23,13 +23,13 @@ pub(crate) struct Gathered {
 
 impl Learner<'_> {
     /// The step's rows and their scores.
-    pub fn gather(&mut self, step: u64, run: &Run, clock: &mut Clock) -> Result<Gathered> {
+    pub fn gather(&mut self, step: u64, run: &Run, timer: &mut StepTimer) -> Result<Gathered> {
         let draw = self.draw(step);
         let gathered = match &mut self.feed {
             Feed::Rollouts { tasks, loader } => {
                 let (batch, new_epoch) = feed::next(loader);
                 let tasks: Vec<Rc<Task>> = batch.iter().map(|i| Rc::clone(&tasks[*i])).collect();
-                return self.rollouts(step, &tasks, new_epoch, clock);
+                return self.rollouts(step, &tasks, new_epoch, timer);
             }
             Feed::Pool(pool) => {
                 let pool::Batch {
@@ -60,7 +60,7 @@ impl Learner<'_> {
                 }
             }
         };
-        clock.lap("time/pool");
+        timer.record("time/pool");
         Ok(gathered)
     }
 
@@ -70,7 +70,7 @@ impl Learner<'_> {
         step: u64,
         tasks: &[Rc<Task>],
         new_epoch: bool,
-        clock: &mut Clock,
+        timer: &mut StepTimer,
     ) -> Result<Gathered> {
         let draw = self.draw(step);
         let needs = self.algorithm.needs();
@@ -81,7 +81,7 @@ impl Learner<'_> {
             rollout::estimates(&mut self.roles, self.algorithm.as_ref(), tasks, draw)?;
         self.algorithm.observe(&estimates);
         let plan = self.algorithm.plan(&keys, step)?;
-        clock.lap("time/estimate");
+        timer.record("time/estimate");
 
         // 2. sample without a graph
         let policy = self.roles.policy.frozen();
@@ -119,7 +119,7 @@ impl Learner<'_> {
         if rows.is_empty() {
             bail!("the algorithm kept no rollout; give it more prompts per step");
         }
-        clock.lap("time/sample");
+        timer.record("time/sample");
 
         // 3. score
         let scored = rollout::reward(&mut self.roles, &rows)?;
@@ -128,7 +128,7 @@ impl Learner<'_> {
         if let Some(kind) = needs.metric {
             exp.metric = rollout::metric(&self.roles, kind, &rows)?;
         }
-        clock.lap("time/reward");
+        timer.record("time/reward");
         Ok(Gathered {
             rows,
             exp,

@@ -2,7 +2,6 @@
 //! `update.rs` learns from them.
 
 use crate::clauses::Clauses;
-use crate::clock::Clock;
 use crate::config::Config;
 use crate::failed;
 use crate::feed::Feed;
@@ -11,13 +10,14 @@ use crate::read::{self, Columns};
 use crate::roles::Roles;
 use crate::rollout::Draw;
 use crate::row::Row;
-use crate::trainee::Trainee;
+use crate::step_timer::StepTimer;
+use crate::trainable::TrainableParams;
 use crate::watch::{Seen, WatchReport, WatchState};
 use algorithms::{Algorithm, Experience, importance};
 use anyhow::Result;
 use candle_core::Var;
+use policy::Batch;
 use run::Run;
-use stage::Batch;
 use std::collections::BTreeMap;
 use train::Frozen;
 
@@ -30,8 +30,8 @@ pub(crate) struct Learner<'a> {
     pub clauses: Option<Clauses>,
     pub roles: Roles,
     pub algorithm: Box<dyn Algorithm>,
-    pub policy: Trainee,
-    pub critic: Option<Trainee>,
+    pub policy: TrainableParams,
+    pub critic: Option<TrainableParams>,
     pub watch: WatchState,
     /// Weights as they were when the run was opened
     pub frozen: Frozen,
@@ -53,7 +53,7 @@ pub(crate) struct StepReport {
 
 impl Learner<'_> {
     pub fn step(&mut self, step: u64, run: &Run) -> Result<StepReport> {
-        let mut clock = Clock::new();
+        let mut timer = StepTimer::new();
         let needs = self.algorithm.needs();
 
         // 1 to 3. rows with their scores: sampled now, or stored
@@ -63,7 +63,7 @@ impl Learner<'_> {
             new_epoch,
             cost,
             metrics: gathered,
-        } = self.gather(step, run, &mut clock)?;
+        } = self.gather(step, run, &mut timer)?;
         self.roles.refresh(&needs, step, new_epoch)?;
 
         // 3. reference, critic and the policy as it was, without a graph
@@ -87,7 +87,7 @@ impl Learner<'_> {
         }
         // they are read, and would stand beside the graph
         rows.iter_mut().for_each(Row::forget_states);
-        clock.lap("time/read");
+        timer.record("time/read");
 
         let mut of_clauses = Metrics::new();
         if let Some(clauses) = &mut self.clauses {
@@ -115,14 +115,14 @@ impl Learner<'_> {
             && (old || temperature == exp.temperature);
         self.update(step, &rows, &exp, &temperature, same_forward, &mut metrics)
             .map_err(|why| failed::saved(run, step + 1, &rows, &exp, &why))?;
-        clock.lap("time/update");
+        timer.record("time/update");
         let WatchReport {
             metrics: watched,
             warnings,
         } = self.watch(&rows, &exp, &metrics);
         metrics.extend(watched);
 
-        let secs = clock.finish(&mut metrics);
+        let secs = timer.finish(&mut metrics);
         let tokens = match &needs.feed {
             algorithms::Feed::Rollouts => cost.tokens,
             algorithms::Feed::Pool(_) | algorithms::Feed::Pairs => exp.n_tokens(),
@@ -144,9 +144,9 @@ impl Learner<'_> {
         let lora = self.roles.policy.frozen();
         let units: Vec<_> = rows.iter().map(|row| vec![row.sequence()]).collect();
         let mut logps = Vec::with_capacity(exp.n_tokens());
-        for range in llama::micro_batches(&units, self.config.train.micro_batch_tokens) {
+        for range in models::micro_batches(&units, self.config.train.micro_batch_tokens) {
             let batch = Batch::new(rows[range.clone()].iter().map(Row::sequence));
-            let scores = stage::score(
+            let scores = policy::score(
                 self.roles.model(),
                 Some(&lora),
                 &batch,

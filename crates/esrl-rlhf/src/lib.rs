@@ -3,27 +3,27 @@
 
 mod clauses;
 mod cli;
-mod clock;
 mod config;
-mod course;
 mod data;
 mod evaluation;
 mod explain;
 mod failed;
 mod feed;
+mod forecast;
 mod gather;
 mod learner;
 mod plan;
 mod pool;
 mod prepare;
 mod read;
-mod readable;
 mod replay;
 mod roles;
 mod rollout;
 mod row;
+mod samples_markdown;
 mod state;
-mod trainee;
+mod step_timer;
+mod trainable;
 mod update;
 mod value;
 pub mod watch;
@@ -37,19 +37,19 @@ pub use replay::{ReplayConfig, replay};
 
 use anyhow::{Result, anyhow, ensure};
 use clauses::Clauses;
-use course::Course;
 use evaluation::evaluate;
+use forecast::StepForecast;
 use learner::{Learner, StepReport};
-use llama::Fetch;
+use models::Fetch;
+use planning::memory::Planned;
 use prepare::Prepared;
-use readable::headline;
 use roles::Roles;
 use run::{Progress, Run, RunArgs};
-use stage::memory::Planned;
+use samples_markdown::headline;
 use state::{Best, Ledger, State, load, save, save_policy};
 use std::path::{Path, PathBuf};
 use train::Frozen;
-use trainee::Trainee;
+use trainable::TrainableParams;
 use watch::WatchState;
 
 /// The registry, one line per algorithm.
@@ -74,7 +74,7 @@ struct Look<'a> {
 fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> {
     let config = &config.resolved()?;
     let dir = args.directory("runs/rlhf")?;
-    let device = stage::device(&config.device)?;
+    let device = policy::device(&config.device)?;
     let algorithm = config.build_algorithm()?;
     let needs = algorithm.needs();
     if let Some(dir) = &config.model.reward {
@@ -89,14 +89,14 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
         .then(|| Clauses::open(&config.rollout.clauses))
         .transpose()?;
     let prepared = Prepared::new(config, needs.clone(), Fetch::Whole)?;
-    let course = Course::of(&prepared.feed, &needs, config);
-    let work = prepared.workload(&course, config)?;
-    let planned = Planned::new(config.memory(), &prepared.outline.base.config, work)?;
+    let forecast = StepForecast::of(&prepared.feed, &needs, config);
+    let work = prepared.workload(&forecast, config)?;
+    let planned = Planned::new(config.memory(), &prepared.meta.base.config, work)?;
     if look.is_none() {
         prepared.disk(config, &dir)?.require()?;
     }
     let Prepared {
-        outline,
+        meta,
         keep,
         feed,
         held_out,
@@ -104,7 +104,9 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
         n_shared,
         ..
     } = prepared;
-    let policy = outline.load(&device, keep).map_err(|e| planned.told(e))?;
+    let policy = meta
+        .load(&device, keep)
+        .map_err(|e| planned.with_oom_advice(e))?;
     let mut roles = Roles::open(config, &needs, policy)?;
     roles.model_mut().checkpoint_blocks(planned.choice.blocks);
     let mut run = if args.resume {
@@ -112,14 +114,14 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
     } else {
         Run::create(&dir, "esrl-rlhf", config)?
     };
-    stage::write_identity(&mut run, &roles.base, &roles.template)?;
+    policy::write_identity(&mut run, &roles.base, &roles.template)?;
     run.record("reference", config.model.policy.clone().into())?;
     if let Some(reward) = &config.model.reward {
         run.record("reward", reward.to_string_lossy().into())?;
     }
     run.record("memory", planned.choice.json())?;
     run.record("algorithm", serde_json::to_value(&config.algorithm)?)?;
-    stage::record_data(
+    policy::record_data(
         &mut run,
         &config.data.path,
         serde_json::json!({ "rows": feed.n_rows(), "held_out_prompts": eval_tasks.len(), "held_out_in_training": n_shared }),
@@ -131,11 +133,11 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
     )?;
 
     let t = &config.train;
-    let policy = Trainee::new(roles.policy.vars(), &t.policy)?;
+    let policy = TrainableParams::new(roles.policy.vars(), &t.policy)?;
     let critic = roles
         .critic
         .as_ref()
-        .map(|c| Trainee::new(c.params(), &t.critic))
+        .map(|c| TrainableParams::new(c.params(), &t.critic))
         .transpose()?;
     let frozen = Frozen::new(&roles.frozen_tensors())?;
     let mut learner = Learner {
@@ -168,13 +170,13 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
     let mut progress = Progress::starting_at("rlhf", t.steps as u64, step);
     if step == 0 && look.is_none() {
         let metrics = evaluate(&mut learner, &eval_tasks)
-            .map_err(|e| failed_step(0, planned.told(e), &run))?;
+            .map_err(|e| failed_step(0, planned.with_oom_advice(e), &run))?;
         run.log(0, &metrics)?;
     }
     while step < t.steps as u64 {
         let mut report = learner
             .step(step, &run)
-            .map_err(|e| failed_step(step + 1, planned.told(e), &run))?;
+            .map_err(|e| failed_step(step + 1, planned.with_oom_advice(e), &run))?;
         ledger.add(&report);
         step += 1;
         if let Some(look) = &mut look {
@@ -196,7 +198,8 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
         let due = |every: usize| step.is_multiple_of(every as u64) || last;
         if due(t.eval_every) {
             let metrics = evaluate(&mut learner, &eval_tasks);
-            let metrics = metrics.map_err(|e| failed_step(step, planned.told(e), &run))?;
+            let metrics =
+                metrics.map_err(|e| failed_step(step, planned.with_oom_advice(e), &run))?;
             if let Some(&reward) = metrics.get("eval/reward")
                 && best.is_none_or(|best: Best| reward > best.reward)
             {
@@ -207,7 +210,10 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
         }
         run.log(step, &report.metrics)?;
         if due(t.sample_every) {
-            run.sample(step, &readable::rows(&learner.roles, &report, step)?)?;
+            run.sample(
+                step,
+                &samples_markdown::rows(&learner.roles, &report, step)?,
+            )?;
         }
         if due(t.save_every) || stopping {
             let state = State {
@@ -222,7 +228,7 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
             learner
                 .check_update(&report.rows[0])
                 .map_err(|e| failed::saved(&run, step, &report.rows, &report.exp, &e))
-                .map_err(|e| failed_step(step, planned.told(e), &run))?;
+                .map_err(|e| failed_step(step, planned.with_oom_advice(e), &run))?;
             // Before the checkpoint: a run that ends between the two does this step again.
             save_policy(&learner, &run, "adapter")?;
             run.checkpoint(step, t.keep(), &state, |dir| {
@@ -248,12 +254,12 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
 
 /// The held-out file, the adapter that policy and reference begin as, and the reward model, by their content.
 fn record_inputs(run: &mut Run, config: &Config) -> Result<()> {
-    let (_, adapter) = stage::run_and_adapter(Path::new(&config.model.policy));
+    let (_, adapter) = policy::run_and_adapter(Path::new(&config.model.policy));
     let adapter = Some(adapter).filter(|dir| dir.is_dir());
     let reward = config.model.reward.as_ref().map(|dir| dir.join("reward"));
     let inputs = [config.data.eval_path.clone(), adapter, reward];
     let inputs: Vec<&Path> = inputs.iter().flatten().map(PathBuf::as_path).collect();
-    stage::record_inputs(run, &inputs)
+    policy::record_inputs(run, &inputs)
 }
 
 /// How often each health watch began to warn.

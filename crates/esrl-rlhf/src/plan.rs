@@ -1,17 +1,17 @@
 //! What an RL run will take.
 
 use crate::config::Config;
-use crate::course::Course;
 use crate::feed::Feed;
+use crate::forecast::StepForecast;
 use crate::prepare::Prepared;
 use algorithms::{Algorithm, PoolNeeds, Refresh};
 use anyhow::Result;
-use llama::Fetch;
-use run::PlanArgs;
-use stage::plan::{
+use models::Fetch;
+use planning::plan::{
     Certainty, Disk, Model, Plan, Steps, Stored, Tokens, notes, of_a_run_to_come, times,
     tokenizer_bytes,
 };
+use run::PlanArgs;
 use std::path::Path;
 
 /// Bytes that a step writes into metrics.jsonl, timings.jsonl and TensorBoard's events.
@@ -23,10 +23,10 @@ pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
     let algorithm = config.build_algorithm()?;
     let prepared = Prepared::new(config, algorithm.needs(), Fetch::Shape)
         .map_err(|e| of_a_run_to_come(&config.model.policy, e))?;
-    let course = Course::of(&prepared.feed, &prepared.needs, config);
-    let work = prepared.workload(&course, config)?;
-    let (t, outline) = (&config.train, &prepared.outline);
-    let shape = &outline.base.config;
+    let forecast = StepForecast::of(&prepared.feed, &prepared.needs, config);
+    let work = prepared.workload(&forecast, config)?;
+    let (t, meta) = (&config.train, &prepared.meta);
+    let shape = &meta.base.config;
     let memory = config.memory().choose(shape, &work)?;
 
     let name = config.algorithm["name"].as_str().unwrap_or("esrl-rlhf");
@@ -43,11 +43,11 @@ pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
     }
     Ok(Plan {
         what: name.to_string(),
-        model: Model::of(outline, &prepared.weights),
+        model: Model::of(meta, &prepared.weights),
         disk: prepared.disk(config, &dir)?,
         steps: Steps {
             steps: t.steps,
-            optimiser_steps: course.optimiser_steps,
+            optimiser_steps: forecast.optimiser_steps,
             rows: prepared.feed.n_rows(),
             rows_name: match &prepared.feed {
                 Feed::Rollouts { .. } => "prompts",
@@ -56,7 +56,7 @@ pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
             },
             rows_per_step: config.rollout.prompts.min(prepared.feed.n_rows()),
         },
-        tokens: tokens(&prepared, &course, algorithm.as_ref(), config),
+        tokens: tokens(&prepared, &forecast, algorithm.as_ref(), config),
         rates,
         notes,
         memory,
@@ -67,7 +67,7 @@ pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
 impl Prepared {
     /// What the run takes in `dir`.
     pub fn disk(&self, config: &Config, dir: &Path) -> Result<Disk> {
-        let (t, base) = (&config.train, &self.outline.base);
+        let (t, base) = (&config.train, &self.meta.base);
         let policy = Stored {
             numbers: self.lora.n_params(&base.config),
             tensors: self.lora.n_tensors(&base.config),
@@ -110,7 +110,7 @@ fn policy_rates(config: &Config, algorithm: &dyn Algorithm) -> Vec<f64> {
 
 fn tokens(
     prepared: &Prepared,
-    course: &Course,
+    forecast: &StepForecast,
     algorithm: &dyn Algorithm,
     config: &Config,
 ) -> Tokens {
@@ -120,7 +120,7 @@ fn tokens(
             // a greedy answer to each prompt that the method must know first
             let keys: Vec<u64> = tasks.iter().map(|task| task.key).collect();
             let asks = !algorithm.unknown(&keys[..1]).is_empty();
-            let first = if asks { course.prompts } else { 0 };
+            let first = if asks { forecast.prompts } else { 0 };
             t.steps * r.prompts.min(tasks.len()) * needs.samples + first
         }
         Feed::Pool(pool) => pool.n_drawn(t.steps),
@@ -128,7 +128,7 @@ fn tokens(
     };
     let evaluations = 1 + times(t.steps, t.eval_every);
     Tokens {
-        trained: course.batches.tokens,
+        trained: forecast.batches.tokens,
         certainty: match &prepared.feed {
             Feed::Rollouts { .. } => Certainty::AtMost,
             Feed::Pool(_) => Certainty::About,

@@ -7,16 +7,16 @@ use crate::feed::Feed;
 use algorithms::Needs;
 use anyhow::{Result, ensure};
 use data::Prompt;
-use llama::{Fetch, Keep, LoraConfig, Weights};
-use stage::{DeviceChoice, PolicyOutline, TemplateChoice};
+use models::{Fetch, LoraConfig, WeightStorage, Weights};
+use policy::{DeviceChoice, PolicyMeta, TemplateChoice};
 use std::path::Path;
 use std::rc::Rc;
 
 pub(crate) struct Prepared {
     pub needs: Needs,
-    pub outline: PolicyOutline,
+    pub meta: PolicyMeta,
     /// How the base's matrices are kept, and what they take then
-    pub keep: Keep,
+    pub keep: WeightStorage,
     pub weights: Weights,
     /// Of the policy's adapter
     pub lora: LoraConfig,
@@ -40,14 +40,14 @@ impl Prepared {
         } = Data::read(config, &needs)?;
         let template = TemplateChoice::parse(&config.model.template)?;
         let model = &config.model;
-        let outline = PolicyOutline::open(&model.policy, template, model.weights, fetch)?;
+        let meta = PolicyMeta::open(&model.policy, template, model.weights, fetch)?;
         if let Some(dir) = &model.reward {
-            check_reward(dir, &outline)?;
+            check_reward(dir, &meta)?;
         }
-        let keep = Keep::of(DeviceChoice::parse(&config.device)?.is_cpu(), false);
-        let lora = outline.lora_or(&config.lora)?;
-        let feed = Feed::new(train, &needs, &outline, config)?;
-        let eval_tasks = tasks_for_evaluation(held_out.clone(), &outline, config)?;
+        let keep = WeightStorage::of(DeviceChoice::parse(&config.device)?.is_cpu(), false);
+        let lora = meta.lora_or(&config.lora)?;
+        let feed = Feed::new(train, &needs, &meta, config)?;
+        let eval_tasks = tasks_for_evaluation(held_out.clone(), &meta, config)?;
         let of_reward = |dir: &Path| LoraConfig::of_adapter(&dir.join("reward")).ok();
         let reward = config.model.reward.as_deref();
         let found = reward.and_then(of_reward);
@@ -55,9 +55,9 @@ impl Prepared {
             reward_is_here: reward.is_none() || found.is_some(),
             reward: reward.map(|_| found.unwrap_or_else(|| lora.clone())),
             needs,
-            weights: outline.base.weights(keep)?,
+            weights: meta.base.weights(keep)?,
             keep,
-            outline,
+            meta,
             lora,
             feed,
             held_out,
@@ -78,7 +78,7 @@ impl Prepared {
 
     /// Trained numbers of policy and critic.
     pub fn n_trained(&self, config: &Config) -> usize {
-        let shape = &self.outline.base.config;
+        let shape = &self.meta.base.config;
         let critic = self.critic(config);
         let critic = critic.map_or(0, |lora| lora.n_params(shape) + shape.hidden_size + 1);
         self.lora.n_params(shape) + critic
@@ -86,11 +86,11 @@ impl Prepared {
 }
 
 /// The reward model's adapter stands on the policy's base, so it must have been trained on the same numbers.
-fn check_reward(dir: &Path, policy: &PolicyOutline) -> Result<()> {
+fn check_reward(dir: &Path, policy: &PolicyMeta) -> Result<()> {
     let Some(run) = run::open_finished(dir)? else {
         return Ok(());
     };
-    let (trained_on, kept) = (stage::base_weights(&run.info)?, policy.base.projections);
+    let (trained_on, kept) = (policy::base_weights(&run.info)?, policy.base.projections);
     ensure!(
         trained_on == kept,
         "the reward model {} was trained on its base in \"{}\", and {} is kept in \"{}\"; train it with the same model.weights",

@@ -4,8 +4,8 @@ use crate::roles::Roles;
 use crate::row::Row;
 use algorithms::Experience;
 use candle_core::{Result, Tensor};
-use llama::{Llama, Lora};
-use stage::Batch;
+use models::{CausalLm, Lora};
+use policy::Batch;
 
 /// Which columns to read.
 #[derive(Clone, Copy)]
@@ -39,9 +39,9 @@ pub(crate) fn columns(
         exp.logp_old.clear();
         exp.entropy.clear();
     }
-    for range in llama::micro_batches(&units, which.max_tokens) {
+    for range in models::micro_batches(&units, which.max_tokens) {
         let batch = Batch::new(rows[range.clone()].iter().map(Row::sequence));
-        let temperature = stage::per_label(&batch.labels.layout, &temperature[range.clone()]);
+        let temperature = policy::per_label(&batch.labels.layout, &temperature[range.clone()]);
         let targets = &batch.labels.targets;
         let before = |lora| batch.before_labels(&batch.hidden(model, lora, None)?);
         let old = match sampled_states(&rows[range], model)?.filter(|_| roles.old.is_none()) {
@@ -83,7 +83,7 @@ pub(crate) fn columns(
 
 /// The states [M, d] before the labels of freshly drawn rows, as the sampler had them: the policy's forward over them is done.
 /// None unless every row kept them.
-fn sampled_states(rows: &[Row], model: &Llama) -> Result<Option<Tensor>> {
+fn sampled_states(rows: &[Row], model: &CausalLm) -> Result<Option<Tensor>> {
     let width = model.config.hidden_size;
     let mut states = Vec::new();
     for row in rows {

@@ -6,9 +6,9 @@ use algorithms::{Needs, Refresh};
 use anyhow::{Context, Result, ensure};
 use candle_core::{Tensor, Var};
 use data::{Encoder, Template};
-use llama::{Llama, Lora, ScalarHead};
+use models::{CausalLm, Lora, ScalarHead};
+use policy::{Base, Batch, Policy};
 use rewards::{Mixture, RewardModel};
-use stage::{Base, Batch, Policy};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -25,7 +25,7 @@ pub(crate) struct Roles {
     pub rewards: Mixture,
     pub critic: Option<Critic>,
     /// The base as rollouts are drawn from it, where `rollout.weights` are not those of training
-    sampler: Option<Llama>,
+    sampler: Option<CausalLm>,
 }
 
 pub(crate) struct Critic {
@@ -35,7 +35,7 @@ pub(crate) struct Critic {
 
 impl Critic {
     /// The value before each label, `[M]`, f32. A frozen copy records no graph.
-    pub fn values(&self, model: &Llama, batch: &Batch) -> candle_core::Result<Tensor> {
+    pub fn values(&self, model: &CausalLm, batch: &Batch) -> candle_core::Result<Tensor> {
         self.head
             .apply(&batch.before_labels(&batch.hidden(model, Some(&self.lora), None)?)?)
     }
@@ -114,12 +114,12 @@ impl Roles {
         })
     }
 
-    pub fn model(&self) -> &Llama {
+    pub fn model(&self) -> &CausalLm {
         &self.base.model
     }
 
     /// What rollouts are drawn from.
-    pub fn sampler(&self) -> &Llama {
+    pub fn sampler(&self) -> &CausalLm {
         self.sampler.as_ref().unwrap_or(self.model())
     }
 
@@ -129,7 +129,7 @@ impl Roles {
     }
 
     /// Before the base is shared.
-    pub fn model_mut(&mut self) -> &mut Llama {
+    pub fn model_mut(&mut self) -> &mut CausalLm {
         let base = Rc::get_mut(&mut self.base);
         &mut base.expect("the base has one owner here").model
     }

@@ -8,7 +8,7 @@ use crate::row::{Row, Sampler};
 use algorithms::{Algorithm, Estimate, Feed, Metric, Needs, SamplingPlan};
 use anyhow::Result;
 use generation::{Engine, Finish, Request, Sample, Sampling};
-use llama::Lora;
+use models::Lora;
 use rewards::{Item, Readings, Scored};
 use std::rc::Rc;
 

@@ -53,7 +53,7 @@ impl Row {
     }
 
     /// Ids and prompt length, for a forward
-    pub fn sequence(&self) -> llama::Sequence<'_> {
+    pub fn sequence(&self) -> models::Sequence<'_> {
         (&self.ids, self.prompt_len)
     }
 

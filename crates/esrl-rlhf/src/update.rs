@@ -6,8 +6,8 @@ use algorithms::{Experience, Loss, Needs, Scores, Totals, importance};
 use anyhow::{Result, bail};
 use candle_core::{DType, Tensor};
 use ops::TokenScores;
+use policy::Batch;
 use rand::seq::SliceRandom;
-use stage::Batch;
 use train::Gradients;
 
 /// Mean over tokens of |logp of the training forward − logp of the sampler| at the step's first update.
@@ -83,8 +83,8 @@ impl Learner<'_> {
             .as_ref()
             .map(|c| Gradients::zeros(c.optimizer.params()));
         let mut metrics = Metrics::new();
-        train::planted(step + 1)?;
-        for range in llama::micro_batches(&sequences, self.config.train.micro_batch_tokens) {
+        train::injected_fault(step + 1)?;
+        for range in models::micro_batches(&sequences, self.config.train.micro_batch_tokens) {
             let at: Vec<usize> = units[range]
                 .iter()
                 .flat_map(|u| u.iter().copied())
@@ -100,9 +100,9 @@ impl Learner<'_> {
                 if let Some(critic) = critic_grads {
                     all.extend(critic);
                 }
-                let blame = train::blame(&self.params(), &all)?;
+                let diagnosis = train::diagnose(&self.params(), &all)?;
                 let row = self.first_bad_row(rows, temperature, &at)?;
-                bail!("the loss is {value}; {blame}; {row}; lower the learning rate");
+                bail!("the loss is {value}; {diagnosis}; {row}; lower the learning rate");
             }
             for (name, value) in part {
                 *metrics.entry(name).or_default() += value;
@@ -146,7 +146,7 @@ impl Learner<'_> {
         let comparable = whole_temperature == exp.temperature && !exp.logp_sampled.is_empty();
         let exp = exp.select(at);
         let TokenScores { logp, entropy } =
-            stage::score(model, Some(&self.roles.policy), &batch, &temperature, None)?;
+            policy::score(model, Some(&self.roles.policy), &batch, &temperature, None)?;
         // what stays of the policy's graph
         let said = (logp.detach(), entropy.detach());
         let logp = match exp.importance.is_empty() {
@@ -187,7 +187,7 @@ impl Learner<'_> {
             let batch = Batch::new([rows[*row].sequence()]);
             let temperature = &temperature[*row..=*row];
             let scores =
-                stage::score(self.roles.model(), Some(&policy), &batch, temperature, None)?;
+                policy::score(self.roles.model(), Some(&policy), &batch, temperature, None)?;
             if !scores.logp.sum_all()?.to_scalar::<f32>()?.is_finite() {
                 return Ok(format!("row {row} of the batch is the first bad one"));
             }
@@ -200,7 +200,7 @@ impl Learner<'_> {
         self.frozen.check(&self.roles.frozen_tensors())?;
         let (model, params) = (self.roles.model(), self.params());
         let batch = Batch::new([row.sequence()]);
-        let mut sum = stage::score(model, Some(&self.roles.policy), &batch, &[1.0], None)?
+        let mut sum = policy::score(model, Some(&self.roles.policy), &batch, &[1.0], None)?
             .logp
             .sum_all()?;
         if let Some(critic) = &self.roles.critic {
@@ -210,8 +210,8 @@ impl Learner<'_> {
         grads.add(&sum.backward()?)?;
         let bad = train::first_non_finite(&params)?.is_some() || grads.norm()?.1.is_some();
         if bad || !sum.to_scalar::<f32>()?.is_finite() {
-            let blame = train::blame(&params, &grads)?;
-            bail!("the update broke the weights: {blame}; lower the learning rate");
+            let diagnosis = train::diagnose(&params, &grads)?;
+            bail!("the update broke the weights: {diagnosis}; lower the learning rate");
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 use algorithms::ValueFit;
 use anyhow::{Result, ensure};
 use candle_core::{Device, Tensor, Var};
-use llama::{Llama, Lora};
+use models::{CausalLm, Lora};
 use ops::Ragged;
 use rand::Rng;
 use rand::seq::SliceRandom;
@@ -28,7 +28,7 @@ pub(crate) struct ValueHead {
 
 /// Fits the head to one score (0..1) per prompt by squared error and keeps the epoch with the least. Deterministic.
 pub(crate) fn fit(
-    model: &Llama,
+    model: &CausalLm,
     lora: Option<&Lora>,
     prompts: &[Vec<u32>],
     targets: &[f32],
@@ -93,7 +93,7 @@ pub(crate) fn fit(
 
 /// Hidden states of each prompt, `[T, d]`, f32, without graph.
 fn hidden_states(
-    model: &Llama,
+    model: &CausalLm,
     lora: Option<&Lora>,
     prompts: &[&[u32]],
 ) -> candle_core::Result<Vec<Tensor>> {
@@ -160,7 +160,7 @@ impl ValueHead {
     /// V_ref of each prompt, without graph.
     pub fn values(
         &self,
-        model: &Llama,
+        model: &CausalLm,
         lora: Option<&Lora>,
         prompts: &[&[u32]],
     ) -> Result<Vec<f32>> {

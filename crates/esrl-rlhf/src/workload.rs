@@ -1,26 +1,26 @@
 //! What an RL step holds in memory, for the estimate before the first one.
 
 use crate::config::Config;
-use crate::course::Course;
 use crate::feed::{Feed, needs_scores};
+use crate::forecast::StepForecast;
 use crate::prepare::Prepared;
 use crate::{rollout, value};
 use anyhow::Result;
-use llama::LoraConfig;
-use stage::DeviceChoice;
-use stage::memory::{Drawing, Graph, Reading, Workload};
+use models::LoraConfig;
+use planning::memory::{Drawing, Graph, Reading, Workload};
+use policy::DeviceChoice;
 
 impl Prepared {
-    pub fn workload(&self, course: &Course, config: &Config) -> Result<Workload> {
+    pub fn workload(&self, forecast: &StepForecast, config: &Config) -> Result<Workload> {
         let r = &config.rollout;
         let device = DeviceChoice::parse(&config.device)?;
-        let (shape, needs) = (&self.outline.base.config, &self.needs);
+        let (shape, needs) = (&self.meta.base.config, &self.needs);
         let adapter = self.lora.n_params(shape);
         let with_head = |lora: &LoraConfig| lora.n_params(shape) + shape.hidden_size + 1;
         let critic = self.critic(config);
         let trained = self.n_trained(config);
         let has_reference =
-            self.outline.adapter.is_some() || needs.reference_refresh != algorithms::Refresh::Never;
+            self.meta.adapter.is_some() || needs.reference_refresh != algorithms::Refresh::Never;
         let standing = usize::from(has_reference) + usize::from(needs.old.is_some());
         let graph = |name, lora: &LoraConfig| Graph {
             name,
@@ -36,14 +36,14 @@ impl Prepared {
             graphs: std::iter::once(graph("policy", &self.lora))
                 .chain(critic.map(|lora| graph("critic", lora)))
                 .collect(),
-            largest: course.batches.largest,
-            longest: course.longest,
-            reading: self.reading(course, config),
-            drawing: self.drawing(course, config),
+            largest: forecast.batches.largest,
+            longest: forecast.longest,
+            reading: self.reading(forecast, config),
+            drawing: self.drawing(forecast, config),
         })
     }
 
-    fn reading(&self, course: &Course, config: &Config) -> Reading {
+    fn reading(&self, forecast: &StepForecast, config: &Config) -> Reading {
         let (needs, room) = (&self.needs, config.rollout.max_new_tokens);
         let columns = needs.reference || needs.critic || needs.rescore || self.reads_again(config);
         let evaluated = self.eval_tasks.iter().map(|task| task.ids.len() + room);
@@ -51,11 +51,11 @@ impl Prepared {
         let mut whole = 0;
         if self.reward.is_some() {
             let learnt = match &self.feed {
-                Feed::Rollouts { .. } => course.step_tokens,
+                Feed::Rollouts { .. } => forecast.step_tokens,
                 Feed::Pool(pool) if needs_scores(needs) => pool.lens(config).iter().sum(),
                 Feed::Pool(_) | Feed::Pairs { .. } => 0,
             };
-            let one = if learnt > 0 { course.longest_row } else { 0 };
+            let one = if learnt > 0 { forecast.longest_row } else { 0 };
             whole = learnt.max(evaluated.sum()).min(rewards::BATCH_TOKENS);
             whole = whole.max(one).max(longest);
         }
@@ -65,15 +65,15 @@ impl Prepared {
             let prompts: usize = pool.prompt_lens().iter().sum();
             whole = whole.max(prompts.min(value::MAX_TOKENS));
         }
-        let cut = config.train.micro_batch_tokens.max(course.longest_row);
+        let cut = config.train.micro_batch_tokens.max(forecast.longest_row);
         Reading {
             cut: if columns {
-                course.step_tokens.min(cut)
+                forecast.step_tokens.min(cut)
             } else {
                 0
             },
             whole,
-            longest: course.longest_row.max(longest),
+            longest: forecast.longest_row.max(longest),
         }
     }
 
@@ -84,7 +84,7 @@ impl Prepared {
     }
 
     /// Of the steps, and of the evaluations.
-    fn drawing(&self, course: &Course, config: &Config) -> Drawing {
+    fn drawing(&self, forecast: &StepForecast, config: &Config) -> Drawing {
         let (r, needs) = (&config.rollout, &self.needs);
         let held: Vec<usize> = self.eval_tasks.iter().map(|task| task.ids.len()).collect();
         let evaluated = Drawing::of(&held, held.len(), r.max_new_tokens, r.max_rows);
@@ -95,13 +95,13 @@ impl Prepared {
                 true => r.prompts * needs.samples * r.max_new_tokens,
                 false => 0,
             },
-            ..course.drawing.or(evaluated)
+            ..forecast.drawing.or(evaluated)
         }
     }
 
     /// Whether rollouts come from other weights than those that learn.
     fn samples_apart(&self, config: &Config) -> bool {
-        let (shape, weights) = (&self.outline.base.config, config.rollout.weights);
+        let (shape, weights) = (&self.meta.base.config, config.rollout.weights);
         self.weights.bytes_beside(shape, weights) > 0
     }
 }

@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use generation::{Engine, Request, Sample, Sampling};
+use policy::Policy;
 use run::Progress;
-use stage::Policy;
 
 /// A tokenised prompt with how its answer is drawn.
 pub(crate) struct Ask {

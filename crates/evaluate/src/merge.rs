@@ -7,11 +7,11 @@ use crate::policies::Shelf;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};
 use data::Template;
-use llama::{Llama, Lora, Source};
+use models::{CausalLm, Lora, Source};
 use ops::Ragged;
+use policy::Policy;
 use rand::Rng;
 use serde::Serialize;
-use stage::Policy;
 use std::collections::HashMap;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
@@ -138,7 +138,7 @@ pub fn merge(config: &MergeConfig) -> Result<MergeReport> {
         )?;
         save(&merged, &policy, config.dtype, aside.path())?;
     }
-    let written = llama::load(&Source::Dir(aside.path().to_path_buf()), &Device::Cpu)?;
+    let written = models::load(&Source::Dir(aside.path().to_path_buf()), &Device::Cpu)?;
     let error = largest_difference(&wanted, &probe.logits(&written.model, None)?)?;
     let largest = wanted
         .abs()?
@@ -167,7 +167,7 @@ pub fn merge(config: &MergeConfig) -> Result<MergeReport> {
 }
 
 /// Writes the model with the tokenizer, and with a chat template that prompts it as the run was trained.
-fn save(merged: &Llama, policy: &Policy, dtype: Dtype, dir: &Path) -> Result<()> {
+fn save(merged: &CausalLm, policy: &Policy, dtype: Dtype, dir: &Path) -> Result<()> {
     let base = &policy.base;
     let alpaca = if base.special.add_bos {
         format!("{{{{- bos_token -}}}}{ALPACA}")
@@ -226,7 +226,7 @@ struct Probe {
 }
 
 impl Probe {
-    fn new(model: &Llama) -> Self {
+    fn new(model: &CausalLm) -> Self {
         let len = PROBE_LEN.min(model.config.max_position_embeddings);
         let vocab = model.config.vocab_size as u32;
         let mut rng = run::stream(0, "merge probe", 0, 0);
@@ -239,7 +239,7 @@ impl Probe {
     }
 
     /// [N, V]
-    fn logits(&self, model: &Llama, lora: Option<&Lora>) -> Result<Tensor> {
+    fn logits(&self, model: &CausalLm, lora: Option<&Lora>) -> Result<Tensor> {
         let hidden = model.hidden(&self.ids, &self.layout, lora, None)?;
         Ok(ops::frozen_linear(&hidden, model.head())?)
     }

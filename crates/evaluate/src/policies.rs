@@ -3,9 +3,9 @@
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use data::{Encoder, Template};
+use policy::{Base, Policy, TemplateChoice};
 use rewards::RewardModel;
 use run::Finished;
-use stage::{Base, Policy, TemplateChoice};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -27,7 +27,7 @@ pub(crate) struct Reward {
 impl Shelf {
     pub fn new(device: &str) -> Result<Self> {
         Ok(Self {
-            device: stage::device(device)?,
+            device: policy::device(device)?,
             bases: Vec::new(),
         })
     }
@@ -58,7 +58,7 @@ impl Shelf {
         }
         let source = run.info.get("base").and_then(|v| v.as_str());
         let source = source.with_context(|| format!("{text}/run.json does not name its base"))?;
-        let weights = stage::base_weights(&run.info)?;
+        let weights = policy::base_weights(&run.info)?;
         let base = match self.bases.iter().find(|base| base.is(source, weights)) {
             Some(base) => base.clone(),
             None => Rc::new(Base::load(source, weights, &self.device)?),
@@ -69,7 +69,7 @@ impl Shelf {
         let template = model.template.clone();
         Ok(Reward {
             name: file_name(dir),
-            encoder: stage::encoder(&base, &template)?,
+            encoder: policy::encoder(&base, &template)?,
             base,
             model,
             template,
@@ -109,13 +109,13 @@ pub(crate) struct Drawn<'a> {
 
 /// The run directory behind `text`, None for a plain model.
 pub(crate) fn finished(text: &str) -> Result<Option<Finished>> {
-    run::open_finished(stage::run_and_adapter(Path::new(text)).0)
+    run::open_finished(policy::run_and_adapter(Path::new(text)).0)
 }
 
 /// Identifies the weights that answer, so that answers of an earlier training under the same name are not mixed in:
 /// hashes of the adapter's files, or the source's text where there is none.
 pub(crate) fn fingerprint(text: &str) -> Result<String> {
-    let (run, adapter) = stage::run_and_adapter(Path::new(text));
+    let (run, adapter) = policy::run_and_adapter(Path::new(text));
     let dir = [run.join("model"), adapter]
         .into_iter()
         .find(|dir| dir.is_dir());

@@ -5,8 +5,8 @@ use crate::policies::{self, Reward, Shelf};
 use crate::stats::{self, Estimate};
 use anyhow::{Result, bail, ensure};
 use data::{Demonstration, Example, Format, Preference};
+use policy::{Batch, Policy};
 use serde::Serialize;
-use stage::{Batch, Policy};
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug, clap::Args)]
@@ -173,7 +173,7 @@ fn pairs(
             config.data.display()
         );
     }
-    fn row(e: &Example) -> llama::Sequence<'_> {
+    fn row(e: &Example) -> models::Sequence<'_> {
         (&e.ids, e.prompt_len)
     }
     let flat: Vec<_> = kept.iter().flat_map(|(_, c, r)| [row(c), row(r)]).collect();
@@ -257,7 +257,7 @@ fn demonstrations(
         let part = &kept[range.clone()];
         let batch = Batch::new(part.iter().map(|(_, e)| (e.ids.as_slice(), e.prompt_len)));
         let ones = vec![1.0; part.len()];
-        let scores = stage::score(policy.model(), policy.adapter.as_ref(), &batch, &ones, None)?;
+        let scores = policy::score(policy.model(), policy.adapter.as_ref(), &batch, &ones, None)?;
         let logps = scores.logp.to_vec1::<f32>()?;
         for ((row, _), labels) in part.iter().zip(batch.labels.layout.ranges()) {
             let nll: f64 = logps[labels.clone()].iter().map(|l| -f64::from(*l)).sum();

@@ -4,7 +4,7 @@ use crate::logits::{Hand, Logits};
 use crate::request::refuse;
 use crate::{Drawn, Finish, Request, Sample};
 use candle_core::{DType, Result, Tensor};
-use llama::{KvCache, Llama, Lora, SeqId};
+use models::{CausalLm, KvCache, Lora, SeqId};
 use ops::Ragged;
 use rand_chacha::ChaCha8Rng;
 use std::collections::VecDeque;
@@ -14,7 +14,7 @@ const PREFILL_TOKENS: usize = 2048;
 
 /// A model (with an adapter, applied as it is) that draws.
 pub struct Engine<'a> {
-    pub model: &'a Llama,
+    pub model: &'a CausalLm,
     pub lora: Option<&'a Lora>,
     /// Any of these ids ends a response.
     pub stop: &'a [u32],
@@ -130,7 +130,7 @@ impl Row {
 }
 
 struct Flight<'a> {
-    model: &'a Llama,
+    model: &'a CausalLm,
     lora: Option<&'a Lora>,
     stop: &'a [u32],
     keep_states: bool,

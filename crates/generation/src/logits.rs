@@ -24,8 +24,8 @@ pub(crate) struct Hand<'a> {
 impl Logits {
     /// Of hidden states [n, d]; `buffer` serves again where it is the same one.
     pub fn of(hidden: &Tensor, head: &Tensor, buffer: Self) -> Result<Self> {
-        if ops::card::takes(&[hidden]) {
-            return ops::card::logits(hidden, head).map(Self::Card);
+        if ops::cuda::takes(&[hidden]) {
+            return ops::cuda::logits(hidden, head).map(Self::Card);
         }
         let mut numbers = match buffer {
             Self::Host { numbers, .. } => numbers,

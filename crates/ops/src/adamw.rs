@@ -1,9 +1,9 @@
 //! One step of AdamW (Loshchilov & Hutter 2019) by PyTorch's update rule, in place and in one pass over a parameter, its moments and its
 //! gradient, f32.
 
-use crate::card;
-use crate::card::place::{Open, Place, Target, View, change};
 use crate::composed;
+use crate::cuda;
+use crate::cuda::place::{Open, Place, Target, View, change};
 use candle_core::{CpuStorage, DType, Result, Tensor, bail};
 use rayon::prelude::*;
 
@@ -51,13 +51,13 @@ pub fn adamw(
         change(first, |first| {
             change(second, |second| match (param, first, second) {
                 (Target::Host(p, p0), Target::Host(m, m0), Target::Host(v, v0))
-                    if !card::emulating() =>
+                    if !cuda::emulating() =>
                 {
                     let all = (part(p, p0, n)?, part(m, m0, n)?, part(v, v0, n)?);
                     on_cpu(all, gradient(grad.view()?, n)?, step);
                     Ok(())
                 }
-                (p, m, v) => card::adamw((p, m, v), grad.view()?, n, step),
+                (p, m, v) => cuda::adamw((p, m, v), grad.view()?, n, step),
             })
         })
     })

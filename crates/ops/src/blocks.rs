@@ -9,8 +9,8 @@ mod formats;
 pub use formats::Blocks;
 pub(crate) use formats::GROUP;
 
-use crate::card;
 use crate::cpu::{Shared, for_rows, room};
+use crate::cuda;
 use crate::elements::{Elements, Frozen, width};
 use crate::simd::{Lanes, dispatch};
 use candle_core::quantized::QTensor;
@@ -76,8 +76,8 @@ pub fn embedding(weight: &Tensor, ids: &Tensor) -> Result<Tensor> {
 /// The numbers of a weight in blocks, [out, in], f32.
 fn numbers(weight: &Tensor) -> Result<Tensor> {
     let weight = weight.contiguous()?;
-    if card::here(&[&weight]) {
-        return card::widened(&weight, DType::F32);
+    if cuda::here(&[&weight]) {
+        return cuda::widened(&weight, DType::F32);
     }
     let (rows, width) = (weight.dim(0)?, width(&weight)?);
     let open = Frozen::of(&weight)?;

@@ -1,8 +1,8 @@
 //! The decode hot path on the CPU: attention of single rows over a cache, and writing into the cache in place.
 
 use crate::cpu::{self, Shared};
-use crate::crew::Crew;
 use crate::simd::{Lanes, dispatch, exp, get, put};
+use crate::spin_pool::SpinPool;
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result, Tensor, bail};
 use rayon::prelude::*;
 
@@ -63,7 +63,7 @@ pub(crate) fn cached_attention(
     values: &Tensor,
     spans: &[Vec<(usize, usize)>],
     head_dim: usize,
-    crew: Option<&Crew>,
+    pool: Option<&SpinPool>,
 ) -> Result<Tensor> {
     let ((n, q_width), (size, width)) = (q.dims2()?, keys.dims2()?);
     let whole = head_dim > 0 && width > 0 && q_width % width == 0 && width % head_dim == 0;
@@ -103,8 +103,8 @@ pub(crate) fn cached_attention(
         attend(&qs[at], keys, values, &spans[row], width, head_dim, out);
     };
     let rows: usize = spans.iter().flatten().map(|(_, len)| len).sum();
-    match crew {
-        Some(crew) => crew.each(n * heads, one),
+    match pool {
+        Some(pool) => pool.each(n * heads, one),
         None if rows * q_width < ALONE => (0..n * heads).for_each(one),
         None => (0..n * heads).into_par_iter().for_each(one),
     }

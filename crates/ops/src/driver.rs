@@ -2,7 +2,7 @@
 //! Without `--features cuda` there is nothing to ask.
 
 #[cfg(feature = "cuda")]
-mod card;
+mod cuda;
 #[cfg(feature = "cuda")]
 mod libraries;
 
@@ -70,7 +70,7 @@ pub fn machine() -> Option<&'static Machine> {
     #[cfg(feature = "cuda")]
     {
         static MACHINE: std::sync::OnceLock<Machine> = std::sync::OnceLock::new();
-        Some(MACHINE.get_or_init(card::machine))
+        Some(MACHINE.get_or_init(cuda::machine))
     }
     #[cfg(not(feature = "cuda"))]
     None
@@ -81,7 +81,7 @@ pub fn machine() -> Option<&'static Machine> {
 pub fn prepare(device: &candle_core::Device) {
     #[cfg(feature = "cuda")]
     if let candle_core::Device::Cuda(device) = device {
-        card::prepare(device);
+        cuda::prepare(device);
     }
     let _ = device;
 }
@@ -90,7 +90,7 @@ pub fn prepare(device: &candle_core::Device) {
 pub fn memory(device: &candle_core::Device) -> Option<CardMemory> {
     #[cfg(feature = "cuda")]
     if let candle_core::Device::Cuda(device) = device {
-        return card::memory(device);
+        return cuda::memory(device);
     }
     let _ = device;
     None

@@ -14,11 +14,10 @@
 mod adamw;
 mod attention;
 mod blocks;
-pub mod card;
 mod checkpoint;
 pub mod composed;
 mod cpu;
-mod crew;
+pub mod cuda;
 mod decode;
 pub mod driver;
 mod elements;
@@ -36,19 +35,20 @@ mod rope;
 mod sample;
 mod simd;
 mod skinny;
+mod spin_pool;
 pub mod step;
 mod swiglu;
 mod weights;
 
 pub use adamw::{AdamWStep, adamw};
 pub use blocks::{Blocks, embedding, widened};
-pub use crew::Crew;
 pub use elements::in_8_bits;
 pub use level::Level;
 pub use pages::in_large_pages;
 pub use process::prepare_process;
 pub use ragged::{Ragged, micro_batches, micro_batches_by};
 pub use sample::{Drawn, Rule, sample};
+pub use spin_pool::SpinPool;
 pub use weights::{WEIGHTS_BLOCK, WeightSums, softmax_weights};
 
 use candle_core::{D, DType, Result, Tensor};
@@ -59,8 +59,8 @@ use elements::Frozen;
 /// Root-mean-square norm over the last dimension, `x / sqrt(mean(x²) + eps) * weight`. `x` [N, d], `weight` `[d]`.
 /// Gradient to `x` and `weight`. Source: Zhang & Sennrich 2019, as LLaMA uses it.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
-    if card::takes(&[x]) {
-        return card::rms_norm(x, weight, eps);
+    if cuda::takes(&[x]) {
+        return cuda::rms_norm(x, weight, eps);
     }
     if fused(&[x, weight]) {
         rms_norm::rms_norm(x, weight, eps)
@@ -72,8 +72,8 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
 /// Rotary position embedding, half-rotation layout of Hugging Face's LLaMA. `x` [N, H*D], `cos`/`sin` [max_pos, D/2]
 /// (f32, no gradient), `positions` one per token. Gradient to `x`.
 pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, positions: &[u32]) -> Result<Tensor> {
-    if card::takes(&[x]) {
-        return card::rope(x, cos, sin, positions);
+    if cuda::takes(&[x]) {
+        return cuda::rope(x, cos, sin, positions);
     }
     if fused(&[x, cos, sin]) {
         rope::rope(x, cos, sin, positions)
@@ -91,8 +91,8 @@ pub fn causal_attention(
     layout: &Ragged,
     head_dim: usize,
 ) -> Result<Tensor> {
-    if card::attends(&[q, k, v], head_dim) {
-        return card::causal_attention(q, k, v, layout, head_dim);
+    if cuda::attends(&[q, k, v], head_dim) {
+        return cuda::causal_attention(q, k, v, layout, head_dim);
     }
     if fused(&[q, k, v]) {
         attention::causal_attention(q, k, v, layout, head_dim)
@@ -103,8 +103,8 @@ pub fn causal_attention(
 
 /// `silu(gate) * up`. Gradient to both.
 pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
-    if card::takes(&[gate, up]) {
-        return card::swiglu(gate, up);
+    if cuda::takes(&[gate, up]) {
+        return cuda::swiglu(gate, up);
     }
     if fused(&[gate, up]) {
         swiglu::swiglu(gate, up)
@@ -116,16 +116,16 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
 /// `x · weightᵀ` with a frozen weight: gradient to `x` only, and no work on the weight's. `x` [N, in], `weight` [out, in], which may lie in
 /// [`Blocks`]; on the CPU a weight of bf16 or [`in_8_bits`] serves an `x` of f32, and so in every operation that takes a frozen weight.
 pub fn frozen_linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    if card::takes(&[x]) && card::multiplies(weight) {
-        return card::frozen_linear(x, weight);
+    if cuda::takes(&[x]) && cuda::multiplies(weight) {
+        return cuda::frozen_linear(x, weight);
     }
     linear::frozen_linear(x, weight)
 }
 
 /// `residual + x · weightᵀ` with a frozen weight, as in [`frozen_linear`]: gradient to `residual` [N, out] and `x` [N, in].
 pub fn added_linear(residual: &Tensor, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    if card::takes(&[residual, x]) && card::multiplies(weight) {
-        return card::added_linear(residual, x, weight);
+    if cuda::takes(&[residual, x]) && cuda::multiplies(weight) {
+        return cuda::added_linear(residual, x, weight);
     }
     if fused(&[residual, x]) && Frozen::reads(weight) {
         linear::added_linear(residual, x, weight)
@@ -164,8 +164,8 @@ pub fn lora_linear(
     b: &Tensor,
     scale: f64,
 ) -> Result<Tensor> {
-    if card::takes(&[x]) && card::multiplies(w) {
-        return card::lora_linear(x, x_lora, w, a, b, scale);
+    if cuda::takes(&[x]) && cuda::multiplies(w) {
+        return cuda::lora_linear(x, x_lora, w, a, b, scale);
     }
     if fused(&[x, x_lora, a, b]) && Frozen::reads(w) {
         linear::lora_linear(x, x_lora, w, a, b, scale)
@@ -193,8 +193,8 @@ pub fn token_scores(
 ) -> Result<TokenScores> {
     let scores = if hidden.dim(0)? == 0 {
         hidden.sum_keepdim(D::Minus1)?.t()?.broadcast_as((2, 0))?
-    } else if card::takes(&[hidden]) && card::multiplies(head) {
-        card::token_scores(hidden, head, targets, temperature)?
+    } else if cuda::takes(&[hidden]) && cuda::multiplies(head) {
+        cuda::token_scores(hidden, head, targets, temperature)?
     } else if fused(&[hidden]) && Frozen::reads(head) {
         head::token_scores(hidden, head, targets, temperature, false)?
     } else {
@@ -241,8 +241,8 @@ pub fn compared_scores(
     }
     let columns = if p.dim(0)? == 0 {
         Tensor::zeros((5, 0), DType::F32, p.device())?
-    } else if card::takes(&[&p, &q]) && card::multiplies(head) {
-        card::compared_scores(&p, &q, head, targets, temperature)?
+    } else if cuda::takes(&[&p, &q]) && cuda::multiplies(head) {
+        cuda::compared_scores(&p, &q, head, targets, temperature)?
     } else if fused(&[&p, &q]) && Frozen::reads(head) {
         head::compared_scores(&p, &q, head, targets, temperature)?
     } else {
@@ -282,8 +282,8 @@ pub fn checkpoint(
 
 /// Writes token rows into a key or value store in place: `store` [S, width], `src` [n, width], row i goes to `rows[i]`.
 pub fn scatter_rows(store: &Tensor, rows: &[usize], src: &Tensor) -> Result<()> {
-    if card::takes(&[store, src]) {
-        return card::scatter_rows(store, rows, src);
+    if cuda::takes(&[store, src]) {
+        return cuda::scatter_rows(store, rows, src);
     }
     if fused(&[store, src]) {
         decode::scatter_rows(store, rows, src)
@@ -301,8 +301,8 @@ pub fn rotate_into(
     stores: (&Tensor, &Tensor),
     rows: &[usize],
 ) -> Result<Tensor> {
-    if card::takes(&[q, k, v, stores.0, stores.1]) {
-        return card::rotate_into([q, k, v], tables, positions, stores, rows);
+    if cuda::takes(&[q, k, v, stores.0, stores.1]) {
+        return cuda::rotate_into([q, k, v], tables, positions, stores, rows);
     }
     let turned = |x: &Tensor| rope(&x.detach(), tables.0, tables.1, positions);
     scatter_rows(stores.0, rows, &turned(k)?)?;
@@ -319,9 +319,9 @@ pub fn cached_attention(
     spans: &[Vec<(usize, usize)>],
     head_dim: usize,
 ) -> Result<Tensor> {
-    let known = card::HEAD_DIMS.contains(&head_dim);
-    if card::takes(&[q, keys, values]) && known {
-        return card::cached_attention(q, keys, values, spans, head_dim);
+    let known = cuda::HEAD_DIMS.contains(&head_dim);
+    if cuda::takes(&[q, keys, values]) && known {
+        return cuda::cached_attention(q, keys, values, spans, head_dim);
     }
     let groups = q.dim(1)? / keys.dim(1)?.max(1);
     if fused(&[q, keys, values]) && groups <= MAX_GROUPS {

@@ -1,6 +1,6 @@
 //! What it takes to draw a token from a row of logits on a card, and what comes of it.
 
-use crate::card;
+use crate::cuda;
 use candle_core::{Result, Tensor};
 
 /// How one row is drawn.
@@ -30,5 +30,5 @@ pub struct Drawn {
 
 /// One draw from each row of `logits` [n, V], f32, on a card; a rule for each row. `None`: the row's logits are not finite.
 pub fn sample(logits: &Tensor, rules: &[Rule]) -> Result<Vec<Option<Drawn>>> {
-    card::sample(&logits.contiguous()?, rules)
+    cuda::sample(&logits.contiguous()?, rules)
 }

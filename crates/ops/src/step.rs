@@ -1,11 +1,11 @@
 //! One more token of each of n sequences through a block of the network, on the CPU without graph: what [`crate::rms_norm`],
 //! [`crate::lora_linear`], [`crate::rope`], [`crate::cached_attention`] and [`crate::swiglu`] do one after the other, in few jobs of a
-//! [`Crew`]. Layers that read the same input are one job, and what follows a layer is done where its columns are still in the cache.
+//! [`SpinPool`]. Layers that read the same input are one job, and what follows a layer is done where its columns are still in the cache.
 
 use crate::cpu::{self, Data, Shared};
-use crate::crew::Crew;
 use crate::elements::{Frozen, width};
 use crate::product::{Mat, Term, Threads, product_at};
+use crate::spin_pool::SpinPool;
 use crate::{decode, rms_norm, rope, skinny, swiglu};
 use candle_core::{Result, Tensor, bail};
 use std::borrow::Cow;
@@ -42,7 +42,7 @@ pub struct Rotation<'a> {
 /// Columns of a layer that one task makes: a panel of [`product_at`].
 const COLUMNS: usize = 48;
 
-impl Crew<'_> {
+impl SpinPool<'_> {
     /// q [n, H*D] and k [n, K*D], rotated, and v [n, K*D] of the normed x [n, d].
     pub fn heads(
         &self,
@@ -246,7 +246,7 @@ impl<'a> Work<'a> {
         })
     }
 
-    fn input(&self, crew: &Crew, norm: Option<Norm>) -> Result<Input<'_>> {
+    fn input(&self, pool: &SpinPool, norm: Option<Norm>) -> Result<Input<'_>> {
         let lows = || self.layers.iter().filter_map(|layer| layer.low.as_ref());
         let mut down = vec![0.0; lows().map(|low| self.n * low.rank).sum()];
         let (mut normed, weight) = match &norm {
@@ -263,7 +263,7 @@ impl<'a> Work<'a> {
         };
         if weight.is_some() || !down.is_empty() {
             let (normed, down) = (Shared::new(&mut normed), Shared::new(&mut down));
-            crew.each(self.n, |row| {
+            pool.each(self.n, |row| {
                 let at = row * self.k..(row + 1) * self.k;
                 let x = match &weight {
                     Some((weight, eps)) => {

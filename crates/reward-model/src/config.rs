@@ -2,10 +2,10 @@
 
 use anyhow::{Result, ensure};
 use data::{Format, TooLong};
-use llama::{BaseWeights, LoraConfig};
+use models::{BaseWeights, LoraConfig};
+use planning::memory::MemoryConfig;
+use policy::TemplateChoice;
 use serde::{Deserialize, Serialize};
-use stage::TemplateChoice;
-use stage::memory::MemoryConfig;
 use std::path::PathBuf;
 use train::FitConfig;
 
@@ -22,7 +22,7 @@ pub struct Config {
     #[serde(default)]
     pub train: FitConfig,
     /// `cpu`, `cuda` or `cuda:N`
-    #[serde(default = "stage::cpu")]
+    #[serde(default = "policy::cpu")]
     pub device: String,
 }
 
@@ -35,7 +35,7 @@ pub struct ModelConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<BaseWeights>,
     /// How a plain model is prompted: `auto`, `alpaca`, `chat`, `raw` (a run brings its own template)
-    #[serde(default = "stage::auto")]
+    #[serde(default = "policy::auto")]
     pub template: String,
 }
 
@@ -100,8 +100,8 @@ impl Config {
     pub fn check(&self) -> Result<()> {
         let (d, r) = (&self.data, &self.reward);
         TemplateChoice::parse(&self.model.template)?;
-        stage::DeviceChoice::parse(&self.device)?;
-        stage::check_data(d.held_out, d.max_rows)?;
+        policy::DeviceChoice::parse(&self.device)?;
+        policy::check_data(d.held_out, d.max_rows)?;
         ensure!(
             d.max_len >= 2,
             "data.max_len = {} leaves no room for an answer",

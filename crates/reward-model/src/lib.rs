@@ -13,24 +13,24 @@ pub use plan::plan;
 
 use anyhow::Result;
 use generation::{Engine, Request};
-use llama::Fetch;
+use models::Fetch;
 use objective::Objective;
+use planning::memory::Planned;
+use policy::Policy;
 use prepare::Prepared;
 use run::{Run, RunArgs};
-use stage::Policy;
-use stage::memory::Planned;
 use std::path::Path;
 
 /// Trains into `args.run`.
 pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let dir = args.directory("runs/rm")?;
-    let device = stage::device(&config.device)?;
+    let device = policy::device(&config.device)?;
     let prepared = Prepared::new(config, Fetch::Whole)?;
     let work = prepared.workload(config)?;
-    let planned = Planned::new(config.memory(), &prepared.outline.base.config, work)?;
+    let planned = Planned::new(config.memory(), &prepared.meta.base.config, work)?;
     prepared.disk(config, &dir)?.require()?;
     let Prepared {
-        outline,
+        meta,
         keep,
         train,
         eval,
@@ -38,32 +38,34 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         n_shared,
         ..
     } = prepared;
-    let mut policy = outline.load(&device, keep).map_err(|e| planned.told(e))?;
+    let mut policy = meta
+        .load(&device, keep)
+        .map_err(|e| planned.with_oom_advice(e))?;
     policy.model_mut().checkpoint_blocks(planned.choice.blocks);
     let mut run = if args.resume {
         Run::resume(&dir, "reward-model", config)?
     } else {
         Run::create(&dir, "reward-model", config)?
     };
-    stage::write_identity(&mut run, &policy.base, &policy.template)?;
+    policy::write_identity(&mut run, &policy.base, &policy.template)?;
     run.record("source", config.model.source.clone().into())?;
-    stage::record_data(
+    policy::record_data(
         &mut run,
         &config.data.path,
         serde_json::json!({ "train_pairs": train.len(), "held_out_pairs": eval.len(), "held_out_in_training": n_shared }),
     )?;
     // The adapter samples what the scores are normalised on.
-    let (_, adapter) = stage::run_and_adapter(Path::new(&config.model.source));
+    let (_, adapter) = policy::run_and_adapter(Path::new(&config.model.source));
     let mut inputs: Vec<&Path> = config.data.eval_path.as_deref().into_iter().collect();
     if adapter.is_dir() {
         inputs.push(&adapter);
     }
-    stage::record_inputs(&mut run, &inputs)?;
+    policy::record_inputs(&mut run, &inputs)?;
     run.record("memory", planned.choice.json())?;
     let samples = samples(&policy, &requests, config)?;
     let mut objective = Objective::open(config, policy, eval, samples)?;
     let fitted = train::fit(&mut objective, &train, &config.train, &mut run, args.resume);
-    fitted.map(|_| ()).map_err(|e| planned.told(e))
+    fitted.map(|_| ()).map_err(|e| planned.with_oom_advice(e))
 }
 
 /// The source policy's answers, each behind its prompt.

@@ -5,11 +5,11 @@ use crate::prepare::SHOWN;
 use anyhow::Result;
 use candle_core::{Tensor, Var};
 use data::{Encoder, Example, Template};
-use llama::{Llama, Lora, ScalarHead};
+use models::{CausalLm, Lora, ScalarHead};
+use policy::{Base, Batch};
 use rewards::RewardModel;
 use run::Run;
 use serde::Serialize;
-use stage::{Base, Batch};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
@@ -53,7 +53,7 @@ pub(crate) struct Objective {
 }
 
 impl Objective {
-    fn model(&self) -> &Llama {
+    fn model(&self) -> &CausalLm {
         &self.base.model
     }
 
@@ -214,11 +214,11 @@ impl train::Objective for Objective {
 impl Objective {
     pub fn open(
         config: &Config,
-        policy: stage::Policy,
+        policy: policy::Policy,
         eval: Vec<Pair>,
         samples: Vec<Vec<u32>>,
     ) -> Result<Self> {
-        let stage::Policy {
+        let policy::Policy {
             base,
             adapter,
             encoder,

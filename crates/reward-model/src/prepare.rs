@@ -5,18 +5,18 @@ use crate::objective::Pair;
 use anyhow::{Result, bail};
 use data::{Encoder, Example, Preference};
 use generation::{Request, Sampling};
-use llama::{Fetch, Keep, LoraConfig, Weights};
-use stage::memory::{self, Batches, Drawing, Forward, Graph, Reading, Workload};
-use stage::{DeviceChoice, PolicyOutline, TemplateChoice};
+use models::{Fetch, LoraConfig, WeightStorage, Weights};
+use planning::memory::{self, Batches, Drawing, Forward, Graph, Reading, Workload};
+use policy::{DeviceChoice, PolicyMeta, TemplateChoice};
 use std::path::Path;
 
 /// Held-out pairs whose scores are shown on the way, and stored with the artefact.
 pub(crate) const SHOWN: usize = 4;
 
 pub(crate) struct Prepared {
-    pub outline: PolicyOutline,
+    pub meta: PolicyMeta,
     /// How the base's matrices are kept, and what they take then
-    pub keep: Keep,
+    pub keep: WeightStorage,
     pub weights: Weights,
     /// Of the adapter that is trained
     pub lora: LoraConfig,
@@ -45,11 +45,10 @@ impl Prepared {
         };
         held_out.truncate(config.data.max_eval_rows.unwrap_or(usize::MAX));
         let template = TemplateChoice::parse(&config.model.template)?;
-        let outline =
-            PolicyOutline::open(&config.model.source, template, config.model.weights, fetch)?;
-        let keep = Keep::of(DeviceChoice::parse(&config.device)?.is_cpu(), false);
-        let lora = outline.lora_or(&config.lora)?;
-        let context = outline.context();
+        let meta = PolicyMeta::open(&config.model.source, template, config.model.weights, fetch)?;
+        let keep = WeightStorage::of(DeviceChoice::parse(&config.device)?.is_cpu(), false);
+        let lora = meta.lora_or(&config.lora)?;
+        let context = meta.context();
         if config.data.max_len > context {
             bail!(
                 "data.max_len = {} is more than the model's context of {context}",
@@ -62,8 +61,8 @@ impl Prepared {
             train.iter().map(key),
             held_out.iter().map(key),
         );
-        let train = pairs("training", &train, &outline.encoder, config)?;
-        let eval = pairs("held-out", &held_out, &outline.encoder, config)?;
+        let train = pairs("training", &train, &meta.encoder, config)?;
+        let eval = pairs("held-out", &held_out, &meta.encoder, config)?;
         if train.is_empty() {
             bail!(
                 "{}: no pair is left to train on; raise data.max_len or lower data.held_out",
@@ -73,7 +72,7 @@ impl Prepared {
         if eval.is_empty() {
             bail!("no pair is held out; raise data.held_out or give data.eval_path");
         }
-        let requests = requests(&outline, &held_out, config)?;
+        let requests = requests(&meta, &held_out, config)?;
         let t = &config.train;
         let steps = t.total_steps(train.len().div_ceil(t.batch_size));
         let counted: Vec<usize> = train.iter().map(Pair::tokens).collect();
@@ -81,9 +80,9 @@ impl Prepared {
         let cut = (t.batch_size, t.micro_batch_tokens);
         Ok(Self {
             batches: memory::of_fit(&counted, &held, cut, steps, t.seed),
-            weights: outline.base.weights(keep)?,
+            weights: meta.base.weights(keep)?,
             keep,
-            outline,
+            meta,
             lora,
             train,
             eval,
@@ -96,7 +95,7 @@ impl Prepared {
     /// What a step holds in memory.
     pub fn workload(&self, config: &Config) -> Result<Workload> {
         let device = DeviceChoice::parse(&config.device)?;
-        let (shape, r) = (&self.outline.base.config, &config.reward);
+        let (shape, r) = (&self.meta.base.config, &config.reward);
         let parameters = self.lora.n_params(shape) + shape.hidden_size;
         let counted: Vec<usize> = self.eval.iter().map(Pair::tokens).collect();
         let held: Vec<Forward> = self.eval.iter().map(forward).collect();
@@ -111,7 +110,7 @@ impl Prepared {
             weight_bytes: self.weights.bytes_in_use(),
             parameters,
             // those that it began with draw the samples
-            adapter_numbers: parameters * (1 + usize::from(self.outline.adapter.is_some())),
+            adapter_numbers: parameters * (1 + usize::from(self.meta.adapter.is_some())),
             graphs: vec![Graph {
                 name: "reward model",
                 lora: Some(self.lora.clone()),
@@ -184,22 +183,18 @@ fn pairs(
 }
 
 /// Held-out prompts for the samples that the reward's mean and variance are measured on.
-fn requests(
-    outline: &PolicyOutline,
-    held_out: &[Preference],
-    config: &Config,
-) -> Result<Vec<Request>> {
+fn requests(meta: &PolicyMeta, held_out: &[Preference], config: &Config) -> Result<Vec<Request>> {
     let r = &config.reward;
     let sampling = Sampling {
         max_new_tokens: r.normalisation_max_new_tokens,
         ..Sampling::default()
     };
-    let limit = outline
+    let limit = meta
         .context()
         .saturating_sub(r.normalisation_max_new_tokens);
     let mut requests: Vec<Request> = Vec::new();
     for preference in held_out {
-        let prompt = outline.encoder.prompt(&preference.prompt)?;
+        let prompt = meta.encoder.prompt(&preference.prompt)?;
         if prompt.len() <= limit.min(config.data.max_len)
             && !requests.iter().any(|r| r.prompt == prompt)
         {

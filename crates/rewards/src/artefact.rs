@@ -12,7 +12,7 @@
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 use data::{Ends, Template};
-use llama::{Llama, Lora, Packed, ScalarHead, Sequence};
+use models::{CausalLm, Lora, Packed, ScalarHead, Sequence};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use tokenizers::Tokenizer;
@@ -81,7 +81,7 @@ struct Manifest {
 impl RewardModel {
     /// An artefact in the making: not yet normalised (mean 0, std 1), without golden rows.
     pub fn new(
-        model: &Llama,
+        model: &CausalLm,
         adapter: Lora,
         head: ScalarHead,
         template: Template,
@@ -106,7 +106,7 @@ impl RewardModel {
     /// alike) and records what the `golden` rows score.
     pub fn calibrated(
         mut self,
-        model: &Llama,
+        model: &CausalLm,
         samples: &[Vec<u32>],
         golden: Vec<Vec<u32>>,
     ) -> Result<Self> {
@@ -150,7 +150,7 @@ impl RewardModel {
 
     /// Opens an artefact on the base it was trained on. A missing file, another base and golden scores that come out
     /// differently are errors.
-    pub fn load(dir: &Path, model: &Llama) -> Result<Self> {
+    pub fn load(dir: &Path, model: &CausalLm) -> Result<Self> {
         let at = dir.display();
         if !dir.is_dir() {
             return input(format!(
@@ -187,7 +187,7 @@ impl RewardModel {
         Ok(reward)
     }
 
-    fn check_golden(&self, dir: &Path, model: &Llama) -> Result<()> {
+    fn check_golden(&self, dir: &Path, model: &CausalLm) -> Result<()> {
         let tolerance = match self.narrow || narrow(model) {
             true => NARROW_GOLDEN_TOLERANCE,
             false => GOLDEN_TOLERANCE,
@@ -216,7 +216,7 @@ impl RewardModel {
 
     /// Raw scores, one per row (prompt + response), read at the last token; in the order given, batched by token budget
     /// without padding, no graph. Neighbours with the same prompt share its forward.
-    pub fn score(&self, model: &Llama, rows: &[Sequence]) -> Result<Vec<f32>> {
+    pub fn score(&self, model: &CausalLm, rows: &[Sequence]) -> Result<Vec<f32>> {
         let context = model.config.max_position_embeddings;
         for (i, (row, _)) in rows.iter().enumerate() {
             if row.is_empty() || row.len() > context {
@@ -229,13 +229,13 @@ impl RewardModel {
         }
         let units: Vec<Vec<Sequence>> = rows.iter().map(|row| vec![*row]).collect();
         let mut scores = Vec::with_capacity(rows.len());
-        for range in llama::micro_batches(&units, BATCH_TOKENS) {
+        for range in models::micro_batches(&units, BATCH_TOKENS) {
             scores.extend(self.score_batch(model, &rows[range])?);
         }
         Ok(scores)
     }
 
-    fn score_batch(&self, model: &Llama, rows: &[Sequence]) -> Result<Vec<f32>> {
+    fn score_batch(&self, model: &CausalLm, rows: &[Sequence]) -> Result<Vec<f32>> {
         let packed = Packed::new(rows);
         let hidden = model.hidden(&packed.ids, &packed.layout(), Some(&self.adapter), None)?; // [N, d]
         let row = |(seq, (ids, _)): (usize, &Sequence)| packed.row(seq, ids.len() - 1) as u32;
@@ -280,7 +280,7 @@ fn mean_std(scores: &[f32]) -> (f64, f64) {
     (mean, if std > 1e-6 { std } else { 1.0 })
 }
 
-fn narrow(model: &Llama) -> bool {
+fn narrow(model: &CausalLm) -> bool {
     model.activations() != DType::F32
 }
 

@@ -37,5 +37,5 @@ pub enum Error {
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
     #[error(transparent)]
-    Llama(#[from] llama::Error),
+    CausalLm(#[from] models::Error),
 }

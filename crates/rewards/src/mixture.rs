@@ -3,7 +3,7 @@
 use crate::moments::Moments;
 use crate::source::{Source, no_model};
 use crate::{Error, Item, Normalise, Result, RewardModel, Shared, SourceConfig};
-use llama::Llama;
+use models::CausalLm;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -82,13 +82,13 @@ impl Mixture {
     }
 
     /// Reads the rows and sums up; the rows are one batch.
-    pub fn score(&mut self, model: &Llama, items: &[Item]) -> Result<Scored> {
+    pub fn score(&mut self, model: &CausalLm, items: &[Item]) -> Result<Scored> {
         let readings = self.read(model, items)?;
         Ok(self.sum(&readings))
     }
 
     /// What each source says, and nothing done with it.
-    pub fn read(&mut self, model: &Llama, items: &[Item]) -> Result<Readings> {
+    pub fn read(&mut self, model: &CausalLm, items: &[Item]) -> Result<Readings> {
         let reward = self.model.as_ref();
         let read = |entry: &mut Entry| {
             let scores = entry.source.read(items, model, reward);

@@ -1,9 +1,9 @@
 //! A source at work: raw scores, before anything is done with them.
 
-use crate::external::{Endpoint, Patience, Program, Secret, request, scores_of};
+use crate::external::{Endpoint, Program, RetryPolicy, Secret, request, scores_of};
 use crate::kind::Kind;
 use crate::{Error, Item, Result, RewardModel, rouge_l, rouge_lsum, rouge_n, sentence_bleu};
-use llama::Llama;
+use models::CausalLm;
 use serde_json::{Map, Value};
 use std::time::Duration;
 
@@ -47,7 +47,7 @@ impl Source {
                 }))
             }
             Kind::Process(keys) => {
-                let patience = Patience {
+                let patience = RetryPolicy {
                     timeout: Duration::from_secs_f64(keys.timeout_secs),
                     retries: keys.retries,
                 };
@@ -76,13 +76,13 @@ impl Source {
     pub fn read(
         &mut self,
         items: &[Item],
-        model: &Llama,
+        model: &CausalLm,
         reward: Option<&RewardModel>,
     ) -> Result<Vec<f32>> {
         let scores = match self {
             Self::Model => {
                 let reward = reward.ok_or_else(no_model)?;
-                fn row<'a>(item: &Item<'a>) -> llama::Sequence<'a> {
+                fn row<'a>(item: &Item<'a>) -> models::Sequence<'a> {
                     (item.ids, item.ids.len() - item.n_response_tokens)
                 }
                 let rows: Vec<_> = items.iter().map(row).collect();

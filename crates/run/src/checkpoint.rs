@@ -258,14 +258,14 @@ fn size(dir: &Path) -> Result<u64> {
 
 /// What of the checkpoints stays.
 #[derive(Clone, Copy, Debug)]
-pub struct Keep {
+pub struct RetentionPolicy {
     /// The newest ones, at least 1
     pub n: usize,
     /// As many of those as fit in so many MB; the newest whatever its size
     pub mb: Option<u64>,
 }
 
-impl Keep {
+impl RetentionPolicy {
     /// Most bytes of the checkpoints that stay, each of `checkpoint` bytes.
     pub fn bytes(&self, checkpoint: u64) -> u64 {
         let most = self.mb.map_or(u64::MAX, |mb| mb.saturating_mul(1_000_000));
@@ -276,7 +276,7 @@ impl Keep {
 
 /// Deletes the others, and older ones that are not complete. Each loses its name first, so that half a deletion is no checkpoint and
 /// is swept.
-pub(crate) fn prune(checkpoints: &Path, keep: Keep) -> Result<()> {
+pub(crate) fn prune(checkpoints: &Path, keep: RetentionPolicy) -> Result<()> {
     let (mut kept, mut bytes) = (0, 0);
     for old in found(checkpoints)?.into_iter().rev() {
         let stays = if old.complete() {

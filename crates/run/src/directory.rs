@@ -1,6 +1,6 @@
 //! A run directory that is being written. Only [`Run`] writes into it, and only one process at a time.
 
-use crate::checkpoint::{self, CHECKPOINTS, Checkpoint, Keep, check_name};
+use crate::checkpoint::{self, CHECKPOINTS, Checkpoint, RetentionPolicy, check_name};
 use crate::files::{atomic_dir, atomic_write, parent, sync_dir, sync_tree, temporary_dir};
 use crate::finished::{CONFIG, INFO, read_config, read_info};
 use crate::metrics::{MetricsLog, number};
@@ -223,7 +223,7 @@ impl Run {
     pub fn checkpoint(
         &mut self,
         step: u64,
-        keep: Keep,
+        keep: RetentionPolicy,
         state: &impl Serialize,
         write: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<()> {

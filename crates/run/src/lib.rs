@@ -30,7 +30,7 @@ mod stream;
 mod tensorboard;
 mod verify;
 
-pub use checkpoint::{Checkpoint, Damaged, Keep, has_checkpoint, newest_whole};
+pub use checkpoint::{Checkpoint, Damaged, RetentionPolicy, has_checkpoint, newest_whole};
 pub use cli::{PlanArgs, RunArgs, Task, exit, main, one_line, print};
 pub use clock::rfc3339;
 pub use config::{from_table, load_config};

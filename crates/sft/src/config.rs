@@ -1,10 +1,10 @@
 //! The settings of an sft run (`configs/*/sft.toml`).
 
 use data::{Format, Only, TooLong};
-use llama::{BaseWeights, LoraConfig};
+use models::{BaseWeights, LoraConfig};
+use planning::memory::MemoryConfig;
+use policy::TemplateChoice;
 use serde::{Deserialize, Serialize};
-use stage::TemplateChoice;
-use stage::memory::MemoryConfig;
 use std::path::PathBuf;
 use train::FitConfig;
 
@@ -24,7 +24,7 @@ pub struct Config {
     #[serde(default)]
     pub samples: SamplesConfig,
     /// `cpu`, `cuda` or `cuda:N`
-    #[serde(default = "stage::cpu")]
+    #[serde(default = "policy::cpu")]
     pub device: String,
 }
 
@@ -111,7 +111,7 @@ impl Config {
     pub fn check(&self) -> anyhow::Result<()> {
         use anyhow::ensure;
         self.template()?;
-        stage::DeviceChoice::parse(&self.device)?;
+        policy::DeviceChoice::parse(&self.device)?;
         ensure!(
             self.model.random.is_some() || !self.model.source.is_empty(),
             "model.source is missing: a Hugging Face directory, a GGUF file, a hub id or an earlier run"
@@ -130,7 +130,7 @@ impl Config {
             self.samples.n == 0 || self.samples.max_new_tokens > 0,
             "samples.max_new_tokens = 0: an answer needs a token; samples.n = 0 writes none"
         );
-        stage::check_data(self.data.held_out, self.data.max_rows)?;
+        policy::check_data(self.data.held_out, self.data.max_rows)?;
         self.memory().check()?;
         self.train.check()
     }

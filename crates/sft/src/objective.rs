@@ -6,9 +6,9 @@ use anyhow::Result;
 use candle_core::{Tensor, Var};
 use data::{Example, Prompt};
 use generation::{Engine, Request, Sampling};
-use llama::{Llama, Lora};
+use models::{CausalLm, Lora};
+use policy::Batch;
 use run::Run;
-use stage::Batch;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -54,7 +54,7 @@ impl Objective {
         serde_json::json!({ "base": self.start.base.model.n_params(), "trainable": trainable })
     }
 
-    fn model(&self) -> &Llama {
+    fn model(&self) -> &CausalLm {
         &self.start.base.model
     }
 

@@ -3,27 +3,27 @@
 use crate::config::Config;
 use crate::prepare::Prepared;
 use anyhow::Result;
-use llama::Fetch;
-use run::PlanArgs;
-use stage::plan::{
+use models::Fetch;
+use planning::plan::{
     Certainty, Disk, Model, Plan, Steps, Stored, Tokens, notes, of_a_run_to_come, times,
     tokenizer_bytes,
 };
+use run::PlanArgs;
 use std::path::Path;
 
 /// Predicts what [`run`](crate::run) would take; no weight is loaded.
 pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
     let prepared = Prepared::new(config, Fetch::Shape)
         .map_err(|e| of_a_run_to_come(&config.model.source, e))?;
-    let (t, outline) = (&config.train, &prepared.outline);
+    let (t, meta) = (&config.train, &prepared.meta);
     let work = prepared.workload(config)?;
-    let shape = &outline.base.config;
+    let shape = &meta.base.config;
     let memory = config.memory().choose(shape, &work)?;
     let steps = prepared.steps;
     let dir = args.run.clone().unwrap_or_else(|| "runs/sft".into());
     Ok(Plan {
         what: "sft".into(),
-        model: Model::of(outline, &prepared.weights),
+        model: Model::of(meta, &prepared.weights),
         disk: prepared.disk(config, &dir)?,
         steps: Steps {
             steps,
@@ -54,7 +54,7 @@ impl Prepared {
 
     /// What the run takes in `dir`.
     pub fn disk(&self, config: &Config, dir: &Path) -> Result<Disk> {
-        let (t, base, steps) = (&config.train, &self.outline.base, self.steps);
+        let (t, base, steps) = (&config.train, &self.meta.base, self.steps);
         let trained = match &self.lora {
             Some(lora) => Stored {
                 numbers: lora.n_params(&base.config),

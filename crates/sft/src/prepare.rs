@@ -4,9 +4,9 @@ use crate::config::{Config, Method};
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use data::{Demonstration, Example, Prompt};
-use llama::{Fetch, Keep, Lora, LoraConfig, Weights};
-use stage::memory::{self, Batches, Drawing, Forward, Graph, Reading, Workload};
-use stage::{Base, DeviceChoice, Policy, PolicyOutline};
+use models::{Fetch, Lora, LoraConfig, WeightStorage, Weights};
+use planning::memory::{self, Batches, Drawing, Forward, Graph, Reading, Workload};
+use policy::{Base, DeviceChoice, Policy, PolicyMeta};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -14,9 +14,9 @@ use std::rc::Rc;
 pub(crate) const SAMPLE_ROWS: usize = 16;
 
 pub(crate) struct Prepared {
-    pub outline: PolicyOutline,
+    pub meta: PolicyMeta,
     /// How the base's matrices are kept, and what they take then
-    pub keep: Keep,
+    pub keep: WeightStorage,
     pub weights: Weights,
     /// Of the adapter that is trained; None: every weight is
     pub lora: Option<LoraConfig>,
@@ -45,8 +45,8 @@ impl Prepared {
     pub fn new(config: &Config, fetch: Fetch) -> Result<Self> {
         let demonstrations = read(&config.data.path, config)?;
         let device = DeviceChoice::parse(&config.device)?;
-        let (outline, lora) = outline(config, fetch)?;
-        let keep = Keep::of(device.is_cpu(), lora.is_none());
+        let (meta, lora) = model_meta(config, fetch)?;
+        let keep = WeightStorage::of(device.is_cpu(), lora.is_none());
         let (train, held_out) = match &config.data.eval_path {
             Some(path) => (demonstrations, read(path, config)?),
             None => {
@@ -62,7 +62,7 @@ impl Prepared {
         let keys =
             |rows: &[Demonstration]| -> Vec<u64> { rows.iter().map(|d| d.prompt.key()).collect() };
         let n_shared = data::report_shared(&config.data.path, keys(&train), keys(&held_out));
-        let fit = |name: &str, items: &[Demonstration]| examples(name, items, &outline, config);
+        let fit = |name: &str, items: &[Demonstration]| examples(name, items, &meta, config);
         let train = fit("training", &train)?;
         let eval = fit("held-out", &held_out)?;
         if train.is_empty() {
@@ -71,7 +71,7 @@ impl Prepared {
                 config.data.path.display()
             );
         }
-        let (prompts, prompt_lens) = sample_prompts(&held_out, &outline, config)?;
+        let (prompts, prompt_lens) = sample_prompts(&held_out, &meta, config)?;
         let t = &config.train;
         let steps = t.total_steps(train.len().div_ceil(t.batch_size));
         let lens: Vec<usize> = train.iter().map(|e| e.ids.len()).collect();
@@ -79,9 +79,9 @@ impl Prepared {
         let cut = (t.batch_size, t.micro_batch_tokens);
         Ok(Self {
             batches: memory::of_fit(&lens, &held, cut, steps, t.seed),
-            weights: outline.base.weights(keep)?,
+            weights: meta.base.weights(keep)?,
             keep,
-            outline,
+            meta,
             lora,
             train,
             eval,
@@ -124,7 +124,7 @@ impl Prepared {
         };
         match &self.lora {
             Some(lora) => {
-                work.parameters = lora.n_params(&self.outline.base.config);
+                work.parameters = lora.n_params(&self.meta.base.config);
                 work.adapter_numbers = work.parameters;
             }
             // trained weights have a graph wherever they are read
@@ -138,7 +138,7 @@ impl Prepared {
 
     /// Reads the weights.
     pub fn load(self, config: &Config, device: &Device) -> Result<Loaded> {
-        let policy = self.outline.load(device, self.keep)?;
+        let policy = self.meta.load(device, self.keep)?;
         let Policy {
             base,
             adapter,
@@ -186,29 +186,29 @@ pub(crate) struct Loaded {
 }
 
 /// The model's outline, and the adapter that will be trained.
-fn outline(config: &Config, fetch: Fetch) -> Result<(PolicyOutline, Option<LoraConfig>)> {
+fn model_meta(config: &Config, fetch: Fetch) -> Result<(PolicyMeta, Option<LoraConfig>)> {
     let template = config.template()?;
     let full = config.method == Method::Full;
-    let outline = match &config.model.random {
+    let meta = match &config.model.random {
         Some(_) if !full => {
             bail!(
                 "model.random needs method = \"full\": an adapter on random weights learns nothing"
             )
         }
-        Some(dir) => PolicyOutline::random(dir, config.train.seed, template)?,
-        None => PolicyOutline::open(&config.model.source, template, config.model.weights, fetch)?,
+        Some(dir) => PolicyMeta::random(dir, config.train.seed, template)?,
+        None => PolicyMeta::open(&config.model.source, template, config.model.weights, fetch)?,
     };
     if full {
-        if outline.adapter.is_some() {
+        if meta.adapter.is_some() {
             bail!(
                 "method = \"full\" cannot start from the adapter of {}; merge it first",
                 config.model.source
             );
         }
-        return Ok((outline, None));
+        return Ok((meta, None));
     }
-    let lora = outline.lora_or(&config.lora)?;
-    Ok((outline, Some(lora)))
+    let lora = meta.lora_or(&config.lora)?;
+    Ok((meta, Some(lora)))
 }
 
 fn read(path: &Path, config: &Config) -> Result<Vec<Demonstration>> {
@@ -224,11 +224,11 @@ fn read(path: &Path, config: &Config) -> Result<Vec<Demonstration>> {
 /// The first held-out prompts that leave room for a sample, and their tokens. They may be longer than the rows of `data.max_len`.
 fn sample_prompts(
     held_out: &[Demonstration],
-    outline: &PolicyOutline,
+    meta: &PolicyMeta,
     config: &Config,
 ) -> Result<(Vec<Prompt>, Vec<usize>)> {
     let (n, room) = (config.samples.n, config.samples.max_new_tokens);
-    let context = outline.context();
+    let context = meta.context();
     if n > 0 && room >= context {
         bail!("samples.max_new_tokens = {room} fills the model's context of {context}; lower it");
     }
@@ -237,7 +237,7 @@ fn sample_prompts(
         if prompts.len() == n {
             break;
         }
-        let len = outline.encoder.prompt(&demonstration.prompt)?.len();
+        let len = meta.encoder.prompt(&demonstration.prompt)?.len();
         if len + room <= context {
             prompts.push(demonstration.prompt.clone());
             lens.push(len);
@@ -249,19 +249,19 @@ fn sample_prompts(
 fn examples(
     name: &str,
     items: &[Demonstration],
-    outline: &PolicyOutline,
+    meta: &PolicyMeta,
     config: &Config,
 ) -> Result<Vec<Example>> {
-    let encode = |d: &Demonstration| outline.encoder.example(&d.prompt, &d.response);
+    let encode = |d: &Demonstration| meta.encoder.example(&d.prompt, &d.response);
     let all = items
         .iter()
         .map(encode)
         .collect::<data::Result<Vec<_>>>()
         .context("tokenising")?;
     if !all.is_empty() {
-        data::check_labels(&all, outline.encoder.ends().eos)?;
+        data::check_labels(&all, meta.encoder.ends().eos)?;
     }
-    let context = outline.context();
+    let context = meta.context();
     if config.data.max_len > context {
         bail!(
             "data.max_len = {} is more than the model's context of {context}",

@@ -156,8 +156,8 @@ impl FitConfig {
         self.optimizer.check("train.optimizer")
     }
 
-    pub fn keep(&self) -> run::Keep {
-        run::Keep {
+    pub fn keep(&self) -> run::RetentionPolicy {
+        run::RetentionPolicy {
             n: self.keep_checkpoints,
             mb: self.keep_checkpoints_mb,
         }

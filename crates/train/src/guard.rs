@@ -16,7 +16,7 @@ pub fn first_non_finite(params: &[(String, Var)]) -> candle_core::Result<Option<
 }
 
 /// Where non-finite numbers stand, for the error that ends a run: weights are looked at before gradients.
-pub fn blame(params: &[(String, Var)], grads: &Gradients) -> candle_core::Result<String> {
+pub fn diagnose(params: &[(String, Var)], grads: &Gradients) -> candle_core::Result<String> {
     Ok(match (first_non_finite(params)?, grads.norm()?.1) {
         (Some(name), _) => {
             let weight = params.iter().find(|(other, _)| other == name);

@@ -9,7 +9,7 @@ mod one_stage;
 use anyhow::{Context, Result, bail};
 use candle_core::{Device, Tensor};
 use generation::{Engine, Request, Sampling};
-use llama::{Llama, Lora, LoraConfig};
+use models::{CausalLm, Lora, LoraConfig};
 use std::process::Command;
 use std::time::Instant;
 
@@ -76,7 +76,7 @@ fn measured(base: &str, stages: &str, n: usize, len: usize) -> Result<(f64, f64)
 /// One gradient of the summed log-probabilities of fresh samples; prints seconds (the best of three) and peak bytes.
 fn one(base: &str, stages: &str, n: usize, len: usize) -> Result<()> {
     ops::prepare_process().map_err(anyhow::Error::msg)?;
-    let base = stage::load_base(base, &stage::device("cpu")?)?;
+    let base = policy::load_base(base, &policy::device("cpu")?)?;
     let config = LoraConfig {
         r: 16,
         targets: [
@@ -107,7 +107,7 @@ fn one(base: &str, stages: &str, n: usize, len: usize) -> Result<()> {
     Ok(())
 }
 
-fn one_stage(model: &Llama, lora: &Lora, n: usize, len: usize) -> Result<Tensor> {
+fn one_stage(model: &CausalLm, lora: &Lora, n: usize, len: usize) -> Result<Tensor> {
     let mut streams: Vec<_> = (0..n as u64)
         .map(|row| run::stream(1, "one", 0, row))
         .collect();
@@ -118,7 +118,7 @@ fn one_stage(model: &Llama, lora: &Lora, n: usize, len: usize) -> Result<Tensor>
     Ok(logp.sum_all()?)
 }
 
-fn two_stages(model: &Llama, lora: &Lora, n: usize, len: usize) -> Result<Tensor> {
+fn two_stages(model: &CausalLm, lora: &Lora, n: usize, len: usize) -> Result<Tensor> {
     let engine = Engine {
         model,
         lora: Some(lora),
@@ -140,7 +140,7 @@ fn two_stages(model: &Llama, lora: &Lora, n: usize, len: usize) -> Result<Tensor
         .iter()
         .map(|sample| [&PROMPT[..], &sample.ids].concat())
         .collect();
-    let batch = stage::Batch::new(rows.iter().map(|row| (row.as_slice(), PROMPT.len())));
-    let scores = stage::score(model, Some(lora), &batch, &vec![1.0; n], None)?;
+    let batch = policy::Batch::new(rows.iter().map(|row| (row.as_slice(), PROMPT.len())));
+    let scores = policy::score(model, Some(lora), &batch, &vec![1.0; n], None)?;
     Ok(scores.logp.to_device(&Device::Cpu)?.sum_all()?)
 }

@@ -6,7 +6,7 @@
 //! Letters: n rows, t tokens so far, d hidden size, V vocabulary, H heads, K key/value heads, D head width.
 
 use candle_core::{D, Device, Result, Tensor};
-use llama::{Config, Llama, Lora};
+use models::{CausalLm, Config, Lora};
 use ops::composed;
 use std::collections::HashMap;
 
@@ -26,7 +26,7 @@ pub struct OneStage {
 
 impl OneStage {
     /// `lora` is trainable. Rotary embedding without scaling.
-    pub fn new(model: &Llama, lora: &Lora) -> Result<Self> {
+    pub fn new(model: &CausalLm, lora: &Lora) -> Result<Self> {
         let config = model.config.clone();
         let (half, theta) = (config.head_dim / 2, config.rope_theta as f32);
         let angle = |p: usize, i: usize| {
@@ -147,7 +147,7 @@ impl OneStage {
 /// Decodes `len` tokens for each of `n` rows after `prompt`; `choose(row, at, logits)` says which token comes. The tokens, and the
 /// summed log-probabilities `[n]` of each row with their graph.
 pub fn sample(
-    model: &Llama,
+    model: &CausalLm,
     lora: &Lora,
     prompt: &[u32],
     n: usize,

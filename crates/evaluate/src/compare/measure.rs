@@ -6,7 +6,7 @@ use crate::policies::{Drawn, Reward};
 use anyhow::{Result, ensure};
 use data::Prompt;
 use generation::{Finish, Sample, Sampling};
-use stage::{Batch, Policy};
+use policy::{Batch, Policy};
 use std::rc::Rc;
 
 /// Tokens of one forward.

@@ -18,8 +18,8 @@ use anyhow::{Context, Result, bail, ensure};
 use data::{Format, Prompt};
 use measure::{Drawing, Measured, measure};
 use plan::{Entry, Plan};
+use policy::Policy;
 use serde_json::{Value, json};
-use stage::Policy;
 use std::path::PathBuf;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -40,7 +40,7 @@ impl Library {
             Self::CublasLt => &[c"libcublasLt.so.13", c"libcublasLt.so.12"],
             Self::Nvrtc => &[c"libnvrtc.so.13", c"libnvrtc.so.12"],
         };
-        let old = super::card::version().is_none_or(|version| version < 13_000);
+        let old = super::cuda::version().is_none_or(|version| version < 13_000);
         &both[usize::from(old)..]
     }
 

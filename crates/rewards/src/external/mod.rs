@@ -7,6 +7,6 @@ mod program;
 mod scores;
 
 pub use endpoint::{Endpoint, Failure, Secret};
-pub use program::{Patience, Program};
+pub use program::{Program, RetryPolicy};
 pub(crate) use scores::request;
 pub use scores::{read_reply, scores_of};

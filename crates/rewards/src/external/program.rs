@@ -13,7 +13,7 @@ use std::time::Duration;
 
 /// How long to wait, and how often to try again.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Patience {
+pub struct RetryPolicy {
     /// For one reply
     pub timeout: Duration,
     /// Attempts after the first
@@ -22,7 +22,7 @@ pub struct Patience {
 
 pub struct Program {
     command: Vec<String>,
-    patience: Patience,
+    patience: RetryPolicy,
     child: Option<Child>,
     /// Of the next request.
     id: u64,
@@ -30,7 +30,7 @@ pub struct Program {
 
 impl Program {
     /// Starts it. `command`: program and arguments; no shell reads them.
-    pub fn start(command: &[String], patience: Patience) -> Result<Self> {
+    pub fn start(command: &[String], patience: RetryPolicy) -> Result<Self> {
         let mut program = Self {
             command: command.to_vec(),
             patience,

@@ -1,7 +1,7 @@
 //! Steps that broke: what is wrong, which tensor and row first, and where to go back to.
 
 use super::Fit;
-use crate::{Gradients, Objective, blame, first_non_finite};
+use crate::{Gradients, Objective, diagnose, first_non_finite};
 use anyhow::{Context, Error, Result, anyhow, bail};
 
 impl<O: Objective> Fit<'_, O> {
@@ -43,7 +43,7 @@ impl<O: Objective> Fit<'_, O> {
         grads: &Gradients,
         batch: &[&O::Item],
     ) -> Result<T> {
-        let tensor = blame(&self.params, grads)?;
+        let tensor = diagnose(&self.params, grads)?;
         let row = self.first_bad_row(step, batch)?;
         let kept = self.run.last_good();
         let why = format!("{what}; {tensor}; {row}");

@@ -1,7 +1,7 @@
 //! One optimiser step: forward and backward of each micro-batch, clipping, the update.
 
 use super::Fit;
-use crate::{Gradients, Objective, clip_scale, planted};
+use crate::{Gradients, Objective, clip_scale, injected_fault};
 use anyhow::{Context, Result, bail, ensure};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -42,7 +42,7 @@ impl<O: Objective> Fit<'_, O> {
         let ranges = ops::micro_batches(&lens, self.config.micro_batch_tokens);
         for (i, range) in ranges.into_iter().enumerate() {
             let draw = (step as u64) << 16 | i as u64;
-            planted(step as u64)?;
+            injected_fault(step as u64)?;
             let (loss, metrics) = self.objective.loss_sum(&batch[range], draw)?;
             let value = f64::from(loss.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?);
             lap("time/forward");

@@ -1,0 +1,37 @@
+//! Seconds of a step, by phase.
+
+use crate::learner::Metrics;
+use std::time::Instant;
+
+pub(crate) struct StepTimer {
+    begun: Instant,
+    last: Instant,
+    records: Vec<(&'static str, f64)>,
+}
+
+impl StepTimer {
+    pub fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            begun: now,
+            last: now,
+            records: Vec::new(),
+        }
+    }
+
+    pub fn record(&mut self, name: &'static str) {
+        self.records.push((name, self.last.elapsed().as_secs_f64()));
+        self.last = Instant::now();
+    }
+
+    pub fn finish(self, metrics: &mut Metrics) -> f64 {
+        metrics.extend(
+            self.records
+                .into_iter()
+                .map(|(name, secs)| (name.to_string(), secs)),
+        );
+        let secs = self.begun.elapsed().as_secs_f64();
+        metrics.insert("time/step".into(), secs);
+        secs
+    }
+}

@@ -1,0 +1,47 @@
+//! The LLaMA family: config, weights in and out, LoRA adapters, heads and the KV cache. No training, no data.
+
+mod activations;
+mod base_weights;
+mod block;
+mod cache;
+mod config;
+mod error;
+mod export;
+mod fingerprint;
+mod gguf;
+mod gguf_config;
+mod gguf_head;
+mod gguf_tokens;
+mod head;
+mod hub;
+mod load;
+mod lora;
+mod meta;
+mod model;
+mod packed;
+mod param;
+mod peft;
+mod proj;
+mod rope;
+mod safe;
+mod sampling;
+mod source;
+mod tokens;
+mod weight_storage;
+
+pub use activations::Activations;
+pub use base_weights::BaseWeights;
+pub use cache::{KvCache, SeqId};
+pub use config::{Config, RopeScaling};
+pub use error::{Error, Result};
+pub use head::ScalarHead;
+pub use hub::{Fetch, Hub};
+pub use load::{Loaded, load};
+pub use lora::{Lora, LoraConfig};
+pub use meta::{ModelMeta, Weights, model_meta};
+pub use model::CausalLm;
+pub use packed::{Packed, Sequence, micro_batches};
+pub use sampling::SamplingWeights;
+pub use source::Source;
+pub use tokens::{Special, load_shape};
+pub use weight_storage::WeightStorage;

@@ -1,0 +1,209 @@
+//! Adapters on disk, as PEFT writes and reads them: `adapter_config.json` and `adapter_model.safetensors`.
+//! What we do not compute (biases, DoRA, saved modules, per-layer ranks) is refused, never ignored.
+
+use crate::lora::peft_key;
+use crate::safe::{SafeFile, write_tensors};
+use crate::{CausalLm, Error, Lora, LoraConfig, Result, proj::Proj};
+use serde_json::{Value, json};
+use std::path::Path;
+
+const CONFIG: &str = "adapter_config.json";
+const WEIGHTS: &str = "adapter_model.safetensors";
+/// Note in the weights' header: [`CausalLm::fingerprint`] of the base. PEFT neither writes nor minds it.
+const BASE: &str = "base_fingerprint";
+
+impl Lora {
+    /// PEFT directory; names and shapes must be this model's, and so must the fingerprint of the base where we wrote it.
+    /// Frozen.
+    pub fn load(dir: &Path, model: &CausalLm) -> Result<Self> {
+        let (config, value) = LoraConfig::read(dir)?;
+        let targets = config
+            .projections()
+            .map_err(|e| Error::at(&dir.join(CONFIG), e))?;
+
+        let file = dir.join(WEIGHTS);
+        let weights = SafeFile::open(&file)?;
+        let base = model.fingerprint()?;
+        if let Some(other) = weights.note(BASE).filter(|other| *other != base) {
+            let name = value["base_model_name_or_path"].as_str().unwrap_or("?");
+            return Err(Error::at(
+                &file,
+                format!(
+                    "the adapter belongs to another base: it was trained on {name} ({other}), these weights are {base}"
+                ),
+            ));
+        }
+        let mut tensors = weights.read_all(model.device())?;
+        let mut take = |key: String, shape: [usize; 2]| {
+            let tensor = tensors.remove(&key).ok_or_else(|| {
+                Error::at(
+                    &file,
+                    format!("tensor {key} is missing; the adapter belongs to another base"),
+                )
+            })?;
+            if tensor.dims() != shape {
+                return Err(Error::at(
+                    &file,
+                    format!(
+                        "tensor {key} is {:?}, this base needs {shape:?}; the adapter belongs to another base",
+                        tensor.dims()
+                    ),
+                ));
+            }
+            Ok(tensor)
+        };
+        let lora = Self::build(&config, model, |layer, proj, (out, input)| {
+            if !targets.contains(&proj) {
+                return Ok(None);
+            }
+            let a = take(peft_key(layer, proj, "A"), [config.r, input])?;
+            let b = take(peft_key(layer, proj, "B"), [out, config.r])?;
+            Ok(Some((a, b)))
+        })?;
+        match tensors.keys().min() {
+            Some(extra) => Err(Error::at(
+                &file,
+                format!("unexpected tensor {extra}; the adapter belongs to another base"),
+            )),
+            None => Ok(lora),
+        }
+    }
+
+    /// Writes `adapter_config.json` and `adapter_model.safetensors` (f32) into an existing directory.
+    /// `base_name` is recorded as the model the adapter belongs to.
+    pub fn save(&self, dir: &Path, base_name: &str) -> Result<()> {
+        write_tensors(&dir.join(WEIGHTS), &self.tensors(), &[(BASE, &self.base)])?;
+        let c = &self.config;
+        let config = json!({
+            "peft_type": "LORA",
+            "task_type": "CAUSAL_LM",
+            "base_model_name_or_path": base_name,
+            "inference_mode": true,
+            "r": c.r,
+            "lora_alpha": c.alpha,
+            "lora_dropout": c.dropout,
+            "target_modules": c.targets,
+            "use_rslora": c.rslora,
+            "use_dora": false,
+            "bias": "none",
+            "fan_in_fan_out": false,
+            "init_lora_weights": true,
+            "modules_to_save": null,
+            "layers_to_transform": null,
+            "layers_pattern": null,
+            "rank_pattern": {},
+            "alpha_pattern": {},
+        });
+        let file = dir.join(CONFIG);
+        let text = format!("{config:#}\n");
+        std::fs::write(&file, text).map_err(Error::io(&file))
+    }
+}
+
+impl LoraConfig {
+    /// The settings of an adapter on disk, whose numbers are not read.
+    pub fn of_adapter(dir: &Path) -> Result<Self> {
+        Ok(Self::read(dir)?.0)
+    }
+
+    fn read(dir: &Path) -> Result<(Self, Value)> {
+        let file = dir.join(CONFIG);
+        let text = std::fs::read_to_string(&file).map_err(Error::io(&file))?;
+        let value: Value =
+            serde_json::from_str(&text).map_err(|e| Error::at(&file, format!("not JSON: {e}")))?;
+        let config = read_config(&value).map_err(|e| Error::at(&file, e))?;
+        Ok((config, value))
+    }
+}
+
+fn read_config(value: &Value) -> std::result::Result<LoraConfig, String> {
+    let get = |key: &str| value.get(key).filter(|v| !v.is_null());
+    match get("peft_type").and_then(Value::as_str) {
+        Some("LORA") => {}
+        other => {
+            return Err(format!(
+                "peft_type is {}, only LORA is supported",
+                other.unwrap_or("missing")
+            ));
+        }
+    }
+    let empty = |v: &Value| match v {
+        Value::Bool(on) => !on,
+        Value::Array(list) => list.is_empty(),
+        Value::Object(map) => map.is_empty(),
+        Value::String(text) => text == "none",
+        _ => false,
+    };
+    for key in [
+        "bias",
+        "use_dora",
+        "use_qalora",
+        "use_bdlora",
+        "fan_in_fan_out",
+        "modules_to_save",
+        "layers_to_transform",
+        "layer_replication",
+        "rank_pattern",
+        "alpha_pattern",
+        "trainable_token_indices",
+        "target_parameters",
+        "exclude_modules",
+        "alora_invocation_tokens",
+        "lora_bias",
+        "arrow_config",
+        "kasa_config",
+        "monteclora_config",
+        "velora_config",
+    ] {
+        if let Some(v) = get(key).filter(|v| !empty(v)) {
+            return Err(format!("{key} = {v} is not supported"));
+        }
+    }
+    // these initialisations take their product out of the base's weights, which are then no longer the base's
+    let changes_base = ["pissa", "olora", "loftq", "corda", "lora_ga"];
+    if let Some(init) = get("init_lora_weights").and_then(Value::as_str)
+        && changes_base.iter().any(|name| init.starts_with(name))
+    {
+        return Err(format!(
+            "init_lora_weights = \"{init}\" changes the base; convert the adapter to plain LoRA with PEFT first"
+        ));
+    }
+    let r = get("r")
+        .and_then(Value::as_u64)
+        .ok_or("r is missing or not a whole number")?;
+    let number = |key: &str| get(key).and_then(Value::as_f64);
+    let targets = match get("target_modules") {
+        Some(Value::Array(list)) => list
+            .iter()
+            .map(|v| v.as_str().map(str::to_string))
+            .collect::<Option<Vec<_>>>()
+            .ok_or("target_modules holds something that is not text")?,
+        Some(Value::String(one)) if one == "all-linear" => {
+            Proj::ALL.map(|p| p.name().to_string()).to_vec()
+        }
+        Some(Value::String(one)) if Proj::by_name(one).is_some() => vec![one.clone()],
+        Some(other) => {
+            return Err(format!(
+                "target_modules = {other} is not supported; give a list of module names"
+            ));
+        }
+        None => return Err("target_modules is missing".into()),
+    };
+    // a module may be named by its path: `self_attn.q_proj`, `mlp.down_proj`
+    let mut targets: Vec<String> = targets
+        .into_iter()
+        .map(|t| match Proj::ALL.into_iter().find(|p| p.path() == t) {
+            Some(p) => p.name().to_string(),
+            None => t,
+        })
+        .collect();
+    // PEFT writes a set in any order
+    targets.sort_by_key(|t| Proj::by_name(t).map_or(usize::MAX, |p| p as usize));
+    Ok(LoraConfig {
+        r: r as usize,
+        alpha: number("lora_alpha").ok_or("lora_alpha is missing or not a number")?,
+        dropout: number("lora_dropout").unwrap_or(0.0),
+        targets,
+        rslora: get("use_rslora").and_then(Value::as_bool).unwrap_or(false),
+    })
+}

@@ -1,0 +1,236 @@
+//! The whole network on the emulated card, in bf16: forward, gradients, cache and draws beside the CPU's f32 on the same weights.
+
+use crate::common::{all_targets, tiny_config};
+use crate::cuda::{assert_near, on_card};
+use candle_core::{DType, Device, Tensor};
+use generation::{Engine, Request, Sampling, draw};
+use models::{CausalLm, KvCache, Lora, LoraConfig, SamplingWeights};
+use ops::{Ragged, Rule};
+use serde_json::json;
+use testkit::{values, varied};
+
+/// Matrices of bf16; the second hands on bf16 as a card does.
+fn models() -> (CausalLm, CausalLm) {
+    let config = tiny_config(json!({
+        "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 61
+    }));
+    let narrow = || {
+        let base = CausalLm::init(&config, 3, &Device::Cpu).unwrap();
+        let copy = base.with_sampling_weights(SamplingWeights::Bf16).unwrap();
+        copy.expect("a base of f32 has a narrower copy")
+    };
+    let (cpu, mut card) = (narrow(), narrow());
+    card.activate_in(DType::BF16);
+    (cpu, card)
+}
+
+/// An adapter with B ≠ 0.
+fn adapter(model: &CausalLm) -> Lora {
+    let config = LoraConfig {
+        r: 4,
+        alpha: 8.0,
+        targets: all_targets(),
+        ..LoraConfig::default()
+    };
+    let lora = Lora::init(&config, model, 4).unwrap().trainable().unwrap();
+    for (i, (_, var)) in lora.vars().into_iter().enumerate() {
+        let scale = 0.5 / (*var.dims().last().unwrap() as f64).sqrt();
+        let numbers = varied(var.dims(), 30 + i as u64, scale);
+        var.set(&numbers.to_dtype(DType::F32).unwrap()).unwrap();
+    }
+    lora
+}
+
+/// Answers of one prompt behind it, and a sequence of its own.
+fn batch() -> (Vec<u32>, Ragged) {
+    let layout = Ragged::continued(&[5, 4, 3, 9], vec![None, Some(0), Some(0), None]);
+    let ids = (0..layout.n_tokens() as u32).map(|i| i * 7 % 61).collect();
+    (ids, layout)
+}
+
+#[test]
+fn hidden_states_and_gradients_are_the_cpus_to_bf16() {
+    let (cpu, mut card) = models();
+    let (ids, layout) = batch();
+    let targets: Vec<u32> = ids.iter().map(|id| (id + 1) % 61).collect();
+    let lora = adapter(&cpu);
+    let run = |model: &CausalLm| {
+        let hidden = model.hidden(&ids, &layout, Some(&lora), None).unwrap();
+        let ones = vec![1.0; ids.len()];
+        let scores = ops::token_scores(&hidden, model.head(), &targets, &ones).unwrap();
+        let loss = (scores.logp.sum_all().unwrap() - scores.entropy.sum_all().unwrap()).unwrap();
+        let grads = loss.backward().unwrap();
+        let of = |(name, var): (String, candle_core::Var)| {
+            let grad = grads.get(&var).unwrap_or_else(|| panic!("{name}")).clone();
+            (name, grad)
+        };
+        let grads: Vec<(String, Tensor)> = lora.vars().into_iter().map(of).collect();
+        (hidden.detach(), scores.logp.detach(), grads)
+    };
+    let (hidden, logp, grads) = run(&cpu);
+    let (card_hidden, card_logp, card_grads) = on_card(false, || run(&card));
+    assert_eq!(card_hidden.dtype(), DType::BF16);
+    assert_near("hidden", &card_hidden, &hidden, 2e-2);
+    assert_near("logp", &card_logp, &logp, 2e-3);
+    for ((name, found), (_, wanted)) in card_grads.iter().zip(&grads) {
+        assert_eq!(found.dtype(), DType::F32, "{name}");
+        assert_near(name, found, wanted, 5e-2);
+    }
+    // checkpointed blocks give the same bits
+    card.checkpoint_blocks(2);
+    let (_, again, again_grads) = on_card(true, || run(&card));
+    assert_eq!(values(&again), values(&card_logp));
+    for ((name, found), (_, wanted)) in again_grads.iter().zip(&card_grads) {
+        assert_eq!(values(found), values(wanted), "{name}");
+    }
+}
+
+#[test]
+fn the_cache_gives_what_the_whole_sequence_does() {
+    let (_, card) = models();
+    let (ids, whole) = (
+        (0..9).map(|i| i * 5 % 61).collect::<Vec<u32>>(),
+        Ragged::from_lens(&[9]),
+    );
+    on_card(false, || {
+        let wanted = card.hidden(&ids, &whole, None, None).unwrap();
+        let mut cache = KvCache::new(&card).unwrap();
+        // whole from the start: nothing grows, nothing is copied
+        cache.reserve(64).unwrap();
+        assert_eq!((cache.rows(), cache.used_rows()), (64, 0));
+        let seq = cache.open(None).unwrap();
+        let mut extend = |ids: &[u32]| {
+            let layout = Ragged::from_lens(&[ids.len()]);
+            card.extend(ids, &layout, &[seq], &mut cache, None).unwrap()
+        };
+        let parts = [extend(&ids[..5]), extend(&ids[5..6]), extend(&ids[6..9])];
+        assert_eq!((cache.rows(), cache.used_rows()), (64, 16));
+        let found = Tensor::cat(&parts, 0).unwrap();
+        assert_eq!(found.dtype(), DType::BF16);
+        assert_near("hidden", &found, &wanted, 1e-2);
+    });
+}
+
+/// The same rows and rules, drawn on the card and by the CPU's sampler.
+#[test]
+fn draws_are_the_cpus() {
+    let vocab = 1300;
+    let numbers: Vec<f32> = values(&varied(&[8, vocab], 40, 2.0))
+        .into_iter()
+        // coarse, so that there are ties
+        .map(|x| (x * 8.0).round() as f32 / 8.0)
+        .collect();
+    let logits = Tensor::from_vec(numbers.clone(), (8, vocab), &Device::Cpu).unwrap();
+    let plain = Sampling::default();
+    let ways = [
+        Sampling {
+            temperature: 0.0,
+            ..plain
+        },
+        plain,
+        Sampling {
+            temperature: 0.6,
+            ..plain
+        },
+        Sampling { top_k: 20, ..plain },
+        Sampling {
+            top_p: 0.3,
+            ..plain
+        },
+        Sampling {
+            temperature: 1.7,
+            top_k: 200,
+            top_p: 0.8,
+            ..plain
+        },
+        Sampling { top_k: 1, ..plain },
+        Sampling {
+            top_p: 1e-9,
+            ..plain
+        },
+    ];
+    for seed in 0..40 {
+        let mut rules = Vec::new();
+        let mut wanted = Vec::new();
+        for (row, sampling) in ways.iter().enumerate() {
+            let mut rng = run::stream(seed, "draw", 0, row as u64);
+            let u = rand::Rng::random(&mut rng.clone());
+            let Sampling {
+                temperature,
+                top_k,
+                top_p,
+                ..
+            } = *sampling;
+            rules.push(Rule {
+                temperature,
+                top_k,
+                top_p,
+                u,
+            });
+            let row = &numbers[row * vocab..(row + 1) * vocab];
+            wanted.push(draw(row, sampling, &mut rng).unwrap());
+        }
+        let found = on_card(seed % 2 == 0, || ops::sample(&logits, &rules).unwrap());
+        for (row, (found, wanted)) in found.into_iter().zip(wanted).enumerate() {
+            let found = found.expect("finite logits");
+            assert_eq!(found.id, wanted.id, "row {row}, seed {seed}");
+            let numbers = |d: ops::Drawn| [d.logp, d.entropy, d.max_prob].map(f64::from);
+            let name = format!("row {row}, seed {seed}");
+            testkit::assert_close_slices(&name, &numbers(found), &numbers(wanted), 2e-5);
+        }
+    }
+    for broken in [f32::NAN, f32::INFINITY] {
+        let mut numbers = numbers.clone();
+        numbers[vocab + 7] = broken;
+        let logits = Tensor::from_vec(numbers, (8, vocab), &Device::Cpu).unwrap();
+        let rule = Rule {
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+            u: 0.5,
+        };
+        let found = on_card(false, || ops::sample(&logits, &[rule; 8]).unwrap());
+        let refused: Vec<usize> = (0..8).filter(|i| found[*i].is_none()).collect();
+        assert_eq!(refused, [1]);
+    }
+}
+
+/// The whole engine; each sample's log-probability is the one that scoring it gives.
+#[test]
+fn the_engine_draws_on_the_card() {
+    let (_, card) = models();
+    let ask = |prompt: Vec<u32>, n, temperature| Request {
+        prompt,
+        n,
+        sampling: Sampling {
+            temperature,
+            max_new_tokens: 6,
+            ..Sampling::default()
+        },
+        stream: [7, 0, n as u64],
+    };
+    let requests = [ask(vec![1, 5, 9], 3, 1.0), ask(vec![1, 8], 1, 0.0)];
+    let engine = Engine {
+        model: &card,
+        lora: None,
+        stop: &[2],
+        max_rows: 3,
+        keep_states: true,
+    };
+    on_card(false, || {
+        let samples = engine.run(&requests, &mut |_, _| {}).unwrap();
+        assert_eq!(samples.len(), 4);
+        for sample in &samples {
+            let ids = [requests[sample.request].prompt.clone(), sample.ids.clone()].concat();
+            let layout = Ragged::from_lens(&[ids.len()]);
+            let hidden = card.hidden(&ids, &layout, None, None).unwrap();
+            let first = ids.len() - sample.ids.len();
+            let before = hidden.narrow(0, first - 1, sample.ids.len()).unwrap();
+            let ones = vec![1.0; sample.ids.len()];
+            let scores = ops::token_scores(&before, card.head(), &sample.ids, &ones).unwrap();
+            let drawn: Vec<f64> = sample.logps.iter().map(|x| f64::from(*x)).collect();
+            testkit::assert_close_slices("logp", &drawn, &values(&scores.logp), 2e-2);
+            assert_eq!(sample.states.len(), sample.ids.len() * 64);
+        }
+    });
+}
