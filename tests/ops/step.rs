@@ -10,9 +10,11 @@ use testkit::{assert_close, values};
 
 const SCALE: f64 = 1.5;
 
-/// A weight [out, in] as f32, bf16, 8 bits or blocks of 32, and a pair A [3, in], B [out, 3].
+/// A weight [out, in] as f32, bf16, 8 bits or quantised blocks of 32; a pair A [3, in], B [out, 3];
+/// and, for every second seed, a bias `[out]`.
 struct Weights {
     weight: Tensor,
+    bias: Option<Tensor>,
     pair: (Tensor, Tensor),
 }
 
@@ -29,12 +31,14 @@ impl Weights {
             f32s(&[3, input], seed + 1, 0.3),
             f32s(&[out, 3], seed + 2, 0.3),
         );
-        Self { weight, pair }
+        let bias = (seed % 2 == 0).then(|| f32s(&[out], seed + 3, 0.3));
+        Self { weight, bias, pair }
     }
 
     fn layer(&self, adapted: bool) -> Layer<'_> {
         Layer {
             weight: &self.weight,
+            bias: self.bias.as_ref(),
             lora: adapted.then_some((&self.pair.0, &self.pair.1)),
             scale: SCALE,
         }
@@ -42,9 +46,13 @@ impl Weights {
 
     fn plain(&self, x: &Tensor, adapted: bool) -> Result<Tensor> {
         let (a, b) = &self.pair;
-        match adapted {
-            true => ops::lora_linear(x, x, &self.weight, a, b, SCALE),
-            false => ops::frozen_linear(x, &self.weight),
+        let y = match adapted {
+            true => ops::lora_linear(x, x, &self.weight, a, b, SCALE)?,
+            false => ops::frozen_linear(x, &self.weight)?,
+        };
+        match &self.bias {
+            Some(bias) => y.broadcast_add(bias),
+            None => Ok(y),
         }
     }
 }

@@ -86,6 +86,7 @@ impl Block {
         let pass = &*self.pass;
         let layer = |proj: Proj| step::Layer {
             weight: &self.weights.proj[proj as usize],
+            bias: None,
             lora: self.lora[proj as usize].as_ref().map(|(a, b)| (a, b)),
             scale: pass.scale,
         };

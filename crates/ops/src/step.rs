@@ -16,6 +16,8 @@ use std::ops::Range;
 pub struct Layer<'a> {
     /// [out, in]; f32, bf16, [`crate::in_8_bits`] or in [`crate::Blocks`]
     pub weight: &'a Tensor,
+    /// `[out]`, added to the projection (before a rotation)
+    pub bias: Option<&'a Tensor>,
     /// A [r, in] and B [out, r]
     pub lora: Option<(&'a Tensor, &'a Tensor)>,
     /// What B·A is multiplied by
@@ -174,6 +176,7 @@ struct Work<'a> {
 
 struct Opened<'a> {
     weight: Frozen<'a>,
+    bias: Option<Data<'a>>,
     out: usize,
     low: Option<Low<'a>>,
 }
@@ -200,11 +203,13 @@ impl<'a> Work<'a> {
         let mut opened = Vec::with_capacity(layers.len());
         for Layer {
             weight,
+            bias,
             lora,
             scale,
         } in layers
         {
             let out = weight.dim(0)?;
+            let bias = bias.map(|bias| open_bias(bias, out)).transpose()?;
             let low = match lora {
                 Some((a, b)) => {
                     let rank = a.dim(0)?;
@@ -235,7 +240,12 @@ impl<'a> Work<'a> {
                 )
             }
             let weight = Frozen::of(weight)?;
-            opened.push(Opened { weight, out, low });
+            opened.push(Opened {
+                weight,
+                bias,
+                out,
+                low,
+            });
         }
         let x = Data::of(x)?;
         Ok(Self {
@@ -289,7 +299,13 @@ impl<'a> Work<'a> {
 
     /// The caller owns these columns of y [n, out].
     fn columns(&self, layer: usize, input: &Input, columns: &Range<usize>, y: Shared) {
-        let (Opened { weight, out, low }, k) = (&self.layers[layer], self.k);
+        let Opened {
+            weight,
+            bias,
+            out,
+            low,
+        } = &self.layers[layer];
+        let k = self.k;
         let w = weight.elements().part(columns.start * k..columns.end * k);
         let low = low.as_ref().map(|low| Term {
             k: low.rank,
@@ -312,6 +328,23 @@ impl<'a> Work<'a> {
             // SAFETY: the caller's columns.
             unsafe { product_at(size, y, columns.start, *out, skinny, &terms, Threads::One) }
         }
+        if let Some(bias) = bias {
+            for row in 0..self.n {
+                let at = row * out + columns.start..row * out + columns.end;
+                // SAFETY: the caller's columns.
+                let y = unsafe { y.part(at) };
+                y.iter_mut()
+                    .zip(&bias[columns.clone()])
+                    .for_each(|(y, bias)| *y += bias);
+            }
+        }
+    }
+}
+
+fn open_bias(bias: &Tensor, out: usize) -> Result<Data<'_>> {
+    match bias.dims() == [out] {
+        true => Data::of(bias),
+        false => bail!("a bias {:?} does not fit {out} outputs", bias.dims()),
     }
 }
 
