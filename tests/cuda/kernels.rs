@@ -392,7 +392,7 @@ fn dropout_draws_the_same_mask_for_the_gradient() {
         assert_kernel(
             &format!("dropout {dtype:?}"),
             dtype,
-            |x| ops::cuda::drop_out(&x[0], p, seed, stream),
+            |x| ops::dropout(&x[0], p, seed, stream),
             |x| &x[0] * &mask,
             &[varied(&[2, n / 2], 26, 1.0)],
             tolerance,

@@ -5,7 +5,7 @@ use crate::cuda::{assert_near, on_card};
 use candle_core::{DType, Device, Tensor};
 use generation::{Engine, Request, Sampling, draw};
 use models::{CausalLm, KvCache, Lora, LoraConfig, SamplingWeights};
-use ops::{Ragged, Rule};
+use ops::{Logits, Ragged, SamplingRule};
 use serde_json::json;
 use testkit::{values, varied};
 
@@ -111,6 +111,10 @@ fn the_cache_gives_what_the_whole_sequence_does() {
     });
 }
 
+fn logits_of(logits: &Tensor) -> Logits {
+    Logits::from_tensor(logits).unwrap()
+}
+
 /// The same rows and rules, drawn on the card and by the CPU's sampler.
 #[test]
 fn draws_are_the_cpus() {
@@ -161,7 +165,7 @@ fn draws_are_the_cpus() {
                 top_p,
                 ..
             } = *sampling;
-            rules.push(Rule {
+            rules.push(SamplingRule {
                 temperature,
                 top_k,
                 top_p,
@@ -170,7 +174,7 @@ fn draws_are_the_cpus() {
             let row = &numbers[row * vocab..(row + 1) * vocab];
             wanted.push(draw(row, sampling, &mut rng).unwrap());
         }
-        let found = on_card(seed % 2 == 0, || ops::sample(&logits, &rules).unwrap());
+        let found = on_card(seed % 2 == 0, || logits_of(&logits).sample(&rules).unwrap());
         for (row, (found, wanted)) in found.into_iter().zip(wanted).enumerate() {
             let found = found.expect("finite logits");
             assert_eq!(found.id, wanted.id, "row {row}, seed {seed}");
@@ -183,13 +187,13 @@ fn draws_are_the_cpus() {
         let mut numbers = numbers.clone();
         numbers[vocab + 7] = broken;
         let logits = Tensor::from_vec(numbers, (8, vocab), &Device::Cpu).unwrap();
-        let rule = Rule {
+        let rule = SamplingRule {
             temperature: 1.0,
             top_k: 0,
             top_p: 1.0,
             u: 0.5,
         };
-        let found = on_card(false, || ops::sample(&logits, &[rule; 8]).unwrap());
+        let found = on_card(false, || logits_of(&logits).sample(&[rule; 8]).unwrap());
         let refused: Vec<usize> = (0..8).filter(|i| found[*i].is_none()).collect();
         assert_eq!(refused, [1]);
     }

@@ -30,6 +30,9 @@ enum Work {
     Flops(f64),
 }
 
+/// Of a 7B
+const HEAD_DIM: usize = 128;
+
 type Run = Box<dyn Fn(&[Tensor]) -> candle_core::Result<Tensor>>;
 
 struct Case {
@@ -44,10 +47,7 @@ struct Case {
 pub(crate) fn run(args: &Args) -> Result<()> {
     ops::prepare_process().map_err(anyhow::Error::msg)?;
     let device = policy::device(&args.device)?;
-    let dtype = match device.is_cuda() {
-        true => DType::BF16,
-        false => DType::F32,
-    };
+    let dtype = ops::activation_dtype(&device, DType::BF16, HEAD_DIM);
     let ceilings = Ceilings::of(&device, dtype, args)?;
     run::print(&format!(
         "{}: a copy moves {:.0} GB/s, a large product of {dtype:?} makes {:.1} TFLOP/s\n\n| operation | forward, ms | of the ceiling | with gradient, ms | of the ceiling |\n|---|---|---|---|---|\n",
@@ -139,7 +139,7 @@ fn numbers(shape: &[usize], dtype: DType, device: &Device) -> Result<Tensor> {
 fn cases(device: &Device, dtype: DType, args: &Args) -> Result<Vec<Case>> {
     let by = args.shrink;
     let (n, d, f, vocab, r) = (args.tokens, 4096 / by, 11_008 / by, 32_000 / by, 8);
-    let (heads, head_dim) = (d / 128, 128);
+    let (heads, head_dim) = (d / HEAD_DIM, HEAD_DIM);
     let input = |shape: &[usize]| -> Result<Tensor> {
         let var = Var::from_tensor(&numbers(shape, dtype, device)?)?;
         Ok(var.into_inner())
@@ -239,15 +239,16 @@ fn cases(device: &Device, dtype: DType, args: &Args) -> Result<Vec<Case>> {
             x[0].narrow(0, 0, 1)
         }),
     });
-    if device.is_cuda() {
+    {
         cases.push(Case {
-            name: "drop_out",
+            name: "dropout",
             work: numbers_of(2 * n * d, 2 * n * d),
             inputs: vec![input(&[n, d])?],
-            run: Box::new(|x| ops::cuda::drop_out(&x[0], 0.1, 1, 2)),
+            run: Box::new(|x| ops::dropout(&x[0], 0.1, 1, 2)),
         });
         let logits = numbers(&[32, vocab], DType::F32, device)?;
-        let rule = ops::Rule {
+        let logits = ops::Logits::from_tensor(&logits)?;
+        let rule = ops::SamplingRule {
             temperature: 1.0,
             top_k: 50,
             top_p: 0.95,
@@ -258,7 +259,7 @@ fn cases(device: &Device, dtype: DType, args: &Args) -> Result<Vec<Case>> {
             work: numbers_of(f32s(32 * vocab), 0),
             inputs: vec![input(&[1, 1])?],
             run: Box::new(move |x| {
-                ops::sample(&logits, &[rule; 32])?;
+                logits.sample(&[rule; 32])?;
                 Ok(x[0].clone())
             }),
         });

@@ -1,11 +1,11 @@
 //! Continuous batching: prompts are prefilled once, their samples share the prefix, a finished row makes room for the next.
 
-use crate::logits::{Hand, Logits};
+use crate::logits::{Hand, draw_rows};
 use crate::request::refuse;
 use crate::{Drawn, Finish, Request, Sample};
 use candle_core::{DType, Result, Tensor};
 use models::{CausalLm, KvCache, Lora, SeqId};
-use ops::Ragged;
+use ops::{Logits, Ragged};
 use rand_chacha::ChaCha8Rng;
 use std::collections::VecDeque;
 
@@ -42,7 +42,7 @@ impl Engine<'_> {
         let dtype = self.model.activations();
         let frozen = self.lora.map(|lora| lora.frozen_as(dtype)).transpose()?;
         let mut cache = KvCache::new(self.model)?;
-        if !self.model.device().is_cpu() {
+        if ops::preallocates_cache(self.model.device()) {
             cache.reserve(self.most_rows(requests))?;
         }
         let mut flight = Flight {
@@ -57,7 +57,7 @@ impl Engine<'_> {
             rows: Vec::new(),
             done: Vec::new(),
             n_tokens: 0,
-            logits: Logits::none(),
+            logits: Logits::empty(),
         };
         loop {
             flight.admit(self.max_rows)?;
@@ -180,7 +180,7 @@ impl Flight<'_> {
                 request,
                 seq,
                 state: Vec::new(),
-                logits: Logits::none(),
+                logits: Logits::empty(),
                 next_index: 0,
             });
         }
@@ -223,7 +223,7 @@ impl Flight<'_> {
                 });
             }
             let hands = fresh.iter_mut().map(Row::hand).collect();
-            let drawn = prompt.logits.draw(hands)?;
+            let drawn = draw_rows(&prompt.logits, hands)?;
             prompt.next_index += n;
             room -= n;
             if prompt.next_index == request.n {
@@ -255,7 +255,7 @@ impl Flight<'_> {
         for (row, state) in rows.iter_mut().zip(self.states(&hidden)?) {
             row.sample.states.extend(state);
         }
-        let drawn = self.logits.draw(rows.iter_mut().map(Row::hand).collect())?;
+        let drawn = draw_rows(&self.logits, rows.iter_mut().map(Row::hand).collect())?;
         self.take(rows, drawn);
         Ok(())
     }
@@ -282,8 +282,8 @@ impl Flight<'_> {
     }
 
     fn read_logits(&mut self, hidden: &Tensor) -> Result<()> {
-        let buffer = std::mem::replace(&mut self.logits, Logits::none());
-        self.logits = Logits::of(hidden, self.model.head(), buffer)?;
+        let buffer = std::mem::replace(&mut self.logits, Logits::empty());
+        self.logits = Logits::compute(hidden, self.model.head(), buffer)?;
         Ok(())
     }
 }

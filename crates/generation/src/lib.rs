@@ -3,9 +3,8 @@
 mod engine;
 mod logits;
 mod request;
-mod sampler;
 
 pub use engine::Engine;
+pub use logits::draw;
 pub use ops::Drawn;
 pub use request::{Finish, Request, Sample, Sampling};
-pub use sampler::draw;

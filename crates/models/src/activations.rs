@@ -81,7 +81,7 @@ impl Activations {
                 each.block -= input;
             }
         }
-        if lora.is_some() && Self::attends(config) {
+        if lora.is_some() && ops::has_cuda_attention(config.head_dim) {
             // log Σ exp of each head's scores, and Σ dO∘O, in f32: two numbers of bf16
             each.block += 2 * heads;
             each.gradients += 2 * heads;
@@ -96,11 +96,6 @@ impl Activations {
         each.block_pairs = 8 * heads;
         each.gradient_pairs = 5 * heads;
         each
-    }
-
-    /// Whether a card has kernels for the attention, which are of bf16 and keep nothing for a pair of tokens.
-    pub fn attends(config: &Config) -> bool {
-        ops::cuda::HEAD_DIMS.contains(&config.head_dim)
     }
 }
 

@@ -5,8 +5,6 @@
 use crate::proj::Proj;
 use candle_core::{Result, Tensor};
 use ops::{SpinPool, step};
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
 
 /// Weights of one block.
@@ -124,7 +122,7 @@ impl Block {
             };
         };
         let x_lora = match self.pass.dropout {
-            Some((p, seed)) => drop_out(x, p, seed, self.index * 7 + proj as usize)?,
+            Some((p, seed)) => ops::dropout(x, p, seed, (self.index * 7 + proj as usize) as u32)?,
             None => x.clone(),
         };
         if w.is_variable() {
@@ -160,25 +158,4 @@ impl Block {
         let all = [input_norm, post_norm].into_iter().chain(proj).chain(pairs);
         all.filter(|tensor| tensor.is_variable())
     }
-}
-
-/// Zeroes a share `p` of the elements and scales the rest by 1 / (1 - p). Stream (seed, module); a card's is another than the CPU's.
-fn drop_out(x: &Tensor, p: f64, seed: u64, module: usize) -> Result<Tensor> {
-    if ops::cuda::takes(&[x]) {
-        return ops::cuda::drop_out(x, p, seed, module as u32);
-    }
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    rng.set_stream(module as u64);
-    let keep = (1.0 / (1.0 - p)) as f32;
-    let threshold = (p * 2f64.powi(32)) as u32;
-    let mask: Vec<f32> = (0..x.elem_count())
-        .map(|_| {
-            if rng.random::<u32>() < threshold {
-                0.0
-            } else {
-                keep
-            }
-        })
-        .collect();
-    ops::masked(x, mask)
 }

@@ -7,9 +7,9 @@ use crate::block::{Block, Layer, Pass};
 use crate::param::normal;
 use crate::proj::Proj;
 use crate::rope::RopeTables;
-use crate::{Activations, Config, Error, KvCache, Lora, Result, SeqId};
+use crate::{Config, Error, KvCache, Lora, Result, SeqId};
 use candle_core::{DType, Device, Result as CResult, Tensor, Var, bail};
-use ops::{Ragged, SpinPool};
+use ops::{Ragged, SpinPool, step};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use std::sync::Arc;
@@ -58,11 +58,7 @@ impl CausalLm {
         } else {
             next()
         };
-        let narrow = embed.dtype() != DType::F32 && Activations::attends(config);
-        let activations = match device.is_cuda() && narrow {
-            true => DType::BF16,
-            false => DType::F32,
-        };
+        let activations = ops::activation_dtype(device, embed.dtype(), config.head_dim);
         Ok(Self {
             activations,
             config: config.clone(),
@@ -345,8 +341,7 @@ impl CausalLm {
         let single = !all_new && layout.n_tokens() == layout.n_seqs();
         let (embed, norm) = (self.embed.detach(), self.norm.detach());
         self.walk(ids, &embed, &norm, |x| {
-            let pool = self.device.is_cpu() && !ops::cuda::takes(&[&x]);
-            match single && groups <= ops::MAX_GROUPS && pool {
+            match single && step::supports(&x, groups) {
                 true => SpinPool::at_work(|pool| blocks(x, Some(pool))),
                 false => blocks(x, None),
             }

@@ -76,7 +76,7 @@ pub fn embedding(weight: &Tensor, ids: &Tensor) -> Result<Tensor> {
 /// The numbers of a weight in blocks, [out, in], f32.
 fn numbers(weight: &Tensor) -> Result<Tensor> {
     let weight = weight.contiguous()?;
-    if cuda::here(&[&weight]) {
+    if cuda::is_on_gpu(&[&weight]) {
         return cuda::widened(&weight, DType::F32);
     }
     let (rows, width) = (weight.dim(0)?, width(&weight)?);

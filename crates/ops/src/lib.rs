@@ -19,12 +19,13 @@ pub mod composed;
 mod cpu;
 pub mod cuda;
 mod decode;
+mod device;
 pub mod driver;
+mod dropout;
 mod elements;
 mod head;
 mod level;
 mod linear;
-mod mask;
 mod pages;
 mod process;
 mod product;
@@ -32,34 +33,35 @@ pub mod ragged;
 mod recompute;
 mod rms_norm;
 mod rope;
-mod sample;
+mod sampling;
 mod simd;
 mod skinny;
 mod spin_pool;
 pub mod step;
 mod swiglu;
-mod weights;
 
 pub use adamw::{AdamWStep, adamw};
 pub use blocks::{Blocks, embedding, widened};
+pub use device::{activation_dtype, has_cuda_attention, preallocates_cache};
+pub use dropout::{dropout, masked};
 pub use elements::in_8_bits;
 pub use level::Level;
 pub use pages::in_large_pages;
 pub use process::prepare_process;
 pub use ragged::{Ragged, micro_batches, micro_batches_by};
-pub use sample::{Drawn, Rule, sample};
+pub use sampling::{
+    Drawn, Logits, SamplingRule, WEIGHTS_BLOCK, WeightSums, sample_row, softmax_weights,
+};
 pub use spin_pool::SpinPool;
-pub use weights::{WEIGHTS_BLOCK, WeightSums, softmax_weights};
 
 use candle_core::{D, DType, Result, Tensor};
 use cpu::fused;
-pub use decode::MAX_GROUPS;
 use elements::Frozen;
 
 /// Root-mean-square norm over the last dimension, `x / sqrt(mean(x²) + eps) * weight`. `x` [N, d], `weight` `[d]`.
 /// Gradient to `x` and `weight`. Source: Zhang & Sennrich 2019, as LLaMA uses it.
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
-    if cuda::takes(&[x]) {
+    if cuda::supports(&[x]) {
         return cuda::rms_norm(x, weight, eps);
     }
     if fused(&[x, weight]) {
@@ -72,7 +74,7 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
 /// Rotary position embedding, half-rotation layout of Hugging Face's LLaMA. `x` [N, H*D], `cos`/`sin` [max_pos, D/2]
 /// (f32, no gradient), `positions` one per token. Gradient to `x`.
 pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, positions: &[u32]) -> Result<Tensor> {
-    if cuda::takes(&[x]) {
+    if cuda::supports(&[x]) {
         return cuda::rope(x, cos, sin, positions);
     }
     if fused(&[x, cos, sin]) {
@@ -91,7 +93,7 @@ pub fn causal_attention(
     layout: &Ragged,
     head_dim: usize,
 ) -> Result<Tensor> {
-    if cuda::attends(&[q, k, v], head_dim) {
+    if cuda::supports_attention(&[q, k, v], head_dim) {
         return cuda::causal_attention(q, k, v, layout, head_dim);
     }
     if fused(&[q, k, v]) {
@@ -103,7 +105,7 @@ pub fn causal_attention(
 
 /// `silu(gate) * up`. Gradient to both.
 pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
-    if cuda::takes(&[gate, up]) {
+    if cuda::supports(&[gate, up]) {
         return cuda::swiglu(gate, up);
     }
     if fused(&[gate, up]) {
@@ -116,7 +118,7 @@ pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor> {
 /// `x · weightᵀ` with a frozen weight: gradient to `x` only, and no work on the weight's. `x` [N, in], `weight` [out, in], which may lie in
 /// [`Blocks`]; on the CPU a weight of bf16 or [`in_8_bits`] serves an `x` of f32, and so in every operation that takes a frozen weight.
 pub fn frozen_linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    if cuda::takes(&[x]) && cuda::multiplies(weight) {
+    if cuda::supports(&[x]) && cuda::supports_weight(weight) {
         return cuda::frozen_linear(x, weight);
     }
     linear::frozen_linear(x, weight)
@@ -124,24 +126,13 @@ pub fn frozen_linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
 
 /// `residual + x · weightᵀ` with a frozen weight, as in [`frozen_linear`]: gradient to `residual` [N, out] and `x` [N, in].
 pub fn added_linear(residual: &Tensor, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    if cuda::takes(&[residual, x]) && cuda::multiplies(weight) {
+    if cuda::supports(&[residual, x]) && cuda::supports_weight(weight) {
         return cuda::added_linear(residual, x, weight);
     }
     if fused(&[residual, x]) && Frozen::reads(weight) {
         linear::added_linear(residual, x, weight)
     } else {
         residual + frozen_linear(x, weight)?
-    }
-}
-
-/// `hidden · headᵀ`, `[n, V]`, as f32 into a buffer that serves again; records no graph. `hidden` [n, d], `head` [V, d].
-pub fn logits(hidden: &Tensor, head: &Tensor, out: &mut Vec<f32>) -> Result<()> {
-    if fused(&[hidden]) && Frozen::reads(head) {
-        linear::logits(hidden, head, out)
-    } else {
-        let logits = frozen_linear(hidden, head)?;
-        *out = logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-        Ok(())
     }
 }
 
@@ -164,7 +155,7 @@ pub fn lora_linear(
     b: &Tensor,
     scale: f64,
 ) -> Result<Tensor> {
-    if cuda::takes(&[x]) && cuda::multiplies(w) {
+    if cuda::supports(&[x]) && cuda::supports_weight(w) {
         return cuda::lora_linear(x, x_lora, w, a, b, scale);
     }
     if fused(&[x, x_lora, a, b]) && Frozen::reads(w) {
@@ -193,7 +184,7 @@ pub fn token_scores(
 ) -> Result<TokenScores> {
     let scores = if hidden.dim(0)? == 0 {
         hidden.sum_keepdim(D::Minus1)?.t()?.broadcast_as((2, 0))?
-    } else if cuda::takes(&[hidden]) && cuda::multiplies(head) {
+    } else if cuda::supports(&[hidden]) && cuda::supports_weight(head) {
         cuda::token_scores(hidden, head, targets, temperature)?
     } else if fused(&[hidden]) && Frozen::reads(head) {
         head::token_scores(hidden, head, targets, temperature, false)?
@@ -241,7 +232,7 @@ pub fn compared_scores(
     }
     let columns = if p.dim(0)? == 0 {
         Tensor::zeros((5, 0), DType::F32, p.device())?
-    } else if cuda::takes(&[&p, &q]) && cuda::multiplies(head) {
+    } else if cuda::supports(&[&p, &q]) && cuda::supports_weight(head) {
         cuda::compared_scores(&p, &q, head, targets, temperature)?
     } else if fused(&[&p, &q]) && Frozen::reads(head) {
         head::compared_scores(&p, &q, head, targets, temperature)?
@@ -261,15 +252,6 @@ pub fn compared_scores(
     })
 }
 
-/// `x` times constants, one per element in their order; gradient to `x` only.
-pub fn masked(x: &Tensor, mask: Vec<f32>) -> Result<Tensor> {
-    if fused(&[x]) {
-        mask::masked(x, mask)
-    } else {
-        x * Tensor::from_vec(mask, x.shape(), x.device())?.to_dtype(x.dtype())?
-    }
-}
-
 /// `part(x, params)` that keeps `x` and `params` only and runs `part` a second time for the gradient of both. `part` must give the
 /// same numbers each time. A parameter is a variable or its elements have a graph; `x` may have none.
 pub fn checkpoint(
@@ -282,7 +264,7 @@ pub fn checkpoint(
 
 /// Writes token rows into a key or value store in place: `store` [S, width], `src` [n, width], row i goes to `rows[i]`.
 pub fn scatter_rows(store: &Tensor, rows: &[usize], src: &Tensor) -> Result<()> {
-    if cuda::takes(&[store, src]) {
+    if cuda::supports(&[store, src]) {
         return cuda::scatter_rows(store, rows, src);
     }
     if fused(&[store, src]) {
@@ -301,7 +283,7 @@ pub fn rotate_into(
     stores: (&Tensor, &Tensor),
     rows: &[usize],
 ) -> Result<Tensor> {
-    if cuda::takes(&[q, k, v, stores.0, stores.1]) {
+    if cuda::supports(&[q, k, v, stores.0, stores.1]) {
         return cuda::rotate_into([q, k, v], tables, positions, stores, rows);
     }
     let turned = |x: &Tensor| rope(&x.detach(), tables.0, tables.1, positions);
@@ -320,11 +302,11 @@ pub fn cached_attention(
     head_dim: usize,
 ) -> Result<Tensor> {
     let known = cuda::HEAD_DIMS.contains(&head_dim);
-    if cuda::takes(&[q, keys, values]) && known {
+    if cuda::supports(&[q, keys, values]) && known {
         return cuda::cached_attention(q, keys, values, spans, head_dim);
     }
     let groups = q.dim(1)? / keys.dim(1)?.max(1);
-    if fused(&[q, keys, values]) && groups <= MAX_GROUPS {
+    if fused(&[q, keys, values]) && groups <= decode::MAX_GROUPS {
         decode::cached_attention(q, keys, values, spans, head_dim, None)
     } else {
         composed::cached_attention(q, keys, values, spans, head_dim)

@@ -6,7 +6,7 @@ use crate::cpu::{self, Data, Shared};
 use crate::elements::{Frozen, width};
 use crate::product::{Mat, Term, Threads, product_at};
 use crate::spin_pool::SpinPool;
-use crate::{decode, rms_norm, rope, skinny, swiglu};
+use crate::{cuda, decode, rms_norm, rope, skinny, swiglu};
 use candle_core::{Result, Tensor, bail};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -39,6 +39,12 @@ pub struct Rotation<'a> {
     pub tables: (&'a Tensor, &'a Tensor),
     /// One per token
     pub positions: &'a [u32],
+}
+
+/// Whether [`SpinPool`] can take the step of activations `x` with `groups` query heads for each key head:
+/// f32 on the CPU, and not more groups than attention is fused for.
+pub fn supports(x: &Tensor, groups: usize) -> bool {
+    cpu::fused(&[x]) && !cuda::is_on_gpu(&[x]) && groups <= decode::MAX_GROUPS
 }
 
 /// Columns of a layer that one task makes: a panel of [`product_at`].

@@ -106,7 +106,7 @@ impl Node for AddedLinear {
 }
 
 /// `hidden · headᵀ` [n, V], f32, without a graph, where kernels run.
-pub fn logits(hidden: &Tensor, head: &Tensor) -> Result<Tensor> {
+pub(crate) fn logits(hidden: &Tensor, head: &Tensor) -> Result<Tensor> {
     check(hidden, head)?;
     let (hidden, head) = (hidden.detach().contiguous()?, wide(&head.contiguous()?)?);
     let (x, w, mut room) = (Open::of(&hidden), Open::of(&head), None);

@@ -6,59 +6,54 @@
 mod adamw;
 mod attention;
 mod decode;
-mod drop_out;
+mod dropout;
 mod element_wise;
 mod gemm;
 mod head;
-mod launch;
+pub(crate) mod launch;
 mod linear;
 mod node;
 pub(crate) mod place;
 mod rms_norm;
-mod sample;
 mod upload;
 mod widen;
 
 pub(crate) use adamw::adamw;
-pub use attention::HEAD_DIMS;
-pub(crate) use attention::causal_attention;
+pub(crate) use attention::{HEAD_DIMS, causal_attention};
 pub(crate) use decode::{cached_attention, rotate_into, scatter_rows};
-pub use drop_out::drop_out;
+pub(crate) use dropout::dropout;
 pub(crate) use element_wise::{rope, swiglu};
 pub(crate) use head::{compared_scores, token_scores};
 #[cfg(feature = "cuda")]
 pub(crate) use launch::KERNELS;
 pub(crate) use launch::emulating;
 pub use launch::{Emulator, emulated};
-pub use linear::logits;
-pub(crate) use linear::{added_linear, frozen_linear, lora_linear};
+pub(crate) use linear::{added_linear, frozen_linear, logits, lora_linear};
 pub(crate) use rms_norm::rms_norm;
-pub(crate) use sample::sample;
 pub use widen::widened;
 
 use crate::Blocks;
 use candle_core::{DType, Result, Tensor};
 
-/// Whether the tensors are where kernels run: on a card, or anywhere while [`emulated`] runs.
-pub(crate) fn here(tensors: &[&Tensor]) -> bool {
-    let here = |t: &&Tensor| t.device().is_cuda() || emulating();
-    tensors.iter().all(here)
+/// Whether all tensors are on a GPU. While [`emulated`] runs, every tensor is.
+pub(crate) fn is_on_gpu(tensors: &[&Tensor]) -> bool {
+    tensors.iter().all(|t| t.device().is_cuda()) || emulating()
 }
 
-/// `here`, all of one dtype that kernels read.
-pub fn takes(tensors: &[&Tensor]) -> bool {
+/// Whether the kernels of this module apply: all tensors are on a GPU and of one dtype, f32 or bf16.
+pub(crate) fn supports(tensors: &[&Tensor]) -> bool {
     let dtype = tensors[0].dtype();
     let known = matches!(dtype, DType::F32 | DType::BF16);
-    known && tensors.iter().all(|t| t.dtype() == dtype) && here(tensors)
+    known && tensors.iter().all(|t| t.dtype() == dtype) && is_on_gpu(tensors)
 }
 
-/// Whether attention runs on the tensor cores: bf16, a head width that the kernels are compiled for.
-pub(crate) fn attends(tensors: &[&Tensor], head_dim: usize) -> bool {
-    tensors[0].dtype() == DType::BF16 && HEAD_DIMS.contains(&head_dim) && takes(tensors)
+/// Whether attention runs on the tensor cores: bf16, and a head width that the kernels are compiled for.
+pub(crate) fn supports_attention(tensors: &[&Tensor], head_dim: usize) -> bool {
+    tensors[0].dtype() == DType::BF16 && HEAD_DIMS.contains(&head_dim) && supports(tensors)
 }
 
-/// Whether a frozen weight is one that cuBLAS multiplies by, as it is or widened for one product.
-pub(crate) fn multiplies(weight: &Tensor) -> bool {
+/// Whether cuBLAS can multiply by a frozen weight, as it is or widened for one product.
+pub(crate) fn supports_weight(weight: &Tensor) -> bool {
     matches!(weight.dtype(), DType::F32 | DType::BF16) || Blocks::of(weight).is_some()
 }
 

@@ -121,7 +121,7 @@ impl Estimate {
         let head = d * (5 + if on_cpu { threads } else { 1 });
         // a base that stands still is bf16 on a card, and so is what its blocks hand on where attention has a kernel
         let still = work.graphs.iter().all(|graph| graph.lora.is_some());
-        let narrow = !on_cpu && still && Activations::attends(config);
+        let narrow = !on_cpu && still && ops::has_cuda_attention(config.head_dim);
         let number = if narrow { F32 / 2.0 } else { F32 };
         let graph = |graph: &Graph| {
             let lora = graph.lora.as_ref();

@@ -8,7 +8,7 @@ use candle_core::{Result, Shape, Storage, Tensor};
 
 /// Zeroes a share `p` of the numbers of `x` and multiplies the others by 1 / (1 - p), where kernels run. Random numbers: Philox4x32-10 keyed by
 /// `seed`, counted by position and `stream`.
-pub fn drop_out(x: &Tensor, p: f64, seed: u64, stream: u32) -> Result<Tensor> {
+pub(crate) fn dropout(x: &Tensor, p: f64, seed: u64, stream: u32) -> Result<Tensor> {
     let node = DropOut {
         seed,
         stream,

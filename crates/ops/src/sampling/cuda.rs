@@ -1,16 +1,17 @@
-//! One draw from each row of logits.
+//! One draw from each row of logits on a GPU.
 
 use crate::cuda::launch::Launch;
 use crate::cuda::place::{Open, Target, tensor};
-use crate::{Drawn, Rule};
+
+use super::{Drawn, SamplingRule};
 use candle_core::{DType, Result, Tensor};
 
 const THREADS: usize = 512;
 
 /// `logits` [n, V], f32; a rule for each row. `None`: the row's logits are not finite.
-pub(crate) fn sample(logits: &Tensor, rules: &[Rule]) -> Result<Vec<Option<Drawn>>> {
+pub(super) fn sample(logits: &Tensor, rules: &[SamplingRule]) -> Result<Vec<Option<Drawn>>> {
     let (n, vocab) = logits.dims2()?;
-    let words = |rule: &Rule| {
+    let words = |rule: &SamplingRule| {
         let u = rule.u.to_bits();
         let top_k = rule.top_k as u32;
         let rule = [rule.temperature.to_bits(), rule.top_p.to_bits(), top_k, 0];

@@ -1,41 +1,39 @@
-//! One draw from one row of logits: temperature, then top-k, then top-p, as transformers' warpers in that order.
+//! One draw from one row of logits in main memory.
 
-use crate::Sampling;
-use crate::request::refuse;
-use candle_core::Result;
-use ops::{Drawn, WEIGHTS_BLOCK, WeightSums};
-use rand::Rng;
+use super::weights::{WEIGHTS_BLOCK, WeightSums, softmax_weights};
+use super::{Drawn, SamplingRule};
 
-pub(crate) const NOT_FINITE: &str =
-    "generation: the model's logits are not finite; its weights or adapter are broken";
-
-/// Draws one token. Takes exactly one number from `rng`, none when greedy (the largest logit; the lowest id on ties).
+/// Draws one token from the logits of one row. `None`: they are not finite.
 ///
-/// top-k keeps every logit not below the k-th largest, so ties at the edge stay. top-p then keeps a token when the mass
-/// ranked above it, renormalised after top-k, is less than `top_p`; the first is always kept. The quantile runs over what is kept in the
-/// order of ids. Sums are f64. [`ops::sample`] draws by the same rules on a card.
-pub fn draw(logits: &[f32], sampling: &Sampling, rng: &mut impl Rng) -> Result<Drawn> {
-    let temperature = if sampling.is_greedy() {
+/// top-k keeps every logit not below the k-th largest, so ties at the edge stay. top-p then keeps a token
+/// when the mass ranked above it, renormalised after top-k, is less than `top_p`; the first is always kept.
+/// The quantile runs over the kept tokens in the order of their ids. Sums are f64.
+///
+/// ```
+/// use ops::{SamplingRule, sample_row};
+/// let rule = SamplingRule { temperature: 1.0, top_k: 2, top_p: 1.0, u: 0.9 };
+/// let drawn = sample_row(&[0.0, 2.0, 2.0], &rule).expect("finite logits");
+/// assert_eq!((drawn.id, drawn.max_prob), (2, 0.5)); // top-k leaves 1 and 2, with equal probability
+/// ```
+pub fn sample_row(logits: &[f32], rule: &SamplingRule) -> Option<Drawn> {
+    let temperature = if rule.is_greedy() {
         1.0
     } else {
-        sampling.temperature
+        rule.temperature
     };
     let mut weights = Vec::new();
-    let Some(sums) = ops::softmax_weights(logits, temperature, &mut weights) else {
-        return refuse(NOT_FINITE.into());
-    };
+    let sums = softmax_weights(logits, temperature, &mut weights)?;
     let (top, sum, weighted) = (sums.top, sums.total(), sums.weighted);
     if !sum.is_finite() {
-        return refuse(NOT_FINITE.into());
+        return None;
     }
-    let (id, kept) = if sampling.is_greedy() {
+    let (id, kept) = if rule.is_greedy() {
         (top, sum)
     } else {
-        let u: f64 = rng.random();
-        pick(&weights, &sums, sampling, u)
+        pick(&weights, &sums, rule)
     };
     let x = f64::from((logits[id] - logits[top]) / temperature);
-    Ok(Drawn {
+    Some(Drawn {
         id: id as u32,
         logp: (x - sum.ln()) as f32,
         entropy: (sum.ln() - weighted / sum) as f32,
@@ -43,23 +41,24 @@ pub fn draw(logits: &[f32], sampling: &Sampling, rng: &mut impl Rng) -> Result<D
     })
 }
 
-/// The token at quantile `u` of the truncated weights, and the mass that was kept (in units of the largest weight).
-fn pick(weights: &[f32], sums: &WeightSums, sampling: &Sampling, u: f64) -> (usize, f64) {
-    let (vocab, sum) = (weights.len(), sums.total());
-    let top_k = match sampling.top_k {
+/// The token at the rule's quantile of the truncated weights, and the mass that was kept, in units of the
+/// largest weight.
+fn pick(weights: &[f32], sums: &WeightSums, rule: &SamplingRule) -> (usize, f64) {
+    let (vocab, sum, u) = (weights.len(), sums.total(), rule.u);
+    let top_k = match rule.top_k {
         0 => vocab,
         k => k.min(vocab),
     };
-    if top_k == vocab && sampling.top_p >= 1.0 {
+    if top_k == vocab && rule.top_p >= 1.0 {
         return (whole_quantile(weights, sums, u * sum), sum);
     }
-    let mut kept = truncate(weights, sum, top_k, f64::from(sampling.top_p));
+    let mut kept = truncate(weights, sum, top_k, f64::from(rule.top_p));
     kept.sort_unstable_by_key(|(id, _)| *id);
     let mass = kept.iter().map(|(_, w)| f64::from(*w)).sum();
     (quantile(kept.into_iter(), u * mass), mass)
 }
 
-/// The tokens that top-k and top-p leave, in descending order (the lower id first on ties).
+/// The tokens left by top-k and top-p, in descending order (the lower id first on ties).
 fn truncate(weights: &[f32], sum: f64, top_k: usize, top_p: f64) -> Vec<(usize, f32)> {
     let mut order: Vec<(usize, f32)> = weights.iter().copied().enumerate().collect();
     let descending = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
@@ -75,7 +74,7 @@ fn truncate(weights: &[f32], sum: f64, top_k: usize, top_p: f64) -> Vec<(usize, 
         order.sort_unstable_by(descending);
         return order;
     }
-    // only the head of a long tail is ever sorted
+    // sort only the head of a long tail
     let mut sorted = 256;
     loop {
         let head = sorted.min(order.len());
@@ -98,14 +97,14 @@ fn truncate(weights: &[f32], sum: f64, top_k: usize, top_p: f64) -> Vec<(usize, 
     }
 }
 
-/// [`quantile`] over all weights, which finds the block first.
+/// [`quantile`] over all weights: finds the block by its sum first.
 fn whole_quantile(weights: &[f32], sums: &WeightSums, target: f64) -> usize {
     let (mut before, mut block) = (0.0, 0);
     while block + 1 < sums.blocks.len() && before + sums.blocks[block] <= target {
         before += sums.blocks[block];
         block += 1;
     }
-    // rounding between the block's sum and its parts may leave nothing in it: then the last of positive weight before
+    // rounding may leave nothing in the block: then take the last token before it with a positive weight
     let items = |from: usize, to: usize| weights[from..to].iter().copied().enumerate();
     let start = block * WEIGHTS_BLOCK;
     let end = (start + WEIGHTS_BLOCK).min(weights.len());
@@ -116,7 +115,8 @@ fn whole_quantile(weights: &[f32], sums: &WeightSums, target: f64) -> usize {
     }
 }
 
-/// The first item at which the running sum passes `target`; the last of positive weight should rounding leave none.
+/// The first item at which the running sum passes `target`; if rounding leaves none, the last one with a
+/// positive weight.
 fn quantile(items: impl Iterator<Item = (usize, f32)>, target: f64) -> usize {
     let (mut sum, mut last) = (0f64, 0);
     for (id, weight) in items {

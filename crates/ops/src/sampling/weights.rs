@@ -1,11 +1,11 @@
-//! The numbers a sampler draws by: softmax weights of one row of logits, relative to the largest.
+//! Softmax weights of one row of logits, relative to the largest: what the CPU sampler draws from.
 
 use crate::simd::{Lanes, dispatch, exp, get, put};
 
 /// Elements that are summed in f32 before they go into an f64 sum.
 pub const WEIGHTS_BLOCK: usize = 1024;
 
-/// What [`softmax_weights`] says of a row.
+/// Sums over the [`softmax_weights`] of a row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WeightSums {
     /// The first largest logit
@@ -17,13 +17,14 @@ pub struct WeightSums {
 }
 
 impl WeightSums {
+    /// Σ weight.
     pub fn total(&self) -> f64 {
         self.blocks.iter().sum()
     }
 }
 
-/// `weights[i] = exp((logits[i] − max) / temperature)`; below e^-87 it is 0. None where the largest logit is not finite; a NaN
-/// elsewhere makes the sums NaN.
+/// `weights[i] = exp((logits[i] − max) / temperature)`; below e^-87 it is 0. `None` if the largest logit is
+/// not finite; a NaN elsewhere makes the sums NaN.
 pub fn softmax_weights(
     logits: &[f32],
     temperature: f32,
@@ -67,12 +68,12 @@ unsafe fn weigh_kernel<L: Lanes>(x: &mut [f32], max: f32, inv_temperature: f32) 
     // SAFETY: the caller is inside a `dispatch!` function.
     unsafe {
         let (top, scale) = (L::splat(max), L::splat(inv_temperature));
-        // what `exp` gives far below: taken off, so that nothing is left there
+        // subtract the smallest value that `exp` returns, so that far logits weigh exactly 0
         let least = exp(L::splat(-100.0));
         let (mut sum, mut weighted) = (L::splat(0.0), L::splat(0.0));
         for i in (0..x.len()).step_by(L::N) {
             let log = get::<L>(x, i, f32::NEG_INFINITY).sub(top).mul(scale);
-            // the second operand comes back when one is NaN
+            // `max` returns its second operand when one is NaN
             let weight = L::splat(0.0).max(exp(log).sub(least));
             sum = sum.add(weight);
             weighted = weight.fma(L::splat(-100.0).max(log), weighted);
