@@ -10,7 +10,7 @@ stage = $(if $(filter sft pretrain,$(1)),sft,$(if $(filter rm,$(1)),reward-model
 sets := $(foreach s,$(SET),--set '$(s)')
 opts = $(sets) $(if $(RESUME),--resume) $(ARGS)
 
-.PHONY: help plan bench bench-ops bench-sizes fuzz crash replay build sft rm rlhf answers compare table experiments two-stage score merge demo demo-short recipe tiny-world tiny-base test check cuda gpu-proof cuda-check kernels smoke fetch-smollm2 fetch-data ci
+.PHONY: docs help plan bench bench-ops bench-sizes fuzz crash replay build sft rm rlhf answers compare table experiments two-stage score merge demo demo-short recipe tiny-world tiny-base test check cuda gpu-proof cuda-check kernels smoke fetch-smollm2 fetch-data ci
 
 help:           ## this list
 	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 16
@@ -28,7 +28,7 @@ answers: build  ## answer questions RUN=runs/esrl QUESTIONS=data/tiny/questions.
 	$(BIN)/evaluate answers --run $(RUN) --questions $(or $(QUESTIONS),data/tiny/questions.jsonl) --out $(or $(OUT),answers.jsonl) $(if $(GREEDY),--greedy) $(ARGS)
 table: build    ## every method, 3 seeds  SEEDS="1 2 3" METHODS="esrl ppo" OUT=runs/table JOBS=2; goes on where it stopped
 	scripts/table.sh
-experiments: build ## studies of docs/experiments.md  NAME="elimination sizes" (default: all); goes on where it stopped
+experiments: build ## the studies of docs/experiments/running.md  NAME="elimination sizes" (default: all); goes on where it stopped
 	scripts/experiments.sh $(NAME)
 two-stage:      ## seconds and memory of sampling with and without a graph
 	cargo build --release --bins --example two_stage -p esrl-rlhf -p evaluate
@@ -68,6 +68,8 @@ bench-ops:      ## each operation   beside its plain candle form  NAME=rms_norm;
 	cargo bench -p ops -p generation $(if $(NAME),-- "$(NAME)")
 check:          ## format, lints, docs
 	cargo fmt --all --check && cargo clippy --release --workspace --all-targets -- -D warnings && RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --workspace
+docs:           ## the book of docs/ into target/book, its links checked
+	scripts/docs.sh
 cuda:           ## binaries for cards into target/cuda/release (docs/cuda.md): takes NVIDIA's compiler, installed into .cuda/ where it is missing
 	scripts/cuda.sh
 kernels:        ## compile our CUDA kernels for sm_80 and sm_90, warnings as errors

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Experiments of scripts/experiments on the tiny world (docs/experiments.md): experiments.sh NAME… (default: all). Each goes on where
+# Experiments of scripts/experiments on the tiny world (docs/experiments/running.md): experiments.sh NAME… (default: all). Each goes on where
 # it stopped and writes runs/experiments/NAME/table.md, compare-SEED/compare.json, and docs/plots/NAME.svg.
 # Variables: those of table.sh; the seeds' sft and reward model are the table's.
 set -uo pipefail
