@@ -34,3 +34,4 @@ mod tiny_world;
 mod train;
 mod two_stage;
 mod watch;
+mod wick;

@@ -1,11 +1,11 @@
-//! The small things of the `run` crate: random streams, dates, files, the commit, signals.
+//! The small parts of the `run` crate: random streams, time stamps, files, the commit, signals.
 
 use crate::common::refused;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// scripts/golden/stream.py printed these.
+/// The values were printed by scripts/golden/stream.py.
 #[test]
 fn streams_are_pinned() {
     use rand::RngCore;
@@ -44,7 +44,7 @@ fn streams_are_pinned() {
 }
 
 #[test]
-fn dates() {
+fn times_are_formatted_as_rfc3339() {
     let check = |secs, expected| {
         assert_eq!(
             run::rfc3339(UNIX_EPOCH + Duration::from_secs(secs)),
@@ -60,7 +60,7 @@ fn dates() {
 }
 
 #[test]
-fn files_are_hashed_and_written_whole() {
+fn files_are_hashed_and_written_atomically() {
     let root = tempfile::tempdir().unwrap();
     let file = root.path().join("abc");
     run::atomic_write(&file, b"old").unwrap();
@@ -77,14 +77,11 @@ fn files_are_hashed_and_written_whole() {
     refused(run::file_hash(&missing), &expected);
     run::require_space(&missing, 1).unwrap();
     let error = run::one_line(&run::require_space(&missing, u64::MAX).unwrap_err());
-    assert!(
-        error.contains("18446744073710 MB are needed and "),
-        "{error}"
-    );
+    assert!(error.contains("needs 18446744073710 MB, and "), "{error}");
 }
 
 #[test]
-fn what_is_no_file_is_written_to_and_stays() {
+fn atomic_write_writes_through_pipes_and_devices() {
     let root = tempfile::tempdir().unwrap();
     let pipe = root.path().join("pipe");
     let made = std::process::Command::new("mkfifo").arg(&pipe).status();
@@ -120,9 +117,9 @@ fn the_commit_is_read_without_git() {
     assert_eq!(commit().as_deref(), Some("beef02"));
 }
 
-/// The test runs itself as a child that loops until it is told to stop.
+/// The test runs itself as a child process that loops until a signal asks it to stop.
 #[test]
-fn the_first_signal_asks_and_the_second_ends() {
+fn the_first_signal_asks_to_stop_and_the_second_quits() {
     const CHILD: &str = "RUN_TEST_SIGNAL_CHILD";
     if let Ok(mode) = std::env::var(CHILD) {
         run::stop_on_signals().unwrap();

@@ -1,4 +1,4 @@
-//! `run::load_config`: overrides, and one clear line for each mistake in the settings.
+//! `run::load_config`: overrides, and a one-line error for each mistake in the settings.
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -57,7 +57,7 @@ max_steps = 100
 name = "bleu"
 "#;
 
-/// Loads `text` as x.toml with the overrides; the error has the temporary directory taken out.
+/// Loads `text` as x.toml with the overrides. Errors are returned without the temporary directory.
 fn load(text: &str, sets: &[&str]) -> Result<Config, String> {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("x.toml");
@@ -103,7 +103,7 @@ fn the_file_is_read_and_defaults_fill_the_rest() {
 }
 
 #[test]
-fn overrides_are_toml_where_they_can_be_and_text_elsewhere() {
+fn overrides_are_parsed_as_toml_or_kept_as_text() {
     let sets = [
         "train.lr=3e-5",
         "train.schedule=linear",
@@ -233,7 +233,7 @@ fn a_missing_key_is_named_in_full() {
 }
 
 #[test]
-fn an_override_must_have_a_place() {
+fn an_override_needs_an_existing_place() {
     let of = |set: &str, rest: &str| check_error(FILE, &[set], &format!("--set {set}: {rest}"));
     of("train.lr", "expected KEY=VALUE, such as train.max_steps=50");
     of("train..lr=1", "\"train..lr\" is not a key");
@@ -241,7 +241,7 @@ fn an_override_must_have_a_place() {
     of("train.lr.peak=1", "train.lr is a float, not a table");
     of(
         "rewards.1.weight=1",
-        "rewards is an array of 1; \"1\" is no place in it",
+        "rewards is an array of 1; \"1\" is not an index into it",
     );
 }
 

@@ -1,11 +1,11 @@
-//! `evaluate answers`: repeatable, resumable, and whole or reported.
+//! `wick answers`: reproducible, resumable; a question without room for an answer is reported.
 
 use super::world::{World, refused};
 use evaluate::fastchat::{self, QuestionId};
 use evaluate::{AnswersConfig, answers};
 
 #[test]
-fn answers_are_drawn_resumed_and_repeatable() {
+fn answers_are_sampled_resumed_and_reproducible() {
     let world = World::new();
     world.sft("sft", 1);
     let questions = world.questions();
@@ -35,7 +35,7 @@ fn answers_are_drawn_resumed_and_repeatable() {
             .all(|a| a.model_id == "sft" && a.turns().len() == 1 && a.tstamp > 1.6e9)
     );
 
-    // The same answers one by one as together, and after a kill in the middle of a line.
+    // The same answers with batches of one, and after a kill in the middle of a line.
     let text = std::fs::read_to_string(world.path("a.jsonl")).unwrap();
     let half = text.len() - 20;
     world.write("b.jsonl", &text[..half]);
@@ -53,7 +53,7 @@ fn answers_are_drawn_resumed_and_repeatable() {
     assert_eq!((report.already, report.answered), (2, 0));
     assert_eq!(fastchat::answers(&world.path("b.jsonl")).unwrap(), second);
 
-    // What is there must be of this model and of these settings.
+    // Existing answers must be of the same model and settings.
     let there = std::fs::read(world.path("a.jsonl")).unwrap();
     refused(
         answers(&AnswersConfig {
@@ -74,11 +74,11 @@ fn answers_are_drawn_resumed_and_repeatable() {
             model_id: Some("m".into()),
             ..config("a.jsonl", 4)
         }),
-        "holds answers of sft, not of m",
+        "has answers of sft, not of m",
     );
     assert_eq!(std::fs::read(world.path("a.jsonl")).unwrap(), there);
 
-    // Greedy: category and seed play no part.
+    // Greedy sampling ignores category and seed.
     let greedy = |out: &str, seed| {
         answers(&AnswersConfig {
             greedy: true,

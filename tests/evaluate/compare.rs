@@ -1,4 +1,4 @@
-//! `evaluate compare`: one table for several runs.
+//! `wick compare`, `wick table` and `wick plot`.
 
 use super::judge::{JudgeServer, Play};
 use super::world::{CONTEXT, World, refused};
@@ -35,7 +35,7 @@ fn runs_are_compared_on_the_same_prompts() {
         ("sft", Some("esrl"), Some(40.0))
     );
     assert!(sft.kl_exact.is_none() && sft.reward_wins.is_none());
-    // A run with the first one's weights gives its answers: equal rewards, no divergence, ties throughout.
+    // A run with the weights of the first gives the same answers: equal rewards, no KL, only ties.
     assert_eq!(same.reward, sft.reward);
     let wins = same.reward_wins.unwrap();
     assert_eq!((wins.wins, wins.ties, wins.losses), (0, 3, 0));
@@ -79,7 +79,7 @@ fn runs_are_compared_on_the_same_prompts() {
         lines[0]["answers"]["sft"]["text"],
         lines[0]["answers"]["same"]["text"]
     );
-    // The same call gives the same figures.
+    // The same call gives the same numbers.
     let again = compare(&CompareConfig::new(&runs, &world.path("again"))).unwrap();
     assert_eq!(
         serde_json::to_value(&again.rows).unwrap(),
@@ -135,7 +135,7 @@ fn bad_input_of_compare_is_refused() {
         "--n 0",
     );
     assert!(!world.path("out").exists());
-    // Without a reward model there is no reward, and the rest still stands.
+    // Without a reward model there is no reward; the rest is reported.
     let report = compare(&with_prompts(&[&sft])).unwrap();
     assert!(
         report.rows[0].reward.is_none()
@@ -145,7 +145,7 @@ fn bad_input_of_compare_is_refused() {
 }
 
 #[test]
-fn a_judge_that_cannot_be_reached_ends_the_comparison_with_one_line() {
+fn an_unreachable_judge_fails_the_comparison_with_one_line() {
     let world = World::new();
     world.sft("sft", 1);
     let prompts = world.write("prompts.json", "[{\"instruction\": \"Copy this list: pine shirt.\", \"input\": \"\", \"output\": \"Owl.\"}]");
@@ -156,7 +156,7 @@ fn a_judge_that_cannot_be_reached_ends_the_comparison_with_one_line() {
         judge_questions: Some(world.questions()),
         ..CompareConfig::new(&[&world.text("sft")], &world.path("out"))
     };
-    // Port 1 of this machine: nobody listens there.
+    // Nothing listens on port 1 of this machine.
     let judge = JudgeConfig {
         retries: 0,
         ..JudgeConfig::new("http://127.0.0.1:1/v1", "m", None)
@@ -189,7 +189,7 @@ fn a_judge_adds_its_columns() {
     let report = compare_with(&config, Some(server.config())).unwrap();
     let judged = report.judge.as_ref().unwrap();
     let total = &judged.rows[0].total;
-    // The third question does not fit the context: it has no answer and no score.
+    // The third question does not fit the context, so it has no answer and no score.
     assert_eq!(
         (total.sum, total.out_of, total.judged, total.missing),
         (8.0, 30.0, 2, 1)
@@ -204,7 +204,7 @@ fn a_judge_adds_its_columns() {
         table.contains("| judge |") && table.contains("| 8 / 30 (1 not judged) |"),
         "{table}"
     );
-    // A second call draws and asks nothing again.
+    // A second call samples nothing and sends no request.
     let asked = server.n_requests();
     compare_with(&config, Some(server.config())).unwrap();
     assert_eq!(server.n_requests(), asked);
@@ -335,7 +335,7 @@ fn answers_are_compared_with_reference_answers() {
     };
     let report = compare(&config).unwrap();
     let row = &report.rows[0];
-    // The same from what was written: answers and references line by line.
+    // Recomputed from the written responses, line by line.
     let lines: Vec<Value> = evaluate::jsonl::read(&out.join("responses.jsonl")).unwrap();
     let pair = |l: &Value| {
         let text = l["answers"]["sft"]["text"].as_str().unwrap().to_string();
@@ -368,7 +368,7 @@ fn answers_are_compared_with_reference_answers() {
     for heading in ["| corpus BLEU |", "| sentence BLEU |", "| ROUGE-L |"] {
         assert!(table.contains(heading), "{heading} is not in\n{table}");
     }
-    // Prompts without answers are refused before anything is drawn.
+    // Prompts without reference answers are refused before sampling.
     let bare = CompareConfig {
         prompts: None,
         out: world.path("bare"),

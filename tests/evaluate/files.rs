@@ -1,4 +1,4 @@
-//! Files and figures of `evaluate`: FastChat's formats, files that survive a kill, intervals and win rates.
+//! FastChat's file formats, files that survive a kill, intervals and win rates.
 
 use evaluate::fastchat::{self, Answer, Choice, QuestionId, category_temperature};
 use evaluate::jsonl::{self, Appender};
@@ -14,7 +14,7 @@ fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
 }
 
 #[test]
-fn questions_are_read_in_both_of_fastchats_forms() {
+fn questions_are_read_in_both_fastchat_forms() {
     let (_dir, path) = file(
         "{\"question_id\": 1, \"text\": \"How?\", \"category\": \"generic\"}\n\n\
          {\"question_id\": \"b\", \"turns\": [\"One\", \"Two\"]}\n",
@@ -116,7 +116,7 @@ fn temperatures_are_fastchats() {
 }
 
 #[test]
-fn a_torn_last_line_is_cut_and_a_broken_one_elsewhere_refused() {
+fn an_incomplete_last_line_is_removed_and_other_damage_refused() {
     #[track_caller]
     fn check(text: &str, rows: usize, kept: &str) {
         let (_dir, path) = file(text);
@@ -172,7 +172,7 @@ fn means_and_quantiles_by_hand() {
 }
 
 #[test]
-fn the_bootstrap_interval_is_seeded_and_as_wide_as_theory_says() {
+fn the_bootstrap_interval_is_seeded_and_has_its_theoretical_width() {
     assert_eq!(estimate(&[], 1), None);
     let constant = estimate(&[2.5; 9], 1).unwrap();
     assert_eq!(
@@ -182,7 +182,8 @@ fn the_bootstrap_interval_is_seeded_and_as_wide_as_theory_says() {
     let one = estimate(&[4.0], 1).unwrap();
     assert_eq!((one.low, one.high), (4.0, 4.0));
 
-    // 400 values, half 0 and half 1: the mean's standard error is 0.5 / 20, its 95 % interval 0.5 ± 0.049.
+    // 400 values, half 0 and half 1: the standard error of the mean is 0.5 / 20, the 95 % interval
+    // 0.5 ± 0.049.
     let coin: Vec<f64> = (0..400).map(|i| f64::from(i % 2)).collect();
     let e = estimate(&coin, 1).unwrap();
     assert_eq!(e.mean, 0.5);

@@ -1,4 +1,5 @@
-//! The judge: what counts as a verdict, and what happens when the endpoint misbehaves. The endpoint is a local server.
+//! The judge: what counts as a verdict, and how errors of the endpoint are handled. The endpoint is a
+//! local server.
 
 use evaluate::fastchat::{Answer, Choice, Question, QuestionId};
 use evaluate::judge::{
@@ -12,11 +13,11 @@ use tiny_http::{Response, Server};
 
 const KEY: &str = "sk-very-secret";
 
-/// What the server does with a request.
+/// How the server handles a request.
 pub enum Play {
     Say(&'static str),
     Status(u16),
-    /// Accepts and stays silent.
+    /// Accepts the connection and never replies.
     Hang,
 }
 
@@ -28,7 +29,7 @@ pub struct JudgeServer {
 }
 
 impl JudgeServer {
-    /// `play` sees the user message and the number of requests before this one.
+    /// `play` gets the user message and the number of earlier requests.
     pub fn new(play: impl Fn(&str, usize) -> Play + Send + 'static) -> Self {
         let server = Arc::new(Server::http("127.0.0.1:0").unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -52,7 +53,7 @@ impl JudgeServer {
                 };
                 match play(&user, before) {
                     Play::Hang => hanging.push(request),
-                    // A careless server that quotes the key it was given.
+                    // A careless server that quotes the key in its reply.
                     Play::Status(code) => {
                         let text = format!("cannot serve {key}");
                         request
@@ -168,7 +169,7 @@ fn a_choice_is_the_first_bracket_and_one_of_three() {
 }
 
 #[test]
-fn ratings_are_summed_and_verdicts_kept() {
+fn ratings_are_summed_and_verdicts_cached() {
     let dir = tempfile::tempdir().unwrap();
     let cache = dir.path().join("verdicts.jsonl");
     let server = JudgeServer::new(|user, _| match user.contains("says 1\n") {
@@ -199,7 +200,7 @@ fn ratings_are_summed_and_verdicts_kept() {
         );
     }
 
-    // The second time nothing is asked; a new judge model is asked again.
+    // The second time everything is cached; another judge model is asked again.
     let mut again = Judge::open(server.config(), &cache).unwrap();
     let total = again
         .rate(&questions[..2], &answers("m", &[1, 2]), &mut || {})
@@ -240,7 +241,7 @@ fn a_reply_without_a_verdict_is_a_failure_and_no_score() {
 }
 
 #[test]
-fn an_error_of_the_server_is_tried_again() {
+fn a_server_error_is_retried() {
     let dir = tempfile::tempdir().unwrap();
     let server = JudgeServer::new(|_, before| match before {
         0 => Play::Status(500),
@@ -253,7 +254,7 @@ fn an_error_of_the_server_is_tried_again() {
 }
 
 #[test]
-fn a_silent_server_costs_the_question_and_no_more() {
+fn a_server_that_does_not_reply_fails_one_question() {
     let dir = tempfile::tempdir().unwrap();
     let server = JudgeServer::new(|user, _| match user.contains("says 1\n") {
         true => Play::Hang,
@@ -271,7 +272,7 @@ fn a_silent_server_costs_the_question_and_no_more() {
 }
 
 #[test]
-fn a_refused_key_ends_the_judging_without_showing_it() {
+fn a_rejected_key_stops_the_judge_and_is_not_printed() {
     let dir = tempfile::tempdir().unwrap();
     let server = JudgeServer::new(|_, _| Play::Status(401));
     let config = server.config();
@@ -319,7 +320,7 @@ fn pairs_are_won_only_in_both_orders() {
     };
     let pair = |user: &str| user.contains("ANSWER A");
 
-    // Always the answer that is shown first: nothing is won.
+    // A judge that always picks the first answer gives no wins.
     let biased =
         JudgeServer::new(move |user, _| Play::Say(if pair(user) { "[[A]]" } else { "[[5]]" }));
     let pairs = report(&biased, "biased.jsonl").rows[1]
@@ -339,7 +340,7 @@ fn pairs_are_won_only_in_both_orders() {
     );
     assert_eq!(wins.rate.mean, 0.5);
 
-    // A judge with an opinion: `second` wins question 1 wherever it stands, question 2 gets no verdict in one order.
+    // `second` wins question 1 in both orders; question 2 gets no verdict in one order.
     let fair = JudgeServer::new(move |user, _| {
         let shown = user.find("second says").zip(user.find("first says"));
         Play::Say(match (pair(user), shown) {

@@ -1,4 +1,4 @@
-//! `evaluate merge`: what is written gives the adapter's logits, or is not written.
+//! `wick merge`: the written model gives the adapter's logits, or nothing is written.
 
 use super::world::{World, refused};
 use candle_core::Device;
@@ -15,7 +15,7 @@ fn a_merged_model_gives_the_adapters_logits_and_prompts() {
     world.sft("sft", 1);
     let report = merge(&MergeConfig::new(&world.text("sft"), &world.path("merged"))).unwrap();
     assert!(report.change > 0.01 && report.error < 1e-4, "{report:?}");
-    // Opened as a plain model it is prompted as the run was, through the chat template that the merge wrote.
+    // Opened as a plain model, it gets the prompts of the run through the chat template of the merge.
     let run = world.policy(&world.text("sft"));
     let plain = Policy::open(&world.text("merged"), TemplateChoice::Auto, &Device::Cpu).unwrap();
     assert!(matches!(plain.template, Template::Chat { .. }) && plain.adapter.is_none());
@@ -71,7 +71,7 @@ fn a_merged_model_gives_the_adapters_logits_and_prompts() {
 }
 
 #[test]
-fn bf16_halves_the_file_and_stays_close() {
+fn bf16_halves_the_file_and_stays_within_tolerance() {
     let world = World::new();
     world.sft("sft", 1);
     let config = MergeConfig::new(&world.text("sft"), &world.path("f32"));
@@ -110,7 +110,7 @@ fn bad_input_of_merge_leaves_nothing_behind() {
     let config = |run: &str, out: &str| MergeConfig::new(&world.text(run), &world.path(out));
     refused(merge(&config("idle", "out")), "changes nothing");
     refused(merge(&config("base", "out")), "has no adapter");
-    // so large that rounding decides what attention looks at
+    // so large that rounding decides where attention looks
     let mut run = world.run("huge", "sft", &[]);
     let huge = world.adapter(base.model(), 1).trainable().unwrap();
     for (_, var) in huge.vars() {

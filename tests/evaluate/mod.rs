@@ -1,4 +1,5 @@
-//! `evaluate`: question and answer files, figures, the judge, and every command on runs of a small random model.
+//! The `evaluate` crate: files, statistics, the judge, and every command on runs of a small random
+//! model.
 
 mod answers;
 mod compare;

@@ -1,4 +1,4 @@
-//! `evaluate score` against figures computed by hand.
+//! `wick score` against values computed by hand.
 
 use super::world::{World, refused};
 use evaluate::{ScoreConfig, ScoreReport, score};
@@ -26,7 +26,7 @@ fn a_policy_is_scored_by_its_loss_per_response_token() {
     assert_eq!((report.rows, report.left_out), (2, 1));
     assert!((report.perplexity - report.loss.exp()).abs() < 1e-9);
 
-    // By hand: the softmax over the vocabulary of each row alone.
+    // By hand: the softmax over the vocabulary, row by row.
     let policy = world.policy(&world.text("sft"));
     let items = data::demonstrations(&data, data::Format::Auto)
         .unwrap()
@@ -88,7 +88,7 @@ fn a_policy_is_scored_by_its_loss_per_response_token() {
 }
 
 #[test]
-fn a_reward_model_is_scored_beside_the_length_rule() {
+fn a_reward_model_is_scored_against_the_length_rule() {
     let world = World::new();
     world.reward("rm");
     let pair = |chosen: &str, rejected: &str| json!({"prompt": "Copy this list: pine shirt.", "chosen": chosen, "rejected": rejected});
@@ -111,7 +111,7 @@ fn a_reward_model_is_scored_beside_the_length_rule() {
     };
     let rows: Vec<Value> = evaluate::jsonl::read(&out).unwrap();
     let margins: Vec<f64> = rows.iter().map(|r| r["margin"].as_f64().unwrap()).collect();
-    // Rows 1 and 2 are each other's mirror image; in row 3 the length rule cannot decide and is half right.
+    // Rows 1 and 2 mirror each other; in row 3 both answers have the same length, which counts half.
     assert!(
         (margins[0] + margins[1]).abs() < 1e-5 && margins[0].abs() > 1e-4,
         "{margins:?}"

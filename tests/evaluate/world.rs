@@ -1,4 +1,5 @@
-//! A folder with a small random model that speaks the tiny world's tokens, and runs on it as training leaves them.
+//! A directory with a small random model that uses the tiny world's tokenizer, and runs of it as the
+//! training stages write them.
 
 use crate::common::tiny_config;
 use candle_core::{Device, Tensor};
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 pub const CONTEXT: usize = 96;
 
-/// A folder with a random base and, made on demand, runs on it.
+/// A directory with a random base and, created on demand, runs of it.
 pub struct World {
     pub dir: tempfile::TempDir,
 }
@@ -63,7 +64,7 @@ impl World {
         Policy::open(text, TemplateChoice::Alpaca, &Device::Cpu).unwrap()
     }
 
-    /// An adapter whose every tensor is random: it changes the model.
+    /// An adapter whose tensors are all random, so that it changes the model.
     pub fn adapter(&self, model: &CausalLm, seed: u64) -> Lora {
         let lora = Lora::init(
             &LoraConfig {
@@ -172,7 +173,7 @@ impl World {
         run.finish(&BTreeMap::new()).unwrap();
     }
 
-    /// Three questions, of which the last does not fit the context.
+    /// Three questions, the last of which does not fit the context.
     pub fn questions(&self) -> PathBuf {
         let long = "word ".repeat(2 * CONTEXT);
         let row = |id: usize, category: &str, text: &str| {

@@ -1,4 +1,4 @@
-//! What is chosen for a limit of memory, and that the change that is named where nothing fits is one that does.
+//! The choice of checkpointed layers under a memory limit, and the change suggested if nothing fits.
 
 use super::memory::work;
 use super::world::{World, tiny};
@@ -7,7 +7,7 @@ use planning::memory::{Estimate, Reading, choose as fewest};
 use serde_json::json;
 
 #[test]
-fn the_fewest_blocks_that_fit_are_chosen_or_the_cheapest_change_is_named() {
+fn the_fewest_checkpointed_layers_are_chosen_or_a_change_suggested() {
     let config = tiny_config(json!({ "num_hidden_layers": 6 }));
     let work = work(4000);
     let total = |blocks| Estimate::of(&config, &work, blocks).total();
@@ -37,7 +37,7 @@ fn the_fewest_blocks_that_fit_are_chosen_or_the_cheapest_change_is_named() {
 }
 
 #[test]
-fn scores_that_no_setting_makes_smaller_are_said_to_be_what_needs_the_memory() {
+fn unavoidable_memory_for_scores_is_reported() {
     let config = tiny_config(json!({ "num_hidden_layers": 6 }));
     let mut work = work(200);
     work.reading = Reading {
@@ -51,8 +51,8 @@ fn scores_that_no_setting_makes_smaller_are_said_to_be_what_needs_the_memory() {
         Estimate::of(&config, &less, 6)
     };
     assert!(at(200).reading > at(200).activations());
-    // what micro-batches cut is lowered as far as it helps, and no further
-    let told = |budget: f64| {
+    // the micro-batch is lowered only as far as it helps
+    let error_at = |budget: f64| {
         let error = fewest(&config, &work, Some(budget), Some(budget / 1e9));
         error.unwrap_err().to_string()
     };
@@ -70,7 +70,7 @@ fn scores_that_no_setting_makes_smaller_are_said_to_be_what_needs_the_memory() {
             .ends_with("lower train.micro_batch_tokens to 4500"),
         "{error}"
     );
-    let error = told(at(200).total() - 1.0);
+    let error = error_at(at(200).total() - 1.0);
     assert!(
         error.contains("the scores of 4096 tokens, which are read together, need"),
         "{error}"
@@ -78,9 +78,10 @@ fn scores_that_no_setting_makes_smaller_are_said_to_be_what_needs_the_memory() {
     assert!(!error.contains("micro_batch_tokens"), "{error}");
 }
 
-/// Down from what a run takes by itself to where nothing helps, for steps that score few tokens and for steps that score thousands.
+/// Limits from the peak without a limit down to one that nothing can meet, for steps that score few
+/// tokens and for steps that score thousands.
 #[test]
-fn every_advice_is_one_with_which_the_run_is_accepted() {
+fn every_suggested_change_makes_the_run_fit() {
     let world = World::new();
     for (kind, more) in [
         ("graph", "rollout.prompts=8"),

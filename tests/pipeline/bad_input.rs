@@ -1,17 +1,18 @@
-//! Users' mistakes: each stage answers with one line that says what, where and what to do, and writes nothing.
+//! User errors: each stage fails with one line that names the problem, its place and a remedy, and
+//! writes nothing.
 
 use super::world::{World, tiny};
 use anyhow::Result;
 use std::fs;
 
-/// The result is one line with these parts in it, and there is no run directory `out`.
+/// The result is a one-line error that contains `parts`, and there is no run directory `out`.
 #[track_caller]
 pub fn refused(world: &World, result: Result<()>, parts: &[&str]) {
     let error = result.expect_err("this should be refused");
     let line = run::one_line(&error);
     assert!(!line.contains('\n'), "{line}");
     for part in parts {
-        assert!(line.contains(part), "{line:?} does not say {part:?}");
+        assert!(line.contains(part), "{line:?} does not contain {part:?}");
     }
     assert!(
         !world.path("out").exists(),
@@ -131,7 +132,7 @@ fn broken_data_is_refused_by_every_stage() {
 }
 
 #[test]
-fn what_does_not_fit_the_context_is_said_before_anything_is_written() {
+fn rows_beyond_the_context_are_refused_before_anything_is_written() {
     let world = World::with_reward();
     for stage in [World::sft, World::reward] {
         refused(
@@ -267,7 +268,7 @@ fn impossible_settings_are_refused() {
 }
 
 #[test]
-fn runs_in_the_wrong_place_are_refused() {
+fn runs_of_the_wrong_kind_are_refused() {
     let world = World::with_reward();
     refused(
         &world,
@@ -336,7 +337,7 @@ fn runs_in_the_wrong_place_are_refused() {
 }
 
 #[test]
-fn a_run_that_is_there_is_kept_and_resumed_only_as_itself() {
+fn an_existing_run_is_kept_and_resumed_only_with_its_settings() {
     let world = World::with_reward();
     let before = world.content("sft");
     let info = world.info("sft");
@@ -376,7 +377,7 @@ fn a_run_that_is_there_is_kept_and_resumed_only_as_itself() {
 }
 
 #[test]
-fn numbers_that_break_stop_the_run_and_leave_the_last_good_checkpoint() {
+fn non_finite_numbers_stop_the_run_and_keep_the_last_good_checkpoint() {
     let world = World::with_reward();
     for (i, (stage, sets)) in [
         (World::sft as Stage, "method=full train.optimizer.lr=1e30"),
@@ -410,7 +411,7 @@ fn numbers_that_break_stop_the_run_and_leave_the_last_good_checkpoint() {
 }
 
 #[test]
-fn only_is_checked_before_anything_is_loaded() {
+fn data_only_is_checked_before_the_model_is_loaded() {
     let world = World::with_reward();
     let stages: [Stage; 2] = [World::sft, ppo];
     for stage in stages {

@@ -219,7 +219,7 @@ fn a_run_that_will_find_no_room_is_refused_until_it_has_a_checkpoint() {
     disk(fits, 2, None, 5).require().unwrap();
     let error = run::one_line(&disk(not, 2, None, 5).require().unwrap_err());
     assert!(error.starts_with("there is no room for the run"), "{error}");
-    assert!(error.contains("MB are needed and"), "{error}");
+    assert!(error.contains("MB, and"), "{error}");
     // what is kept is no more than is written, and no more than may be kept
     disk(not, 2, None, 1).require().unwrap();
     disk(not, 9, Some(1), 9).require().unwrap();

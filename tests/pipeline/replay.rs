@@ -102,7 +102,7 @@ fn a_replayed_step_is_the_one_that_was() {
             "{again}"
         );
         assert_eq!(world.content("run"), before);
-        let (found, _) = run::newest_whole(&world.path("run"), 3).unwrap();
+        let (found, _) = run::newest_intact(&world.path("run"), 3).unwrap();
         assert_eq!(found.map(|found| found.step), whole);
     }
 

@@ -1,15 +1,16 @@
-//! The command line of `esrl-rlhf`.
+//! The command line of `esrl-rlhf`, also `wick rlhf`.
 
 use crate::{Config, ReplayConfig};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use run::PlanArgs;
 
-/// Improves a fine-tuned policy by ESRL, PPO or any other method of `--list`.
+/// Improve a fine-tuned policy by RL: ESRL, PPO, or another method of `wick list`
 ///
-/// Takes the run directories of sft and reward-model and writes its own: metrics.jsonl, TensorBoard events, samples/,
-/// checkpoints/, the policy's adapter in adapter/ (PEFT format) and that of the best evaluation in best/.
-#[derive(Parser)]
+/// Takes the run directories of sft and reward-model and writes its own: metrics.jsonl, TensorBoard
+/// events, samples/, checkpoints/, the policy's adapter in adapter/ (PEFT format) and that of the
+/// best evaluation in best/.
+#[derive(Debug, Parser)]
 #[command(
     version,
     after_help = include_str!("examples.txt"),
@@ -23,28 +24,24 @@ pub struct Cli {
     /// Print the algorithms and their papers
     #[arg(long)]
     list: bool,
-    /// Print what a metric means
+    /// Print the definition of a metric
     #[arg(long, value_name = "METRIC")]
     explain: Option<String>,
 }
 
-#[derive(Subcommand)]
+#[derive(Debug, Subcommand)]
 enum Command {
-    /// Compute a step of a run again and show it token by token
     Replay(ReplayConfig),
     /// Predict memory, disk, tokens, steps and learning rates of a run, without loading a weight
     Plan(PlanArgs),
 }
 
 impl Cli {
+    /// Trains, or does what the subcommand or flag asks for.
     pub fn execute(&self) -> Result<()> {
         match &self.command {
             Some(Command::Replay(config)) => return run::print(&crate::replay(config)?),
-            Some(Command::Plan(args)) => {
-                let config: Config = args.load_config()?;
-                config.check()?;
-                return crate::plan(args, &config)?.print(args.json);
-            }
+            Some(Command::Plan(args)) => return print_plan(args),
             None => {}
         }
         if self.list {
@@ -55,4 +52,11 @@ impl Cli {
         }
         self.args.execute(Config::check, crate::run)
     }
+}
+
+/// Prints what a run with these settings would take; see [`plan`](crate::plan()).
+pub fn print_plan(args: &PlanArgs) -> Result<()> {
+    let config: Config = args.load_config()?;
+    config.check()?;
+    crate::plan(args, &config)?.print(args.json)
 }

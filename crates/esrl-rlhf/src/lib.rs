@@ -29,7 +29,7 @@ mod value;
 pub mod watch;
 mod workload;
 
-pub use cli::Cli;
+pub use cli::{Cli, print_plan};
 pub use config::Config;
 pub use explain::explain;
 pub use plan::plan;

@@ -87,7 +87,7 @@ impl Prepared {
 
 /// The reward model's adapter stands on the policy's base, so it must have been trained on the same numbers.
 fn check_reward(dir: &Path, policy: &PolicyMeta) -> Result<()> {
-    let Some(run) = run::open_finished(dir)? else {
+    let Some(run) = run::open_saved_run(dir)? else {
         return Ok(());
     };
     let (trained_on, kept) = (policy::base_weights(&run.info)?, policy.base.projections);

@@ -168,8 +168,8 @@ pub(crate) fn copy_of(lora: &Lora) -> candle_core::Result<Lora> {
 }
 
 fn open_reward(dir: &Path, base: &Base, template: &Template, policy: &str) -> Result<RewardModel> {
-    if let Some(run) = run::open_finished(dir)? {
-        run.note_unfinished();
+    if let Some(run) = run::open_saved_run(dir)? {
+        run.warn_if_unfinished();
     }
     let reward = RewardModel::load(&dir.join("reward"), &base.model)
         .with_context(|| format!("reward model {}", dir.display()))?;

@@ -1,15 +1,17 @@
-//! `evaluate answers`: a policy's answers to a FastChat question file, in FastChat's answer JSONL.
+//! `wick answers`: a policy's answers to a FastChat question file, in FastChat's answer JSONL.
 //!
-//! As FastChat's `gen_model_answer`: temperature by category, 1,024 new tokens. Two differences: nothing is cut from a
-//! prompt that does not fit the context (it is reported), and the distribution is not truncated to its 50 likeliest tokens.
+//! Like FastChat's `gen_model_answer`: temperature by category, 1,024 new tokens. Two differences:
+//! a prompt that does not fit the context is reported and not truncated, and the distribution is
+//! not truncated to the 50 most likely tokens.
 
-use crate::draw::{Ask, Bar, draw};
+use crate::draw::{SampleProgress, draw};
 use crate::fastchat::{self, Answer, Choice, Question, QuestionId, category_temperature};
 use crate::jsonl::{self, Appender};
-use crate::policies::{self, Shelf};
+use crate::output::ensure_parent;
+use crate::policies::{self, PolicyOpener};
 use anyhow::{Result, bail, ensure};
 use data::{Message, Prompt};
-use generation::{Finish, Sample, Sampling};
+use generation::{Finish, Request, Sampling};
 use policy::Policy;
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -17,30 +19,33 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// The arguments of `wick answers`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct AnswersConfig {
-    /// Run directory of sft or esrl-rlhf, or a plain model: Hugging Face directory, .gguf file or hub id
+    /// Run directory of sft or esrl-rlhf, or a plain model: Hugging Face directory, .gguf file or
+    /// hub id
     #[arg(long, value_name = "RUN")]
     pub run: String,
     /// FastChat question file: JSONL with question_id, category and text or turns
     #[arg(long, value_name = "FILE")]
     pub questions: PathBuf,
-    /// Answer file to write; one that exists is continued
+    /// Answer file to write; an existing one is continued
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
-    /// The likeliest token each time, for every category
+    /// Take the most likely token each time, in every category
     #[arg(long, conflicts_with = "temperature")]
     pub greedy: bool,
-    /// One temperature for all, instead of FastChat's by category (math, coding, reasoning, extraction 0; stem,
-    /// humanities 0.1; others 0.7)
+    /// One temperature for all, instead of FastChat's by category (math, coding, reasoning,
+    /// extraction 0; stem, humanities 0.1; others 0.7)
     #[arg(long, value_name = "T")]
     pub temperature: Option<f32>,
-    /// Longest answer, in tokens (less where the context ends before)
+    /// Longest answer, in tokens (less if the context ends earlier)
     #[arg(long, value_name = "N", default_value_t = 1024)]
     pub max_new_tokens: usize,
-    /// Questions answered together; they are written together too
+    /// Questions answered, and written, together
     #[arg(long, value_name = "N", default_value_t = 16)]
     pub batch: usize,
+    /// Seed of the sampling
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// model_id of the answers (default: the name of the run or model)
@@ -52,7 +57,7 @@ pub struct AnswersConfig {
 }
 
 impl AnswersConfig {
-    /// The command line's defaults.
+    /// The defaults of the command line.
     pub fn new(run: &str, questions: &Path, out: &Path) -> Self {
         Self {
             run: run.to_string(),
@@ -69,22 +74,22 @@ impl AnswersConfig {
     }
 
     fn check(&self) -> Result<()> {
-        ensure!(self.batch > 0, "--batch 0: nothing could be answered");
+        ensure!(self.batch > 0, "--batch 0; it must be at least 1");
         ensure!(
             self.max_new_tokens > 0,
-            "--max-new-tokens 0: an answer needs room"
+            "--max-new-tokens 0; it must be at least 1"
         );
-        let hot = self.temperature.unwrap_or(0.0);
+        let temperature = self.temperature.unwrap_or(0.0);
         ensure!(
-            hot.is_finite() && hot >= 0.0,
-            "--temperature {hot} is not a temperature"
+            temperature.is_finite() && temperature >= 0.0,
+            "--temperature {temperature}; it must be a number, 0 or more"
         );
         ensure!(
             !self.out.is_dir(),
             "{} is a directory; --out is a file",
             self.out.display()
         );
-        crate::ensure_parent(&self.out)?;
+        ensure_parent(&self.out)?;
         Ok(())
     }
 
@@ -97,29 +102,30 @@ impl AnswersConfig {
     }
 }
 
-/// What became of the questions.
+/// How many questions were answered, and how.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AnswersReport {
     pub model_id: String,
-    /// Answered before, by an earlier call.
+    /// Questions answered by an earlier call.
     pub already: usize,
     pub answered: usize,
-    /// Their prompt leaves no room for an answer in the context.
+    /// Questions whose prompt leaves no room in the context for an answer.
     pub too_long: Vec<QuestionId>,
-    /// Answers that ended at the length limit instead of by themselves.
+    /// Answers that reached the length limit.
     pub cut: usize,
-    /// Sum of the tiny world's grades (1 to 10) over all answers in the file; None unless it knows every question.
+    /// Sum of the tiny world's grades (1 to 10) over all answers in the file; `None` unless it
+    /// knows every question.
     pub oracle: Option<f64>,
 }
 
-/// Answers the questions that `out` does not answer yet.
+/// Answers the questions that `config.out` does not answer yet.
 pub fn answers(config: &AnswersConfig) -> Result<AnswersReport> {
     config.check()?;
     let questions = fastchat::questions(&config.questions)?;
-    let there: Vec<Answer> = jsonl::read_appended(&config.out)?;
-    let policy = Shelf::new(&config.device)?.policy(&config.run)?;
+    let existing: Vec<Answer> = jsonl::read_appended(&config.out)?;
+    let policy = PolicyOpener::new(&config.device)?.policy(&config.run)?;
     let identity = Identity::new(config, &policy)?;
-    identity.check(config, &there, &questions)?;
+    identity.check(config, &existing, &questions)?;
     answer_with(&policy, &identity, config, &questions)
 }
 
@@ -130,10 +136,10 @@ pub(crate) fn answer_with(
     config: &AnswersConfig,
     questions: &[Question],
 ) -> Result<AnswersReport> {
-    let (mut file, there) = Appender::open::<Answer>(&config.out)?;
+    let (mut file, existing) = Appender::open::<Answer>(&config.out)?;
     let todo: Vec<&Question> = questions
         .iter()
-        .filter(|q| there.iter().all(|a| a.question_id != q.id))
+        .filter(|q| existing.iter().all(|a| a.question_id != q.id))
         .collect();
     let mut report = AnswersReport {
         model_id: identity.model_id.clone(),
@@ -141,7 +147,7 @@ pub(crate) fn answer_with(
         ..Default::default()
     };
     let turns = todo.iter().map(|q| q.turns.len()).sum();
-    let mut bar = Bar::new(&format!("{} answers", identity.model_id), turns);
+    let mut bar = SampleProgress::new(&format!("{} answers", identity.model_id), turns);
     for batch in todo.chunks(config.batch) {
         for (question, turns) in batch
             .iter()
@@ -191,35 +197,38 @@ struct Turn {
     finish: Finish,
 }
 
-/// The answers to each question of a batch, turn by turn; None where a turn's prompt does not fit.
+/// The answers to each question of a batch, turn by turn; `None` if a prompt does not fit.
 fn batch_turns(
     policy: &Policy,
     config: &AnswersConfig,
     batch: &[&Question],
-    bar: &mut Bar,
+    bar: &mut SampleProgress,
 ) -> Result<Vec<Option<Vec<Turn>>>> {
     let context = policy.model().config.max_position_embeddings;
-    let mut said: Vec<Option<Vec<Turn>>> = batch.iter().map(|_| Some(Vec::new())).collect();
+    let mut dialogues: Vec<Option<Vec<Turn>>> = batch.iter().map(|_| Some(Vec::new())).collect();
     for turn in 0.. {
-        let (mut asks, mut of_ask) = (Vec::new(), Vec::new());
+        let (mut requests, mut asked) = (Vec::new(), Vec::new());
         for (i, question) in batch
             .iter()
             .enumerate()
             .filter(|(_, q)| q.turns.len() > turn)
         {
-            let Some(before) = &said[i] else { continue };
+            let Some(before) = &dialogues[i] else {
+                continue;
+            };
             let prompt = policy.encoder.prompt(&Prompt {
                 ask: ask(question, before),
                 reference: None,
             })?;
             let room = context.saturating_sub(prompt.len());
             if room == 0 {
-                said[i] = None;
+                dialogues[i] = None;
                 continue;
             }
-            of_ask.push(i);
-            asks.push(Ask {
+            asked.push(i);
+            requests.push(Request {
                 prompt,
+                n: 1,
                 sampling: Sampling {
                     temperature: config.temperature(&question.category),
                     max_new_tokens: config.max_new_tokens.min(room),
@@ -228,14 +237,14 @@ fn batch_turns(
                 stream: [config.seed, turn as u64, stream_row(&question.id)],
             });
         }
-        if asks.is_empty() {
-            return Ok(said);
+        if requests.is_empty() {
+            return Ok(dialogues);
         }
-        let samples: Vec<Sample> = draw(policy, asks, config.batch, bar)?;
-        for (i, sample) in of_ask.into_iter().zip(samples) {
+        let samples = draw(policy, &requests, config.batch, bar)?;
+        for (i, sample) in asked.into_iter().zip(samples) {
             let text = policy.encoder.decode(&sample.ids)?.trim().to_string();
             let finish = sample.finish;
-            said[i]
+            dialogues[i]
                 .as_mut()
                 .expect("only open dialogues are asked")
                 .push(Turn { text, finish });
@@ -244,18 +253,18 @@ fn batch_turns(
     unreachable!("no question has endless turns")
 }
 
-/// A question's turns so far with the answers given, as the template takes them.
-fn ask(question: &Question, said: &[Turn]) -> data::Ask {
-    if said.is_empty() {
+/// A question's next turn, with the turns and answers before it, as the template expects them.
+fn ask(question: &Question, answered: &[Turn]) -> data::Ask {
+    if answered.is_empty() {
         return data::Ask::Instruction {
             instruction: question.turns[0].clone(),
             input: String::new(),
         };
     }
     let mut messages = Vec::new();
-    for (i, user) in question.turns[..=said.len()].iter().enumerate() {
+    for (i, user) in question.turns[..=answered.len()].iter().enumerate() {
         messages.push(Message::new("user", user));
-        if let Some(turn) = said.get(i) {
+        if let Some(turn) = answered.get(i) {
             messages.push(Message::new("assistant", &turn.text));
         }
     }
@@ -272,7 +281,7 @@ fn stream_row(id: &QuestionId) -> u64 {
     }
 }
 
-/// Whose answers these are: what an answer depends on beside the question.
+/// Which model answers: everything an answer depends on beside the question.
 pub(crate) struct Identity {
     pub model_id: String,
     fingerprint: String,
@@ -280,7 +289,7 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub fn new(config: &AnswersConfig, policy: &Policy) -> Result<Self> {
-        // A model's file or directory by its name, a hub id as it is.
+        // A model's file or directory is identified by its name, a hub id as it is.
         let path = Path::new(&policy.name);
         let name = match path.exists() {
             true => policies::file_name(path),
@@ -293,7 +302,7 @@ impl Identity {
         })
     }
 
-    /// A hash of all that decides an answer: weights, question, temperature, length, seed. The same call gives it again.
+    /// A hash of everything an answer depends on: weights, question, temperature, length, seed.
     pub fn answer_id(&self, config: &AnswersConfig, question: &Question) -> String {
         let what = json!([
             self.model_id,
@@ -304,22 +313,22 @@ impl Identity {
             config.max_new_tokens,
             config.seed,
         ]);
-        crate::hex(&Sha256::digest(what.to_string()))[..22].to_string()
+        run::hash(what.to_string().as_bytes())[..22].to_string()
     }
 
-    /// Refuses to continue a file of another model, or answers that this very call would not give again.
+    /// Fails if the existing answers are of another model, or would be other answers now.
     pub fn check(
         &self,
         config: &AnswersConfig,
-        there: &[Answer],
+        existing: &[Answer],
         questions: &[Question],
     ) -> Result<()> {
         let out = config.out.display();
         let asked: BTreeMap<_, _> = questions.iter().map(|q| (&q.id, q)).collect();
-        for answer in there {
+        for answer in existing {
             if answer.model_id != self.model_id {
                 bail!(
-                    "{out} holds answers of {}, not of {}; choose another --out",
+                    "{out} has answers of {}, not of {}; choose another --out",
                     answer.model_id,
                     self.model_id
                 );
@@ -332,8 +341,8 @@ impl Identity {
             };
             if answer.answer_id != self.answer_id(config, question) {
                 bail!(
-                    "{out}: the answer to question {id} was drawn with other weights or settings (temperature, \
-                     --max-new-tokens, --seed); give the same ones, or another --out"
+                    "{out}: question {id} was answered with other weights or settings (temperature, \
+                     --max-new-tokens, --seed); use the same ones, or another --out"
                 );
             }
         }

@@ -1,22 +1,25 @@
-//! Panels of series as one SVG. No font is needed to write it: text is left to whoever shows it, sizes are estimated.
+//! Panels of series as one SVG. No font is needed: the viewer renders the text, and its size is
+//! estimated.
 
-use crate::seeds;
+use crate::stats;
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
-/// One name's values at each X, several where there are several seeds.
+/// The values of one name at each X; several values at one X are seeds.
 #[derive(Default)]
 pub struct Series {
     pub name: String,
     pub points: Vec<(f64, Vec<f64>)>,
 }
 
-/// What X and Y are, and the series; a name has the same colour in every panel.
+/// One chart. A series name has the same colour in every panel.
 pub struct Panel {
+    /// Label of the X axis
     pub x: String,
+    /// Label of the Y axis
     pub y: String,
-    /// Y begins at 0: a cost
+    /// The Y axis begins at 0, for costs
     pub from_zero: bool,
     pub series: Vec<Series>,
 }
@@ -57,7 +60,7 @@ const COLORS: [RGBColor; 8] = [
 
 type Drawn = std::result::Result<(), Box<dyn std::error::Error>>;
 
-/// The picture. `words` stand for X = 0, 1, … where X is not a number.
+/// The panels as SVG text. `words` label X = 0, 1, … if X is not a number.
 pub fn draw(title: &str, panels: &[Panel], words: &[String]) -> Result<String> {
     svg(title, panels, words).map_err(|e| anyhow!("{e}"))
 }
@@ -70,7 +73,7 @@ fn svg(
     let columns = panels.len().min(2) as u32;
     let rows = (panels.len() as u32).div_ceil(columns);
     let names = names(panels);
-    // one legend for all panels, beside them, where it hides no curve
+    // one legend for all panels, on the right, where it hides no curve
     let legend = match names.len() {
         0 | 1 => 0,
         _ => 40 + 7 * names.iter().map(|name| name.len()).max().unwrap_or(0) as u32,
@@ -100,7 +103,7 @@ fn svg(
     Ok(svg)
 }
 
-/// Of all series, each once, in the order of the panels.
+/// The names of all series, each once, in the order of the panels.
 fn names(panels: &[Panel]) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
     for series in panels.iter().flat_map(|panel| &panel.series) {
@@ -158,7 +161,7 @@ fn draw_panel(
         let means: Vec<(f64, f64)> = series
             .points
             .iter()
-            .map(|(x, values)| (*x, seeds::mean(values)))
+            .map(|(x, values)| (*x, stats::mean(values)))
             .collect();
         if words.is_empty() {
             chart.draw_series(LineSeries::new(means.clone(), color.stroke_width(2)))?;
@@ -175,7 +178,7 @@ fn draw_panel(
     Ok(())
 }
 
-/// The values' range with a share of it to spare on both sides.
+/// The range of the values, widened by a share of it on both sides.
 fn room(values: impl Iterator<Item = f64>, spare: f64) -> (f64, f64) {
     let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), v| {
         (l.min(v), h.max(v))

@@ -1,4 +1,4 @@
-//! The command line: one subcommand for each question one can ask of a run.
+//! The command line: one subcommand for each question about a run.
 
 use crate::judge::{JudgeCommand, judge};
 use crate::{AnswersConfig, CompareConfig, MergeConfig, PlotConfig, ScoreConfig, TableConfig};
@@ -6,95 +6,109 @@ use crate::{answers, compare, merge, plot, score, table};
 use anyhow::Result;
 use std::fmt::Write;
 
-/// Looks at what training made: answers to questions, runs side by side, loss or accuracy on data, merged models.
+/// Evaluate what training made: answers to questions, runs side by side, scores on data, merged
+/// models
 ///
-/// A run is the directory that sft, reward-model or esrl-rlhf wrote; most commands also take a plain model.
+/// A run is a directory that sft, reward-model or esrl-rlhf wrote; most commands also take a plain
+/// model.
 #[derive(Debug, clap::Parser)]
 #[command(
     version,
     after_help = "Examples:
-  evaluate answers --run runs/esrl --questions data/tiny/questions.jsonl --out answers.jsonl
-  evaluate compare --runs runs/sft runs/ppo runs/esrl
-  evaluate score --run runs/rm --data data/tiny/comparisons.json
-  evaluate merge --run runs/esrl --out merged
-Each command's --help has more."
+  wick answers --run runs/esrl --questions data/tiny/questions.jsonl --out answers.jsonl
+  wick compare --runs runs/sft runs/ppo runs/esrl
+  wick score --run runs/rm --data data/tiny/comparisons.json
+  wick merge --run runs/esrl --out merged
+
+`evaluate COMMAND` is the same as `wick COMMAND`. Each command's --help has more."
 )]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
+/// The commands that evaluate.
 #[derive(Debug, clap::Subcommand)]
-enum Command {
+pub enum Command {
     /// Answer a FastChat question file, in FastChat's answer format
     ///
-    /// Writes after every batch; called again with the same arguments it continues. Questions whose prompt does not fit
-    /// the model's context are named, not cut.
+    /// Writes after every batch. Called again with the same arguments, it continues. Questions
+    /// whose prompt does not fit the model's context are reported, not truncated.
     #[command(after_help = "Examples:
-  evaluate answers --run runs/esrl --questions vicuna.jsonl --out answers/esrl.jsonl
-  evaluate answers --run runs/sft --questions vicuna.jsonl --out answers/sft.jsonl --greedy --max-new-tokens 256
-  evaluate answers --run model.gguf --questions vicuna.jsonl --out answers/base.jsonl --model-id base")]
+  wick answers --run runs/esrl --questions vicuna.jsonl --out answers/esrl.jsonl
+  wick answers --run runs/sft --questions vicuna.jsonl --out answers/sft.jsonl --greedy
+  wick answers --run model.gguf --questions vicuna.jsonl --out base.jsonl --model-id base")]
     Answers(AnswersConfig),
-    /// Put runs side by side on the same held-out prompts
+    /// Compare runs side by side on the same held-out prompts
     ///
-    /// Samples one answer a prompt from every run and prints mean reward, win rates against the first run, the oracle's
-    /// grade (tiny world), length, KL from the reference, training hours and memory. Writes compare.md, compare.json and
-    /// responses.jsonl.
+    /// Samples one answer per prompt from every run and prints mean reward, win rates against the
+    /// first run, the oracle's grade (tiny world), length, KL from the reference, training hours
+    /// and memory. Writes compare.md, compare.json and responses.jsonl.
     #[command(after_help = "Examples:
-  evaluate compare --runs runs/sft runs/ppo runs/esrl
-  evaluate compare --runs runs/sft runs/esrl --prompts data/heldout.json --reward runs/rm --n 200 --out runs/table
-  evaluate compare --runs runs/sft runs/esrl --prompts data/heldout.json --metrics bleu,rouge_l
+  wick compare --runs runs/sft runs/ppo runs/esrl
+  wick compare --runs runs/sft runs/esrl --prompts heldout.json --reward runs/rm --n 200
+  wick compare --runs runs/sft runs/esrl --prompts heldout.json --metrics bleu,rouge_l
   WICK_JUDGE_URL=https://host/v1 WICK_JUDGE_KEY=... WICK_JUDGE_MODEL=name \\
-    evaluate compare --runs runs/sft runs/esrl --judge-questions vicuna.jsonl")]
+    wick compare --runs runs/sft runs/esrl --judge-questions vicuna.jsonl")]
     Compare(CompareConfig),
     /// Aggregate comparisons of several seeds: one line per method, mean and spread
     #[command(after_help = "Example:
-  evaluate table --compared runs/table/compare-1 runs/table/compare-2 runs/table/compare-3 --out runs/table/table.md")]
+  wick table --compared runs/table/compare-1 runs/table/compare-2 --out runs/table/table.md")]
     Table(TableConfig),
     /// Draw comparisons of several seeds, or learning curves, as an SVG
     ///
-    /// A run named SERIES@X is a point of SERIES at X (a number or a word); a name without @ is a point of its own. Points are
-    /// means over seeds with the range from the lowest to the highest seed.
+    /// A run named SERIES@X is a point of SERIES at X (a number or a word); a name without @ is a
+    /// point of its own. Points are means over seeds, with the range from the lowest to the
+    /// highest.
     #[command(after_help = "Examples:
-  evaluate plot --compared runs/beta/compare-1 runs/beta/compare-2 --y oracle tokens_drawn --title \"ESRL\" --x beta --out beta.svg
-  evaluate plot --runs runs/ma/1/* runs/ma/2/* --metric eval/reward --title \"MA-PPO\" --out ma.svg")]
+  wick plot --compared runs/beta/compare-1 runs/beta/compare-2 --y oracle --x beta --out beta.svg
+  wick plot --runs runs/ma/1/* runs/ma/2/* --metric eval/reward --title MA-PPO --out ma.svg")]
     Plot(PlotConfig),
     /// Score data: pair accuracy of a reward model, or loss and perplexity of a policy
     #[command(after_help = "Examples:
-  evaluate score --run runs/rm --data comparisons.json
-  evaluate score --run runs/sft --data alpaca.json --out scores.jsonl
-  evaluate score --run model.gguf --data alpaca.json --max-rows 100")]
+  wick score --run runs/rm --data comparisons.json
+  wick score --run runs/sft --data alpaca.json --out scores.jsonl
+  wick score --run model.gguf --data alpaca.json --max-rows 100")]
     Score(ScoreConfig),
-    /// Have a language model judge answer files: totals (80 questions: out of 800) and pairs in both orders
+    /// Let a language model judge answer files: a total per model, and pairs in both orders
     ///
-    /// The judge is any OpenAI-compatible endpoint: WICK_JUDGE_URL (such as https://host/v1), WICK_JUDGE_MODEL and, where
-    /// it needs one, WICK_JUDGE_KEY. Verdicts are kept in DIR/verdicts.jsonl; failures are counted and never scored.
+    /// The judge is any OpenAI-compatible endpoint: WICK_JUDGE_URL (such as https://host/v1),
+    /// WICK_JUDGE_MODEL and, if it needs one, WICK_JUDGE_KEY. Verdicts are cached in
+    /// DIR/verdicts.jsonl. Failures are counted and never scored. 80 questions total 800.
     #[command(after_help = "Example:
-  evaluate judge --answers answers/sft.jsonl answers/esrl.jsonl --questions vicuna.jsonl --out runs/judge")]
+  wick judge --answers sft.jsonl esrl.jsonl --questions vicuna.jsonl --out runs/judge")]
     Judge(JudgeCommand),
-    /// Write a run's adapter and base as one Hugging Face directory
+    /// Merge a run's adapter into its base and write a Hugging Face directory
     ///
-    /// Proves on a probe set that the written model gives the same logits; nothing is left behind when it does not.
+    /// Checks on a probe set that the written model gives the same logits; writes nothing if it
+    /// does not.
     #[command(after_help = "Examples:
-  evaluate merge --run runs/esrl --out merged
-  evaluate merge --run runs/esrl --out merged-bf16 --dtype bf16")]
+  wick merge --run runs/esrl --out merged
+  wick merge --run runs/esrl --out merged-bf16 --dtype bf16")]
     Merge(MergeConfig),
 }
 
 impl Cli {
-    /// Does what was asked and prints the result to standard output.
+    /// Runs the command and prints the result to standard output.
     pub fn execute(self) -> Result<()> {
-        run::print(&match self.command {
-            Command::Answers(config) => {
+        self.command.execute()
+    }
+}
+
+impl Command {
+    /// Runs the command and prints the result to standard output.
+    pub fn execute(self) -> Result<()> {
+        run::print(&match self {
+            Self::Answers(config) => {
                 let out = config.out.display().to_string();
                 answers_text(&answers(&config)?, &out)
             }
-            Command::Compare(config) => compare(&config)?.markdown(),
-            Command::Table(config) => table(&config)?,
-            Command::Plot(config) => plot(&config)?,
-            Command::Score(config) => format!("{}\n", score(&config)?),
-            Command::Judge(config) => judge(&config)?,
-            Command::Merge(config) => format!("{}\n", merge(&config)?),
+            Self::Compare(config) => compare(&config)?.markdown(),
+            Self::Table(config) => table(&config)?,
+            Self::Plot(config) => plot(&config)?,
+            Self::Score(config) => format!("{}\n", score(&config)?),
+            Self::Judge(config) => judge(&config)?,
+            Self::Merge(config) => format!("{}\n", merge(&config)?),
         })
     }
 }
@@ -106,7 +120,7 @@ fn answers_text(report: &crate::AnswersReport, out: &str) -> String {
     );
     let mut add = |part: String| text.write_str(&part).expect("writing to a String");
     if report.already > 0 {
-        add(format!(", {} were there", report.already));
+        add(format!(", {} existed already", report.already));
     }
     if report.cut > 0 {
         add(format!(", {} ended at the length limit", report.cut));
@@ -114,7 +128,7 @@ fn answers_text(report: &crate::AnswersReport, out: &str) -> String {
     if !report.too_long.is_empty() {
         let ids: Vec<String> = report.too_long.iter().map(ToString::to_string).collect();
         add(format!(
-            "\nnot answered, the prompt leaves no room in the context: {}",
+            "\nnot answered, the prompt fills the context: {}",
             ids.join(", ")
         ));
     }

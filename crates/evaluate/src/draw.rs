@@ -1,26 +1,18 @@
-//! Draws one answer to each of several prompts from a policy.
+//! Draws one answer to each of several prompts from a policy, with a progress bar over all of them.
 
 use anyhow::Result;
-use generation::{Engine, Request, Sample, Sampling};
+use generation::{Engine, Request, Sample};
 use policy::Policy;
 use run::Progress;
 
-/// A tokenised prompt with how its answer is drawn.
-pub(crate) struct Ask {
-    pub prompt: Vec<u32>,
-    pub sampling: Sampling,
-    /// Keys the named random stream: the same key, prompt and weights give the same answer in any batch.
-    pub stream: [u64; 3],
-}
-
-/// Keeps a progress bar over prompts while parts of them are drawn.
-pub(crate) struct Bar {
+/// A progress bar over prompts that are drawn in several batches.
+pub(crate) struct SampleProgress {
     progress: Progress,
     done: usize,
     tokens: usize,
 }
 
-impl Bar {
+impl SampleProgress {
     pub fn new(what: &str, total: usize) -> Self {
         Self {
             progress: Progress::new(what, total as u64),
@@ -29,28 +21,23 @@ impl Bar {
         }
     }
 
+    /// Tokens drawn so far.
+    pub fn tokens(&self) -> usize {
+        self.tokens
+    }
+
     pub fn finish(mut self, message: &str) {
         self.progress.finish(message);
     }
 }
 
-/// One sample per ask, in their order.
+/// Draws the samples of `requests`, in their order; each request asks for one.
 pub(crate) fn draw(
     policy: &Policy,
-    asks: Vec<Ask>,
+    requests: &[Request],
     max_rows: usize,
-    bar: &mut Bar,
+    bar: &mut SampleProgress,
 ) -> Result<Vec<Sample>> {
-    let n = asks.len();
-    let requests: Vec<Request> = asks
-        .into_iter()
-        .map(|ask| Request {
-            prompt: ask.prompt,
-            n: 1,
-            sampling: ask.sampling,
-            stream: ask.stream,
-        })
-        .collect();
     let engine = Engine {
         model: policy.model(),
         lora: policy.adapter.as_ref(),
@@ -58,20 +45,14 @@ pub(crate) fn draw(
         max_rows,
         keep_states: false,
     };
-    let mut seen = 0;
-    let samples = engine.run(&requests, &mut |tokens, finished| {
+    let mut tokens_before = 0;
+    let samples = engine.run(requests, &mut |tokens, finished| {
         let position = (bar.done + finished) as u64;
-        bar.progress.update(position, (tokens - seen) as u64, "");
-        seen = tokens;
+        let new_tokens = (tokens - tokens_before) as u64;
+        bar.progress.update(position, new_tokens, "");
+        tokens_before = tokens;
     })?;
-    bar.done += n;
-    bar.tokens += seen;
+    bar.done += requests.len();
+    bar.tokens += tokens_before;
     Ok(samples)
-}
-
-impl Bar {
-    /// Tokens drawn so far.
-    pub fn tokens(&self) -> usize {
-        self.tokens
-    }
 }

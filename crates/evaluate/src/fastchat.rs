@@ -1,6 +1,8 @@
-//! FastChat's question and answer files (lm-sys/FastChat, `fastchat/llm_judge`): one JSON object a line.
+//! FastChat's question and answer files (lm-sys/FastChat, `fastchat/llm_judge`): one JSON object
+//! per line.
 //!
-//! A question has `question_id`, `category` and either `text` (the Vicuna-80 file) or `turns` (a list, as in MT-bench).
+//! A question has `question_id`, `category` and either `text` (the Vicuna-80 file) or `turns` (a
+//! list, as in MT-bench).
 
 use crate::jsonl;
 use anyhow::{Result, bail};
@@ -9,7 +11,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-/// A number (FastChat's own files) or a text.
+/// The id of a question: a number (FastChat's own files) or a text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum QuestionId {
@@ -26,25 +28,27 @@ impl std::fmt::Display for QuestionId {
     }
 }
 
+/// One question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
     pub id: QuestionId,
     pub category: String,
-    /// What the user says, turn by turn; one turn for Vicuna's questions.
+    /// The user's messages; one for Vicuna's questions.
     pub turns: Vec<String>,
 }
 
-/// One line of an answer file, FastChat's fields and no others.
+/// One line of an answer file, with exactly FastChat's fields.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Answer {
     pub question_id: QuestionId,
     pub answer_id: String,
     pub model_id: String,
     pub choices: Vec<Choice>,
-    /// Unix seconds.
+    /// Unix time, seconds.
     pub tstamp: f64,
 }
 
+/// One of the answers to a question; we write one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Choice {
     pub index: usize,
@@ -52,17 +56,29 @@ pub struct Choice {
 }
 
 impl Answer {
-    /// The first choice's turns.
+    /// The turns of the first choice.
     pub fn turns(&self) -> &[String] {
         self.choices.first().map_or(&[], |c| &c.turns)
     }
 }
 
-/// Questions of a file, in its order; ids must be unique.
+/// The questions of a file, in its order.
+///
+/// # Errors
+/// If there is none, a row is not a question, or an id appears twice.
+///
+/// ```
+/// let file = tempfile::NamedTempFile::new()?;
+/// let row = r#"{"question_id": 1, "category": "math", "text": "What is 8 plus 4?"}"#;
+/// std::fs::write(&file, row)?;
+/// let questions = evaluate::fastchat::questions(file.path())?;
+/// assert_eq!(questions[0].turns, ["What is 8 plus 4?"]);
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 pub fn questions(path: &Path) -> Result<Vec<Question>> {
     let rows: Vec<Value> = jsonl::read(path)?;
     if rows.is_empty() {
-        bail!("{}: no questions in it", path.display());
+        bail!("{} has no questions", path.display());
     }
     let mut seen = BTreeSet::new();
     let mut questions = Vec::with_capacity(rows.len());
@@ -102,7 +118,7 @@ fn question(row: &Value) -> std::result::Result<Question, String> {
             let turns = turns.iter().map(|turn| text(turn, "turns"));
             turns.collect::<std::result::Result<_, _>>()?
         }
-        (Some(_), _) => return Err("turns must be a list of texts that is not empty".into()),
+        (Some(_), _) => return Err("turns must be a non-empty list of texts".into()),
         (None, Some(one)) => vec![text(one, "text")?],
         (None, None) => {
             return Err("no field text or turns; expected a FastChat question file".into());
@@ -119,15 +135,15 @@ fn question(row: &Value) -> std::result::Result<Question, String> {
     })
 }
 
-/// Answers of one model, as `evaluate answers` or FastChat wrote them.
+/// The answers of one model, written by `wick answers` or FastChat.
 pub fn answers(path: &Path) -> Result<Vec<Answer>> {
     let answers: Vec<Answer> = jsonl::read(path)?;
     let Some(first) = answers.first() else {
-        bail!("{}: no answers in it", path.display());
+        bail!("{} has no answers", path.display());
     };
     if let Some(other) = answers.iter().find(|a| a.model_id != first.model_id) {
         bail!(
-            "{}: answers of two models, {} and {}; give one file for each",
+            "{} has answers of two models, {} and {}; give one file per model",
             path.display(),
             first.model_id,
             other.model_id
@@ -136,7 +152,7 @@ pub fn answers(path: &Path) -> Result<Vec<Answer>> {
     Ok(answers)
 }
 
-/// The temperature at which FastChat draws answers of this category (`temperature_config`, default 0.7).
+/// FastChat's temperature for a category (`temperature_config`, default 0.7).
 pub fn category_temperature(category: &str) -> f32 {
     match category {
         "extraction" | "math" | "coding" | "reasoning" => 0.0,

@@ -1,4 +1,5 @@
-//! JSONL files that grow while a program runs and survive its being killed: a torn last line is cut off on opening.
+//! JSONL files that grow while a program runs. If it is killed, the incomplete last line is removed
+//! when the file is opened again.
 
 use anyhow::{Context, Result, bail};
 use serde::{Serialize, de::DeserializeOwned};
@@ -6,15 +7,19 @@ use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// An open JSONL file to which whole lines are added.
+/// An open JSONL file to which complete lines are appended.
 pub struct Appender {
     file: File,
     path: PathBuf,
 }
 
 impl Appender {
-    /// Opens or creates `path` and returns its complete lines. A last line that stops in the middle (the writer was
-    /// killed) is removed from the file; any other line that cannot be read is an error that names it.
+    /// Opens or creates `path` and returns its complete lines.
+    ///
+    /// An incomplete last line (the writer was killed) is removed from the file.
+    ///
+    /// # Errors
+    /// If any other line cannot be parsed.
     pub fn open<T: DeserializeOwned>(path: &Path) -> Result<(Self, Vec<T>)> {
         let rows = read_torn::<T>(path)?;
         let file = OpenOptions::new()
@@ -34,7 +39,8 @@ impl Appender {
         Ok((appender, rows.items))
     }
 
-    /// Adds one line in one write, so that a reader never sees half of it unless the machine stops in between.
+    /// Appends one line in one write, so that a reader never sees half of it unless the machine
+    /// stops.
     pub fn push(&mut self, row: &impl Serialize) -> Result<()> {
         let mut line = serde_json::to_vec(row)?;
         line.push(b'\n');
@@ -50,13 +56,13 @@ impl Appender {
 
 struct Torn<T> {
     items: Vec<T>,
-    /// Bytes up to the end of the last complete line.
+    /// Bytes of the complete lines.
     complete_bytes: usize,
-    /// The last complete line has no newline yet.
+    /// The last complete line has no newline.
     lacks_newline: bool,
 }
 
-/// Reads what [`Appender`] wrote, without changing the file. A missing file has no rows.
+/// Reads a file of [`Appender`] without changing it. A missing file has no rows.
 pub fn read_appended<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     Ok(read_torn(path)?.items)
 }
@@ -80,7 +86,7 @@ fn read_torn<T: DeserializeOwned>(path: &Path) -> Result<Torn<T>> {
         if !line.trim_ascii().is_empty() {
             match serde_json::from_slice(line) {
                 Ok(item) => torn.items.push(item),
-                // only a line that stops in the middle is one of ours that was torn; a file of another kind stays whole
+                // Only an incomplete line was ours; a file of another kind must not be changed.
                 Err(e) if !ends && e.is_eof() => break,
                 Err(e) => bail!("{} line {}: {e}", path.display(), i + 1),
             }
@@ -91,7 +97,7 @@ fn read_torn<T: DeserializeOwned>(path: &Path) -> Result<Torn<T>> {
     Ok(torn)
 }
 
-/// All rows of a finished JSONL file; an error names the line.
+/// All rows of a complete JSONL file. An error names the line.
 pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -104,7 +110,7 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
         .collect()
 }
 
-/// JSONL text of `rows`.
+/// `rows` as JSONL text.
 pub fn to_text(rows: &[impl Serialize]) -> Result<String> {
     let mut text = String::new();
     for row in rows {

@@ -1,9 +1,11 @@
-//! `evaluate merge`: base and adapter as one Hugging Face directory that transformers, vLLM and llama.cpp's converter load.
+//! `wick merge`: base and adapter as one Hugging Face directory, which transformers, vLLM and
+//! llama.cpp's converter load.
 //!
-//! The written files are read back and must give the logits of base + adapter on a probe set; an adapter that changes
-//! nothing is refused, because a merge that silently gives the base is what users run into.
+//! The written files are read back and must give the logits of base + adapter on a probe set. An
+//! adapter that changes nothing is an error, since users of other tools have silently got the base.
 
-use crate::policies::Shelf;
+use crate::output::ensure_parent;
+use crate::policies::PolicyOpener;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};
 use data::Template;
@@ -17,12 +19,13 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// How far a merged logit may be from the adapter's, f32.
+/// Largest allowed difference of a merged logit, f32.
 const TOLERANCE: f64 = 1e-3;
-/// The same for weights rounded to bf16 (8 bits of mantissa), relative to the largest logit.
+/// The same for bf16 weights (8 bits of mantissa), relative to the largest logit.
 const TOLERANCE_BF16: f64 = 0.05;
-/// The Alpaca prompt as a chat template, as `data::Template::Alpaca` renders it: the last user turn is the instruction,
-/// everything before it the input. A last assistant turn is the answer and ends with EOS.
+/// The Alpaca prompt as a chat template, equal to what `data::Template::Alpaca` renders: the last
+/// user turn is the instruction, everything before it the input. A final assistant turn is the
+/// answer and ends with EOS.
 const ALPACA: &str = r#"
 {%- set answered = messages[-1].role == 'assistant' -%}
 {%- set asked = messages[:-1] if answered else messages -%}
@@ -38,10 +41,11 @@ const ALPACA: &str = r#"
 {{- '\n\n### Response:' -}}
 {%- if answered -%}{{- messages[-1].content + eos_token -}}{%- endif -%}
 "#;
-/// The probe: sequences of random tokens.
+/// Size of the probe set.
 const PROBE_ROWS: usize = 4;
 const PROBE_LEN: usize = 24;
 
+/// Type of the written weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dtype {
@@ -49,6 +53,7 @@ pub enum Dtype {
     Bf16,
 }
 
+/// The arguments of `wick merge`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct MergeConfig {
     /// Run of sft or esrl-rlhf whose result is an adapter
@@ -63,7 +68,7 @@ pub struct MergeConfig {
 }
 
 impl MergeConfig {
-    /// The command line's defaults.
+    /// The defaults of the command line.
     pub fn new(run: &str, out: &Path) -> Self {
         Self {
             run: run.to_string(),
@@ -73,14 +78,14 @@ impl MergeConfig {
     }
 }
 
-/// What the probe showed, largest differences of a logit.
+/// The largest differences of a logit on the probe set.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MergeReport {
     pub out: PathBuf,
     pub dtype: Dtype,
-    /// Written model against base + adapter.
+    /// Between the written model and base + adapter.
     pub error: f64,
-    /// Base + adapter against the base.
+    /// Between base + adapter and the base.
     pub change: f64,
     /// Largest logit of base + adapter.
     pub largest: f64,
@@ -105,8 +110,8 @@ pub fn merge(config: &MergeConfig) -> Result<MergeReport> {
         "{} exists; choose another --out",
         out.display()
     );
-    let parent = crate::ensure_parent(out)?;
-    let policy = Shelf::new("cpu")?.policy(&config.run)?;
+    let parent = ensure_parent(out)?;
+    let policy = PolicyOpener::new("cpu")?.policy(&config.run)?;
     let lora = policy
         .adapter
         .as_ref()
@@ -121,17 +126,17 @@ pub fn merge(config: &MergeConfig) -> Result<MergeReport> {
     );
     ensure!(
         change > 0.0,
-        "the adapter of {} changes nothing (its B matrices are zero); the merged model would be the base",
+        "the adapter of {} changes nothing (its B matrices are zero); the result would be the base",
         config.run
     );
     let aside = tempfile::Builder::new()
         .prefix(".merge-")
-        .permissions(Permissions::from_mode(0o777)) // less the umask, as for any other directory
+        .permissions(Permissions::from_mode(0o777)) // the umask applies, as to any directory
         .tempdir_in(parent)
         .with_context(|| format!("cannot write into {}", parent.display()))?;
     {
         let merged = policy.model().merged(lora)?;
-        // In memory first: a fault of the merge itself shows before its rounding.
+        // Checked in memory first, before any rounding.
         accept(
             largest_difference(&wanted, &probe.logits(&merged, None)?)?,
             TOLERANCE,
@@ -155,7 +160,7 @@ pub fn merge(config: &MergeConfig) -> Result<MergeReport> {
     )?;
     std::fs::rename(aside.path(), out)
         .with_context(|| format!("cannot create {}", out.display()))?;
-    // The directory has moved: there is nothing left to remove.
+    // Renamed to `out`: nothing to delete.
     let _ = aside.keep();
     Ok(MergeReport {
         out: out.clone(),
@@ -166,7 +171,7 @@ pub fn merge(config: &MergeConfig) -> Result<MergeReport> {
     })
 }
 
-/// Writes the model with the tokenizer, and with a chat template that prompts it as the run was trained.
+/// Writes the model with the tokenizer and a chat template equal to the run's prompt template.
 fn save(merged: &CausalLm, policy: &Policy, dtype: Dtype, dir: &Path) -> Result<()> {
     let base = &policy.base;
     let alpaca = if base.special.add_bos {
@@ -210,16 +215,17 @@ fn narrow(dir: &Path) -> Result<()> {
 }
 
 fn accept(error: f64, tolerance: f64) -> Result<()> {
-    // Written so that NaN is refused too.
+    // This order also rejects NaN.
     if error <= tolerance {
         return Ok(());
     }
     bail!(
-        "the merged model's logits differ from the adapter's by {error:.2e}, more than {tolerance:.0e}; nothing was written"
+        "the merged model's logits differ from the adapter's by {error:.2e}, more than \
+         {tolerance:.0e}; nothing was written"
     )
 }
 
-/// Sequences of random tokens, the same for every model of a vocabulary.
+/// Sequences of random tokens, the same for every model with the same vocabulary.
 struct Probe {
     ids: Vec<u32>,
     layout: Ragged,
@@ -247,7 +253,7 @@ impl Probe {
 
 fn largest_difference(a: &Tensor, b: &Tensor) -> Result<f64> {
     let difference = (a - b)?.abs()?.flatten_all()?.to_vec1::<f32>()?;
-    // f32::max would pass over NaN.
+    // f32::max would ignore NaN.
     let worst = difference
         .into_iter()
         .fold(0.0, |m: f32, d| if d > m || d.is_nan() { d } else { m });

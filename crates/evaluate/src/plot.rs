@@ -1,35 +1,44 @@
-//! `evaluate plot`: what a table of seeds or the curves of runs look like.
+//! `wick plot`: comparisons of several seeds, or learning curves, as an SVG.
 
 use crate::chart::{self, Panel};
-use crate::seeds::{self, COLUMNS};
+use crate::table::{self, COLUMNS};
 use anyhow::{Context, Result, bail, ensure};
 use std::path::PathBuf;
 
+/// The arguments of `wick plot`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PlotConfig {
-    /// Directories that `evaluate compare` wrote, one per seed: points
-    #[arg(long, num_args = 1.., value_name = "DIR", conflicts_with = "runs", required_unless_present = "runs")]
+    /// Directories that `wick compare` wrote, one per seed: plots points
+    #[arg(
+        long,
+        num_args = 1..,
+        value_name = "DIR",
+        conflicts_with = "runs",
+        required_unless_present = "runs"
+    )]
     pub compared: Vec<PathBuf>,
-    /// Run directories, those of one name are seeds of it: curves of --metric over steps
+    /// Run directories: plots --metric over steps. Directories of the same name are seeds
     #[arg(long, num_args = 1.., value_name = "RUN", requires = "metric")]
     pub runs: Vec<PathBuf>,
     /// A metric of metrics.jsonl, for --runs
     #[arg(long, value_name = "NAME")]
     pub metric: Option<String>,
-    /// Columns of the comparison, one panel each: oracle, reward_normalised, kl_exact, length_tokens, samples_drawn,
-    /// tokens_drawn, wall_hours, peak_memory_gb
+    /// Columns of the comparison, one panel each: oracle, reward_normalised, kl_exact,
+    /// length_tokens, samples_drawn, tokens_drawn, wall_hours, peak_memory_gb
     #[arg(long, num_args = 1.., value_name = "COLUMN", default_value = "oracle")]
     pub y: Vec<String>,
+    /// Title of the picture
     #[arg(long, default_value = "")]
     pub title: String,
-    /// What X is
+    /// Label of the X axis
     #[arg(long, default_value = "")]
     pub x: String,
+    /// SVG file to write
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
 }
 
-/// Writes the picture; says where.
+/// Writes the picture; returns its path as a line.
 pub fn plot(config: &PlotConfig) -> Result<String> {
     let (panels, words) = if config.runs.is_empty() {
         points(config)?
@@ -42,12 +51,12 @@ pub fn plot(config: &PlotConfig) -> Result<String> {
     Ok(format!("{}\n", config.out.display()))
 }
 
-/// A panel per column, and the words that stand for X = 0, 1, … where X is not a number everywhere.
+/// A panel per column, and the words that label X = 0, 1, … unless every X is a number.
 fn points(config: &PlotConfig) -> Result<(Vec<Panel>, Vec<String>)> {
     let mut rows = Vec::new();
     for dir in &config.compared {
-        let of_seed = seeds::rows_of(dir)?;
-        // what the others began as is no point of theirs
+        let of_seed = table::rows_of(dir)?;
+        // the SFT run, from which the others started, is no point
         rows.extend(of_seed.into_iter().filter(|row| row["stage"] != "sft"));
     }
     let split = |name: &str| {
@@ -91,7 +100,7 @@ fn points(config: &PlotConfig) -> Result<(Vec<Panel>, Vec<String>)> {
             };
             panel.put(name, x, value * factor);
         }
-        ensure!(!panel.series.is_empty(), "--y {key}: no run has it");
+        ensure!(!panel.series.is_empty(), "--y {key}: no run has this value");
         panels.push(panel);
     }
     Ok((panels, words))

@@ -1,16 +1,16 @@
-//! Opens several runs so that a base they share is in memory once, and reads what their run.json says.
+//! Opens the policies and reward models of several runs. A base that they share is in memory once.
 
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use data::{Encoder, Template};
 use policy::{Base, Policy, TemplateChoice};
 use rewards::RewardModel;
-use run::Finished;
+use run::SavedRun;
 use std::path::Path;
 use std::rc::Rc;
 
-/// Bases opened so far.
-pub(crate) struct Shelf {
+/// Opens policies and reward models, and reuses the bases opened so far.
+pub(crate) struct PolicyOpener {
     device: Device,
     bases: Vec<Rc<Base>>,
 }
@@ -24,7 +24,7 @@ pub(crate) struct Reward {
     pub template: Template,
 }
 
-impl Shelf {
+impl PolicyOpener {
     pub fn new(device: &str) -> Result<Self> {
         Ok(Self {
             device: policy::device(device)?,
@@ -32,20 +32,22 @@ impl Shelf {
         })
     }
 
-    /// A policy: the run of sft or esrl-rlhf, or a plain model, which is prompted through its own chat template.
+    /// Opens a policy: a run of sft or esrl-rlhf, or a plain model, which uses its own chat
+    /// template.
     pub fn policy(&mut self, text: &str) -> Result<Policy> {
         let policy = Policy::open_sharing(text, TemplateChoice::Auto, &self.device, &self.bases)?;
-        let plain = run::open_finished(Path::new(text))?.is_none();
+        let plain = run::open_saved_run(Path::new(text))?.is_none();
         if plain && policy.base.chat_template.is_none() {
-            eprintln!("{text} has no chat template; it is prompted in Alpaca's format");
+            eprintln!("{text} has no chat template; using the Alpaca format");
         }
         self.keep(&policy.base);
         Ok(policy)
     }
 
+    /// Opens the reward model of a reward-model run.
     pub fn reward(&mut self, dir: &Path) -> Result<Reward> {
         let text = dir.display();
-        let run = run::open_finished(dir)?
+        let run = run::open_saved_run(dir)?
             .with_context(|| format!("{text} is not a run directory; give a reward-model run"))?;
         ensure!(
             run.stage == "reward-model",
@@ -57,7 +59,7 @@ impl Shelf {
             bail!("{text} has no reward/ yet: the run has not saved a result");
         }
         let source = run.info.get("base").and_then(|v| v.as_str());
-        let source = source.with_context(|| format!("{text}/run.json does not name its base"))?;
+        let source = source.with_context(|| format!("{text}/run.json has no base"))?;
         let weights = policy::base_weights(&run.info)?;
         let base = match self.bases.iter().find(|base| base.is(source, weights)) {
             Some(base) => base.clone(),
@@ -84,8 +86,10 @@ impl Shelf {
 }
 
 impl Reward {
-    /// Ids of prompt and answer as this reward model reads them. The policy's own ids are taken where both talk alike;
-    /// else the text is rendered and tokenised anew, and EOS is added exactly where the policy drew it.
+    /// Token ids of prompt and answer for this reward model.
+    ///
+    /// The policy's ids are used if both have the same base and template. Otherwise the text is
+    /// rendered and tokenised again, with EOS only if the policy drew it.
     pub fn row(&self, policy: &Policy, prompt: &data::Prompt, drawn: Drawn) -> Result<Vec<u32>> {
         if Rc::ptr_eq(&policy.base, &self.base) && policy.template == self.template {
             return Ok([drawn.prompt, drawn.response].concat());
@@ -98,22 +102,23 @@ impl Reward {
     }
 }
 
-/// One answer as ids and text.
+/// One sampled answer, as ids and as text.
 #[derive(Clone, Copy)]
 pub(crate) struct Drawn<'a> {
     pub prompt: &'a [u32],
     pub response: &'a [u32],
     pub text: &'a str,
+    /// Whether it ended with EOS
     pub finished: bool,
 }
 
-/// The run directory behind `text`, None for a plain model.
-pub(crate) fn finished(text: &str) -> Result<Option<Finished>> {
-    run::open_finished(policy::run_and_adapter(Path::new(text)).0)
+/// The run directory that `text` names; `None` for a plain model.
+pub(crate) fn saved_run(text: &str) -> Result<Option<SavedRun>> {
+    run::open_saved_run(policy::run_and_adapter(Path::new(text)).0)
 }
 
-/// Identifies the weights that answer, so that answers of an earlier training under the same name are not mixed in:
-/// hashes of the adapter's files, or the source's text where there is none.
+/// Identifies the weights, so that answers of an earlier training under the same name are not mixed
+/// in: hashes of the weight files, or `text` itself for a plain model.
 pub(crate) fn fingerprint(text: &str) -> Result<String> {
     let (run, adapter) = policy::run_and_adapter(Path::new(text));
     let dir = [run.join("model"), adapter]
@@ -133,6 +138,7 @@ pub(crate) fn fingerprint(text: &str) -> Result<String> {
     Ok(hashes.join(" "))
 }
 
+/// The last part of a path.
 pub(crate) fn file_name(path: &Path) -> String {
     let name = path.file_name();
     name.map_or_else(

@@ -1,7 +1,9 @@
-//! `evaluate score`: how well a run explains data. A reward model is scored on pairs (how often does it prefer the
-//! preferred answer, beside the rule "the longer wins"), a policy on demonstrations (loss per response token).
+//! `wick score`: how well a run predicts data. A reward model is scored on pairs (how often it
+//! prefers the chosen answer, compared with the rule "the longer answer wins"), a policy on
+//! demonstrations (loss per response token).
 
-use crate::policies::{self, Reward, Shelf};
+use crate::output::ensure_parent;
+use crate::policies::{self, PolicyOpener, Reward};
 use crate::stats::{self, Estimate};
 use anyhow::{Result, bail, ensure};
 use data::{Demonstration, Example, Format, Preference};
@@ -9,6 +11,7 @@ use policy::{Batch, Policy};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
+/// The arguments of `wick score`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ScoreConfig {
     /// Run directory (reward-model, sft or esrl-rlhf) or a plain model
@@ -17,16 +20,17 @@ pub struct ScoreConfig {
     /// Pairs for a reward-model run, demonstrations for any other
     #[arg(long, value_name = "FILE")]
     pub data: PathBuf,
-    /// Format of the data: auto, alpaca, prompt_completion, chat, text, comparison_v1, comparison_v2, hh, pairs
+    /// Format of the data: auto, alpaca, prompt_completion, chat, text, comparison_v1,
+    /// comparison_v2, hh, pairs
     #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = format)]
     pub format: Format,
     /// Use the first rows only
     #[arg(long, value_name = "N")]
     pub max_rows: Option<usize>,
-    /// Write each row's scores here, as JSONL
+    /// JSONL file for the scores of each row
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// Tokens of one forward
+    /// Tokens of one forward pass
     #[arg(long, value_name = "N", default_value_t = 4096)]
     pub batch_tokens: usize,
     /// Seed of the bootstrap interval
@@ -37,13 +41,13 @@ pub struct ScoreConfig {
     pub device: String,
 }
 
-/// A data format by its name in configs.
+/// Parses a data format by its name in configs.
 pub(crate) fn format(text: &str) -> std::result::Result<Format, String> {
     serde_json::from_value(text.into()).map_err(|e| e.to_string())
 }
 
 impl ScoreConfig {
-    /// The command line's defaults.
+    /// The defaults of the command line.
     pub fn new(run: &str, data: &Path) -> Self {
         Self {
             run: run.to_string(),
@@ -58,6 +62,7 @@ impl ScoreConfig {
     }
 }
 
+/// The scores of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ScoreReport {
@@ -69,13 +74,13 @@ pub enum ScoreReport {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PairScores {
     pub pairs: usize,
-    /// Rows that do not fit the context.
+    /// Pairs that do not fit the context.
     pub left_out: usize,
-    /// Share of pairs in which the preferred answer scores higher; equal scores count half.
+    /// Share of pairs in which the chosen answer scores higher; equal scores count half.
     pub accuracy: Estimate,
-    /// The same for the rule "the answer with more tokens is better".
+    /// The same for the rule "the answer with more tokens wins".
     pub longer_wins_accuracy: f64,
-    /// Score of the preferred answer minus score of the other.
+    /// Score of the chosen answer minus score of the rejected one.
     pub margin_mean: f64,
     pub margin_std: f64,
     pub margin_p10: f64,
@@ -100,7 +105,7 @@ pub struct DemonstrationScores {
 
 #[derive(Serialize)]
 struct PairRow {
-    /// Number among the rows that could be read, from 1.
+    /// Index among the readable rows, from 1.
     row: usize,
     chosen: f32,
     rejected: f32,
@@ -116,11 +121,12 @@ struct DemonstrationRow {
     loss: f64,
 }
 
-/// Scores `config.run` on `config.data`, and writes the rows where asked.
+/// Scores `config.run` on `config.data`, and writes the scores of the rows to `config.out` if
+/// given.
 pub fn score(config: &ScoreConfig) -> Result<ScoreReport> {
     ensure!(
         config.batch_tokens > 0,
-        "--batch-tokens 0: a forward needs tokens"
+        "--batch-tokens 0; it must be at least 1"
     );
     if let Some(out) = &config.out {
         ensure!(
@@ -128,16 +134,16 @@ pub fn score(config: &ScoreConfig) -> Result<ScoreReport> {
             "{} exists; choose another --out",
             out.display()
         );
-        crate::ensure_parent(out)?;
+        ensure_parent(out)?;
     }
-    let mut shelf = Shelf::new(&config.device)?;
-    let is_reward = policies::finished(&config.run)?.is_some_and(|r| r.stage == "reward-model");
+    let mut opener = PolicyOpener::new(&config.device)?;
+    let is_reward = policies::saved_run(&config.run)?.is_some_and(|r| r.stage == "reward-model");
     let (report, rows) = if is_reward {
         let mut loaded = data::preferences(&config.data, config.format)?;
         loaded.report(&config.data);
         loaded.items.truncate(config.max_rows.unwrap_or(usize::MAX));
         pairs(
-            &shelf.reward(Path::new(&config.run))?,
+            &opener.reward(Path::new(&config.run))?,
             &loaded.items,
             config,
         )?
@@ -145,7 +151,7 @@ pub fn score(config: &ScoreConfig) -> Result<ScoreReport> {
         let mut loaded = data::demonstrations(&config.data, config.format)?;
         loaded.report(&config.data);
         loaded.items.truncate(config.max_rows.unwrap_or(usize::MAX));
-        demonstrations(&shelf.policy(&config.run)?, &loaded.items, config)?
+        demonstrations(&opener.policy(&config.run)?, &loaded.items, config)?
     };
     if let Some(out) = &config.out {
         run::atomic_write(out, rows.as_bytes())?;
@@ -195,7 +201,7 @@ fn pairs(
     Ok((ScoreReport::Pairs(report), crate::jsonl::to_text(&rows)?))
 }
 
-/// 1 for right, 0 for wrong, half for undecided.
+/// 1 if the difference is positive, 0 if negative, ½ if zero.
 fn right(difference: f64) -> f64 {
     match difference {
         d if d > 0.0 => 1.0,

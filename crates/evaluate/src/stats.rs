@@ -1,7 +1,8 @@
 //! Means with bootstrap intervals, and win rates. Plain numbers only.
 //!
-//! Intervals are percentile bootstrap (Efron 1979) over items: 2,000 resamples, 2.5 % and 97.5 % quantiles, drawn from
-//! the named stream (seed, "bootstrap"), so the same numbers give the same interval.
+//! Intervals are percentile bootstrap (Efron 1979) over items: 2,000 resamples, 2.5 % and 97.5 %
+//! quantiles, drawn from the named stream (seed, "bootstrap"). The same numbers give the same
+//! interval.
 
 use rand::Rng;
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,14 @@ pub struct Estimate {
     pub n: usize,
 }
 
-/// Mean of `values` with its interval; None without values.
+/// Mean of `values` with its interval; `None` without values.
+///
+/// ```
+/// use evaluate::stats::estimate;
+/// let e = estimate(&[1.0, 2.0, 3.0, 4.0], 1).expect("there are values");
+/// assert_eq!((e.mean, e.n), (2.5, 4));
+/// assert!(e.low < e.mean && e.mean < e.high);
+/// ```
 pub fn estimate(values: &[f64], seed: u64) -> Option<Estimate> {
     let n = values.len();
     if n == 0 {
@@ -37,25 +45,26 @@ pub fn estimate(values: &[f64], seed: u64) -> Option<Estimate> {
     })
 }
 
+/// Arithmetic mean; NaN without values.
 pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Standard deviation of a sample (divisor n - 1; 0 for one value).
+/// Sample standard deviation (divisor n - 1; 0 for one value).
 pub fn std(values: &[f64]) -> f64 {
     let m = mean(values);
     let sum: f64 = values.iter().map(|v| (v - m).powi(2)).sum();
     (sum / (values.len().max(2) - 1) as f64).sqrt()
 }
 
-/// Quantile of sorted values, linear between neighbours (NumPy's default).
+/// Quantile of sorted values, linearly interpolated (NumPy's default).
 pub fn quantile(sorted: &[f64], q: f64) -> f64 {
     let at = q * (sorted.len() - 1) as f64;
     let (below, above) = (at.floor() as usize, at.ceil() as usize);
     sorted[below] + (at - below as f64) * (sorted[above] - sorted[below])
 }
 
-/// How often one side was better than the other, item by item.
+/// How often one side was better than the other.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Wins {
     pub wins: usize,
@@ -77,7 +86,7 @@ impl Wins {
         })
     }
 
-    /// Pairs whose scores are (mine, theirs): the higher wins.
+    /// From pairs of scores (mine, theirs): the higher one wins.
     pub fn from_scores(pairs: impl IntoIterator<Item = (f64, f64)>, seed: u64) -> Option<Self> {
         let outcomes: Vec<f64> = pairs
             .into_iter()
@@ -91,7 +100,7 @@ impl Wins {
     }
 }
 
-/// Pearson's correlation; 0 where one side does not vary.
+/// Pearson correlation; 0 if one side is constant.
 pub fn correlation(x: &[f64], y: &[f64]) -> f64 {
     let (mx, my) = (mean(x), mean(y));
     let sum =

@@ -232,7 +232,7 @@ impl Place {
     pub fn of(text: &str) -> Result<Self> {
         let given = Path::new(text);
         let (dir, adapter_dir) = run_and_adapter(given);
-        let Some(run) = run::open_finished(dir)? else {
+        let Some(run) = run::open_saved_run(dir)? else {
             return Ok(Self {
                 name: text.trim_end_matches('/').to_string(),
                 source: text.to_string(),
@@ -241,7 +241,7 @@ impl Place {
                 template: None,
             });
         };
-        run.note_unfinished();
+        run.warn_if_unfinished();
         let file_name = |path: &Path| path.file_name().map(|n| n.to_string_lossy().into_owned());
         let mut name = file_name(dir).unwrap_or_else(|| text.to_string());
         if given != dir {

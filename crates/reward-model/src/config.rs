@@ -29,12 +29,15 @@ pub struct Config {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
-    /// The sft run that the policy will start from (its adapter is where the reward adapter begins), or a plain model
+    /// The sft run that the policy will start from (its adapter is where the reward adapter
+    /// begins), or a plain model
     pub source: String,
-    /// What the frozen projections are kept in: `stored`, `q8_0`, `q4_0`, `q4_k`. Default: as the earlier run keeps them, else `stored`
+    /// What the frozen projections are kept in: `stored`, `q8_0`, `q4_0`, `q4_k`. Default: as the
+    /// earlier run keeps them, else `stored`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<BaseWeights>,
-    /// How a plain model is prompted: `auto`, `alpaca`, `chat`, `raw` (a run brings its own template)
+    /// How a plain model is prompted: `auto`, `alpaca`, `chat`, `raw` (a run brings its own
+    /// template)
     #[serde(default = "policy::auto")]
     pub template: String,
 }
@@ -70,7 +73,8 @@ pub struct DataConfig {
 pub struct RewardConfig {
     /// Adds `c · mean((r_w + r_l)²)` to the loss, which keeps scores around zero (0 = off)
     pub center_coefficient: f64,
-    /// Samples of the source policy on held-out prompts whose mean and variance normalise the reward
+    /// Samples of the source policy on held-out prompts whose mean and variance normalise the
+    /// reward
     pub normalisation_samples: usize,
     pub normalisation_max_new_tokens: usize,
     /// Rows decoded together for them

@@ -1,5 +1,5 @@
-//! Reward modelling: pairs of answers in, one artefact out that scores any answer (adapter, head, template, EOS rule,
-//! normalisation, golden scores).
+//! Reward modelling: pairs of answers in, one artefact out that scores any answer (adapter, head,
+//! template, EOS rule, normalisation, golden scores).
 
 mod cli;
 mod config;
@@ -7,7 +7,7 @@ mod objective;
 mod plan;
 mod prepare;
 
-pub use cli::Cli;
+pub use cli::{Cli, print_plan};
 pub use config::Config;
 pub use plan::plan;
 

@@ -1,4 +1,5 @@
-//! What the fit loop optimises in reward modelling: `-log σ(r_w − r_l)` at the last token of each answer.
+//! What the fit loop optimises in reward modelling: `-log σ(r_w − r_l)` at the last token of each
+//! answer.
 
 use crate::Config;
 use crate::prepare::SHOWN;
@@ -57,7 +58,8 @@ impl Objective {
         &self.base.model
     }
 
-    /// Scores of the chosen and the rejected answers, [2, P]. A pair's answers share their prompt's forward.
+    /// Scores of the chosen and the rejected answers, [2, P]. A pair's answers share their prompt's
+    /// forward.
     fn scores(
         &self,
         pairs: &[&Pair],
@@ -157,7 +159,8 @@ impl train::Objective for Objective {
         })
     }
 
-    /// Without centring the loss knows differences of scores only: the head's bias has no gradient and stays 0.
+    /// Without centring the loss knows differences of scores only: the head's bias has no gradient
+    /// and stays 0.
     fn params(&self) -> Vec<(String, Var)> {
         let learns = |name: &str| self.center_coefficient > 0.0 || name != "bias";
         let head = self

@@ -1,4 +1,5 @@
-//! What a reward-model run begins with before a weight is read: the policy's outline and the encoded pairs. The run and its plan begin here.
+//! What a reward-model run begins with before a weight is read: the policy's outline and the
+//! encoded pairs. The run and its plan begin here.
 
 use crate::config::Config;
 use crate::objective::Pair;
@@ -129,8 +130,8 @@ impl Prepared {
         })
     }
 
-    /// Tokens that are read together whatever `train.micro_batch_tokens` says: the samples and the golden answers, which the artefact scores, and
-    /// the pairs that are shown.
+    /// Tokens that are read together whatever `train.micro_batch_tokens` says: the samples and the
+    /// golden answers, which the artefact scores, and the pairs that are shown.
     fn read_whole(&self, room: usize) -> usize {
         let sample = |request: &Request| request.n * (request.prompt.len() + room);
         let samples: usize = self.requests.iter().map(sample).sum();
@@ -159,7 +160,8 @@ fn read(path: &Path, config: &Config) -> Result<Vec<Preference>> {
     Ok(loaded.items)
 }
 
-/// Both answers of a pair must fit; a pair with one that does not goes the way `data.too_long` says.
+/// Both answers of a pair must fit; a pair with one that does not goes the way `data.too_long`
+/// says.
 fn pairs(
     what: &str,
     preferences: &[Preference],

@@ -1,9 +1,10 @@
 //! Typed settings: a TOML file, then `--set a.b=c` overrides, into a serde struct.
 //!
-//! The structs use `#[serde(deny_unknown_fields)]` and defaults. Two serde features defeat the messages about keys, and
-//! settings should do without them: `flatten` (cannot be combined with deny_unknown_fields) and `untagged` (its error
-//! names neither key nor type). Tag an enum, or keep a `toml::Table` and parse it by [`from_table`] once its kind is
-//! known. Relative paths in settings are relative to the current directory, not to the file.
+//! The structs use `#[serde(deny_unknown_fields)]` and defaults. Two serde features would spoil the
+//! messages about keys, so settings avoid them: `flatten` (does not work with deny_unknown_fields)
+//! and `untagged` (its error names neither key nor type). Tag an enum, or keep a `toml::Table` and
+//! parse it with [`from_table`] once its kind is known. Relative paths in settings are relative to
+//! the current directory, not to the file.
 
 use crate::config_error::explain;
 use anyhow::{Context, Result, bail};
@@ -11,23 +12,36 @@ use serde::de::DeserializeOwned;
 use std::path::Path;
 use toml::{Table, Value};
 
-/// Reads `--config` and the `--set a.b=c` overrides into a typed config (its structs use `deny_unknown_fields` and
-/// defaults). An unknown key is an error that names the nearest known one.
+/// Loads settings from a TOML file and `--set a.b=c` overrides into a typed config.
 ///
-/// The value of an override is read as TOML when it can be (`50`, `1e-5`, `true`, `["q", "v"]`, `{ name = "bleu" }`),
-/// else it is a string, so paths and names need no quotes. A whole number in the key is a place in an array:
-/// `rewards.0.weight=2`.
+/// The value of an override is parsed as TOML if possible (`50`, `1e-5`, `true`, `["q", "v"]`, `{
+/// name = "bleu" }`); otherwise it is a string, so paths and names need no quotes. A whole number
+/// in the key is an index into an array: `rewards.0.weight=2`.
+///
+/// # Errors
+/// One line that names the file or the override, the key, and what is expected. An unknown key
+/// suggests the nearest known one.
+///
+/// ```
+/// #[derive(serde::Deserialize)]
+/// #[serde(deny_unknown_fields)]
+/// struct Config {
+///     lr: f64,
+///     steps: usize,
+/// }
+/// let sets = ["lr=1e-4".to_string(), "steps=50".to_string()];
+/// let config: Config = run::load_config(None, &sets)?;
+/// assert_eq!((config.lr, config.steps), (1e-4, 50));
+///
+/// let typo = ["lr=1e-4".to_string(), "step=50".to_string()];
+/// let error = run::load_config::<Config>(None, &typo).err().expect("an unknown key");
+/// let expected = r#"--set step=50: unknown key "step"; did you mean "steps"?"#;
+/// assert_eq!(run::one_line(&error), expected);
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 pub fn load_config<T: DeserializeOwned>(file: Option<&Path>, sets: &[String]) -> Result<T> {
-    let mut table = match file {
-        Some(path) => read_table(path)?,
-        None => Table::new(),
-    };
-    let in_file = table.clone();
-    let mut overridden = Vec::new();
-    for set in sets {
-        let path = apply(&mut table, set).with_context(|| format!("--set {set}"))?;
-        overridden.push((path.join("."), set.as_str()));
-    }
+    let in_file = read_file(file)?;
+    let (table, overridden) = with_overrides(in_file.clone(), sets)?;
     let source = |key: &str| {
         let set = overridden.iter().rev().find(|(path, _)| {
             key == path
@@ -43,6 +57,25 @@ pub fn load_config<T: DeserializeOwned>(file: Option<&Path>, sets: &[String]) ->
     parse(table, "", source)
 }
 
+/// The settings of [`load_config`] as a table, unchecked.
+pub fn settings_table(file: Option<&Path>, sets: &[String]) -> Result<Table> {
+    Ok(with_overrides(read_file(file)?, sets)?.0)
+}
+
+fn read_file(file: Option<&Path>) -> Result<Table> {
+    file.map_or_else(|| Ok(Table::new()), read_table)
+}
+
+/// The table after the overrides, and each override with its dotted key.
+fn with_overrides(mut table: Table, sets: &[String]) -> Result<(Table, Vec<(String, &str)>)> {
+    let mut overridden = Vec::new();
+    for set in sets {
+        let path = apply(&mut table, set).with_context(|| format!("--set {set}"))?;
+        overridden.push((path.join("."), set.as_str()));
+    }
+    Ok((table, overridden))
+}
+
 /// Whether the dotted key `inner` lies below `outer`.
 fn is_inside(inner: &str, outer: &str) -> bool {
     inner
@@ -56,7 +89,8 @@ fn contains(table: &Table, key: &str) -> bool {
     parts.fold(first, |value, part| value?.get(part)).is_some()
 }
 
-/// Reads one table of the settings, found at the dotted key `at`, into its own struct, with the same messages.
+/// Deserialises one table of the settings, found at the dotted key `at`, with the same messages as
+/// [`load_config`].
 pub fn from_table<T: DeserializeOwned>(table: &Table, at: &str) -> Result<T> {
     parse(table.clone(), at, |_| "settings".to_string())
 }
@@ -84,7 +118,7 @@ fn read_table(path: &Path) -> Result<Table> {
     })
 }
 
-/// Puts one override into the table and returns its key's parts.
+/// Applies one override to the table and returns the parts of its key.
 fn apply(table: &mut Table, set: &str) -> Result<Vec<String>> {
     let Some((key, value)) = set.split_once('=') else {
         bail!("expected KEY=VALUE, such as train.max_steps=50");
@@ -94,7 +128,7 @@ fn apply(table: &mut Table, set: &str) -> Result<Vec<String>> {
     Ok(path)
 }
 
-/// A TOML value, or the text as it is.
+/// The text as a TOML value, or as a string if it is not TOML.
 fn value_of(text: &str) -> Value {
     let parsed = format!("value = {text}").parse::<Table>();
     match parsed
@@ -126,7 +160,7 @@ fn put(table: &mut Table, path: &[String], value: Value) -> Result<()> {
                 let n = items.len();
                 let item = part.parse().ok().and_then(|i: usize| items.get_mut(i));
                 item.with_context(|| {
-                    format!("{at} is an array of {n}; {part:?} is no place in it")
+                    format!("{at} is an array of {n}; {part:?} is not an index into it")
                 })?
             }
             other => bail!("{at} is a {}, not a table", other.type_str()),

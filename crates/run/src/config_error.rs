@@ -1,15 +1,19 @@
-//! serde's complaints about settings, in the user's words: the dotted key, what is wrong, what would be right.
+//! Translates serde's errors about settings for users: the dotted key, what is wrong, what is
+//! expected.
 
 use strsim::{jaro_winkler, normalized_damerau_levenshtein};
 
-/// What is wrong, and the dotted key it is about.
+/// An error about one key of the settings.
 pub(crate) struct Problem {
+    /// Dotted
     pub key: String,
     pub text: String,
 }
 
-/// `at`: the key of the table that was parsed (empty: all settings); `path`: serde_path_to_error's path of the place in
-/// it; `message`: serde's own.
+/// Translates an error of serde.
+///
+/// `at` is the key of the table that was parsed (empty for all settings), `path` the path inside it
+/// as serde_path_to_error gives it, `message` serde's own message.
 pub(crate) fn explain(at: &str, path: &str, message: &str) -> Problem {
     let path = if path == "." { "" } else { path };
     let here = join(at, path);
@@ -44,13 +48,14 @@ pub(crate) fn explain(at: &str, path: &str, message: &str) -> Problem {
     Problem { key: here, text }
 }
 
-/// `rest` is serde's "`lrr`, expected one of `lr`, `schedule`", "…, expected `a` or `b`" or "…, there are no fields".
+/// `rest` is the end of serde's message: "`lrr`, expected one of `lr`, `schedule`", "…, expected
+/// `a` or `b`" or "…, there are no fields".
 fn unknown_field(here: &str, rest: &str) -> Problem {
     let names = quoted(rest);
     let (wrong, known) = names
         .split_first()
         .map_or(("", &[][..]), |(wrong, known)| (*wrong, known));
-    // The path may or may not end in the key itself.
+    // The path may or may not end with the key itself.
     let parent = here
         .strip_suffix(wrong)
         .map_or(here, |p| p.strip_suffix('.').unwrap_or(p));
@@ -84,7 +89,12 @@ fn unknown_variant(here: String, rest: &str) -> Problem {
     }
 }
 
-/// The known name most like `wrong`: by edits, by a common beginning, and by one holding the other (`step`, `max_steps`).
+/// The known name most similar to `wrong`: by edit distance, by common prefix, and by one
+/// containing the other (`step`, `max_steps`). `None` if `known` is empty.
+///
+/// ```
+/// assert_eq!(run::nearest("max_step", &["lr", "max_steps"]), Some("max_steps"));
+/// ```
 pub fn nearest<'a>(wrong: &str, known: &[&'a str]) -> Option<&'a str> {
     let likeness = |name: &str| {
         let holds = name.contains(wrong) || wrong.contains(name);
@@ -98,7 +108,7 @@ pub fn nearest<'a>(wrong: &str, known: &[&'a str]) -> Option<&'a str> {
         .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
 }
 
-/// What stands between backquotes.
+/// The words between backquotes.
 fn quoted(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }
@@ -126,7 +136,7 @@ fn article(found: &str) -> String {
     }
 }
 
-/// Rust's types are not the user's.
+/// A Rust type in words of TOML.
 fn plain_type(expected: &str) -> &str {
     match expected {
         "usize" | "u64" | "u32" | "u16" | "u8" => "a whole number, 0 or more",

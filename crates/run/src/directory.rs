@@ -1,203 +1,59 @@
-//! A run directory that is being written. Only [`Run`] writes into it, and only one process at a time.
+//! A run directory that is being written. Only [`Run`] writes into it, and only one process at a
+//! time.
 
-use crate::checkpoint::{self, CHECKPOINTS, Checkpoint, RetentionPolicy, check_name};
-use crate::files::{atomic_dir, atomic_write, parent, sync_dir, sync_tree, temporary_dir};
-use crate::finished::{CONFIG, INFO, read_config, read_info};
+use crate::checkpoint::Checkpoint;
+use crate::checkpoint_list::{self, CHECKPOINTS, RetentionPolicy};
+use crate::files::{atomic_dir, atomic_write};
+use crate::memory::peak_memory_bytes;
 use crate::metrics::{MetricsLog, number};
-use crate::{peak_memory_bytes, provenance, resume, signals};
-use anyhow::{Context, Result, bail, ensure};
+use crate::run_info::write_info;
+use crate::time_format::rfc3339;
+use anyhow::{Context, Result, ensure};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
-use toml::Table;
 
-const LOCK: &str = ".lock";
-const SAMPLES: &str = "samples";
-const FAILED: &str = "failed";
-/// What a stage leaves to those after it.
-const RESULTS: [&str; 3] = ["adapter", "model", "reward"];
+pub(crate) const SAMPLES: &str = "samples";
+pub(crate) const FAILED: &str = "failed";
 
-/// An open run directory. Dropped without [`finish`](Self::finish) or [`stopped`](Self::stopped), it is marked failed.
+/// An open run directory. Dropped without [`finish`](Self::finish) or [`stopped`](Self::stopped),
+/// it is marked failed.
 pub struct Run {
-    dir: PathBuf,
-    info: Map<String, Value>,
-    log: MetricsLog,
-    /// Work of the processes before this one, seconds and bytes.
-    secs_before: f64,
-    peak_before: u64,
-    /// A finished run that was opened again, and nothing was done in it yet.
-    still_finished: bool,
-    began: Instant,
-    _lock: File,
+    pub(crate) dir: PathBuf,
+    /// run.json
+    pub(crate) info: Map<String, Value>,
+    pub(crate) log: MetricsLog,
+    /// Seconds and peak bytes of earlier processes, before a resume.
+    pub(crate) secs_before: f64,
+    pub(crate) peak_before: u64,
+    /// A finished run was reopened, and nothing was written into it yet.
+    pub(crate) still_finished: bool,
+    pub(crate) began: Instant,
+    pub(crate) _lock: File,
 }
 
 impl Run {
-    /// Creates `dir` (refuses one that exists), writes config.toml (resolved, every key) and run.json (provenance:
-    /// stage, argv, version, git commit if any, started, machine, threads). Nothing is left behind on an error.
-    pub fn create(dir: &Path, stage: &str, config: &impl Serialize) -> Result<Self> {
-        if dir.symlink_metadata().is_ok() {
-            let what = if dir.join(INFO).exists() {
-                "is a run already"
-            } else {
-                "exists and is not a run"
-            };
-            bail!(
-                "{} {what}; continue a run with --resume, or choose another --run",
-                dir.display()
-            );
-        }
-        let config = toml::to_string_pretty(config).context("settings")?;
-        let mut info = provenance::collect(stage);
-        if let Some(seed) = seed(&config) {
-            info.insert("seed".into(), seed.into());
-        }
-        let made = make_parents(dir)?;
-        let created = Self::fill(dir, &config, info);
-        if created.is_err() {
-            for dir in made.iter().rev() {
-                let _ = std::fs::remove_dir(dir); // only when empty
-            }
-        }
-        created.with_context(|| format!("cannot create {}", dir.display()))
-    }
-
-    /// Makes the whole directory aside and renames it; an error on the way deletes it.
-    fn fill(dir: &Path, config: &str, info: Map<String, Value>) -> Result<Self> {
-        let aside = temporary_dir(parent(dir))?;
-        let lock = lock(aside.path())?;
-        atomic_write(&aside.path().join(CONFIG), config.as_bytes())?;
-        write_info(aside.path(), &info)?;
-        let log = MetricsLog::create(aside.path())?;
-        sync_tree(aside.path())?;
-        signals::stop_on_signals()?;
-        std::fs::rename(aside.path(), dir)?;
-        let _ = aside.keep(); // it is `dir` now
-        sync_dir(parent(dir))?;
-        Ok(Self {
-            dir: dir.to_path_buf(),
-            info,
-            log,
-            secs_before: 0.0,
-            peak_before: 0,
-            still_finished: false,
-            began: Instant::now(),
-            _lock: lock,
-        })
-    }
-
-    /// Opens an existing run for `--resume`; cuts metrics.jsonl back to `step` rows <= the last checkpoint's step.
-    ///
-    /// The settings must be those it began with, but for cadences, `keep…` and the length of the run. Without a
-    /// checkpoint the run begins anew; what it left (a scored pool) is used, so its settings must be these then, too.
-    pub fn resume<C>(dir: &Path, stage: &str, config: &C) -> Result<Self>
-    where
-        C: Serialize + DeserializeOwned,
-    {
-        Self::resume_by(dir, stage, config, Ok)
-    }
-
-    /// The same for a run that an older version may have begun: `today` makes of its settings, read as this version reads them, what
-    /// this version would have stored.
-    pub fn resume_by<C>(
-        dir: &Path,
-        stage: &str,
-        config: &C,
-        today: impl FnOnce(C) -> Result<C>,
-    ) -> Result<Self>
-    where
-        C: Serialize + DeserializeOwned,
-    {
-        ensure!(
-            dir.exists(),
-            "{}: no such run; leave out --resume to begin it",
-            dir.display()
-        );
-        ensure!(
-            dir.join(INFO).exists(),
-            "{} is not a run directory (it has no {INFO})",
-            dir.display()
-        );
-        let lock = lock(dir)?;
-        let mut info = read_info(dir)?;
-        let of = info
-            .get("stage")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        ensure!(
-            of == stage,
-            "{} is a run of {of}, not of {stage}",
-            dir.display()
-        );
-
-        checkpoint::sweep(dir)?;
-        for within in [CHECKPOINTS, SAMPLES, FAILED] {
-            checkpoint::sweep(&dir.join(within))?;
-        }
-        let latest = checkpoint::latest_whole(dir)?;
-        let still_finished = info.get("status").and_then(Value::as_str) == Some("finished");
-        let result = RESULTS.into_iter().find(|name| dir.join(name).is_dir());
-        if let Some(result) = result.filter(|_| still_finished && latest.is_none()) {
-            bail!(
-                "{} is finished and has no checkpoint to go on from; beginning it anew would overwrite its {result}/: choose another --run",
-                dir.display()
-            );
-        }
-        let secs_before = latest.as_ref().map_or(Ok(0.0), Checkpoint::secs)?;
-        let config = toml::to_string_pretty(config).context("settings")?;
-        let stored = read_config(dir)?;
-        let migrated = crate::from_table(&stored, "").and_then(today);
-        let migrated = migrated.and_then(|stored| Ok(Table::try_from(&stored)?));
-        // settings that this version cannot read differ from all that it can
-        resume::compare(dir, &migrated.unwrap_or(stored), &config)?;
-        atomic_write(&dir.join(CONFIG), config.as_bytes())?;
-
-        let step = latest.map(|c| c.step);
-        let log = MetricsLog::reopen(dir, step)?;
-        let peak_before = info
-            .get("peak_memory_bytes")
-            .and_then(Value::as_u64)
-            .unwrap_or(0);
-        info.insert("status".into(), "running".into());
-        let resumed = info.entry("resumed").or_insert_with(|| json!([]));
-        if let Value::Array(list) = resumed {
-            let now = crate::rfc3339(SystemTime::now());
-            list.push(json!({ "started": now, "step": step, "argv": provenance::argv() }));
-        }
-        write_info(dir, &info)?;
-        signals::stop_on_signals()?;
-        let began = Instant::now();
-        Ok(Self {
-            dir: dir.to_path_buf(),
-            info,
-            log,
-            secs_before,
-            peak_before,
-            still_finished,
-            began,
-            _lock: lock,
-        })
-    }
-
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Seconds of work so far, summed over resumes; work that a crash lost is not counted.
+    /// Seconds of work so far, summed over resumes. Work lost in a crash is not counted.
     pub fn secs(&self) -> f64 {
         self.secs_before + self.began.elapsed().as_secs_f64()
     }
 
-    /// One row of metrics.jsonl (`step`, `secs` since the run began, then the metrics) and TensorBoard scalars.
+    /// One row of metrics.jsonl (`step`, `secs` since the run began, then the metrics) and
+    /// TensorBoard scalars.
     pub fn log(&mut self, step: u64, metrics: &BTreeMap<String, f64>) -> Result<()> {
         self.still_finished = false;
         let logged = self.log.log(step, self.secs(), metrics);
         logged.with_context(|| self.dir.display().to_string())
     }
 
-    /// samples/step-000100.md, readable text.
+    /// Writes samples/step-000100.md.
     pub fn sample(&self, step: u64, markdown: &str) -> Result<()> {
         let samples = self.dir.join(SAMPLES);
         std::fs::create_dir_all(&samples)
@@ -208,7 +64,7 @@ impl Run {
         )
     }
 
-    /// failed/step-000012.json: what a step that was refused was about to learn from. Returns the file.
+    /// Writes failed/step-000012.json, the batch of a step that was rejected. Returns its path.
     pub fn failed(&self, step: u64, batch: &Value) -> Result<PathBuf> {
         let failed = self.dir.join(FAILED);
         std::fs::create_dir_all(&failed)
@@ -218,8 +74,10 @@ impl Run {
         Ok(file)
     }
 
-    /// checkpoints/step-000100/: `write` puts the tensors into a temporary directory, state.json and checksums follow, and the
-    /// directory is renamed into place. Then those that `keep` does not ask for are deleted.
+    /// Writes checkpoints/step-000100/ and deletes the checkpoints that `keep` does not retain.
+    ///
+    /// `write` puts the tensors into a temporary directory; state.json and checksums follow, and
+    /// the directory is renamed into place.
     pub fn checkpoint(
         &mut self,
         step: u64,
@@ -232,18 +90,24 @@ impl Run {
         std::fs::create_dir_all(&checkpoints)
             .with_context(|| format!("cannot create {}", checkpoints.display()))?;
         self.log.sync()?;
-        Checkpoint::write(&checkpoints, step, self.secs(), state, write).with_context(|| {
-            format!("step {step} is not saved; what was saved before is whole, go on from it with --resume")
-        })?;
-        checkpoint::prune(&checkpoints, keep)?;
+        checkpoint_list::require_space(&checkpoints)
+            .and_then(|()| Checkpoint::write(&checkpoints, step, self.secs(), state, write))
+            .with_context(|| {
+                format!(
+                    "step {step} was not saved; earlier checkpoints are intact, continue from them \
+                     with --resume"
+                )
+            })?;
+        checkpoint_list::prune(&checkpoints, keep)?;
         self.put_cost()
     }
 
+    /// The newest complete checkpoint.
     pub fn latest_checkpoint(&self) -> Result<Option<Checkpoint>> {
-        Ok(checkpoint::list(&self.dir.join(CHECKPOINTS))?.pop())
+        Ok(checkpoint_list::list(&self.dir.join(CHECKPOINTS))?.pop())
     }
 
-    /// Where a run that broke can be taken up, in words.
+    /// For an error message: the checkpoint from which a failed run can continue.
     pub fn last_good(&self) -> String {
         match self.latest_checkpoint() {
             Ok(Some(kept)) => format!("the last good checkpoint is {}", kept.dir.display()),
@@ -251,17 +115,19 @@ impl Run {
         }
     }
 
+    /// What the stage stored as the state of a checkpoint.
     pub fn read_state<T: DeserializeOwned>(&self, checkpoint: &Checkpoint) -> Result<T> {
         checkpoint.state()
     }
 
-    /// Replaces a whole subdirectory (`adapter`, `reward`, `model`) atomically: written aside, renamed into place.
+    /// Replaces a whole subdirectory (`adapter`, `reward`, `model`) atomically: `write` fills a
+    /// temporary directory, which is renamed into place.
     pub fn replace_dir(&self, name: &str, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         check_name(name)?;
         atomic_dir(&self.dir.join(name), write)
     }
 
-    /// A file of the run's root, written atomically (template.json, tokenizer.json, …).
+    /// Writes a file of the run's root atomically (template.json, tokenizer.json, …).
     pub fn write_file(&self, name: &str, bytes: &[u8]) -> Result<()> {
         check_name(name)?;
         atomic_write(&self.dir.join(name), bytes)
@@ -273,12 +139,13 @@ impl Run {
         write_info(&self.dir, &self.info)
     }
 
-    /// What [`record`](Self::record) wrote under `key`, in this process or one before it.
+    /// What [`record`](Self::record) stored under `key`, in this process or an earlier one.
     pub fn recorded(&self, key: &str) -> Option<&Value> {
         self.info.get(key)
     }
 
-    /// Marks the run done: wall seconds (summed over resumes) and peak memory into run.json.
+    /// Marks the run finished and writes wall seconds (summed over resumes) and peak memory into
+    /// run.json.
     pub fn finish(&mut self, summary: &BTreeMap<String, f64>) -> Result<()> {
         let summary = summary
             .iter()
@@ -288,11 +155,12 @@ impl Run {
         self.end("finished")
     }
 
-    /// Marks the run stopped by its user at `step`, after a checkpoint, and says on stderr how to go on.
+    /// Marks the run stopped by its user at `step`, after a checkpoint, and tells on stderr how to
+    /// continue.
     pub fn stopped(&mut self, step: u64) -> Result<()> {
         self.end("stopped")?;
         eprintln!(
-            "stopped at step {step}; the same command with --resume goes on ({})",
+            "stopped at step {step}; continue with the same command and --resume ({})",
             self.dir.display()
         );
         Ok(())
@@ -301,7 +169,7 @@ impl Run {
     fn end(&mut self, status: &str) -> Result<()> {
         self.info.insert("status".into(), status.into());
         self.info
-            .insert("ended".into(), crate::rfc3339(SystemTime::now()).into());
+            .insert("ended".into(), rfc3339(SystemTime::now()).into());
         self.put_cost()
     }
 
@@ -319,7 +187,7 @@ impl Drop for Run {
         if self.info.get("status").and_then(Value::as_str) != Some("running") {
             return;
         }
-        // The error that brought us here is the one to tell.
+        // An error here is ignored: the one that ended the run is reported.
         let _ = if self.still_finished {
             self.info.insert("status".into(), "finished".into());
             write_info(&self.dir, &self.info)
@@ -329,48 +197,11 @@ impl Drop for Run {
     }
 }
 
-fn write_info(dir: &Path, info: &Map<String, Value>) -> Result<()> {
-    let mut text = serde_json::to_string_pretty(info)?;
-    text.push('\n');
-    atomic_write(&dir.join(INFO), text.as_bytes())
-}
-
-/// Held until the process ends. A file system without locks is taken as it is.
-fn lock(dir: &Path) -> Result<File> {
-    let path = dir.join(LOCK);
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path);
-    let file = file.with_context(|| format!("cannot write {}", path.display()))?;
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => {
-            bail!("{} is being written by another process", dir.display())
-        }
-        Err(TryLockError::Error(e)) if e.kind() != std::io::ErrorKind::Unsupported => {
-            Err(e).with_context(|| format!("cannot lock {}", path.display()))
-        }
-        _ => Ok(file),
-    }
-}
-
-/// Creates the parents of `dir`; returns those that were not there, outermost first.
-fn make_parents(dir: &Path) -> Result<Vec<PathBuf>> {
-    let missing = parent(dir)
-        .ancestors()
-        .take_while(|p| !p.as_os_str().is_empty() && !p.exists());
-    let mut made: Vec<PathBuf> = missing.map(Path::to_path_buf).collect();
-    made.reverse();
-    let parent = parent(dir);
-    std::fs::create_dir_all(parent)
-        .with_context(|| format!("cannot create {}", parent.display()))?;
-    Ok(made)
-}
-
-/// `train.seed` or `seed` of the settings, for run.json.
-fn seed(config: &str) -> Option<i64> {
-    let table: toml::Table = config.parse().ok()?;
-    let nested = table.get("train").and_then(|train| train.get("seed"));
-    nested.or_else(|| table.get("seed"))?.as_integer()
+/// A name inside the run directory, not a path out of it.
+fn check_name(name: &str) -> Result<()> {
+    ensure!(
+        !name.is_empty() && !name.starts_with('.') && !name.contains('/'),
+        "{name:?} is not the name of a file in a run directory"
+    );
+    Ok(())
 }

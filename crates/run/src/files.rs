@@ -1,4 +1,4 @@
-//! Files and directories that are there whole or not at all: written aside, synced, renamed into place.
+//! Atomic files and directories: written under a temporary name, synced, renamed into place.
 
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
@@ -8,10 +8,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// What begins the names of things that are being written; a crash may leave one, and nothing reads it.
+/// Prefix of temporary names. A crash may leave such a file; nothing reads it.
 pub(crate) const TEMPORARY: &str = ".tmp-";
 
-/// Writes a file so that it is there whole or not at all. What is no file (a pipe, /dev/null, /dev/stdout) is written to and stays.
+/// Writes a file atomically. A path that is not a regular file (a pipe, /dev/null, /dev/stdout) is
+/// written to directly.
 pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<()> {
     let write = || -> std::io::Result<()> {
         let other = |m: Metadata| !m.is_file() && !m.is_dir();
@@ -21,7 +22,7 @@ pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<()> {
         let parent = parent(path);
         let mut file = tempfile::Builder::new()
             .prefix(TEMPORARY)
-            .permissions(Permissions::from_mode(0o666)) // less the umask, as for any other file
+            .permissions(Permissions::from_mode(0o666)) // the umask applies, as to any file
             .tempfile_in(parent)?;
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
@@ -33,7 +34,7 @@ pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// An io error without the temporary name that tempfile adds to it.
+/// An I/O error without the temporary name that tempfile adds.
 fn plain(error: &std::io::Error, path: &Path) -> anyhow::Error {
     if !parent(path).is_dir() {
         return anyhow::anyhow!("no directory {}", parent(path).display());
@@ -45,8 +46,10 @@ fn plain(error: &std::io::Error, path: &Path) -> anyhow::Error {
     anyhow::Error::msg(cause.to_string())
 }
 
-/// Makes `target` a directory with what `write` puts into the temporary directory it is given. On an error `target` is
-/// what it was before. An older `target` is swapped out in one step where the file system can do that.
+/// Replaces directory `target` atomically: `write` fills a temporary directory, which is renamed.
+///
+/// On an error `target` is unchanged. An existing `target` is exchanged in one step where the file
+/// system supports that.
 pub(crate) fn atomic_dir(target: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let make = || {
         let aside = temporary_dir(parent(target))?;
@@ -57,7 +60,7 @@ pub(crate) fn atomic_dir(target: &Path, write: impl FnOnce(&Path) -> Result<()>)
     make().map_err(|e: anyhow::Error| e.context(format!("cannot write {}", target.display())))
 }
 
-/// An empty directory beside the one that will be made.
+/// An empty directory with a temporary name in `parent`.
 pub(crate) fn temporary_dir(parent: &Path) -> Result<TempDir> {
     tempfile::Builder::new()
         .prefix(TEMPORARY)
@@ -71,18 +74,18 @@ fn put_in_place(aside: TempDir, target: &Path) -> std::io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     if !target.exists() {
         std::fs::rename(aside.path(), target)?;
-        let _ = aside.keep(); // it has its name now; there is nothing left to delete
+        let _ = aside.keep(); // renamed to `target`: nothing to delete
     } else if renameat_with(CWD, aside.path(), CWD, target, RenameFlags::EXCHANGE).is_err() {
-        // A file system without exchange: for a moment there is no `target`.
+        // Without an exchange, `target` does not exist for a moment.
         let old = temporary_dir(parent(target)).map_err(std::io::Error::other)?;
         std::fs::rename(target, old.path())?;
         std::fs::rename(aside.path(), target)?;
         let _ = aside.keep();
-    } // else `aside` holds the old directory, and dropping it deletes that
+    } // else `aside` now holds the old directory and deletes it on drop
     sync_dir(parent(target))
 }
 
-/// Flushes every file and directory under `dir` to the disk.
+/// Syncs every file and directory under `dir`.
 pub(crate) fn sync_tree(dir: &Path) -> std::io::Result<()> {
     for entry in std::fs::read_dir(dir)? {
         let path = entry?.path();
@@ -99,7 +102,7 @@ pub(crate) fn sync_dir(dir: &Path) -> std::io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// The directory that holds `path`; `.` for a bare name.
+/// The directory that contains `path`; `.` for a bare name.
 pub(crate) fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -107,7 +110,7 @@ pub(crate) fn parent(path: &Path) -> &Path {
     }
 }
 
-/// SHA-256 of a file, hex.
+/// SHA-256 of a file, in hexadecimal.
 pub fn file_hash(path: &Path) -> Result<String> {
     let hash = || -> std::io::Result<String> {
         let mut file = File::open(path)?;
@@ -124,7 +127,7 @@ pub fn file_hash(path: &Path) -> Result<String> {
     hash().with_context(|| format!("cannot read {}", path.display()))
 }
 
-/// SHA-256, hex.
+/// SHA-256 of `bytes`, in hexadecimal.
 pub fn hash(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
@@ -133,24 +136,24 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Free space, bytes, of the file system that holds `dir` or its nearest existing parent.
+/// Free bytes on the file system of `dir` or of its nearest existing parent.
 pub fn free_space_bytes(dir: &Path) -> Result<u64> {
     let existing = dir
         .ancestors()
         .find(|p| p.exists())
         .unwrap_or(Path::new("."));
     let stat = rustix::fs::statvfs(existing)
-        .with_context(|| format!("cannot ask for the free space of {}", existing.display()))?;
+        .with_context(|| format!("cannot read the free space of {}", existing.display()))?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// Refuses, before work begins, to write `bytes` where there is no room for them.
+/// Fails if the file system of `dir` has less than `bytes` free.
 pub fn require_space(dir: &Path, bytes: u64) -> Result<()> {
     let free = free_space_bytes(dir)?;
     if free < bytes {
         let mb = |bytes: u64| bytes.div_ceil(1_000_000);
         bail!(
-            "{}: {} MB are needed and {} MB are free",
+            "{}: needs {} MB, and {} MB are free",
             dir.display(),
             mb(bytes),
             free / 1_000_000

@@ -1,48 +1,60 @@
-//! One run on disk: typed config, run directory, atomic checkpoints, metrics, progress, named random streams,
-//! provenance. Knows nothing of models, nor what the tensors in a checkpoint mean.
+//! One run on disk: typed config, run directory, atomic checkpoints, metrics, progress, named
+//! random streams, provenance. It knows nothing about models or the meaning of the tensors in a
+//! checkpoint.
 //!
 //! A run directory:
 //! ```text
-//! config.toml            the settings, resolved: every key
-//! run.json               stage, status, argv, version, commit, machine, seconds, peak memory, what the stage records
-//! metrics.jsonl          one row per logged step, timings.jsonl what a clock says of it; events.out.tfevents.*: both for TensorBoard
-//! samples/step-000100.md
-//! failed/step-000012.json the batch of a step that was refused
+//! config.toml             every setting, resolved
+//! run.json                stage, status, argv, version, commit, machine, seconds, peak memory, facts
+//! metrics.jsonl           one row per logged step; the same bytes for the same settings
+//! timings.jsonl           wall-clock timings of those steps
+//! events.out.tfevents.*   both for TensorBoard
+//! samples/step-000100.md  readable samples
+//! failed/step-000012.json the batch of a step that was rejected
 //! checkpoints/step-000100/{*.safetensors, state.json, SHA256SUMS}
-//! adapter/ reward/ model/ the stage's result
+//! adapter/ reward/ model/ the result of the stage
 //! ```
 
+mod args;
 mod checkpoint;
-mod cli;
-mod clock;
+mod checkpoint_list;
 mod config;
 mod config_error;
 mod directory;
 mod files;
-mod finished;
 mod memory;
 mod metrics;
+mod open;
+mod process;
 mod progress;
 mod provenance;
-mod resume;
+mod resume_settings;
+mod run_info;
+mod saved_run;
 mod signals;
+mod stage_command;
 mod stream;
 mod tensorboard;
+mod time_format;
 mod verify;
+mod verify_compare;
 
-pub use checkpoint::{Checkpoint, Damaged, RetentionPolicy, has_checkpoint, newest_whole};
-pub use cli::{PlanArgs, RunArgs, Task, exit, main, one_line, print};
-pub use clock::rfc3339;
-pub use config::{from_table, load_config};
+pub use args::{PlanArgs, RunArgs};
+pub use checkpoint::Checkpoint;
+pub use checkpoint_list::{Damaged, RetentionPolicy, has_checkpoint, newest_intact};
+pub use config::{from_table, load_config, settings_table};
 pub use config_error::nearest;
 pub use directory::Run;
 pub use files::{atomic_write, file_hash, free_space_bytes, hash, require_space};
-pub use finished::{Finished, open_finished};
 pub use memory::{measure_peak_by, peak_memory_bytes, resident_memory_bytes, usable_memory_bytes};
 pub use metrics::{MetricsRow, is_timing, read_metrics};
+pub use process::{exit, main, one_line, print};
 pub use progress::Progress;
 pub use provenance::{cpu_model, git_commit};
+pub use saved_run::{SavedRun, open_saved_run};
 pub use signals::{stop_on_signals, stop_requested};
+pub use stage_command::StageArgs;
 pub use stream::stream;
 pub use tensorboard::events_up_to;
+pub use time_format::rfc3339;
 pub use verify::verify_resume;

@@ -1,29 +1,31 @@
-//! How much memory this process took, and how much it could. Linux only; elsewhere 0, which readers show as unknown.
+//! Memory that this process uses, and that it could use. Linux only; elsewhere 0, which readers of
+//! run.json show as unknown.
 
 use std::sync::OnceLock;
 
 type Measure = Box<dyn Fn() -> u64 + Send + Sync>;
 static PEAK: OnceLock<Measure> = OnceLock::new();
 
-/// Highest resident memory of this process so far, bytes (`VmHWM` of /proc/self/status), or what [`measure_peak_by`] was given.
+/// Peak resident memory of this process, bytes (`VmHWM` of /proc/self/status), or the measure that
+/// [`measure_peak_by`] installed.
 pub fn peak_memory_bytes() -> u64 {
     PEAK.get()
         .map_or_else(|| read("VmHWM:"), |measure| measure())
 }
 
-/// From now on the peak is that of another memory: a card's.
+/// Installs another measure of peak memory, in bytes: that of a GPU.
 pub fn measure_peak_by(measure: impl Fn() -> u64 + Send + Sync + 'static) {
-    // a process computes on one card
+    // A process uses one GPU, so only the first call counts.
     let _ = PEAK.set(Box::new(measure));
 }
 
-/// Resident memory of this process at the moment, bytes (`VmRSS`).
+/// Current resident memory of this process, bytes (`VmRSS`).
 pub fn resident_memory_bytes() -> u64 {
     read("VmRSS:")
 }
 
-/// What this process could hold if it took all that is free, bytes: what it holds and `MemAvailable`, within the limit of its
-/// control group (version 2). None: unknown.
+/// The most memory this process could use, bytes: its own plus `MemAvailable`, within the limit of
+/// its control group (version 2). `None` if unknown.
 pub fn usable_memory_bytes() -> Option<u64> {
     let machine = std::fs::read_to_string("/proc/meminfo").ok()?;
     let usable = resident_memory_bytes() + parse(&machine, "MemAvailable:");

@@ -1,7 +1,10 @@
-//! metrics.jsonl: one row per logged step, `{"step": 10, "loss/policy": 0.1, …}`, in the order logged; timings.jsonl: a row for
-//! each of those, `{"step": 10, "secs": 3.25, "time/step": 0.4, …}`, with all that a clock says. So two runs of the same
-//! settings, one of them killed and resumed, have the same metrics.jsonl, byte for byte.
-//! JSON has no NaN or infinity: those are the strings "NaN", "inf" and "-inf", and [`read_metrics`] reads them back.
+//! The logs of a run: metrics.jsonl, timings.jsonl and TensorBoard events.
+//!
+//! metrics.jsonl has one row per logged step, `{"step": 10, "loss/policy": 0.1, …}`; timings.jsonl
+//! a row for each of those, `{"step": 10, "secs": 3.25, "time/step": 0.4, …}`, with everything that
+//! depends on wall-clock time. So two runs of the same settings, one of them killed and resumed,
+//! have the same metrics.jsonl, byte for byte. JSON has no NaN or infinity: they are the strings
+//! "NaN", "inf" and "-inf", which [`read_metrics`] converts back.
 
 use crate::files::atomic_write;
 use crate::tensorboard::EventFile;
@@ -16,12 +19,12 @@ use std::time::SystemTime;
 pub(crate) const METRICS: &str = "metrics.jsonl";
 pub(crate) const TIMINGS: &str = "timings.jsonl";
 
-/// Whether a metric comes from a clock.
+/// Whether a metric depends on wall-clock time, and so belongs into timings.jsonl.
 pub fn is_timing(name: &str) -> bool {
     name.starts_with("time/") || name.ends_with("tokens_per_sec")
 }
 
-/// One row of metrics.jsonl and of timings.jsonl.
+/// One row of metrics.jsonl joined with its row of timings.jsonl.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MetricsRow {
     pub step: u64,
@@ -30,18 +33,18 @@ pub struct MetricsRow {
     pub metrics: BTreeMap<String, f64>,
 }
 
-/// Both logs of a run: rows for programs, events for TensorBoard.
+/// All logs of a run.
 pub(crate) struct MetricsLog {
     metrics: Rows,
     timings: Rows,
     events: EventFile,
 }
 
-/// A file of JSON lines that never keeps half of one.
+/// A file of JSON lines that never keeps an incomplete one.
 struct Rows {
     name: &'static str,
     file: File,
-    /// Length up to the last whole row.
+    /// Length of the complete rows.
     bytes: u64,
 }
 
@@ -54,7 +57,7 @@ impl Rows {
         Ok(Self { name, file, bytes })
     }
 
-    /// Cut back to the rows of `step` and before.
+    /// Opens the file and drops the rows after `step` (`None`: all rows).
     fn reopen(dir: &Path, name: &'static str, step: Option<u64>) -> Result<Self> {
         let path = dir.join(name);
         let old = match std::fs::read(&path) {
@@ -77,7 +80,7 @@ impl Rows {
         let mut line = Value::Object(row).to_string();
         line.push('\n');
         if let Err(e) = self.file.write_all(line.as_bytes()) {
-            // A full disk may have taken half the row.
+            // A full disk may have stored half of the row.
             let _ = self.file.set_len(self.bytes);
             return Err(e).with_context(|| format!("cannot write {}", self.name));
         }
@@ -101,9 +104,9 @@ impl MetricsLog {
         })
     }
 
-    /// Opens the logs of a resumed run, cut back to the rows of `step` and before (`None`: none).
+    /// Opens the logs of a resumed run and drops the rows after `step` (`None`: all rows).
     pub(crate) fn reopen(dir: &Path, step: Option<u64>) -> Result<Self> {
-        part_from_timings(dir)?;
+        split_old_rows(dir)?;
         Ok(Self {
             metrics: Rows::reopen(dir, METRICS, step)?,
             timings: Rows::reopen(dir, TIMINGS, step)?,
@@ -129,7 +132,7 @@ impl MetricsLog {
     }
 }
 
-/// A row for each of the two files.
+/// The row of metrics.jsonl and the row of timings.jsonl.
 fn split(
     step: u64,
     secs: f64,
@@ -149,8 +152,8 @@ fn split(
     (row, timing)
 }
 
-/// Runs of older versions have seconds in metrics.jsonl: makes them two files.
-fn part_from_timings(dir: &Path) -> Result<()> {
+/// Older versions wrote timings into metrics.jsonl: splits it into the two files.
+fn split_old_rows(dir: &Path) -> Result<()> {
     let (metrics, timings) = (dir.join(METRICS), dir.join(TIMINGS));
     if timings.exists() || !metrics.exists() {
         return Ok(());
@@ -161,12 +164,12 @@ fn part_from_timings(dir: &Path) -> Result<()> {
         rows += &format!("{}\n", Value::Object(row));
         times += &format!("{}\n", Value::Object(time));
     }
-    // in this order: a crash between the two leaves rows with seconds, which are read too
+    // In this order: a crash in between leaves rows with seconds, which can be read too.
     atomic_write(&timings, times.as_bytes())?;
     atomic_write(&metrics, rows.as_bytes())
 }
 
-/// A JSON number, or the string that stands for one that JSON lacks.
+/// A JSON number, or "NaN", "inf" or "-inf".
 pub(crate) fn number(value: f64) -> Value {
     if value.is_finite() {
         value.into()
@@ -185,7 +188,7 @@ fn keeps(line: &str, step: Option<u64>) -> bool {
 fn parse(line: &str) -> Option<MetricsRow> {
     let mut row: Map<String, Value> = serde_json::from_str(line).ok()?;
     let step = row.remove("step")?.as_u64()?;
-    // runs of older versions have it in metrics.jsonl
+    // older versions wrote it into metrics.jsonl
     let secs = row.remove("secs").map_or(Some(0.0), |secs| secs.as_f64())?;
     let value = |value: &Value| match value {
         Value::String(text) => text.parse().ok(),
@@ -202,15 +205,15 @@ fn parse(line: &str) -> Option<MetricsRow> {
     })
 }
 
-/// The rows of a run directory's metrics.jsonl, each with what timings.jsonl says of it; a last line that a crash cut short is
-/// left out.
+/// The rows of a run's metrics.jsonl, joined with timings.jsonl. An incomplete last line is
+/// ignored.
 pub fn read_metrics(dir: &Path) -> Result<Vec<MetricsRow>> {
     let mut rows = read_rows(&dir.join(METRICS))?;
     if dir.join(TIMINGS).exists() {
         for (row, timing) in rows.iter_mut().zip(read_rows(&dir.join(TIMINGS))?) {
             ensure!(
                 row.step == timing.step,
-                "{}: {METRICS} and {TIMINGS} are not of one run",
+                "{}: {METRICS} and {TIMINGS} belong to different runs",
                 dir.display()
             );
             row.secs = timing.secs;

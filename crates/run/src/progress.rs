@@ -1,4 +1,5 @@
-//! How far a loop is, on stderr: a bar on a terminal, a plain line every few seconds elsewhere (logs, pipes, CI).
+//! Progress of a loop on stderr: a bar on a terminal, a plain line every few seconds elsewhere
+//! (logs, pipes, CI).
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
@@ -6,11 +7,11 @@ use std::time::{Duration, Instant};
 
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
-/// A progress bar with ETA and tokens/s on a terminal; a plain line every few seconds elsewhere. To stderr.
+/// Progress with tokens/s and the remaining time, on stderr.
 pub struct Progress {
     what: String,
     total: u64,
-    /// Where this process began: not 0 in a resumed run.
+    /// Position at which this process started; above 0 in a resumed run.
     first: u64,
     position: u64,
     tokens: u64,
@@ -20,6 +21,7 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// Starts at 0 of `total`; `what` names the work.
     pub fn new(what: &str, total: u64) -> Self {
         let now = Instant::now();
         let bar = std::io::stderr().is_terminal().then(|| bar(what, total));
@@ -36,7 +38,8 @@ impl Progress {
         }
     }
 
-    /// As [`new`](Self::new), for work of which `first` was done before this process: the ETA leaves it out.
+    /// Like [`new`](Self::new), for work of which `first` was done by an earlier process; the
+    /// remaining time does not count it.
     pub fn starting_at(what: &str, total: u64, first: u64) -> Self {
         let progress = Self {
             first,
@@ -49,7 +52,8 @@ impl Progress {
         progress
     }
 
-    /// Position, tokens done since the last call, and a short message such as `loss 1.234`.
+    /// Sets the position. `tokens` is the number since the last call, `message` a short text such
+    /// as `loss 1.234`.
     pub fn update(&mut self, position: u64, tokens: u64, message: &str) {
         self.position = position;
         self.tokens += tokens;
@@ -65,6 +69,7 @@ impl Progress {
         }
     }
 
+    /// Prints the last line with the time taken.
     pub fn finish(&mut self, message: &str) {
         let elapsed = self.began.elapsed();
         let done = self.position.saturating_sub(self.first);
@@ -81,7 +86,7 @@ impl Progress {
     }
 }
 
-/// `1234 tokens/s, 2m05s left`: what can be said of it.
+/// `1234 tokens/s, 2m05s left`, as far as known.
 fn status(done: u64, left: u64, tokens: u64, elapsed: Duration) -> String {
     let secs = elapsed.as_secs_f64();
     let mut parts = Vec::new();
@@ -89,7 +94,7 @@ fn status(done: u64, left: u64, tokens: u64, elapsed: Duration) -> String {
         parts.push(format!("{:.0} tokens/s", tokens as f64 / secs));
     }
     if left > 0 && done > 0 {
-        // beyond what a Duration holds (max_steps of i64::MAX for "no end") there is nothing to say
+        // fails beyond the range of Duration (max_steps = i64::MAX means "no end")
         if let Ok(eta) = Duration::try_from_secs_f64(secs * left as f64 / done as f64) {
             parts.push(format!("{} left", duration(eta)));
         }

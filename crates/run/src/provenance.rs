@@ -1,6 +1,7 @@
-//! Where a run came from: command, version, commit, machine, date. Never the values of environment variables.
+//! The origin of a run: command, version, commit, machine, date. Never the values of environment
+//! variables.
 
-use crate::clock::rfc3339;
+use crate::time_format::rfc3339;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -26,7 +27,7 @@ pub(crate) fn collect(stage: &str) -> Map<String, Value> {
     }
 }
 
-/// The command line as it was given, the program by its file name.
+/// The command line, with the program's file name instead of its path.
 pub(crate) fn argv() -> Vec<String> {
     let mut args: Vec<String> = std::env::args_os()
         .map(|a| a.to_string_lossy().into_owned())
@@ -39,7 +40,8 @@ pub(crate) fn argv() -> Vec<String> {
     args
 }
 
-/// The commit checked out in the git work tree that holds `inside` (a file or directory), read from .git without git.
+/// The commit checked out in the git work tree that contains `inside` (a file or directory), read
+/// from .git without running git.
 pub fn git_commit(inside: &Path) -> Option<String> {
     let dot_git = inside
         .ancestors()
@@ -69,6 +71,7 @@ pub fn git_commit(inside: &Path) -> Option<String> {
     })
 }
 
+/// The CPU's model name; `None` if /proc/cpuinfo has none.
 pub fn cpu_model() -> Option<String> {
     let info = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = info.lines().find(|line| line.starts_with("model name"))?;

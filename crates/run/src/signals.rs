@@ -1,5 +1,5 @@
-//! Ctrl-C and SIGTERM: the first asks the loops to stop at the next step, the second ends the process with 130.
-//! SIGHUP is left alone, so that `nohup` works.
+//! Ctrl-C and SIGTERM: the first asks the loops to stop after the current step, the second ends the
+//! process with exit code 130. SIGHUP is not handled, so that `nohup` works.
 
 use anyhow::{Context, Result};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -8,15 +8,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
-static SAID: AtomicBool = AtomicBool::new(false);
+static ANNOUNCED: AtomicBool = AtomicBool::new(false);
 
-/// From here on a signal sets [`stop_requested`]. [`Run`](crate::Run) calls it; other long loops may. Again is harmless.
+/// Installs the handlers that make [`stop_requested`] true. `Run` calls it; other long loops may.
+/// Further calls do nothing.
 pub fn stop_on_signals() -> Result<()> {
     let mut installed = Ok(());
     STOP.get_or_init(|| {
         let stop = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
-            // In this order: the second signal finds the flag set by the first.
+            // In this order: the second signal finds the flag that the first one set.
             let handlers = flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
                 .and_then(|_| flag::register(signal, Arc::clone(&stop)));
             if let Err(e) = handlers {
@@ -25,15 +26,15 @@ pub fn stop_on_signals() -> Result<()> {
         }
         stop
     });
-    installed.context("cannot listen for Ctrl-C")
+    installed.context("cannot handle Ctrl-C")
 }
 
-/// Whether the user has asked to stop. Loops ask once a step, then save a checkpoint and return; the first `true` is
-/// announced on stderr.
+/// Whether the user asked to stop. Loops check it once per step, then save a checkpoint and return.
+/// The first `true` is announced on stderr.
 pub fn stop_requested() -> bool {
     let stop = STOP.get().is_some_and(|stop| stop.load(Ordering::Relaxed));
-    if stop && !SAID.swap(true, Ordering::Relaxed) {
-        eprintln!("stopping: saving the state (a second Ctrl-C ends at once, without)");
+    if stop && !ANNOUNCED.swap(true, Ordering::Relaxed) {
+        eprintln!("stopping: saving the state (press Ctrl-C again to quit without saving)");
     }
     stop
 }

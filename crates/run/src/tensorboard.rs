@@ -1,9 +1,10 @@
-//! TensorBoard event files, written without TensorFlow: TFRecord framing around `tensorflow.Event` protobufs.
+//! TensorBoard event files, written without TensorFlow: TFRecord framing around `tensorflow.Event`
+//! protobufs.
 //!
-//! A record is `length u64 LE | masked crc32c of the length | bytes | masked crc32c of the bytes` (TensorFlow,
-//! `lib/io/record_writer.h`). Fields used (`event.proto`, `summary.proto`): Event { wall_time = 1 double, step = 2
-//! int64, file_version = 3 string, summary = 5 }, Summary { value = 1 repeated }, Value { tag = 1 string,
-//! simple_value = 2 float }.
+//! A record is `length u64 LE | masked crc32c of the length | bytes | masked crc32c of the bytes`
+//! (TensorFlow, `lib/io/record_writer.h`). Fields used (`event.proto`, `summary.proto`):
+//! Event { wall_time = 1 double, step = 2 int64, file_version = 3 string, summary = 5 },
+//! Summary { value = 1 repeated }, Value { tag = 1 string, simple_value = 2 float }.
 
 use anyhow::{Context, Result};
 use std::fs::File;
@@ -15,7 +16,7 @@ const WIRE_VARINT: u8 = 0;
 const WIRE_64: u8 = 1;
 const WIRE_BYTES: u8 = 2;
 const WIRE_32: u8 = 5;
-/// Length and its checksum before the bytes, the bytes' checksum after them.
+/// The length and its checksum before the bytes; the checksum of the bytes after them.
 const HEADER_BYTES: usize = 12;
 const FOOTER_BYTES: usize = 4;
 
@@ -24,7 +25,7 @@ pub(crate) struct EventFile {
 }
 
 impl EventFile {
-    /// A new file in `dir`, named as TensorBoard finds it, that begins with the format's version.
+    /// Creates a file in `dir` with a name that TensorBoard finds, and writes the format's version.
     pub(crate) fn create(dir: &Path, now: SystemTime) -> Result<Self> {
         let secs = unix(now).as_secs();
         let path = dir.join(format!("events.out.tfevents.{secs:010}.run"));
@@ -37,8 +38,8 @@ impl EventFile {
         Ok(Self { file })
     }
 
-    /// The event file of `dir`, without events later than `step` (`None`: of any step) and without what a crash cut
-    /// short; a new one when there is none.
+    /// Opens the event file of `dir` and drops events after `step` (`None`: all events) and an
+    /// incomplete last record. Creates a file if there is none.
     pub(crate) fn reopen(dir: &Path, step: Option<u64>, now: SystemTime) -> Result<Self> {
         let Some(path) = find(dir)? else {
             return Self::create(dir, now);
@@ -51,7 +52,7 @@ impl EventFile {
         Ok(Self { file })
     }
 
-    /// One event with a scalar per metric (f32, as the format has it).
+    /// Writes one event with a scalar per metric. The format stores f32.
     pub(crate) fn scalars<'a>(
         &mut self,
         step: u64,
@@ -90,7 +91,8 @@ fn find(dir: &Path) -> Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// The records of an event file up to `step`, without what a crash cut short; version records have no step and stay.
+/// The records of an event file up to `step`, without an incomplete last one. Records without a
+/// step (the version) are kept.
 pub fn events_up_to(file: &[u8], step: Option<u64>) -> Vec<u8> {
     let mut kept = Vec::new();
     let mut rest = file;
@@ -104,7 +106,7 @@ pub fn events_up_to(file: &[u8], step: Option<u64>) -> Vec<u8> {
     kept
 }
 
-/// The first whole record, framing included, and what follows it.
+/// The first complete record, framing included, and the rest.
 fn split_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let length = u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?);
     let size = usize::try_from(length)
@@ -113,7 +115,7 @@ fn split_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     bytes.split_at_checked(size)
 }
 
-/// The step of an event that this file's writer made: the second field, after the wall time.
+/// The step of an event that [`EventFile`] wrote: the second field, after the wall time.
 fn step_of(event: &[u8]) -> Option<u64> {
     let rest = event.get(9..)?;
     if rest.first() != Some(&key(2, WIRE_VARINT)) {

@@ -1,40 +1,43 @@
-//! `--verify-resume`: proves for the user's own settings that a run which is killed and resumed ends as one that was not.
+//! `--verify-resume`: proves for the user's own settings that a run which is killed and resumed
+//! ends like one that was not.
 //!
-//! The command is run as it is, then again with SIGKILL at random moments, every second one while a file is being written, and
-//! `--resume` after each. Then every file of the two run directories must be the same, but for those that a clock enters.
+//! The command runs to its end once. Then it runs again with SIGKILL at random moments, every
+//! second time while a file is being written, and `--resume` after each kill. In the end every file
+//! of the two run directories must be equal, except those that depend on wall-clock time.
 
-use crate::checkpoint::STATE;
-use crate::cli::RunArgs;
+use crate::args::RunArgs;
+use crate::checkpoint_list::{CHECKPOINTS, list};
 use crate::files::TEMPORARY;
-use crate::finished::INFO;
-use crate::metrics::{TIMINGS, is_timing};
+use crate::run_info::INFO;
+use crate::verify_compare::{compare, content};
 use anyhow::{Context, Result, bail, ensure};
 use rand::Rng;
-use serde_json::Value;
 use signal_hook::consts::SIGKILL;
-use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// How often a child is looked at.
+/// Interval at which the child process is polled.
 const POLL: Duration = Duration::from_micros(200);
-/// Kills in a row that may bring a run no further before the waits before a kill get longer.
-const PATIENCE: usize = 4;
+/// Kills in a row without a new checkpoint, after which the time before a kill is doubled.
+const MAX_WITHOUT_PROGRESS: usize = 4;
 
-/// Says what was compared; an error names the first difference and leaves both runs where they are.
+/// Verifies that the run of `args` resumes exactly, with `kills` kills; returns a line for the
+/// user.
+///
+/// # Errors
+/// If files differ; the error names them and the directories of both runs, which are kept.
 pub fn verify_resume(args: &RunArgs, kills: usize) -> Result<String> {
     ensure!(
         !args.resume,
-        "--verify-resume makes runs of its own; leave out --resume"
+        "--verify-resume creates its own runs; leave out --resume"
     );
     ensure!(
         kills > 0,
-        "--verify-resume 0: how often shall the run be killed?"
+        "--verify-resume 0: the number of kills must be at least 1"
     );
-    let scratch = tempfile::tempdir().context("no place for the runs")?;
+    let scratch = tempfile::tempdir().context("cannot create a temporary directory")?;
     let dir = args
         .run
         .clone()
@@ -65,7 +68,8 @@ fn check(args: &RunArgs, kills: usize, dir: &Path) -> Result<String> {
     while killed < kills {
         runs += 1;
         let run = dir.join(format!("killed-{runs}"));
-        // Whole runs between two kills would prove little, and a run that is killed in its first second would never end.
+        // Uninterrupted runs would prove little, and a run that is always killed in its first
+        // second would never end.
         let mut reach = (4.0 * secs / kills as f64).max(secs / 4.0);
         let mut without_progress = 0;
         loop {
@@ -76,7 +80,7 @@ fn check(args: &RunArgs, kills: usize, dir: &Path) -> Result<String> {
             });
             let to_be_killed = kill.is_some();
             let end = Attempt::start(args, &run)?.end(kill)?;
-            // Any other signal is a crash of its own, and without a kill so is that one.
+            // Any other signal is a crash, and so is SIGKILL if we did not send it.
             if !(to_be_killed && end.signal() == Some(SIGKILL)) {
                 succeeded(end, &run)?;
                 break;
@@ -88,7 +92,7 @@ fn check(args: &RunArgs, kills: usize, dir: &Path) -> Result<String> {
             } else {
                 0
             };
-            if without_progress > PATIENCE {
+            if without_progress > MAX_WITHOUT_PROGRESS {
                 reach *= 2.0;
                 without_progress = 0;
             }
@@ -102,13 +106,13 @@ fn check(args: &RunArgs, kills: usize, dir: &Path) -> Result<String> {
     ))
 }
 
-/// When a run is killed: after some time, or at the first write after it.
+/// When a run is killed: after some time, or at the first write after that time.
 struct Kill {
     after: Duration,
     in_a_write: bool,
 }
 
-/// The command in a process of its own; its output goes to a file beside the run.
+/// The command in a child process. Its output goes to a file beside the run.
 struct Attempt {
     child: Child,
     run: PathBuf,
@@ -116,13 +120,14 @@ struct Attempt {
 
 impl Attempt {
     fn start(args: &RunArgs, run: &Path) -> Result<Self> {
-        let program = std::env::current_exe().context("where this program is")?;
+        let program = std::env::current_exe().context("cannot find this program")?;
         let log = File::options()
             .create(true)
             .append(true)
             .open(log_of(run))?;
         let mut command = Command::new(program);
         command
+            .args(subcommand())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);
@@ -133,7 +138,7 @@ impl Attempt {
             command.arg("--set").arg(set);
         }
         command.arg("--run").arg(run);
-        // Killed before it had made its directory, it begins again.
+        // A run that was killed before it created its directory starts over.
         if run.join(INFO).exists() {
             command.arg("--resume");
         }
@@ -142,7 +147,7 @@ impl Attempt {
         Ok(Self { child, run })
     }
 
-    /// Waits for the end, or brings it.
+    /// Waits for the end of the process, or kills it.
     fn end(mut self, kill: Option<Kill>) -> Result<ExitStatus> {
         let began = Instant::now();
         loop {
@@ -163,7 +168,7 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        let _ = self.child.kill(); // of an attempt that an error cut short
+        let _ = self.child.kill(); // if an error interrupted the attempt
     }
 }
 
@@ -177,7 +182,7 @@ impl Signal for ExitStatus {
     }
 }
 
-/// Whether something is being written into `run`, or `run` is being made.
+/// Whether a file is being written into `run`, or `run` is being created.
 fn is_writing(run: &Path) -> bool {
     let temporary = |dir: &Path| {
         let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
@@ -185,12 +190,12 @@ fn is_writing(run: &Path) -> bool {
             .map(|e| e.file_name())
             .any(|name| name.to_string_lossy().starts_with(TEMPORARY))
     };
-    let within = ["checkpoints", "samples"].map(|name| run.join(name));
+    let within = [CHECKPOINTS, "samples"].map(|name| run.join(name));
     temporary(run) || within.iter().any(|dir| temporary(dir)) || !run.exists()
 }
 
 fn newest_checkpoint(run: &Path) -> Option<u64> {
-    let all = crate::checkpoint::list(&run.join("checkpoints")).ok()?;
+    let all = list(&run.join(CHECKPOINTS)).ok()?;
     all.last().map(|checkpoint| checkpoint.step)
 }
 
@@ -214,86 +219,16 @@ fn succeeded(status: ExitStatus, run: &Path) -> Result<()> {
     let text = std::fs::read_to_string(&log).unwrap_or_default();
     let last = text.lines().last().unwrap_or_default();
     bail!(
-        "the run ended with {status}: {last} (all it said: {})",
+        "the run ended with {status}: {last} (full output: {})",
         log.display()
     )
 }
 
-/// The files below `run` by path, but for those that a clock or the history of the run enters.
-fn content(run: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
-    let mut found = BTreeMap::new();
-    collect(run, "", &mut found)?;
-    Ok(found)
-}
-
-fn collect(dir: &Path, under: &str, found: &mut BTreeMap<String, Vec<u8>>) -> Result<()> {
-    let of_a_clock = |name: &str| {
-        [INFO, TIMINGS, ".lock", "SHA256SUMS"].contains(&name)
-            || name.starts_with("events.out.tfevents")
-    };
-    for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
-        let path = entry?.path();
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let full = format!("{under}{name}");
-        if path.is_dir() {
-            collect(&path, &format!("{full}/"), found)?;
-        } else if !of_a_clock(&name) {
-            let context = || format!("cannot read {full}");
-            let mut bytes = std::fs::read(&path).with_context(context)?;
-            if name == STATE {
-                let mut state = serde_json::from_slice(&bytes).with_context(context)?;
-                forget_time(&mut state);
-                bytes = state.to_string().into_bytes();
-            }
-            found.insert(full, bytes);
-        }
-    }
-    Ok(())
-}
-
-/// Leaves out of a checkpoint's state what a clock says.
-fn forget_time(state: &mut Value) {
-    if let Value::Object(map) = state {
-        map.retain(|key, _| key != "secs" && !is_timing(key));
-        map.values_mut().for_each(forget_time);
-    }
-}
-
-fn compare(
-    expected: &BTreeMap<String, Vec<u8>>,
-    got: &BTreeMap<String, Vec<u8>>,
-    whole: &Path,
-    run: &Path,
-) -> Result<()> {
-    let names: std::collections::BTreeSet<&String> = expected.keys().chain(got.keys()).collect();
-    let differ: Vec<&String> = names
-        .into_iter()
-        .filter(|n| expected.get(*n) != got.get(*n))
-        .collect();
-    if differ.is_empty() {
-        return Ok(());
-    }
-    let mut list = String::new();
-    for name in differ.iter().take(5) {
-        let what = match (expected.contains_key(*name), got.contains_key(*name)) {
-            (true, true) => "differs",
-            (true, false) => "is missing",
-            _ => "is too many",
-        };
-        write!(
-            list,
-            "{}{name} {what}",
-            if list.is_empty() { "" } else { ", " }
-        )?;
-    }
-    bail!(
-        "the killed run is not the whole one: {list}{}; compare {} and {}",
-        if differ.len() > 5 { ", …" } else { "" },
-        whole.display(),
-        run.display()
-    )
+/// The subcommand with which this process was called: `sft` of `wick sft --config …`, nothing for a
+/// binary without subcommands.
+fn subcommand() -> impl Iterator<Item = std::ffi::OsString> {
+    let is_option = |arg: &std::ffi::OsString| arg.to_string_lossy().starts_with('-');
+    std::env::args_os()
+        .skip(1)
+        .take_while(move |arg| !is_option(arg))
 }

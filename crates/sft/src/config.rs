@@ -34,10 +34,12 @@ pub struct ModelConfig {
     /// Hugging Face directory, GGUF file, hub id, or the run directory of an earlier sft
     #[serde(default)]
     pub source: String,
-    /// Directory with config.json and tokenizer.json: start from random weights of that shape instead of `source`
+    /// Directory with config.json and tokenizer.json: start from random weights of that shape
+    /// instead of `source`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub random: Option<PathBuf>,
-    /// What the frozen projections are kept in: `stored`, `q8_0`, `q4_0`, `q4_k`. Default: as the earlier run keeps them, else `stored`
+    /// What the frozen projections are kept in: `stored`, `q8_0`, `q4_0`, `q4_k`. Default: as the
+    /// earlier run keeps them, else `stored`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<BaseWeights>,
     /// `auto` (the model's own chat template, else Alpaca), `alpaca`, `chat`, `raw`
@@ -71,7 +73,8 @@ pub struct DataConfig {
     /// What happens to longer rows: `drop` (counted), `truncate_response`, `error`
     #[serde(default)]
     pub too_long: TooLong,
-    /// Take only the rows whose instruction this regular expression is found in; the others are counted
+    /// Take only the rows whose instruction this regular expression is found in; the others are
+    /// counted
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only: Option<Only>,
     /// Use the first rows only

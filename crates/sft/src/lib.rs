@@ -1,5 +1,5 @@
-//! Supervised fine-tuning: a base model and demonstrations in, a LoRA adapter (or a whole model) out.
-//! The loss is the mean negative log-likelihood of response tokens and EOS.
+//! Supervised fine-tuning: a base model and demonstrations in, a LoRA adapter (or a whole model)
+//! out. The loss is the mean negative log-likelihood of response tokens and EOS.
 
 mod cli;
 mod config;
@@ -7,7 +7,7 @@ mod objective;
 mod plan;
 mod prepare;
 
-pub use cli::Cli;
+pub use cli::{Cli, print_plan};
 pub use config::Config;
 pub use plan::plan;
 

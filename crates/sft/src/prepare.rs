@@ -1,4 +1,5 @@
-//! What an sft run begins with before a weight is read: the model's outline and the encoded rows. The run and its plan begin here.
+//! What an sft run begins with before a weight is read: the model's outline and the encoded rows.
+//! The run and its plan begin here.
 
 use crate::config::{Config, Method};
 use anyhow::{Context, Result, bail};
@@ -221,7 +222,8 @@ fn read(path: &Path, config: &Config) -> Result<Vec<Demonstration>> {
     Ok(loaded.items)
 }
 
-/// The first held-out prompts that leave room for a sample, and their tokens. They may be longer than the rows of `data.max_len`.
+/// The first held-out prompts that leave room for a sample, and their tokens. They may be longer
+/// than the rows of `data.max_len`.
 fn sample_prompts(
     held_out: &[Demonstration],
     meta: &PolicyMeta,

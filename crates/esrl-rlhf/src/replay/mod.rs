@@ -16,7 +16,13 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Recompute one step of an RL run and show it token by token
+///
+/// Nothing is recorded for this: the run resumes exactly from its checkpoint before the step.
 #[derive(Clone, Debug, clap::Args)]
+#[command(after_help = "Examples:
+  wick replay runs/ppo --step 12
+  wick replay runs/ppo --step 12 --rows 0 3 --html step-12.html")]
 pub struct ReplayConfig {
     /// Run directory of esrl-rlhf
     pub run: PathBuf,
@@ -66,7 +72,7 @@ pub fn replay(config: &ReplayConfig) -> Result<String> {
     let dir = &config.run;
     let at = dir.display();
     let finished =
-        run::open_finished(dir)?.with_context(|| format!("{at} is not a run directory"))?;
+        run::open_saved_run(dir)?.with_context(|| format!("{at} is not a run directory"))?;
     ensure!(
         finished.stage == "esrl-rlhf",
         "{at} is a run of {}, not of esrl-rlhf",
@@ -137,7 +143,7 @@ pub fn replay(config: &ReplayConfig) -> Result<String> {
 
 /// The files of a run and its newest whole checkpoint of `step` or before, whose step it returns (0: none).
 fn copy_until(from: &Path, to: &Path, step: u64) -> Result<u64> {
-    let (whole, damaged) = run::newest_whole(from, step)?;
+    let (whole, damaged) = run::newest_intact(from, step)?;
     for (checkpoint, what) in damaged {
         let at = checkpoint.dir.display();
         eprintln!("{at} is damaged ({what}); what was before it is used");

@@ -1,41 +1,41 @@
-//! One run's answers to the prompts, with everything that is measured on them: reward, oracle, metrics, length, KL.
+//! One run's answers to the prompts, with their measurements: reward, oracle, metrics, length, KL.
 
 use super::metrics::{Compared, Metric, compare_with_references};
-use crate::draw::{Ask, Bar, draw};
+use crate::draw::{SampleProgress, draw};
 use crate::policies::{Drawn, Reward};
 use anyhow::{Result, ensure};
 use data::Prompt;
-use generation::{Finish, Sample, Sampling};
+use generation::{Finish, Request, Sample, Sampling};
 use policy::{Batch, Policy};
 use std::rc::Rc;
 
-/// Tokens of one forward.
+/// Tokens of one forward pass.
 const BATCH_TOKENS: usize = 4096;
 
-/// Columns over the prompts, in their order.
+/// The measurements of one run: columns with a value per prompt.
 pub(crate) struct Measured {
     pub texts: Vec<String>,
-    /// Tokens drawn, EOS included.
+    /// Sampled tokens, EOS included.
     pub lengths: Vec<f64>,
-    /// 1 where the answer ended by itself.
+    /// 1 if the answer ended with EOS, else 0.
     pub ended: Vec<f64>,
     pub reward: Option<Vec<f64>>,
     pub reward_normalised: Option<Vec<f64>>,
-    /// Where the oracle knows the question.
+    /// `None` if the oracle does not know the question.
     pub oracle: Vec<Option<f64>>,
     pub compared: Compared,
     pub kl: Option<Kl>,
 }
 
-/// KL(policy ‖ reference) of whole answers, nats, one per prompt.
+/// KL(policy ‖ reference) of whole answers in nats, one value per prompt.
 pub(crate) struct Kl {
-    /// Σ over tokens of log π − log π_ref at the drawn tokens: unbiased, may be negative.
+    /// Σ over tokens of log π − log π_ref at the sampled tokens: unbiased, may be negative.
     pub k1: Vec<f64>,
     /// Σ over tokens of the exact divergence over the vocabulary.
     pub exact: Vec<f64>,
 }
 
-/// How answers are drawn, the same for every run.
+/// How answers are sampled, the same for every run.
 #[derive(Clone, Copy)]
 pub(crate) struct Drawing {
     pub sampling: Sampling,
@@ -43,77 +43,102 @@ pub(crate) struct Drawing {
     pub max_rows: usize,
 }
 
-pub(crate) fn measure(
-    policy: &Policy,
-    name: &str,
-    reference: Option<&Policy>,
-    reward: Option<&Reward>,
-    prompts: &[Prompt],
-    with_oracle: bool,
-    metrics: &[Metric],
-    drawing: Drawing,
-) -> Result<Measured> {
-    let ids: Vec<Vec<u32>> = prompts
-        .iter()
-        .map(|p| policy.encoder.prompt(p))
-        .collect::<data::Result<_>>()?;
-    let asks = ids.iter().enumerate().map(|(i, prompt)| Ask {
-        prompt: prompt.clone(),
-        sampling: drawing.sampling,
-        stream: [drawing.seed, 0, i as u64],
-    });
-    let mut bar = Bar::new(name, prompts.len());
-    let samples = draw(policy, asks.collect(), drawing.max_rows, &mut bar)?;
-    let tokens = bar.tokens();
-    bar.finish(&format!("{tokens} tokens"));
-    let texts: Vec<String> = samples
-        .iter()
-        .map(|s| Ok(policy.encoder.decode(&s.ids)?.trim().to_string()))
-        .collect::<Result<_>>()?;
-    let ended = |s: &Sample| s.finish == Finish::Stop;
-    let raw = reward
-        .map(|reward| {
-            let rows = (0..prompts.len()).map(|i| {
-                let drawn = Drawn {
-                    prompt: &ids[i],
-                    response: &samples[i].ids,
-                    text: &texts[i],
-                    finished: ended(&samples[i]),
-                };
-                reward.row(policy, &prompts[i], drawn)
-            });
-            let rows: Vec<Vec<u32>> = rows.collect::<Result<_>>()?;
-            let rows: Vec<_> = rows.iter().map(|ids| (ids.as_slice(), 0)).collect();
-            Ok::<_, anyhow::Error>(reward.model.score(&reward.base.model, &rows)?)
-        })
-        .transpose()?;
-    let wide = |column: Vec<f32>| column.into_iter().map(f64::from).collect::<Vec<_>>();
-    let normalised = raw
-        .as_ref()
-        .zip(reward)
-        .map(|(raw, reward)| wide(raw.iter().map(|r| reward.model.normalised(*r)).collect()));
-    let oracle = texts
-        .iter()
-        .zip(prompts)
-        .map(|(text, prompt)| with_oracle.then(|| oracle(prompt, text)).flatten());
-    Ok(Measured {
-        oracle: oracle.collect(),
-        compared: compare_with_references(metrics, prompts, &texts),
-        lengths: samples.iter().map(|s| s.ids.len() as f64).collect(),
-        ended: samples
-            .iter()
-            .map(|s| f64::from(u8::from(ended(s))))
-            .collect(),
-        reward: raw.map(wide),
-        reward_normalised: normalised,
-        kl: reference
-            .map(|reference| kl(policy, reference, &ids, &samples, drawing.sampling))
-            .transpose()?,
-        texts,
-    })
+/// How every run is measured.
+pub(crate) struct Measurement<'a> {
+    pub prompts: &'a [Prompt],
+    pub reward: Option<&'a Reward>,
+    pub with_oracle: bool,
+    pub metrics: &'a [Metric],
+    pub drawing: Drawing,
 }
 
-/// The tiny world's grade, 1 to 10; None when the question is not of its language.
+impl Measurement<'_> {
+    /// Samples the policy's answers and measures them. `name` labels the progress bar.
+    pub fn of(&self, policy: &Policy, name: &str, reference: Option<&Policy>) -> Result<Measured> {
+        let prompts = self.prompts;
+        let ids: Vec<Vec<u32>> = prompts
+            .iter()
+            .map(|p| policy.encoder.prompt(p))
+            .collect::<data::Result<_>>()?;
+        let samples = self.draw(policy, name, &ids)?;
+        let texts: Vec<String> = samples
+            .iter()
+            .map(|s| Ok(policy.encoder.decode(&s.ids)?.trim().to_string()))
+            .collect::<Result<_>>()?;
+        let raw = self.rewards(policy, &ids, &samples, &texts)?;
+        let wide = |column: Vec<f32>| column.into_iter().map(f64::from).collect::<Vec<_>>();
+        let normalised = raw
+            .as_ref()
+            .zip(self.reward)
+            .map(|(raw, reward)| wide(raw.iter().map(|r| reward.model.normalised(*r)).collect()));
+        let graded = texts
+            .iter()
+            .zip(prompts)
+            .map(|(text, prompt)| self.with_oracle.then(|| oracle(prompt, text)).flatten());
+        let ended = samples.iter().map(|s| f64::from(u8::from(has_ended(s))));
+        Ok(Measured {
+            oracle: graded.collect(),
+            compared: compare_with_references(self.metrics, prompts, &texts),
+            lengths: samples.iter().map(|s| s.ids.len() as f64).collect(),
+            ended: ended.collect(),
+            reward: raw.map(wide),
+            reward_normalised: normalised,
+            kl: reference
+                .map(|reference| kl(policy, reference, &ids, &samples, self.drawing.sampling))
+                .transpose()?,
+            texts,
+        })
+    }
+
+    fn draw(&self, policy: &Policy, name: &str, prompts: &[Vec<u32>]) -> Result<Vec<Sample>> {
+        let requests: Vec<Request> = prompts
+            .iter()
+            .enumerate()
+            .map(|(i, prompt)| Request {
+                prompt: prompt.clone(),
+                n: 1,
+                sampling: self.drawing.sampling,
+                stream: [self.drawing.seed, 0, i as u64],
+            })
+            .collect();
+        let mut bar = SampleProgress::new(name, requests.len());
+        let samples = draw(policy, &requests, self.drawing.max_rows, &mut bar)?;
+        let tokens = bar.tokens();
+        bar.finish(&format!("{tokens} tokens"));
+        Ok(samples)
+    }
+
+    /// The raw scores of the reward model, if there is one.
+    fn rewards(
+        &self,
+        policy: &Policy,
+        ids: &[Vec<u32>],
+        samples: &[Sample],
+        texts: &[String],
+    ) -> Result<Option<Vec<f32>>> {
+        let Some(reward) = self.reward else {
+            return Ok(None);
+        };
+        let rows = (0..samples.len()).map(|i| {
+            let drawn = Drawn {
+                prompt: &ids[i],
+                response: &samples[i].ids,
+                text: &texts[i],
+                finished: has_ended(&samples[i]),
+            };
+            reward.row(policy, &self.prompts[i], drawn)
+        });
+        let rows: Vec<Vec<u32>> = rows.collect::<Result<_>>()?;
+        let rows: Vec<_> = rows.iter().map(|ids| (ids.as_slice(), 0)).collect();
+        Ok(Some(reward.model.score(&reward.base.model, &rows)?))
+    }
+}
+
+fn has_ended(sample: &Sample) -> bool {
+    sample.finish == Finish::Stop
+}
+
+/// The tiny world's grade, 1 to 10; `None` if the question is not one of its own.
 pub(crate) fn oracle(prompt: &Prompt, answer: &str) -> Option<f64> {
     let grade = match &prompt.ask {
         data::Ask::Instruction { instruction, input } => {
@@ -128,7 +153,7 @@ pub(crate) fn oracle(prompt: &Prompt, answer: &str) -> Option<f64> {
     Some(grade?.score)
 }
 
-/// Both policies read the same tokens, at the temperature the answers were drawn at (greedy: 1).
+/// Both policies score the same tokens, at the temperature of the sampling (1 for greedy).
 fn kl(
     policy: &Policy,
     reference: &Policy,
@@ -138,7 +163,7 @@ fn kl(
 ) -> Result<Kl> {
     ensure!(
         Rc::ptr_eq(&policy.base, &reference.base),
-        "{} and its reference {} stand on different bases",
+        "{} and its reference {} have different bases",
         policy.name,
         reference.name
     );

@@ -1,23 +1,24 @@
-//! BLEU and ROUGE-L of a run's answers against the prompts' reference answers, 0 to 100 as papers print them.
+//! BLEU and ROUGE-L of a run's answers against the prompts' reference answers, from 0 to 100.
 
 use anyhow::{Result, ensure};
 use data::Prompt;
 use rewards::{corpus_bleu, rouge_l, sentence_bleu};
 
+/// A text metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum Metric {
-    /// sacreBLEU's: of all answers together, and the mean over single answers
+    /// sacreBLEU of the corpus, and the mean over sentences
     Bleu,
     /// F1 of the longest common subsequence (rouge-score without stemmer), mean
     RougeL,
 }
 
-/// What was asked for.
+/// The values of the requested metrics.
 #[derive(Default)]
 pub(crate) struct Compared {
     pub corpus_bleu: Option<f64>,
-    /// One per prompt, in their order.
+    /// One value per prompt.
     pub bleu: Option<Vec<f64>>,
     pub rouge_l: Option<Vec<f64>>,
 }
@@ -27,7 +28,7 @@ pub(crate) fn compare_with_references(
     prompts: &[Prompt],
     texts: &[String],
 ) -> Compared {
-    // The plan has checked that, where metrics are asked for, every prompt has a reference.
+    // The plan checked that every prompt has a reference if metrics are requested.
     let pairs: Vec<(&str, [&str; 1])> = prompts
         .iter()
         .zip(texts)
@@ -52,12 +53,13 @@ pub(crate) fn compare_with_references(
     compared
 }
 
-/// Every prompt needs a reference answer.
+/// Fails if metrics are requested and a prompt has no reference answer.
 pub(crate) fn check(metrics: &[Metric], prompts: &[Prompt], from: &str) -> Result<()> {
     let n_without = prompts.iter().filter(|p| p.reference.is_none()).count();
     ensure!(
         metrics.is_empty() || n_without == 0,
-        "--metrics compares with reference answers, and {n_without} of the {} prompts of {from} have none; give --prompts FILE with answers",
+        "--metrics needs reference answers, and {n_without} of the {} prompts of {from} have none; \
+         give --prompts FILE with answers",
         prompts.len()
     );
     Ok(())

@@ -1,28 +1,30 @@
-//! What is compared on what: the prompts, the reward and how answers are drawn, from flags or from the first RL run.
+//! What is compared: the runs, prompts, reward model and sampling, from flags or from the first RL
+//! run.
 
-use super::{CompareConfig, metrics};
+use super::config::CompareConfig;
+use super::metrics;
 use crate::policies;
 use anyhow::{Context, Result, bail, ensure};
 use data::Prompt;
 use generation::Sampling;
-use run::Finished;
+use run::SavedRun;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// A run to compare, not yet opened as a model.
 pub(crate) struct Entry {
-    /// As given on the command line.
+    /// The name on the command line.
     pub text: String,
-    /// For the table; unique.
+    /// Name in the table, unique.
     pub name: String,
-    pub run: Option<Finished>,
+    pub run: Option<SavedRun>,
 }
 
 pub(crate) struct Plan {
     pub entries: Vec<Entry>,
     pub prompts: Vec<Prompt>,
-    /// Where the prompts come from.
+    /// File that the prompts come from.
     pub prompts_from: String,
     pub reward: Option<PathBuf>,
     pub sampling: Sampling,
@@ -58,7 +60,7 @@ impl Plan {
             .or_else(|| recorded.map(PathBuf::from));
         let (mut prompts, prompts_from) = prompts(config, rl)?;
         prompts.truncate(config.n);
-        ensure!(!prompts.is_empty(), "{prompts_from}: no prompts in it");
+        ensure!(!prompts.is_empty(), "{prompts_from} has no prompts");
         metrics::check(&config.metrics, &prompts, &prompts_from)?;
         Ok(Self {
             entries,
@@ -74,12 +76,12 @@ fn entries(runs: &[String]) -> Result<Vec<Entry>> {
     let mut entries = Vec::with_capacity(runs.len());
     let (mut names, mut seen) = (BTreeSet::new(), BTreeSet::new());
     for text in runs {
-        let run = policies::finished(text)?;
+        let run = policies::saved_run(text)?;
         if let Some(run) = &run
             && run.stage == "reward-model"
         {
             bail!(
-                "{text} is a reward model; give it as --reward, and sft or esrl-rlhf runs or models as --runs"
+                "{text} is a reward model; pass it as --reward, and sft or esrl-rlhf runs or models as --runs"
             );
         }
         let short = policies::file_name(text.trim_end_matches('/').as_ref());
@@ -90,7 +92,7 @@ fn entries(runs: &[String]) -> Result<Vec<Entry>> {
         };
         ensure!(
             names.insert(name.clone()) && seen.insert(text),
-            "{text} is named twice"
+            "{text} is given twice"
         );
         entries.push(Entry {
             text: text.clone(),
@@ -102,14 +104,14 @@ fn entries(runs: &[String]) -> Result<Vec<Entry>> {
 }
 
 /// `--prompts`, or the prompts that the first RL run held out.
-fn prompts(config: &CompareConfig, rl: Option<&Finished>) -> Result<(Vec<Prompt>, String)> {
+fn prompts(config: &CompareConfig, rl: Option<&SavedRun>) -> Result<(Vec<Prompt>, String)> {
     if let Some(path) = &config.prompts {
         let loaded = data::prompts(path, config.format)?;
         loaded.report(path);
         return Ok((loaded.items, path.display().to_string()));
     }
     let run = rl.context(
-        "which prompts? none of --runs is an RL run that holds some out; give --prompts FILE",
+        "no prompts: none of --runs is an RL run with held-out prompts; give --prompts FILE",
     )?;
     let path = run.dir.join("heldout.json");
     let text = std::fs::read(&path)
@@ -118,7 +120,7 @@ fn prompts(config: &CompareConfig, rl: Option<&Finished>) -> Result<(Vec<Prompt>
         .with_context(|| format!("{} is damaged; give --prompts FILE", path.display()))?;
     ensure!(
         !prompts.is_empty(),
-        "{} held no prompts out; give --prompts FILE",
+        "{} has no held-out prompts; give --prompts FILE",
         run.dir.display()
     );
     Ok((prompts, path.display().to_string()))

@@ -1,10 +1,10 @@
-//! Verdicts on disk, so that a second run asks only what is new. One JSON line a verdict; failures are not kept.
+//! Verdicts on disk, so that another run asks only for new ones. One JSON line per verdict;
+//! failures are not stored.
 
 use super::prompt::JudgePrompt;
 use crate::jsonl::Appender;
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -16,6 +16,7 @@ struct Entry {
     reply: String,
 }
 
+/// The replies of judges by model and prompt.
 pub struct Cache {
     file: Appender,
     replies: BTreeMap<String, String>,
@@ -28,11 +29,12 @@ impl Cache {
         Ok(Self { file, replies })
     }
 
-    /// The judge's reply to this very prompt, if it is known.
+    /// The judge's reply to exactly this prompt, if it is cached.
     pub fn get(&self, model: &str, prompt: &JudgePrompt) -> Option<&str> {
         self.replies.get(&key(model, prompt)).map(String::as_str)
     }
 
+    /// Stores a reply.
     pub fn put(&mut self, model: &str, prompt: &JudgePrompt, reply: &str) -> Result<()> {
         let entry = Entry {
             key: key(model, prompt),
@@ -46,10 +48,10 @@ impl Cache {
 }
 
 fn key(model: &str, prompt: &JudgePrompt) -> String {
-    let mut hash = Sha256::new();
+    let mut bytes = Vec::new();
     for part in [model, prompt.system, &prompt.user] {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
+        bytes.extend((part.len() as u64).to_le_bytes());
+        bytes.extend(part.as_bytes());
     }
-    crate::hex(&hash.finalize())
+    run::hash(&bytes)
 }

@@ -1,4 +1,4 @@
-//! Asks an OpenAI-compatible chat endpoint.
+//! The judge's endpoint: an OpenAI-compatible chat API.
 
 use super::prompt::JudgePrompt;
 use anyhow::{Context, Result, bail};
@@ -6,24 +6,25 @@ use rewards::external::{Endpoint, Failure, Secret};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Which judge, and how patient to be with it.
+/// The judge's endpoint and model, with time limits.
 #[derive(Clone, Debug)]
 pub struct JudgeConfig {
     /// Base URL such as `https://host/v1`, or the full URL of `…/chat/completions`.
     pub url: String,
     pub key: Option<Secret>,
     pub model: String,
-    /// Limit for one request.
+    /// Time limit of one request.
     pub timeout: Duration,
     /// Attempts after the first.
     pub retries: usize,
-    /// Pause before the first retry; doubles each time.
+    /// Pause before the first retry, doubled each time.
     pub backoff: Duration,
-    /// Limit for one verdict with all its retries.
+    /// Time limit of one verdict with all its retries.
     pub deadline: Duration,
 }
 
 impl JudgeConfig {
+    /// A judge with the default time limits.
     pub fn new(url: &str, model: &str, key: Option<Secret>) -> Self {
         Self {
             url: url.to_string(),
@@ -36,14 +37,15 @@ impl JudgeConfig {
         }
     }
 
-    /// From `WICK_JUDGE_URL`, `WICK_JUDGE_MODEL` and `WICK_JUDGE_KEY` (optional). None where no URL is set.
+    /// From `WICK_JUDGE_URL`, `WICK_JUDGE_MODEL` and `WICK_JUDGE_KEY` (optional); `None` without a
+    /// URL.
     pub fn from_env() -> Result<Option<Self>> {
         let var = |name| std::env::var(name).ok().filter(|text| !text.is_empty());
         let Some(url) = var("WICK_JUDGE_URL") else {
             return Ok(None);
         };
         let model = var("WICK_JUDGE_MODEL").context(
-            "WICK_JUDGE_URL is set but WICK_JUDGE_MODEL is not; name the model that shall judge",
+            "WICK_JUDGE_URL is set but WICK_JUDGE_MODEL is not; set it to the judge's model",
         )?;
         Ok(Some(Self::new(
             &url,
@@ -62,10 +64,10 @@ impl JudgeConfig {
     }
 }
 
-/// What came of asking.
+/// The result of one request.
 pub enum Reply {
     Text(String),
-    /// No reply to this question, and why. The next question may go better.
+    /// No reply to this question, and why. Other questions may succeed.
     Failed(String),
 }
 
@@ -87,7 +89,10 @@ impl Client {
         Self { config, endpoint }
     }
 
-    /// Asks at temperature 0. An error means that no question can be judged (wrong key, wrong URL, unknown model).
+    /// Asks at temperature 0.
+    ///
+    /// # Errors
+    /// If no question can be judged (wrong key, wrong URL, unknown model).
     pub fn ask(&self, prompt: &JudgePrompt) -> Result<Reply> {
         let body = json!({
             "model": self.config.model,
@@ -117,5 +122,5 @@ impl Client {
 fn content(reply: &Value) -> std::result::Result<String, String> {
     let content = reply.pointer("/choices/0/message/content");
     let content = content.and_then(Value::as_str).map(str::to_string);
-    content.ok_or_else(|| "the reply holds no choices[0].message.content".to_string())
+    content.ok_or_else(|| "the reply has no choices[0].message.content".to_string())
 }

@@ -1,21 +1,23 @@
-//! `evaluate judge`: answer files of several models, judged one by one and against the first.
+//! `wick judge`: answer files of several models, judged one by one and against the first.
 
-use super::{Judge, JudgeConfig, Pairs, Total};
+use super::client::JudgeConfig;
+use super::scoring::{Judge, Pairs, Total};
 use crate::fastchat::{self, Answer, Question};
 use anyhow::{Context, Result};
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::PathBuf;
 
+/// The arguments of `wick judge`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct JudgeCommand {
-    /// Answer files in FastChat's format, one a model; the later ones are compared with the first
+    /// Answer files in FastChat's format, one per model; each is compared with the first
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     pub answers: Vec<PathBuf>,
     /// The questions they answer (FastChat JSONL)
     #[arg(long, value_name = "FILE")]
     pub questions: PathBuf,
-    /// Directory for judge.md, judge.json and the verdicts already given (verdicts.jsonl), which are not asked again
+    /// Directory for judge.md, judge.json and the cached verdicts (verdicts.jsonl)
     #[arg(long, value_name = "DIR", default_value = "runs/judge")]
     pub out: PathBuf,
     /// Seed of the bootstrap intervals
@@ -23,15 +25,16 @@ pub struct JudgeCommand {
     pub seed: u64,
 }
 
-/// One model's line of the table.
+/// One model in the table.
 #[derive(Clone, Debug, Serialize)]
 pub struct JudgeRow {
     pub model: String,
     pub total: Total,
-    /// Against the first model; None for the first itself.
+    /// Against the first model; `None` for the first itself.
     pub pairs: Option<Pairs>,
 }
 
+/// The table.
 #[derive(Clone, Debug, Serialize)]
 pub struct JudgeReport {
     pub judge: String,
@@ -39,10 +42,11 @@ pub struct JudgeReport {
     pub rows: Vec<JudgeRow>,
 }
 
-/// Judges with the endpoint that the environment names and writes the report into `out`. Returns it as Markdown.
+/// Judges with the endpoint of the environment variables and writes the report into `command.out`.
+/// Returns the report as Markdown.
 pub fn judge(command: &JudgeCommand) -> Result<String> {
     let config = JudgeConfig::from_env()?.context(
-        "no judge is configured; set WICK_JUDGE_URL (OpenAI-compatible), WICK_JUDGE_MODEL and WICK_JUDGE_KEY",
+        "no judge; set WICK_JUDGE_URL (OpenAI-compatible), WICK_JUDGE_MODEL and WICK_JUDGE_KEY",
     )?;
     let questions = fastchat::questions(&command.questions)?;
     let answers = command.answers.iter().map(|file| fastchat::answers(file));
@@ -62,7 +66,7 @@ pub fn judge(command: &JudgeCommand) -> Result<String> {
     Ok(table)
 }
 
-/// The total of every model (name and answers), and its pairs with the first one.
+/// Rates every model (name and answers) and compares it with the first one.
 pub fn judge_with(
     judge: &mut Judge,
     questions: &[Question],
@@ -89,7 +93,7 @@ pub fn judge_with(
         });
     }
     progress.finish(&format!(
-        "{} asked, {} known before",
+        "{} requests, {} cached",
         judge.asked, judge.cached
     ));
     Ok(JudgeReport {
@@ -103,7 +107,8 @@ pub fn judge_with(
 pub fn markdown(report: &JudgeReport) -> String {
     let first = report.rows.first().map_or("", |row| &row.model);
     let mut text = format!(
-        "# Judged by {}\n\n{} questions, each rated 1-10 and summed; pairs in both orders, won where both orders agree.\n\n\
+        "# Judged by {}\n\n{} questions, each rated 1-10 and summed; \
+         pairs in both orders, won if both orders agree.\n\n\
          | model | total | mean | judged | failed | missing | against {first}: win / tie / loss (failed) |\n\
          |---|---|---|---|---|---|---|\n",
         report.judge, report.questions

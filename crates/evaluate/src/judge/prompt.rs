@@ -1,7 +1,8 @@
-//! What the judge is asked. The protocol is Zheng et al. 2023 (single rating 1-10; pairs answered by A, B or C); the
-//! wording is our own, so totals are comparable between our runs and not with totals under other prompts.
+//! The judge's prompts. The protocol is that of Zheng et al. 2023 (a rating from 1 to 10; pairs
+//! answered with A, B or C). The wording is our own, so totals compare between our runs, not with
+//! totals under other prompts.
 
-/// System and user message.
+/// System and user message of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JudgePrompt {
     pub system: &'static str,

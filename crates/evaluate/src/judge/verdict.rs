@@ -1,4 +1,4 @@
-//! Reads a judge's reply. Strict: a reply without a clear verdict is a failure, never a score.
+//! Parses a judge's reply, strictly: a reply without a clear verdict is a failure, never a score.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ pub enum Better {
     C,
 }
 
-/// What stands in the first `[[ ]]`.
+/// The content of the first `[[ ]]`.
 fn bracketed(reply: &str) -> Option<&str> {
     let (_, rest) = reply.split_once("[[")?;
     let (inside, _) = rest.split_once("]]")?;
@@ -19,6 +19,11 @@ fn bracketed(reply: &str) -> Option<&str> {
 }
 
 /// The rating in the first `[[ ]]`: a plain decimal number from 1 to 10.
+///
+/// ```
+/// assert_eq!(evaluate::judge::rating("Good. Rating: [[8.5]]"), Some(8.5));
+/// assert_eq!(evaluate::judge::rating("I would say 8 of 10."), None);
+/// ```
 pub fn rating(reply: &str) -> Option<f64> {
     let text = bracketed(reply)?;
     let plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');

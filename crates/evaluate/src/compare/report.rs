@@ -5,21 +5,22 @@ use crate::stats::{Estimate, Wins};
 use serde::Serialize;
 use std::fmt::Write;
 
+/// The table and how it was made.
 #[derive(Clone, Debug, Serialize)]
 pub struct CompareReport {
     pub prompts_from: String,
     pub prompts: usize,
-    /// Prompts that leave some run no room for its answer.
+    /// Prompts that were left out because an answer of some run would not fit its context.
     pub prompts_left_out: usize,
     pub temperature: f32,
     pub max_new_tokens: usize,
     pub seed: u64,
-    /// The reward-model run, with the mean and standard deviation that normalise its scores.
     pub reward: Option<RewardNote>,
     pub rows: Vec<Row>,
     pub judge: Option<JudgeReport>,
 }
 
+/// The reward-model run, with the mean and standard deviation that normalise its scores.
 #[derive(Clone, Debug, Serialize)]
 pub struct RewardNote {
     pub name: String,
@@ -27,7 +28,7 @@ pub struct RewardNote {
     pub std: f64,
 }
 
-/// One run. What cannot be measured or was not recorded is None.
+/// One run. Values that cannot be measured or were not recorded are `None`.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
     pub name: String,
@@ -40,31 +41,31 @@ pub struct Row {
     pub reward_wins: Option<Wins>,
     pub oracle: Option<Estimate>,
     pub oracle_wins: Option<Wins>,
-    /// Of all answers together, 0 to 100.
+    /// BLEU of all answers together, 0 to 100.
     pub corpus_bleu: Option<f64>,
-    /// Of single answers, 0 to 100, as the next.
+    /// Mean over answers, 0 to 100; so is `rouge_l`.
     pub bleu: Option<Estimate>,
     pub rouge_l: Option<Estimate>,
-    /// Tokens drawn per answer, EOS included.
+    /// Sampled tokens per answer, EOS included.
     pub length_tokens: Estimate,
-    /// Share of answers that ended by themselves.
+    /// Share of answers that ended with EOS.
     pub eos_rate: f64,
     /// Nats per answer.
     pub kl_k1: Option<Estimate>,
     pub kl_exact: Option<Estimate>,
-    /// Of the training, over all its resumes.
+    /// Of the run's training, summed over its resumes; so are the following.
     pub wall_hours: Option<f64>,
     pub peak_memory_gb: Option<f64>,
     pub samples_drawn: Option<f64>,
     pub tokens_drawn: Option<f64>,
 }
 
-/// A column: its heading and what a row shows in it.
+/// A column: its heading, and the cell of a row.
 type Column<'a> = (String, Cell<'a>);
 type Cell<'a> = Box<dyn Fn(&Row) -> Option<String> + 'a>;
 
 impl CompareReport {
-    /// A table with a column for everything that at least one run has, and how to read it.
+    /// The report as Markdown: a column for every value that at least one run has, then a legend.
     pub fn markdown(&self) -> String {
         let columns: Vec<Column> = self
             .columns()

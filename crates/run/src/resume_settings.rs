@@ -1,12 +1,13 @@
-//! Whether a run may go on with the settings given: they are those it began with, but for a few that cannot spoil it.
+//! Whether a run may be resumed with the given settings: equal to those it began with, except a few
+//! that cannot change its results.
 
 use anyhow::{Result, bail};
 use std::collections::BTreeMap;
 use std::path::Path;
 use toml::{Table, Value};
 
-/// Last parts of keys that may change: cadences, what is kept, how long the run goes on, how much fits in memory at
-/// once, and where it computes. A new length also moves what is left of a decaying learning rate.
+/// Last parts of the keys that may change: cadences, retention, the length of the run, memory
+/// limits and the device. A new length also changes the rest of a decaying learning rate.
 const MAY_CHANGE: [&str; 14] = [
     "log_every",
     "eval_every",
@@ -24,7 +25,7 @@ const MAY_CHANGE: [&str; 14] = [
     "device",
 ];
 
-/// Refuses settings that differ, naming each; tells on stderr about those that may.
+/// Fails if settings differ that must not, naming each. Reports the allowed changes on stderr.
 pub(crate) fn compare(dir: &Path, stored: &Table, given: &str) -> Result<()> {
     let (old, new) = (flat(stored), flat(&given.parse()?));
     let mut keys: Vec<&String> = old
@@ -34,7 +35,7 @@ pub(crate) fn compare(dir: &Path, stored: &Table, given: &str) -> Result<()> {
         .collect();
     keys.sort();
     keys.dedup();
-    let say = |key: &String| {
+    let describe = |key: &String| {
         let text = |value: Option<&Value>| value.map_or("unset".to_string(), ToString::to_string);
         format!(
             "{key} was {} and is {}",
@@ -44,7 +45,7 @@ pub(crate) fn compare(dir: &Path, stored: &Table, given: &str) -> Result<()> {
     };
     let may_change = |key: &&String| {
         let last = key.rsplit('.').next();
-        // A watch that stopped the run may be told otherwise.
+        // A watch that stopped the run may be reconfigured.
         key.starts_with("watch.")
             || last.is_some_and(|last| MAY_CHANGE.contains(&last))
             // A method's `epochs` are passes over one batch, not the length of the run.
@@ -52,20 +53,20 @@ pub(crate) fn compare(dir: &Path, stored: &Table, given: &str) -> Result<()> {
     };
     let (harmless, refused): (Vec<_>, Vec<_>) = keys.into_iter().partition(may_change);
     if !refused.is_empty() {
-        let list: Vec<String> = refused.into_iter().map(say).collect();
+        let list: Vec<String> = refused.into_iter().map(describe).collect();
         bail!(
-            "{} cannot be resumed with other settings: {}; give it those it began with, or choose another --run",
+            "{} cannot be resumed with other settings: {}; use the settings it began with, or choose another --run",
             dir.display(),
             list.join(", ")
         );
     }
     for key in harmless {
-        eprintln!("resuming with a new setting: {}", say(key));
+        eprintln!("resuming with a new setting: {}", describe(key));
     }
     Ok(())
 }
 
-/// Settings by dotted key; arrays are values.
+/// The settings by dotted key. Arrays are values.
 fn flat(table: &Table) -> BTreeMap<String, Value> {
     let mut out = BTreeMap::new();
     for (key, value) in table {

@@ -1,16 +1,22 @@
-//! Dates as text.
+//! Time stamps as text.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// RFC 3339, UTC, whole seconds: `2025-03-09T07:05:00Z`.
+/// A time as RFC 3339 in UTC, to the second.
+///
+/// ```
+/// use std::time::{Duration, UNIX_EPOCH};
+/// let time = UNIX_EPOCH + Duration::from_secs(1_741_503_900);
+/// assert_eq!(run::rfc3339(time), "2025-03-09T07:05:00Z");
+/// ```
 pub fn rfc3339(time: SystemTime) -> String {
     let secs = time
         .duration_since(UNIX_EPOCH)
         .unwrap_or(Duration::ZERO)
         .as_secs();
     let (days, second) = (secs / 86_400, secs % 86_400);
-    // Days to civil date in eras of 400 years that begin on 1 March (H. Hinnant, "chrono-compatible low-level date
-    // algorithms", civil_from_days).
+    // Days to a civil date, in eras of 400 years that begin on 1 March: civil_from_days in
+    // H. Hinnant, "chrono-compatible low-level date algorithms".
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
     let year_of_era =

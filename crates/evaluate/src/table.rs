@@ -1,13 +1,14 @@
-//! `evaluate table`: one line per method from comparisons of several seeds, mean and spread.
+//! `wick table`: one line per method from comparisons of several seeds, mean and spread.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+/// The arguments of `wick table`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct TableConfig {
-    /// Directories that `evaluate compare` wrote, one per seed; a method has the same name in each
+    /// Directories that `wick compare` wrote, one per seed; a method has the same name in each
     #[arg(long, required = true, num_args = 1.., value_name = "DIR")]
     pub compared: Vec<PathBuf>,
     /// Also write the table into this file
@@ -15,7 +16,8 @@ pub struct TableConfig {
     pub out: Option<PathBuf>,
 }
 
-/// What a column shows: its heading, where the number is in a row of compare.json, a factor, and decimals.
+/// A column: its heading, the JSON pointer of its number in a row of compare.json, a factor, and
+/// the number of decimals.
 pub(crate) type Column = (&'static str, &'static str, f64, usize);
 
 pub(crate) const COLUMNS: [Column; 8] = [
@@ -29,7 +31,8 @@ pub(crate) const COLUMNS: [Column; 8] = [
     ("peak GB", "/peak_memory_gb", 1.0, 2),
 ];
 
-/// The Markdown table: mean ± sample standard deviation over the seeds; methods in order of the first column, best first.
+/// The Markdown table: mean ± sample standard deviation over the seeds, sorted by the first column,
+/// best first.
 pub fn table(config: &TableConfig) -> Result<String> {
     let mut rows: Vec<(String, Vec<Vec<f64>>)> = Vec::new();
     for dir in &config.compared {
@@ -76,7 +79,7 @@ pub fn table(config: &TableConfig) -> Result<String> {
 pub(crate) fn rows_of(dir: &Path) -> Result<Vec<Value>> {
     let file = dir.join("compare.json");
     let text = std::fs::read(&file)
-        .with_context(|| format!("cannot read {}; run evaluate compare first", file.display()))?;
+        .with_context(|| format!("cannot read {}; run `wick compare` first", file.display()))?;
     let report: Value =
         serde_json::from_slice(&text).with_context(|| format!("{} is damaged", file.display()))?;
     let rows = report["rows"].as_array().cloned().unwrap_or_default();
@@ -84,11 +87,11 @@ pub(crate) fn rows_of(dir: &Path) -> Result<Vec<Value>> {
     Ok(rows)
 }
 
-pub(crate) fn mean(values: &[f64]) -> f64 {
+fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
-/// `–` for none, the value for one, mean ± standard deviation for more.
+/// `–` without values, the value itself for one, mean ± standard deviation for more.
 fn cell(values: &[f64], decimals: usize) -> String {
     let m = mean(values);
     match values.len() {

@@ -1,0 +1,43 @@
+//! The judge's part of a comparison: every run answers the judge's questions, then is judged.
+
+use super::config::CompareConfig;
+use super::plan::Entry;
+use crate::answers::{AnswersConfig, Identity, answer_with};
+use crate::fastchat::{self, Answer};
+use crate::jsonl;
+use crate::judge::{Judge, JudgeConfig, JudgeReport, judge_with};
+use anyhow::{Context, Result};
+use policy::Policy;
+
+/// Answers the judge's questions with every run (continuing existing files), and has them judged.
+pub(crate) fn judged(
+    config: &CompareConfig,
+    judge: JudgeConfig,
+    entries: &[Entry],
+    policies: &[Policy],
+) -> Result<JudgeReport> {
+    let path = config.judge_questions.as_deref();
+    let path = path.context("--judge-questions is missing")?;
+    let questions = fastchat::questions(path)?;
+    let mut all: Vec<(String, Vec<Answer>)> = Vec::with_capacity(entries.len());
+    for (entry, policy) in entries.iter().zip(policies) {
+        let mut answers = AnswersConfig {
+            max_new_tokens: config.judge_max_new_tokens,
+            batch: config.batch,
+            seed: config.seed,
+            model_id: Some(entry.name.clone()),
+            ..AnswersConfig::new(&entry.text, path, &config.out)
+        };
+        let identity = Identity::new(&answers, policy)?;
+        // The file is named after everything the answers depend on, so a retrained run gets a new
+        // one.
+        let id = identity.answer_id(&answers, &questions[0]);
+        answers.out = config.out.join(format!("answers-{id}.jsonl"));
+        let existing = jsonl::read_appended(&answers.out)?;
+        identity.check(&answers, &existing, &questions)?;
+        answer_with(policy, &identity, &answers, &questions)?;
+        all.push((entry.name.clone(), jsonl::read_appended(&answers.out)?));
+    }
+    let mut judge = Judge::open(judge, &config.out.join("verdicts.jsonl"))?;
+    judge_with(&mut judge, &questions, &all, config.seed)
+}

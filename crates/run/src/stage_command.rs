@@ -1,0 +1,54 @@
+//! The command of a training stage: load the settings, then train, plan or verify.
+
+use crate::args::{PlanArgs, RunArgs};
+use crate::config::load_config;
+use crate::process::print;
+use crate::verify::verify_resume;
+use anyhow::Result;
+use serde::de::DeserializeOwned;
+
+/// The arguments of a training command: those of a run, or the subcommand `plan`.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct StageArgs {
+    #[command(subcommand)]
+    task: Option<Task>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+#[derive(clap::Subcommand, Clone, Debug)]
+enum Task {
+    /// Predict memory, disk, tokens, steps and learning rate of a run, without loading a weight
+    Plan(PlanArgs),
+}
+
+impl StageArgs {
+    /// Trains with `run`, or plans with `plan`; `check` validates the settings of a run first.
+    pub fn execute<T: DeserializeOwned>(
+        &self,
+        check: impl FnOnce(&T) -> Result<()>,
+        run: impl FnOnce(&RunArgs, &T) -> Result<()>,
+        plan: impl FnOnce(&PlanArgs) -> Result<()>,
+    ) -> Result<()> {
+        match &self.task {
+            Some(Task::Plan(args)) => plan(args),
+            None => self.run.execute(check, run),
+        }
+    }
+}
+
+impl RunArgs {
+    /// Loads and checks the settings, then trains with them, or verifies that they resume exactly.
+    pub fn execute<T: DeserializeOwned>(
+        &self,
+        check: impl FnOnce(&T) -> Result<()>,
+        run: impl FnOnce(&Self, &T) -> Result<()>,
+    ) -> Result<()> {
+        let config: T = load_config(self.config.as_deref(), &self.sets)?;
+        check(&config)?;
+        match self.verify_resume {
+            Some(kills) => print(&verify_resume(self, kills)?),
+            None => run(self, &config),
+        }
+    }
+}

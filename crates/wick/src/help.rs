@@ -1,0 +1,48 @@
+//! The first screen: what Wick is, the path from data to a model, and the commands by group.
+
+use crate::Cli;
+use clap::CommandFactory;
+use std::fmt::Write;
+
+/// The subcommands as the help groups them; each is in one group.
+pub const GROUPS: [(&str, &[&str]); 5] = [
+    ("Train", &["sft", "rm", "rlhf"]),
+    (
+        "Before and after a run",
+        &["plan", "replay", "list", "explain"],
+    ),
+    (
+        "Evaluate",
+        &["answers", "compare", "score", "judge", "table", "plot"],
+    ),
+    ("Export", &["merge"]),
+    ("Shell", &["completions", "man"]),
+];
+
+const PATH: &str = "From your own data to a model, in five commands:
+  wick sft --config sft.toml --set data.path=demonstrations.json --run runs/sft
+  wick rm --config rm.toml --set data.path=pairs.json --run runs/rm
+  wick rlhf --config ppo.toml --set data.path=prompts.json --run runs/ppo
+  wick compare --runs runs/sft runs/ppo
+  wick merge --run runs/ppo --out my-model
+The repository's configs/ has settings to start from.";
+
+/// The clap command of `wick`, its help grouped.
+pub fn command() -> clap::Command {
+    let command = Cli::command();
+    let mut groups = String::new();
+    for (heading, names) in GROUPS {
+        write!(groups, "\n\n{heading}:").expect("writing to a String");
+        for name in names {
+            let about = command.find_subcommand(name).and_then(|c| c.get_about());
+            let about = about.map(ToString::to_string).unwrap_or_default();
+            write!(groups, "\n  {name:<12} {about}").expect("writing to a String");
+        }
+    }
+    command
+        .override_usage("wick <COMMAND> [OPTIONS]")
+        .help_template(format!(
+            "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{PATH}{groups}\n\n\
+             `wick COMMAND --help` has every option, with examples.\n\nOptions:\n{{options}}"
+        ))
+}

@@ -1,0 +1,103 @@
+//! Which runs may be resumed, and with which settings.
+
+use super::{json_of, metrics, save, settings};
+use crate::common::refused;
+use run::Run;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use testkit::tensorboard::events;
+
+#[test]
+fn a_run_resumes_only_with_its_stage_and_settings() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("r");
+    let name = dir.display();
+    let mut run = Run::create(&dir, "sft", &settings(0.1, 1)).unwrap();
+    drop(
+        Run::resume(&dir, "sft", &settings(0.3, 1))
+            .err()
+            .expect("locked"),
+    );
+    save(&mut run, 1, 1);
+    drop(run);
+    let help = "use the settings it began with, or choose another --run";
+    refused(
+        Run::resume(&dir, "reward-model", &settings(0.1, 1)),
+        &format!("{name} is a run of sft, not of reward-model"),
+    );
+    let mut other = settings(0.2, 1);
+    other["extra"] = json!(true);
+    refused(
+        Run::resume(&dir, "sft", &other),
+        &format!(
+            "{name} cannot be resumed with other settings: extra was unset and is true, train.lr was 0.1 and is 0.2; {help}"
+        ),
+    );
+    // PPO's passes over one batch are not the length of the run.
+    let mut inner = settings(0.1, 1);
+    inner["algorithm"] = json!({ "epochs": 2 });
+    refused(
+        Run::resume(&dir, "sft", &inner),
+        &format!(
+            "{name} cannot be resumed with other settings: algorithm.epochs was unset and is 2; {help}"
+        ),
+    );
+    drop(Run::resume(&dir, "sft", &settings(0.1, 7)).unwrap());
+    let stored = run::open_saved_run(&dir).unwrap().unwrap().config;
+    assert_eq!(stored["train"]["save_every"].as_integer(), Some(7));
+}
+
+#[test]
+fn a_finished_run_stays_finished_until_it_is_written_to() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("r");
+    let mut run = Run::create(&dir, "sft", &settings(0.1, 1)).unwrap();
+    run.log(1, &metrics(0.5)).unwrap();
+    save(&mut run, 1, 1);
+    let adapter = |d: &Path| Ok(fs::write(d.join("a"), "weights")?);
+    run.replace_dir("adapter", adapter).unwrap();
+    run.finish(&BTreeMap::new()).unwrap();
+    drop(run);
+    let status = || json_of(dir.join("run.json"))["status"].clone();
+    // A stage fails after it opened the run, for example because of other data.
+    drop(Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap());
+    assert_eq!(status(), "finished");
+
+    // Somebody deleted the checkpoints to make room.
+    fs::rename(dir.join("checkpoints"), root.path().join("elsewhere")).unwrap();
+    refused(
+        Run::resume(&dir, "sft", &settings(0.1, 1)),
+        &format!(
+            "{} is finished and has no checkpoint to resume from; starting over would overwrite its adapter/: choose another --run",
+            dir.display()
+        ),
+    );
+    assert_eq!(status(), "finished");
+    assert_eq!(run::read_metrics(&dir).unwrap().len(), 1);
+
+    fs::rename(root.path().join("elsewhere"), dir.join("checkpoints")).unwrap();
+    let mut run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
+    run.log(2, &metrics(0.5)).unwrap();
+    drop(run);
+    assert_eq!(status(), "failed");
+}
+
+#[test]
+fn a_run_without_checkpoints_starts_over() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("r");
+    let mut run = Run::create(&dir, "sft", &settings(0.1, 1)).unwrap();
+    run.log(0, &metrics(1.0)).unwrap();
+    drop(run);
+    // Only with its settings: it may have left more than logs, such as a pool scored with them.
+    let error = Run::resume(&dir, "sft", &settings(0.2, 1)).err().unwrap();
+    let error = run::one_line(&error);
+    assert!(error.contains("train.lr was 0.1 and is 0.2"), "{error}");
+    drop(Run::resume(&dir, "sft", &settings(0.1, 3)).unwrap());
+    assert!(run::read_metrics(&dir).unwrap().is_empty());
+    assert!(events(&dir).is_empty());
+    let stored = run::open_saved_run(&dir).unwrap().unwrap().config;
+    assert_eq!(stored["train"]["save_every"].as_integer(), Some(3));
+}
