@@ -14,7 +14,7 @@ use algorithms::estimators::capability::{
 use algorithms::estimators::kl::{Estimator, adapt};
 use algorithms::estimators::{explained_variance, gae::gae, mean, variance, whiten};
 use algorithms::{
-    Algorithm, Estimate, Experience, Feed, Totals, build, metric_definition, mrt, registry,
+    Algorithm, DataSource, Estimate, Experience, Totals, build, metric_definition, mrt, registry,
     reinforce,
 };
 use candle_core::{Device, Tensor, Var};
@@ -63,7 +63,7 @@ fn the_loss_gradient_is_that_of_finite_differences() {
             logp.iter().any(|g| g.abs() > 1e-4),
             "{name}: the gradient is not zero"
         );
-        if algorithm.needs().critic {
+        if algorithm.requirements().critic {
             let values = slopes(&now.values, &|values| at(&now.logp, values));
             assert_close_slices(
                 &format!("{name}: d/dvalues"),
@@ -114,37 +114,13 @@ fn micro_batches_add_up_and_group_order_does_not_matter() {
 }
 
 #[test]
-fn policy_and_critic_have_each_their_part_of_the_loss() {
+fn only_methods_with_a_critic_have_a_value_loss() {
     let mut n_critics = 0;
     for (name, algorithm, exp, now) in prepared() {
-        if !algorithm.needs().critic {
-            continue;
-        }
-        n_critics += 1;
-        let whole = loss(algorithm.as_ref(), &exp, &now);
-        let var = |x: &[f64]| candle_core::Var::new(x, &candle_core::Device::Cpu).unwrap();
-        let [logp, entropy, values] = [&now.logp, &now.entropy, &now.values].map(|x| var(x));
-        let of = |policy: bool| {
-            let scores = algorithms::Scores {
-                logp: if policy {
-                    logp.as_tensor().clone()
-                } else {
-                    logp.as_detached_tensor()
-                },
-                entropy: entropy.as_detached_tensor(),
-                values: (!policy).then(|| values.as_tensor().clone()),
-            };
-            let out = algorithm.loss(&scores, &exp, Totals::of(&exp)).unwrap();
-            let grads = out.loss.backward().unwrap();
-            let [d_logp, d_values] =
-                [&logp, &values].map(|var| grads.get(var).map(testkit::values));
-            (d_logp, d_values, testkit::values(&out.loss)[0])
-        };
-        let (d_logp, none, _) = of(true);
-        assert_eq!((d_logp, none), (Some(whole.d_logp), None), "{name}");
-        let (none, d_values, sum) = of(false);
-        assert_eq!((none, d_values), (None, Some(whole.d_values)), "{name}");
-        assert_eq!(sum, whole.loss, "{name}");
+        let values = Var::new(now.values.as_slice(), &Device::Cpu).unwrap();
+        let loss = algorithm.value_loss(values.as_tensor(), &exp, Totals::of(&exp));
+        assert_eq!(loss.is_ok(), algorithm.requirements().critic, "{name}");
+        n_critics += usize::from(loss.is_ok());
     }
     assert!(n_critics > 5, "only {n_critics} variants have a critic");
 }
@@ -159,12 +135,16 @@ fn a_row_without_tokens_changes_nothing() {
         with.finished.insert(1, false);
         with.temperature.insert(1, 1.0);
         with.score.insert(1, 9.0);
-        with.drawn.insert(1, true);
+        with.sampled.insert(1, true);
         with.response_key.insert(1, 99);
-        [&mut with.metric, &mut with.weight, &mut with.prompt_value]
-            .into_iter()
-            .filter(|c| !c.is_empty())
-            .for_each(|c| c.insert(1, 7.0));
+        [
+            &mut with.text_metric,
+            &mut with.weight,
+            &mut with.prompt_value,
+        ]
+        .into_iter()
+        .filter(|c| !c.is_empty())
+        .for_each(|c| c.insert(1, 7.0));
         let totals = Totals::of(&exp);
         let found = loss_of(algorithm.as_ref(), &with, &now, totals);
         let wanted = loss_of(algorithm.as_ref(), &exp, &now, totals);
@@ -197,7 +177,7 @@ fn a_restored_algorithm_goes_on_as_the_first() {
         let new = || build(name.split(' ').next().unwrap(), &config, 3).unwrap();
         let step = |algorithm: &mut Box<dyn Algorithm>, seed: u64| {
             let keys: Vec<u64> = (seed..seed + 4).chain([u64::MAX]).collect();
-            let unknown = algorithm.unknown(&keys);
+            let unknown = algorithm.prompts_to_estimate(&keys);
             let estimates: Vec<Estimate> = unknown
                 .iter()
                 .map(|key| estimate(*key, *key as f32 * 0.1))
@@ -205,10 +185,10 @@ fn a_restored_algorithm_goes_on_as_the_first() {
             algorithm.observe(&estimates);
             let plan = algorithm.plan(&keys, seed).unwrap();
             let sizes: Vec<usize> = plan.iter().map(|p| p.n).collect();
-            let exp = match algorithm.needs().feed {
-                Feed::Rollouts => experience(&keys, &sizes, seed),
-                Feed::Pool(_) => stored(experience(&keys, &[1; 5], seed), seed),
-                Feed::Pairs => stored(experience(&keys, &[2; 5], seed), seed),
+            let exp = match algorithm.requirements().source {
+                DataSource::Rollouts => experience(&keys, &sizes, seed),
+                DataSource::Pool(_) => stored(experience(&keys, &[1; 5], seed), seed),
+                DataSource::Pairs => stored(experience(&keys, &[2; 5], seed), seed),
             };
             let (exp, metrics) = algorithm.prepare(exp).unwrap();
             (unknown, plan, exp, metrics)
@@ -259,7 +239,13 @@ fn each_key_and_metric_is_on_its_page() {
         std::fs::read_to_string(path).unwrap()
     };
     for entry in registry() {
-        for key in (entry.defaults)(entry.name).as_object().unwrap().keys() {
+        for key in entry
+            .resolve(&Value::Null)
+            .unwrap()
+            .as_object()
+            .unwrap()
+            .keys()
+        {
             assert!(
                 page(entry.page).contains(&format!("`{key}`")),
                 "{}: key {key}",
@@ -288,20 +274,14 @@ fn each_key_and_metric_is_on_its_page() {
 fn defaults_build_and_mistakes_are_named_in_one_line() {
     for entry in registry() {
         assert!(
-            (entry.build)(entry.name, &(entry.defaults)(entry.name), 0).is_ok(),
+            entry
+                .build(&entry.resolve(&Value::Null).unwrap(), 0)
+                .is_ok(),
             "{}",
             entry.name
         );
-        assert!(
-            (entry.build)(entry.name, &json!({}), 0).is_ok(),
-            "{}",
-            entry.name
-        );
-        assert!(
-            (entry.build)(entry.name, &Value::Null, 0).is_ok(),
-            "{}",
-            entry.name
-        );
+        assert!(entry.build(&json!({}), 0).is_ok(), "{}", entry.name);
+        assert!(entry.build(&Value::Null, 0).is_ok(), "{}", entry.name);
     }
     #[track_caller]
     fn check(name: &str, config: Value, words: &[&str]) {
@@ -416,11 +396,11 @@ fn defaults_build_and_mistakes_are_named_in_one_line() {
 fn columns_of_a_wrong_length_and_broken_scores_are_refused() {
     for (name, config) in variants() {
         let mut algorithm = build(name.split(' ').next().unwrap(), &config, 1).unwrap();
-        let needs = algorithm.needs();
-        let whole = || match needs.feed {
-            Feed::Rollouts => experience(&[1, 2], &[1, 1], 1),
-            Feed::Pool(_) => stored(experience(&[1, 2], &[1, 1], 1), 1),
-            Feed::Pairs => stored(experience(&[1, 2], &[2, 2], 1), 1),
+        let needs = algorithm.requirements();
+        let whole = || match needs.source {
+            DataSource::Rollouts => experience(&[1, 2], &[1, 1], 1),
+            DataSource::Pool(_) => stored(experience(&[1, 2], &[1, 1], 1), 1),
+            DataSource::Pairs => stored(experience(&[1, 2], &[2, 2], 1), 1),
         };
         if needs.reference {
             let mut exp = whole();
@@ -428,10 +408,10 @@ fn columns_of_a_wrong_length_and_broken_scores_are_refused() {
             let message = algorithm.prepare(exp).unwrap_err().to_string();
             assert!(message.contains("logp_ref"), "{name}: {message}");
         }
-        let scored = match &needs.feed {
-            Feed::Rollouts => true,
-            Feed::Pool(pool) => pool.score,
-            Feed::Pairs => false,
+        let scored = match &needs.source {
+            DataSource::Rollouts => true,
+            DataSource::Pool(pool) => pool.score,
+            DataSource::Pairs => false,
         };
         if scored {
             let mut exp = whole();
@@ -687,7 +667,7 @@ fn ppo(config: Value) -> Box<dyn Algorithm> {
 fn ppo_draws_as_many_samples_as_asked() {
     for name in ["ppo", "ma_ppo"] {
         let mut algorithm = build(name, &json!({"samples": 3}), 0).unwrap();
-        assert_eq!(algorithm.needs().samples, 3);
+        assert_eq!(algorithm.requirements().max_samples, 3);
         let plan = algorithm.plan(&[7, 8], 0).unwrap();
         assert_eq!(plan.iter().map(|p| p.n).collect::<Vec<_>>(), [3, 3]);
         assert!(plan.iter().all(|p| p.temperature.is_none()));
@@ -958,10 +938,10 @@ fn equation_9_and_the_capabilities() {
 fn a_prompt_is_estimated_greedily_once_and_then_remembered() {
     for capability in ["reward", "entropy", "full_entropy", "bleu", "rouge"] {
         let mut algorithm = esrl(json!({"capability": capability, "k_max": 4}));
-        assert_eq!(algorithm.unknown(&[5, 6, 5, 7]), [5, 6, 7]);
+        assert_eq!(algorithm.prompts_to_estimate(&[5, 6, 5, 7]), [5, 6, 7]);
         algorithm.observe(&[estimate(5, 1.0), estimate(6, 0.0), estimate(7, 0.5)]);
         for step in 0..3 {
-            assert!(algorithm.unknown(&[7, 6, 5]).is_empty());
+            assert!(algorithm.prompts_to_estimate(&[7, 6, 5]).is_empty());
             let plan = algorithm.plan(&[5, 6, 7], step).unwrap();
             let exp = experience(
                 &[5, 6, 7],
@@ -974,15 +954,15 @@ fn a_prompt_is_estimated_greedily_once_and_then_remembered() {
                 if step == 0 { 3.0 } else { 0.0 }
             );
         }
-        assert_eq!(algorithm.unknown(&[5, 8]), [8]);
+        assert_eq!(algorithm.prompts_to_estimate(&[5, 8]), [8]);
         let resumed = algorithm.state();
         let mut algorithm = esrl(json!({"capability": capability, "k_max": 4}));
         algorithm.restore(&resumed).unwrap();
-        assert_eq!(algorithm.unknown(&[5, 8]), [8]);
+        assert_eq!(algorithm.prompts_to_estimate(&[5, 8]), [8]);
     }
     assert!(
         esrl(json!({"capability": "random"}))
-            .unknown(&[1, 2])
+            .prompts_to_estimate(&[1, 2])
             .is_empty()
     );
 }
@@ -1079,7 +1059,7 @@ fn a_single_sample_without_a_record_still_learns() {
     let (exp, metrics) = algorithm
         .prepare(experience(&[1, 2, 3], &[1, 1, 1], 3))
         .unwrap();
-    assert!(!algorithm.needs().whole_groups);
+    assert!(!algorithm.requirements().whole_groups);
     assert_eq!(
         (
             metrics["esrl/reinforce_prompts"],
@@ -1125,22 +1105,27 @@ fn the_ledger_counts_samples_and_tokens() {
 
 #[test]
 fn needs_follow_mode_and_settings() {
-    let needs = |config: Value| esrl(config).needs();
+    let needs = |config: Value| esrl(config).requirements();
     let paper = needs(json!({"mode": "paper"}));
-    assert!(!paper.reference && !paper.critic && paper.whole_groups && !paper.tempered);
+    assert!(
+        !paper.reference && !paper.critic && paper.whole_groups && !paper.at_sampling_temperature
+    );
     let corrected = needs(json!({}));
     assert!(
-        corrected.reference && !corrected.critic && corrected.whole_groups && corrected.tempered
+        corrected.reference
+            && !corrected.critic
+            && corrected.whole_groups
+            && corrected.at_sampling_temperature
     );
     let released = needs(json!({"mode": "released"}));
     assert!(released.reference && released.critic && !released.whole_groups);
     assert_eq!(
-        needs(json!({"capability": "bleu"})).metric,
-        Some(algorithms::Metric::Bleu)
+        needs(json!({"capability": "bleu"})).text_metric,
+        Some(algorithms::TextMetric::Bleu)
     );
     assert_eq!(
-        needs(json!({"capability": "rouge"})).metric,
-        Some(algorithms::Metric::RougeL)
+        needs(json!({"capability": "rouge"})).text_metric,
+        Some(algorithms::TextMetric::RougeL)
     );
 }
 
@@ -1259,7 +1244,12 @@ fn every_method_improves_a_tabular_policy() {
 /// Where responses are scored untempered, the sampler's tempered log-probs must not stand in for the policy's own.
 #[test]
 fn untempered_scoring_reads_log_probs_anew_where_they_are_used() {
-    let rescore = |config: Value| build("esrl", &config, 1).unwrap().needs().rescore;
+    let rescore = |config: Value| {
+        build("esrl", &config, 1)
+            .unwrap()
+            .requirements()
+            .recompute_logp_old
+    };
     assert!(!rescore(json!({ "mode": "paper" })));
     assert!(rescore(json!({ "mode": "paper", "capability": "entropy" })));
     assert!(rescore(json!({ "mode": "paper", "kl_coef": 0.1 })));
@@ -1275,7 +1265,7 @@ fn importance_weights_make_another_samplers_tokens_the_policys() {
     let (pi, mu, reward) = ([0.5f64, 0.3, 0.2], [0.2f64, 0.5, 0.3], [1.0, -2.0, 0.5]);
     let one_of_each = Experience {
         lens: vec![1; 4],
-        drawn: vec![true, true, true, false],
+        sampled: vec![true, true, true, false],
         logp_old: [pi[0], pi[1], pi[2], 0.9].map(|p| p.ln() as f32).to_vec(),
         logp_sampled: [mu[0], mu[1], mu[2], 0.0001]
             .map(|p| p.ln() as f32)

@@ -1,6 +1,6 @@
 //! Rollouts made of numbers, the loss with its gradients, and a policy small enough to know its expected reward.
 
-use algorithms::{Algorithm, Estimate, Experience, Feed, Scores, Totals, build, registry};
+use algorithms::{Algorithm, DataSource, Estimate, Experience, Scores, Totals, build, registry};
 use candle_core::{D, Device, Tensor, Var};
 use rand::Rng;
 use serde_json::{Value, json};
@@ -119,18 +119,18 @@ pub fn prepared() -> Vec<(String, Box<dyn Algorithm>, Experience, Now)> {
 pub fn prepare(algorithm: &mut dyn Algorithm, seed: u64) -> (Experience, BTreeMap<String, f64>) {
     let keys = [1, 2, 3, 4, u64::MAX];
     let estimates: Vec<Estimate> = algorithm
-        .unknown(&keys)
+        .prompts_to_estimate(&keys)
         .iter()
         .map(|k| estimate(*k, (k % 7) as f32 * 0.2))
         .collect();
     algorithm.observe(&estimates);
     let plan = algorithm.plan(&keys, seed).unwrap();
     assert_eq!(plan.len(), keys.len());
-    let exp = match algorithm.needs().feed {
-        Feed::Rollouts if algorithm.needs().critic => experience(&keys, &[1; 5], seed),
-        Feed::Rollouts => experience(&keys, &[3, 1, 2, 4, 1], seed),
-        Feed::Pool(_) => stored(experience(&keys, &[3, 1, 2, 4, 1], seed), seed),
-        Feed::Pairs => stored(experience(&keys, &[2; 5], seed), seed),
+    let exp = match algorithm.requirements().source {
+        DataSource::Rollouts if algorithm.requirements().critic => experience(&keys, &[1; 5], seed),
+        DataSource::Rollouts => experience(&keys, &[3, 1, 2, 4, 1], seed),
+        DataSource::Pool(_) => stored(experience(&keys, &[3, 1, 2, 4, 1], seed), seed),
+        DataSource::Pairs => stored(experience(&keys, &[2; 5], seed), seed),
     };
     algorithm.prepare(exp).unwrap()
 }
@@ -141,7 +141,7 @@ pub fn stored(mut exp: Experience, seed: u64) -> Experience {
     exp.max_prob.clear();
     exp.entropy.clear();
     exp.finished.fill(true);
-    exp.drawn.fill(false);
+    exp.sampled.fill(false);
     let unit = uniform(2 * exp.n_rows(), seed + 7);
     let (score, value) = unit.split_at(exp.n_rows());
     exp.score = score.iter().map(|u| *u as f32).collect();
@@ -153,7 +153,7 @@ pub fn estimate(prompt_key: u64, score: f32) -> Estimate {
     Estimate {
         prompt_key,
         score,
-        metric: 0.5,
+        text_metric: 0.5,
         logps: vec![-score - 0.1, -0.2],
         entropies: vec![score, 0.3],
     }
@@ -183,10 +183,10 @@ pub fn experience(keys: &[u64], sizes: &[usize], seed: u64) -> Experience {
         finished: (0..r).map(|row| row % 3 != 1).collect(),
         temperature: vec![1.0; r],
         score: column(r, -2.0, 2.0),
-        drawn: vec![true; r],
+        sampled: vec![true; r],
         response_key: (0..r as u64).collect(),
         macro_start: (0..m).map(|t| t % 3 == 0).collect(),
-        metric: column(r, 0.0, 1.0),
+        text_metric: column(r, 0.0, 1.0),
         logp_sampled: logp_old.clone(),
         logp_ref: logp_old.iter().zip(&shift).map(|(l, s)| l + s).collect(),
         logp_old,
@@ -274,9 +274,15 @@ pub fn loss_of(algorithm: &dyn Algorithm, exp: &Experience, now: &Now, totals: T
     let scores = Scores {
         logp: logp.as_tensor().clone(),
         entropy: entropy.as_tensor().clone(),
-        values: algorithm.needs().critic.then(|| value.as_tensor().clone()),
     };
-    let out = algorithm.loss(&scores, exp, totals).unwrap();
+    let mut out = algorithm.policy_loss(&scores, exp, totals).unwrap();
+    if algorithm.requirements().critic {
+        let value_loss = algorithm
+            .value_loss(value.as_tensor(), exp, totals)
+            .unwrap();
+        out.loss = (out.loss + value_loss.loss).unwrap();
+        out.metrics.extend(value_loss.metrics);
+    }
     let grads = out.loss.backward().unwrap();
     let gradient = |var: &Var| grads.get(var).map_or(vec![0.0; var.elem_count()], values);
     Found {
@@ -394,7 +400,11 @@ impl Bandit {
                 ..estimate(*key, 0.0)
             }
         };
-        let estimates: Vec<Estimate> = algorithm.unknown(&keys).iter().map(greedy).collect();
+        let estimates: Vec<Estimate> = algorithm
+            .prompts_to_estimate(&keys)
+            .iter()
+            .map(greedy)
+            .collect();
         algorithm.observe(&estimates);
         let plan = algorithm.plan(&keys, step).unwrap();
         let (mut cells, mut exp) = (Vec::new(), Experience::default());
@@ -417,9 +427,13 @@ impl Bandit {
                 exp.prompt_key.push(prompt as u64);
                 exp.finished.push(true);
                 exp.temperature
-                    .push(if algorithm.needs().tempered { tau } else { 1.0 });
+                    .push(if algorithm.requirements().at_sampling_temperature {
+                        tau
+                    } else {
+                        1.0
+                    });
                 exp.score.push(self.reward(cell) as f32);
-                exp.drawn.push(true);
+                exp.sampled.push(true);
                 exp.response_key.push(cell as u64);
                 exp.values.push(0.0);
                 exp.max_prob.push(
@@ -462,15 +476,16 @@ impl Bandit {
         exp.logp_old = column(&self.logits.as_tensor().copy().unwrap());
         exp.logp_ref = column(&self.reference);
         let (exp, _) = algorithm.prepare(exp).unwrap();
-        for _ in 0..algorithm.needs().epochs {
+        for _ in 0..algorithm.requirements().epochs {
             let logp = read(self.logits.as_tensor(), &cells, &exp.temperature);
             let zeros = logp.zeros_like().unwrap();
             let scores = Scores {
                 logp,
-                entropy: zeros.clone(),
-                values: algorithm.needs().critic.then_some(zeros),
+                entropy: zeros,
             };
-            let out = algorithm.loss(&scores, &exp, Totals::of(&exp)).unwrap();
+            let out = algorithm
+                .policy_loss(&scores, &exp, Totals::of(&exp))
+                .unwrap();
             let grads = out.loss.backward().unwrap();
             let moved = (self.logits.as_tensor()
                 - (grads.get(&self.logits).unwrap() * 2.0).unwrap())

@@ -96,7 +96,7 @@ fn ma_ppo_equals_the_golden_program() {
     for case in golden["cases"].as_array().unwrap() {
         let mut algorithm = ma_ppo(case["config"].clone());
         let (mut exp, now) = golden_batch(&golden["batch"]);
-        if algorithm.needs().clauses {
+        if algorithm.requirements().clauses {
             exp.macro_start = flags(&golden["batch"]["clauses"]);
         }
         let (exp, _) = algorithm.prepare(exp).unwrap();
@@ -258,7 +258,7 @@ fn random_lengths_follow_the_seed_and_the_response() {
 #[test]
 fn clauses_come_from_the_loop() {
     for (termination, asks) in TERMINATIONS.iter().zip([false, false, false, true, false]) {
-        let needs = ma_ppo(json!({"termination": termination})).needs();
+        let needs = ma_ppo(json!({"termination": termination})).requirements();
         assert_eq!(needs.clauses, asks);
     }
     let mut algorithm = ma_ppo(json!({"termination": "parsing"}));

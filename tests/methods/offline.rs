@@ -2,7 +2,9 @@
 //! Gradients are checked in f64; weights that `prepare` writes are f32.
 
 use crate::algorithms::support::*;
-use algorithms::{Algorithm, Experience, Feed, Pool, PoolNeeds, Refresh, Totals, build};
+use algorithms::{
+    Algorithm, DataSource, Experience, PoolColumns, PoolRequirements, Refresh, Totals, build,
+};
 use serde_json::{Value, json};
 use testkit::{assert_close_slices, golden_json};
 
@@ -29,7 +31,7 @@ fn batch(golden: &Value) -> (Experience, Now) {
     let n = exp.n_rows();
     let exp = Experience {
         finished: vec![true; n],
-        drawn: vec![false; n],
+        sampled: vec![false; n],
         temperature: vec![1.0; n],
         response_key: (0..n as u64).collect(),
         ..exp
@@ -199,9 +201,9 @@ fn copies_of_the_policy_are_taken_when_they_are_due() {
     assert_eq!(due(Refresh::Steps(4)), [4, 8]);
     assert_eq!(due(Refresh::Epoch), [3, 6, 9]);
     assert_eq!(due(Refresh::StepsAndEpoch(4)), [3, 4, 6, 8, 9]);
-    let needs = |config| method("gold_p", config).needs();
+    let needs = |config| method("gold_p", config).requirements();
     assert_eq!(
-        needs(json!({"sync_epoch": false, "sync_steps": 7})).old,
+        needs(json!({"sync_epoch": false, "sync_steps": 7})).old_policy,
         Some(Refresh::Steps(7))
     );
     assert_eq!(needs(json!({})).reference_refresh, Refresh::Never);
@@ -303,13 +305,13 @@ fn members_of_the_family_are_each_other_at_their_limits() {
     assert_close_slices("u = 1", &gold.d_logp, &wbc.d_logp, 0.0);
 }
 
-fn pool(prompt_key: &[u64], score: &[f32], prompt_value: &[f32]) -> Pool {
+fn pool(prompt_key: &[u64], score: &[f32], prompt_value: &[f32]) -> PoolColumns {
     let n = score.len();
-    Pool {
+    PoolColumns {
         prompt_key: prompt_key.to_vec(),
         lens: vec![3; n],
         response_key: (0..n as u64).collect(),
-        drawn: vec![true; n],
+        sampled: vec![true; n],
         score: score.to_vec(),
         prompt_value: prompt_value.to_vec(),
     }
@@ -333,9 +335,9 @@ fn only_better_than_expected_rows_are_drawn() {
     let by_reward = method("wbc", json!({})).weigh(&rows, 0).unwrap().0;
     assert_eq!(by_reward, [0.5, 0.25, 0.75, 0.5]);
     for (name, replacement) in [(json!({}), true), (json!({"priority": false}), false)] {
-        let Feed::Pool(PoolNeeds {
+        let DataSource::Pool(PoolRequirements {
             replacement: found, ..
-        }) = method("wbc", name).needs().feed
+        }) = method("wbc", name).requirements().source
         else {
             panic!("a pool")
         };
@@ -432,7 +434,7 @@ fn rwr_weighs_the_pool() {
         .err()
         .unwrap()
         .to_string();
-    assert!(message.contains("every stored prompt has one"), "{message}");
+    assert!(message.contains("prompt has only one"), "{message}");
     // equal but for rounding: none stands out
     let found = weigh(json!({}), &keys, &[0.5, 0.5 + 1e-7, 0.5, 0.5])
         .unwrap()
@@ -464,7 +466,7 @@ fn rwrs_minimiser_is_the_data_times_exp_reward() {
         lens: vec![1; n],
         prompt_key: vec![1; n],
         finished: vec![true; n],
-        drawn: vec![false; n],
+        sampled: vec![false; n],
         temperature: vec![1.0; n],
         response_key: vec![0; n],
         score: cells.iter().map(|c| REWARDS[*c as usize] as f32).collect(),
@@ -482,9 +484,10 @@ fn rwrs_minimiser_is_the_data_times_exp_reward() {
             let scores = Scores {
                 entropy: logp.zeros_like().unwrap(),
                 logp,
-                values: None,
             };
-            rwr.loss(&scores, &exp, Totals::of(&exp)).unwrap().loss
+            rwr.policy_loss(&scores, &exp, Totals::of(&exp))
+                .unwrap()
+                .loss
         })
     };
     assert_close_slices("at the optimum", &gradient(&optimum), &[0.0; 5], 1e-7);
@@ -552,9 +555,9 @@ fn rest_improves_by_phases_and_says_when_nothing_is_left() {
         .map(|s| rest.lr_scale(s))
         .collect();
     assert_close_slices("lr", &scales, &[1.0, 0.5, 0.25, 1.0, 0.25], 0.0);
-    let Feed::Pool(PoolNeeds {
+    let DataSource::Pool(PoolRequirements {
         grow: Some(grow), ..
-    }) = rest.needs().feed
+    }) = rest.requirements().source
     else {
         panic!("a pool that grows")
     };

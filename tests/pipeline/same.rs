@@ -111,10 +111,10 @@ fn every_resumed_method_is_the_uninterrupted_one() {
     for entry in algorithms::registry() {
         let name = entry.name;
         let algorithm = algorithms::build(name, &serde_json::json!({}), 1).unwrap();
-        let data = match algorithm.needs().feed {
-            algorithms::Feed::Rollouts => "",
-            algorithms::Feed::Pool(_) => "demonstrations.json",
-            algorithms::Feed::Pairs => "comparisons.json",
+        let data = match algorithm.requirements().feed {
+            algorithms::DataSource::Rollouts => "",
+            algorithms::DataSource::Pool(_) => "demonstrations.json",
+            algorithms::DataSource::Pairs => "comparisons.json",
         };
         let data = match data {
             "" => String::new(),
@@ -279,7 +279,7 @@ fn the_two_stage_gradient_is_the_step_by_step_gradient() {
             1,
         )
         .unwrap();
-        assert_eq!(algorithm.needs().tempered, tempered);
+        assert_eq!(algorithm.requirements().at_sampling_temperature, tempered);
         let flat = |column: fn(&generation::Sample) -> &Vec<f32>| {
             samples
                 .iter()

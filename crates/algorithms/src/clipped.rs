@@ -1,22 +1,23 @@
-//! The clipped surrogate of Schulman et al. 2017 (Eq. 7), of tokens or of whole responses.
+//! The clipped surrogate of Schulman et al. 2017 (Eq. 7), over tokens, macro actions or responses.
 
-use crate::experience::{column, host};
+use crate::columns::{column, host};
 use crate::metrics::Metrics;
 use candle_core::{Result, Tensor};
 use std::ops::Range;
 
-/// Log-ratios are held to this before they are exponentiated.
+/// Log-ratios are clamped to ± this before they are exponentiated.
 pub(crate) const MAX_LOG_RATIO: f64 = 20.0;
 
+/// The loss of each action, not yet summed.
 pub(crate) struct Surrogate {
     /// `[N]` −min(A ρ, A clip(ρ)), with graph
     pub loss: Tensor,
-    /// Sums over the N over `n`
+    /// Sums over the N actions, divided by `n`
     pub metrics: Metrics,
 }
 
-/// `log_ratio` `[N]` is log π − log π_old, with graph; ρ, its exponential, is held to `bounds` in the second term. `n`: the N of
-/// the whole optimiser step.
+/// The surrogate of N actions. `log_ratio` `[N]` is log π − log π_old, with graph; its exponential ρ
+/// is clamped to `bounds` in the second term. `n` is the N of the whole optimiser step.
 pub(crate) fn surrogate(
     log_ratio: &Tensor,
     advantages: &[f32],

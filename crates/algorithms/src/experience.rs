@@ -1,74 +1,104 @@
-//! Rollouts of one step with all that is known of them without a gradient.
+//! The rows of one step, with everything known about them that has no gradient.
 
-use crate::{Error, Result};
-use candle_core::{Result as CResult, Tensor};
+use crate::error::{Error, Result};
 use ops::Ragged;
 use std::ops::Range;
 
-/// Rows are in prompt order, a prompt's samples together. Per-token columns are flat over `layout` (response tokens, EOS
-/// included when drawn). A column nobody asked for is empty.
+/// The rows of one step, with everything known about them that has no gradient.
+///
+/// Rows are in prompt order, the samples of a prompt together. Columns marked `[R]` have one entry
+/// per row. Columns marked `[M]` have one entry per response token (EOS included when sampled), flat
+/// over [`Experience::layout`]: no padding, no mask. A column that no requirement asks for is empty.
+///
+/// ```
+/// use algorithms::{Experience, groups};
+///
+/// let exp = Experience {
+///     lens: vec![2, 3, 1],
+///     prompt_key: vec![7, 7, 8], // two samples of prompt 7, one of prompt 8
+///     score: vec![1.0, 0.0, 0.5],
+///     logp_old: vec![-0.1, -0.2, -1.0, -1.1, -1.2, -3.0],
+///     ..Experience::default()
+/// };
+/// assert_eq!(exp.n_tokens(), 6);
+/// assert_eq!(groups(&exp.prompt_key), [0..2, 2..3]);
+///
+/// // a micro-batch of the last two rows
+/// let part = exp.select(&[1, 2]);
+/// assert_eq!(part.lens, [3, 1]);
+/// assert_eq!(part.logp_old, [-1.0, -1.1, -1.2, -3.0]);
+/// assert!(part.values.is_empty());
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Experience {
-    /// `[R]` response tokens per row
+    /// `[R]` response tokens per row.
     pub lens: Vec<usize>,
-    /// `[R]` stable identity of the row's prompt
+    /// `[R]` stable identity of the row's prompt.
     pub prompt_key: Vec<u64>,
-    /// `[R]` EOS was drawn
+    /// `[R]` the response ends in EOS.
     pub finished: Vec<bool>,
-    /// `[R]`
+    /// `[R]` sampling temperature.
     pub temperature: Vec<f32>,
-    /// `[R]` reward of the whole response
+    /// `[R]` reward of the whole response.
     pub score: Vec<f32>,
-    /// `[R]` sampled by the policy; false: the data's own answer
-    pub drawn: Vec<bool>,
-    /// `[R]` identity of the response: equal token ids, equal key
+    /// `[R]` true: sampled by the policy; false: an answer of the data set.
+    pub sampled: Vec<bool>,
+    /// `[R]` identity of the response: equal token ids have equal keys.
     pub response_key: Vec<u64>,
-    /// `[R]` V_ref(x), when `PoolNeeds::prompt_value`
+    /// `[R]` V_ref(x), with `PoolRequirements::prompt_value`.
     pub prompt_value: Vec<f32>,
-    /// `[M]` the token begins a clause, when `Needs::clauses`; a macro, once MA-PPO has prepared it
+    /// `[M]` the token begins a clause, with `Requirements::clauses`; or a macro action, once MA-PPO
+    /// has prepared it.
     pub macro_start: Vec<bool>,
-    /// `[R]` when `Needs::metric`, 0..1
-    pub metric: Vec<f32>,
-    /// `[M]` from the sampler, tempered; 0 where not `drawn`; empty where nothing was
+    /// `[R]` 0..1, with `Requirements::text_metric`.
+    pub text_metric: Vec<f32>,
+    /// `[M]` from the sampler, at its temperature; 0 where not `sampled`; empty when no row was.
     pub logp_sampled: Vec<f32>,
-    /// `[M]` from the training forward before any update, or of the copy that `Needs::old` names
+    /// `[M]` of the policy before any update of the step, or of the copy that
+    /// `Requirements::old_policy` asks for.
     pub logp_old: Vec<f32>,
-    /// `[M]` when `Needs::reference`
+    /// `[M]` with `Requirements::reference`.
     pub logp_ref: Vec<f32>,
-    /// `[M]` full-vocabulary KL(policy ‖ reference), when `Needs::reference`
+    /// `[M]` full-vocabulary KL(policy ‖ reference), with `Requirements::reference`.
     pub kl_exact: Vec<f32>,
-    /// `[M]` truncated importance weights ([`crate::importance`]), where the sampler's weights were not the policy's
+    /// `[M]` truncated importance weights ([`crate::importance`]), when the sampler's weights differ
+    /// from the policy's.
     pub importance: Vec<f32>,
-    /// `[M]` of the policy's next-token distribution, nats
+    /// `[M]` entropy of the policy's next-token distribution, nats.
     pub entropy: Vec<f32>,
-    /// `[M]` largest next-token probability of the distribution drawn from, after top-k and top-p
+    /// `[M]` largest next-token probability of the sampling distribution, after top-k and top-p.
     pub max_prob: Vec<f32>,
-    /// `[M]` critic before each token, when `Needs::critic`
+    /// `[M]` the critic's value before each token, with `Requirements::critic`.
     pub values: Vec<f32>,
-    /// `[M]` written by `prepare` of methods that reward tokens: KL penalty, and at the last token the score
+    /// `[M]` written by `prepare` of methods that reward tokens: the KL penalty, and the score at the
+    /// last token.
     pub rewards: Vec<f32>,
-    /// `[M]` written by `prepare`
+    /// `[M]` written by `prepare`.
     pub advantages: Vec<f32>,
-    /// `[M]` written by `prepare`
+    /// `[M]` written by `prepare`.
     pub returns: Vec<f32>,
-    /// `[R]` sequence-level weight, e.g. r − b, written by `prepare`, which finds the phase's weights here where rows are of a pool
+    /// `[R]` weight of the whole response, such as reward minus baseline, written by `prepare`. With
+    /// a pool, `prepare` finds the weights of the phase here.
     pub weight: Vec<f32>,
 }
 
 impl Experience {
+    /// R.
     pub fn n_rows(&self) -> usize {
         self.lens.len()
     }
 
+    /// M.
     pub fn n_tokens(&self) -> usize {
         self.lens.iter().sum()
     }
 
+    /// Where each row's tokens are in the `[M]` columns.
     pub fn layout(&self) -> Ragged {
         Ragged::from_lens(&self.lens)
     }
 
-    /// Rows in the given order (micro-batches, minibatches).
+    /// The given rows in the given order, for a minibatch or micro-batch.
     pub fn select(&self, rows: &[usize]) -> Self {
         let layout = self.layout();
         let tokens = |column: &[f32]| pick_tokens(column, &layout, rows);
@@ -78,11 +108,11 @@ impl Experience {
             finished: pick(&self.finished, rows),
             temperature: pick(&self.temperature, rows),
             score: pick(&self.score, rows),
-            drawn: pick(&self.drawn, rows),
+            sampled: pick(&self.sampled, rows),
             response_key: pick(&self.response_key, rows),
             prompt_value: pick(&self.prompt_value, rows),
             macro_start: pick_tokens(&self.macro_start, &layout, rows),
-            metric: pick(&self.metric, rows),
+            text_metric: pick(&self.text_metric, rows),
             logp_sampled: tokens(&self.logp_sampled),
             logp_old: tokens(&self.logp_old),
             logp_ref: tokens(&self.logp_ref),
@@ -98,13 +128,14 @@ impl Experience {
         }
     }
 
-    /// Without the rows that have no token; per-token columns stay as they are.
+    /// The rows that have tokens; per-token columns are unchanged.
     pub(crate) fn with_tokens(&self) -> Self {
         let rows: Vec<usize> = (0..self.n_rows()).filter(|r| self.lens[*r] > 0).collect();
         self.select(&rows)
     }
 
-    /// Errors where a column a method is about to read has the wrong length: the loop's mistake, said in one line.
+    /// An error when a column that a method is about to read has the wrong length, or a score is
+    /// not finite.
     pub(crate) fn require(&self, tokens: &[(&str, &[f32])], rows: &[(&str, &[f32])]) -> Result<()> {
         let n_tokens = self.n_tokens();
         let sized = tokens
@@ -126,13 +157,13 @@ impl Experience {
                 row + 1
             )));
         }
-        let flags = self.finished.len() == self.n_rows() && self.prompt_key.len() == self.n_rows();
-        match flags {
-            true => Ok(()),
-            false => Err(Error::Input(
+        let n_rows = self.n_rows();
+        if self.finished.len() != n_rows || self.prompt_key.len() != n_rows {
+            return Err(Error::Input(
                 "rollouts: prompt_key and finished must have one entry per row".into(),
-            )),
+            ));
         }
+        Ok(())
     }
 
     /// Sums of a flat column over each row, `[R]`, in f64.
@@ -146,22 +177,6 @@ impl Experience {
         let pairs = self.logp_old.iter().zip(&self.logp_ref);
         pairs.map(|(p, q)| p - q).collect()
     }
-}
-
-/// Stored responses that an offline method learns from, one entry per row.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Pool {
-    pub prompt_key: Vec<u64>,
-    /// Response tokens
-    pub lens: Vec<usize>,
-    /// Equal token ids, equal key
-    pub response_key: Vec<u64>,
-    /// Sampled by a policy; false: the data's own answer
-    pub drawn: Vec<bool>,
-    /// When `PoolNeeds::score`
-    pub score: Vec<f32>,
-    /// V_ref(x), when `PoolNeeds::prompt_value`
-    pub prompt_value: Vec<f32>,
 }
 
 fn pick_tokens<T: Copy>(column: &[T], layout: &Ragged, rows: &[usize]) -> Vec<T> {
@@ -182,7 +197,7 @@ fn pick<T: Copy>(column: &[T], rows: &[usize]) -> Vec<T> {
     }
 }
 
-/// The rows of each prompt: runs of one key.
+/// The rows of each prompt: maximal runs of equal keys.
 pub fn groups(prompt_key: &[u64]) -> Vec<Range<usize>> {
     let mut out: Vec<Range<usize>> = Vec::new();
     for (row, key) in prompt_key.iter().enumerate() {
@@ -192,26 +207,4 @@ pub fn groups(prompt_key: &[u64]) -> Vec<Range<usize>> {
         }
     }
     out
-}
-
-/// A column as a tensor of `like`'s dtype and device, without graph.
-pub(crate) fn column(values: &[f32], like: &Tensor) -> CResult<Tensor> {
-    Tensor::new(values, like.device())?.to_dtype(like.dtype())
-}
-
-/// Sums of a flat tensor `[M]` over each row, `[R]`, with graph.
-pub(crate) fn row_sums(flat: &Tensor, layout: &Ragged) -> CResult<Tensor> {
-    let owner: Vec<u32> = (0..layout.n_seqs())
-        .flat_map(|row| std::iter::repeat_n(row as u32, layout.len(row)))
-        .collect();
-    let owner = Tensor::new(owner, flat.device())?;
-    Tensor::zeros(layout.n_seqs(), flat.dtype(), flat.device())?.index_add(&owner, flat, 0)
-}
-
-/// All values of a tensor as f64.
-pub(crate) fn host(x: &Tensor) -> CResult<Vec<f64>> {
-    x.detach()
-        .to_dtype(candle_core::DType::F64)?
-        .flatten_all()?
-        .to_vec1()
 }

@@ -1,46 +1,57 @@
-//! One file per objective: tensors and plain records in, loss out. Knows neither models nor files.
+//! RL fine-tuning methods: plain records and tensors in, a loss out.
 //!
-//! A method is a file that implements [`Algorithm`] and a line in `registry.rs`; docs/methods/README.md says how to add
-//! one. What methods share are pure functions: [`estimators`], [`mrt::loss()`], [`reinforce::loss()`].
+//! Knows neither models nor files nor text. A method implements [`Algorithm`] and declares itself by
+//! [`Method`]; it is a folder here, a line in `registry.rs`, a config file and a page of the docs
+//! (docs/methods/adding-a-method.md shows the steps). Methods share pure functions: [`estimators`],
+//! [`mrt::loss()`], [`reinforce::loss()`].
 //!
-//! Letters: R rows (responses), M response tokens of all rows, k samples of one prompt, n prompts.
+//! Letters in shapes: R rows (responses), M response tokens of all rows, k samples of one prompt,
+//! n prompts.
 
-mod a_lol;
 mod algorithm;
+mod checks;
 mod clipped;
-mod dpo;
-pub mod esrl;
+pub mod columns;
+mod error;
 pub mod estimators;
 mod experience;
+pub mod importance;
+mod loss;
+mod method;
+mod metrics;
+mod pool_columns;
+mod registry;
+mod requirements;
+mod response_reward;
+mod settings;
+mod shared_config;
+mod shared_metrics;
+mod weighted_nll;
+
+// the methods
+mod a_lol;
+mod dpo;
+pub mod esrl;
 mod gold;
 pub mod grpo;
-pub mod importance;
 pub mod ma_ppo;
-mod metrics;
 pub mod mrt;
 pub mod ppo;
-mod registry;
 pub mod reinforce;
-mod response_reward;
 mod rest;
 pub mod rloo;
 mod rwr;
-mod settings;
 
-pub use algorithm::{
-    Algorithm, Estimate, Feed, Grow, Loss, Metric, Needs, PoolNeeds, Refresh, SamplingPlan, Scores,
-    Totals, ValueFit,
+pub use algorithm::{Algorithm, Estimate, SamplingPlan};
+pub use error::{Error, Result};
+pub use experience::{Experience, groups};
+pub use loss::{Loss, Scores, Totals};
+pub use method::{Method, Name};
+pub use metrics::{Definitions, Metrics, rollout_metrics};
+pub use pool_columns::PoolColumns;
+pub use registry::{Entry, build, metric_definition, metric_names, names, registry, resolve};
+pub use requirements::{
+    DataSource, Grow, PoolRequirements, Refresh, Requirements, TextMetric, ValueFit,
 };
-pub use experience::{Experience, Pool, groups};
-pub use metrics::{metric_definition, metric_names};
-pub use registry::{Entry, build, names, registry, resolve};
-
-pub type Result<T> = std::result::Result<T, Error>;
-
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("{0}")]
-    Input(String),
-    #[error(transparent)]
-    Candle(#[from] candle_core::Error),
-}
+pub use settings::MethodConfig;
+pub use shared_config::{EosPenalty, ScoreShaping, Updates};

@@ -1,220 +1,141 @@
-//! The methods by name. Contract tests run over this table.
+//! The methods by name. The contract tests run over this table.
 
+use crate::algorithm::Algorithm;
+use crate::error::{Error, Result};
+use crate::method::Method;
+use crate::metrics::Definitions;
+use crate::settings::{self, MethodConfig};
+use crate::shared_metrics::SHARED;
 use crate::{
-    Algorithm, Error, Result, a_lol, dpo, esrl, gold, grpo, ma_ppo, mrt, ppo, reinforce, rest,
-    rloo, rwr,
+    a_lol::ALol, dpo::Dpo, esrl::Esrl, gold::Gold, grpo::Grpo, ma_ppo::MaPpo, mrt::Mrt, ppo::Ppo,
+    reinforce::Reinforce, rest::Rest, rloo::Rloo, rwr::Rwr,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
-/// Methods of one family share their functions, which are told the name.
+/// Every method, in the order of `--list`.
+pub fn registry() -> Vec<Entry> {
+    [
+        Entry::of::<Esrl>(),
+        Entry::of::<Grpo>(),
+        Entry::of::<MaPpo>(),
+        Entry::of::<Mrt>(),
+        Entry::of::<Ppo>(),
+        Entry::of::<Reinforce>(),
+        Entry::of::<Rloo>(),
+        Entry::of::<Gold>(),
+        Entry::of::<ALol>(),
+        Entry::of::<Rwr>(),
+        Entry::of::<Rest>(),
+        Entry::of::<Dpo>(),
+    ]
+    .concat()
+}
+
+/// One method under one name.
+#[derive(Clone, Copy)]
 pub struct Entry {
+    /// The value of `algorithm.name`.
     pub name: &'static str,
-    /// docs/methods/`page`.md
+    /// Its page is docs/methods/PAGE.md.
     pub page: &'static str,
+    /// One line on what it does.
     pub about: &'static str,
+    /// Authors, year and arXiv number.
     pub paper: &'static str,
-    /// From the `[algorithm]` table without `name`; `seed` keys the method's random streams.
-    pub build: fn(name: &str, config: &Value, seed: u64) -> Result<Box<dyn Algorithm>>,
-    /// The settings when none are given: every key.
-    pub defaults: fn(name: &str) -> Value,
-    /// The settings with the given ones over the defaults: every key.
-    pub resolve: fn(name: &str, config: &Value) -> Result<Value>,
+    /// The metrics that only this method and its family log.
+    pub metrics: Definitions,
+    build: fn(&str, &Value, u64) -> Result<Box<dyn Algorithm>>,
+    resolve: fn(&str, &Value) -> Result<Value>,
 }
 
-const ENTRIES: &[Entry] = &[
-    Entry {
-        name: "esrl",
-        page: "esrl",
-        about: "efficient sampling: k and temperature by the prompt's difficulty, MRT or REINFORCE",
-        paper: "Wang et al. 2024, arXiv 2308.02223",
-        build: esrl::build,
-        defaults: esrl::defaults,
-        resolve: esrl::resolve,
-    },
-    Entry {
-        name: "grpo",
-        page: "grpo",
-        about: "clipped policy gradient against the prompt's other samples, KL in the loss, no critic",
-        paper: "Shao et al. 2024, arXiv 2402.03300",
-        build: grpo::build,
-        defaults: grpo::defaults,
-        resolve: grpo::resolve,
-    },
-    Entry {
-        name: "ma_ppo",
-        page: "ma_ppo",
-        about: "PPO whose actions are runs of tokens",
-        paper: "Chai et al. 2025, arXiv 2410.02743",
-        build: ma_ppo::build,
-        defaults: ma_ppo::defaults,
-        resolve: ma_ppo::resolve,
-    },
-    Entry {
-        name: "mrt",
-        page: "mrt",
-        about: "minimum risk over a few samples of each prompt",
-        paper: "Shen et al. 2016, arXiv 1512.02433",
-        build: mrt::build,
-        defaults: mrt::defaults,
-        resolve: mrt::resolve,
-    },
-    Entry {
-        name: "ppo",
-        page: "ppo",
-        about: "clipped policy gradient with a critic and a KL penalty in the reward",
-        paper: "Schulman et al. 2017, Ziegler et al. 2019, arXiv 1707.06347, 1909.08593",
-        build: ppo::build,
-        defaults: ppo::defaults,
-        resolve: ppo::resolve,
-    },
-    Entry {
-        name: "reinforce",
-        page: "reinforce",
-        about: "policy gradient of whole responses with a baseline",
-        paper: "Williams 1992; Kiegeland & Kreutzer 2021, arXiv 2106.08942",
-        build: reinforce::build,
-        defaults: reinforce::defaults,
-        resolve: reinforce::resolve,
-    },
-    Entry {
-        name: "rloo",
-        page: "rloo",
-        about: "REINFORCE with the mean of the prompt's other samples as baseline, no critic",
-        paper: "Ahmadian et al. 2024, arXiv 2402.14740",
-        build: rloo::build,
-        defaults: rloo::defaults,
-        resolve: rloo::resolve,
-    },
-    Entry {
-        name: "gold_p",
-        page: "gold",
-        about: "off-policy policy gradient on demonstrations, rewarded by the log-probability of the MLE model",
-        paper: "Pang and He 2021, arXiv 2009.07839",
-        build: gold::build,
-        defaults: gold::defaults,
-        resolve: gold::resolve,
-    },
-    Entry {
-        name: "gold_s",
-        page: "gold",
-        about: "the same, rewarded by the probability of the MLE model",
-        paper: "Pang and He 2021, arXiv 2009.07839",
-        build: gold::build,
-        defaults: gold::defaults,
-        resolve: gold::resolve,
-    },
-    Entry {
-        name: "a_lol",
-        page: "a_lol",
-        about: "offline: demonstrations weighed by advantage over the reference and a clipped importance weight",
-        paper: "Baheti et al. 2024, arXiv 2305.14718",
-        build: a_lol::build,
-        defaults: a_lol::defaults,
-        resolve: a_lol::resolve,
-    },
-    Entry {
-        name: "a_lol_seq",
-        page: "a_lol",
-        about: "A-LoL with an importance weight per token",
-        paper: "Baheti et al. 2024, arXiv 2305.14718",
-        build: a_lol::build,
-        defaults: a_lol::defaults,
-        resolve: a_lol::resolve,
-    },
-    Entry {
-        name: "a_lol_ref_free",
-        page: "a_lol",
-        about: "A-LoL without importance weight",
-        paper: "Baheti et al. 2024, arXiv 2305.14718",
-        build: a_lol::build,
-        defaults: a_lol::defaults,
-        resolve: a_lol::resolve,
-    },
-    Entry {
-        name: "a_lol_kl",
-        page: "a_lol",
-        about: "A-LoL with a penalty on the log-ratio to the reference instead",
-        paper: "Baheti et al. 2024, arXiv 2305.14718",
-        build: a_lol::build,
-        defaults: a_lol::defaults,
-        resolve: a_lol::resolve,
-    },
-    Entry {
-        name: "r_lol",
-        page: "a_lol",
-        about: "A-LoL with the reward in place of the advantage",
-        paper: "Baheti et al. 2024, arXiv 2305.14718",
-        build: a_lol::build,
-        defaults: a_lol::defaults,
-        resolve: a_lol::resolve,
-    },
-    Entry {
-        name: "wbc",
-        page: "a_lol",
-        about: "weighted behaviour cloning: demonstrations weighed by reward",
-        paper: "Wang et al. 2020, arXiv 2006.15134; as in Baheti et al. 2024, arXiv 2305.14718",
-        build: a_lol::build,
-        defaults: a_lol::defaults,
-        resolve: a_lol::resolve,
-    },
-    Entry {
-        name: "r_gold",
-        page: "a_lol",
-        about: "GOLD with the reward of the whole response",
-        paper: "as in Baheti et al. 2024, arXiv 2305.14718",
-        build: a_lol::build,
-        defaults: a_lol::defaults,
-        resolve: a_lol::resolve,
-    },
-    Entry {
-        name: "rwr",
-        page: "rwr",
-        about: "reward-weighted regression: weights exp(reward / beta)",
-        paper: "Peters and Schaal 2007; Hu et al. 2023, arXiv 2308.12050",
-        build: rwr::build,
-        defaults: rwr::defaults,
-        resolve: rwr::resolve,
-    },
-    Entry {
-        name: "rest",
-        page: "rest",
-        about: "grow a pool of samples, improve by imitating those above rising thresholds",
-        paper: "Gulcehre et al. 2023, arXiv 2308.08998",
-        build: rest::build,
-        defaults: rest::defaults,
-        resolve: rest::resolve,
-    },
-    Entry {
-        name: "dpo",
-        page: "dpo",
-        about: "preference pairs as a classification loss; cDPO and IPO as options",
-        paper: "Rafailov et al. 2023, arXiv 2305.18290",
-        build: dpo::build,
-        defaults: dpo::defaults,
-        resolve: dpo::resolve,
-    },
-];
+impl Entry {
+    /// The entries of a method, one per name.
+    pub fn of<M: Method>() -> Vec<Self> {
+        let entry = |name: &crate::Name| Self {
+            name: name.name,
+            page: M::PAGE,
+            about: name.about,
+            paper: name.paper,
+            metrics: M::METRICS,
+            build: build_method::<M>,
+            resolve: resolve_method::<M>,
+        };
+        M::NAMES.iter().map(entry).collect()
+    }
 
-pub fn registry() -> &'static [Entry] {
-    ENTRIES
+    /// The algorithm, from the `[algorithm]` table without `name`. `seed` keys its random streams.
+    ///
+    /// A mistake in the table is an error of one line that names the key.
+    pub fn build(&self, given: &Value, seed: u64) -> Result<Box<dyn Algorithm>> {
+        (self.build)(self.name, given, seed)
+    }
+
+    /// Every setting, with the user's keys over the defaults. Ranges are not checked.
+    pub fn resolve(&self, given: &Value) -> Result<Value> {
+        (self.resolve)(self.name, given)
+    }
 }
 
+fn build_method<M: Method>(name: &str, given: &Value, seed: u64) -> Result<Box<dyn Algorithm>> {
+    let config = settings::resolve(&M::defaults(name, given)?, given)?;
+    config.check()?;
+    Ok(M::build(name, config, seed))
+}
+
+fn resolve_method<M: Method>(name: &str, given: &Value) -> Result<Value> {
+    Ok(json!(settings::resolve(&M::defaults(name, given)?, given)?))
+}
+
+/// The names of all methods.
 pub fn names() -> Vec<&'static str> {
-    ENTRIES.iter().map(|entry| entry.name).collect()
+    registry().iter().map(|entry| entry.name).collect()
 }
 
-/// The algorithm of that name with its own settings checked.
-pub fn build(name: &str, config: &Value, seed: u64) -> Result<Box<dyn Algorithm>> {
-    (entry(name)?.build)(name, config, seed)
+/// The algorithm of that name, from its `[algorithm]` table without `name`.
+///
+/// ```
+/// use algorithms::{Experience, Scores, Totals, build};
+/// use candle_core::{Device, Tensor};
+/// use serde_json::json;
+///
+/// # fn main() -> algorithms::Result<()> {
+/// let mut rloo = build("rloo", &json!({"samples": 2, "kl_coef": 0.0, "clip": 0.0}), 1)?;
+///
+/// // two answers to one prompt, of two tokens and of one, scored 1 and 0
+/// let exp = Experience {
+///     lens: vec![2, 1],
+///     prompt_key: vec![7, 7],
+///     finished: vec![true, true],
+///     score: vec![1.0, 0.0],
+///     logp_old: vec![-0.5, -0.5, -1.0],
+///     ..Experience::default()
+/// };
+/// let (exp, metrics) = rloo.prepare(exp)?;
+/// assert_eq!(exp.weight, [1.0, -1.0]); // each reward minus that of the other answer
+/// assert_eq!(metrics["objective/scores"], 0.5);
+///
+/// let now = Scores {
+///     logp: Tensor::new(&[-0.5, -0.5, -1.0], &Device::Cpu)?,
+///     entropy: Tensor::new(&[0.7, 0.7, 0.9], &Device::Cpu)?,
+/// };
+/// let loss = rloo.policy_loss(&now, &exp, Totals::of(&exp))?;
+/// assert_eq!(loss.loss.to_scalar::<f64>()?, 0.0); // −(1 · 1 − 1 · 1) / 2: every ratio is 1
+/// assert_eq!(loss.metrics["policy/ratio"], 1.0);
+/// # Ok(())
+/// # }
+/// ```
+pub fn build(name: &str, given: &Value, seed: u64) -> Result<Box<dyn Algorithm>> {
+    entry(name)?.build(given, seed)
 }
 
-/// Every setting that `config` amounts to; resolving it again gives the same.
-pub fn resolve(name: &str, config: &Value) -> Result<Value> {
-    (entry(name)?.resolve)(name, config)
+/// Every setting that the `[algorithm]` table `given` amounts to. Resolving the result again returns
+/// the same.
+pub fn resolve(name: &str, given: &Value) -> Result<Value> {
+    entry(name)?.resolve(given)
 }
 
-fn entry(name: &str) -> Result<&'static Entry> {
-    let found = ENTRIES.iter().find(|entry| entry.name == name);
+fn entry(name: &str) -> Result<Entry> {
+    let found = registry().into_iter().find(|entry| entry.name == name);
     found.ok_or_else(|| {
         let near = run::nearest(name, &names()).unwrap_or_default();
         Error::Input(format!(
@@ -222,4 +143,32 @@ fn entry(name: &str) -> Result<&'static Entry> {
             names().join(", ")
         ))
     })
+}
+
+/// Every metric that some method logs, with its definition.
+fn definitions() -> Vec<(&'static str, &'static str)> {
+    let mut all = SHARED.to_vec();
+    for entry in registry() {
+        if !entry
+            .metrics
+            .iter()
+            .all(|definition| all.contains(definition))
+        {
+            all.extend(entry.metrics);
+        }
+    }
+    all
+}
+
+/// The name of every metric that a method may log.
+pub fn metric_names() -> Vec<&'static str> {
+    definitions().into_iter().map(|(name, _)| name).collect()
+}
+
+/// One line on a metric: its meaning and reduction. `first/…` is the same metric at the step's first
+/// update.
+pub fn metric_definition(name: &str) -> Option<&'static str> {
+    let name = name.strip_prefix("first/").unwrap_or(name);
+    let found = definitions().into_iter().find(|(known, _)| *known == name);
+    found.map(|(_, definition)| definition)
 }

@@ -1,91 +1,82 @@
-//! A method's `[algorithm]` table into its settings: defaults, with the user's keys laid over them.
+//! From a user's `[algorithm]` table to a method's settings.
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-/// `defaults` with the keys of `given` over them, table by table. An unknown key names the nearest known one.
-pub(crate) fn resolve<T: Serialize + DeserializeOwned>(defaults: &T, given: &Value) -> Result<T> {
+/// The `[algorithm]` table of a method, without `name`.
+///
+/// Derive serde's traits with `#[serde(default, deny_unknown_fields)]`. Keys that several methods
+/// share are a struct of `shared_config` under `#[serde(flatten)]`, and then without
+/// `deny_unknown_fields`, which serde does not combine with it: unknown keys are refused before.
+pub trait MethodConfig: Serialize + DeserializeOwned + Default {
+    /// Reads a table that holds every key.
+    ///
+    /// serde forgets the name of a key that reaches a flattened struct. A config with flattened parts
+    /// therefore reads each part by itself first, so that a wrong type is reported with its key.
+    fn read(table: &toml::Table) -> Result<Self> {
+        read(table)
+    }
+
+    /// An error that names the key and the range, when a value cannot work.
+    fn check(&self) -> Result<()>;
+}
+
+/// `defaults` overridden by the keys of `given`, table by table. Not checked.
+///
+/// An unknown key is an error that names the nearest known one.
+pub(crate) fn resolve<C: MethodConfig>(defaults: &C, given: &Value) -> Result<C> {
     let mut settings = serde_json::to_value(defaults).map_err(input)?;
     if !given.is_object() && !given.is_null() {
         return Err(Error::Input(format!(
             "algorithm is {given}, expected a table"
         )));
     }
-    lay_over(&mut settings, given);
-    let table = toml::Table::try_from(settings).map_err(input)?;
-    run::from_table(&table, "algorithm").map_err(|e| Error::Input(format!("{e:#}")))
+    known_keys("algorithm", &settings, given)?;
+    merge(&mut settings, given);
+    C::read(&toml::Table::try_from(settings).map_err(input)?)
 }
 
-fn lay_over(base: &mut Value, given: &Value) {
+/// Reads a struct from `table`; an error names the key.
+pub(crate) fn read<T: DeserializeOwned>(table: &toml::Table) -> Result<T> {
+    run::from_table(table, "algorithm").map_err(|e| Error::Input(format!("{e:#}")))
+}
+
+fn merge(base: &mut Value, given: &Value) {
     let Value::Object(given) = given else { return };
     for (key, value) in given {
         match base.get_mut(key) {
-            Some(inner) if inner.is_object() && value.is_object() => lay_over(inner, value),
+            Some(inner) if inner.is_object() && value.is_object() => merge(inner, value),
             _ => base[key] = value.clone(),
         }
     }
 }
 
-/// An error unless `ok`, about the value of one key.
-pub(crate) fn ensure(
-    ok: bool,
-    key: &str,
-    value: impl std::fmt::Display,
-    expected: &str,
-) -> Result<()> {
-    match ok {
-        true => Ok(()),
-        false => Err(Error::Input(format!(
-            "algorithm.{key} = {value}, expected {expected}"
-        ))),
+/// An error when `given` has a key that `defaults` does not have, here or in a table inside.
+fn known_keys(at: &str, defaults: &Value, given: &Value) -> Result<()> {
+    let (Some(own), Some(given)) = (defaults.as_object(), given.as_object()) else {
+        return Ok(());
+    };
+    for (key, value) in given {
+        let Some(default) = own.get(key) else {
+            let known: Vec<&str> = own.keys().map(String::as_str).collect();
+            let near = run::nearest(key, &known).unwrap_or_default();
+            return Err(Error::Input(format!(
+                "unknown key \"{at}.{key}\"; did you mean \"{at}.{near}\"?"
+            )));
+        };
+        known_keys(&format!("{at}.{key}"), default, value)?;
     }
-}
-
-pub(crate) fn not_negative(key: &str, value: f64) -> Result<()> {
-    let ok = value >= 0.0 && value.is_finite();
-    ensure(ok, key, value, "a number, 0 or more")
-}
-
-pub(crate) fn positive(key: &str, value: f64) -> Result<()> {
-    let ok = value > 0.0 && value.is_finite();
-    ensure(ok, key, value, "a number above 0")
-}
-
-pub(crate) fn at_least(key: &str, value: usize, least: usize) -> Result<()> {
-    ensure(value >= least, key, value, &format!("{least} or more"))
+    Ok(())
 }
 
 fn input(error: impl std::fmt::Display) -> Error {
     Error::Input(format!("algorithm: {error}"))
 }
 
-/// What `restore` says of a state it cannot read.
+/// The error of `restore` for a state that it cannot read.
 pub(crate) fn bad_state(name: &str, error: impl std::fmt::Display) -> Error {
     Error::Input(format!(
         "the checkpoint's state of {name} is not readable: {error}"
     ))
-}
-
-/// [`resolve`] for a family whose methods share one type: a key that the defaults of this method leave out is unknown to it.
-pub(crate) fn own_keys<T: Serialize + DeserializeOwned>(defaults: &T, given: &Value) -> Result<T> {
-    known_keys(&serde_json::to_value(defaults).map_err(input)?, given)?;
-    resolve(defaults, given)
-}
-
-/// Refuses a key of `given` that `defaults` does not have, and names the nearest that it has.
-pub(crate) fn known_keys(defaults: &Value, given: &Value) -> Result<()> {
-    let (Some(own), Some(given)) = (defaults.as_object(), given.as_object()) else {
-        return Ok(());
-    };
-    let known: Vec<&str> = own.keys().map(String::as_str).collect();
-    match given.keys().find(|key| !own.contains_key(*key)) {
-        None => Ok(()),
-        Some(key) => {
-            let near = run::nearest(key, &known).unwrap_or_default();
-            Err(Error::Input(format!(
-                "unknown key \"algorithm.{key}\"; did you mean \"algorithm.{near}\"?"
-            )))
-        }
-    }
 }

@@ -248,13 +248,13 @@ impl Config {
             "rollout.weights works on the CPU, and device = \"{}\"; leave one of them out",
             self.device
         );
-        let needs = self.build_algorithm()?.needs();
+        let needs = self.build_algorithm()?.requirements();
         ensure!(
-            !narrow || needs.feed == algorithms::Feed::Rollouts,
+            !narrow || needs.source == algorithms::DataSource::Rollouts,
             "rollout.weights are for methods that draw at each step, and this one learns from stored answers; leave it out"
         );
         ensure!(
-            !narrow || needs.tempered,
+            !narrow || needs.at_sampling_temperature,
             "rollout.weights is corrected by log-probs at the temperature of the draw, which algorithm.loss_temperature = false does not read; set it to true, or leave rollout.weights out"
         );
         ensure!(
@@ -298,7 +298,7 @@ impl Config {
 
     /// The algorithm's keys, and that what it needs is there.
     fn check_algorithm(&self) -> Result<()> {
-        let needs = self.build_algorithm()?.needs();
+        let needs = self.build_algorithm()?.requirements();
         let scores = crate::feed::needs_scores(&needs);
         ensure!(
             !self.sources().is_empty() || !scores,

@@ -1,7 +1,7 @@
 //! What a run reads: the rows that its method learns from, and the prompts it is evaluated on.
 
 use crate::config::Config;
-use algorithms::{Feed, Needs};
+use algorithms::{DataSource, Requirements};
 use anyhow::{Context, Result, bail};
 use data::{Demonstration, Encoder, Preference, Prompt};
 use policy::PolicyMeta;
@@ -34,28 +34,28 @@ pub(crate) struct Data {
 
 impl Data {
     /// Reads and checks the files; no model is needed for that.
-    pub fn read(config: &Config, needs: &Needs) -> Result<Self> {
+    pub fn read(config: &Config, needs: &Requirements) -> Result<Self> {
         let d = &config.data;
-        let (train, held_out) = match &needs.feed {
-            Feed::Rollouts => {
+        let (train, held_out) = match &needs.source {
+            DataSource::Rollouts => {
                 let (train, held_out) = split(config, data::prompts, |p| p)?;
                 (Source::Prompts(train), held_out)
             }
-            Feed::Pool(pool) if pool.grow.as_ref().is_some_and(|g| !g.keep_data) => {
+            DataSource::Pool(pool) if pool.grow.as_ref().is_some_and(|g| !g.keep_data) => {
                 let (train, held_out) = split(config, data::prompts, |p| p)?;
                 (Source::Prompts(train), held_out)
             }
-            Feed::Pool(_) => {
+            DataSource::Pool(_) => {
                 let (train, held_out) = split(config, data::demonstrations, |d| &d.prompt)?;
                 (Source::Demonstrations(train), held_out)
             }
-            Feed::Pairs => {
+            DataSource::Pairs => {
                 let (train, held_out) = split(config, data::preferences, |p| &p.prompt)?;
                 (Source::Preferences(train), held_out)
             }
         };
         let compares = rewards::needs_reference(&config.rewards);
-        if let Feed::Pool(pool) = &needs.feed
+        if let DataSource::Pool(pool) = &needs.source
             && pool.score
             && pool.grow.as_ref().is_none_or(|grow| grow.keep_data)
             && compares
@@ -65,7 +65,7 @@ impl Data {
                  its own reference and have the top score; take a method that draws, or rest with keep_data = false"
             );
         }
-        let wants_answers = needs.metric.is_some() || needs.reference_answer || compares;
+        let wants_answers = needs.text_metric.is_some() || needs.reference_answer || compares;
         let no_answer = |prompt: &Prompt| prompt.reference.is_none();
         if let Source::Prompts(prompts) = &train
             && wants_answers

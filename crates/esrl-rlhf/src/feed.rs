@@ -5,7 +5,7 @@ use crate::data::{self, Answered, Source, Task};
 use crate::pool::Pool;
 use crate::row::{Row, experience};
 use ::data::{Cursor, Loader};
-use algorithms::{Experience, Needs, PoolNeeds};
+use algorithms::{Experience, PoolRequirements, Requirements};
 use anyhow::{Result, bail};
 use policy::PolicyMeta;
 use std::rc::Rc;
@@ -27,11 +27,16 @@ pub(crate) type Pair = Answered<2>;
 
 impl Feed {
     /// Encodes the rows; those that do not fit are left out, and counted.
-    pub fn new(source: Source, needs: &Needs, meta: &PolicyMeta, config: &Config) -> Result<Self> {
+    pub fn new(
+        source: Source,
+        needs: &Requirements,
+        meta: &PolicyMeta,
+        config: &Config,
+    ) -> Result<Self> {
         let (batch, seed) = (config.rollout.prompts, config.train.seed);
         let loader = |n: usize| Loader::new(n, batch, seed, Cursor::default());
-        let feed = match (source, &needs.feed) {
-            (Source::Prompts(prompts), algorithms::Feed::Pool(pool)) => {
+        let feed = match (source, &needs.source) {
+            (Source::Prompts(prompts), algorithms::DataSource::Pool(pool)) => {
                 let tasks = data::tasks("training", prompts, meta, config)?;
                 Self::Pool(Box::new(Pool::new(pool.clone(), tasks, Vec::new(), batch)))
             }
@@ -43,7 +48,7 @@ impl Feed {
             (Source::Demonstrations(rows), feed) => {
                 let rows = rows.into_iter().map(|d| (d.prompt, [d.response])).collect();
                 let answers = data::answered(rows, meta, config)?;
-                let algorithms::Feed::Pool(pool) = feed else {
+                let algorithms::DataSource::Pool(pool) = feed else {
                     unreachable!("demonstrations are read for a pool")
                 };
                 Self::Pool(Box::new(Pool::new(
@@ -126,14 +131,14 @@ fn each_prompt(answers: &[Answered<1>]) -> Vec<Rc<Task>> {
 }
 
 /// Are there responses to score?
-pub(crate) fn needs_scores(needs: &Needs) -> bool {
-    match &needs.feed {
-        algorithms::Feed::Rollouts => true,
-        algorithms::Feed::Pool(PoolNeeds {
+pub(crate) fn needs_scores(needs: &Requirements) -> bool {
+    match &needs.source {
+        algorithms::DataSource::Rollouts => true,
+        algorithms::DataSource::Pool(PoolRequirements {
             score,
             prompt_value,
             ..
         }) => *score || prompt_value.is_some(),
-        algorithms::Feed::Pairs => false,
+        algorithms::DataSource::Pairs => false,
     }
 }

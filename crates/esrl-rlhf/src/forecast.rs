@@ -6,7 +6,7 @@ use crate::data::Task;
 use crate::feed::{Feed, Pair};
 use crate::pool::Pool;
 use crate::update::{minibatch_size, minibatches};
-use algorithms::Needs;
+use algorithms::Requirements;
 use data::{Cursor, Loader};
 use models::{Packed, Sequence};
 use planning::memory::{Batches, Drawing, Forward, micro_batch};
@@ -29,7 +29,7 @@ pub(crate) struct StepForecast {
 }
 
 impl StepForecast {
-    pub fn of(feed: &Feed, needs: &Needs, config: &Config) -> Self {
+    pub fn of(feed: &Feed, needs: &Requirements, config: &Config) -> Self {
         let mut forecast = Self::default();
         match feed {
             Feed::Rollouts { tasks, .. } => forecast.of_rollouts(tasks, needs, config),
@@ -39,9 +39,9 @@ impl StepForecast {
         forecast
     }
 
-    fn of_rollouts(&mut self, tasks: &[Rc<Task>], needs: &Needs, config: &Config) {
+    fn of_rollouts(&mut self, tasks: &[Rc<Task>], needs: &Requirements, config: &Config) {
         let (r, room) = (&config.rollout, config.rollout.max_new_tokens);
-        let rows = needs.samples + usize::from(needs.reference_answer);
+        let rows = needs.max_samples + usize::from(needs.reference_answer);
         let mut met = vec![false; tasks.len()];
         let mut loader = loader(tasks.len(), config);
         for step in 0..config.train.steps {
@@ -50,7 +50,7 @@ impl StepForecast {
             let prompts: Vec<&[u32]> = at.iter().map(|i| tasks[*i].ids.as_slice()).collect();
             let lens: Vec<usize> = prompts.iter().map(|prompt| prompt.len()).collect();
             // the greedy answers to prompts that are new are no more
-            let drawn = Drawing::of(&lens, lens.len() * needs.samples, room, r.max_rows);
+            let drawn = Drawing::of(&lens, lens.len() * needs.max_samples, room, r.max_rows);
             self.drawing = self.drawing.or(drawn);
             let answered = |prompt: &&[u32]| [prompt, vec![0; room].as_slice()].concat();
             let full: Vec<Vec<u32>> = prompts.iter().map(answered).collect();
@@ -70,7 +70,7 @@ impl StepForecast {
         self.prompts = met.into_iter().filter(|met| *met).count();
     }
 
-    fn of_pairs(&mut self, pairs: &[Pair], needs: &Needs, config: &Config) {
+    fn of_pairs(&mut self, pairs: &[Pair], needs: &Requirements, config: &Config) {
         let rows: Vec<[Vec<u32>; 2]> = pairs
             .iter()
             .map(|(task, answers)| {
@@ -92,7 +92,7 @@ impl StepForecast {
     }
 
     /// Rows of a pool come by weights that only its scores give: a batch is taken for a random one, and every row for one in use.
-    fn of_pool(&mut self, pool: &Pool, needs: &Needs, config: &Config) {
+    fn of_pool(&mut self, pool: &Pool, needs: &Requirements, config: &Config) {
         let (lens, r) = (pool.lens(config), &config.rollout);
         let n = lens.len();
         let mut rows = 0;
@@ -126,7 +126,13 @@ impl StepForecast {
     }
 
     /// The forwards of one step over these units, which micro-batches do not cut.
-    fn step(&mut self, step: usize, units: &[Vec<Sequence>], needs: &Needs, config: &Config) {
+    fn step(
+        &mut self,
+        step: usize,
+        units: &[Vec<Sequence>],
+        needs: &Requirements,
+        config: &Config,
+    ) {
         let of = |units: &[Vec<Sequence>]| Forward::of(&Packed::new(&units.concat()).layout());
         self.step_tokens = self.step_tokens.max(of(units).tokens);
         for unit in units {
@@ -149,7 +155,7 @@ impl StepForecast {
 }
 
 /// Most packed tokens of a minibatch of these units.
-fn minibatch_tokens(units: &[Vec<Sequence>], needs: &Needs) -> usize {
+fn minibatch_tokens(units: &[Vec<Sequence>], needs: &Requirements) -> usize {
     let size = minibatch_size(units.len(), needs);
     let tokens = |units: &[Vec<Sequence>]| Packed::new(&units.concat()).ids.len();
     let mut each: Vec<usize> = units.chunks(1).map(tokens).collect();

@@ -73,7 +73,7 @@ impl Learner<'_> {
         timer: &mut StepTimer,
     ) -> Result<Gathered> {
         let draw = self.draw(step);
-        let needs = self.algorithm.needs();
+        let needs = self.algorithm.requirements();
         let keys: Vec<u64> = tasks.iter().map(|t| t.key).collect();
 
         // 1. plan: how many samples and which temperature each prompt gets
@@ -125,8 +125,8 @@ impl Learner<'_> {
         let scored = rollout::reward(&mut self.roles, &rows)?;
         let metrics = rollout::means(&scored);
         exp.score = scored.total;
-        if let Some(kind) = needs.metric {
-            exp.metric = rollout::metric(&self.roles, kind, &rows)?;
+        if let Some(kind) = needs.text_metric {
+            exp.text_metric = rollout::metric(&self.roles, kind, &rows)?;
         }
         timer.record("time/reward");
         Ok(Gathered {

@@ -54,7 +54,7 @@ pub(crate) struct StepReport {
 impl Learner<'_> {
     pub fn step(&mut self, step: u64, run: &Run) -> Result<StepReport> {
         let mut timer = StepTimer::new();
-        let needs = self.algorithm.needs();
+        let needs = self.algorithm.requirements();
 
         // 1 to 3. rows with their scores: sampled now, or stored
         let Gathered {
@@ -68,19 +68,21 @@ impl Learner<'_> {
 
         // 3. reference, critic and the policy as it was, without a graph
         let apart = self.roles.samples_apart();
-        let old = match &needs.feed {
-            algorithms::Feed::Rollouts => {
+        let old = match &needs.source {
+            algorithms::DataSource::Rollouts => {
                 let rescore = self.config.rollout.rescore.unwrap_or(needs.reference);
-                needs.rescore || needs.reference_answer || rescore || apart
+                needs.recompute_logp_old || needs.reference_answer || rescore || apart
             }
-            algorithms::Feed::Pool(_) | algorithms::Feed::Pairs => needs.rescore,
+            algorithms::DataSource::Pool(_) | algorithms::DataSource::Pairs => {
+                needs.recompute_logp_old
+            }
         };
         let temperature = self.scoring_temperature(&exp);
         if old || needs.reference || self.roles.critic.is_some() {
             let which = Columns {
                 old,
                 reference: needs.reference,
-                exact_kl: needs.feed == algorithms::Feed::Rollouts,
+                exact_kl: needs.source == algorithms::DataSource::Rollouts,
                 max_tokens: self.config.train.micro_batch_tokens,
             };
             read::columns(&self.roles, &rows, &mut exp, &temperature, which)?;
@@ -96,7 +98,7 @@ impl Learner<'_> {
 
         // what the sampler's weights were worth
         let mut of_weights = Metrics::new();
-        let drawn = needs.feed == algorithms::Feed::Rollouts && self.roles.old.is_none();
+        let drawn = needs.source == algorithms::DataSource::Rollouts && self.roles.old.is_none();
         if apart && drawn {
             let cap = self.config.rollout.importance_cap;
             (exp.importance, of_weights) = importance::weights(&exp, cap);
@@ -110,7 +112,7 @@ impl Learner<'_> {
 
         // 5. update: one teacher-forced forward with graph per row and pass
         // Is logp_old what the first update's forward must say again?
-        let same_forward = needs.feed == algorithms::Feed::Rollouts
+        let same_forward = needs.source == algorithms::DataSource::Rollouts
             && self.roles.old.is_none()
             && (old || temperature == exp.temperature);
         self.update(step, &rows, &exp, &temperature, same_forward, &mut metrics)
@@ -123,9 +125,9 @@ impl Learner<'_> {
         metrics.extend(watched);
 
         let secs = timer.finish(&mut metrics);
-        let tokens = match &needs.feed {
-            algorithms::Feed::Rollouts => cost.tokens,
-            algorithms::Feed::Pool(_) | algorithms::Feed::Pairs => exp.n_tokens(),
+        let tokens = match &needs.source {
+            algorithms::DataSource::Rollouts => cost.tokens,
+            algorithms::DataSource::Pool(_) | algorithms::DataSource::Pairs => exp.n_tokens(),
         };
         metrics.insert("throughput/tokens_per_sec".into(), tokens as f64 / secs);
         Ok(StepReport {
@@ -177,7 +179,7 @@ impl Learner<'_> {
 
     /// The temperature at which a row is scored: the one it was drawn at, unless the algorithm scores untempered.
     pub fn scoring_temperature(&self, exp: &Experience) -> Vec<f32> {
-        if self.algorithm.needs().tempered {
+        if self.algorithm.requirements().at_sampling_temperature {
             exp.temperature.clone()
         } else {
             vec![1.0; exp.n_rows()]
@@ -186,7 +188,7 @@ impl Learner<'_> {
 
     /// The health of the responses drawn; of stored ones there is none to watch.
     fn watch(&mut self, rows: &[Row], exp: &Experience, metrics: &Metrics) -> WatchReport {
-        let drawn: Vec<usize> = (0..rows.len()).filter(|row| exp.drawn[*row]).collect();
+        let drawn: Vec<usize> = (0..rows.len()).filter(|row| exp.sampled[*row]).collect();
         if !matches!(self.feed, Feed::Rollouts { .. }) || drawn.is_empty() {
             return WatchReport::default();
         }

@@ -76,7 +76,7 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
     let dir = args.directory("runs/rlhf")?;
     let device = policy::device(&config.device)?;
     let algorithm = config.build_algorithm()?;
-    let needs = algorithm.needs();
+    let needs = algorithm.requirements();
     if let Some(dir) = &config.model.reward {
         ensure!(
             dir.join("reward").is_dir(),

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::feed::Feed;
 use crate::forecast::StepForecast;
 use crate::prepare::Prepared;
-use algorithms::{Algorithm, PoolNeeds, Refresh};
+use algorithms::{Algorithm, PoolRequirements, Refresh};
 use anyhow::Result;
 use models::Fetch;
 use planning::plan::{
@@ -21,7 +21,7 @@ const LOGGED: usize = 5_000;
 pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
     let config = &config.resolved()?;
     let algorithm = config.build_algorithm()?;
-    let prepared = Prepared::new(config, algorithm.needs(), Fetch::Shape)
+    let prepared = Prepared::new(config, algorithm.requirements(), Fetch::Shape)
         .map_err(|e| of_a_run_to_come(&config.model.policy, e))?;
     let forecast = StepForecast::of(&prepared.feed, &prepared.needs, config);
     let work = prepared.workload(&forecast, config)?;
@@ -77,7 +77,7 @@ impl Prepared {
             numbers: self.n_trained(config),
             tensors: policy.tensors + critic.map_or(0, |lora| lora.n_tensors(&base.config) + 2),
         };
-        let refreshed = [self.needs.old, Some(self.needs.reference_refresh)];
+        let refreshed = [self.needs.old_policy, Some(self.needs.reference_refresh)];
         let copies = refreshed.iter().flatten().filter(|r| **r != Refresh::Never);
         let copies = copies.count();
         let copies = Stored {
@@ -119,9 +119,9 @@ fn tokens(
         Feed::Rollouts { tasks, .. } => {
             // a greedy answer to each prompt that the method must know first
             let keys: Vec<u64> = tasks.iter().map(|task| task.key).collect();
-            let asks = !algorithm.unknown(&keys[..1]).is_empty();
+            let asks = !algorithm.prompts_to_estimate(&keys[..1]).is_empty();
             let first = if asks { forecast.prompts } else { 0 };
-            t.steps * r.prompts.min(tasks.len()) * needs.samples + first
+            t.steps * r.prompts.min(tasks.len()) * needs.max_samples + first
         }
         Feed::Pool(pool) => pool.n_drawn(t.steps),
         Feed::Pairs { .. } => 0,
@@ -151,7 +151,7 @@ fn pool(prepared: &Prepared, config: &Config) -> usize {
         return 0;
     };
     let lens = pool.lens(config);
-    let PoolNeeds { grow, .. } = pool.needs();
+    let PoolRequirements { grow, .. } = pool.needs();
     let rounds = grow.as_ref().map_or(1, |grow| {
         config.train.steps.div_ceil(grow.every.max(1) as usize)
     });

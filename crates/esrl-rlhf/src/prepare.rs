@@ -4,7 +4,7 @@ use crate::config::{Config, CriticInit};
 use crate::data::{Data, Task};
 use crate::evaluation::tasks_for_evaluation;
 use crate::feed::Feed;
-use algorithms::Needs;
+use algorithms::Requirements;
 use anyhow::{Result, ensure};
 use data::Prompt;
 use models::{Fetch, LoraConfig, WeightStorage, Weights};
@@ -13,7 +13,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 pub(crate) struct Prepared {
-    pub needs: Needs,
+    pub needs: Requirements,
     pub meta: PolicyMeta,
     /// How the base's matrices are kept, and what they take then
     pub keep: WeightStorage,
@@ -32,7 +32,7 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     /// `config`: resolved. `fetch`: what of a hub model must be here.
-    pub fn new(config: &Config, needs: Needs, fetch: Fetch) -> Result<Self> {
+    pub fn new(config: &Config, needs: Requirements, fetch: Fetch) -> Result<Self> {
         let Data {
             train,
             held_out,

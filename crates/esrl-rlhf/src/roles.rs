@@ -2,7 +2,7 @@
 //! stands among the other sources of reward.
 
 use crate::config::{Config, CriticInit};
-use algorithms::{Needs, Refresh};
+use algorithms::{Refresh, Requirements};
 use anyhow::{Context, Result, ensure};
 use candle_core::{Tensor, Var};
 use data::{Encoder, Template};
@@ -58,7 +58,7 @@ impl Critic {
 }
 
 impl Roles {
-    pub fn open(config: &Config, needs: &Needs, policy: Policy) -> Result<Self> {
+    pub fn open(config: &Config, needs: &Requirements, policy: Policy) -> Result<Self> {
         let Policy {
             base,
             adapter,
@@ -100,7 +100,7 @@ impl Roles {
         let sampler = base.model.with_sampling_weights(weights)?;
         Ok(Self {
             sampler,
-            old: needs.old.map(|_| copy_of(&start)).transpose()?,
+            old: needs.old_policy.map(|_| copy_of(&start)).transpose()?,
             policy: start.trainable()?,
             reference: match needs.reference_refresh {
                 Refresh::Never => adapter,
@@ -140,8 +140,11 @@ impl Roles {
     }
 
     /// Takes the copies of the policy anew that are due before `step`.
-    pub fn refresh(&mut self, needs: &Needs, step: u64, new_epoch: bool) -> Result<()> {
-        if needs.old.is_some_and(|when| when.is_due(step, new_epoch)) {
+    pub fn refresh(&mut self, needs: &Requirements, step: u64, new_epoch: bool) -> Result<()> {
+        if needs
+            .old_policy
+            .is_some_and(|when| when.is_due(step, new_epoch))
+        {
             self.old = Some(copy_of(&self.policy)?);
         }
         if needs.reference_refresh.is_due(step, new_epoch) {
@@ -151,9 +154,9 @@ impl Roles {
     }
 
     /// The copies that training changes, by the name of their file in a checkpoint.
-    pub fn copies(&mut self, needs: &Needs) -> Vec<(&'static str, &mut Lora)> {
+    pub fn copies(&mut self, needs: &Requirements) -> Vec<(&'static str, &mut Lora)> {
         let old = self.old.as_mut();
-        let old = old.filter(|_| needs.old.is_some_and(|when| when != Refresh::Never));
+        let old = old.filter(|_| needs.old_policy.is_some_and(|when| when != Refresh::Never));
         let reference = self.reference.as_mut();
         let reference = reference.filter(|_| needs.reference_refresh != Refresh::Never);
         let old = old.map(|copy| ("old.safetensors", copy));

@@ -5,7 +5,7 @@ use crate::data::Task;
 use crate::learner::Metrics;
 use crate::roles::Roles;
 use crate::row::{Row, Sampler};
-use algorithms::{Algorithm, Estimate, Feed, Metric, Needs, SamplingPlan};
+use algorithms::{Algorithm, DataSource, Estimate, Requirements, SamplingPlan, TextMetric};
 use anyhow::Result;
 use generation::{Engine, Finish, Request, Sample, Sampling};
 use models::Lora;
@@ -24,10 +24,10 @@ pub(crate) struct Draw {
 }
 
 /// Whether a step's log-probs are read off the states that its samples were drawn from.
-pub(crate) fn keeps_states(config: &Config, needs: &Needs, samples_apart: bool) -> bool {
+pub(crate) fn keeps_states(config: &Config, needs: &Requirements, samples_apart: bool) -> bool {
     let same = !samples_apart;
-    let read = config.rollout.rescore.is_none() && needs.reference && needs.old.is_none();
-    same && read && needs.feed == Feed::Rollouts
+    let read = config.rollout.rescore.is_none() && needs.reference && needs.old_policy.is_none();
+    same && read && needs.source == DataSource::Rollouts
 }
 
 /// Purposes of the samples' random streams.
@@ -155,14 +155,14 @@ pub(crate) fn means(scored: &Scored) -> Metrics {
 }
 
 /// A text metric of each response against its prompt's reference answer, 0..1.
-pub(crate) fn metric(roles: &Roles, metric: Metric, rows: &[Row]) -> Result<Vec<f32>> {
+pub(crate) fn metric(roles: &Roles, metric: TextMetric, rows: &[Row]) -> Result<Vec<f32>> {
     rows.iter()
         .map(|row| {
             let reference = row.task.prompt.reference.as_deref().unwrap_or_default();
             let text = roles.encoder.decode(row.response())?;
             Ok(match metric {
-                Metric::Bleu => rewards::sentence_bleu(&text, &[reference], true) / 100.0,
-                Metric::RougeL => rewards::rouge_l(reference, &text, false),
+                TextMetric::Bleu => rewards::sentence_bleu(&text, &[reference], true) / 100.0,
+                TextMetric::RougeL => rewards::rouge_l(reference, &text, false),
             } as f32)
         })
         .collect()
@@ -180,7 +180,11 @@ pub(crate) fn estimates(
         let found = tasks.iter().find(|task| task.key == *key);
         Rc::clone(found.expect("unknown prompts come from those given"))
     };
-    let tasks: Vec<Rc<Task>> = algorithm.unknown(&keys).iter().map(of_key).collect();
+    let tasks: Vec<Rc<Task>> = algorithm
+        .prompts_to_estimate(&keys)
+        .iter()
+        .map(of_key)
+        .collect();
     if tasks.is_empty() {
         return Ok((Vec::new(), 0));
     }
@@ -200,7 +204,7 @@ pub(crate) fn estimates(
         &mut |_, _| {},
     )?;
     let scores = reward(roles, &rows)?.total;
-    let metrics = match algorithm.needs().metric {
+    let metrics = match algorithm.requirements().text_metric {
         Some(kind) => metric(roles, kind, &rows)?,
         None => vec![0.0; rows.len()],
     };
@@ -211,7 +215,7 @@ pub(crate) fn estimates(
         Estimate {
             prompt_key: key,
             score,
-            metric,
+            text_metric: metric,
             logps: sampler.logps,
             entropies: sampler.entropies,
         }

@@ -87,7 +87,7 @@ pub(crate) fn experience(rows: &[Row]) -> Experience {
         lens: rows.iter().map(|row| row.response().len()).collect(),
         prompt_key: rows.iter().map(|row| row.task.key).collect(),
         finished: rows.iter().map(|row| row.finished).collect(),
-        drawn: rows.iter().map(|row| row.sampler.is_some()).collect(),
+        sampled: rows.iter().map(|row| row.sampler.is_some()).collect(),
         response_key: rows.iter().map(Row::response_key).collect(),
         temperature: rows.iter().map(temperature).collect(),
         logp_sampled: column(|s| &s.logps),

@@ -3,7 +3,7 @@
 use crate::learner::{Learner, Metrics, StepReport};
 use crate::watch::WatchState;
 use ::data::Cursor;
-use algorithms::Needs;
+use algorithms::Requirements;
 use anyhow::Result;
 use run::Run;
 use serde::{Deserialize, Serialize};
@@ -58,7 +58,7 @@ pub(crate) fn save_policy(learner: &Learner, run: &Run, name: &str) -> Result<()
     run.replace_dir(name, |dir| Ok(learner.roles.policy.save(dir, source)?))
 }
 
-pub(crate) fn save(learner: &mut Learner, needs: &Needs, dir: &Path) -> Result<()> {
+pub(crate) fn save(learner: &mut Learner, needs: &Requirements, dir: &Path) -> Result<()> {
     train::save_params(&learner.params(), &dir.join("params.safetensors"))?;
     let policy = dir.join("policy_optimizer.safetensors");
     learner.policy.optimizer.save(&policy)?;
@@ -72,7 +72,7 @@ pub(crate) fn save(learner: &mut Learner, needs: &Needs, dir: &Path) -> Result<(
     Ok(())
 }
 
-pub(crate) fn load(learner: &mut Learner, needs: &Needs, dir: &Path) -> Result<()> {
+pub(crate) fn load(learner: &mut Learner, needs: &Requirements, dir: &Path) -> Result<()> {
     train::load_params(&learner.params(), &dir.join("params.safetensors"))?;
     let policy = dir.join("policy_optimizer.safetensors");
     learner.policy.resume(&policy)?;

@@ -2,7 +2,7 @@
 
 use crate::learner::{Learner, Metrics};
 use crate::row::Row;
-use algorithms::{Experience, Loss, Needs, Scores, Totals, importance};
+use algorithms::{Experience, Loss, Requirements, Scores, Totals, importance};
 use anyhow::{Result, bail};
 use candle_core::{DType, Tensor};
 use ops::TokenScores;
@@ -25,7 +25,7 @@ impl Learner<'_> {
         same_forward: bool,
         metrics: &mut Metrics,
     ) -> Result<()> {
-        let needs = self.algorithm.needs();
+        let needs = self.algorithm.requirements();
         let units = units(exp, needs.whole_groups);
         let seed = self.config.train.seed;
         let passes: Vec<Vec<Vec<usize>>> = (0..needs.epochs)
@@ -128,8 +128,8 @@ impl Learner<'_> {
         Ok(metrics)
     }
 
-    /// The algorithm's loss over the rows `at`, its gradients added to those of policy and critic: one graph after the other, so that
-    /// the memory is that of one.
+    /// The method's losses over the rows `at`. Adds their gradients to those of policy and critic, one
+    /// graph after the other, so that only one is in memory.
     fn accumulate(
         &self,
         rows: &[Row],
@@ -147,33 +147,25 @@ impl Learner<'_> {
         let exp = exp.select(at);
         let TokenScores { logp, entropy } =
             policy::score(model, Some(&self.roles.policy), &batch, &temperature, None)?;
-        // what stays of the policy's graph
-        let said = (logp.detach(), entropy.detach());
+        let logp_now = logp.detach();
         let logp = match exp.importance.is_empty() {
             true => logp,
             false => importance::weigh_gradient(&logp, &exp.importance)?,
         };
-        let now = Scores {
-            logp,
-            entropy,
-            values: None,
-        };
-        let mut loss = self.algorithm.loss(&now, &exp, totals)?;
+        let now = Scores { logp, entropy };
+        let mut loss = self.algorithm.policy_loss(&now, &exp, totals)?;
         policy_grads.add(&loss.loss.backward()?)?;
         drop(now);
         loss.loss = loss.loss.detach();
-        let (logp, entropy) = said;
         if let (Some(critic), Some(grads)) = (&self.roles.critic, critic_grads) {
-            let now = Scores {
-                logp: logp.clone(),
-                entropy,
-                values: Some(critic.values(model, &batch)?),
-            };
-            loss = self.algorithm.loss(&now, &exp, totals)?;
-            grads.add(&loss.loss.backward()?)?;
+            let values = critic.values(model, &batch)?;
+            let value = self.algorithm.value_loss(&values, &exp, totals)?;
+            grads.add(&value.loss.backward()?)?;
+            loss.loss = (loss.loss + value.loss.detach())?;
+            loss.metrics.extend(value.metrics);
         }
         if comparable {
-            let gap = sampler_gap(&logp, &exp)?;
+            let gap = sampler_gap(&logp_now, &exp)?;
             loss.metrics
                 .insert(SAMPLER_GAP.into(), gap / totals.tokens as f64);
         }
@@ -221,7 +213,7 @@ impl Learner<'_> {
 fn sampler_gap(logp: &Tensor, exp: &Experience) -> candle_core::Result<f64> {
     let now = logp.detach().to_vec1::<f32>()?;
     let layout = exp.layout();
-    let tokens = layout.ranges().zip(&exp.drawn);
+    let tokens = layout.ranges().zip(&exp.sampled);
     let drawn = tokens
         .filter(|(_, drawn)| **drawn)
         .flat_map(|(range, _)| range);
@@ -231,14 +223,14 @@ fn sampler_gap(logp: &Tensor, exp: &Experience) -> candle_core::Result<f64> {
 }
 
 /// Units of one minibatch. Rounded up, which may leave fewer minibatches than were asked for.
-pub(crate) fn minibatch_size(n_units: usize, needs: &Needs) -> usize {
+pub(crate) fn minibatch_size(n_units: usize, needs: &Requirements) -> usize {
     n_units.div_ceil(needs.minibatches).max(1)
 }
 
 /// The units of each minibatch of a pass, in their order.
 pub(crate) fn minibatches(
     n_units: usize,
-    needs: &Needs,
+    needs: &Requirements,
     seed: u64,
     step: u64,
     epoch: usize,

@@ -21,7 +21,7 @@ impl Prepared {
         let trained = self.n_trained(config);
         let has_reference =
             self.meta.adapter.is_some() || needs.reference_refresh != algorithms::Refresh::Never;
-        let standing = usize::from(has_reference) + usize::from(needs.old.is_some());
+        let standing = usize::from(has_reference) + usize::from(needs.old_policy.is_some());
         let graph = |name, lora: &LoraConfig| Graph {
             name,
             lora: Some(lora.clone()),
@@ -45,7 +45,8 @@ impl Prepared {
 
     fn reading(&self, forecast: &StepForecast, config: &Config) -> Reading {
         let (needs, room) = (&self.needs, config.rollout.max_new_tokens);
-        let columns = needs.reference || needs.critic || needs.rescore || self.reads_again(config);
+        let columns =
+            needs.reference || needs.critic || needs.recompute_logp_old || self.reads_again(config);
         let evaluated = self.eval_tasks.iter().map(|task| task.ids.len() + room);
         let longest = evaluated.clone().max().unwrap_or(0);
         let mut whole = 0;
@@ -80,7 +81,8 @@ impl Prepared {
     /// Whether the policy reads what it has drawn once more.
     fn reads_again(&self, config: &Config) -> bool {
         let asked = config.rollout.rescore.unwrap_or(false) || self.needs.reference_answer;
-        self.needs.feed == algorithms::Feed::Rollouts && (asked || self.samples_apart(config))
+        self.needs.source == algorithms::DataSource::Rollouts
+            && (asked || self.samples_apart(config))
     }
 
     /// Of the steps, and of the evaluations.
@@ -92,7 +94,7 @@ impl Prepared {
         Drawing {
             rows_key: "rollout.max_rows",
             kept_states: match keeps {
-                true => r.prompts * needs.samples * r.max_new_tokens,
+                true => r.prompts * needs.max_samples * r.max_new_tokens,
                 false => 0,
             },
             ..forecast.drawing.or(evaluated)

@@ -32,7 +32,7 @@ pub fn answers(cells: &[usize], rewards: &[f64; 5]) -> Experience {
         finished: vec![true; n],
         temperature: vec![1.0; n],
         score: cells.iter().map(|c| rewards[*c] as f32).collect(),
-        drawn: vec![true; n],
+        sampled: vec![true; n],
         response_key: cells.iter().map(|c| *c as u64).collect(),
         logp_old: cells.iter().map(|c| p[*c].ln() as f32).collect(),
         logp_ref: cells.iter().map(|c| p[*c].ln() as f32).collect(),
@@ -51,10 +51,9 @@ pub fn step(algorithm: &mut dyn Algorithm, cells: &[usize], rewards: &[f64; 5]) 
         let scores = Scores {
             entropy: logp.zeros_like().unwrap(),
             logp,
-            values: None,
         };
         algorithm
-            .loss(&scores, &exp, Totals::of(&exp))
+            .policy_loss(&scores, &exp, Totals::of(&exp))
             .unwrap()
             .loss
     })
@@ -82,11 +81,11 @@ pub fn times(values: &[f64], by: f64) -> Vec<f64> {
 
 #[test]
 fn needs_follow_the_settings() {
-    let needs = |name: &str, config: Value| method(name, config).needs();
+    let needs = |name: &str, config: Value| method(name, config).requirements();
     for name in ["reinforce", "mrt", "rloo"] {
         let default = needs(name, json!({"minibatches": 3}));
         assert!(
-            default.reference && default.tempered && !default.critic,
+            default.reference && default.at_sampling_temperature && !default.critic,
             "{name}"
         );
         assert_eq!(

@@ -64,9 +64,10 @@ fn mrt_of_single_responses_is_a_zero_gradient_not_a_missing_one() {
     let scores = Scores {
         logp: var.as_tensor().clone(),
         entropy: var.zeros_like().unwrap(),
-        values: None,
     };
-    let out = algorithm.loss(&scores, &exp, Totals::of(&exp)).unwrap();
+    let out = algorithm
+        .policy_loss(&scores, &exp, Totals::of(&exp))
+        .unwrap();
     let grads = out.loss.backward().unwrap();
     let gradient = testkit::values(grads.get(&var).expect("a gradient"));
     assert!(gradient.iter().all(|g| *g == 0.0));
@@ -111,11 +112,11 @@ fn mrt_normalises_length_by_value_only() {
 fn mrt_keeps_the_first_of_equal_responses_and_counts_the_reference_apart() {
     let config = json!({"samples": 3, "deduplicate": true, "reference_in_samples": true});
     let mut algorithm = method("mrt", config);
-    assert!(algorithm.needs().reference_answer && algorithm.needs().whole_groups);
+    assert!(algorithm.requirements().reference_answer && algorithm.requirements().whole_groups);
     let plan = algorithm.plan(&[1, 2], 0).unwrap();
     assert_eq!(plan.iter().map(|p| p.n).collect::<Vec<_>>(), [3, 3]);
     let mut exp = experience(&[1, 2], &[4, 4], 2);
-    exp.drawn = vec![true, true, true, false, true, true, true, false];
+    exp.sampled = vec![true, true, true, false, true, true, true, false];
     // the second prompt's samples are all its reference answer; equal keys of other prompts are no duplicates
     exp.response_key = vec![5, 6, 5, 7, 6, 6, 6, 6];
     let keep = algorithm.keep(&exp);

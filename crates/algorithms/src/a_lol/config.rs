@@ -1,18 +1,20 @@
-//! The settings of the A-LoL family: each method has those it uses, and refuses the others.
+//! The settings of the A-LoL family. Each method has the keys that it uses and refuses the others.
 
-use super::Variant;
-use crate::settings::{ensure, own_keys};
-use crate::{Result, ValueFit};
+use super::variant::Variant;
+use crate::checks::{at_least, ensure, fraction, not_negative};
+use crate::error::Result;
+use crate::requirements::ValueFit;
+use crate::settings::MethodConfig;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-/// None: the method does not have that key.
+/// None: the method does not have the key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Rows are drawn in proportion to their advantage (or reward); false: each of weight above 0 once a pass
+    /// Rows are sampled in proportion to their advantage (or reward); false: each row of weight above 0
+    /// once per pass
     pub priority: bool,
-    /// The importance weight is held to 1 ± this
+    /// The importance weight is clipped to 1 ± this
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip: Option<f64>,
     /// Least weight of a token
@@ -35,8 +37,32 @@ pub struct Config {
     pub value_lr: Option<f64>,
 }
 
+impl Default for Config {
+    /// A-LoL.
+    fn default() -> Self {
+        Self::of(Variant::ALol)
+    }
+}
+
+impl MethodConfig for Config {
+    fn check(&self) -> Result<()> {
+        if let Some(clip) = self.clip {
+            ensure(clip > 0.0, "clip", clip, "a number above 0")?;
+        }
+        if let Some(least) = self.weight_min {
+            fraction("weight_min", least)?;
+        }
+        not_negative("kl_coef", self.kl_coef.unwrap_or(0.0))?;
+        not_negative("value_temperature", self.value_temperature.unwrap_or(0.0))?;
+        not_negative("value_lr", self.value_lr.unwrap_or(0.0))?;
+        at_least("value_prompts", self.value_prompts.unwrap_or(1), 1)?;
+        at_least("value_epochs", self.value_epochs.unwrap_or(1), 1)
+    }
+}
+
 impl Config {
-    pub(crate) fn of(variant: Variant) -> Self {
+    /// The defaults of a variant.
+    pub(super) fn of(variant: Variant) -> Self {
         let by_advantage = variant.by_advantage();
         Self {
             priority: true,
@@ -50,39 +76,8 @@ impl Config {
         }
     }
 
-    pub(crate) fn resolve(variant: Variant, given: &Value) -> Result<Self> {
-        own_keys(&Self::of(variant), given)
-    }
-
-    pub(crate) fn check(&self) -> Result<()> {
-        let at_least_0 = |value: f64| value >= 0.0 && value.is_finite();
-        if let Some(clip) = self.clip {
-            ensure(clip > 0.0, "clip", clip, "a number above 0")?;
-        }
-        if let Some(least) = self.weight_min {
-            let unit = (0.0..=1.0).contains(&least);
-            ensure(unit, "weight_min", least, "a number from 0 to 1")?;
-        }
-        for (key, value) in [
-            ("kl_coef", self.kl_coef),
-            ("value_temperature", self.value_temperature),
-            ("value_lr", self.value_lr),
-        ] {
-            let value = value.unwrap_or(0.0);
-            ensure(at_least_0(value), key, value, "a number, 0 or more")?;
-        }
-        for (key, value) in [
-            ("value_prompts", self.value_prompts),
-            ("value_epochs", self.value_epochs),
-        ] {
-            let value = value.unwrap_or(1);
-            ensure(value > 0, key, value, "1 or more")?;
-        }
-        Ok(())
-    }
-
-    /// How V_ref is estimated, where the method has advantages.
-    pub(crate) fn value_fit(&self) -> Option<ValueFit> {
+    /// How V_ref is estimated, for variants with advantages.
+    pub(super) fn value_fit(&self) -> Option<ValueFit> {
         Some(ValueFit {
             prompts: self.value_prompts?,
             temperature: self.value_temperature? as f32,

@@ -1,97 +1,107 @@
-//! Advantage-leftover-lunch RL: offline policy gradient where a whole response is one action, weighed by its advantage over
-//! what the reference would score (Baheti et al., ICLR 2024, arXiv 2305.14718), and the reward-weighted baselines it is
-//! compared with. Written from the equations. Choices are numbered in docs/methods/a_lol.md.
+//! Advantage-leftover-lunch RL (A-LoL): offline policy gradient where a whole response is one action,
+//! weighted by its advantage over what the reference would score; and the reward-weighted baselines it
+//! is compared with.
+//!
+//! Baheti et al., ICLR 2024 (arXiv 2305.14718). Written from the equations. Choices are numbered in
+//! docs/methods/a_lol.md.
 
 mod config;
+mod variant;
 
 pub use config::Config;
 
+use crate::algorithm::Algorithm;
+use crate::clipped::MAX_LOG_RATIO;
+use crate::columns::{column, host, row_sums};
+use crate::error::{Error, Result};
 use crate::estimators::mean;
-use crate::experience::{column, host, row_sums};
-use crate::metrics::{self, Definitions, Metrics};
-use crate::{
-    Algorithm, Error, Experience, Feed, Loss, Needs, Pool, PoolNeeds, Result, Scores, Totals,
-};
-use candle_core::{Result as CResult, Tensor};
-use serde_json::{Value, json};
+use crate::experience::Experience;
+use crate::loss::{Loss, Scores, Totals, imitation_metrics};
+use crate::method::{Method, Name};
+use crate::metrics::{Definitions, Metrics, rollout_metrics};
+use crate::pool_columns::PoolColumns;
+use crate::requirements::{DataSource, PoolRequirements, Requirements};
+use candle_core::Result as CResult;
+use serde_json::Value;
+use variant::Variant;
 
-/// Log-ratios are held to this before they are exponentiated.
-const MAX_LOG_RATIO: f64 = 20.0;
+const PAPER: &str = "Baheti et al. 2024, arXiv 2305.14718";
 
-pub(crate) const METRICS: Definitions = &[
-    (
-        "a_lol/positive_frac",
-        "share of the stored responses with a weight above 0; logged once",
-    ),
-    (
-        "a_lol/advantage_mean",
-        "mean over the stored responses of R - V_ref (methods without V_ref: of R); logged once",
-    ),
-    (
-        "a_lol/value_mean",
-        "mean over the stored responses of V_ref of their prompts; logged once",
-    ),
-    (
-        "a_lol/row_weight",
-        "mean over the step's responses of the advantage (or reward) that weighs them",
-    ),
-    (
-        "a_lol/importance_weight",
-        "mean over responses of the clipped p / p_ref (a_lol_seq: of its mean over the tokens; r_gold: of max(p, u)), mean over the step's updates",
-    ),
-];
+impl Method for ALol {
+    type Config = Config;
+    const NAMES: &'static [Name] = &[
+        Name {
+            name: "a_lol",
+            about: "offline: demonstrations weighed by advantage over the reference and a clipped importance weight",
+            paper: PAPER,
+        },
+        Name {
+            name: "a_lol_seq",
+            about: "A-LoL with an importance weight per token",
+            paper: PAPER,
+        },
+        Name {
+            name: "a_lol_ref_free",
+            about: "A-LoL without importance weight",
+            paper: PAPER,
+        },
+        Name {
+            name: "a_lol_kl",
+            about: "A-LoL with a penalty on the log-ratio to the reference instead",
+            paper: PAPER,
+        },
+        Name {
+            name: "r_lol",
+            about: "A-LoL with the reward in place of the advantage",
+            paper: PAPER,
+        },
+        Name {
+            name: "wbc",
+            about: "weighted behaviour cloning: demonstrations weighed by reward",
+            paper: "Wang et al. 2020, arXiv 2006.15134; as in Baheti et al. 2024, arXiv 2305.14718",
+        },
+        Name {
+            name: "r_gold",
+            about: "GOLD with the reward of the whole response",
+            paper: "as in Baheti et al. 2024, arXiv 2305.14718",
+        },
+    ];
+    const PAGE: &'static str = "a_lol";
+    const METRICS: Definitions = &[
+        (
+            "a_lol/positive_frac",
+            "share of the stored responses with a weight above 0; logged once",
+        ),
+        (
+            "a_lol/advantage_mean",
+            "mean over the stored responses of R - V_ref (methods without V_ref: of R); logged once",
+        ),
+        (
+            "a_lol/value_mean",
+            "mean over the stored responses of V_ref of their prompts; logged once",
+        ),
+        (
+            "a_lol/row_weight",
+            "mean over the step's responses of the advantage (or reward) that weighs them",
+        ),
+        (
+            "a_lol/importance_weight",
+            "mean over responses of the clipped p / p_ref (a_lol_seq: of its mean over the tokens; r_gold: of max(p, u)), mean over the step's updates",
+        ),
+    ];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Variant {
-    ALol,
-    Seq,
-    RefFree,
-    Kl,
-    RLol,
-    Wbc,
-    RGold,
-}
-
-impl Variant {
-    fn of(name: &str) -> Self {
-        match name {
-            "a_lol" => Self::ALol,
-            "a_lol_seq" => Self::Seq,
-            "a_lol_ref_free" => Self::RefFree,
-            "a_lol_kl" => Self::Kl,
-            "r_lol" => Self::RLol,
-            "wbc" => Self::Wbc,
-            _ => Self::RGold,
-        }
+    fn defaults(name: &str, _given: &Value) -> Result<Config> {
+        Ok(Config::of(Variant::of(name)))
     }
 
-    /// Weighed by A = R − V_ref; else by R.
-    pub(crate) fn by_advantage(self) -> bool {
-        matches!(self, Self::ALol | Self::Seq | Self::RefFree | Self::Kl)
-    }
-
-    /// Has an importance weight that is clipped.
-    pub(crate) fn clips(self) -> bool {
-        matches!(self, Self::ALol | Self::Seq | Self::RLol)
+    fn build(name: &str, config: Config, _seed: u64) -> Box<dyn Algorithm> {
+        let variant = Variant::of(name);
+        Box::new(Self { config, variant })
     }
 }
 
-pub(crate) fn build(name: &str, given: &Value, _seed: u64) -> Result<Box<dyn Algorithm>> {
-    let variant = Variant::of(name);
-    let config = Config::resolve(variant, given)?;
-    config.check()?;
-    Ok(Box::new(ALol { config, variant }))
-}
-
-pub(crate) fn defaults(name: &str) -> Value {
-    json!(Config::of(Variant::of(name)))
-}
-
-pub(crate) fn resolve(name: &str, given: &Value) -> Result<Value> {
-    Ok(json!(Config::resolve(Variant::of(name), given)?))
-}
-
-struct ALol {
+/// A method of the A-LoL family.
+pub(crate) struct ALol {
     config: Config,
     variant: Variant,
 }
@@ -105,7 +115,8 @@ impl ALol {
         }
     }
 
-    /// What multiplies each token's −log π, without gradient: `[M]`.
+    /// The factor on each token's −log π, without gradient, `[M]`; and the sum over rows of their
+    /// importance weights.
     fn token_weights(&self, now: &Scores, exp: &Experience) -> CResult<(Vec<f32>, f64)> {
         let logp = host(&now.logp)?;
         let clip = |log_ratio: f64| {
@@ -141,21 +152,21 @@ impl ALol {
 }
 
 impl Algorithm for ALol {
-    fn needs(&self) -> Needs {
-        Needs {
-            feed: Feed::Pool(PoolNeeds {
+    fn requirements(&self) -> Requirements {
+        Requirements {
+            source: DataSource::Pool(PoolRequirements {
                 score: true,
                 squash: true,
                 prompt_value: self.config.value_fit(),
-                grow: None,
                 replacement: self.config.priority,
+                ..PoolRequirements::default()
             }),
             reference: self.variant.clips() || self.variant == Variant::Kl,
-            ..Needs::default()
+            ..Requirements::default()
         }
     }
 
-    fn weigh(&self, pool: &Pool, _phase: u64) -> Result<(Vec<f64>, Metrics)> {
+    fn weigh(&self, pool: &PoolColumns, _phase: u64) -> Result<(Vec<f64>, Metrics)> {
         let advantages: Vec<f64> = (0..pool.score.len())
             .map(|row| self.advantage(pool.score[row], pool.prompt_value.get(row)))
             .collect();
@@ -164,11 +175,12 @@ impl Algorithm for ALol {
             let n = advantages.len();
             return Err(Error::Input(match pool.prompt_value.is_empty() {
                 true => format!(
-                    "the rewards of all {n} stored responses are 0 after the logistic function; look at the scale of the rewards"
+                    "the rewards of all {n} stored responses are 0 after the logistic function; look \
+                     at the scale of the rewards"
                 ),
                 false => format!(
-                    "no stored response scores above what the reference is expected to ({n} responses); \
-                     there is nothing to learn from: add better responses, or take wbc or rwr"
+                    "no stored response scores above the reference's expected score ({n} responses), \
+                     so there is nothing to learn from; add better responses, or use wbc or rwr"
                 ),
             }));
         }
@@ -193,7 +205,7 @@ impl Algorithm for ALol {
 
     fn prepare(&mut self, mut exp: Experience) -> Result<(Experience, Metrics)> {
         let reference = [("logp_ref", &exp.logp_ref[..])];
-        let tokens = if self.needs().reference {
+        let tokens = if self.requirements().reference {
             &reference[..]
         } else {
             &[]
@@ -208,7 +220,7 @@ impl Algorithm for ALol {
             &value[..1]
         };
         exp.require(tokens, rows)?;
-        let mut metrics = metrics::of_rollouts(&exp);
+        let mut metrics = rollout_metrics(&exp);
         let weights: Vec<f64> = (0..exp.n_rows())
             .map(|row| {
                 self.advantage(exp.score[row], exp.prompt_value.get(row))
@@ -220,13 +232,9 @@ impl Algorithm for ALol {
         Ok((exp, metrics))
     }
 
-    fn loss(&self, now: &Scores, exp: &Experience, totals: Totals) -> CResult<Loss> {
+    fn policy_loss(&self, now: &Scores, exp: &Experience, totals: Totals) -> CResult<Loss> {
         if exp.n_tokens() == 0 {
-            let loss = Tensor::zeros((), now.logp.dtype(), now.logp.device())?;
-            return Ok(Loss {
-                loss,
-                metrics: Metrics::new(),
-            });
+            return Loss::zero(&now.logp);
         }
         let n = totals.rows as f64;
         let (weights, importance) = self.token_weights(now, exp)?;
@@ -242,24 +250,10 @@ impl Algorithm for ALol {
             let kl = (logp - column(&reference, &now.logp)?)?.sum_all()?;
             loss = (loss + (kl * (beta / n))?)?;
         }
-        let nll: f64 = host(&now.logp)?.iter().map(|l| -l).sum();
-        let entropy: f64 = host(&now.entropy)?.iter().sum();
-        let mut metrics = Metrics::from([
-            ("loss/policy".into(), host(&loss)?[0]),
-            ("loss/nll".into(), nll / totals.tokens as f64),
-            ("policy/entropy".into(), entropy / totals.tokens as f64),
-        ]);
+        let mut metrics = imitation_metrics(&loss, now, totals)?;
         if self.variant.clips() || self.variant == Variant::RGold {
             metrics.insert("a_lol/importance_weight".into(), importance / n);
         }
         Ok(Loss { loss, metrics })
-    }
-
-    fn state(&self) -> Value {
-        json!({})
-    }
-
-    fn restore(&mut self, _state: &Value) -> Result<()> {
-        Ok(())
     }
 }

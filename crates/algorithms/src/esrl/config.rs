@@ -1,10 +1,13 @@
-//! ESRL's settings: the keys of `[algorithm]` beside `name`. `mode` sets the defaults of the others.
+//! ESRL's settings: the keys of `[algorithm]` beside `name`. `mode` decides which there are and their
+//! defaults.
 
+use crate::checks::{at_least, ensure, fraction, fraction_below_one, positive};
+use crate::error::{Error, Result};
 use crate::estimators::capability::{Capability, Normalisation};
-use crate::estimators::score::EosPenalty;
+use crate::ppo;
 use crate::response_reward::ResponseReward;
-use crate::settings::{ensure, resolve};
-use crate::{Error, Result, ppo};
+use crate::settings::{self, MethodConfig};
+use crate::shared_config::ScoreShaping;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -15,14 +18,72 @@ pub enum Mode {
     Paper,
     /// The authors' code: batch elimination, then PPO
     Released,
-    /// The text with what makes it learn
+    /// The text, with the changes that make it learn
     Corrected,
+}
+
+/// The settings of one mode.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Config {
+    /// Modes `paper` and `corrected`.
+    Sampling(SamplingConfig),
+    /// Mode `released`.
+    Released(ReleasedConfig),
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::Sampling(SamplingConfig::of(Mode::Corrected))
+    }
+}
+
+impl Config {
+    /// The defaults of the mode that `given` asks for: `corrected` when it asks for none.
+    pub(super) fn defaults(given: &Value) -> Result<Self> {
+        let mode = match &given["mode"] {
+            Value::Null => Mode::Corrected,
+            named => serde_json::from_value(named.clone()).map_err(|_| {
+                let modes = "\"paper\", \"released\", \"corrected\"";
+                Error::Input(format!("algorithm.mode = {named}, expected one of {modes}"))
+            })?,
+        };
+        if mode == Mode::Released {
+            return Ok(Self::Released(ReleasedConfig::default()));
+        }
+        let mut defaults = SamplingConfig::of(mode);
+        // Rewards and 1 − entropy may be negative, where Eq. 8 is undefined (D3).
+        if mode == Mode::Paper {
+            defaults.normalise = match given["capability"].as_str() {
+                None | Some("reward") => Normalisation::Sigmoid,
+                Some("full_entropy") => Normalisation::MinMax,
+                _ => Normalisation::None,
+            };
+        }
+        Ok(Self::Sampling(defaults))
+    }
+}
+
+impl MethodConfig for Config {
+    fn read(table: &toml::Table) -> Result<Self> {
+        if table.get("mode").and_then(toml::Value::as_str) == Some("released") {
+            return Ok(Self::Released(settings::read(table)?));
+        }
+        settings::read::<ScoreShaping>(table)?;
+        Ok(Self::Sampling(settings::read(table)?))
+    }
+
+    fn check(&self) -> Result<()> {
+        match self {
+            Self::Sampling(config) => config.check(),
+            Self::Released(config) => config.check(),
+        }
+    }
 }
 
 /// Modes `paper` and `corrected`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Config {
+pub struct SamplingConfig {
     pub mode: Mode,
     /// Most samples per prompt
     pub k_max: usize,
@@ -38,7 +99,7 @@ pub struct Config {
     pub mrt_scale_by_alpha: bool,
     /// Q by log-probability per token (times the samples' mean length)
     pub length_normalise: bool,
-    /// Score responses by the tempered distribution they were drawn from
+    /// Score responses by the tempered distribution they were sampled from
     pub loss_temperature: bool,
     /// `reward`, `entropy`, `full_entropy`, `bleu`, `rouge`, `random`
     pub capability: Capability,
@@ -52,34 +113,17 @@ pub struct Config {
     pub prompt_baseline: f64,
     /// Divide rewards less baseline by the queue's standard deviation
     pub scale_rewards: bool,
-    /// Weight of the response's summed k1 KL, taken off its score
+    /// Weight of the response's summed k1 KL, subtracted from its score
     pub kl_coef: f64,
-    /// Scores are held to ± this; 0 = off
-    pub score_clip: f64,
-    /// For a response that did not end in EOS
-    pub eos_penalty: f64,
-    /// `subtract` from the score, or `replace` it by −eos_penalty
-    pub eos_penalty_mode: EosPenalty,
+    #[serde(flatten)]
+    pub score: ScoreShaping,
     /// Optimiser steps per batch of rollouts
     pub minibatches: usize,
 }
 
-/// The mode a table asks for: `corrected` when it says nothing.
-pub(crate) fn mode(given: &Value) -> Result<Mode> {
-    let named = given.get("mode").unwrap_or(&Value::Null);
-    match named {
-        Value::Null => Ok(Mode::Corrected),
-        named => serde_json::from_value(named.clone()).map_err(|_| {
-            Error::Input(format!(
-                "algorithm.mode = {named}, expected one of \"paper\", \"released\", \"corrected\""
-            ))
-        }),
-    }
-}
-
-impl Config {
+impl SamplingConfig {
     /// The defaults of a mode.
-    pub fn of(mode: Mode) -> Self {
+    fn of(mode: Mode) -> Self {
         let paper = Self {
             mode,
             k_max: 4,
@@ -98,9 +142,7 @@ impl Config {
             prompt_baseline: 0.0,
             scale_rewards: false,
             kl_coef: 0.0,
-            score_clip: 0.0,
-            eos_penalty: 0.0,
-            eos_penalty_mode: EosPenalty::Subtract,
+            score: ScoreShaping::OFF,
             minibatches: 1,
         };
         match mode {
@@ -112,116 +154,74 @@ impl Config {
                 prompt_baseline: 0.5,
                 scale_rewards: true,
                 kl_coef: 0.05,
-                eos_penalty: 1.0,
+                score: ScoreShaping::default(),
                 ..paper
             },
             _ => paper,
         }
     }
 
-    pub(crate) fn resolve(given: &Value) -> Result<Self> {
-        let mode = mode(given)?;
-        let mut defaults = Self::of(mode);
-        // Rewards and 1 − entropy may be negative, where Eq. 8 says nothing (D3).
-        if mode == Mode::Paper {
-            defaults.normalise = match given.get("capability").and_then(Value::as_str) {
-                None | Some("reward") => Normalisation::Sigmoid,
-                Some("full_entropy") => Normalisation::MinMax,
-                _ => Normalisation::None,
-            };
-        }
-        resolve(&defaults, given)
-    }
-
-    /// Refuses values that cannot work.
-    pub fn check(&self) -> Result<()> {
-        ensure(self.k_max > 0, "k_max", self.k_max, "1 or more")?;
+    fn check(&self) -> Result<()> {
+        at_least("k_max", self.k_max, 1)?;
         ensure(
             self.k_floor <= self.k_max,
             "k_floor",
             self.k_floor,
             "no more than k_max",
         )?;
-        let unit = [
-            ("beta", self.beta),
-            ("prompt_baseline", self.prompt_baseline),
-        ];
-        for (key, value) in unit {
-            ensure(
-                (0.0..=1.0).contains(&value),
-                key,
-                value,
-                "a number from 0 to 1",
-            )?;
-        }
+        fraction("beta", self.beta)?;
+        fraction("prompt_baseline", self.prompt_baseline)?;
         ensure(
             self.k_floor > 0 || self.beta < 1.0,
             "beta",
             self.beta,
             "a number below 1 where k_floor = 0: no prompt would be sampled",
         )?;
-        for (key, value) in [
-            ("tau_min", self.tau_min),
-            ("tau_max", self.tau_max),
-            ("alpha", self.alpha),
-        ] {
-            ensure(
-                value > 0.0 && value.is_finite(),
-                key,
-                value,
-                "a number above 0",
-            )?;
-        }
+        positive("tau_min", self.tau_min)?;
+        positive("tau_max", self.tau_max)?;
+        positive("alpha", self.alpha)?;
         ensure(
             self.tau_min <= self.tau_max,
             "tau_min",
             self.tau_min,
             "no more than tau_max",
         )?;
-        ensure(self.fifo > 0, "fifo", self.fifo, "1 or more")?;
+        at_least("fifo", self.fifo, 1)?;
         self.reward().check()?;
-        ensure(
-            self.minibatches > 0,
-            "minibatches",
-            self.minibatches,
-            "1 or more",
-        )
+        at_least("minibatches", self.minibatches, 1)
     }
 
     pub(super) fn reward(&self) -> ResponseReward {
         ResponseReward {
             kl_coef: self.kl_coef,
-            score_clip: self.score_clip,
-            eos_penalty: self.eos_penalty,
-            eos_penalty_mode: self.eos_penalty_mode,
+            score: self.score,
         }
     }
 }
 
 /// Mode `released`: its own keys, and PPO's in a table of their own.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ReleasedConfig {
+pub struct ReleasedConfig {
     mode: Mode,
     /// Share of each batch that is dropped, rounded up
     pub beta: f64,
     pub ppo: ppo::Config,
 }
 
-impl ReleasedConfig {
-    pub fn resolve(given: &Value) -> Result<Self> {
-        let defaults = Self {
+impl Default for ReleasedConfig {
+    fn default() -> Self {
+        Self {
             mode: Mode::Released,
             beta: 0.3,
-            ppo: ppo::deepspeed(),
-        };
-        let config: Self = resolve(&defaults, given)?;
-        ensure(
-            (0.0..1.0).contains(&config.beta),
-            "beta",
-            config.beta,
-            "a number from 0 to below 1",
-        )?;
-        Ok(config)
+            ppo: ppo::Config::deepspeed(),
+        }
+    }
+}
+
+impl ReleasedConfig {
+    fn check(&self) -> Result<()> {
+        fraction_below_one("beta", self.beta)?;
+        self.ppo.check_at("ppo.")
     }
 }

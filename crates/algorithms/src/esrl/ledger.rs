@@ -1,11 +1,18 @@
-//! What dynamic sampling planned and saved in a step.
+//! What dynamic sampling planned and saved in a step, and the definitions of ESRL's metrics.
 
-use crate::Experience;
 use crate::estimators::mean;
+use crate::experience::Experience;
 use crate::metrics::{Definitions, Metrics};
 
-/// What ESRL alone logs.
-pub(crate) const METRICS: Definitions = &[
+pub(super) const METRICS: Definitions = &[
+    (
+        "loss/mrt",
+        "the part of loss/policy from prompts with several samples (Eq. 5)",
+    ),
+    (
+        "loss/reinforce",
+        "the part of loss/policy from prompts with one sample (Eq. 3)",
+    ),
     (
         "esrl/samples_drawn",
         "responses drawn to learn from (greedy estimates not counted)",
@@ -56,7 +63,7 @@ pub(crate) const METRICS: Definitions = &[
     ("esrl/skipped_prompts", "prompts given no sample this step"),
 ];
 
-/// What the current step planned and spent, for its ledger. Not part of the state: a step is never resumed midway.
+/// What the current step planned and spent. Not part of the state: a step is never resumed midway.
 #[derive(Default)]
 pub(crate) struct Ledger {
     pub capability: Vec<f64>,
@@ -67,7 +74,7 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// `drawn`: the samples of this step; `k_max`: the most per prompt.
+    /// `drawn`: the samples of this step. `k_max`: the most per prompt.
     pub fn metrics(&self, drawn: &Experience, k_max: usize) -> Metrics {
         let Self {
             capability,

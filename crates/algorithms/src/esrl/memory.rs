@@ -1,10 +1,10 @@
-//! What is remembered of each prompt from the last time it was sampled.
+//! The record of each prompt from the last time it was sampled.
 
 use crate::estimators::mean;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// As JSON an object whose keys are the prompts' keys in decimal.
+/// In JSON an object whose keys are the prompts' keys in decimal.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Memory(BTreeMap<u64, Record>);
@@ -13,18 +13,18 @@ pub(crate) struct Memory(BTreeMap<u64, Record>);
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Record {
     pub capability: f32,
-    /// The score, without penalties
+    /// The score, without penalties.
     pub reward: f32,
 }
 
 impl Memory {
-    /// The later record replaces the earlier: Eq. 7 to 8 look at the previous epoch only.
+    /// A later record replaces an earlier one: Eq. 7 and 8 use the previous epoch only.
     pub fn record(&mut self, prompt: u64, record: Record) {
         self.0.insert(prompt, record);
     }
 
-    /// Those without a record, each once, in order.
-    pub fn unknown(&self, prompts: &[u64]) -> Vec<u64> {
+    /// The prompts without a record, each once, in order.
+    pub fn unseen(&self, prompts: &[u64]) -> Vec<u64> {
         let mut seen = BTreeSet::new();
         let new = |key: &u64| !self.0.contains_key(key) && seen.insert(*key);
         prompts.iter().copied().filter(new).collect()

@@ -1,25 +1,29 @@
-//! ESRL: efficient sampling-based reinforcement learning (Wang et al. 2024, arXiv 2308.02223). Prompts the policy is able
-//! at get fewer samples at a lower temperature (Eq. 7 to 9); a prompt with several samples is trained by MRT (Eq. 4, 5),
-//! one with a single sample by REINFORCE (Eq. 3), rewards less the mean of a queue. Modes and deviations (D1, D2, …) are in
-//! docs/methods/esrl.md. The mode `released` is another algorithm and lives in `released.rs`.
+//! ESRL: efficient sampling-based reinforcement learning (Wang et al. 2024, arXiv 2308.02223).
+//!
+//! Prompts at which the policy is able get fewer samples at a lower temperature (Eq. 7 to 9). A prompt
+//! with several samples is trained by MRT (Eq. 4, 5), one with a single sample by REINFORCE (Eq. 3),
+//! with rewards minus the mean of a queue. Modes and deviations (D1, D2, …) are in
+//! docs/methods/esrl.md. The mode `released` is another algorithm and is in `released.rs`.
 
 mod config;
 mod ledger;
 mod memory;
 mod released;
 
-pub use config::{Config, Mode};
-pub(crate) use ledger::METRICS;
+pub use config::{Config, Mode, ReleasedConfig, SamplingConfig};
 
+use crate::algorithm::{Algorithm, Estimate, SamplingPlan};
+use crate::columns::{column, host, row_sums};
+use crate::error::Result;
 use crate::estimators::baseline::Fifo;
 use crate::estimators::capability::{self, Capability};
 use crate::estimators::mean;
-use crate::experience::{column, groups, host, row_sums};
-use crate::metrics::{self, Metrics};
+use crate::experience::{Experience, groups};
+use crate::loss::{Loss, Scores, Totals, policy_metrics};
+use crate::method::{Method, Name};
+use crate::metrics::{Definitions, Metrics};
+use crate::requirements::{Requirements, TextMetric};
 use crate::settings::bad_state;
-use crate::{
-    Algorithm, Estimate, Experience, Loss, Metric, Needs, Result, SamplingPlan, Scores, Totals,
-};
 use crate::{mrt, reinforce};
 use candle_core::{Result as CResult, Tensor};
 use ledger::Ledger;
@@ -27,27 +31,31 @@ use memory::{Memory, Record};
 use rand::Rng;
 use serde_json::{Value, json};
 
-pub(crate) fn build(_name: &str, given: &Value, seed: u64) -> Result<Box<dyn Algorithm>> {
-    match config::mode(given)? {
-        Mode::Released => Ok(Box::new(released::Released::new(given)?)),
-        _ => Ok(Box::new(Esrl::new(Config::resolve(given)?, seed)?)),
+impl Method for Esrl {
+    type Config = Config;
+    const NAMES: &'static [Name] = &[Name {
+        name: "esrl",
+        about: "efficient sampling: k and temperature by the prompt's difficulty, MRT or REINFORCE",
+        paper: "Wang et al. 2024, arXiv 2308.02223",
+    }];
+    const PAGE: &'static str = "esrl";
+    const METRICS: Definitions = ledger::METRICS;
+
+    fn defaults(_name: &str, given: &Value) -> Result<Config> {
+        Config::defaults(given)
     }
-}
 
-pub(crate) fn defaults(_name: &str) -> Value {
-    json!(Config::of(Mode::Corrected))
-}
-
-pub(crate) fn resolve(_name: &str, given: &Value) -> Result<Value> {
-    Ok(match config::mode(given)? {
-        Mode::Released => json!(config::ReleasedConfig::resolve(given)?),
-        _ => json!(Config::resolve(given)?),
-    })
+    fn build(_name: &str, config: Config, seed: u64) -> Box<dyn Algorithm> {
+        match config {
+            Config::Sampling(config) => Box::new(Self::new(config, seed)),
+            Config::Released(config) => Box::new(released::Released::new(config)),
+        }
+    }
 }
 
 /// Modes `paper` and `corrected`.
 pub struct Esrl {
-    config: Config,
+    config: SamplingConfig,
     seed: u64,
     memory: Memory,
     fifo: Fifo,
@@ -55,16 +63,14 @@ pub struct Esrl {
 }
 
 impl Esrl {
-    pub fn new(config: Config, seed: u64) -> Result<Self> {
-        config.check()?;
-        let fifo = Fifo::new(config.fifo);
-        Ok(Self {
+    fn new(config: SamplingConfig, seed: u64) -> Self {
+        Self {
+            fifo: Fifo::new(config.fifo),
             config,
             seed,
             memory: Memory::default(),
-            fifo,
             step: Ledger::default(),
-        })
+        }
     }
 
     /// Capability of one response.
@@ -77,12 +83,12 @@ impl Esrl {
         }
     }
 
-    /// What each prompt's samples of this step say of it.
+    /// The record of each prompt from its samples of this step.
     fn records(&self, exp: &Experience) -> Vec<(u64, Record)> {
         let layout = exp.layout();
         let of_row = |row: usize| {
             let tokens = layout.range(row);
-            let metric = exp.metric.get(row).copied().unwrap_or_default();
+            let metric = exp.text_metric.get(row).copied().unwrap_or_default();
             let entropy = exp.entropy.get(tokens.clone()).unwrap_or_default();
             self.capability(exp.score[row], metric, &exp.logp_old[tokens], entropy)
         };
@@ -98,7 +104,7 @@ impl Esrl {
         groups(&exp.prompt_key).into_iter().map(of_group).collect()
     }
 
-    /// r − b of each row, before scaling; also pushes the rewards into the queue.
+    /// r − b of each row, before scaling. Also pushes the rewards into the queue.
     fn weights(&mut self, rewards: &[f64], exp: &Experience) -> Vec<f64> {
         self.fifo.push(rewards);
         let b = if self.config.baseline {
@@ -139,37 +145,37 @@ impl Esrl {
 }
 
 impl Algorithm for Esrl {
-    fn needs(&self) -> Needs {
+    fn requirements(&self) -> Requirements {
         let c = &self.config;
         let reads_logp_old = c.kl_coef > 0.0
             || c.length_normalise
             || matches!(c.capability, Capability::Entropy | Capability::FullEntropy);
-        Needs {
+        Requirements {
             reference: c.kl_coef > 0.0,
             whole_groups: c.k_max > 1,
             minibatches: c.minibatches,
-            tempered: c.loss_temperature,
-            rescore: !c.loss_temperature && reads_logp_old,
-            metric: match c.capability {
-                Capability::Bleu => Some(Metric::Bleu),
-                Capability::Rouge => Some(Metric::RougeL),
+            at_sampling_temperature: c.loss_temperature,
+            recompute_logp_old: !c.loss_temperature && reads_logp_old,
+            text_metric: match c.capability {
+                Capability::Bleu => Some(TextMetric::Bleu),
+                Capability::Rouge => Some(TextMetric::RougeL),
                 _ => None,
             },
-            samples: c.k_max,
-            ..Needs::default()
+            max_samples: c.k_max,
+            ..Requirements::default()
         }
     }
 
-    fn unknown(&self, prompts: &[u64]) -> Vec<u64> {
+    fn prompts_to_estimate(&self, prompts: &[u64]) -> Vec<u64> {
         match self.config.capability {
             Capability::Random => Vec::new(),
-            _ => self.memory.unknown(prompts),
+            _ => self.memory.unseen(prompts),
         }
     }
 
     fn observe(&mut self, estimates: &[Estimate]) {
         for e in estimates {
-            let capability = self.capability(e.score, e.metric, &e.logps, &e.entropies) as f32;
+            let capability = self.capability(e.score, e.text_metric, &e.logps, &e.entropies) as f32;
             let reward = e.score;
             self.memory
                 .record(e.prompt_key, Record { capability, reward });
@@ -207,8 +213,8 @@ impl Algorithm for Esrl {
     }
 
     fn prepare(&mut self, mut exp: Experience) -> Result<(Experience, Metrics)> {
-        let with_metric = self.needs().metric.is_some();
-        let metric = with_metric.then_some(("metric", &exp.metric[..]));
+        let with_metric = self.requirements().text_metric.is_some();
+        let metric = with_metric.then_some(("text_metric", &exp.text_metric[..]));
         exp.require(&[("logp_old", &exp.logp_old)], metric.as_slice())?;
         let reward = self.config.reward();
         let rewards = reward.of(&exp)?;
@@ -226,11 +232,11 @@ impl Algorithm for Esrl {
         Ok((exp, metrics))
     }
 
-    fn loss(&self, now: &Scores, exp: &Experience, totals: Totals) -> CResult<Loss> {
+    fn policy_loss(&self, now: &Scores, exp: &Experience, totals: Totals) -> CResult<Loss> {
         // A row without tokens has no probability to move, and must not take a share of Q.
         let exp = exp.with_tokens();
         if exp.n_rows() == 0 {
-            return Loss::nothing(now);
+            return Loss::zero(&now.logp);
         }
         let mut metrics = Metrics::new();
         let n = totals.prompts as f64;
@@ -272,7 +278,7 @@ impl Algorithm for Esrl {
             });
         }
         let loss = total.expect("there is a row, so there is a part");
-        metrics.extend(metrics::of_update(&loss, now, totals)?);
+        metrics.extend(policy_metrics(&loss, now, totals)?);
         Ok(Loss { loss, metrics })
     }
 

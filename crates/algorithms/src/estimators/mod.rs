@@ -5,7 +5,6 @@ pub mod capability;
 pub mod gae;
 pub mod kl;
 pub mod macros;
-pub mod score;
 pub mod whiten;
 
 /// 0 for none.

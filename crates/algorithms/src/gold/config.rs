@@ -1,10 +1,27 @@
 //! GOLD's settings: the keys of `[algorithm]` beside `name`.
 
-use super::Reward;
-use crate::Result;
-use crate::settings::{ensure, own_keys};
+use crate::checks::{ensure, fraction};
+use crate::error::Result;
+use crate::settings::MethodConfig;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+
+/// What a token of a demonstration is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reward {
+    /// GOLD-p: log p_MLE(y_t) − b.
+    LogProb,
+    /// GOLD-s: p_MLE(y_t).
+    Prob,
+}
+
+impl Reward {
+    pub(super) fn of(name: &str) -> Self {
+        match name {
+            "gold_p" => Self::LogProb,
+            _ => Self::Prob,
+        }
+    }
+}
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -13,14 +30,14 @@ pub struct Config {
     pub weight_min: f64,
     /// c: least reward of a token
     pub reward_min: f64,
-    /// b of GOLD-p: taken off log p_MLE
+    /// b of GOLD-p: subtracted from log p_MLE
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<f64>,
-    /// Tokens a return looks at: its own and those after it
+    /// Tokens that a return sums over: its own and those after it
     pub suffix: usize,
     /// Discount within the suffix
     pub gamma: f64,
-    /// Steps between two copies of the policy into π̃
+    /// Steps between two copies of the policy to π̃
     pub sync_steps: u64,
     /// π̃ is also copied at the start of each pass over the data
     pub sync_epoch: bool,
@@ -28,7 +45,15 @@ pub struct Config {
     pub drift: bool,
 }
 
+impl Default for Config {
+    /// GOLD-s.
+    fn default() -> Self {
+        Self::of(Reward::Prob)
+    }
+}
+
 impl Config {
+    /// The defaults of a variant.
     pub(crate) fn of(reward: Reward) -> Self {
         let (weight_min, reward_min, baseline) = match reward {
             Reward::LogProb => (0.0, 1.0, Some(-10.0)),
@@ -45,21 +70,12 @@ impl Config {
             drift: false,
         }
     }
+}
 
-    pub(crate) fn resolve(reward: Reward, given: &Value) -> Result<Self> {
-        own_keys(&Self::of(reward), given)
-    }
-
-    pub(crate) fn check(&self) -> Result<()> {
-        let unit = [("weight_min", self.weight_min), ("gamma", self.gamma)];
-        for (key, value) in unit {
-            ensure(
-                (0.0..=1.0).contains(&value),
-                key,
-                value,
-                "a number from 0 to 1",
-            )?;
-        }
+impl MethodConfig for Config {
+    fn check(&self) -> Result<()> {
+        fraction("weight_min", self.weight_min)?;
+        fraction("gamma", self.gamma)?;
         ensure(
             self.reward_min.is_finite(),
             "reward_min",

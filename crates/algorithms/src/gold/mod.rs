@@ -1,66 +1,66 @@
-//! GOLD: off-policy policy gradient on demonstrations (Pang & He 2021, arXiv 2009.07839). A demonstration's token counts by
-//! the policy's own probability of it, and by the MLE model's rewards of what follows. Choices are numbered in
-//! docs/methods/gold.md.
+//! GOLD: off-policy policy gradient on demonstrations (Pang & He 2021, arXiv 2009.07839).
+//!
+//! A token of a demonstration is weighted by the policy's own probability of it and by the MLE model's
+//! rewards of what follows. Choices are numbered in docs/methods/gold.md.
 
 mod config;
 
 pub use config::Config;
+pub(crate) use config::Reward;
 
+use crate::algorithm::Algorithm;
+use crate::error::Result;
 use crate::estimators::mean;
-use crate::experience::{column, host};
-use crate::metrics::{self, Definitions, Metrics};
-use crate::{Algorithm, Experience, Feed, Loss, Needs, PoolNeeds, Refresh, Result, Scores, Totals};
-use candle_core::{Result as CResult, Tensor};
-use serde_json::{Value, json};
+use crate::experience::Experience;
+use crate::loss::{Loss, Scores, Totals};
+use crate::method::{Method, Name};
+use crate::metrics::{Definitions, Metrics, rollout_metrics};
+use crate::requirements::{DataSource, PoolRequirements, Refresh, Requirements};
+use crate::weighted_nll::weighted_nll;
+use candle_core::Result as CResult;
+use serde_json::Value;
 
-pub(crate) const METRICS: Definitions = &[
-    (
-        "gold/weight_mean",
-        "mean over tokens of the importance weight, clamp(π̃(y_t), u, 1)",
-    ),
-    (
-        "gold/return_mean",
-        "mean over tokens of the return, the sum over the suffix of max(c, reward)",
-    ),
-    (
-        "gold/p_mle_mean",
-        "mean over tokens of the MLE model's probability of the demonstration's token",
-    ),
-];
+impl Method for Gold {
+    type Config = Config;
+    const NAMES: &'static [Name] = &[
+        Name {
+            name: "gold_p",
+            about: "off-policy policy gradient on demonstrations, rewarded by the log-probability of the MLE model",
+            paper: "Pang and He 2021, arXiv 2009.07839",
+        },
+        Name {
+            name: "gold_s",
+            about: "the same, rewarded by the probability of the MLE model",
+            paper: "Pang and He 2021, arXiv 2009.07839",
+        },
+    ];
+    const PAGE: &'static str = "gold";
+    const METRICS: Definitions = &[
+        (
+            "gold/weight_mean",
+            "mean over tokens of the importance weight, clamp(π̃(y_t), u, 1)",
+        ),
+        (
+            "gold/return_mean",
+            "mean over tokens of the return, the sum over the suffix of max(c, reward)",
+        ),
+        (
+            "gold/p_mle_mean",
+            "mean over tokens of the MLE model's probability of the demonstration's token",
+        ),
+    ];
 
-/// What a token of a demonstration is worth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reward {
-    /// GOLD-p: log p_MLE(y_t) − b
-    LogProb,
-    /// GOLD-s: p_MLE(y_t)
-    Prob,
-}
+    fn defaults(name: &str, _given: &Value) -> Result<Config> {
+        Ok(Config::of(Reward::of(name)))
+    }
 
-impl Reward {
-    fn of(name: &str) -> Self {
-        match name {
-            "gold_p" => Self::LogProb,
-            _ => Self::Prob,
-        }
+    fn build(name: &str, config: Config, _seed: u64) -> Box<dyn Algorithm> {
+        let reward = Reward::of(name);
+        Box::new(Self { config, reward })
     }
 }
 
-pub(crate) fn build(name: &str, given: &Value, _seed: u64) -> Result<Box<dyn Algorithm>> {
-    let reward = Reward::of(name);
-    let config = Config::resolve(reward, given)?;
-    config.check()?;
-    Ok(Box::new(Gold { config, reward }))
-}
-
-pub(crate) fn defaults(name: &str) -> Value {
-    json!(Config::of(Reward::of(name)))
-}
-
-pub(crate) fn resolve(name: &str, given: &Value) -> Result<Value> {
-    Ok(json!(Config::resolve(Reward::of(name), given)?))
-}
-
+/// GOLD-p or GOLD-s.
 pub(crate) struct Gold {
     config: Config,
     reward: Reward,
@@ -75,25 +75,25 @@ impl Gold {
         }
     }
 
-    /// π̃ and p_MLE are read; nothing else.
-    pub(crate) fn needs_of_models(&self) -> Needs {
+    /// The models that are read: π̃ and p_MLE.
+    pub(crate) fn model_requirements(&self) -> Requirements {
         let c = &self.config;
-        Needs {
+        Requirements {
             reference: true,
             reference_refresh: match c.drift {
                 true => Refresh::Epoch,
                 false => Refresh::Never,
             },
-            old: Some(match c.sync_epoch {
+            old_policy: Some(match c.sync_epoch {
                 true => Refresh::StepsAndEpoch(c.sync_steps),
                 false => Refresh::Steps(c.sync_steps),
             }),
-            rescore: true,
-            ..Needs::default()
+            recompute_logp_old: true,
+            ..Requirements::default()
         }
     }
 
-    /// Reward of one token, or of one past the end, where p counts as 1.
+    /// Reward of one token. Past the end of a response p counts as 1.
     fn reward(&self, logp: f64) -> f64 {
         let reward = match self.reward {
             Reward::LogProb => logp.max(1e-10f64.ln()) - self.config.baseline.unwrap_or(0.0),
@@ -147,62 +147,22 @@ impl Gold {
     }
 }
 
-/// `−Σ_t a_t log π(y_t)` over the step's tokens: the loss of every method whose tokens only differ in weight.
-pub(crate) fn weighted_nll(
-    now: &Scores,
-    token_weights: &[f32],
-    totals: Totals,
-) -> CResult<(Tensor, Metrics)> {
-    if token_weights.is_empty() {
-        return Ok((
-            Tensor::zeros((), now.logp.dtype(), now.logp.device())?,
-            Metrics::new(),
-        ));
-    }
-    let n = totals.tokens as f64;
-    let weights = column(token_weights, &now.logp)?;
-    let loss = ((&now.logp * weights)?.sum_all()?.neg()? / n)?;
-    let nll: f64 = host(&now.logp)?.iter().map(|l| -l).sum();
-    let entropy: f64 = host(&now.entropy)?.iter().sum();
-    let metrics = Metrics::from([
-        ("loss/policy".into(), host(&loss)?[0]),
-        ("loss/nll".into(), nll / n),
-        ("policy/entropy".into(), entropy / n),
-    ]);
-    Ok((loss, metrics))
-}
-
 impl Algorithm for Gold {
-    fn needs(&self) -> Needs {
-        Needs {
-            feed: Feed::Pool(PoolNeeds {
-                score: false,
-                squash: false,
-                prompt_value: None,
-                grow: None,
-                replacement: false,
-            }),
-            ..self.needs_of_models()
+    fn requirements(&self) -> Requirements {
+        Requirements {
+            source: DataSource::Pool(PoolRequirements::default()),
+            ..self.model_requirements()
         }
     }
 
     fn prepare(&mut self, exp: Experience) -> Result<(Experience, Metrics)> {
         let (exp, own) = self.weigh_tokens(exp)?;
-        let mut metrics = metrics::of_rollouts(&exp);
+        let mut metrics = rollout_metrics(&exp);
         metrics.extend(own);
         Ok((exp, metrics))
     }
 
-    fn loss(&self, now: &Scores, exp: &Experience, totals: Totals) -> CResult<Loss> {
-        let (loss, metrics) = weighted_nll(now, &exp.advantages, totals)?;
-        Ok(Loss { loss, metrics })
-    }
-
-    fn state(&self) -> Value {
-        json!({})
-    }
-
-    fn restore(&mut self, _state: &Value) -> Result<()> {
-        Ok(())
+    fn policy_loss(&self, now: &Scores, exp: &Experience, totals: Totals) -> CResult<Loss> {
+        weighted_nll(now, &exp.advantages, totals)
     }
 }

@@ -1,51 +1,54 @@
-//! GRPO: a token-level clipped ratio, the reward normalised within the prompt's samples for an advantage, the KL to the reference in
-//! the loss (Shao et al. 2024, arXiv 2402.03300), with the aggregations of TRL: DAPO (Yu et al. 2025, arXiv 2503.14476) and Dr. GRPO
-//! (Liu et al. 2025, arXiv 2503.20783). Choices are numbered (G1, G2, …) in docs/methods/grpo.md.
+//! GRPO: a clipped policy gradient whose baseline is the mean of the prompt's samples, with the KL in
+//! the loss and no critic.
+//!
+//! Shao et al. 2024 (arXiv 2402.03300); options of BNPO, DAPO and Dr. GRPO. Choices are numbered
+//! (G1, G2, …) in docs/methods/grpo.md.
 
 mod config;
 
-pub use config::Config;
+pub use config::{Aggregation, Config, Scale};
 
+use crate::algorithm::Algorithm;
 use crate::clipped::{MAX_LOG_RATIO, Surrogate, surrogate};
+use crate::columns::{column, host};
+use crate::error::Result;
 use crate::estimators::{mean, sample_std};
-use crate::experience::{column, groups, host};
-use crate::metrics::{self, Definitions, Metrics};
-use crate::settings;
-use crate::{Algorithm, Experience, Loss, Needs, Result, SamplingPlan, Scores, Totals};
+use crate::experience::{Experience, groups};
+use crate::loss::{Loss, Scores, Totals, policy_metrics};
+use crate::method::{Method, Name};
+use crate::metrics::{Definitions, Metrics, advantage_metrics, group_metrics};
+use crate::requirements::Requirements;
 use candle_core::{Result as CResult, Tensor};
-use config::{Aggregation, Scale};
-use serde_json::{Value, json};
 use std::ops::Range;
-
-/// What GRPO alone logs.
-pub(crate) const METRICS: Definitions = &[
-    (
-        "loss/kl",
-        "beta times the aggregated k3 divergence from the reference during the update, mean over the step's updates",
-    ),
-    (
-        "grpo/kl",
-        "mean over tokens of k3, exp(x) - 1 - x, x = logp_ref - logp during the update",
-    ),
-];
 
 /// Added to a standard deviation before dividing by it.
 const EPS: f64 = 1e-4;
 
-pub(crate) fn build(_name: &str, given: &Value, _seed: u64) -> Result<Box<dyn Algorithm>> {
-    let config: Config = settings::resolve(&Config::default(), given)?;
-    config.check()?;
-    Ok(Box::new(Grpo { config }))
+impl Method for Grpo {
+    type Config = Config;
+    const NAMES: &'static [Name] = &[Name {
+        name: "grpo",
+        about: "clipped policy gradient against the prompt's other samples, KL in the loss, no critic",
+        paper: "Shao et al. 2024, arXiv 2402.03300",
+    }];
+    const PAGE: &'static str = "grpo";
+    const METRICS: Definitions = &[
+        (
+            "loss/kl",
+            "beta times the aggregated k3 divergence from the reference during the update, mean over the step's updates",
+        ),
+        (
+            "grpo/kl",
+            "mean over tokens of k3, exp(x) - 1 - x, x = logp_ref - logp during the update",
+        ),
+    ];
+
+    fn build(_name: &str, config: Config, _seed: u64) -> Box<dyn Algorithm> {
+        Box::new(Self { config })
+    }
 }
 
-pub(crate) fn defaults(_name: &str) -> Value {
-    json!(Config::default())
-}
-
-pub(crate) fn resolve(_name: &str, given: &Value) -> Result<Value> {
-    Ok(json!(settings::resolve(&Config::default(), given)?))
-}
-
+/// Group relative policy optimisation.
 pub struct Grpo {
     config: Config,
 }
@@ -67,7 +70,7 @@ impl Grpo {
         groups.iter().flat_map(of_group).collect()
     }
 
-    /// What each token of a row counts, `[R]`, before the division by [`Self::divisor`].
+    /// The weight of each token of a row, `[R]`, before the division by [`Self::divisor`].
     fn token_weights(&self, lens: &[usize]) -> Vec<f32> {
         let mean_len = lens.iter().sum::<usize>() as f64 / lens.len().max(1) as f64;
         let of = |len: &usize| match self.config.aggregation {
@@ -79,6 +82,7 @@ impl Grpo {
         lens.iter().map(|len| of(len) as f32).collect()
     }
 
+    /// What the weighted sum over tokens is divided by.
     fn divisor(&self, totals: Totals) -> f64 {
         match self.config.aggregation {
             Aggregation::Bnpo => totals.tokens as f64,
@@ -88,25 +92,21 @@ impl Grpo {
 }
 
 impl Algorithm for Grpo {
-    fn needs(&self) -> Needs {
+    fn requirements(&self) -> Requirements {
         let c = &self.config;
-        Needs {
+        Requirements {
             reference: c.beta > 0.0,
-            epochs: c.epochs,
-            minibatches: c.minibatches,
-            tempered: true,
-            samples: c.samples,
-            ..Needs::default()
+            epochs: c.updates.epochs,
+            minibatches: c.updates.minibatches,
+            at_sampling_temperature: true,
+            max_samples: c.samples,
+            ..Requirements::default()
         }
-    }
-
-    fn plan(&mut self, prompts: &[u64], _step: u64) -> Result<Vec<SamplingPlan>> {
-        Ok(SamplingPlan::each(prompts, self.config.samples))
     }
 
     fn prepare(&mut self, mut exp: Experience) -> Result<(Experience, Metrics)> {
         let mut tokens = vec![("logp_old", &exp.logp_old[..])];
-        if self.needs().reference {
+        if self.requirements().reference {
             tokens.push(("logp_ref", &exp.logp_ref[..]));
         }
         exp.require(&tokens, &[])?;
@@ -115,8 +115,8 @@ impl Algorithm for Grpo {
         let groups = groups(&exp.prompt_key);
         let advantages = self.advantages(&rewards, &groups);
         let mut metrics = reward.metrics(&exp, &rewards);
-        metrics.extend(metrics::of_groups(&rewards, &groups));
-        metrics.extend(metrics::of_advantages(&advantages));
+        metrics.extend(group_metrics(&rewards, &groups));
+        metrics.extend(advantage_metrics(&advantages));
         let per_token = |(a, len): (&f64, &usize)| std::iter::repeat_n(*a as f32, *len);
         let rows = advantages.iter().zip(&exp.lens);
         exp.advantages = rows.flat_map(per_token).collect();
@@ -124,9 +124,9 @@ impl Algorithm for Grpo {
         Ok((exp, metrics))
     }
 
-    fn loss(&self, now: &Scores, exp: &Experience, totals: Totals) -> CResult<Loss> {
+    fn policy_loss(&self, now: &Scores, exp: &Experience, totals: Totals) -> CResult<Loss> {
         if exp.n_tokens() == 0 {
-            return Loss::nothing(now);
+            return Loss::zero(&now.logp);
         }
         let c = &self.config;
         let high = if c.clip_high > 0.0 {
@@ -145,7 +145,7 @@ impl Algorithm for Grpo {
         let weight = column(&weight, &now.logp)?; // [M]
         let sum = |terms: &Tensor| (terms * &weight)?.sum_all()? / self.divisor(totals);
         let mut total = sum(&loss)?;
-        metrics.extend(metrics::of_update(&total, now, totals)?);
+        metrics.extend(policy_metrics(&total, now, totals)?);
         if c.beta > 0.0 {
             let k3 = k3(&now.logp, &exp.logp_ref)?;
             let kl = (sum(&k3)? * c.beta)?;
@@ -157,14 +157,6 @@ impl Algorithm for Grpo {
             loss: total,
             metrics,
         })
-    }
-
-    fn state(&self) -> Value {
-        json!({})
-    }
-
-    fn restore(&mut self, _state: &Value) -> Result<()> {
-        Ok(())
     }
 }
 

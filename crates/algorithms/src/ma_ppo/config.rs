@@ -1,21 +1,33 @@
-//! MA-PPO's settings: PPO's keys and these.
+//! MA-PPO's settings: PPO's keys, and those of macro actions.
 
+use crate::checks::{at_least, ensure};
+use crate::error::Result;
 use crate::estimators::macros::{RewardSum, ValueWeights};
-use crate::settings::{at_least, ensure, known_keys, resolve};
-use crate::{Result, ppo};
+use crate::ppo;
+use crate::settings::{self, MethodConfig};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    #[serde(flatten)]
+    pub ppo: ppo::Config,
+    #[serde(flatten)]
+    pub macros: MacroConfig,
+}
+
+/// How a response is cut into macro actions, and how they are rewarded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct MacroConfig {
     /// Where a macro action ends
     pub termination: Termination,
     /// Tokens of a macro, with `ngram`
     pub ngram: usize,
-    /// Lengths drawn from, with `random`
+    /// Lengths to choose from, with `random`
     pub lengths: Vec<usize>,
-    /// How often each of them is in the draw
+    /// How often each length occurs in the shuffled list
     pub length_repeats: usize,
     /// With `perplexity`: cut one token earlier, as in the authors' code
     pub perplexity_early: bool,
@@ -23,9 +35,10 @@ pub struct MacroConfig {
     pub last_alone: bool,
     /// `equal`, `last`, `position`
     pub value_weights: ValueWeights,
-    /// A macro's reward: `sum` or `mean` of its tokens'
+    /// A macro's reward: `sum` or `mean` of its tokens' rewards
     pub reward_sum: RewardSum,
-    /// The clipped ratio is of each `token`, of the whole `macro` (Eq. 3), or its root by its length, `macro_mean`
+    /// The clipped ratio is of each `token`, of the whole `macro` (Eq. 3), or `macro_mean`: the
+    /// macro's, to the power of 1 / its length
     pub ratio: Ratio,
 }
 
@@ -34,13 +47,13 @@ pub struct MacroConfig {
 pub enum Termination {
     /// Every `ngram` tokens
     Ngram,
-    /// Lengths drawn anew for each response
+    /// Lengths shuffled anew for each response
     Random,
     /// Where the reference's perplexity rises
     Perplexity,
     /// At clauses
     Parsing,
-    /// Never: the response is one macro
+    /// Never: the whole response is one macro
     Whole,
 }
 
@@ -68,37 +81,20 @@ impl Default for MacroConfig {
     }
 }
 
-/// Both parts of a table, defaults filled in.
-pub(crate) fn parts(given: &Value) -> Result<(ppo::Config, MacroConfig)> {
-    let (ppo, own) = (json!(ppo::Config::default()), json!(MacroConfig::default()));
-    known_keys(&joined(&ppo, &own), given)?;
-    let is_own = |key: &str| own.get(key).is_some();
-    let part = |wanted: bool| match given {
-        Value::Object(given) => {
-            let keys = given.iter().filter(|(key, _)| is_own(key) == wanted);
-            let keys = keys.map(|(key, value)| (key.clone(), value.clone()));
-            Value::Object(keys.collect())
-        }
-        other => other.clone(),
-    };
-    let config: MacroConfig = resolve(&MacroConfig::default(), &part(true))?;
-    config.check()?;
-    Ok((ppo::Config::resolve(&part(false))?, config))
-}
+impl MethodConfig for Config {
+    fn read(table: &toml::Table) -> Result<Self> {
+        ppo::Config::read(table)?;
+        settings::read::<MacroConfig>(table)?;
+        settings::read(table)
+    }
 
-/// One table of both.
-pub(crate) fn joined(ppo: &Value, own: &Value) -> Value {
-    let entries = |value: &Value| value.as_object().cloned().unwrap_or_default();
-    let all: Map<String, Value> = entries(ppo).into_iter().chain(entries(own)).collect();
-    Value::Object(all)
-}
-
-impl MacroConfig {
     fn check(&self) -> Result<()> {
-        at_least("ngram", self.ngram, 1)?;
-        let ok = !self.lengths.is_empty() && !self.lengths.contains(&0);
+        let c = &self.macros;
+        at_least("ngram", c.ngram, 1)?;
+        let ok = !c.lengths.is_empty() && !c.lengths.contains(&0);
         let expected = "at least one number, each 1 or more";
-        ensure(ok, "lengths", json!(self.lengths), expected)?;
-        at_least("length_repeats", self.length_repeats, 1)
+        ensure(ok, "lengths", json!(c.lengths), expected)?;
+        at_least("length_repeats", c.length_repeats, 1)?;
+        self.ppo.check()
     }
 }

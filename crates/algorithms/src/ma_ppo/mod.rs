@@ -1,41 +1,49 @@
-//! MA-PPO: PPO whose actions are runs of tokens (MA-RLHF, Chai et al., ICLR 2025, arXiv 2410.02743). Rewards, losses and metrics are
-//! PPO's (`ppo`). Choices are numbered in docs/methods/ma_ppo.md.
+//! MA-PPO: PPO whose actions are runs of tokens (MA-RLHF, Chai et al., ICLR 2025, arXiv 2410.02743).
+//!
+//! Rewards, losses and metrics are PPO's (`ppo`). Choices are numbered in docs/methods/ma_ppo.md.
 
 mod config;
 
-pub use config::{MacroConfig, Ratio, Termination};
+pub use config::{Config, MacroConfig, Ratio, Termination};
 
+use crate::algorithm::Algorithm;
+use crate::columns::{column, row_sums};
+use crate::error::{Error, Result};
 use crate::estimators::macros::{self, lens};
-use crate::experience::{column, row_sums};
+use crate::experience::Experience;
+use crate::loss::{Loss, Scores, Totals};
+use crate::method::{Method, Name};
 use crate::metrics::{Definitions, Metrics};
 use crate::ppo::{Actions, Ppo};
-use crate::{Algorithm, Error, Experience, Loss, Needs, Result, SamplingPlan, Scores, Totals};
-use candle_core::Result as CResult;
+use crate::requirements::Requirements;
+use candle_core::{Result as CResult, Tensor};
 use ops::Ragged;
 use rand::seq::SliceRandom;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-pub(crate) const METRICS: Definitions = &[
-    ("macro/length_mean", "mean tokens of a macro action"),
-    ("macro/per_response", "mean macro actions of a response"),
-];
+impl Method for MaPpo {
+    type Config = Config;
+    const NAMES: &'static [Name] = &[Name {
+        name: "ma_ppo",
+        about: "PPO whose actions are runs of tokens",
+        paper: "Chai et al. 2025, arXiv 2410.02743",
+    }];
+    const PAGE: &'static str = "ma_ppo";
+    const METRICS: Definitions = &[
+        ("macro/length_mean", "mean tokens of a macro action"),
+        ("macro/per_response", "mean macro actions of a response"),
+    ];
 
-pub(crate) fn build(_name: &str, given: &Value, seed: u64) -> Result<Box<dyn Algorithm>> {
-    let (ppo, config) = config::parts(given)?;
-    let ppo = Ppo::new(ppo, "")?;
-    Ok(Box::new(MaPpo { ppo, config, seed }))
+    fn build(_name: &str, config: Config, seed: u64) -> Box<dyn Algorithm> {
+        Box::new(Self {
+            ppo: Ppo::new(config.ppo),
+            config: config.macros,
+            seed,
+        })
+    }
 }
 
-pub(crate) fn defaults(_name: &str) -> Value {
-    let ppo = json!(crate::ppo::Config::default());
-    config::joined(&ppo, &json!(MacroConfig::default()))
-}
-
-pub(crate) fn resolve(_name: &str, given: &Value) -> Result<Value> {
-    let (ppo, own) = config::parts(given)?;
-    Ok(config::joined(&json!(ppo), &json!(own)))
-}
-
+/// PPO over macro actions.
 pub struct MaPpo {
     ppo: Ppo,
     config: MacroConfig,
@@ -43,7 +51,7 @@ pub struct MaPpo {
 }
 
 impl MaPpo {
-    /// Which tokens begin a macro, `[M]`; the first of each row does.
+    /// The tokens that begin a macro, `[M]`; the first token of each row always does.
     fn starts(&self, exp: &Experience) -> Vec<bool> {
         let c = &self.config;
         let mut all = Vec::with_capacity(exp.n_tokens());
@@ -69,7 +77,7 @@ impl MaPpo {
         all
     }
 
-    /// Every length so many times, in an order that the response and the seed decide.
+    /// Every length `length_repeats` times, in an order that depends on the response and the seed.
     fn random_lengths(&self, exp: &Experience, row: usize) -> Vec<usize> {
         let mut lengths = self.config.lengths.repeat(self.config.length_repeats);
         let (prompt, response) = (exp.prompt_key[row], exp.response_key[row]);
@@ -80,20 +88,16 @@ impl MaPpo {
 }
 
 impl Algorithm for MaPpo {
-    fn needs(&self) -> Needs {
-        Needs {
+    fn requirements(&self) -> Requirements {
+        Requirements {
             clauses: self.config.termination == Termination::Parsing,
-            ..self.ppo.needs()
+            ..self.ppo.requirements()
         }
-    }
-
-    fn plan(&mut self, prompts: &[u64], step: u64) -> Result<Vec<SamplingPlan>> {
-        self.ppo.plan(prompts, step)
     }
 
     fn prepare(&mut self, mut exp: Experience) -> Result<(Experience, Metrics)> {
         exp.require(&[("logp_ref", &exp.logp_ref)], &[])?;
-        if self.needs().clauses && exp.macro_start.len() != exp.n_tokens() {
+        if self.requirements().clauses && exp.macro_start.len() != exp.n_tokens() {
             return Err(Error::Input(format!(
                 "rollouts: column macro_start has {} values, expected {}",
                 exp.macro_start.len(),
@@ -108,7 +112,7 @@ impl Algorithm for MaPpo {
             gamma: self.ppo.config.gamma,
             lam: self.ppo.config.lam,
         };
-        let (exp, mut metrics) = self.ppo.prepare_by(exp, &|tokens, rewards, values| {
+        let (exp, mut metrics) = self.ppo.prepare_with(exp, &|tokens, rewards, values| {
             smdp.gae(rewards, values, &lens(&starts[tokens]))
         })?;
         let n = Totals::of(&exp);
@@ -118,13 +122,13 @@ impl Algorithm for MaPpo {
         Ok((exp, metrics))
     }
 
-    fn loss(&self, now: &Scores, exp: &Experience, totals: Totals) -> CResult<Loss> {
+    fn policy_loss(&self, now: &Scores, exp: &Experience, totals: Totals) -> CResult<Loss> {
         if exp.n_tokens() == 0 {
-            return Loss::nothing(now);
+            return Loss::zero(&now.logp);
         }
         let tokens = Actions::tokens(now, exp, totals)?;
         if self.config.ratio == Ratio::Token {
-            return self.ppo.loss_of(&tokens, now, exp, totals);
+            return self.ppo.loss_of_actions(&tokens, now, totals);
         }
         let macros = Ragged::from_lens(&lens(&exp.macro_start));
         let mut log_ratio = row_sums(&tokens.log_ratio, &macros)?; // [macros]
@@ -132,14 +136,19 @@ impl Algorithm for MaPpo {
             let lens: Vec<f32> = macros.lens().iter().map(|n| *n as f32).collect();
             log_ratio = (&log_ratio / column(&lens, &log_ratio)?)?;
         }
-        // the tokens of a macro have its advantage
+        // all tokens of a macro have its advantage
         let advantages: Vec<f32> = macros.ranges().map(|t| exp.advantages[t.start]).collect();
         let actions = Actions {
             log_ratio,
             advantages: &advantages,
             n: totals.macros as f64,
         };
-        self.ppo.loss_of(&actions, now, exp, totals)
+        self.ppo.loss_of_actions(&actions, now, totals)
+    }
+
+    /// The critic is trained per token, as in PPO.
+    fn value_loss(&self, values: &Tensor, exp: &Experience, totals: Totals) -> CResult<Loss> {
+        self.ppo.value_loss(values, exp, totals)
     }
 
     fn state(&self) -> Value {

@@ -1,15 +1,16 @@
 //! MRT's settings: the keys of `[algorithm]` beside `name`.
 
-use crate::Result;
-use crate::estimators::score::EosPenalty;
+use crate::checks::{at_least, ensure, positive};
+use crate::error::Result;
 use crate::response_reward::ResponseReward;
-use crate::settings::{at_least, ensure, positive};
+use crate::settings::{self, MethodConfig};
+use crate::shared_config::ScoreShaping;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct Config {
-    /// Responses drawn per prompt
+    /// Responses sampled per prompt
     pub samples: usize,
     /// Sharpness of Q
     pub alpha: f64,
@@ -19,16 +20,12 @@ pub struct Config {
     pub length_normalise: bool,
     /// The prompt's reference answer joins its samples
     pub reference_in_samples: bool,
-    /// Of equal responses to a prompt keep the first
+    /// Keep only the first of equal responses to a prompt
     pub deduplicate: bool,
-    /// Weight of the response's summed k1 KL, taken off its score
+    /// Weight of the response's summed k1 KL, subtracted from its score
     pub kl_coef: f64,
-    /// Scores are held to ± this; 0 = off
-    pub score_clip: f64,
-    /// For a response that did not end in EOS
-    pub eos_penalty: f64,
-    /// `subtract` from the score, or `replace` it by −eos_penalty
-    pub eos_penalty_mode: EosPenalty,
+    #[serde(flatten)]
+    pub score: ScoreShaping,
     /// Optimiser steps per batch of rollouts
     pub minibatches: usize,
 }
@@ -43,17 +40,19 @@ impl Default for Config {
             reference_in_samples: false,
             deduplicate: false,
             kl_coef: 0.05,
-            score_clip: 0.0,
-            eos_penalty: 1.0,
-            eos_penalty_mode: EosPenalty::Subtract,
+            score: ScoreShaping::default(),
             minibatches: 1,
         }
     }
 }
 
-impl Config {
-    /// Refuses values that cannot work.
-    pub(crate) fn check(&self) -> Result<()> {
+impl MethodConfig for Config {
+    fn read(table: &toml::Table) -> Result<Self> {
+        settings::read::<ScoreShaping>(table)?;
+        settings::read(table)
+    }
+
+    fn check(&self) -> Result<()> {
         at_least("samples", self.samples, 1)?;
         ensure(
             self.samples > 1 || self.reference_in_samples,
@@ -65,13 +64,13 @@ impl Config {
         at_least("minibatches", self.minibatches, 1)?;
         self.reward().check()
     }
+}
 
-    pub(crate) fn reward(&self) -> ResponseReward {
+impl Config {
+    pub(super) fn reward(&self) -> ResponseReward {
         ResponseReward {
             kl_coef: self.kl_coef,
-            score_clip: self.score_clip,
-            eos_penalty: self.eos_penalty,
-            eos_penalty_mode: self.eos_penalty_mode,
+            score: self.score,
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Minimum risk training (Shen et al. 2016, arXiv 1512.02433): the expected risk under the policy's distribution renormalised
-//! over a few samples. Choices are numbered (M1, M2, …) in docs/methods/mrt.md.
+//! Minimum risk training: the expected risk under the policy, renormalised over a few samples.
+//!
+//! Shen et al. 2016 (arXiv 1512.02433). Choices are numbered (M1, M2, …) in docs/methods/mrt.md.
 
 mod config;
 mod loss;
@@ -7,51 +8,54 @@ mod loss;
 pub use config::Config;
 pub use loss::{length_normalised, loss};
 
+use crate::algorithm::{Algorithm, SamplingPlan};
+use crate::columns::{column, host, row_sums};
+use crate::error::Result;
 use crate::estimators::mean;
-use crate::experience::{column, groups, host, row_sums};
-use crate::metrics::{self, Definitions, Metrics};
-use crate::settings;
-use crate::{Algorithm, Experience, Loss, Needs, Result, SamplingPlan, Scores, Totals};
+use crate::experience::{Experience, groups};
+use crate::loss::{Loss, Scores, Totals, policy_metrics};
+use crate::method::{Method, Name};
+use crate::metrics::{Definitions, Metrics};
+use crate::requirements::Requirements;
 use candle_core::{Result as CResult, Tensor};
 use loss::sharpened;
-use serde_json::{Value, json};
 
-/// What MRT alone logs.
-pub(crate) const METRICS: Definitions = &[
-    (
-        "mrt/rows_dropped",
-        "responses left out because an equal one to the same prompt is there already",
-    ),
-    (
-        "mrt/prompts_alone",
-        "prompts left with one response, which gives no gradient",
-    ),
-    (
-        "mrt/q_max",
-        "mean over prompts of the largest Q, mean over the step's updates; 1/k: all samples count alike",
-    ),
-];
+impl Method for Mrt {
+    type Config = Config;
+    const NAMES: &'static [Name] = &[Name {
+        name: "mrt",
+        about: "minimum risk over a few samples of each prompt",
+        paper: "Shen et al. 2016, arXiv 1512.02433",
+    }];
+    const PAGE: &'static str = "mrt";
+    const METRICS: Definitions = &[
+        (
+            "mrt/rows_dropped",
+            "responses left out because an equal one to the same prompt is there already",
+        ),
+        (
+            "mrt/prompts_alone",
+            "prompts left with one response, which gives no gradient",
+        ),
+        (
+            "mrt/q_max",
+            "mean over prompts of the largest Q, mean over the step's updates; 1/k: all samples count alike",
+        ),
+    ];
 
-pub(crate) fn build(_name: &str, given: &Value, _seed: u64) -> Result<Box<dyn Algorithm>> {
-    let config: Config = settings::resolve(&Config::default(), given)?;
-    config.check()?;
-    Ok(Box::new(Mrt {
-        config,
-        planned_rows: 0,
-    }))
+    fn build(_name: &str, config: Config, _seed: u64) -> Box<dyn Algorithm> {
+        Box::new(Self {
+            config,
+            planned_rows: 0,
+        })
+    }
 }
 
-pub(crate) fn defaults(_name: &str) -> Value {
-    json!(Config::default())
-}
-
-pub(crate) fn resolve(_name: &str, given: &Value) -> Result<Value> {
-    Ok(json!(settings::resolve(&Config::default(), given)?))
-}
-
+/// Minimum risk training.
 pub struct Mrt {
     config: Config,
-    /// Of the current step, before duplicates go. Not part of the state: a step is never resumed midway.
+    /// Rows of the current step before duplicates are dropped. Not part of the state: a step is never
+    /// resumed midway.
     planned_rows: usize,
 }
 
@@ -66,23 +70,23 @@ impl Mrt {
 }
 
 impl Algorithm for Mrt {
-    fn needs(&self) -> Needs {
+    fn requirements(&self) -> Requirements {
         let c = &self.config;
-        Needs {
+        Requirements {
             reference: c.reward().needs_reference(),
             whole_groups: true,
             minibatches: c.minibatches,
-            tempered: true,
+            at_sampling_temperature: true,
             reference_answer: c.reference_in_samples,
-            samples: c.samples,
-            ..Needs::default()
+            max_samples: c.samples,
+            ..Requirements::default()
         }
     }
 
     fn plan(&mut self, prompts: &[u64], _step: u64) -> Result<Vec<SamplingPlan>> {
         let per_prompt = self.config.samples + usize::from(self.config.reference_in_samples);
         self.planned_rows = prompts.len() * per_prompt;
-        Ok(SamplingPlan::each(prompts, self.config.samples))
+        Ok(SamplingPlan::each(prompts, self.requirements().max_samples))
     }
 
     fn keep(&self, exp: &Experience) -> Vec<bool> {
@@ -107,7 +111,7 @@ impl Algorithm for Mrt {
         }
         let mut metrics = match c.reference_in_samples {
             true => {
-                let drawn: Vec<usize> = (0..exp.n_rows()).filter(|r| exp.drawn[*r]).collect();
+                let drawn: Vec<usize> = (0..exp.n_rows()).filter(|r| exp.sampled[*r]).collect();
                 let of_drawn: Vec<f64> = drawn.iter().map(|r| rewards[*r]).collect();
                 reward.metrics(&exp.select(&drawn), &of_drawn)
             }
@@ -118,7 +122,7 @@ impl Algorithm for Mrt {
         let n_dropped = self.planned_rows.saturating_sub(exp.n_rows());
         metrics.insert("mrt/prompts_alone".into(), n_alone as f64);
         metrics.insert("mrt/rows_dropped".into(), n_dropped as f64);
-        // Σ Q = 1: the mean of the prompt's rewards moves the loss, not the gradient.
+        // Σ Q = 1: subtracting the mean of the prompt's rewards shifts the loss, not the gradient.
         let centred = groups.into_iter().flat_map(|group| {
             let b = mean(&rewards[group.clone()]);
             rewards[group].iter().map(move |r| (r - b) as f32)
@@ -127,11 +131,11 @@ impl Algorithm for Mrt {
         Ok((exp, metrics))
     }
 
-    fn loss(&self, now: &Scores, exp: &Experience, totals: Totals) -> CResult<Loss> {
+    fn policy_loss(&self, now: &Scores, exp: &Experience, totals: Totals) -> CResult<Loss> {
         // A row without tokens has no probability to move, and must not take a share of Q.
         let exp = exp.with_tokens();
         if exp.n_rows() == 0 {
-            return Loss::nothing(now);
+            return Loss::zero(&now.logp);
         }
         let c = &self.config;
         let scale = if c.scale_by_alpha { c.alpha } else { 1.0 };
@@ -153,16 +157,8 @@ impl Algorithm for Mrt {
                 .fold(0.0, f64::max);
         }
         let loss = (Tensor::stack(&losses, 0)?.sum_all()? / (n * scale))?;
-        let mut metrics = metrics::of_update(&loss, now, totals)?;
+        let mut metrics = policy_metrics(&loss, now, totals)?;
         metrics.insert("mrt/q_max".into(), q_max / n);
         Ok(Loss { loss, metrics })
-    }
-
-    fn state(&self) -> Value {
-        json!({})
-    }
-
-    fn restore(&mut self, _state: &Value) -> Result<()> {
-        Ok(())
     }
 }

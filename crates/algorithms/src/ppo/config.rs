@@ -1,14 +1,14 @@
 //! PPO's settings: the keys of `[algorithm]` beside `name`.
 
-use crate::Result;
+use crate::checks::{at_least, between_zero_and_one, ensure, fraction, not_negative, positive};
+use crate::error::Result;
 use crate::estimators::kl::{Controller, Estimator};
-use crate::estimators::score::EosPenalty;
-use crate::settings;
+use crate::settings::{self, MethodConfig};
+use crate::shared_config::{ScoreShaping, Updates};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct Config {
     /// Responses per prompt
     pub samples: usize,
@@ -22,12 +22,8 @@ pub struct Config {
     pub kl_horizon: f64,
     /// `k1`, `k2`, `k3`, `abs`, `positive`
     pub kl_estimator: Estimator,
-    /// Scores are held to ± this; 0 = off
-    pub score_clip: f64,
-    /// For a response that did not end in EOS
-    pub eos_penalty: f64,
-    /// `subtract` from the score, or `replace` it by −eos_penalty
-    pub eos_penalty_mode: EosPenalty,
+    #[serde(flatten)]
+    pub score: ScoreShaping,
     /// Scale per-token rewards to variance 1 over the batch, mean kept
     pub whiten_rewards: bool,
     /// Advantages to mean 0, variance 1 over the tokens of the batch
@@ -36,20 +32,18 @@ pub struct Config {
     pub gamma: f64,
     /// GAE's λ
     pub lam: f64,
-    /// The ratio is held to 1 ± this
+    /// The ratio is clipped to 1 ± this
     pub clip: f64,
     /// Bound of the loss where the advantage is negative, as a multiple of it; 0 = off
     pub dual_clip: f64,
-    /// The value is held to its old one ± this; 0 = off
+    /// The value is clipped to its old one ± this; 0 = off
     pub value_clip: f64,
     /// Weight of the value loss
     pub vf_coef: f64,
     /// Weight of an entropy bonus
     pub entropy_coef: f64,
-    /// Passes over one batch of rollouts
-    pub epochs: usize,
-    /// Optimiser steps per pass
-    pub minibatches: usize,
+    #[serde(flatten)]
+    pub updates: Updates,
 }
 
 impl Default for Config {
@@ -61,9 +55,7 @@ impl Default for Config {
             kl_target: 6.0,
             kl_horizon: 10_000.0,
             kl_estimator: Estimator::K1,
-            score_clip: 0.0,
-            eos_penalty: 1.0,
-            eos_penalty_mode: EosPenalty::Subtract,
+            score: ScoreShaping::default(),
             whiten_rewards: false,
             whiten_advantages: true,
             gamma: 1.0,
@@ -73,77 +65,61 @@ impl Default for Config {
             value_clip: 0.2,
             vf_coef: 0.1,
             entropy_coef: 0.0,
-            epochs: 4,
-            minibatches: 1,
+            updates: Updates {
+                epochs: 4,
+                minibatches: 1,
+            },
         }
     }
 }
 
 impl Config {
-    pub(crate) fn resolve(given: &Value) -> Result<Self> {
-        settings::resolve(&Self::default(), given)
+    /// The settings of ESRL's release (docs/methods/esrl.md): one-sided KL, scores clipped to ±10,
+    /// rewards whitened.
+    pub(crate) fn deepspeed() -> Self {
+        Self {
+            kl_coef: 0.1,
+            kl_estimator: Estimator::Positive,
+            score: ScoreShaping {
+                score_clip: 10.0,
+                eos_penalty: 0.0,
+                ..ScoreShaping::default()
+            },
+            whiten_rewards: true,
+            updates: Updates::default(),
+            ..Self::default()
+        }
     }
 
-    /// Refuses values that cannot work; `at` is what stands before each key (`""`, `"ppo."`).
-    pub(crate) fn check(&self, at: &str) -> Result<()> {
-        let ensure = |ok, key: &str, value: f64, expected: &str| {
-            settings::ensure(ok, &format!("{at}{key}"), value, expected)
-        };
-        let not_negative = [
-            ("kl_coef", self.kl_coef),
-            ("score_clip", self.score_clip),
-            ("eos_penalty", self.eos_penalty),
-            ("value_clip", self.value_clip),
-            ("vf_coef", self.vf_coef),
-            ("entropy_coef", self.entropy_coef),
-        ];
-        for (key, value) in not_negative {
-            ensure(
-                value >= 0.0 && value.is_finite(),
-                key,
-                value,
-                "a number, 0 or more",
-            )?;
-        }
-        for (key, value) in [
-            ("kl_target", self.kl_target),
-            ("kl_horizon", self.kl_horizon),
-        ] {
-            ensure(
-                value > 0.0 && value.is_finite(),
-                key,
-                value,
-                "a number above 0",
-            )?;
-        }
-        for (key, value) in [("gamma", self.gamma), ("lam", self.lam)] {
-            ensure(
-                (0.0..=1.0).contains(&value),
-                key,
-                value,
-                "a number from 0 to 1",
-            )?;
-        }
-        ensure(
-            self.clip > 0.0 && self.clip < 1.0,
-            "clip",
-            self.clip,
-            "a number between 0 and 1",
-        )?;
-        let dual = self.dual_clip == 0.0 || (self.dual_clip > 1.0 && self.dual_clip.is_finite());
-        ensure(
-            dual,
-            "dual_clip",
-            self.dual_clip,
-            "0 (off) or a number above 1",
-        )?;
-        for (key, value) in [
-            ("samples", self.samples),
-            ("epochs", self.epochs),
-            ("minibatches", self.minibatches),
-        ] {
-            ensure(value > 0, key, value as f64, "1 or more")?;
-        }
-        Ok(())
+    /// [`MethodConfig::check`], with `at` before each key in errors (`""`, `"ppo."`).
+    pub(crate) fn check_at(&self, at: &str) -> Result<()> {
+        let key = |key: &str| format!("{at}{key}");
+        at_least(&key("samples"), self.samples, 1)?;
+        not_negative(&key("kl_coef"), self.kl_coef)?;
+        positive(&key("kl_target"), self.kl_target)?;
+        positive(&key("kl_horizon"), self.kl_horizon)?;
+        self.score.check(at)?;
+        fraction(&key("gamma"), self.gamma)?;
+        fraction(&key("lam"), self.lam)?;
+        between_zero_and_one(&key("clip"), self.clip)?;
+        let dual = self.dual_clip;
+        let ok = dual == 0.0 || (dual > 1.0 && dual.is_finite());
+        ensure(ok, &key("dual_clip"), dual, "0 (off) or a number above 1")?;
+        not_negative(&key("value_clip"), self.value_clip)?;
+        not_negative(&key("vf_coef"), self.vf_coef)?;
+        not_negative(&key("entropy_coef"), self.entropy_coef)?;
+        self.updates.check(at)
+    }
+}
+
+impl MethodConfig for Config {
+    fn read(table: &toml::Table) -> Result<Self> {
+        settings::read::<ScoreShaping>(table)?;
+        settings::read::<Updates>(table)?;
+        settings::read(table)
+    }
+
+    fn check(&self) -> Result<()> {
+        self.check_at("")
     }
 }

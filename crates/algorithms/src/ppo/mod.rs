@@ -1,50 +1,75 @@
 //! PPO for RLHF: a critic, GAE, a clipped ratio, and the KL to the reference inside the reward.
-//! Schulman et al. 2017 (arXiv 1707.06347), Ziegler et al. 2019 (arXiv 1909.08593). Choices are numbered in docs/methods/ppo.md.
+//!
+//! Schulman et al. 2017 (arXiv 1707.06347), Ziegler et al. 2019 (arXiv 1909.08593). Choices are
+//! numbered in docs/methods/ppo.md.
 
 mod config;
 
 pub use config::Config;
 
+use crate::algorithm::Algorithm;
 use crate::clipped::{Surrogate, surrogate};
-use crate::estimators::kl::{Controller, Estimator, adapt};
-use crate::estimators::{explained_variance, gae::gae, mean, score::shaped, whiten};
-use crate::experience::{column, host};
-use crate::metrics::{self, Metrics};
+use crate::columns::{column, host};
+use crate::error::Result;
+use crate::estimators::kl::{Controller, adapt};
+use crate::estimators::{explained_variance, gae::gae, mean, whiten};
+use crate::experience::Experience;
+use crate::loss::{Loss, Scores, Totals, policy_metrics};
+use crate::method::{Method, Name};
+use crate::metrics::{Definitions, Metrics, advantage_metrics, rollout_metrics};
+use crate::requirements::Requirements;
 use crate::settings::bad_state;
-use crate::{Algorithm, Experience, Loss, Needs, Result, SamplingPlan, Scores, Totals};
 use candle_core::{Result as CResult, Tensor};
 use serde_json::{Value, json};
 use std::ops::Range;
 
-pub(crate) fn build(_name: &str, given: &Value, _seed: u64) -> Result<Box<dyn Algorithm>> {
-    Ok(Box::new(Ppo::new(Config::resolve(given)?, "")?))
+impl Method for Ppo {
+    type Config = Config;
+    const NAMES: &'static [Name] = &[Name {
+        name: "ppo",
+        about: "clipped policy gradient with a critic and a KL penalty in the reward",
+        paper: "Schulman et al. 2017, Ziegler et al. 2019, arXiv 1707.06347, 1909.08593",
+    }];
+    const PAGE: &'static str = "ppo";
+    const METRICS: Definitions = &[
+        (
+            "val/explained_variance",
+            "1 - var(returns - values) / var(returns) over tokens, before the update",
+        ),
+        (
+            "val/clipfrac",
+            "share of tokens whose clipped value loss is the larger, mean over the step's updates",
+        ),
+        (
+            "loss/value",
+            "0.5 * mean over tokens of the (clipped) squared error of the critic, before vf_coef",
+        ),
+    ];
+
+    fn build(_name: &str, config: Config, _seed: u64) -> Box<dyn Algorithm> {
+        Box::new(Self::new(config))
+    }
 }
 
-pub(crate) fn defaults(_name: &str) -> Value {
-    json!(Config::default())
-}
-
-pub(crate) fn resolve(_name: &str, given: &Value) -> Result<Value> {
-    Ok(json!(Config::resolve(given)?))
-}
-
+/// PPO. Other methods build on it: MA-PPO, and ESRL's `released` mode.
 pub struct Ppo {
     pub(crate) config: Config,
-    /// Of `config.kl_coef`; moves when the controller is adaptive. f32, which JSON carries exactly.
+    /// Factor on `config.kl_coef`, moved by the adaptive controller. f32, which JSON carries exactly.
     kl_coef_scale: f32,
 }
 
-/// What the probability ratio is of: N tokens, or the N macros of MA-PPO.
+/// What the probability ratio is taken over: N tokens, or the N macro actions of MA-PPO.
 pub(crate) struct Actions<'a> {
     /// `[N]` log π − log π_old, with graph
     pub log_ratio: Tensor,
     /// `[N]`
     pub advantages: &'a [f32],
-    /// N of the whole optimiser step
+    /// The N of the whole optimiser step.
     pub n: f64,
 }
 
 impl<'a> Actions<'a> {
+    /// Every token is an action.
     pub fn tokens(now: &Scores, exp: &'a Experience, totals: Totals) -> CResult<Self> {
         Ok(Self {
             log_ratio: (&now.logp - column(&exp.logp_old, &now.logp)?)?,
@@ -58,13 +83,11 @@ impl<'a> Actions<'a> {
 pub(crate) type Credit<'a> = &'a dyn Fn(Range<usize>, &[f64], &[f64]) -> (Vec<f64>, Vec<f64>);
 
 impl Ppo {
-    /// `at`: what stands before the keys in messages about them.
-    pub(crate) fn new(config: Config, at: &str) -> Result<Self> {
-        config.check(at)?;
-        Ok(Self {
+    pub(crate) fn new(config: Config) -> Self {
+        Self {
             config,
             kl_coef_scale: 1.0,
-        })
+        }
     }
 
     fn kl_coef(&self) -> f64 {
@@ -81,13 +104,7 @@ impl Ppo {
         let mut penalties = Vec::with_capacity(exp.n_rows());
         for (row, tokens) in exp.layout().ranges().enumerate() {
             let score = f64::from(exp.score[row]);
-            let score = shaped(
-                score,
-                exp.finished[row],
-                c.score_clip,
-                c.eos_penalty,
-                c.eos_penalty_mode,
-            );
+            let score = c.score.apply(score, exp.finished[row]);
             let penalty: f64 = rewards[tokens.clone()].iter().sum();
             penalties.push(penalty);
             totals.push(score + penalty);
@@ -103,13 +120,13 @@ impl Ppo {
         (rewards, metrics)
     }
 
-    fn policy_loss(
+    /// The policy's loss over `actions`.
+    pub(crate) fn loss_of_actions(
         &self,
         actions: &Actions,
         now: &Scores,
         totals: Totals,
-        metrics: &mut Metrics,
-    ) -> CResult<Tensor> {
+    ) -> CResult<Loss> {
         let c = &self.config;
         let Actions {
             log_ratio,
@@ -119,55 +136,27 @@ impl Ppo {
         let bounds = 1.0 - c.clip..1.0 + c.clip;
         let Surrogate {
             mut loss,
-            metrics: of_ratio,
+            mut metrics,
         } = surrogate(log_ratio, advantages, bounds, *n)?;
         if c.dual_clip > 0.0 {
-            // A < 0: no larger than −dual_clip · A. A ≥ 0: the bound must not bind.
+            // A < 0: at most −dual_clip · A. A ≥ 0: the bound must not bind.
             let bound = advantages.iter().map(|a| match *a < 0.0 {
                 true => (-c.dual_clip * f64::from(*a)).min(f64::from(f32::MAX)) as f32,
                 false => f32::MAX,
             });
             loss = loss.minimum(&column(&bound.collect::<Vec<f32>>(), log_ratio)?)?;
         }
-        metrics.extend(of_ratio);
-        let loss = (loss.sum_all()? / *n)?;
-        metrics.extend(metrics::of_update(&loss, now, totals)?);
-        if c.entropy_coef == 0.0 {
-            return Ok(loss);
+        let mut loss = (loss.sum_all()? / *n)?;
+        metrics.extend(policy_metrics(&loss, now, totals)?);
+        if c.entropy_coef != 0.0 {
+            let coef = c.entropy_coef / totals.tokens as f64;
+            loss = (loss - (now.entropy.sum_all()? * coef)?)?;
         }
-        loss - (now.entropy.sum_all()? * (c.entropy_coef / totals.tokens as f64))?
+        Ok(Loss { loss, metrics })
     }
 
-    fn value_loss(
-        &self,
-        values: &Tensor,
-        exp: &Experience,
-        n: f64,
-        metrics: &mut Metrics,
-    ) -> CResult<Tensor> {
-        let returns = column(&exp.returns, values)?;
-        let plain = (values - &returns)?.sqr()?;
-        let mut loss = plain.clone();
-        if self.config.value_clip > 0.0 {
-            let old = column(&exp.values, values)?;
-            let width = self.config.value_clip;
-            let near = (&old + (values - &old)?.clamp(-width, width)?)?;
-            let clipped = (near - &returns)?.sqr()?;
-            let n_clipped = host(&plain)?
-                .iter()
-                .zip(host(&clipped)?)
-                .filter(|(p, c)| c > p)
-                .count();
-            metrics.insert("val/clipfrac".into(), n_clipped as f64 / n);
-            loss = plain.maximum(&clipped)?;
-        }
-        let loss = (loss.sum_all()? * (0.5 / n))?;
-        metrics.insert("loss/value".into(), host(&loss)?[0]);
-        loss * self.config.vf_coef
-    }
-
-    /// Rewards, then advantages and returns by `credit`, row by row; the step's metrics.
-    pub(crate) fn prepare_by(
+    /// Rewards, then advantages and returns by `credit`, row by row, and the metrics of the step.
+    pub(crate) fn prepare_with(
         &mut self,
         mut exp: Experience,
         credit: Credit,
@@ -191,9 +180,9 @@ impl Ppo {
             advantages.extend(a);
             returns.extend(r);
         }
-        let mut metrics = metrics::of_rollouts(&exp);
+        let mut metrics = rollout_metrics(&exp);
         metrics.extend(shaped);
-        metrics.extend(metrics::of_advantages(&advantages));
+        metrics.extend(advantage_metrics(&advantages));
         let explained = explained_variance(&values, &returns);
         metrics.insert("val/explained_variance".into(), explained);
         if c.whiten_advantages {
@@ -209,52 +198,59 @@ impl Ppo {
         exp.returns = returns.into_iter().map(|r| r as f32).collect();
         Ok((exp, metrics))
     }
-
-    /// The whole loss, its policy part over `actions`.
-    pub(crate) fn loss_of(
-        &self,
-        actions: &Actions,
-        now: &Scores,
-        exp: &Experience,
-        totals: Totals,
-    ) -> CResult<Loss> {
-        let mut metrics = Metrics::new();
-        let mut loss = self.policy_loss(actions, now, totals, &mut metrics)?;
-        if let Some(values) = &now.values {
-            let n = totals.tokens as f64;
-            loss = (loss + self.value_loss(values, exp, n, &mut metrics)?)?;
-        }
-        Ok(Loss { loss, metrics })
-    }
 }
 
 impl Algorithm for Ppo {
-    fn needs(&self) -> Needs {
-        Needs {
+    fn requirements(&self) -> Requirements {
+        Requirements {
             reference: true,
             critic: true,
-            epochs: self.config.epochs,
-            minibatches: self.config.minibatches,
-            tempered: true,
-            samples: self.config.samples,
-            ..Needs::default()
+            epochs: self.config.updates.epochs,
+            minibatches: self.config.updates.minibatches,
+            at_sampling_temperature: true,
+            max_samples: self.config.samples,
+            ..Requirements::default()
         }
-    }
-
-    fn plan(&mut self, prompts: &[u64], _step: u64) -> Result<Vec<SamplingPlan>> {
-        Ok(SamplingPlan::each(prompts, self.config.samples))
     }
 
     fn prepare(&mut self, exp: Experience) -> Result<(Experience, Metrics)> {
         let (gamma, lam) = (self.config.gamma, self.config.lam);
-        self.prepare_by(exp, &|_, rewards, values| gae(rewards, values, gamma, lam))
+        self.prepare_with(exp, &|_, rewards, values| gae(rewards, values, gamma, lam))
     }
 
-    fn loss(&self, now: &Scores, exp: &Experience, totals: Totals) -> CResult<Loss> {
+    fn policy_loss(&self, now: &Scores, exp: &Experience, totals: Totals) -> CResult<Loss> {
         if exp.n_tokens() == 0 {
-            return Loss::nothing(now);
+            return Loss::zero(&now.logp);
         }
-        self.loss_of(&Actions::tokens(now, exp, totals)?, now, exp, totals)
+        self.loss_of_actions(&Actions::tokens(now, exp, totals)?, now, totals)
+    }
+
+    fn value_loss(&self, values: &Tensor, exp: &Experience, totals: Totals) -> CResult<Loss> {
+        if exp.n_tokens() == 0 {
+            return Loss::zero(values);
+        }
+        let n = totals.tokens as f64;
+        let returns = column(&exp.returns, values)?;
+        let plain = (values - &returns)?.sqr()?;
+        let mut loss = plain.clone();
+        let mut metrics = Metrics::new();
+        if self.config.value_clip > 0.0 {
+            let old = column(&exp.values, values)?;
+            let width = self.config.value_clip;
+            let near = (&old + (values - &old)?.clamp(-width, width)?)?;
+            let clipped = (near - &returns)?.sqr()?;
+            let n_clipped = host(&plain)?
+                .iter()
+                .zip(host(&clipped)?)
+                .filter(|(p, c)| c > p)
+                .count();
+            metrics.insert("val/clipfrac".into(), n_clipped as f64 / n);
+            loss = plain.maximum(&clipped)?;
+        }
+        let loss = (loss.sum_all()? * (0.5 / n))?;
+        metrics.insert("loss/value".into(), host(&loss)?[0]);
+        let loss = (loss * self.config.vf_coef)?;
+        Ok(Loss { loss, metrics })
     }
 
     fn state(&self) -> Value {
@@ -266,18 +262,5 @@ impl Algorithm for Ppo {
         self.kl_coef_scale =
             scale.ok_or_else(|| bad_state("ppo", "kl_coef_scale is missing"))? as f32;
         Ok(())
-    }
-}
-
-/// As ESRL's release runs PPO (docs/methods/esrl.md): one-sided KL, scores held to ±10, rewards whitened.
-pub(crate) fn deepspeed() -> Config {
-    Config {
-        kl_coef: 0.1,
-        kl_estimator: Estimator::Positive,
-        score_clip: 10.0,
-        eos_penalty: 0.0,
-        whiten_rewards: true,
-        epochs: 1,
-        ..Config::default()
     }
 }

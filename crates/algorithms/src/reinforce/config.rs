@@ -1,14 +1,15 @@
 //! REINFORCE's settings: the keys of `[algorithm]` beside `name`.
 
-use crate::Result;
+use crate::checks::{at_least, ensure, fraction_below_one};
+use crate::error::Result;
 use crate::estimators::baseline::Kind;
-use crate::estimators::score::EosPenalty;
 use crate::response_reward::ResponseReward;
-use crate::settings::{at_least, ensure};
+use crate::settings::{self, MethodConfig};
+use crate::shared_config::ScoreShaping;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default)]
 pub struct Config {
     /// Responses per prompt
     pub samples: usize,
@@ -16,18 +17,14 @@ pub struct Config {
     pub baseline: Kind,
     /// Share of the old value that `ema` keeps at each step
     pub ema_decay: f64,
-    /// Rewards that the queue of `fifo` holds
+    /// Rewards in the queue of `fifo`
     pub fifo: usize,
     /// What the loss is divided by: the step's `tokens` or `rows`
     pub normalise: Normaliser,
-    /// Weight of the response's summed k1 KL, taken off its score
+    /// Weight of the response's summed k1 KL, subtracted from its score
     pub kl_coef: f64,
-    /// Scores are held to ± this; 0 = off
-    pub score_clip: f64,
-    /// For a response that did not end in EOS
-    pub eos_penalty: f64,
-    /// `subtract` from the score, or `replace` it by −eos_penalty
-    pub eos_penalty_mode: EosPenalty,
+    #[serde(flatten)]
+    pub score: ScoreShaping,
     /// Optimiser steps per batch of rollouts
     pub minibatches: usize,
 }
@@ -48,17 +45,19 @@ impl Default for Config {
             fifo: 1000,
             normalise: Normaliser::Tokens,
             kl_coef: 0.05,
-            score_clip: 0.0,
-            eos_penalty: 1.0,
-            eos_penalty_mode: EosPenalty::Subtract,
+            score: ScoreShaping::default(),
             minibatches: 1,
         }
     }
 }
 
-impl Config {
-    /// Refuses values that cannot work.
-    pub(crate) fn check(&self) -> Result<()> {
+impl MethodConfig for Config {
+    fn read(table: &toml::Table) -> Result<Self> {
+        settings::read::<ScoreShaping>(table)?;
+        settings::read(table)
+    }
+
+    fn check(&self) -> Result<()> {
         at_least("samples", self.samples, 1)?;
         ensure(
             self.baseline != Kind::LeaveOneOut || self.samples > 1,
@@ -66,23 +65,18 @@ impl Config {
             self.samples,
             "2 or more where baseline = \"leave_one_out\"",
         )?;
-        ensure(
-            (0.0..1.0).contains(&self.ema_decay),
-            "ema_decay",
-            self.ema_decay,
-            "a number from 0 to below 1",
-        )?;
+        fraction_below_one("ema_decay", self.ema_decay)?;
         at_least("fifo", self.fifo, 1)?;
         at_least("minibatches", self.minibatches, 1)?;
         self.reward().check()
     }
+}
 
-    pub(crate) fn reward(&self) -> ResponseReward {
+impl Config {
+    pub(super) fn reward(&self) -> ResponseReward {
         ResponseReward {
             kl_coef: self.kl_coef,
-            score_clip: self.score_clip,
-            eos_penalty: self.eos_penalty,
-            eos_penalty_mode: self.eos_penalty_mode,
+            score: self.score,
         }
     }
 }

@@ -1,63 +1,64 @@
-//! REINFORCE with a baseline (Williams 1992; as Kiegeland & Kreutzer 2021, arXiv 2106.08942, and as ESRL's rival). Choices are
-//! numbered (R1, R2, …) in docs/methods/reinforce.md.
+//! REINFORCE with a baseline.
+//!
+//! Williams 1992; as in Kiegeland & Kreutzer 2021 (arXiv 2106.08942), and as the baseline that ESRL is
+//! compared with. Choices are numbered (R1, R2, …) in docs/methods/reinforce.md.
 
 mod config;
 mod loss;
 
-pub use config::Config;
+pub use config::{Config, Normaliser};
 pub use loss::loss;
 
+use crate::algorithm::Algorithm;
+use crate::columns::{column, row_sums};
+use crate::error::Result;
 use crate::estimators::baseline::Baseline;
 use crate::estimators::mean;
-use crate::experience::{column, groups, row_sums};
-use crate::metrics::{self, Definitions, Metrics};
-use crate::settings::{self, bad_state};
-use crate::{Algorithm, Experience, Loss, Needs, Result, SamplingPlan, Scores, Totals};
+use crate::experience::{Experience, groups};
+use crate::loss::{Loss, Scores, Totals, policy_metrics};
+use crate::method::{Method, Name};
+use crate::metrics::{Definitions, Metrics, advantage_metrics};
+use crate::requirements::Requirements;
+use crate::settings::bad_state;
 use candle_core::{Result as CResult, Tensor};
-use config::Normaliser;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-/// What REINFORCE alone logs.
-pub(crate) const METRICS: Definitions = &[(
-    "reinforce/baseline",
-    "mean over responses of what is subtracted from their rewards",
-)];
+impl Method for Reinforce {
+    type Config = Config;
+    const NAMES: &'static [Name] = &[Name {
+        name: "reinforce",
+        about: "policy gradient of whole responses with a baseline",
+        paper: "Williams 1992; Kiegeland & Kreutzer 2021, arXiv 2106.08942",
+    }];
+    const PAGE: &'static str = "reinforce";
+    const METRICS: Definitions = &[(
+        "reinforce/baseline",
+        "mean over responses of what is subtracted from their rewards",
+    )];
 
-pub(crate) fn build(_name: &str, given: &Value, _seed: u64) -> Result<Box<dyn Algorithm>> {
-    let config: Config = settings::resolve(&Config::default(), given)?;
-    config.check()?;
-    Ok(Box::new(Reinforce {
-        baseline: Baseline::new(config.baseline, config.ema_decay, config.fifo),
-        config,
-    }))
+    fn build(_name: &str, config: Config, _seed: u64) -> Box<dyn Algorithm> {
+        Box::new(Self {
+            baseline: Baseline::new(config.baseline, config.ema_decay, config.fifo),
+            config,
+        })
+    }
 }
 
-pub(crate) fn defaults(_name: &str) -> Value {
-    json!(Config::default())
-}
-
-pub(crate) fn resolve(_name: &str, given: &Value) -> Result<Value> {
-    Ok(json!(settings::resolve(&Config::default(), given)?))
-}
-
+/// REINFORCE over whole responses.
 pub struct Reinforce {
     config: Config,
     baseline: Baseline,
 }
 
 impl Algorithm for Reinforce {
-    fn needs(&self) -> Needs {
-        Needs {
+    fn requirements(&self) -> Requirements {
+        Requirements {
             reference: self.config.reward().needs_reference(),
             minibatches: self.config.minibatches,
-            tempered: true,
-            samples: self.config.samples,
-            ..Needs::default()
+            at_sampling_temperature: true,
+            max_samples: self.config.samples,
+            ..Requirements::default()
         }
-    }
-
-    fn plan(&mut self, prompts: &[u64], _step: u64) -> Result<Vec<SamplingPlan>> {
-        Ok(SamplingPlan::each(prompts, self.config.samples))
     }
 
     fn prepare(&mut self, mut exp: Experience) -> Result<(Experience, Metrics)> {
@@ -66,15 +67,15 @@ impl Algorithm for Reinforce {
         let b = self.baseline.of(&rewards, &groups(&exp.prompt_key));
         let advantages: Vec<f64> = rewards.iter().zip(&b).map(|(r, b)| r - b).collect();
         let mut metrics = reward.metrics(&exp, &rewards);
-        metrics.extend(metrics::of_advantages(&advantages));
+        metrics.extend(advantage_metrics(&advantages));
         metrics.insert("reinforce/baseline".into(), mean(&b));
         exp.weight = advantages.into_iter().map(|a| a as f32).collect();
         Ok((exp, metrics))
     }
 
-    fn loss(&self, now: &Scores, exp: &Experience, totals: Totals) -> CResult<Loss> {
+    fn policy_loss(&self, now: &Scores, exp: &Experience, totals: Totals) -> CResult<Loss> {
         if exp.n_tokens() == 0 {
-            return Loss::nothing(now);
+            return Loss::zero(&now.logp);
         }
         let n = match self.config.normalise {
             Normaliser::Tokens => totals.tokens,
@@ -83,7 +84,7 @@ impl Algorithm for Reinforce {
         let logp_seq: Tensor = row_sums(&now.logp, &exp.layout())?; // [R]
         let weight = column(&exp.weight, &now.logp)?; // [R]
         let loss = (loss(&logp_seq, &weight)? / n as f64)?;
-        let metrics = metrics::of_update(&loss, now, totals)?;
+        let metrics = policy_metrics(&loss, now, totals)?;
         Ok(Loss { loss, metrics })
     }
 

@@ -1,30 +1,31 @@
 //! ReST's settings: the keys of `[algorithm]` beside `name`.
 
+use crate::checks::{at_least, ensure, positive};
+use crate::error::{Error, Result};
 use crate::gold;
-use crate::settings::{ensure, known_keys, own_keys};
-use crate::{Error, Result};
+use crate::settings::MethodConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Responses drawn per prompt at each Grow (N_g)
+    /// Responses sampled per prompt at each Grow (N_g)
     pub samples: usize,
     /// Their temperature
     pub temperature: f64,
     /// Optimiser steps of one Improve
     pub improve_steps: u64,
-    /// What `thresholds` are: `absolute` scores, `percentile` of the prompt's scores, or a point `between` the prompt's mean (0) and
-    /// best (1)
+    /// What `thresholds` are: `absolute` scores, a `percentile` of the prompt's scores, or a point
+    /// `between` the prompt's mean (0) and best (1)
     pub filter: Filter,
     /// τ of each Improve after a Grow: as many as there are Improves
     pub thresholds: Vec<f64>,
-    /// The data's own answers join the pool, and are filtered too
+    /// The answers of the data set join the pool, and are filtered too
     pub keep_data: bool,
     /// A prompt's equal responses count once
     pub deduplicate: bool,
-    /// Where nothing passes the filter: learn from each prompt's best instead of stopping
+    /// When nothing passes the filter, learn from each prompt's best instead of stopping
     pub fallback: bool,
     /// The learning rate is multiplied by this at each Improve after a Grow
     pub lr_decay: f64,
@@ -50,8 +51,8 @@ pub enum Inner {
     Gold,
 }
 
-impl Config {
-    pub(crate) fn defaults() -> Self {
+impl Default for Config {
+    fn default() -> Self {
         Self {
             samples: 4,
             temperature: 0.8,
@@ -66,32 +67,32 @@ impl Config {
             gold: None,
         }
     }
+}
 
-    pub(crate) fn resolve(given: &Value) -> Result<Self> {
-        let mut defaults = Self::defaults();
-        let has_gold = given.get("gold").is_some_and(|gold| !gold.is_null());
-        if has_gold && given.get("loss").and_then(Value::as_str) != Some("gold") {
+impl Config {
+    /// `loss = "gold"` adds the table of GOLD's keys.
+    pub(super) fn defaults(given: &Value) -> Result<Self> {
+        let is_gold = given["loss"] == "gold";
+        if !is_gold && !given["gold"].is_null() {
             return Err(Error::Input(
                 "algorithm.gold needs algorithm.loss = \"gold\"".into(),
             ));
         }
-        if given.get("loss").and_then(Value::as_str) == Some("gold") {
-            let mut inner = gold::Config::of(gold::Reward::Prob);
-            inner.suffix = 5; // the paper's five-step unroll
-            known_keys(&gold::defaults("gold_s"), &given["gold"])?;
-            defaults.gold = Some(inner);
-        }
-        own_keys(&defaults, given)
+        let gold = gold::Config {
+            suffix: 5, // the paper's five-step unroll
+            ..gold::Config::default()
+        };
+        Ok(Self {
+            gold: is_gold.then_some(gold),
+            ..Self::default()
+        })
     }
+}
 
-    pub(crate) fn check(&self) -> Result<()> {
-        ensure(self.samples > 0, "samples", self.samples, "1 or more")?;
-        ensure(
-            self.temperature > 0.0 && self.temperature.is_finite(),
-            "temperature",
-            self.temperature,
-            "a number above 0",
-        )?;
+impl MethodConfig for Config {
+    fn check(&self) -> Result<()> {
+        at_least("samples", self.samples, 1)?;
+        positive("temperature", self.temperature)?;
         ensure(
             self.improve_steps > 0,
             "improve_steps",
@@ -104,6 +105,16 @@ impl Config {
             self.lr_decay,
             "a number above 0, 1 at most",
         )?;
+        self.check_thresholds()?;
+        match &self.gold {
+            Some(gold) => gold.check(),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Config {
+    fn check_thresholds(&self) -> Result<()> {
         let list = format!("{:?}", self.thresholds);
         let most = match self.filter {
             Filter::Percentile => 100.0,
@@ -120,10 +131,6 @@ impl Config {
             "thresholds",
             list,
             "numbers that never fall: each Improve is stricter than the one before",
-        )?;
-        match &self.gold {
-            Some(gold) => gold.check(),
-            None => Ok(()),
-        }
+        )
     }
 }

@@ -1,13 +1,16 @@
 //! Which stored responses an Improve learns from.
 
 use super::config::Filter;
-use crate::Pool;
 use crate::estimators::mean;
+use crate::pool_columns::PoolColumns;
 use std::collections::{BTreeMap, HashSet};
 
-/// One flag per row. `absolute`: score > threshold, as the paper's F. Per prompt (its section on alternatives): score ≥ the
-/// percentile of the prompt's scores, or ≥ γ·max + (1 − γ)·mean of them; so each prompt keeps its best at least.
-pub(crate) fn passing(pool: &Pool, filter: Filter, threshold: f64) -> Vec<bool> {
+/// The rows that pass, one flag per row.
+///
+/// `absolute`: score > threshold, the paper's F. Per prompt (its section on alternatives): score ≥ the
+/// percentile of the prompt's scores, or ≥ γ·max + (1 − γ)·mean of them, so that each prompt keeps at
+/// least its best.
+pub(crate) fn passing(pool: &PoolColumns, filter: Filter, threshold: f64) -> Vec<bool> {
     let score = |row: usize| f64::from(pool.score[row]);
     if filter == Filter::Absolute {
         return (0..pool.score.len())
@@ -30,7 +33,7 @@ pub(crate) fn passing(pool: &Pool, filter: Filter, threshold: f64) -> Vec<bool> 
                 Filter::Percentile => percentile(&scores, threshold),
                 _ => threshold * best + (1.0 - threshold) * mean(&scores),
             };
-            // rounding must not lose the best
+            // rounding must not drop the best
             (key, least.min(best))
         })
         .collect();
@@ -46,8 +49,8 @@ fn percentile(sorted: &[f64], percent: f64) -> f64 {
     sorted[low] + (at - low as f64) * (sorted[high] - sorted[low])
 }
 
-/// Of a prompt's kept rows with equal tokens, the first stays.
-pub(crate) fn drop_repeated(pool: &Pool, kept: &mut [bool]) {
+/// Keeps only the first of a prompt's kept rows with equal tokens.
+pub(crate) fn drop_repeated(pool: &PoolColumns, kept: &mut [bool]) {
     let mut seen = HashSet::new();
     for (row, kept) in kept.iter_mut().enumerate().filter(|(_, kept)| **kept) {
         *kept = seen.insert((pool.prompt_key[row], pool.response_key[row]));

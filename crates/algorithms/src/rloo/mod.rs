@@ -1,53 +1,55 @@
-//! RLOO: REINFORCE over whole responses, each against the mean reward of the prompt's other samples (Ahmadian et al. 2024, arXiv
-//! 2402.14740), with TRL's clipped ratio. Choices are numbered (L1, L2, …) in docs/methods/rloo.md.
+//! RLOO: REINFORCE over whole responses, each against the mean reward of the prompt's other samples.
+//!
+//! Ahmadian et al. 2024 (arXiv 2402.14740), with TRL's clipped ratio. Choices are numbered (L1, L2, …)
+//! in docs/methods/rloo.md.
 
 mod config;
 
 pub use config::Config;
 
+use crate::algorithm::Algorithm;
 use crate::clipped::{Surrogate, surrogate};
+use crate::columns::{column, row_sums};
+use crate::error::Result;
 use crate::estimators::baseline::leave_one_out;
 use crate::estimators::{mean, sample_std};
-use crate::experience::{column, groups, row_sums};
-use crate::metrics::{self, Metrics};
-use crate::settings;
-use crate::{Algorithm, Experience, Loss, Needs, Result, SamplingPlan, Scores, Totals};
+use crate::experience::{Experience, groups};
+use crate::loss::{Loss, Scores, Totals, policy_metrics};
+use crate::method::{Method, Name};
+use crate::metrics::{Metrics, advantage_metrics, group_metrics};
+use crate::requirements::Requirements;
 use candle_core::Result as CResult;
-use serde_json::{Value, json};
 
-pub(crate) fn build(_name: &str, given: &Value, _seed: u64) -> Result<Box<dyn Algorithm>> {
-    let config: Config = settings::resolve(&Config::default(), given)?;
-    config.check()?;
-    Ok(Box::new(Rloo { config }))
+impl Method for Rloo {
+    type Config = Config;
+    const NAMES: &'static [Name] = &[Name {
+        name: "rloo",
+        about: "REINFORCE with the mean of the prompt's other samples as baseline, no critic",
+        paper: "Ahmadian et al. 2024, arXiv 2402.14740",
+    }];
+    const PAGE: &'static str = "rloo";
+
+    fn build(_name: &str, config: Config, _seed: u64) -> Box<dyn Algorithm> {
+        Box::new(Self { config })
+    }
 }
 
-pub(crate) fn defaults(_name: &str) -> Value {
-    json!(Config::default())
-}
-
-pub(crate) fn resolve(_name: &str, given: &Value) -> Result<Value> {
-    Ok(json!(settings::resolve(&Config::default(), given)?))
-}
-
+/// REINFORCE leave-one-out.
 pub struct Rloo {
     config: Config,
 }
 
 impl Algorithm for Rloo {
-    fn needs(&self) -> Needs {
+    fn requirements(&self) -> Requirements {
         let c = &self.config;
-        Needs {
+        Requirements {
             reference: c.reward().needs_reference(),
-            epochs: c.epochs,
-            minibatches: c.minibatches,
-            tempered: true,
-            samples: c.samples,
-            ..Needs::default()
+            epochs: c.updates.epochs,
+            minibatches: c.updates.minibatches,
+            at_sampling_temperature: true,
+            max_samples: c.samples,
+            ..Requirements::default()
         }
-    }
-
-    fn plan(&mut self, prompts: &[u64], _step: u64) -> Result<Vec<SamplingPlan>> {
-        Ok(SamplingPlan::each(prompts, self.config.samples))
     }
 
     fn prepare(&mut self, mut exp: Experience) -> Result<(Experience, Metrics)> {
@@ -57,10 +59,10 @@ impl Algorithm for Rloo {
         let rewards = reward.of(&exp)?;
         let groups = groups(&exp.prompt_key);
         let mut metrics = reward.metrics(&exp, &rewards);
-        metrics.extend(metrics::of_groups(&rewards, &groups));
+        metrics.extend(group_metrics(&rewards, &groups));
         let b = groups.into_iter().flat_map(|g| leave_one_out(&rewards[g]));
         let mut advantages: Vec<f64> = rewards.iter().zip(b).map(|(r, b)| r - b).collect();
-        metrics.extend(metrics::of_advantages(&advantages));
+        metrics.extend(advantage_metrics(&advantages));
         if c.normalise_advantages {
             let (m, std) = (mean(&advantages), sample_std(&advantages));
             advantages
@@ -71,11 +73,11 @@ impl Algorithm for Rloo {
         Ok((exp, metrics))
     }
 
-    fn loss(&self, now: &Scores, exp: &Experience, totals: Totals) -> CResult<Loss> {
-        // A row without tokens has no probability, and no ratio of one.
+    fn policy_loss(&self, now: &Scores, exp: &Experience, totals: Totals) -> CResult<Loss> {
+        // A row without tokens has no probability, hence no ratio.
         let exp = exp.with_tokens();
         if exp.n_rows() == 0 {
-            return Loss::nothing(now);
+            return Loss::zero(&now.logp);
         }
         let n = totals.rows as f64;
         let bounds = match self.config.clip {
@@ -86,15 +88,7 @@ impl Algorithm for Rloo {
         let log_ratio = row_sums(&log_ratio, &exp.layout())?; // [R]
         let Surrogate { loss, mut metrics } = surrogate(&log_ratio, &exp.weight, bounds, n)?;
         let loss = (loss.sum_all()? / n)?;
-        metrics.extend(metrics::of_update(&loss, now, totals)?);
+        metrics.extend(policy_metrics(&loss, now, totals)?);
         Ok(Loss { loss, metrics })
-    }
-
-    fn state(&self) -> Value {
-        json!({})
-    }
-
-    fn restore(&mut self, _state: &Value) -> Result<()> {
-        Ok(())
     }
 }

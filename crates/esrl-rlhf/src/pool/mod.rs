@@ -1,4 +1,4 @@
-//! The stored responses of an offline method ([`Feed::Pool`](algorithms::Feed)): made once from the data, or drawn from the
+//! The stored responses of an offline method ([`DataSource::Pool`](algorithms::DataSource)): made once from the data, or drawn from the
 //! policy at the start of each round (ReST's D_g), scored, and kept in the run directory as `pool-<step>.jsonl`. Each phase
 //! of the method weighs them, and each step takes some.
 
@@ -12,7 +12,7 @@ use crate::learner::Metrics;
 use crate::roles::Roles;
 use crate::rollout::Draw;
 use crate::row::{Row, experience};
-use algorithms::{Algorithm, Experience, PoolNeeds};
+use algorithms::{Algorithm, Experience, PoolRequirements};
 use anyhow::{Context, Result, ensure};
 use phase::Phase;
 use round::{Origin, Round};
@@ -41,7 +41,7 @@ pub(crate) struct Batch {
 impl Pool {
     /// `tasks` are drawn for when the pool grows; `answers` are the data's rows, empty where the method keeps none.
     pub fn new(
-        needs: PoolNeeds,
+        needs: PoolRequirements,
         tasks: Vec<Rc<Task>>,
         answers: Vec<Answered<1>>,
         batch: usize,
@@ -63,7 +63,7 @@ impl Pool {
         self.origin.answers.len().max(self.origin.tasks.len())
     }
 
-    pub fn needs(&self) -> &PoolNeeds {
+    pub fn needs(&self) -> &PoolRequirements {
         &self.origin.needs
     }
 
@@ -86,7 +86,7 @@ impl Pool {
 
     /// Responses that are drawn in so many steps.
     pub fn n_drawn(&self, steps: usize) -> usize {
-        let PoolNeeds {
+        let PoolRequirements {
             grow, prompt_value, ..
         } = self.needs();
         let tasks = self.origin.tasks.len();
@@ -149,7 +149,7 @@ impl Pool {
         at.sort_by_key(|i| (round.columns.prompt_key[*i], *i));
         let rows: Vec<Row> = at.iter().map(|i| round.rows[*i].again()).collect();
         let mut exp = experience(&rows);
-        exp.drawn = at.iter().map(|i| round.columns.drawn[*i]).collect();
+        exp.sampled = at.iter().map(|i| round.columns.sampled[*i]).collect();
         exp.weight = at.iter().map(|i| phase.weight(*i) as f32).collect();
         for (column, from) in [
             (&mut exp.score, &round.columns.score),

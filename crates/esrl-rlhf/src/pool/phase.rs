@@ -18,7 +18,7 @@ pub(super) struct Phase {
 /// Asks the algorithm for the weights of the phase that `step` belongs to.
 pub(super) fn weigh(
     algorithm: &dyn Algorithm,
-    pool: &algorithms::Pool,
+    pool: &algorithms::PoolColumns,
     number: u64,
     step: u64,
 ) -> Result<(Phase, Metrics)> {

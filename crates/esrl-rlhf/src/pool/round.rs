@@ -5,7 +5,7 @@ use crate::roles::Roles;
 use crate::rollout::{self, Draw};
 use crate::row::Row;
 use crate::value;
-use algorithms::{Grow, PoolNeeds, SamplingPlan, ValueFit};
+use algorithms::{Grow, PoolRequirements, SamplingPlan, ValueFit};
 use anyhow::Result;
 use rand::seq::SliceRandom;
 use rewards::Readings;
@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 /// What rounds are made from.
 pub(super) struct Origin {
-    pub needs: PoolNeeds,
+    pub needs: PoolRequirements,
     /// Prompts to draw for, each once, in the order of the data
     pub tasks: Vec<Rc<Task>>,
     /// The data's own answers: prompt and response ids with EOS
@@ -27,7 +27,7 @@ pub(super) struct Round {
     /// The step at which it begins
     pub start: u64,
     pub rows: Vec<Row>,
-    pub columns: algorithms::Pool,
+    pub columns: algorithms::PoolColumns,
     pub cost: Cost,
     /// `reward/<source>`: mean score of the rows
     pub means: BTreeMap<String, f32>,
@@ -53,10 +53,10 @@ impl Origin {
         let mut means = BTreeMap::new();
         let mut cost = Cost::default();
         let mut rows: Vec<Row> = Vec::new();
-        let mut drawn = Vec::new();
+        let mut sampled = Vec::new();
         if let Some(grow) = &self.needs.grow {
             rows = self.grow(grow, roles, draw)?;
-            drawn = vec![true; rows.len()];
+            sampled = vec![true; rows.len()];
             cost.add(&rows);
         }
         rows.extend(
@@ -64,13 +64,13 @@ impl Origin {
                 .iter()
                 .map(|(task, [ids])| Row::new(task, ids, true, None)),
         );
-        drawn.resize(rows.len(), false);
-        let mut columns = algorithms::Pool {
+        sampled.resize(rows.len(), false);
+        let mut columns = algorithms::PoolColumns {
             prompt_key: rows.iter().map(|row| row.task.key).collect(),
             lens: rows.iter().map(|row| row.response().len()).collect(),
             response_key: rows.iter().map(Row::response_key).collect(),
-            drawn,
-            ..algorithms::Pool::default()
+            sampled,
+            ..algorithms::PoolColumns::default()
         };
         if self.needs.score {
             let mut readings = read(roles, &rows, "score the pool")?;

@@ -69,7 +69,7 @@ impl Origin {
             .collect();
         let mut lines = text.lines();
         let header: Header = serde_json::from_str(lines.next().context("it is empty")?)?;
-        let (mut rows, mut columns) = (Vec::new(), algorithms::Pool::default());
+        let (mut rows, mut columns) = (Vec::new(), algorithms::PoolColumns::default());
         for line in lines {
             let stored: Stored = serde_json::from_str(line)?;
             let task = tasks.get(&stored.prompt_key);
@@ -78,7 +78,7 @@ impl Origin {
             columns.prompt_key.push(stored.prompt_key);
             columns.lens.push(stored.ids.len());
             columns.response_key.push(row.response_key());
-            columns.drawn.push(stored.drawn);
+            columns.sampled.push(stored.drawn);
             columns.score.extend(stored.score);
             columns.prompt_value.extend(stored.prompt_value);
             rows.push(row);
@@ -125,7 +125,7 @@ impl Round {
                 prompt_key: row.task.key,
                 ids: row.response().to_vec(),
                 finished: row.finished,
-                drawn: self.columns.drawn[i],
+                drawn: self.columns.sampled[i],
                 score: self.columns.score.get(i).copied(),
                 prompt_value: self.columns.prompt_value.get(i).copied(),
             })?);
