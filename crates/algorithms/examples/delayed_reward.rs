@@ -1,6 +1,8 @@
-//! MA-PPO on a toy whose reward comes at the end: responses of 32 tokens, scored by how many of them are the right one for their place.
-//! Policy and critic are tables; the critic begins at zero. Prints, for each length of macros, the updates until the mean score passes
-//! some levels, over ten seeds.
+//! MA-PPO on a toy task whose reward comes at the end: responses of 32 tokens, scored by the share of
+//! tokens that are right at their position.
+//!
+//! Policy and critic are tables; the critic starts at zero. Prints, for each macro length, the updates
+//! until the mean score passes some levels, over ten seeds.
 //!
 //!     cargo run --release -p algorithms --example delayed_reward
 
@@ -16,7 +18,7 @@ const UPDATES: u64 = 600;
 const LR: f64 = 10.0;
 const LEVELS: [f64; 3] = [0.5, 0.7, 0.9];
 
-/// log π(word | place), `[TOKENS, WORDS]`.
+/// log π(word | position), `[TOKENS, WORDS]`.
 fn log_policy(logits: &Tensor) -> Result<Tensor> {
     let sum = logits.exp()?.sum_keepdim(D::Minus1)?.log()?;
     Ok(logits.broadcast_sub(&sum)?)
@@ -27,13 +29,13 @@ fn curve(algorithm: &mut dyn Algorithm, seed: u64) -> Result<Vec<f64>> {
     let cpu = &Device::Cpu;
     let logits = Var::zeros((TOKENS, WORDS), DType::F64, cpu)?;
     let critic = Var::zeros(TOKENS, DType::F64, cpu)?;
-    let place: Vec<u32> = (0..ROWS).flat_map(|_| 0..TOKENS as u32).collect();
-    let place = Tensor::new(place, cpu)?;
+    let position: Vec<u32> = (0..ROWS).flat_map(|_| 0..TOKENS as u32).collect();
+    let position = Tensor::new(position, cpu)?;
     let mut curve = Vec::new();
     for step in 0..UPDATES {
         let table = log_policy(&logits.as_tensor().copy()?)?;
         let p: Vec<Vec<f64>> = table.exp()?.to_vec2()?;
-        // the right word is word 0 at each place
+        // word 0 is right at every position
         curve.push(p.iter().map(|p| p[0]).sum::<f64>() / TOKENS as f64);
         let mut rng = run::stream(seed, "delayed reward", step, 0);
         let mut draw = |p: &Vec<f64>| {
@@ -48,11 +50,11 @@ fn curve(algorithm: &mut dyn Algorithm, seed: u64) -> Result<Vec<f64>> {
             .flat_map(|_| p.iter().map(&mut draw).collect::<Vec<_>>())
             .collect();
         let right = |row: &[u32]| row.iter().filter(|word| **word == 0).count() as f32;
-        let values = critic.as_tensor().index_select(&place, 0)?;
+        let values = critic.as_tensor().index_select(&position, 0)?;
         let drawn = |table: &Tensor| -> Result<Tensor> {
             let words = Tensor::new(&words[..], cpu)?.unsqueeze(1)?;
             Ok(table
-                .index_select(&place, 0)?
+                .index_select(&position, 0)?
                 .gather(&words, 1)?
                 .squeeze(1)?)
         };
@@ -76,12 +78,11 @@ fn curve(algorithm: &mut dyn Algorithm, seed: u64) -> Result<Vec<f64>> {
         let scores = Scores {
             entropy: logp.zeros_like()?,
             logp,
-            values: Some(values),
         };
-        let grads = algorithm
-            .loss(&scores, &exp, Totals::of(&exp))?
-            .loss
-            .backward()?;
+        let totals = Totals::of(&exp);
+        let policy_loss = algorithm.policy_loss(&scores, &exp, totals)?.loss;
+        let value_loss = algorithm.value_loss(&values, &exp, totals)?.loss;
+        let grads = (policy_loss + value_loss)?.backward()?;
         for var in [&logits, &critic] {
             if let Some(grad) = grads.get(var) {
                 var.set(&(var.as_tensor() - (grad * LR)?)?)?;
