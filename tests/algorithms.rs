@@ -256,7 +256,7 @@ fn each_key_and_metric_is_on_its_page() {
     let shared = page("ppo");
     for (name, config) in variants() {
         let method = name.split(' ').next().unwrap();
-        let entry = registry().iter().find(|e| e.name == method).unwrap();
+        let entry = registry().into_iter().find(|e| e.name == method).unwrap();
         let pages = format!("{shared}{}", page(entry.page));
         let mut algorithm = build(method, &config, 1).unwrap();
         let (exp, metrics) = prepare(algorithm.as_mut(), 1);

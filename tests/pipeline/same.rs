@@ -111,7 +111,7 @@ fn every_resumed_method_is_the_uninterrupted_one() {
     for entry in algorithms::registry() {
         let name = entry.name;
         let algorithm = algorithms::build(name, &serde_json::json!({}), 1).unwrap();
-        let data = match algorithm.requirements().feed {
+        let data = match algorithm.requirements().source {
             algorithms::DataSource::Rollouts => "",
             algorithms::DataSource::Pool(_) => "demonstrations.json",
             algorithms::DataSource::Pairs => "comparisons.json",
@@ -315,13 +315,9 @@ fn the_two_stage_gradient_is_the_step_by_step_gradient() {
         assert_close("log-probabilities", &one.logp, &steps.0, 1e-5);
 
         let [grads_one, grads_steps] = [(one.logp, one.entropy), steps].map(|(logp, entropy)| {
-            let now = algorithms::Scores {
-                logp,
-                entropy,
-                values: None,
-            };
+            let now = algorithms::Scores { logp, entropy };
             algorithm
-                .loss(&now, &exp, totals)
+                .policy_loss(&now, &exp, totals)
                 .unwrap()
                 .loss
                 .backward()
