@@ -1,6 +1,6 @@
 #!/bin/sh
-# Every reader of foreign files under libFuzzer, SECS seconds each (docs/trust.md). What it finds goes to fuzz/artifacts/TARGET;
-# the corpora in the repository are read and not changed.
+# Runs every reader of foreign files under libFuzzer, SECS seconds each (docs/trust.md). Findings go
+# to fuzz/artifacts/TARGET; the corpora in the repository are read and not changed.
 set -eu
 cd "$(dirname "$0")/.."
 need() {
@@ -10,7 +10,8 @@ need() {
 cargo fuzz --version >/dev/null 2>&1 || need cargo-fuzz "cargo install cargo-fuzz"
 cargo +nightly --version >/dev/null 2>&1 || need "a nightly toolchain" "rustup toolchain install nightly"
 targets=${TARGET:-$(cargo +nightly fuzz list)}
-# AddressSanitizer also makes a single allocation of more than 256 MiB a finding; SANITIZER=none is 5 to 10 times faster.
+# AddressSanitizer reports a single allocation of more than 256 MiB too; SANITIZER=none is 5 to 10
+# times faster.
 sanitizer=${SANITIZER:-address}
 cargo +nightly fuzz build --sanitizer "$sanitizer"
 for target in $targets; do

@@ -1,6 +1,6 @@
 //! Where clauses begin in a text, and which tokens begin them.
 
-use crate::encode::byte_encoder;
+use crate::data::tokens::byte_encoder;
 use data::{Encoder, Ends, Template, clause_starts, clause_tokens};
 use tokenizers::Tokenizer;
 

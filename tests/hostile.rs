@@ -1,5 +1,5 @@
-//! Files that were made to do harm: every file of `fuzz/corpus` through its reader ends well or in one line; templates
-//! read no disk and end; paths in files stay beside them; keys are shown nowhere.
+//! Hostile files: every file of `fuzz/corpus` is read or refused in one line; templates read no
+//! files and terminate; paths in files cannot leave their directory; secrets are not printed.
 
 #[path = "../fuzz/src/targets.rs"]
 mod targets;
@@ -10,18 +10,26 @@ use rand::seq::IndexedRandom;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+/// An error has words, on one line.
+#[track_caller]
+fn assert_one_line(error: &str, shown: &str) {
+    assert!(!error.trim().is_empty(), "an empty error for {shown}");
+    assert!(
+        !error.contains('\n'),
+        "more than one line for {shown}: {error}"
+    );
+}
+
 #[test]
-fn every_file_of_the_corpora_is_read_or_refused_in_one_line() {
+fn every_corpus_file_is_read_or_refused_in_one_line() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
     for (name, target) in targets::TARGETS {
         let mut n_files = 0;
         let dir = std::fs::read_dir(corpus.join(name)).unwrap();
         for file in dir.map(|entry| entry.unwrap().path()) {
             let bytes = std::fs::read(&file).unwrap();
-            if let Err(told) = target(&bytes) {
-                let shown = file.display();
-                assert!(!told.trim().is_empty(), "{shown}: no words");
-                assert!(!told.contains('\n'), "{shown}: more than one line: {told}");
+            if let Err(error) = target(&bytes) {
+                assert_one_line(&error, &file.display().to_string());
             }
             n_files += 1;
         }
@@ -29,10 +37,10 @@ fn every_file_of_the_corpora_is_read_or_refused_in_one_line() {
     }
 }
 
-/// The seeds that are whole are taken, so that what lies behind the first check is reached.
+/// So that the corpora reach the code behind the first check.
 #[test]
-fn whole_files_are_taken() {
-    let whole = [
+fn valid_corpus_files_are_read() {
+    let valid = [
         ("safetensors", "whole"),
         ("gguf", "whole"),
         ("gguf", "bpe"),
@@ -52,7 +60,7 @@ fn whole_files_are_taken() {
         ("reward_reply", "whole"),
         ("metrics", "rows"),
     ];
-    for (name, file) in whole {
+    for (name, file) in valid {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
         let bytes = std::fs::read(corpus.join(name).join(file)).unwrap();
         let (_, target) = targets::TARGETS.iter().find(|(n, _)| *n == name).unwrap();
@@ -60,7 +68,7 @@ fn whole_files_are_taken() {
     }
 }
 
-/// Pieces that parsers have opinions about.
+/// Pieces that parsers treat specially.
 const PIECES: [&[u8]; 14] = [
     b"[",
     b"{\"",
@@ -78,7 +86,7 @@ const PIECES: [&[u8]; 14] = [
     b"\xf0\x9f\x98\x80",
 ];
 
-/// A file of the corpus with one to eight places changed, or a piece of another file put in.
+/// A corpus file with one to eight places changed or filled from another file.
 fn changed(files: &[Vec<u8>], rng: &mut impl Rng) -> Vec<u8> {
     let mut file = files.choose(rng).unwrap().clone();
     for _ in 0..rng.random_range(1..=8) {
@@ -102,8 +110,8 @@ fn changed(files: &[Vec<u8>], rng: &mut impl Rng) -> Vec<u8> {
     file
 }
 
-/// Files that are nearly those of the corpora: `WICK_MUTATIONS` for each reader (300), of `WICK_TARGET` alone where that is
-/// set. The same ones each time; `WICK_SEED` gives others.
+/// Mutations of the corpora: `WICK_MUTATIONS` (300) for each reader, or for `WICK_TARGET` alone.
+/// They are the same in each run; `WICK_SEED` gives others.
 #[test]
 fn changed_files_are_read_or_refused_in_one_line() {
     let var = |name| std::env::var(name).ok();
@@ -111,10 +119,10 @@ fn changed_files_are_read_or_refused_in_one_line() {
     let seed: u64 = var("WICK_SEED").map_or(0, |n| n.parse().unwrap());
     let only = var("WICK_TARGET");
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
-    for (name, target) in targets::TARGETS {
-        if only.as_ref().is_some_and(|only| only != name) {
-            continue;
-        }
+    let is_chosen = |name: &str| only.as_ref().is_none_or(|only| only == name);
+    let chosen: Vec<_> = targets::TARGETS.iter().filter(|t| is_chosen(t.0)).collect();
+    assert!(!chosen.is_empty(), "WICK_TARGET = {only:?} is no target");
+    for (name, target) in chosen {
         let mut paths: Vec<_> = std::fs::read_dir(corpus.join(name)).unwrap().collect();
         paths.sort_by_key(|entry| entry.as_ref().unwrap().path());
         let files = paths
@@ -125,27 +133,26 @@ fn changed_files_are_read_or_refused_in_one_line() {
         for _ in 0..n {
             let file = changed(&files, &mut rng);
             let shown = String::from_utf8_lossy(&file);
-            let told = catch_unwind(AssertUnwindSafe(|| target(&file)));
-            let told = told.unwrap_or_else(|_| panic!("{name} panics at {shown:?} ({file:?})"));
-            if let Err(told) = told {
-                assert!(!told.trim().is_empty(), "{name}: no words for {shown:?}");
-                assert!(!told.contains('\n'), "{name}: {told:?} for {shown:?}");
+            let result = catch_unwind(AssertUnwindSafe(|| target(&file)));
+            let result = result.unwrap_or_else(|_| panic!("{name} panics at {shown:?} ({file:?})"));
+            if let Err(error) = result {
+                assert_one_line(&error, &format!("{name} {shown:?}"));
             }
         }
     }
 }
 
 #[test]
-fn a_tokenizer_puts_only_tokens_it_has() {
+fn a_post_processor_that_adds_unknown_tokens_is_refused() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/tokenizer");
     let (_, target) = targets::TARGETS
         .iter()
         .find(|t| t.0 == "tokenizer")
         .unwrap();
     for file in ["unknown_special", "unknown_special_inside"] {
-        let told = target(&std::fs::read(corpus.join(file)).unwrap()).unwrap_err();
+        let error = target(&std::fs::read(corpus.join(file)).unwrap()).unwrap_err();
         let what = "its post_processor puts \"<s>\", which its special_tokens lack";
-        assert!(told.ends_with(what), "{told}");
+        assert!(error.ends_with(what), "{error}");
     }
 }
 
@@ -163,28 +170,28 @@ fn render(source: &str) -> String {
 }
 
 #[test]
-fn a_template_reads_no_file() {
+fn a_template_cannot_read_files() {
     let dir = tempfile::tempdir().unwrap();
     let secret = dir.path().join("secret");
-    std::fs::write(&secret, "do not tell").unwrap();
+    std::fs::write(&secret, "a secret").unwrap();
     for source in [
         "{% include 'PATH' %}",
         "{% extends 'PATH' %}",
         "{% import 'PATH' as p %}{{ p }}",
         "{% from 'PATH' import p %}{{ p }}",
     ] {
-        let told = render(&source.replace("PATH", secret.to_str().unwrap()));
-        assert!(told.starts_with("error: chat template"), "{source}: {told}");
-        assert!(!told.contains("do not tell"), "{source}: {told}");
+        let text = render(&source.replace("PATH", secret.to_str().unwrap()));
+        assert!(text.starts_with("error: chat template"), "{source}: {text}");
+        assert!(!text.contains("a secret"), "{source}: {text}");
     }
 }
 
 #[test]
-fn a_template_ends_and_writes_no_more_than_its_limit() {
+fn a_template_is_bounded_in_steps_and_output() {
     let loops = "{% for i in range(90000) %}{% for j in range(90000) %}{% endfor %}{% endfor %}";
     assert_eq!(
         render(loops),
-        "error: chat template: does not end within its limit of steps"
+        "error: chat template: does not finish within the limit of steps"
     );
     for source in [
         "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
@@ -192,29 +199,26 @@ fn a_template_ends_and_writes_no_more_than_its_limit() {
         "{{ messages | tojson(indent=1000000000) }}",
         "{{ 'x' * 1000000000 }}",
     ] {
-        let told = render(source);
-        assert!(
-            told.starts_with("error: chat template"),
-            "{source}: {}",
-            told.len()
-        );
+        let text = render(source);
+        let is_error = text.starts_with("error: chat template");
+        assert!(is_error, "{source}: {} bytes", text.len());
     }
     assert_eq!(
         render("{% for i in range(90000) %}{{ 'twenty letters of it' }}{% endfor %}"),
-        "error: chat template: writes more than four times the conversation and 1 MiB"
+        "error: chat template: writes more than 1 MiB plus four times the conversation"
     );
 }
 
-/// What is not refused beforehand overflows the stack or the memory, which no thread can catch.
+/// No thread can catch an overflow of the stack or of memory, so these are refused beforehand.
 #[test]
-fn a_template_nests_and_widens_no_more_than_the_process_bears() {
+fn a_template_is_bounded_in_nesting_and_width() {
     let nest = "{% set ns = namespace(x=[]) %}{% for i in range(90000) %}{% set ns.x = [ns.x] %}{% endfor %}";
-    // a level for a step
+    // many levels per step
     let (open, close) = ("[".repeat(40), "]".repeat(40));
     let nest_fast = format!(
         "{{% set ns = namespace(x=[]) %}}{{% for i in range(20000) %}}{{% set ns.x = {open}ns.x{close} %}}{{% endfor %}}"
     );
-    for (source, told) in [
+    for (source, expected) in [
         (nest.to_string(), ""),
         (format!("{nest}{{{{ ns.x | tojson | length }}}}"), "180002"),
         (format!("{nest}{{{{ ns.x | string | length }}}}"), "180002"),
@@ -224,27 +228,27 @@ fn a_template_nests_and_widens_no_more_than_the_process_bears() {
         (format!("{{{{ 1{} }}}}", "+1".repeat(65_000)), "65001"),
         (
             "x".repeat(131_073),
-            "error: chat template: 131073 bytes long, more than 131072",
+            "error: chat template: 131073 bytes long, more than the limit of 131072",
         ),
         (
             "{{ messages | slice(1000000000000) }}".into(),
-            "error: chat template (line 1): a width of 1000000000000 is more than 100000",
+            "error: chat template (line 1): a width of 1000000000000 is more than the limit of 100000",
         ),
         (
             "{{ messages | batch(1000000000000, 'x') }}".into(),
-            "error: chat template (line 1): a width of 1000000000000 is more than 100000",
+            "error: chat template (line 1): a width of 1000000000000 is more than the limit of 100000",
         ),
         (
             "{{ 'x' | indent(width=1000000000000) }}".into(),
-            "error: chat template (line 1): a width of 1000000000000 is more than 100000",
+            "error: chat template (line 1): a width of 1000000000000 is more than the limit of 100000",
         ),
         (
             "{{ '%1000000000000d' | format(1) }}".into(),
-            "error: chat template (line 1): a width of 1000000000000 is more than 100000",
+            "error: chat template (line 1): a width of 1000000000000 is more than the limit of 100000",
         ),
         (
             "{{ '{:1000000000000}'.format(1) }}".into(),
-            "error: chat template (line 1): a width of 1000000000000 is more than 100000",
+            "error: chat template (line 1): a width of 1000000000000 is more than the limit of 100000",
         ),
         (
             "{{ ([1] * 9000000000000) | list }}".into(),
@@ -259,11 +263,12 @@ fn a_template_nests_and_widens_no_more_than_the_process_bears() {
         ),
     ] {
         let shown: String = source.chars().take(60).collect();
-        assert_eq!(render(&source), told, "{shown}");
+        assert_eq!(render(&source), expected, "{shown}");
     }
 }
 
-/// In few steps, so that their number does not stop it. In a process of its own, since what goes on for ever is left behind.
+/// With few steps, so that their limit is not what stops it. In a process of its own, which ends
+/// the abandoned threads.
 #[test]
 fn a_template_is_bounded_in_time_and_memory() {
     const CHILD: &str = "HOSTILE_TEST_TEMPLATE_CHILD";
@@ -273,21 +278,24 @@ fn a_template_is_bounded_in_time_and_memory() {
     }
     let slow = "{% set a = range(100000) | list %}{% for i in a %}{% set b = a | sort | length %}{% endfor %}";
     let doubled = format!("{{% set x = 'x' %}}{}", "{% set x = x ~ x %}".repeat(37));
-    for (source, told) in [
-        (slow, "error: chat template: does not end within 10 s"),
+    for (source, expected) in [
+        (slow, "error: chat template: does not finish within 10 s"),
         (
             &doubled,
-            "error: chat template: takes more than 2 GiB of memory",
+            "error: chat template: uses more than 2 GiB of memory",
         ),
     ] {
         let output = crate::common::again_in_a_child([(CHILD, source)]);
         let text = String::from_utf8_lossy(&output.stdout);
-        assert!(text.lines().any(|line| line == told), "{told}: {text}");
+        assert!(
+            text.lines().any(|line| line == expected),
+            "{expected}: {text}"
+        );
     }
 }
 
 #[test]
-fn an_index_names_shards_beside_it_only() {
+fn an_index_cannot_name_files_outside_its_directory() {
     let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/tiny/base");
     for name in [
         "../secret.safetensors",
@@ -303,12 +311,12 @@ fn an_index_names_shards_beside_it_only() {
         let file = dir.path().join("model.safetensors.index.json");
         std::fs::write(&file, index.to_string()).unwrap();
         let source = models::Source::Dir(dir.path().to_path_buf());
-        let told = models::load(&source, &candle_core::Device::Cpu)
+        let error = models::load(&source, &candle_core::Device::Cpu)
             .err()
             .unwrap();
         let shown = serde_json::Value::from(name);
         assert_eq!(
-            told.to_string(),
+            error.to_string(),
             format!(
                 "{}: model.norm.weight points to {shown}, not to a safetensors file beside it",
                 file.display()
@@ -318,13 +326,13 @@ fn an_index_names_shards_beside_it_only() {
 }
 
 #[test]
-fn a_hub_token_is_not_shown() {
+fn a_hub_token_is_not_printed() {
     let vars = |name: &str| match name {
-        "HF_TOKEN" => Some("hf_do_not_tell".to_string()),
+        "HF_TOKEN" => Some("hf_a_secret".to_string()),
         "HF_HOME" => Some("/nowhere".to_string()),
         _ => None,
     };
     let hub = models::Hub::from_vars(vars).unwrap();
-    assert_eq!(hub.token.as_deref(), Some("hf_do_not_tell"));
-    assert!(!format!("{hub:?}").contains("do_not_tell"));
+    assert_eq!(hub.token.as_deref(), Some("hf_a_secret"));
+    assert!(!format!("{hub:?}").contains("a_secret"));
 }

@@ -1,5 +1,5 @@
-//! BLEU and ROUGE against sacreBLEU and rouge-score: literals of their own papers and tests, and random pairs made by
-//! scripts/golden/metrics.py.
+//! BLEU and ROUGE against sacreBLEU and rouge-score: literals of their own papers and tests, and
+//! random pairs made by scripts/golden/metrics.py.
 
 use rewards::{corpus_bleu, rouge_l, rouge_lsum, rouge_n, sentence_bleu, stem, tokenize_13a};
 use serde_json::Value;
@@ -184,7 +184,8 @@ fn rouge_by_hand() {
     // a word counts as often as it is in either text
     check("a a a", "a", [0.5, 0.0, 0.5, 0.5]);
     check("a\na", "a", [2.0 / 3.0, 0.0, 2.0 / 3.0, 2.0 / 3.0]);
-    // the union over the prediction's lines (Lin 2004, section 3.2): w1 w2 and w1 w3 w5 of five words, 4/5 and 4/8
+    // the union over the prediction's lines (Lin 2004, section 3.2): w1 w2 and w1 w3 w5 of five
+    // words, 4/5 and 4/8
     check(
         "w1 w2 w3 w4 w5",
         "w1 w2 w6 w7\nw1 w3 w8 w5",

@@ -1,5 +1,5 @@
-//! Every reader of foreign bytes behind one signature. `Err` is what the user would be told; it must be one line.
-//! Files lie in memory (`/dev/shm`) where there is such a place.
+//! Every reader of foreign bytes behind one signature. `Err` holds the user's error message, which
+//! must be one line. Files are in memory (`/dev/shm`) where the system has it.
 
 use data::{Ask, Format, Message, Template};
 use models::{CausalLm, Lora, LoraConfig, Source};
@@ -7,9 +7,10 @@ use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
+/// A reader: bytes of a file in, `Ok` or the error message out.
 pub type Target = fn(&[u8]) -> Result<(), String>;
 
-/// By the names of `fuzz_targets/` and `corpus/`.
+/// The readers, named as in `fuzz_targets/` and `corpus/`.
 pub const TARGETS: [(&str, Target); 13] = [
     ("safetensors", safetensors),
     ("gguf", gguf),
@@ -26,7 +27,7 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("metrics", metrics),
 ];
 
-/// A model, its LoRA and the directory whose files are replaced.
+/// A tiny model and the directory in which targets write their files.
 struct World {
     dir: TempDir,
     model: CausalLm,
@@ -93,8 +94,8 @@ fn with_world<T>(run: impl FnOnce(&World) -> T) -> T {
     WORLD.with(|world| run(world.get_or_init(World::new)))
 }
 
-/// What the binaries print of it.
-fn told<T>(result: Result<T, impl Into<anyhow::Error>>) -> Result<(), String> {
+/// The error as the binaries print it.
+fn printed<T>(result: Result<T, impl Into<anyhow::Error>>) -> Result<(), String> {
     result.map(drop).map_err(|e| run::one_line(&e.into()))
 }
 
@@ -102,14 +103,14 @@ fn told<T>(result: Result<T, impl Into<anyhow::Error>>) -> Result<(), String> {
 fn safetensors(bytes: &[u8]) -> Result<(), String> {
     with_world(|w| {
         w.write("weights/adapter_model.safetensors", bytes);
-        told(Lora::load(&w.path("weights"), &w.model))
+        printed(Lora::load(&w.path("weights"), &w.model))
     })
 }
 
 fn gguf(bytes: &[u8]) -> Result<(), String> {
     with_world(|w| {
         let path = w.write("model.gguf", bytes);
-        told(models::load(&Source::Gguf(path), &candle_core::Device::Cpu))
+        printed(models::load(&Source::Gguf(path), &candle_core::Device::Cpu))
     })
 }
 
@@ -117,21 +118,21 @@ fn gguf(bytes: &[u8]) -> Result<(), String> {
 fn adapter_config(bytes: &[u8]) -> Result<(), String> {
     with_world(|w| {
         w.write("adapter/adapter_config.json", bytes);
-        told(Lora::load(&w.path("adapter"), &w.model))
+        printed(Lora::load(&w.path("adapter"), &w.model))
     })
 }
 
-/// `config.json` of a model, and what is written from it.
+/// `config.json` of a model, and its round trip through `to_json`.
 fn model_config(bytes: &[u8]) -> Result<(), String> {
     let value = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
     let config = models::Config::from_json(&value)?;
     match models::Config::from_json(&config.to_json())? == config {
         true => Ok(()),
-        false => panic!("what is written reads as another model: {config:?}"),
+        false => panic!("to_json gives another config: {config:?}"),
     }
 }
 
-/// `tokenizer.json`, then a text through it.
+/// `tokenizer.json`, then a text encoded and decoded with it.
 fn tokenizer(bytes: &[u8]) -> Result<(), String> {
     with_world(|w| {
         w.write("model/tokenizer.json", bytes);
@@ -139,7 +140,7 @@ fn tokenizer(bytes: &[u8]) -> Result<(), String> {
         let (_, tokenizer, ..) = models::load_shape(&w.path("model")).map_err(|e| e.to_string())?;
         let ids = tokenizer.encode("ab b\u{e9}\n", true);
         let ids = ids.map_err(|e| e.to_string())?;
-        told(
+        printed(
             tokenizer
                 .decode(ids.get_ids(), false)
                 .map_err(anyhow::Error::msg),
@@ -152,7 +153,7 @@ fn special_tokens(bytes: &[u8]) -> Result<(), String> {
     with_world(|w| {
         w.write("model/tokenizer.json", TOKENIZER.as_bytes());
         w.write("model/tokenizer_config.json", bytes);
-        told(models::load_shape(&w.path("model")))
+        printed(models::load_shape(&w.path("model")))
     })
 }
 
@@ -164,10 +165,10 @@ fn chat_template(bytes: &[u8]) -> Result<(), String> {
         eos: "</s>".into(),
     };
     let turns = ["system", "user"].map(|role| Message::new(role, "Say \"ab\"."));
-    told(template.render(&Ask::Chat(turns.into())))
+    printed(template.render(&Ask::Chat(turns.into())))
 }
 
-/// The first byte chooses the format, the file's extension and what is wanted of it; the rest is the file.
+/// The first byte chooses format, extension and kind of record; the rest is the file.
 fn dataset(bytes: &[u8]) -> Result<(), String> {
     const FORMATS: [Format; 10] = [
         Format::Auto,
@@ -190,9 +191,9 @@ fn dataset(bytes: &[u8]) -> Result<(), String> {
     with_world(|w| {
         let path = w.write(name, file);
         match choice % 3 {
-            0 => told(data::demonstrations(&path, format)),
-            1 => told(data::preferences(&path, format)),
-            _ => told(data::prompts(&path, format)),
+            0 => printed(data::demonstrations(&path, format)),
+            1 => printed(data::preferences(&path, format)),
+            _ => printed(data::prompts(&path, format)),
         }
     })
 }
@@ -202,7 +203,7 @@ fn fastchat(bytes: &[u8]) -> Result<(), String> {
     use evaluate::fastchat::{answers, questions};
     with_world(|w| {
         let path = w.write("questions.jsonl", bytes);
-        told(answers(&path)).or_else(|_| told(questions(&path)))
+        printed(answers(&path)).or_else(|_| printed(questions(&path)))
     })
 }
 
@@ -216,7 +217,8 @@ fn judge(bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// A run's settings for each of the three stages: the first line is a `--set`, the rest the file.
+/// A run's settings for each of the three stages: the first line is a `--set`, the rest is the
+/// file.
 fn settings(bytes: &[u8]) -> Result<(), String> {
     let text = String::from_utf8_lossy(bytes);
     let (set, file) = text.split_once('\n').unwrap_or(("", &text));
@@ -230,7 +232,7 @@ fn settings(bytes: &[u8]) -> Result<(), String> {
         let rm =
             run::load_config::<reward_model::Config>(Some(&path), &sets).and_then(|c| c.check());
         let rl = run::load_config::<esrl_rlhf::Config>(Some(&path), &sets).and_then(|c| c.check());
-        let results = [sft, rm, rl].map(told);
+        let results = [sft, rm, rl].map(printed);
         let [first, ..] = &results;
         match results.iter().any(Result::is_ok) {
             true => Ok(()),
@@ -239,7 +241,7 @@ fn settings(bytes: &[u8]) -> Result<(), String> {
     })
 }
 
-/// A reply of an external source of reward to two items.
+/// An external reward source's reply to two items.
 fn reward_reply(bytes: &[u8]) -> Result<(), String> {
     let scores = rewards::external::read_reply(bytes, 0)
         .and_then(|reply| rewards::external::scores_of(&reply, 2))?;
@@ -247,16 +249,13 @@ fn reward_reply(bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// A run's metrics.jsonl, and its TensorBoard events cut back to a step.
+/// A run's metrics.jsonl, and its TensorBoard events truncated to a step.
 fn metrics(bytes: &[u8]) -> Result<(), String> {
     let kept = run::events_up_to(bytes, Some(3));
     assert!(kept.len() <= bytes.len());
-    assert!(
-        run::events_up_to(&kept, Some(3)) == kept,
-        "cut twice is cut once"
-    );
+    assert!(run::events_up_to(&kept, Some(3)) == kept, "truncated twice");
     with_world(|w| {
         w.write("metrics.jsonl", bytes);
-        told(run::read_metrics(w.dir.path()))
+        printed(run::read_metrics(w.dir.path()))
     })
 }

@@ -422,7 +422,7 @@ fn data_only_is_checked_before_the_model_is_loaded() {
         refused(
             &world,
             result,
-            &["data.only = \"zebra.crossing\" is in none of its"],
+            &["data.only = \"zebra.crossing\" matches none of its"],
         );
     }
 }

@@ -1,4 +1,5 @@
-//! Where the clauses of a text begin: a stand-in for a parser, and from offsets in the text to tokens.
+//! Where the clauses of an English text begin, found by punctuation and conjunctions instead of a
+//! parser, and which tokens those positions fall on.
 
 /// Words that open a clause.
 const OPENERS: [&str; 20] = [
@@ -27,9 +28,16 @@ const OPENERS: [&str; 20] = [
 const MARKS: [char; 6] = [',', ';', ':', '.', '!', '?'];
 const CLOSERS: [char; 6] = ['"', '\'', ')', ']', '”', '’'];
 
-/// Byte offsets at which clauses begin, ascending, 0 first (none for an empty text): after `, ; : . ! ?` where white space follows,
-/// closing quotes and brackets between them or not, at a line break, and before a word that opens a clause. No clause is blank. An
-/// offset stands before the white space that precedes the clause, since tokens carry it in front. English.
+/// Byte offsets at which clauses begin, in ascending order. The first is 0; an empty text has none.
+///
+/// A clause begins after `, ; : . ! ?` followed by white space (closing quotes and brackets may
+/// stand between), at a line break, and before a word that opens a clause. No clause is blank. An
+/// offset points to the white space before the clause, because tokens include it.
+///
+/// ```
+/// let starts = data::clause_starts("It rains, so we stay.");
+/// assert_eq!(starts, [0, 9]);
+/// ```
 pub fn clause_starts(text: &str) -> Vec<usize> {
     let mut starts = Vec::new();
     if !text.is_empty() {
@@ -49,8 +57,8 @@ pub fn clause_starts(text: &str) -> Vec<usize> {
     starts
 }
 
-/// Which tokens begin a clause, from the offset in the text at which each begins ([`crate::Encoder::offsets`]): those that hold the
-/// first character of a clause, or the first part of it.
+/// Which tokens begin a clause: those that contain the first byte of one. `offsets` are the byte
+/// offsets at which tokens begin ([`crate::Encoder::offsets`]).
 pub fn clause_tokens(offsets: &[usize], starts: &[usize]) -> Vec<bool> {
     let mut flags = vec![false; offsets.len()];
     for start in starts {
@@ -62,7 +70,7 @@ pub fn clause_tokens(offsets: &[usize], starts: &[usize]) -> Vec<bool> {
     flags
 }
 
-/// The first word, in lower case.
+/// The first word of a text, in lower case.
 fn word(text: &str) -> String {
     let letters = text.chars().take_while(|c| c.is_alphabetic());
     letters.flat_map(char::to_lowercase).collect()

@@ -1,8 +1,9 @@
-//! The one error of this crate: a sentence for the user.
+//! The error type of this crate.
 
+/// The result of everything in this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A user's mistake in one line: file, row (1-based), field, what to do.
+/// A mistake in the user's data, in one line: file, row (from 1), field and remedy.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Error(pub String);

@@ -1,37 +1,42 @@
-//! Rows that are longer than the context: dropped and counted, cut where the user asked for it, or refused. Never cut
-//! silently.
+//! Rows longer than the context: dropped, truncated or refused, as `too_long` says. Dropped and
+//! truncated rows are counted.
 
 use crate::{Error, Example, Result};
 use serde::{Deserialize, Serialize};
 
-/// What happens to a row that does not fit.
+/// What happens to a row that is longer than the context.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TooLong {
-    /// Leave it out, and count it.
+    /// Drop the row and count it.
     #[default]
     Drop,
-    /// Cut the answer's end, and its EOS with it: a cut is not an end. A row whose prompt leaves no room is dropped.
+    /// Truncate the answer. Its EOS goes too, since a truncated answer does not end there. A row
+    /// whose prompt leaves no room is dropped.
     TruncateResponse,
-    /// Stop.
+    /// Stop with an error.
     Error,
 }
 
-/// What fits, and what did not.
+/// Rows within the context, and counts of those that were not.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fitted<T> {
+    /// The rows that fit, in their order.
     pub items: Vec<T>,
+    /// Rows before.
     pub n_rows: usize,
+    /// Rows dropped.
     pub n_dropped: usize,
+    /// Rows truncated; they are among `items`.
     pub n_truncated: usize,
 }
 
 impl<T> Fitted<T> {
-    /// One line to stderr where something did not fit.
+    /// Writes one line to stderr if a row was dropped or truncated; `what` names the rows.
     pub fn report(&self, what: &str, max_len: usize) {
         if self.n_dropped + self.n_truncated > 0 {
             eprintln!(
-                "{what} rows: {} of {} are longer than {max_len} tokens: {} left out, {} cut",
+                "{what} rows: {} of {} are longer than {max_len} tokens: {} dropped, {} truncated",
                 self.n_dropped + self.n_truncated,
                 self.n_rows,
                 self.n_dropped,
@@ -41,7 +46,17 @@ impl<T> Fitted<T> {
     }
 }
 
-/// Examples of at most `max_len` tokens, prompt, response and EOS together.
+/// The examples of at most `max_len` tokens, prompt, response and EOS together.
+///
+/// Errors: a longer row under [`TooLong::Error`].
+///
+/// ```
+/// use data::{Example, TooLong};
+/// let row = |n| Example { ids: vec![7; n], prompt_len: 2, key: 0 };
+/// let fitted = data::fit_to_context(vec![row(5), row(9)], 6, TooLong::Drop)?;
+/// assert_eq!((fitted.items.len(), fitted.n_dropped), (1, 1));
+/// # Ok::<(), data::Error>(())
+/// ```
 pub fn fit_to_context(
     examples: Vec<Example>,
     max_len: usize,
@@ -64,7 +79,8 @@ pub fn fit_to_context(
     })
 }
 
-/// The same for examples that go together (the two answers of a preference): a group is kept whole or dropped whole.
+/// The same for examples that belong together, such as the two answers of a preference: a group is
+/// kept or dropped as a whole.
 pub fn fit_groups_to_context<const N: usize>(
     groups: Vec<[Example; N]>,
     max_len: usize,
@@ -86,7 +102,7 @@ pub fn fit_groups_to_context<const N: usize>(
         match policy {
             TooLong::Error => {
                 return Err(Error(format!(
-                    "row {} of those in use has {longest} tokens, more than the {max_len} allowed; \
+                    "row {} of the rows in use has {longest} tokens, more than max_len = {max_len}; \
                      raise max_len, or set too_long = \"drop\" or \"truncate_response\"",
                     i + 1
                 )));

@@ -1,7 +1,9 @@
-//! Chat templates as transformers runs them (`apply_chat_template`: `trim_blocks`, `lstrip_blocks`, `raise_exception`,
-//! `strftime_now`, Python's string methods and `json.dumps`), on minijinja. A template comes with a model from somewhere:
-//! it has no loader, so it reads no file, a limit of steps and of time, so it ends, and limits to what it writes, to the memory
-//! it takes meanwhile and to the depth of what it nests.
+//! Chat templates as transformers renders them (`apply_chat_template`: `trim_blocks`,
+//! `lstrip_blocks`, `raise_exception`, `strftime_now`, Python's string methods and `json.dumps`),
+//! on minijinja.
+//!
+//! A template comes with a downloaded model and is not trusted. It has no loader, so it reads no
+//! files. Its steps, time, memory, output and nesting are limited.
 
 mod environment;
 mod strftime;
@@ -13,27 +15,30 @@ use minijinja::{ErrorKind, context};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-/// Instructions of minijinja's machine: a conversation of a thousand turns needs some hundred thousand.
+/// Instructions of minijinja's virtual machine. A conversation of a thousand turns needs about a
+/// hundred thousand.
 const FUEL: u64 = 1_000_000;
 
-/// The largest templates of models known have some ten thousand bytes.
+/// The largest known templates have about ten thousand bytes.
 const MAX_SOURCE_BYTES: usize = 1 << 17;
 
-/// The engine goes into expressions and lists by recursion, as deep as `MAX_SOURCE_BYTES` and `FUEL` let them be: some hundred
-/// bytes for each level. Address space alone, until it is used.
+/// The engine recurses into expressions and lists as deep as `MAX_SOURCE_BYTES` and `FUEL` allow,
+/// with a few hundred bytes per level. The stack is only address space until it is used.
 const STACK_BYTES: usize = 1 << 30;
 
-/// What a template may write, beside four times the conversation.
+/// Limit of the output, in addition to four times the conversation.
 const MAX_TEXT_BYTES: usize = 1 << 20;
 
-/// One instruction may go over a long sequence, and texts may be doubled, so steps bound neither time nor memory.
+/// One instruction may walk a long sequence or double a string, so `FUEL` bounds neither time nor
+/// memory.
 const MAX_TIME: Duration = Duration::from_secs(10);
 const MAX_GROWTH_BYTES: u64 = 2 << 30;
-/// Until then it is not looked at: rendering takes microseconds, and other threads allocate, too.
-const PATIENCE: Duration = Duration::from_millis(250);
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Time before the first check. Rendering takes microseconds, and other threads allocate too.
+const FIRST_CHECK: Duration = Duration::from_millis(250);
+const CHECK_EVERY: Duration = Duration::from_millis(10);
 
-/// Renders in a thread of its own, which is left behind where it goes beyond the limits: the error ends the process soon.
+/// Renders in a thread of its own. A thread that exceeds the limits is abandoned, since the error
+/// ends the process soon.
 pub(crate) fn render(
     source: &str,
     messages: &[Message],
@@ -43,15 +48,15 @@ pub(crate) fn render(
 ) -> Result<String> {
     if source.len() > MAX_SOURCE_BYTES {
         return Err(Error(format!(
-            "chat template: {} bytes long, more than {MAX_SOURCE_BYTES}",
+            "chat template: {} bytes long, more than the limit of {MAX_SOURCE_BYTES}",
             source.len()
         )));
     }
     let (source, messages) = (source.to_string(), messages.to_vec());
     let (bos, eos) = (bos.to_string(), eos.to_string());
-    let (give, take) = mpsc::sync_channel(1);
+    let (sender, receiver) = mpsc::sync_channel(1);
     let work = move || {
-        let _ = give.send(render_here(
+        let _ = sender.send(render_here(
             &source,
             &messages,
             &bos,
@@ -62,29 +67,29 @@ pub(crate) fn render(
     let started = std::thread::Builder::new()
         .stack_size(STACK_BYTES)
         .spawn(work);
-    started.map_err(|e| Error(format!("chat template: no thread for it: {e}")))?;
+    started.map_err(|e| Error(format!("chat template: cannot start a thread: {e}")))?;
     let (began, before) = (Instant::now(), run::resident_memory_bytes());
-    let mut wait = PATIENCE;
+    let mut wait = FIRST_CHECK;
     loop {
-        match take.recv_timeout(wait) {
+        match receiver.recv_timeout(wait) {
             Ok(rendered) => return rendered,
             Err(RecvTimeoutError::Disconnected) => {
-                return Err(Error("chat template: it breaks the template engine".into()));
+                return Err(Error("chat template: the template engine crashed".into()));
             }
             Err(RecvTimeoutError::Timeout) => {}
         }
         if began.elapsed() > MAX_TIME {
             let secs = MAX_TIME.as_secs();
             return Err(Error(format!(
-                "chat template: does not end within {secs} s"
+                "chat template: does not finish within {secs} s"
             )));
         }
         if run::resident_memory_bytes().saturating_sub(before) > MAX_GROWTH_BYTES {
             return Err(Error(
-                "chat template: takes more than 2 GiB of memory".into(),
+                "chat template: uses more than 2 GiB of memory".into(),
             ));
         }
-        wait = LOOK_EVERY;
+        wait = CHECK_EVERY;
     }
 }
 
@@ -104,26 +109,26 @@ fn render_here(
         tools => (), documents => (),
     };
     let asked: usize = messages.iter().map(|m| m.content.len()).sum();
-    let mut page = Page {
+    let mut output = BoundedOutput {
         bytes: Vec::new(),
-        left: MAX_TEXT_BYTES + 4 * asked,
+        n_bytes_left: MAX_TEXT_BYTES + 4 * asked,
     };
     template
-        .render_captured_to(values, &mut page)
+        .render_captured_to(values, &mut output)
         .map_err(failed)?;
-    Ok(String::from_utf8_lossy(&page.bytes).into_owned())
+    Ok(String::from_utf8_lossy(&output.bytes).into_owned())
 }
 
-/// What is rendered, up to a size.
-struct Page {
+/// Collects the output up to a size.
+struct BoundedOutput {
     bytes: Vec<u8>,
-    left: usize,
+    n_bytes_left: usize,
 }
 
-impl std::io::Write for Page {
+impl std::io::Write for BoundedOutput {
     fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
-        self.left = self
-            .left
+        self.n_bytes_left = self
+            .n_bytes_left
             .checked_sub(text.len())
             .ok_or(std::io::ErrorKind::FileTooLarge)?;
         self.bytes.extend_from_slice(text);
@@ -136,9 +141,9 @@ impl std::io::Write for Page {
 
 fn failed(error: minijinja::Error) -> Error {
     Error(match error.kind() {
-        ErrorKind::OutOfFuel => "chat template: does not end within its limit of steps".into(),
+        ErrorKind::OutOfFuel => "chat template: does not finish within the limit of steps".into(),
         ErrorKind::WriteFailure => {
-            "chat template: writes more than four times the conversation and 1 MiB".into()
+            "chat template: writes more than 1 MiB plus four times the conversation".into()
         }
         kind => {
             let line = error
@@ -153,7 +158,8 @@ fn failed(error: minijinja::Error) -> Error {
     })
 }
 
-/// `{% generation %}` marks the assistant's tokens for transformers' masks and prints nothing.
+/// Replaces `{% generation %}`, which marks the assistant's tokens for transformers' masks and
+/// prints nothing.
 fn without_generation_tags(source: &str) -> String {
     let mut text = source.to_string();
     for (tag, block) in [("generation", "if true"), ("endgeneration", "endif")] {

@@ -1,5 +1,5 @@
-//! Data on its way to a model: records, sources (one file per dataset format), templates, tokenising, the split by
-//! prompt and the resumable loader. Knows no models and no tensors; sequences are ragged, never padded.
+//! Training data: records, dataset formats (one file each), templates, tokenising, the split by
+//! prompt and the resumable loader. Knows no models and no tensors. Sequences are never padded.
 
 mod clauses;
 mod error;

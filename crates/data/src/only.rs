@@ -1,11 +1,11 @@
-//! Which rows of a file a stage takes (`data.only`): those whose instruction a regular expression is found in.
+//! `data.only`: takes the rows whose instruction matches a regular expression.
 
 use crate::{Ask, Error, Loaded, Prompt, Result};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// A regular expression, valid by construction. It is searched for anywhere; `(?i)` at its start ignores case.
+/// A valid regular expression. It matches anywhere in the text; `(?i)` at its start ignores case.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Only(Regex);
@@ -15,7 +15,7 @@ impl TryFrom<String> for Only {
 
     fn try_from(pattern: String) -> std::result::Result<Self, String> {
         Regex::new(&pattern).map(Self).map_err(|error| {
-            // regex draws the place over several lines; the last one says what is wrong.
+            // regex points at the place over several lines; the last one names the mistake.
             let text = error.to_string();
             let what = text.lines().last().unwrap_or_default();
             let what = what.trim_start_matches("error: ");
@@ -31,7 +31,8 @@ impl From<Only> for String {
 }
 
 impl Only {
-    /// Alpaca's input, which may quote anything, does not count; of a chat and of raw text all does.
+    /// Whether a row is taken. Alpaca's input is not searched, since it may quote anything; chats
+    /// and raw text are searched in full.
     pub fn takes(&self, ask: &Ask) -> bool {
         match ask {
             Ask::Instruction { instruction, .. } => self.0.is_match(instruction),
@@ -41,7 +42,7 @@ impl Only {
 }
 
 impl<T> Loaded<T> {
-    /// Without the rows that `only` does not take, which are counted; an error where none is left.
+    /// Drops and counts the rows that `only` does not take. Errors when none is left.
     pub fn only(
         mut self,
         path: &Path,
@@ -54,14 +55,14 @@ impl<T> Loaded<T> {
         let n_others = n_before - self.items.len();
         if self.items.is_empty() {
             return Err(Error(format!(
-                "{}: data.only = {:?} is in none of its {n_before} instructions",
+                "{}: data.only = {:?} matches none of its {n_before} instructions",
                 path.display(),
                 only.0.as_str()
             )));
         }
         if n_others > 0 {
             self.dropped
-                .insert("not taken by data.only".to_string(), n_others);
+                .insert("not matched by data.only".to_string(), n_others);
         }
         Ok(self)
     }

@@ -1,15 +1,18 @@
-//! What a row of data says, before any template or tokenizer: prompts, demonstrations, preferences.
+//! Records of data before any template or tokenizer: prompts, demonstrations, preferences.
 
 use serde::{Deserialize, Serialize};
 
-/// One turn of a conversation; roles are `system`, `user`, `assistant`.
+/// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
+    /// `system`, `user` or `assistant`.
     pub role: String,
+    /// The text of the turn.
     pub content: String,
 }
 
 impl Message {
+    /// A turn of `role`.
     pub fn new(role: &str, content: &str) -> Self {
         Self {
             role: role.to_string(),
@@ -18,22 +21,25 @@ impl Message {
     }
 }
 
-/// What is asked, before any template.
+/// A question, before any template.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ask {
+    /// Alpaca's form.
     Instruction {
+        /// What to do.
         instruction: String,
-        /// Empty where the instruction stands alone.
+        /// What to do it with; may be empty.
         input: String,
     },
+    /// A conversation that ends with the user's turn.
     Chat(Vec<Message>),
-    /// Already rendered text; no template touches it.
+    /// Rendered text, which no template changes.
     Raw(String),
 }
 
 impl Ask {
-    /// The question as people read it. Equal for `instruction` + `input`, for the same two joined by a blank line (as
-    /// the comparison files have them) and for a chat of that single user turn.
+    /// The question as people read it. It is the same for an instruction with an input, for the two
+    /// joined by a blank line (as in comparison files), and for a chat of that one user turn.
     pub fn text(&self) -> String {
         match self {
             Self::Instruction { instruction, input } if input.trim().is_empty() => {
@@ -63,16 +69,29 @@ pub(crate) fn transcript(messages: &[Message]) -> String {
     blocks.collect::<Vec<_>>().join("\n\n")
 }
 
+/// A question and, where the data has one, its answer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Prompt {
+    /// The question.
     pub ask: Ask,
-    /// A reference answer where the data has one.
+    /// The reference answer.
     pub reference: Option<String>,
 }
 
 impl Prompt {
-    /// Stable identity of the question, for splits and ESRL's memory: FNV-1a 64 of [`Ask::text`] without surrounding
-    /// white space. A prompt without text (pre-training) is identified by its reference.
+    /// A stable identity of the question, for splits and for ESRL's memory: 64-bit FNV-1a of
+    /// [`Ask::text`] without surrounding white space. A prompt without text (pre-training) is
+    /// identified by its reference.
+    ///
+    /// ```
+    /// use data::{Ask, Prompt};
+    /// let prompt = |instruction: &str, input: &str| Prompt {
+    ///     ask: Ask::Instruction { instruction: instruction.into(), input: input.into() },
+    ///     reference: None,
+    /// };
+    /// assert_eq!(prompt("Add.", "1 + 1").key(), prompt("Add.\n\n1 + 1", "").key());
+    /// assert_ne!(prompt("Add.", "").key(), prompt("Subtract.", "").key());
+    /// ```
     pub fn key(&self) -> u64 {
         let text = self.ask.text();
         match (text.trim(), &self.reference) {
@@ -82,7 +101,7 @@ impl Prompt {
     }
 }
 
-/// FNV-1a, 64 bits (Fowler, Noll, Vo).
+/// 64-bit FNV-1a (Fowler, Noll, Vo).
 fn fnv1a(bytes: &[u8]) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
@@ -91,14 +110,19 @@ fn fnv1a(bytes: &[u8]) -> u64 {
 /// A prompt and the answer to imitate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Demonstration {
+    /// The question.
     pub prompt: Prompt,
+    /// The answer.
     pub response: String,
 }
 
 /// A prompt and two answers, one of them better.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Preference {
+    /// The question.
     pub prompt: Prompt,
+    /// The better answer.
     pub chosen: String,
+    /// The other answer.
     pub rejected: String,
 }

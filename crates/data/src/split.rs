@@ -1,12 +1,21 @@
-//! Held-out split by prompt.
+//! Splits rows into training and held-out ones by prompt.
 
 use rand::Rng;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::Path;
 
-/// (training, held out): about `held_out` of the distinct keys with all their items, so that a prompt is never on both
-/// sides. Deterministic in `seed`, independent of the items' order. With a share above 0 and two keys or more, neither
-/// side is empty.
+/// Splits items into (training, held out). About the share `held_out` of the distinct keys is held
+/// out, each with all its items, so no prompt is on both sides.
+///
+/// Deterministic in `seed` and independent of the order of the items. With a share above 0 and at
+/// least two keys, neither side is empty.
+///
+/// ```
+/// let rows = vec![(1, "a"), (2, "b"), (1, "c"), (3, "d")];
+/// let (train, held_out) = data::split_by_key(rows, |row| row.0, 0.3, 7);
+/// assert_eq!(train.len() + held_out.len(), 4);
+/// assert!(train.iter().all(|row| held_out.iter().all(|other| other.0 != row.0)));
+/// ```
 pub fn split_by_key<T>(
     items: Vec<T>,
     key: impl Fn(&T) -> u64,
@@ -26,8 +35,8 @@ pub fn split_by_key<T>(
         .partition(|item| !held.contains(&key(item)))
 }
 
-/// Held-out rows whose prompt is a training prompt, too: counted, and said on stderr. Evaluations would praise what was learnt
-/// by heart.
+/// Counts held-out rows whose prompt is also a training prompt, and warns on stderr if there are
+/// any: an evaluation on them measures memorisation. Takes the keys of both sides.
 pub fn report_shared(
     path: &Path,
     train: impl IntoIterator<Item = u64>,
@@ -41,7 +50,7 @@ pub fn report_shared(
     }
     if n_shared > 0 {
         eprintln!(
-            "{}: {n_shared} of {n} held-out prompts are training prompts, too, and measure memory; take them out of data.eval_path",
+            "{}: {n_shared} of {n} held-out prompts are also training prompts and measure memorisation; remove them from data.eval_path",
             path.display()
         );
     }

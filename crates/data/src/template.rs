@@ -1,29 +1,45 @@
-//! How an ask becomes text, and where the answer begins. Knows no tokens.
+//! How a question becomes the text of a prompt. Knows no tokens.
 
 use crate::record::{Ask, Message, transcript};
 use crate::{Error, Result, jinja};
 use serde::{Deserialize, Serialize};
 
-/// Saved with every run as `template.json`.
+/// The text around a question. Every run saves its template as `template.json`.
+///
+/// ```
+/// use data::{Ask, Template};
+/// let ask = Ask::Instruction { instruction: "Add.".into(), input: "1 + 1".into() };
+/// assert_eq!(Template::Raw.render(&ask)?, "Add.\n\n1 + 1");
+/// assert!(Template::Alpaca.render(&ask)?.ends_with("### Input:\n1 + 1\n\n### Response:"));
+/// # Ok::<(), data::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Template {
-    /// Stanford Alpaca's two prompts (with and without input), ending in `### Response:`. Of a conversation, the last
-    /// user turn is the instruction and everything before it, as `Human: …` / `Assistant: …` / `System: …` blocks, the
-    /// input.
+    /// Stanford Alpaca's two prompts (with and without input), ending in `### Response:`. In a
+    /// conversation the last user turn is the instruction; the turns before it, as `Human: …`,
+    /// `Assistant: …` and `System: …` paragraphs, are the input.
     Alpaca,
-    /// The model's own Jinja chat template. An instruction is one user turn: instruction, blank line, input.
+    /// The model's own Jinja chat template. An instruction becomes one user turn: instruction,
+    /// blank line, input.
     Chat {
+        /// The Jinja source.
         source: String,
+        /// The text of the BOS token.
         bos: String,
+        /// The text of the EOS token.
         eos: String,
     },
-    /// The ask's text as it is; a conversation as an HH transcript, ending in `\n\nAssistant:`.
+    /// The question's text as it is; a conversation as an HH transcript that ends in
+    /// `\n\nAssistant:`.
     Raw,
 }
 
 impl Template {
-    /// The text up to where the answer begins. `Ask::Raw` is that text already, whatever the template.
+    /// The text up to the answer. `Ask::Raw` is that text already, whatever the template.
+    ///
+    /// Errors: the chat template fails or exceeds its limits; a conversation that the Alpaca
+    /// template cannot express.
     pub fn render(&self, ask: &Ask) -> Result<String> {
         if let Ask::Raw(text) = ask {
             return Ok(text.clone());
@@ -45,8 +61,8 @@ impl Template {
         }
     }
 
-    /// The text that this template puts directly after an answer (`<|im_end|>` and what follows it); empty where it
-    /// puts none or cannot be asked.
+    /// The text that this template puts directly after an answer (`<|im_end|>` and what follows);
+    /// empty if there is none or rendering fails.
     pub(crate) fn after_answer(&self) -> String {
         const ANSWER: &str = "an answer that is in no template";
         let Self::Chat { source, bos, eos } = self else {
@@ -63,7 +79,7 @@ impl Template {
     }
 }
 
-/// `PROMPT_DICT` of `stanford_alpaca/train.py`, to the letter.
+/// `PROMPT_DICT` of `stanford_alpaca/train.py`, character by character.
 fn alpaca(instruction: &str, input: &str) -> String {
     if input.trim().is_empty() {
         format!(
@@ -86,7 +102,7 @@ fn alpaca_chat(messages: &[Message]) -> Result<String> {
             Ok(alpaca(&last.content, &transcript(earlier)))
         }
         _ => Err(Error(
-            "a conversation must end with a user turn to be put into the Alpaca template".into(),
+            "the Alpaca template needs a conversation that ends with a user turn".into(),
         )),
     }
 }

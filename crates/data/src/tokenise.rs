@@ -1,38 +1,42 @@
-//! Token ids of prompts and answers. The two are tokenised apart and joined: where the answer begins is known by
-//! construction, never searched for in text. So `### Response:` and the answer's first word are separate tokens, as at
-//! generation. Knows no padding: sequences stay as long as they are.
+//! Token ids of prompts and answers. The two are tokenised separately and joined, so the position
+//! of the answer is known and never searched for in the text, and `### Response:` and the answer's
+//! first word are separate tokens, as in generation. There is no padding.
 
 use crate::{Ask, Error, Prompt, Result, Template};
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
 
-/// Prompt and answer as one sequence; `ids[prompt_len..]` is the answer with its EOS.
+/// Prompt and answer as one sequence.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Example {
+    /// Token ids; `ids[prompt_len..]` is the answer with its EOS.
     pub ids: Vec<u32>,
+    /// Tokens of the prompt.
     pub prompt_len: usize,
-    /// [`Prompt::key`]
+    /// The prompt's [`Prompt::key`].
     pub key: u64,
 }
 
-/// The part of the model's special tokens that encoding needs.
+/// The model's special tokens that encoding needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ends {
+    /// The token that begins a sequence.
     pub bos: Option<u32>,
-    /// Does a sequence begin with BOS where the template has not written it?
+    /// Whether a sequence begins with BOS when the template has not written it.
     pub add_bos: bool,
-    /// Ends an answer.
+    /// The token that ends an answer.
     pub eos: u32,
     /// Tokens at which generation stops; `eos` is one of them.
     pub stop: Vec<u32>,
 }
 
-/// Renders and tokenises: template, tokenizer and special tokens, one object used by every stage.
+/// Renders and tokenises. Every stage uses this one object for template, tokenizer and special
+/// tokens.
 #[derive(Clone)]
 pub struct Encoder {
-    /// Reads special tokens in text: what a chat template renders.
+    /// Recognises special tokens in text, as in the output of a chat template.
     rendered: Tokenizer,
-    /// Takes text literally: a `</s>` that somebody wrote is four characters, not the end.
+    /// Takes text literally: a `</s>` in the data is four characters, not the EOS token.
     literal: Tokenizer,
     template: Template,
     ends: Ends,
@@ -40,8 +44,10 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Truncation and padding that the tokenizer's file asks for are switched off. Under a chat template an answer ends
-    /// with the token that the template puts after it (`<|im_end|>`), where that is a special token.
+    /// Switches off the truncation and padding that tokenizer.json asks for. Under a chat template
+    /// an answer ends with the special token that the template puts after it (`<|im_end|>`).
+    ///
+    /// Errors: the tokenizer lacks the model's BOS or EOS.
     pub fn new(mut tokenizer: Tokenizer, template: Template, mut ends: Ends) -> Result<Self> {
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(tokenizer_error)?;
@@ -70,7 +76,10 @@ impl Encoder {
         })
     }
 
-    /// Ids of the rendered prompt; BOS first where the model wants it and the template has not written it.
+    /// Ids of the rendered prompt, with BOS first if the model wants it and the template has not
+    /// written it.
+    ///
+    /// Errors: the template fails; the prompt begins with two BOS tokens.
     pub fn prompt(&self, prompt: &Prompt) -> Result<Vec<u32>> {
         let text = self.template.render(&prompt.ask)?;
         let has_specials =
@@ -91,7 +100,7 @@ impl Encoder {
         match ids[..] {
             [first, second, ..] if Some(first) == self.ends.bos && second == first => {
                 Err(Error(format!(
-                    "a prompt begins with BOS ({}) twice; take it out of the data's text, or out of the chat template",
+                    "a prompt begins with two BOS tokens ({}); remove one from the data or from the chat template",
                     self.bos_text.as_deref().unwrap_or_default()
                 )))
             }
@@ -99,13 +108,14 @@ impl Encoder {
         }
     }
 
-    /// Ids of the answer, white space at its end left out, and EOS.
+    /// Ids of the answer without trailing white space, then EOS.
     pub fn response(&self, text: &str) -> Result<Vec<u32>> {
         let mut ids = encode(&self.literal, text.trim_end())?;
         ids.push(self.ends.eos);
         Ok(ids)
     }
 
+    /// Prompt and answer as one sequence.
     pub fn example(&self, prompt: &Prompt, response: &str) -> Result<Example> {
         let mut ids = self.prompt(prompt)?;
         let prompt_len = ids.len();
@@ -117,18 +127,18 @@ impl Encoder {
         })
     }
 
-    /// Text of response ids, special tokens left out.
+    /// Text of response ids without special tokens.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
         self.rendered.decode(ids, true).map_err(tokenizer_error)
     }
 
-    /// One token by itself, as text for people; special tokens by their names.
+    /// One token as text for people; special tokens by name.
     pub fn token(&self, id: u32) -> String {
         let name = || self.rendered.id_to_token(id);
         let text = self.rendered.decode(&[id], true).unwrap_or_default();
         match name() {
             Some(name) if text.is_empty() => name,
-            // the blank that a word begins with is part of the token, and decoding a token alone drops it
+            // a token includes the blank before a word, and decoding it alone drops the blank
             Some(name) if name.starts_with(['▁', 'Ġ']) && !text.starts_with(' ') => {
                 format!(" {text}")
             }
@@ -136,12 +146,12 @@ impl Encoder {
         }
     }
 
-    /// Where in their text ([`Self::decode`]) each of these tokens begins, in bytes, never falling. Tokens that are parts of one
-    /// character begin where it does.
+    /// Byte offsets at which the tokens begin in `text`, their decoded text, in ascending order.
+    /// Tokens that are parts of one character all begin where the character does.
     pub fn offsets(&self, ids: &[u32], text: &str) -> Result<Vec<usize>> {
         let mut least = 0;
         let begins = |t: usize| {
-            // An unfinished character reads as U+FFFD, which the text does not have there.
+            // An incomplete character decodes as U+FFFD, which the text does not contain there.
             let before = self.decode(&ids[..t])?;
             let pairs = before.chars().zip(text.chars());
             let common = pairs.take_while(|(a, b)| a == b);
@@ -151,10 +161,12 @@ impl Encoder {
         (0..ids.len()).map(begins).collect()
     }
 
+    /// The special tokens in use.
     pub fn ends(&self) -> &Ends {
         &self.ends
     }
 
+    /// The template in use.
     pub fn template(&self) -> &Template {
         &self.template
     }
@@ -167,7 +179,7 @@ fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>> {
     Ok(encoding.get_ids().to_vec())
 }
 
-/// The special token that the text begins with, the longest where several fit.
+/// The special token at the start of the text; the longest of several.
 fn special_at_start(tokenizer: &Tokenizer, text: &str) -> Option<u32> {
     let text = text.trim_start();
     let specials = tokenizer.get_added_tokens_decoder();
@@ -181,14 +193,14 @@ fn tokenizer_error(error: tokenizers::Error) -> Error {
     Error(format!("tokenizer: {error}"))
 }
 
-/// Tripwire against answers that never end: at least 99 % of the examples must have EOS as their last label. To be called
-/// before [`crate::fit_to_context`] truncates any.
+/// Checks that at least 99 % of the examples end with EOS, without which a model does not learn to
+/// stop. Call it before [`crate::fit_to_context`], which may truncate answers.
 pub fn check_labels(examples: &[Example], eos: u32) -> Result<()> {
     let ends = |e: &&Example| e.ids.len() > e.prompt_len && e.ids.last() == Some(&eos);
     let n = examples.iter().filter(ends).count();
     if n * 100 < examples.len() * 99 {
         return Err(Error(format!(
-            "only {n} of {} examples end with the EOS token {eos}; a model trained on them would not learn to stop; look at the model's EOS token and chat template",
+            "only {n} of {} examples end with the EOS token {eos}; a model trained on them would not learn to stop; check the model's EOS token and chat template",
             examples.len()
         )));
     }

@@ -1,4 +1,5 @@
-//! Gradients of operations: against another form of the same operation, and against finite differences.
+//! Gradients of operations: against another form of the same operation, and against finite
+//! differences.
 
 use crate::{assert_close, assert_close_slices, values};
 use candle_core::{DType, Device, Result, Tensor, Var};
@@ -17,7 +18,8 @@ pub fn varied(shape: &[usize], seed: u64, scale: f64) -> Tensor {
     Tensor::from_vec(data, shape, &Device::Cpu).expect("shape")
 }
 
-/// The result of `f`, and the gradient of Σ weight∘result for every input (zero where none arrives), in `dtype`.
+/// The result of `f`, and the gradient of Σ weight∘result for every input (zero where none
+/// arrives), in `dtype`.
 pub fn gradients(
     f: impl Fn(&[Tensor]) -> Result<Tensor>,
     inputs: &[Tensor],

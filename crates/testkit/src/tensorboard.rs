@@ -9,7 +9,8 @@ pub struct Event {
     pub scalars: Vec<(String, f32)>,
 }
 
-/// The events of the one event file in `dir`, checksums verified; the version record is checked and left out.
+/// The events of the one event file in `dir`, checksums verified; the version record is checked and
+/// left out.
 pub fn events(dir: &Path) -> Vec<Event> {
     let mut files = fs::read_dir(dir)
         .unwrap()

@@ -1,5 +1,5 @@
-//! The engine as transformers sets it up: its syntax, its functions, Python's methods and `json.dumps`. Filters and formats that make
-//! as much room as a number says are bounded.
+//! The engine as transformers sets it up: syntax, functions, Python's methods and `json.dumps`.
+//! Filters and formats that allocate what a number asks for are bounded.
 
 use super::strftime::{now, strftime};
 use minijinja::syntax::SyntaxConfig;
@@ -7,7 +7,7 @@ use minijinja::value::{Kwargs, Rest, Value, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, filters};
 use serde::Serialize;
 
-/// Of the filters that make as much room as a number says.
+/// Largest width that a filter or format accepts.
 const MAX_WIDTH: i64 = 100_000;
 
 pub(super) fn environment() -> Environment<'static> {
@@ -21,7 +21,7 @@ pub(super) fn environment() -> Environment<'static> {
     );
     environment.set_unknown_method_callback(|state, value, method, arguments| {
         if let ("format", Some(text)) = (method, value.as_str()) {
-            narrow(text)?;
+            check_widths(text)?;
         }
         minijinja_contrib::pycompat::unknown_method_callback(state, value, method, arguments)
     });
@@ -33,7 +33,7 @@ pub(super) fn environment() -> Environment<'static> {
     );
     environment.add_function("strftime_now", |format: String| strftime(&format, now()));
     environment.add_filter("tojson", to_json);
-    // under names that no template can say
+    // the originals, under names that no template can write
     environment.add_filter("bounded slice", filters::slice);
     environment.add_filter("bounded batch", filters::batch);
     environment.add_filter("bounded indent", filters::indent);
@@ -55,14 +55,14 @@ pub(super) fn environment() -> Environment<'static> {
         |state: &mut State, arguments: Rest<ValueOrKwargs>| {
             let arguments = arguments.into_values();
             let text = arguments.first().and_then(Value::as_str);
-            text.map_or(Ok(()), narrow)?;
+            text.map_or(Ok(()), check_widths)?;
             state.apply_filter("bounded format", &arguments)
         },
     );
     environment
 }
 
-/// A filter whose numbers are widths, which must not be beyond [`MAX_WIDTH`].
+/// Applies a filter whose numbers are widths of at most [`MAX_WIDTH`].
 fn bounded(
     state: &mut State,
     filter: &str,
@@ -83,8 +83,8 @@ fn bounded(
     state.apply_filter(filter, arguments)
 }
 
-/// Refuses a format whose widths may be beyond [`MAX_WIDTH`].
-fn narrow(format: &str) -> std::result::Result<(), Error> {
+/// Refuses a format with a width of more than [`MAX_WIDTH`].
+fn check_widths(format: &str) -> std::result::Result<(), Error> {
     let mut numbers = format.split(|c: char| !c.is_ascii_digit());
     match numbers.find(|digits| digits.len() > 5) {
         Some(width) => Err(too_wide(width)),
@@ -93,7 +93,7 @@ fn narrow(format: &str) -> std::result::Result<(), Error> {
 }
 
 fn too_wide(width: &str) -> Error {
-    let what = format!("a width of {width} is more than {MAX_WIDTH}");
+    let what = format!("a width of {width} is more than the limit of {MAX_WIDTH}");
     Error::new(ErrorKind::InvalidOperation, what)
 }
 

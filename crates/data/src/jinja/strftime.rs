@@ -1,4 +1,4 @@
-//! `strftime_now`: the date of today in a template, UTC, English names.
+//! `strftime_now`: today's date in a template, in UTC with English names.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,7 @@ pub(super) fn now() -> u64 {
         .map_or(0, |d| d.as_secs())
 }
 
-/// The codes that chat templates use; others stay as they are.
+/// Formats a time with the codes that chat templates use; other codes stay as they are.
 pub(super) fn strftime(format: &str, secs: u64) -> String {
     const MONTHS: [&str; 12] = [
         "January",
@@ -65,7 +65,8 @@ pub(super) fn strftime(format: &str, secs: u64) -> String {
     text
 }
 
-/// Year, month 1..=12 and day 1..=31 of a day counted from 1970-01-01 (H. Hinnant, "days to civil").
+/// Year, month 1..=12 and day 1..=31 of a day counted from 1970-01-01 (H. Hinnant,
+/// `civil_from_days`).
 fn civil(days: u64) -> (u64, usize, u64) {
     let z = days + 719_468;
     let day_of_era = z % 146_097;

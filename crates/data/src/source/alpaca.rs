@@ -1,6 +1,8 @@
-//! Stanford Alpaca: `instruction`, optional `input`, `output`. Prompts may lack `output`.
+//! Stanford Alpaca: `instruction`, optional `input`, `output`. As prompts, rows need no `output`.
 
-use super::{Format, Kind, Row, Source, Tray, Want};
+use super::collector::{Collector, Want};
+use super::format::Format;
+use super::row::{Kind, Row, Source};
 use crate::{Ask, Prompt, Result};
 
 pub(super) const SOURCE: Source = Source {
@@ -12,18 +14,18 @@ pub(super) const SOURCE: Source = Source {
     read,
 };
 
-fn read(row: &Row, tray: &mut Tray) -> Result<()> {
+fn read(row: &Row, collector: &mut Collector) -> Result<()> {
     let ask = Ask::Instruction {
         instruction: row.text("instruction")?.to_string(),
         input: row.text_or_empty("input")?.to_string(),
     };
-    if tray.want == Want::Prompts && !row.has("output") {
-        tray.prompt(Prompt {
+    if collector.want == Want::Prompts && !row.has("output") {
+        collector.prompt(Prompt {
             ask,
             reference: None,
         });
     } else {
-        tray.demonstration(ask, row.text("output")?);
+        collector.demonstration(ask, row.text("output")?);
     }
     Ok(())
 }

@@ -1,7 +1,9 @@
-//! Conversations: `messages` of role and content (or ShareGPT's `conversations` of from and value). The last assistant
-//! turn is the response; everything before it is the prompt.
+//! Conversations: `messages` of role and content, or ShareGPT's `conversations` of from and value.
+//! The last assistant turn is the response; the turns before it are the prompt.
 
-use super::{Format, Kind, Row, Source, Tray, Want};
+use super::collector::{Collector, Want};
+use super::format::Format;
+use super::row::{Kind, Row, Source};
 use crate::{Ask, Prompt, Result};
 
 pub(super) const SOURCE: Source = Source {
@@ -13,7 +15,7 @@ pub(super) const SOURCE: Source = Source {
     read,
 };
 
-fn read(row: &Row, tray: &mut Tray) -> Result<()> {
+fn read(row: &Row, collector: &mut Collector) -> Result<()> {
     let share_gpt = !row.has("messages") && row.has("conversations");
     let mut messages = row.messages(if share_gpt {
         "conversations"
@@ -22,18 +24,18 @@ fn read(row: &Row, tray: &mut Tray) -> Result<()> {
     })?;
     let answer = messages.pop_if(|last| last.role == "assistant");
     if messages.last().is_none_or(|last| last.role != "user") {
-        tray.drop_row("conversation without a user turn before its answer");
+        collector.drop_row("conversation without a user turn before its answer");
         return Ok(());
     }
     match answer {
-        Some(answer) => tray.demonstration(Ask::Chat(messages), &answer.content),
-        None if tray.want == Want::Prompts => {
-            tray.prompt(Prompt {
+        Some(answer) => collector.demonstration(Ask::Chat(messages), &answer.content),
+        None if collector.want == Want::Prompts => {
+            collector.prompt(Prompt {
                 ask: Ask::Chat(messages),
                 reference: None,
             });
         }
-        None => tray.drop_row("conversation that does not end with an assistant turn"),
+        None => collector.drop_row("conversation that does not end with an assistant turn"),
     }
     Ok(())
 }

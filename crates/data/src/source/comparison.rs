@@ -1,8 +1,13 @@
-//! GPT-4-LLM comparison data (Instruction-Tuning-with-GPT-4). Version 1: `user_input`, `completion_a` (better),
-//! `completion_b`. Version 2: `user_input`, `responses_and_scores`, a list of `{response, score}`: every pair of
-//! responses with different scores. A `user_input` is an instruction, its input after a blank line where it has one.
+//! GPT-4-LLM comparison data (Instruction-Tuning-with-GPT-4).
+//!
+//! Version 1: `user_input`, `completion_a` (the better), `completion_b`. Version 2: `user_input`,
+//! `responses_and_scores`, a list of `{response, score}`; every pair of responses with different
+//! scores is a preference. A `user_input` is an instruction, followed by a blank line and its input
+//! if it has one.
 
-use super::{Format, Kind, Row, Source, Tray, Want};
+use super::collector::{Collector, Want};
+use super::format::Format;
+use super::row::{Kind, Row, Source};
 use crate::{Ask, Result};
 use serde_json::Value;
 
@@ -32,8 +37,8 @@ fn ask(row: &Row) -> Result<Ask> {
     })
 }
 
-fn read_v1(row: &Row, tray: &mut Tray) -> Result<()> {
-    tray.preference(
+fn read_v1(row: &Row, collector: &mut Collector) -> Result<()> {
+    collector.preference(
         ask(row)?,
         row.text("completion_a")?,
         row.text("completion_b")?,
@@ -41,7 +46,7 @@ fn read_v1(row: &Row, tray: &mut Tray) -> Result<()> {
     Ok(())
 }
 
-fn read_v2(row: &Row, tray: &mut Tray) -> Result<()> {
+fn read_v2(row: &Row, collector: &mut Collector) -> Result<()> {
     const LIST: &str = "responses_and_scores";
     let mut scored: Vec<(&str, f64)> = Vec::new();
     for (i, item) in row.list(LIST)?.iter().enumerate() {
@@ -51,28 +56,28 @@ fn read_v2(row: &Row, tray: &mut Tray) -> Result<()> {
         ));
     }
     if scored.len() < 2 {
-        tray.drop_row("fewer than two responses");
+        collector.drop_row("fewer than two responses");
         return Ok(());
     }
-    if tray.want == Want::Prompts {
-        tray.preference(ask(row)?, scored[0].0, scored[1].0);
+    if collector.want == Want::Prompts {
+        collector.preference(ask(row)?, scored[0].0, scored[1].0);
         return Ok(());
     }
     for (i, (one, one_score)) in scored.iter().enumerate() {
         for (other, other_score) in &scored[i + 1..] {
             if one_score > other_score {
-                tray.preference(ask(row)?, one, other);
+                collector.preference(ask(row)?, one, other);
             } else if one_score < other_score {
-                tray.preference(ask(row)?, other, one);
+                collector.preference(ask(row)?, other, one);
             } else {
-                tray.drop_row("pair with equal scores");
+                collector.drop_row("pair with equal scores");
             }
         }
     }
     Ok(())
 }
 
-/// A number, or a number as text (some releases quote it).
+/// A number, or a number in a string, as some releases have it.
 fn score(row: &Row, index: usize, item: &Value) -> Result<f64> {
     let name = format!("responses_and_scores[{index}].score");
     let value = item.get("score");

@@ -1,6 +1,9 @@
-//! FastChat question files (`question_id`, `text` or `turns`, `category`) as prompts: the first turn of each.
+//! FastChat question files: `question_id`, `text` or `turns`, `category`. The first turn is the
+//! prompt.
 
-use super::{Format, Kind, Row, Source, Tray};
+use super::collector::Collector;
+use super::format::Format;
+use super::row::{Kind, Row, Source};
 use crate::{Ask, Prompt, Result};
 
 pub(super) const SOURCE: Source = Source {
@@ -14,10 +17,10 @@ pub(super) const SOURCE: Source = Source {
     read,
 };
 
-fn read(row: &Row, tray: &mut Tray) -> Result<()> {
+fn read(row: &Row, collector: &mut Collector) -> Result<()> {
     let instruction = if row.has("turns") {
         let first = row.list("turns")?.first().and_then(|turn| turn.as_str());
-        first.ok_or_else(|| row.error("field \"turns\" does not begin with a text"))?
+        first.ok_or_else(|| row.error("field \"turns\" does not begin with a string"))?
     } else {
         row.text("text")?
     };
@@ -25,7 +28,7 @@ fn read(row: &Row, tray: &mut Tray) -> Result<()> {
         instruction: instruction.to_string(),
         input: String::new(),
     };
-    tray.prompt(Prompt {
+    collector.prompt(Prompt {
         ask,
         reference: None,
     });

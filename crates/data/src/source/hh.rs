@@ -1,7 +1,9 @@
-//! Anthropic HH: `chosen` and `rejected`, two transcripts `\n\nHuman: … \n\nAssistant: …` that share everything up to the
-//! last Assistant turn.
+//! Anthropic HH: `chosen` and `rejected`, two transcripts `\n\nHuman: … \n\nAssistant: …` that are
+//! the same up to the last Assistant turn.
 
-use super::{Format, Kind, Row, Source, Tray};
+use super::collector::Collector;
+use super::format::Format;
+use super::row::{Kind, Row, Source};
 use crate::{Ask, Message, Result};
 
 const HUMAN: &str = "\n\nHuman:";
@@ -20,26 +22,26 @@ pub(super) const SOURCE: Source = Source {
     read,
 };
 
-fn read(row: &Row, tray: &mut Tray) -> Result<()> {
+fn read(row: &Row, collector: &mut Collector) -> Result<()> {
     let (prompt, chosen) = split(row, "chosen")?;
     let (other_prompt, rejected) = split(row, "rejected")?;
     if prompt != other_prompt {
-        tray.drop_row("chosen and rejected with different prompts");
+        collector.drop_row("chosen and rejected with different prompts");
     } else if chosen.contains(HUMAN) || rejected.contains(HUMAN) {
-        tray.drop_row("transcript that ends with a Human turn");
+        collector.drop_row("transcript that ends with a Human turn");
     } else {
         let messages = turns(prompt);
         match messages.last() {
             Some(last) if last.role == "user" => {
-                tray.preference(Ask::Chat(messages), chosen, rejected);
+                collector.preference(Ask::Chat(messages), chosen, rejected);
             }
-            _ => tray.drop_row("transcript without a Human turn before its answer"),
+            _ => collector.drop_row("transcript without a Human turn before its answer"),
         }
     }
     Ok(())
 }
 
-/// Prompt (up to the last Assistant turn) and answer.
+/// The transcript up to the last Assistant turn, and that turn.
 fn split<'a>(row: &Row<'a>, field: &str) -> Result<(&'a str, &'a str)> {
     let text = row.text(field)?;
     let malformed = |what: &str| row.error(format!("field \"{field}\" {what}"));

@@ -1,10 +1,13 @@
-//! Dataset formats. One file per format, each with one [`Source`]; adding a format is that file, a variant of
-//! [`Format`] and a line in [`SOURCES`]. `auto` takes the first source that the first row's fields fit.
+//! Dataset formats: one file and one [`row::Source`] per format. A new format is a file, a variant
+//! of [`Format`] and a line in [`SOURCES`]. `auto` takes the first source that fits the fields of
+//! the first row.
 
 mod alpaca;
 mod chat;
+mod collector;
 mod comparison;
 mod fastchat;
+mod format;
 mod hh;
 mod pairs;
 mod prompt_completion;
@@ -13,51 +16,15 @@ mod rows;
 mod text;
 
 use crate::{Demonstration, Error, Preference, Prompt, Result};
-use row::{Row, Tray, Want};
+use collector::{Collector, Want};
+use row::{Kind, Row, Source};
 use rows::Object;
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-/// `auto` sniffs by the fields of the first row.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Format {
-    #[default]
-    Auto,
-    Alpaca,
-    PromptCompletion,
-    Chat,
-    Text,
-    ComparisonV1,
-    ComparisonV2,
-    Hh,
-    Pairs,
-    Fastchat,
-}
+pub use format::Format;
 
-/// What a format's rows hold.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Demonstrations,
-    Preferences,
-    Questions,
-}
-
-/// One dataset format.
-struct Source {
-    format: Format,
-    /// For messages: `Alpaca`
-    name: &'static str,
-    /// For messages: `instruction, input, output`
-    fields: &'static str,
-    kind: Kind,
-    /// Does a row with these fields look like it?
-    fits: fn(&Object) -> bool,
-    read: fn(&Row, &mut Tray) -> Result<()>,
-}
-
-/// The registry, the more specific before the less.
+/// The registry. `auto` tries formats in this order, the more specific first.
 const SOURCES: [&Source; 9] = [
     &comparison::V2,
     &comparison::V1,
@@ -70,18 +37,20 @@ const SOURCES: [&Source; 9] = [
     &text::SOURCE,
 ];
 
-/// What was read, and what was left out and why.
+/// The records of a file, and how many of its rows were dropped and why.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded<T> {
+    /// The records, in the order of the file.
     pub items: Vec<T>,
     /// Rows of the file.
     pub n_rows: usize,
-    /// Count by reason, e.g. `empty answer`.
+    /// Rows dropped, by reason, e.g. `empty answer`.
     pub dropped: BTreeMap<String, usize>,
 }
 
 impl<T> Loaded<T> {
-    /// One line for the user to stderr: `data/x.json: 6929 rows, 6900 used; dropped: 29 both answers equal`.
+    /// Writes one line to stderr:
+    /// `data/x.json: 6929 rows, 6900 used; dropped: 29 both answers equal`.
     pub fn report(&self, path: &Path) {
         let reasons = self
             .dropped
@@ -102,30 +71,33 @@ impl<T> Loaded<T> {
     }
 }
 
-/// Prompts with the answer to imitate.
+/// Reads prompts with the answer to imitate.
+///
+/// Errors, in one line with file and row: the file cannot be read, a row does not fit the format,
+/// the format holds no demonstrations, or no row can be used.
 pub fn demonstrations(path: &Path, format: Format) -> Result<Loaded<Demonstration>> {
-    let (tray, n_rows) = read(path, format, Want::Demonstrations)?;
-    finish(path, tray.demonstrations, n_rows, tray.dropped)
+    let (collector, n_rows) = read(path, format, Want::Demonstrations)?;
+    finish(path, collector.demonstrations, n_rows, collector.dropped)
 }
 
-/// Prompts with a better and a worse answer.
+/// Reads prompts with a better and a worse answer. Errors as [`demonstrations`].
 pub fn preferences(path: &Path, format: Format) -> Result<Loaded<Preference>> {
-    let (tray, n_rows) = read(path, format, Want::Preferences)?;
-    finish(path, tray.preferences, n_rows, tray.dropped)
+    let (collector, n_rows) = read(path, format, Want::Preferences)?;
+    finish(path, collector.preferences, n_rows, collector.dropped)
 }
 
-/// Prompts of any format (demonstrations and preferences give theirs), each once: the first row that asks it.
+/// Reads the prompts of any format, each once. Errors as [`demonstrations`].
 pub fn prompts(path: &Path, format: Format) -> Result<Loaded<Prompt>> {
-    let (mut tray, n_rows) = read(path, format, Want::Prompts)?;
+    let (mut collector, n_rows) = read(path, format, Want::Prompts)?;
     let mut seen = HashSet::new();
     let mut items = Vec::new();
-    for prompt in std::mem::take(&mut tray.prompts) {
+    for prompt in std::mem::take(&mut collector.prompts) {
         match seen.insert(prompt.key()) {
             true => items.push(prompt),
-            false => tray.drop_row("repeated prompt"),
+            false => collector.drop_row("repeated prompt"),
         }
     }
-    finish(path, items, n_rows, tray.dropped)
+    finish(path, items, n_rows, collector.dropped)
 }
 
 fn finish<T>(
@@ -149,8 +121,8 @@ fn finish<T>(
     })
 }
 
-fn read(path: &Path, format: Format, want: Want) -> Result<(Tray, usize)> {
-    let mut tray = Tray::new(want);
+fn read(path: &Path, format: Format, want: Want) -> Result<(Collector, usize)> {
+    let mut collector = Collector::new(want);
     let mut n_rows = 0;
     let mut source: Option<&Source> = SOURCES.into_iter().find(|s| s.format == format);
     rows::for_each_row(path, &mut |number, object| {
@@ -169,10 +141,10 @@ fn read(path: &Path, format: Format, want: Want) -> Result<(Tray, usize)> {
                 object,
                 source,
             },
-            &mut tray,
+            &mut collector,
         )
     })?;
-    Ok((tray, n_rows))
+    Ok((collector, n_rows))
 }
 
 fn sniff(path: &Path, number: usize, object: &Object) -> Result<&'static Source> {

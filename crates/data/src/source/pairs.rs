@@ -1,14 +1,16 @@
-//! `prompt`, `chosen`, `rejected`. The prompt is a text or a list of messages; an answer is a text or a list of messages
-//! whose last is the assistant's (TRL's conversational form).
+//! `prompt`, `chosen`, `rejected`. The prompt is a string or a list of messages; an answer is a
+//! string or a list of messages that ends with an assistant turn (TRL's conversational form).
 
-use super::{Format, Kind, Row, Source, Tray};
+use super::collector::Collector;
+use super::format::Format;
+use super::row::{Kind, Row, Source};
 use crate::{Ask, Result};
 use serde_json::Value;
 
 pub(super) const SOURCE: Source = Source {
     format: Format::Pairs,
     name: "pairs",
-    fields: "prompt (a text or messages), chosen, rejected",
+    fields: "prompt (a string or messages), chosen, rejected",
     kind: Kind::Preferences,
     fits: |row| {
         ["prompt", "chosen", "rejected"]
@@ -18,11 +20,11 @@ pub(super) const SOURCE: Source = Source {
     read,
 };
 
-fn read(row: &Row, tray: &mut Tray) -> Result<()> {
+fn read(row: &Row, collector: &mut Collector) -> Result<()> {
     let ask = if let Value::Array(_) = row.value("prompt")? {
         let messages = row.messages("prompt")?;
         if messages.last().is_none_or(|last| last.role != "user") {
-            tray.drop_row("prompt that does not end with a user turn");
+            collector.drop_row("prompt that does not end with a user turn");
             return Ok(());
         }
         Ask::Chat(messages)
@@ -35,7 +37,7 @@ fn read(row: &Row, tray: &mut Tray) -> Result<()> {
     };
     let chosen = answer(row, "chosen")?;
     let rejected = answer(row, "rejected")?;
-    tray.preference(ask, &chosen, &rejected);
+    collector.preference(ask, &chosen, &rejected);
     Ok(())
 }
 

@@ -1,6 +1,9 @@
-//! `prompt`, `completion`: an instruction and its answer. Prompts may lack `completion`.
+//! `prompt`, `completion`: an instruction and its answer. As prompts, rows need no
+//! `completion`.
 
-use super::{Format, Kind, Row, Source, Tray, Want};
+use super::collector::{Collector, Want};
+use super::format::Format;
+use super::row::{Kind, Row, Source};
 use crate::{Ask, Prompt, Result};
 
 pub(super) const SOURCE: Source = Source {
@@ -12,19 +15,19 @@ pub(super) const SOURCE: Source = Source {
     read,
 };
 
-fn read(row: &Row, tray: &mut Tray) -> Result<()> {
+fn read(row: &Row, collector: &mut Collector) -> Result<()> {
     let instruction = row.text("prompt")?.to_string();
     let ask = Ask::Instruction {
         instruction,
         input: String::new(),
     };
-    if tray.want == Want::Prompts && !row.has("completion") {
-        tray.prompt(Prompt {
+    if collector.want == Want::Prompts && !row.has("completion") {
+        collector.prompt(Prompt {
             ask,
             reference: None,
         });
     } else {
-        tray.demonstration(ask, row.text("completion")?);
+        collector.demonstration(ask, row.text("completion")?);
     }
     Ok(())
 }

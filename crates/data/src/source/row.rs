@@ -1,14 +1,37 @@
-//! One row under one format: typed access to its fields with errors that name file, row and field, and the tray that
-//! takes what the row says. Rules that hold for every format (no empty answers, no equal pairs) live here.
+//! A dataset format and one row in it: typed access to the row's fields, with errors that name
+//! file, row and field.
 
-use super::Source;
-use super::rows::{Object, kind, row_error};
-use crate::{Demonstration, Error, Message, Preference, Prompt, Result};
+use super::collector::Collector;
+use super::format::Format;
+use super::rows::{Object, row_error, type_name};
+use crate::{Error, Message, Result};
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::path::Path;
 
-pub(crate) struct Row<'a> {
+/// The records that a format's rows hold.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Demonstrations,
+    Preferences,
+    Questions,
+}
+
+/// One dataset format.
+pub(super) struct Source {
+    pub format: Format,
+    /// For error messages: `Alpaca`.
+    pub name: &'static str,
+    /// For error messages: `instruction, input, output`.
+    pub fields: &'static str,
+    pub kind: Kind,
+    /// Whether a row with these fields is likely in this format.
+    pub fits: fn(&Object) -> bool,
+    /// Reads one row into the collector.
+    pub read: fn(&Row, &mut Collector) -> Result<()>,
+}
+
+/// A row and what its errors name.
+pub(super) struct Row<'a> {
     pub path: &'a Path,
     pub number: usize,
     pub object: &'a Object,
@@ -29,7 +52,7 @@ impl<'a> Row<'a> {
     fn wrong(&self, field: &str, value: &Value, wanted: &str) -> Error {
         self.error(format!(
             "field \"{field}\" is {}, not {wanted}",
-            kind(value)
+            type_name(value)
         ))
     }
 
@@ -46,10 +69,10 @@ impl<'a> Row<'a> {
         let value = self.value(field)?;
         value
             .as_str()
-            .ok_or_else(|| self.wrong(field, value, "a text"))
+            .ok_or_else(|| self.wrong(field, value, "a string"))
     }
 
-    /// Empty where the field is missing or null.
+    /// The text of a field; empty if it is missing or null.
     pub fn text_or_empty(&self, field: &str) -> Result<&'a str> {
         match self.object.get(field) {
             None | Some(Value::Null) => Ok(""),
@@ -65,7 +88,7 @@ impl<'a> Row<'a> {
             .ok_or_else(|| self.wrong(field, value, "a list"))
     }
 
-    /// A text inside a list, e.g. `responses_and_scores[2].response`.
+    /// A string inside a list, e.g. `responses_and_scores[2].response`.
     pub fn text_at(
         &self,
         field: &str,
@@ -78,7 +101,7 @@ impl<'a> Row<'a> {
             None => Err(self.error(format!("field \"{name}\" is missing"))),
             Some(value) => value
                 .as_str()
-                .ok_or_else(|| self.wrong(&name, value, "a text")),
+                .ok_or_else(|| self.wrong(&name, value, "a string")),
         }
     }
 
@@ -98,85 +121,5 @@ impl<'a> Row<'a> {
             messages.push(Message::new(role, self.text_at(field, i, item, content)?));
         }
         Ok(messages)
-    }
-}
-
-/// What the caller came for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Want {
-    Demonstrations,
-    Preferences,
-    Prompts,
-}
-
-/// What the rows said.
-pub(crate) struct Tray {
-    pub want: Want,
-    pub demonstrations: Vec<Demonstration>,
-    pub preferences: Vec<Preference>,
-    pub prompts: Vec<Prompt>,
-    pub dropped: BTreeMap<String, usize>,
-}
-
-impl Tray {
-    pub fn new(want: Want) -> Self {
-        Self {
-            want,
-            demonstrations: Vec::new(),
-            preferences: Vec::new(),
-            prompts: Vec::new(),
-            dropped: BTreeMap::new(),
-        }
-    }
-
-    pub fn drop_row(&mut self, reason: &str) {
-        *self.dropped.entry(reason.to_string()).or_default() += 1;
-    }
-
-    /// A prompt whose answer is not in the data.
-    pub fn prompt(&mut self, prompt: Prompt) {
-        match prompt.ask.text().trim() {
-            "" => self.drop_row("empty prompt"),
-            _ => self.prompts.push(prompt),
-        }
-    }
-
-    /// The response becomes the prompt's reference too.
-    pub fn demonstration(&mut self, ask: crate::Ask, response: &str) {
-        let prompt = Prompt {
-            ask,
-            reference: Some(response.to_string()),
-        };
-        if self.want == Want::Prompts {
-            self.prompt(prompt);
-        } else if response.trim().is_empty() {
-            self.drop_row("empty answer");
-        } else {
-            self.demonstrations.push(Demonstration {
-                prompt,
-                response: response.to_string(),
-            });
-        }
-    }
-
-    pub fn preference(&mut self, ask: crate::Ask, chosen: &str, rejected: &str) {
-        let prompt = Prompt {
-            ask,
-            reference: None,
-        };
-        if self.want == Want::Prompts {
-            self.prompt(prompt);
-        } else if chosen.trim().is_empty() || rejected.trim().is_empty() {
-            self.drop_row("empty answer");
-        } else if chosen.trim() == rejected.trim() {
-            self.drop_row("both answers equal");
-        } else {
-            let (chosen, rejected) = (chosen.to_string(), rejected.to_string());
-            self.preferences.push(Preference {
-                prompt,
-                chosen,
-                rejected,
-            });
-        }
     }
 }

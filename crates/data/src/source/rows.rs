@@ -1,5 +1,6 @@
-//! Rows of a file, one at a time: a JSON array of objects, JSON Lines, or lines of text. Nothing is held but the row at
-//! hand. Knows no format; every error names the file and the row (for JSON Lines, the line).
+//! Rows of a file, one at a time: a JSON array of objects, JSON Lines, or lines of text. Only the
+//! current row is in memory. Knows no format; every error names the file and the row (for JSON
+//! Lines, the line).
 
 use crate::{Error, Result};
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
@@ -10,9 +11,10 @@ use std::path::Path;
 
 pub(crate) type Object = Map<String, Value>;
 
-const EXPECTED: &str = "expected a JSON array of objects, or one JSON object a line";
+const EXPECTED: &str = "expected a JSON array of objects, or one JSON object per line";
 
-/// Calls `each(row number from 1, row)` for every row of the file. Lines of a `.txt` file come as `{"text": line}`.
+/// Calls `each(row number from 1, row)` for every row of the file. A line of a `.txt` file is the
+/// row `{"text": line}`.
 pub(crate) fn for_each_row(
     path: &Path,
     each: &mut dyn FnMut(usize, &Object) -> Result<()>,
@@ -63,9 +65,10 @@ pub(crate) fn is_text(path: &Path) -> bool {
         .is_some_and(|e| e.eq_ignore_ascii_case("txt"))
 }
 
-/// The first byte that is not white space, which it leaves in the reader together with the line it stands in.
+/// The first byte that is not white space; it consumes nothing.
 fn first_byte(reader: &mut impl BufRead) -> std::io::Result<Option<u8>> {
-    // A leading blank line would shift the line numbers; such files start within the first buffer or are empty.
+    // Skipping blank lines would shift the line numbers. What begins beyond the first buffer counts
+    // as empty.
     Ok(reader
         .fill_buf()?
         .iter()
@@ -103,7 +106,7 @@ fn object(path: &Path, number: usize, line: &str) -> Result<Object> {
             path,
             number,
             format!(
-                "ends in the middle; the file is truncated, or not one object a line ({EXPECTED})"
+                "ends in the middle of an object; the file is truncated, or an object spans lines ({EXPECTED})"
             ),
         )),
         Err(e) => Err(row_error(
@@ -119,25 +122,25 @@ fn array(
     reader: impl BufRead,
     each: &mut dyn FnMut(usize, &Object) -> Result<()>,
 ) -> Result<()> {
-    let mut walk = Walk {
+    let mut visitor = RowVisitor {
         path,
         each,
         n_rows: 0,
         failed: None,
     };
     let mut json = serde_json::Deserializer::from_reader(reader);
-    let end = json.deserialize_seq(&mut walk).and_then(|()| json.end());
-    if let Some(error) = walk.failed {
+    let end = json.deserialize_seq(&mut visitor).and_then(|()| json.end());
+    if let Some(error) = visitor.failed {
         return Err(error);
     }
-    let number = walk.n_rows + 1;
+    let number = visitor.n_rows + 1;
     match end {
         Ok(()) => Ok(()),
         Err(e) if e.is_io() => Err(row_error(path, number, format!("cannot be read: {e}"))),
         Err(e) if e.is_eof() => Err(row_error(
             path,
             number,
-            "ends in the middle; the file is truncated",
+            "ends in the middle of an object; the file is truncated",
         )),
         Err(e) if e.to_string().starts_with("invalid unicode") => Err(row_error(
             path,
@@ -148,16 +151,16 @@ fn array(
     }
 }
 
-/// Visits the array's elements one by one.
-struct Walk<'a> {
+/// Visits the elements of an array one by one.
+struct RowVisitor<'a> {
     path: &'a Path,
     each: &'a mut dyn FnMut(usize, &Object) -> Result<()>,
     n_rows: usize,
-    /// What stopped the walk, where it was not the JSON itself.
+    /// The error that stopped the visit, unless it is one of the JSON itself.
     failed: Option<Error>,
 }
 
-impl<'de> Visitor<'de> for &mut Walk<'_> {
+impl<'de> Visitor<'de> for &mut RowVisitor<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
@@ -189,17 +192,17 @@ fn not_an_object(path: &Path, number: usize, value: &Value) -> Error {
     row_error(
         path,
         number,
-        format!("is {}, not an object with named fields", kind(value)),
+        format!("is {}, not an object with named fields", type_name(value)),
     )
 }
 
 /// A value's type in words.
-pub(crate) fn kind(value: &Value) -> &'static str {
+pub(crate) fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
-        Value::Bool(_) => "true or false",
+        Value::Bool(_) => "a boolean",
         Value::Number(_) => "a number",
-        Value::String(_) => "a text",
+        Value::String(_) => "a string",
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     }

@@ -1,0 +1,30 @@
+//! The names of the dataset formats, as settings write them.
+
+use serde::{Deserialize, Serialize};
+
+/// A dataset format.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// Chosen by the fields of the first row.
+    #[default]
+    Auto,
+    /// `instruction`, optional `input`, `output`.
+    Alpaca,
+    /// `prompt`, `completion`.
+    PromptCompletion,
+    /// `messages` of role and content.
+    Chat,
+    /// `text`, or the lines of a `.txt` file.
+    Text,
+    /// `user_input`, `completion_a` (the better), `completion_b`.
+    ComparisonV1,
+    /// `user_input`, `responses_and_scores`.
+    ComparisonV2,
+    /// `chosen` and `rejected` transcripts of Anthropic's HH data.
+    Hh,
+    /// `prompt`, `chosen`, `rejected`.
+    Pairs,
+    /// FastChat questions, as prompts only.
+    Fastchat,
+}

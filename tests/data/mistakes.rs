@@ -1,0 +1,186 @@
+//! Errors of the readers: one line with file, row and field.
+
+use super::file;
+use data::Format;
+use std::path::Path;
+
+#[derive(Clone, Copy)]
+enum Read {
+    Demonstrations,
+    Preferences,
+    Prompts,
+}
+
+/// What reading the file says after `data/NAME: `.
+fn error(read: Read, format: Format, name: &str, content: &[u8]) -> String {
+    let (_dir, path) = file(name, content);
+    let error = match read {
+        Read::Demonstrations => data::demonstrations(&path, format).map(drop),
+        Read::Preferences => data::preferences(&path, format).map(drop),
+        Read::Prompts => data::prompts(&path, format).map(drop),
+    };
+    let text = error.unwrap_err().to_string();
+    let start = format!("{}: ", path.display());
+    text.strip_prefix(&start).unwrap_or(&text).to_string()
+}
+
+const ROW: &str = r#"{"instruction": "a", "output": "b"}"#;
+const EXPECTED: &str = "expected a JSON array of objects, or one JSON object per line";
+
+#[test]
+fn broken_files_are_reported_with_the_row() {
+    #[track_caller]
+    fn check(name: &str, content: impl AsRef<[u8]>, expected: &str) {
+        let found = error(Read::Demonstrations, Format::Auto, name, content.as_ref());
+        assert_eq!(found, expected.replace("EXPECTED", EXPECTED));
+    }
+    check("x.json", "", "is empty; EXPECTED");
+    check("x.json", " \n ", "is empty; EXPECTED");
+    check("x.json", "[]", "has no rows");
+    check("x.txt", "\n\n", "has no rows");
+    check("x.json", b"PAR1\x15\x04", "is not JSON; EXPECTED");
+    let truncated = "ends in the middle of an object; the file is truncated";
+    let content = format!("[{ROW}, {ROW}, {{\"instruction\": \"a");
+    check("x.json", content, &format!("row 3: {truncated}"));
+    check("x.json", format!("[{ROW}"), &format!("row 2: {truncated}"));
+    let content = format!("{ROW}\n{{\"instruction\": \"a");
+    let spans = format!("row 2: {truncated}, or an object spans lines (EXPECTED)");
+    check("x.jsonl", content, &spans);
+    let place = "row 3: is not JSON: expected ident at line 1 column 2; EXPECTED";
+    check("x.jsonl", format!("{ROW}\n\nnope\n"), place);
+    let place = "row 2: is not JSON: expected `,` or `]` at line 1 column 38";
+    check("x.json", format!("[{ROW} {ROW}]"), place);
+    let number = "row 2: is a number, not an object with named fields";
+    check("x.json", format!("[{ROW}, 7]"), number);
+    let content = format!("[{ROW}, {{\"instruction\": \"a\"}}]");
+    let missing = "row 2: field \"output\" is missing; Alpaca rows have instruction, input, output";
+    check("x.json", content, missing);
+}
+
+#[test]
+fn text_that_is_not_utf_8_is_reported_with_the_row() {
+    #[track_caller]
+    fn check(name: &str, before: &str, after: &str, row: usize) {
+        let content = [before.as_bytes(), b"\xe9", after.as_bytes()].concat();
+        let found = error(Read::Demonstrations, Format::Auto, name, &content);
+        let expected = format!("row {row}: is not UTF-8 text; convert the file to UTF-8");
+        assert_eq!(found, expected);
+    }
+    check("x.json", "[{\"instruction\": \"", "\"}]", 1);
+    let before = format!("{ROW}\n{{\"instruction\": \"");
+    check("x.jsonl", &before, "\"}", 2);
+    check("x.txt", "one\n", "\n", 2);
+}
+
+#[test]
+fn wrong_fields_are_named() {
+    #[track_caller]
+    fn check(read: Read, format: Format, row: &str, expected: &str) {
+        let rows = match format {
+            Format::Alpaca => "Alpaca rows have instruction, input, output",
+            Format::Chat => "chat rows have messages: a list of {role, content}",
+            Format::ComparisonV2 => {
+                "comparison (version 2) rows have user_input, responses_and_scores: \
+                 a list of {response, score}"
+            }
+            Format::Hh => {
+                "HH rows have chosen, rejected: \
+                 transcripts of \"\\n\\nHuman: …\\n\\nAssistant: …\""
+            }
+            Format::Pairs => "pairs rows have prompt (a string or messages), chosen, rejected",
+            _ => "FastChat question rows have question_id, text (or turns), category",
+        };
+        let found = error(read, format, "x.jsonl", row.as_bytes());
+        assert_eq!(found, format!("row 1: field {expected}; {rows}"));
+    }
+    use Read::*;
+    let row = r#"{"instruction": "a"}"#;
+    let missing = "\"output\" is missing";
+    check(Demonstrations, Format::Alpaca, row, missing);
+    let row = r#"{"instruction": ["a"], "output": "b"}"#;
+    let list = "\"instruction\" is a list, not a string";
+    check(Demonstrations, Format::Alpaca, row, list);
+    let row = r#"{"instruction": "a", "output": null}"#;
+    let null = "\"output\" is null, not a string";
+    check(Prompts, Format::Alpaca, row, null);
+    let row = r#"{"messages": [{"role": "user", "content": "a"}, {"role": "assistant"}]}"#;
+    let missing = "\"messages[1].content\" is missing";
+    check(Demonstrations, Format::Chat, row, missing);
+    let string = "\"messages\" is a string, not a list";
+    check(
+        Demonstrations,
+        Format::Chat,
+        r#"{"messages": "hi"}"#,
+        string,
+    );
+    let row =
+        r#"{"user_input": "q", "responses_and_scores": [{"response": "a", "score": "good"}]}"#;
+    let score = "\"responses_and_scores[0].score\" is \"good\", not a number";
+    check(Preferences, Format::ComparisonV2, row, score);
+    let row = r#"{"chosen": "yes", "rejected": "no"}"#;
+    let start = "\"chosen\" does not begin with \"\\n\\nHuman:\"";
+    check(Preferences, Format::Hh, row, start);
+    let row = r#"{"prompt": "q", "chosen": [{"role": "user", "content": "a"}], "rejected": "b"}"#;
+    let end = "\"chosen\" does not end with an assistant turn";
+    check(Preferences, Format::Pairs, row, end);
+    let row = r#"{"question_id": 1, "turns": []}"#;
+    let turns = "\"turns\" does not begin with a string";
+    check(Prompts, Format::Fastchat, row, turns);
+}
+
+#[test]
+fn files_without_the_needed_records_are_refused() {
+    #[track_caller]
+    fn check(read: Read, rows: &str, expected: &str) {
+        let found = error(read, Format::Auto, "x.json", rows.as_bytes());
+        assert_eq!(found, expected);
+    }
+    check(
+        Read::Demonstrations,
+        r#"[{"user_input": "q", "completion_a": "a", "completion_b": "b"}]"#,
+        "holds preferences (comparison (version 1) rows), but this stage needs prompts with one \
+         answer (Alpaca, prompt/completion, chat messages, text)",
+    );
+    check(
+        Read::Preferences,
+        &format!("[{ROW}]"),
+        "holds demonstrations (Alpaca rows), but this stage needs pairs of answers (GPT-4-LLM \
+         comparison, HH, prompt/chosen/rejected)",
+    );
+    check(
+        Read::Preferences,
+        r#"[{"user_input": "q", "completion_a": "a", "completion_b": "a"}]"#,
+        "none of its 1 rows can be used: 1 both answers equal",
+    );
+}
+
+#[test]
+fn an_unknown_format_is_reported_with_the_known_ones() {
+    let (_dir, path) = file("x.json", r#"[{"question": "a", "answer": "b"}]"#);
+    let error = data::demonstrations(&path, Format::Auto)
+        .unwrap_err()
+        .to_string();
+    let start = "x.json: row 1: fields question, answer fit no known format; looked for ";
+    assert!(error.contains(start), "{error}");
+    for format in [
+        "Alpaca (instruction, input, output)",
+        "HH (chosen, rejected",
+        "text (text",
+    ] {
+        assert!(error.contains(format), "{error}");
+    }
+    let missing = data::demonstrations(Path::new("no/such.json"), Format::Auto).unwrap_err();
+    assert!(
+        missing
+            .to_string()
+            .starts_with("no/such.json: cannot be read: "),
+        "{missing}"
+    );
+    let directory = data::demonstrations(path.parent().unwrap(), Format::Auto).unwrap_err();
+    assert!(
+        directory
+            .to_string()
+            .ends_with("is a directory, not a data file"),
+        "{directory}"
+    );
+}

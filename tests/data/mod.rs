@@ -1,0 +1,19 @@
+//! The crate `data`: formats and their errors, templates, tokens, splits and the loader.
+
+mod batches;
+mod formats;
+mod mistakes;
+mod only;
+mod templates;
+pub mod tokens;
+
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+/// A file of this name and content in a directory of its own.
+pub fn file(name: &str, content: impl AsRef<[u8]>) -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(name);
+    std::fs::write(&path, content).unwrap();
+    (dir, path)
+}

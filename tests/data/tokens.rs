@@ -1,0 +1,176 @@
+//! Token ids of prompts and answers.
+
+use super::templates::{chat_template, golden_templates};
+use crate::common::{instruction, prompt};
+use data::{Ask, Encoder, Ends, Template};
+use std::collections::BTreeSet;
+use tokenizers::{AddedToken, Tokenizer};
+
+const BOS: u32 = 256;
+
+pub const EOS: u32 = 257;
+
+const IM_START: u32 = 258;
+
+const IM_END: u32 = 259;
+
+/// One token per byte, then the special tokens.
+fn byte_tokenizer() -> Tokenizer {
+    use tokenizers::models::bpe::BPE;
+    use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+    let alphabet: BTreeSet<char> = ByteLevel::alphabet().into_iter().collect();
+    let vocab: Vec<_> = alphabet
+        .iter()
+        .enumerate()
+        .map(|(i, c)| (c.to_string(), i as u32))
+        .collect();
+    let vocab: [(String, u32); 256] = vocab.try_into().unwrap();
+    let bpe = BPE::builder().vocab_and_merges(vocab, Vec::new());
+    let mut tokenizer = Tokenizer::new(bpe.build().unwrap());
+    tokenizer.with_pre_tokenizer(Some(ByteLevel::new(false, false, false)));
+    tokenizer.with_decoder(Some(ByteLevel::default()));
+    let specials = ["<s>", "</s>", "<|im_start|>", "<|im_end|>"];
+    tokenizer
+        .add_special_tokens(specials.map(|s| AddedToken::from(s, true)))
+        .unwrap();
+    assert_eq!(tokenizer.token_to_id("<|im_end|>"), Some(IM_END));
+    tokenizer
+}
+
+fn ends(add_bos: bool) -> Ends {
+    Ends {
+        bos: Some(BOS),
+        add_bos,
+        eos: EOS,
+        stop: vec![EOS],
+    }
+}
+
+/// No template, one token per byte.
+pub fn byte_encoder() -> Encoder {
+    encoder(Template::Raw, false)
+}
+
+fn encoder(template: Template, add_bos: bool) -> Encoder {
+    Encoder::new(byte_tokenizer(), template, ends(add_bos)).unwrap()
+}
+
+#[test]
+fn examples_are_prompt_ids_then_response_ids_then_eos() {
+    for add_bos in [false, true] {
+        let encoder = encoder(Template::Alpaca, add_bos);
+        let prompt = prompt(instruction("Grüße.", "x"));
+        let example = encoder.example(&prompt, "Ja.\n\n").unwrap();
+        let (before, after) = example.ids.split_at(example.prompt_len);
+        assert_eq!(before, encoder.prompt(&prompt).unwrap());
+        assert_eq!(before.first() == Some(&BOS), add_bos);
+        assert_eq!(after, encoder.response("Ja.").unwrap());
+        assert_eq!((after.len(), after[3]), (4, EOS));
+        assert_eq!(encoder.decode(after).unwrap(), "Ja.");
+        assert_eq!(
+            encoder.decode(before).unwrap(),
+            Template::Alpaca.render(&prompt.ask).unwrap()
+        );
+        assert_eq!(example.key, prompt.key());
+    }
+    let raw = encoder(Template::Raw, true);
+    let text = raw
+        .example(&prompt(Ask::Raw(String::new())), "abc")
+        .unwrap();
+    assert_eq!((text.ids.len(), text.prompt_len, text.ids[0]), (5, 1, BOS));
+}
+
+#[test]
+fn bos_is_never_doubled() {
+    let count = |template: &str, add_bos: bool| {
+        let ids = encoder(chat_template(template), add_bos)
+            .prompt(&prompt(instruction("a", "")))
+            .unwrap();
+        (ids.iter().filter(|id| **id == BOS).count(), ids[0] == BOS)
+    };
+    let with = "{{ bos_token }}{{ messages[0].content }}";
+    let without = "{{ messages[0].content }}";
+    assert_eq!(count(with, true), (1, true));
+    assert_eq!(count(with, false), (1, true));
+    assert_eq!(count(without, true), (1, true));
+    assert_eq!(count(without, false), (0, false));
+    // a second BOS in the text is an error
+    let twice = encoder(chat_template(with), true).prompt(&prompt(instruction("<s>a", "")));
+    assert_eq!(
+        twice.unwrap_err().to_string(),
+        "a prompt begins with two BOS tokens (<s>); remove one from the data or from the chat template"
+    );
+    // without a chat template `<s>` is text, so BOS is still added
+    let ids = encoder(Template::Raw, true)
+        .prompt(&prompt(instruction("<s>a", "")))
+        .unwrap();
+    assert_eq!(
+        (ids.len(), ids.iter().filter(|id| **id == BOS).count()),
+        (5, 1)
+    );
+}
+
+#[test]
+fn special_tokens_in_data_are_text() {
+    let encoder = encoder(Template::Alpaca, false);
+    let ids = encoder.response("a</s>b").unwrap();
+    assert_eq!(ids.len(), 7);
+    assert_eq!(ids.iter().filter(|id| **id == EOS).count(), 1);
+    assert_eq!(encoder.decode(&ids).unwrap(), "a</s>b");
+}
+
+/// The template's end token counts, whatever the model's file names as EOS.
+#[test]
+fn a_chat_templates_end_token_ends_the_answer() {
+    let (templates, _) = golden_templates();
+    let Template::Chat { source, .. } = &templates["smollm2"] else {
+        unreachable!()
+    };
+    let chat = encoder(chat_template(source), false);
+    assert_eq!(
+        chat.ends(),
+        &Ends {
+            eos: IM_END,
+            stop: vec![IM_END, EOS],
+            ..ends(false)
+        }
+    );
+    let example = chat.example(&prompt(instruction("a", "")), "b").unwrap();
+    assert_eq!(example.ids[0], IM_START);
+    assert_eq!(example.ids.last(), Some(&IM_END));
+    assert_eq!(encoder(Template::Alpaca, false).ends(), &ends(false));
+}
+
+#[test]
+fn a_tokenizer_of_another_model_is_refused() {
+    let ends = Ends {
+        eos: 9999,
+        ..ends(false)
+    };
+    let error = Encoder::new(byte_tokenizer(), Template::Alpaca, ends)
+        .err()
+        .unwrap()
+        .to_string();
+    assert_eq!(
+        error,
+        "the tokenizer has no token 9999, the model's EOS: it does not belong to this model"
+    );
+}
+
+/// tokenizer.json may ask for both.
+#[test]
+fn the_tokenizers_own_truncation_and_padding_are_off() {
+    let mut tokenizer = byte_tokenizer();
+    let truncation = tokenizers::TruncationParams {
+        max_length: 8,
+        ..Default::default()
+    };
+    tokenizer.with_truncation(Some(truncation)).unwrap();
+    let strategy = tokenizers::PaddingStrategy::Fixed(64);
+    tokenizer.with_padding(Some(tokenizers::PaddingParams {
+        strategy,
+        ..Default::default()
+    }));
+    let encoder = Encoder::new(tokenizer, Template::Raw, ends(false)).unwrap();
+    assert_eq!(encoder.response(&"a".repeat(20)).unwrap().len(), 21);
+}
