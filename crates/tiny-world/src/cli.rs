@@ -1,4 +1,4 @@
-//! Command line: make the data, the pre-training text and the tokenizer; grade answers.
+//! The command line: writes the data, the pre-training text and the tokenizer; grades answers.
 
 use crate::oracle::{Grade, grade};
 use crate::{datasets, tokenizer, weights};
@@ -18,7 +18,7 @@ const EXAMPLES: &str = "Examples:
   tiny-world grade --questions data/tiny/demonstrations.json
   tiny-world ask \"What is 4 plus 7?\" \"The sum is 11.\"";
 
-/// A small language with checkable tasks: its data, its tokenizer and its oracle
+/// A small language of checkable tasks: data, tokenizer and oracle
 #[derive(Parser, Debug)]
 #[command(name = "tiny-world", version, after_help = EXAMPLES)]
 pub struct Cli {
@@ -60,14 +60,16 @@ enum Command {
     },
     /// Grade answers: a table by category and by family
     Grade {
-        /// FastChat questions (JSONL), or Alpaca rows (JSON), whose outputs are graded where --answers is not given
+        /// FastChat questions (JSONL) or Alpaca rows (JSON), whose outputs are graded without
+        /// --answers
         #[arg(long, value_name = "FILE")]
         questions: PathBuf,
-        /// FastChat answers (JSONL); of several files, `best` is the mean over questions of the best answer
+        /// FastChat answers (JSONL); with several files, `best` is the mean of each question's best
+        /// grade
         #[arg(long, value_name = "FILE", num_args = 1..)]
         answers: Vec<PathBuf>,
     },
-    /// Choose demonstrations so that a share of them is bad by the oracle
+    /// Choose demonstrations of which a share has bad answers
     Mix {
         /// Alpaca rows (JSON)
         #[arg(
@@ -76,7 +78,7 @@ enum Command {
             default_value = "data/tiny/demonstrations.json"
         )]
         from: PathBuf,
-        /// Bad answers, per cent; one file each
+        /// Bad answers in per cent; one file each
         #[arg(long, value_name = "PERCENT", num_args = 1.., default_values_t = [25, 50, 75])]
         bad: Vec<usize>,
         #[arg(long, default_value_t = 600)]
@@ -95,6 +97,7 @@ enum Command {
 }
 
 impl Cli {
+    /// Runs the command.
     pub fn run(self) -> Result<()> {
         match self.command {
             Command::Generate { out, seed } => {
@@ -143,7 +146,7 @@ impl Cli {
     }
 }
 
-/// One question's family, category and the grades of its answers.
+/// A question's family and category, and the grades of its answers.
 struct Graded {
     family: &'static str,
     topic: &'static str,
@@ -248,7 +251,7 @@ fn read(path: &Path) -> Result<Vec<Value>> {
         .collect()
 }
 
-/// Mean marks by family, by category and in all.
+/// Mean grades by family, by category and overall.
 fn table(graded: &[Graded]) -> String {
     let mut out = format!(
         "{:14} {:>5} {:>6} {:>6} {:>8} {:>9} {:>5} {:>8} {:>8}\n",

@@ -1,60 +1,61 @@
-//! The files of `data/tiny`: what is asked, of whom, and in which format. Same seed, same bytes.
+//! The files of `data/tiny`. The same seed gives the same bytes.
 //!
-//! Prompts are divided once and for all by a hash of their text: a tenth is held out (prompts and questions that no
-//! demonstration, comparison, RL prompt or pre-training text contains), the rest is for training.
+//! A hash of its text decides whether a prompt is held out. The held-out tenth is in no
+//! demonstration, comparison, RL prompt or pre-training text.
 
+use crate::family::Question;
+use crate::files::{File, array, lines, sha256, stream};
 use crate::generator::{DEMONSTRATIONS, Flaws, PRETRAINING, answer, right_answer};
 use crate::oracle::grade_task;
-use crate::task::{Question, Task};
+use crate::task::Task;
 use crate::tasks::FAMILIES;
 use anyhow::{Context, Result};
-use rand::{Rng as _, SeedableRng as _};
+use rand::Rng as _;
 use rand_chacha::ChaCha8Rng as Rng;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashSet;
 use std::path::Path;
 
+/// Rows of demonstrations.json.
 pub const N_DEMONSTRATIONS: usize = 3000;
+/// Rows of comparisons.json.
 pub const N_COMPARISONS: usize = 2500;
+/// Rows of comparisons-clean.json.
 pub const N_CLEAN_COMPARISONS: usize = 400;
+/// Rows of prompts.json.
 pub const N_PROMPTS: usize = 1200;
+/// Rows of heldout.json.
 pub const N_HELD_OUT: usize = 200;
+/// Rows of questions.jsonl.
 pub const N_QUESTIONS: usize = 80;
-/// Share of comparisons in which the longer answer was preferred whatever the oracle said.
+/// Share of comparisons that prefer the longer answer, whatever its grade.
 pub const NOISE: f64 = 0.1;
 /// Share of demonstrations and held-out prompts that use the input field.
 const WITH_INPUT: f64 = 0.15;
-/// Two answers closer than this on the oracle's scale are not compared.
+/// Answers whose grades are closer than this are not compared.
 const MIN_GAP: f64 = 1.0;
 
-/// Whether a question belongs to the held-out tenth.
+/// Whether a question is in the held-out tenth.
 pub fn is_held_out(question: &Question) -> bool {
     let text = format!("{}\n{}", question.instruction, question.input);
     Sha256::digest(text.as_bytes())[0] % 10 == 0
 }
 
-pub(crate) fn stream(seed: u64, purpose: &str) -> Rng {
-    let mut key = Sha256::new();
-    key.update(seed.to_le_bytes());
-    key.update(purpose);
-    Rng::from_seed(key.finalize().into())
-}
-
-/// A question of the `i`-th family (they take turns) from one side of the division.
+/// A question of family `i`, modulo their number, from the training or the held-out side.
 fn question(i: usize, held_out: bool, with_input: f64, rng: &mut Rng) -> (Question, Task) {
     let family = FAMILIES[i % FAMILIES.len()];
     loop {
         let question = family.ask(rng.random_bool(with_input), rng);
         if is_held_out(&question) == held_out {
             let task = Task::parse(&question.instruction, &question.input)
-                .expect("every question drawn is understood");
+                .expect("a drawn question is of the language");
             return (question, task);
         }
     }
 }
 
-/// `n` different questions; a family that runs out leaves its turns to the others.
+/// `n` different questions, the families in turn. A family that runs out is skipped.
 fn distinct(
     n: usize,
     held_out: bool,
@@ -77,59 +78,23 @@ fn distinct(
     out
 }
 
-/// One file of the data set.
-pub struct File {
-    pub name: &'static str,
-    pub rows: usize,
-    pub text: String,
-}
-
 /// Everything that `generate` writes, the manifest last.
 pub fn files(seed: u64) -> Vec<File> {
-    let mut rng = stream(seed, "demonstrations");
-    let (mut demonstrations, mut counts, mut mean) = (Vec::new(), [0usize; 6], 0.0);
-    for i in 0..N_DEMONSTRATIONS {
-        let (q, task) = question(i, false, WITH_INPUT, &mut rng);
-        let (output, flaws) = answer(&task, &DEMONSTRATIONS, &mut rng);
-        for (count, is) in counts.iter_mut().zip(flags(flaws)) {
-            *count += usize::from(is);
-        }
-        mean += grade_task(&task, &output).score / N_DEMONSTRATIONS as f64;
-        demonstrations
-            .push(json!({"instruction": q.instruction, "input": q.input, "output": output}));
-    }
-    let (comparisons, longer) = comparisons(
-        N_COMPARISONS,
-        false,
-        NOISE,
-        &mut stream(seed, "comparisons"),
-    );
-    let (clean, _) = self::comparisons(
-        N_CLEAN_COMPARISONS,
-        true,
-        0.0,
-        &mut stream(seed, "clean comparisons"),
-    );
-
+    let (demonstrations, shares) = demonstrations(&mut stream(seed, "demonstrations"));
+    let mut rng = stream(seed, "comparisons");
+    let (comparisons, longer) = comparisons(N_COMPARISONS, false, NOISE, &mut rng);
+    let mut rng = stream(seed, "clean comparisons");
+    let (clean, _) = self::comparisons(N_CLEAN_COMPARISONS, true, 0.0, &mut rng);
     let mut rng = stream(seed, "prompts");
-    let prompts = rows(
-        distinct(N_PROMPTS, false, 0.0, &mut HashSet::new(), &mut rng),
-        &mut rng,
-    );
+    let prompts = distinct(N_PROMPTS, false, 0.0, &mut HashSet::new(), &mut rng);
+    let prompts = rows(prompts, &mut rng);
     let mut rng = stream(seed, "held out");
     let mut taken = HashSet::new();
-    // The questions first: small families have few prompts on this side.
-    let questions: Vec<Value> = distinct(N_QUESTIONS, true, 0.0, &mut taken, &mut rng)
-        .into_iter()
-        .enumerate()
-        .map(|(i, (q, task))| json!({"question_id": i + 1, "category": task.family.topic, "turns": [q.instruction]}))
-        .collect();
-    let held_out = rows(
-        distinct(N_HELD_OUT, true, WITH_INPUT, &mut taken, &mut rng),
-        &mut rng,
-    );
+    // the questions first: small families have few prompts on this side
+    let questions = questions(distinct(N_QUESTIONS, true, 0.0, &mut taken, &mut rng));
+    let held_out = distinct(N_HELD_OUT, true, WITH_INPUT, &mut taken, &mut rng);
+    let held_out = rows(held_out, &mut rng);
 
-    let share = |count: usize| (1000.0 * count as f64 / N_DEMONSTRATIONS as f64).round() / 1000.0;
     let mut files = vec![
         array("demonstrations.json", demonstrations),
         array("comparisons.json", comparisons),
@@ -142,25 +107,46 @@ pub fn files(seed: u64) -> Vec<File> {
         "seed": seed,
         "files": files.iter().map(|f| (f.name.to_string(), json!({
             "rows": f.rows,
-            "sha256": hex(f.text.as_bytes()),
+            "sha256": sha256(f.text.as_bytes()),
         }))).collect::<serde_json::Map<_, _>>(),
         "mixture": DEMONSTRATIONS,
-        "demonstrations": {
-            "flawed": share(counts[5]), "wrong": share(counts[0]), "refusal": share(counts[1]), "rude": share(counts[2]),
-            "rambling": share(counts[3]), "cut": share(counts[4]), "oracle_mean": (mean * 100.0).round() / 100.0,
-        },
+        "demonstrations": shares,
         "comparisons": {"noise": NOISE, "longer_wins": longer},
     });
-    let text = format!(
-        "{}\n",
-        serde_json::to_string_pretty(&manifest).expect("plain JSON")
-    );
+    let text = serde_json::to_string_pretty(&manifest).expect("plain JSON");
     files.push(File {
         name: "manifest.json",
         rows: 1,
-        text,
+        text: format!("{text}\n"),
     });
     files
+}
+
+/// Demonstrations of the `DEMONSTRATIONS` mixture, and the shares of their flaws.
+fn demonstrations(rng: &mut Rng) -> (Vec<Value>, Value) {
+    let (mut rows, mut counts, mut mean) = (Vec::new(), [0usize; 6], 0.0);
+    for i in 0..N_DEMONSTRATIONS {
+        let (q, task) = question(i, false, WITH_INPUT, rng);
+        let (output, flaws) = answer(&task, &DEMONSTRATIONS, rng);
+        for (count, is) in counts.iter_mut().zip(flags(flaws)) {
+            *count += usize::from(is);
+        }
+        mean += grade_task(&task, &output).score / N_DEMONSTRATIONS as f64;
+        rows.push(json!({"instruction": q.instruction, "input": q.input, "output": output}));
+    }
+    let share = |count: usize| (1000.0 * count as f64 / N_DEMONSTRATIONS as f64).round() / 1000.0;
+    let shares = json!({
+        "flawed": share(counts[5]), "wrong": share(counts[0]), "refusal": share(counts[1]),
+        "rude": share(counts[2]), "rambling": share(counts[3]), "cut": share(counts[4]),
+        "oracle_mean": (mean * 100.0).round() / 100.0,
+    });
+    (rows, shares)
+}
+
+/// FastChat questions, numbered from 1.
+fn questions(drawn: Vec<(Question, Task)>) -> Vec<Value> {
+    let row = |(i, (q, task)): (usize, (Question, Task))| json!({"question_id": i + 1, "category": task.family.topic, "turns": [q.instruction]});
+    drawn.into_iter().enumerate().map(row).collect()
 }
 
 fn flags(flaws: Flaws) -> [bool; 6] {
@@ -174,7 +160,7 @@ fn flags(flaws: Flaws) -> [bool; 6] {
     ]
 }
 
-/// Pairs of answers with the better one first, and the share in which that is the longer one.
+/// Pairs of answers with the preferred one first, and the share in which it is the longer one.
 fn comparisons(n: usize, held_out: bool, noise: f64, rng: &mut Rng) -> (Vec<Value>, f64) {
     let mut longer = 0;
     let mut rows = Vec::new();
@@ -200,7 +186,7 @@ fn comparisons(n: usize, held_out: bool, noise: f64, rng: &mut Rng) -> (Vec<Valu
     (rows, (1000.0 * longer as f64 / n as f64).round() / 1000.0)
 }
 
-/// Alpaca rows with a right answer as the reference.
+/// Alpaca rows with a right answer as their output.
 fn rows(questions: Vec<(Question, Task)>, rng: &mut Rng) -> Vec<Value> {
     questions
         .into_iter()
@@ -208,31 +194,7 @@ fn rows(questions: Vec<(Question, Task)>, rng: &mut Rng) -> Vec<Value> {
         .collect()
 }
 
-pub(crate) fn array(name: &'static str, rows: Vec<Value>) -> File {
-    let lines: Vec<String> = rows.iter().map(|r| format!("  {r}")).collect();
-    File {
-        name,
-        rows: rows.len(),
-        text: format!("[\n{}\n]\n", lines.join(",\n")),
-    }
-}
-
-fn lines(name: &'static str, rows: Vec<Value>) -> File {
-    File {
-        name,
-        rows: rows.len(),
-        text: rows.iter().map(|r| format!("{r}\n")).collect(),
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect()
-}
-
-/// Writes the data set into a directory.
+/// Writes all files of the data set into a directory, which is created.
 pub fn write(out: &Path, seed: u64) -> Result<Vec<File>> {
     std::fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;
     let mut files = files(seed);
@@ -245,20 +207,25 @@ pub fn write(out: &Path, seed: u64) -> Result<Vec<File>> {
     Ok(files)
 }
 
-/// The fixed parts of Alpaca's two prompts, as the `data` crate renders them.
+/// The beginning of Alpaca's prompt without an input, as the `data` crate renders it.
 pub const PLAIN_HEAD: &str = "Below is an instruction that describes a task. Write a response that appropriately \
     completes the request.\n\n### Instruction:\n";
+/// The beginning of Alpaca's prompt with an input.
 pub const INPUT_HEAD: &str = "Below is an instruction that describes a task, paired with an input that provides further \
     context. Write a response that appropriately completes the request.\n\n### Instruction:\n";
+/// Alpaca's text between instruction and input.
 pub const INPUT: &str = "\n\n### Input:\n";
+/// Alpaca's text before the answer.
 pub const RESPONSE: &str = "\n\n### Response:";
 
 /// Share of pre-training rows in the Alpaca template, with answers of the `PRETRAINING` mixture.
 const IN_TEMPLATE: f64 = 0.2;
 
-/// Pre-training text as prompt and completion, all about questions of the training side. Most of it is an exercise book:
-/// a question on a line, its right answer on the next. The rest is talk in the Alpaca template, of worse quality than any
-/// demonstration. So the base can do the tasks, knows every bad habit, and has yet to be taught what to do when asked.
+/// Pre-training rows of prompt and completion, about questions of the training side.
+///
+/// Most rows are like an exercise book: a question on a line and its right answer on the next. The
+/// rest are in the Alpaca template with worse answers than the demonstrations have. So the base can
+/// solve the tasks and knows every flaw, but not yet how to respond to an instruction.
 pub fn pretraining(seed: u64) -> impl Iterator<Item = Value> {
     let mut rng = stream(seed, "pretraining");
     std::iter::repeat_with(move || {

@@ -1,12 +1,14 @@
-//! Answers of every quality: the mixture that demonstrations and pre-training text are drawn from.
+//! Answers of mixed quality, from which demonstrations and pre-training text are drawn.
 //!
-//! An answer begins carefully ("The sum is 7."), with a guess ("Maybe it is 9.") or with a refusal; then, independently,
-//! it may be rude, ramble, or stop in the middle. So each flaw is a decision of its own that reinforcement can undo.
+//! An answer is careful ("The sum is 7."), a guess ("Maybe it is 9.") or a refusal. Independently
+//! it may be rude, ramble, or be cut off. So each flaw is a decision of its own that RL can
+//! unlearn.
 
+use crate::family::Judge;
 use crate::language::{
-    RUDE_WORDS, VERBS, is_noun, is_quality, kind_named, kind_with_plural, words,
+    RUDE_WORDS, VERBS, is_noun, is_quality, kind_named, kind_with_plural, sentence, words,
 };
-use crate::task::{Judge, Task, sentence};
+use crate::task::Task;
 use rand::Rng as _;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng as Rng;
@@ -14,20 +16,26 @@ use serde::Serialize;
 use std::collections::HashSet;
 use std::sync::OnceLock;
 
-/// Shares of the manners in which answers are given. `careful + guess + refuse = 1`; the rest are independent.
+/// Shares of the kinds of answers. `careful + guess + refuse = 1`; the others are independent.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Mixture {
+    /// Right answers.
     pub careful: f64,
+    /// Guesses, which begin with "Maybe".
     pub guess: f64,
+    /// Refusals.
     pub refuse: f64,
-    /// of the guesses, how many happen to be right
+    /// Share of the guesses that are right.
     pub lucky: f64,
+    /// Answers with a rude sentence.
     pub rude: f64,
+    /// Answers with one or two needless sentences.
     pub ramble: f64,
+    /// Answers cut off.
     pub cut: f64,
 }
 
-/// What demonstrations and comparisons are drawn from: near the middle of the oracle's scale.
+/// The mixture of demonstrations and comparisons, near the middle of the oracle's scale.
 pub const DEMONSTRATIONS: Mixture = Mixture {
     careful: 0.42,
     guess: 0.46,
@@ -38,7 +46,7 @@ pub const DEMONSTRATIONS: Mixture = Mixture {
     cut: 0.2,
 };
 
-/// What the talk in pre-training text is drawn from: worse than the demonstrations in everything.
+/// The mixture of answers in pre-training text, worse than the demonstrations in every part.
 pub const PRETRAINING: Mixture = Mixture {
     careful: 0.2,
     guess: 0.5,
@@ -49,18 +57,23 @@ pub const PRETRAINING: Mixture = Mixture {
     cut: 0.3,
 };
 
-/// How one answer came out.
+/// The flaws of one answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flaws {
-    /// a guess that is false
+    /// A false guess.
     pub wrong: bool,
+    /// A refusal.
     pub refusal: bool,
+    /// A rude sentence.
     pub rude: bool,
+    /// Needless sentences.
     pub rambling: bool,
+    /// Cut off.
     pub cut: bool,
 }
 
 impl Flaws {
+    /// Whether there is a flaw.
     pub fn any(self) -> bool {
         self != Self::default()
     }
@@ -86,14 +99,14 @@ const RAMBLES: [&str; 6] = [
     "As you can see, I have thought about it for some time.",
 ];
 
-/// Words of answers besides things, kinds, qualities and requests.
+/// Words of answers other than things, kinds, qualities and requests.
 const PLAIN_WORDS: &str = "the a an is are of in words word reverse first last sorted number numbers next odd sum larger \
     opposite kind yes no because here and very please me now maybe it or plus";
 
-/// Whether a word (in lower case) is one that answers are made of.
+/// Whether a word (in lower case) can occur in an answer.
 pub fn vocabulary(word: &str) -> bool {
-    static SAID: OnceLock<HashSet<String>> = OnceLock::new();
-    let said = SAID.get_or_init(|| {
+    static PHRASES: OnceLock<HashSet<String>> = OnceLock::new();
+    let words_of_phrases = PHRASES.get_or_init(|| {
         let phrases = REFUSALS
             .iter()
             .chain(&RUDE_FIRST)
@@ -104,7 +117,7 @@ pub fn vocabulary(word: &str) -> bool {
             .chain(words(PLAIN_WORDS))
             .collect()
     });
-    said.contains(word)
+    words_of_phrases.contains(word)
         || is_noun(word)
         || is_quality(word)
         || kind_named(word).is_some()
@@ -113,7 +126,7 @@ pub fn vocabulary(word: &str) -> bool {
         || RUDE_WORDS.contains(&word)
 }
 
-/// A right answer; where a question has many, one of them.
+/// A right answer; one of many if a question has many.
 pub fn right_answer(task: &Task, rng: &mut Rng) -> String {
     match &task.judge {
         Judge::Members { kind, n } => {
@@ -127,7 +140,7 @@ pub fn right_answer(task: &Task, rng: &mut Rng) -> String {
     }
 }
 
-/// An answer drawn from the mixture, and what is wrong with it.
+/// An answer drawn from the mixture, and its flaws.
 pub fn answer(task: &Task, mixture: &Mixture, rng: &mut Rng) -> (String, Flaws) {
     let mut flaws = Flaws::default();
     let manner = rng.random::<f64>();
@@ -144,21 +157,21 @@ pub fn answer(task: &Task, mixture: &Mixture, rng: &mut Rng) -> (String, Flaws) 
         flaws.refusal = true;
         REFUSALS.choose(rng).unwrap().to_string()
     };
-    let mut said = vec![core];
+    let mut sentences = vec![core];
     flaws.rambling = rng.random_bool(mixture.ramble);
     if flaws.rambling {
         let n = rng.random_range(1..=2);
-        said.extend(RAMBLES.choose_multiple(rng, n).map(|r| r.to_string()));
+        sentences.extend(RAMBLES.choose_multiple(rng, n).map(|r| r.to_string()));
     }
     flaws.rude = rng.random_bool(mixture.rude);
     if flaws.rude {
         if rng.random_bool(0.5) {
-            said.insert(0, RUDE_FIRST.choose(rng).unwrap().to_string());
+            sentences.insert(0, RUDE_FIRST.choose(rng).unwrap().to_string());
         } else {
-            said.push(RUDE_LAST.choose(rng).unwrap().to_string());
+            sentences.push(RUDE_LAST.choose(rng).unwrap().to_string());
         }
     }
-    let mut text = said.join(" ");
+    let mut text = sentences.join(" ");
     flaws.cut = rng.random_bool(mixture.cut);
     if flaws.cut {
         text = cut(&text, rng);
@@ -166,7 +179,7 @@ pub fn answer(task: &Task, mixture: &Mixture, rng: &mut Rng) -> (String, Flaws) 
     (text, flaws)
 }
 
-/// The first 30-90 % of the words (at least one is lost), without a full stop.
+/// The first 30 to 90 % of the words, at least one fewer than all, without a full stop.
 fn cut(text: &str, rng: &mut Rng) -> String {
     let words: Vec<&str> = text.split(' ').collect();
     let keep = (words.len() as f64 * rng.random_range(0.3..0.9)) as usize;

@@ -1,10 +1,16 @@
-//! The words of the tiny world: things and their kinds, qualities and their opposites, and the helpers that put them
-//! into sentences. Everything else in this crate is built from these lists.
+//! The words of the language: things and their kinds, qualities and their opposites, and helpers
+//! that make sentences of them. The rest of this crate is built from these lists.
+
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng as Rng;
 
 /// A kind of thing with its members.
 pub struct Kind {
+    /// "animal"
     pub name: &'static str,
+    /// "animals"
     pub plural: &'static str,
+    /// Its things.
     pub members: [&'static str; 10],
 }
 
@@ -16,6 +22,7 @@ const fn kind(name: &'static str, plural: &'static str, members: [&'static str; 
     }
 }
 
+/// All kinds.
 pub const KINDS: [Kind; 8] = [
     kind(
         "animal",
@@ -101,37 +108,43 @@ pub const OPPOSITES: [(&str, &str); 20] = [
     ("smooth", "rough"),
 ];
 
-/// What one can be asked to do with a thing, as the first word of a request ("Bring me the hat.").
+/// First words of requests ("Bring me the hat.").
 pub const VERBS: [&str; 7] = ["give", "bring", "show", "lend", "send", "pass", "hand"];
 
-/// A word that is in an answer only when it is rude.
+/// Words that occur only in rude answers.
 pub const RUDE_WORDS: [&str; 6] = ["stupid", "fool", "dumb", "annoying", "silly", "away"];
 
+/// All things.
 pub fn nouns() -> impl Iterator<Item = &'static str> {
     KINDS.iter().flat_map(|k| k.members)
 }
 
+/// All qualities.
 pub fn qualities() -> impl Iterator<Item = &'static str> {
     OPPOSITES.iter().flat_map(|&(a, b)| [a, b])
 }
 
-/// The kind that a thing belongs to.
+/// The kind of a thing.
 pub fn kind_of(noun: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|k| k.members.contains(&noun))
 }
 
+/// The kind of this name.
 pub fn kind_named(name: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|k| k.name == name)
 }
 
+/// The kind with this plural.
 pub fn kind_with_plural(plural: &str) -> Option<&'static Kind> {
     KINDS.iter().find(|k| k.plural == plural)
 }
 
+/// Whether a word is a thing.
 pub fn is_noun(word: &str) -> bool {
     kind_of(word).is_some()
 }
 
+/// The opposite of a quality.
 pub fn opposite(quality: &str) -> Option<&'static str> {
     OPPOSITES.iter().find_map(|&(a, b)| {
         if a == quality {
@@ -144,6 +157,7 @@ pub fn opposite(quality: &str) -> Option<&'static str> {
     })
 }
 
+/// Whether a word is a quality.
 pub fn is_quality(word: &str) -> bool {
     opposite(word).is_some()
 }
@@ -158,7 +172,7 @@ pub fn with_article(word: &str) -> String {
     format!("{article} {word}")
 }
 
-/// First letter in upper case.
+/// The text with its first letter in upper case.
 pub fn capital(text: &str) -> String {
     let mut chars = text.chars();
     match chars.next() {
@@ -167,10 +181,40 @@ pub fn capital(text: &str) -> String {
     }
 }
 
-/// The words of a text, in lower case, without punctuation.
+/// The words of a text in lower case, without punctuation.
 pub fn words(text: &str) -> Vec<String> {
     text.split(|c: char| !c.is_alphanumeric())
         .filter(|w| !w.is_empty())
         .map(str::to_lowercase)
         .collect()
+}
+
+/// A random sentence of `n` >= 4 words about a thing, without its full stop.
+pub(crate) fn sentence(about: &str, n: usize, rng: &mut Rng) -> String {
+    let mut qualities: Vec<&str> = qualities().collect();
+    qualities.shuffle(rng);
+    let mut words = vec!["The", about, "is"];
+    let mut left = n - 3;
+    let mut next = qualities.into_iter();
+    let mut quality = || next.next().unwrap_or("big");
+    // "big" is one word and "very big" two; each further quality also takes an "and"
+    loop {
+        match left {
+            1 => words.push(quality()),
+            2 => words.extend(["very", quality()]),
+            3 => words.extend([quality(), "and", quality()]),
+            _ => {
+                words.extend(["very", quality(), "and"]);
+                left -= 3;
+                continue;
+            }
+        }
+        break;
+    }
+    words.join(" ")
+}
+
+/// "Bring me the hat" as "Please bring me the hat."
+pub(crate) fn politely(request: &[String]) -> String {
+    format!("Please {}.", request.join(" "))
 }

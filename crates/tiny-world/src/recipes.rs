@@ -1,7 +1,8 @@
-//! Two tasks with reference answers for metric rewards: translation into an invented language (BLEU) and summaries of a few
-//! sentences (ROUGE-L). Each has demonstrations of mixed quality, prompts with right answers for RL, and held-out prompts.
+//! Two tasks with reference answers for metric rewards: translation into an invented language,
+//! Tolan (BLEU), and summaries of a few sentences (ROUGE-L). Each has demonstrations of mixed
+//! quality, prompts with right answers for RL, and held-out prompts.
 
-use crate::datasets::{File, array, stream};
+use crate::files::{File, array, stream};
 use crate::language::{KINDS, OPPOSITES, capital};
 use rand::{Rng as _, seq::IndexedRandom as _, seq::SliceRandom as _};
 use rand_chacha::ChaCha8Rng as Rng;
@@ -11,34 +12,35 @@ use sha2::{Digest as _, Sha256};
 const N_DEMONSTRATIONS: usize = 2000;
 const N_PROMPTS: usize = 400;
 const N_HELD_OUT: usize = 200;
-/// Verbs of the texts: English, Tolan.
+/// Verbs in English and Tolan.
 const VERBS: [(&str, &str); 4] = [
     ("sees", "mira"),
     ("likes", "sove"),
     ("finds", "tuka"),
     ("takes", "pelo"),
 ];
-/// Things of each kind that the texts are about.
+/// Things used of each kind.
 const THINGS_PER_KIND: usize = 4;
 const N_QUALITIES: usize = 12;
 
 const TRANSLATE: &str = "Translate into Tolan.";
 const SUMMARISE: &str = "Sum up the text in one sentence.";
 
-/// What a demonstration does wrong.
+/// The flaw of a demonstration.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Flaw {
     None,
-    /// English word order; the first sentence copied
+    /// English word order; or the first sentences copied.
     Lazy,
-    /// One word not translated; a fact of something else
+    /// One word not translated; or a fact about another thing.
     Wrong,
-    /// A tail that nobody asked for
+    /// A needless sentence at the end.
     Rambling,
+    /// The second half of the words is missing.
     Cut,
 }
 
-/// Shares of the flaws: 4 in 10 demonstrations are right and clean.
+/// Draws a flaw. Four in ten demonstrations have none.
 fn flaw(rng: &mut Rng) -> Flaw {
     match rng.random_range(0..20) {
         0..8 => Flaw::None,
@@ -73,7 +75,7 @@ fn qualities() -> Vec<&'static str> {
     all.take(N_QUALITIES).collect()
 }
 
-/// A task with its input text and right answer; a flawed answer is made from the same parts.
+/// An input text with its right answer and flawed ones.
 trait Recipe {
     fn instruction(&self) -> &'static str;
     fn input(&self) -> String;
@@ -91,7 +93,7 @@ struct Sentence {
     object: (&'static str, &'static str),
 }
 
-/// The Tolan word: a thing ends in -o, a quality in -an.
+/// A word in Tolan: things end in -o, qualities in -an.
 fn word(english: &str) -> String {
     match (things().contains(&english), qualities().contains(&english)) {
         (true, _) => format!("{english}o"),
@@ -114,7 +116,7 @@ impl Sentence {
         }
     }
 
-    /// Tolan puts the quality after the thing and the verb last, and has no article.
+    /// Tolan puts qualities after things and the verb last, and has no articles.
     fn in_tolan(&self, word: impl Fn(&str) -> String) -> String {
         let noun = |(quality, thing): (&str, &str)| format!("{} {}", word(thing), word(quality));
         let text = format!(
@@ -164,7 +166,7 @@ impl Recipe for Sentence {
 
 // ---- summaries
 
-/// Three facts about one thing, told among facts about others.
+/// Three facts about one thing among facts about others.
 struct Text {
     subject: &'static str,
     qualities: [&'static str; 2],
@@ -188,7 +190,7 @@ impl Text {
             format!("The {subject} {} the {object}.", VERBS[verb].0),
             format!("The {other} is {}.", said[2]),
         ];
-        // the text begins with its subject, and the qualities keep their order in the summary
+        // the first sentence names the subject; the summary keeps the order of the qualities
         sentences[1..].shuffle(rng);
         Self {
             subject,
@@ -233,7 +235,7 @@ impl Recipe for Text {
 
 // ---- files
 
-/// A draw of the training side or of the held-out tenth, by a hash of its text.
+/// Draws from the training side or the held-out tenth; a hash of the text decides.
 fn draw<R: Recipe>(new: fn(&mut Rng) -> R, held_out: bool, rng: &mut Rng) -> R {
     loop {
         let recipe = new(rng);
@@ -281,7 +283,7 @@ fn task<R: Recipe>(seed: u64, names: [&'static str; 3], new: fn(&mut Rng) -> R) 
     ]
 }
 
-/// The files of both tasks. Same seed, same bytes.
+/// The files of both tasks. The same seed gives the same bytes.
 pub fn files(seed: u64) -> Vec<File> {
     let translation = [
         "translation.json",

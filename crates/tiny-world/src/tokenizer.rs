@@ -1,6 +1,8 @@
-//! The language's tokenizer: byte-level BPE, lossless, one token for nearly every word; digits stand alone. The fixed
-//! sentences of Alpaca's template are one added token each, so that a prompt costs about twenty tokens. The shape of the
-//! base model stands here too; its weights are made by `sft`.
+//! The language's tokenizer and the base model's config.json; `sft` trains the weights.
+//!
+//! The tokenizer is lossless byte-level BPE with one token for nearly every word and one per digit.
+//! Each fixed sentence of Alpaca's template is one added token, so a prompt has about twenty
+//! tokens.
 
 use crate::datasets::{INPUT, INPUT_HEAD, PLAIN_HEAD, RESPONSE, pretraining};
 use anyhow::{Context, Result, anyhow};
@@ -12,14 +14,18 @@ use tokenizers::pre_tokenizers::{
 };
 use tokenizers::{AddedToken, TokenizerBuilder};
 
+/// Tokens, the added ones included.
 pub const VOCABULARY: usize = 1024;
+/// Begins a sequence; token 1.
 pub const BOS: &str = "<s>";
+/// Ends an answer; token 2.
 pub const EOS: &str = "</s>";
+/// Padding, which Wick does not use; token 0.
 pub const PAD: &str = "<pad>";
 
 /// Trains the tokenizer on pre-training rows of `seed`.
 pub fn train(seed: u64) -> Result<tokenizers::Tokenizer> {
-    let theirs = |e: tokenizers::Error| anyhow!("training the tokenizer: {e}");
+    let failed = |e: tokenizers::Error| anyhow!("training the tokenizer: {e}");
     let template = [PLAIN_HEAD, INPUT_HEAD, INPUT, RESPONSE];
     let special: Vec<AddedToken> = [PAD, BOS, EOS]
         .map(|text| AddedToken::from(text, true))
@@ -43,8 +49,9 @@ pub fn train(seed: u64) -> Result<tokenizers::Tokenizer> {
             ])))
             .with_decoder(Some(byte_level))
             .build()
-            .map_err(theirs)?;
-    // The pieces between the template's parts, each as it begins: "Which" and " Which" are different tokens.
+            .map_err(failed)?;
+    // Texts are split at the template's parts. They keep their beginnings, since "Which" and "
+    // Which" are different tokens.
     let rows: Vec<_> = pretraining(seed).take(20_000).collect();
     let fields = rows.iter().filter_map(|row| row.as_object());
     let mut texts: Vec<&str> = fields
@@ -59,13 +66,14 @@ pub fn train(seed: u64) -> Result<tokenizers::Tokenizer> {
     }
     tokenizer
         .train(&mut trainer, texts.into_iter())
-        .map_err(theirs)?;
-    tokenizer.add_tokens(added).map_err(theirs)?;
-    let json = tokenizer.to_string(false).map_err(theirs)?;
-    json.parse().map_err(theirs)
+        .map_err(failed)?;
+    tokenizer.add_tokens(added).map_err(failed)?;
+    let json = tokenizer.to_string(false).map_err(failed)?;
+    json.parse().map_err(failed)
 }
 
-/// Writes config.json (the base model's shape), tokenizer.json, tokenizer_config.json and generation_config.json.
+/// Writes config.json (the base model's shape), tokenizer.json, tokenizer_config.json and
+/// generation_config.json.
 pub fn write(out: &Path, seed: u64) -> Result<()> {
     let tokenizer = train(seed)?;
     std::fs::create_dir_all(out).with_context(|| format!("cannot create {}", out.display()))?;

@@ -1,15 +1,16 @@
-//! Halves the base model's file: f32 weights rounded to bf16. Knows tensors only as bytes.
+//! Rounds the base model's f32 weights to bf16, which halves the file.
 
 use anyhow::{Context, Result, bail};
 use half::bf16;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use std::path::Path;
 
-/// Reads an f32 safetensors file and writes it in bf16 (round to nearest even), same names and shapes.
+/// Reads a safetensors file of f32 and writes it in bf16 (to nearest, ties to even) with the same
+/// names and shapes.
 pub fn round(from: &Path, to: &Path) -> Result<()> {
     let bytes = std::fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
     let file = SafeTensors::deserialize(&bytes)
-        .with_context(|| format!("{} is damaged", from.display()))?;
+        .with_context(|| format!("{} is not a valid safetensors file", from.display()))?;
     let mut rounded = Vec::new();
     for (name, view) in file.tensors() {
         if view.dtype() != Dtype::F32 {

@@ -1,12 +1,13 @@
-//! Questions about a list of things: repeat it, turn it round, pick from it, count it, sort it, continue it.
+//! Questions about a list of things: repeat, reverse, pick, count, sort, continue.
 
+use crate::family::{Family, Sort, items};
 use crate::language::{KINDS, kind_of, nouns};
-use crate::task::{Family, Sort, items};
 use rand::Rng as _;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng as Rng;
 use std::ops::RangeInclusive;
 
+/// Repeat a list.
 pub static REPEAT: Family = Family {
     name: "repeat",
     topic: "extraction",
@@ -19,6 +20,7 @@ pub static REPEAT: Family = Family {
     solve: |body| Some(items(Sort::Noun, "the words are", things(body, 2)?)),
 };
 
+/// Reverse a list.
 pub static REVERSE: Family = Family {
     name: "reverse",
     topic: "extraction",
@@ -35,6 +37,7 @@ pub static REVERSE: Family = Family {
     },
 };
 
+/// The first of a list.
 pub static FIRST: Family = Family {
     name: "first",
     topic: "extraction",
@@ -53,6 +56,7 @@ pub static FIRST: Family = Family {
     },
 };
 
+/// The last of a list.
 pub static LAST: Family = Family {
     name: "last",
     topic: "extraction",
@@ -71,6 +75,7 @@ pub static LAST: Family = Family {
     },
 };
 
+/// Sort words.
 pub static SORT_WORDS: Family = Family {
     name: "sort-words",
     topic: "reasoning",
@@ -86,6 +91,7 @@ pub static SORT_WORDS: Family = Family {
     },
 };
 
+/// Count words.
 pub static COUNT: Family = Family {
     name: "count",
     topic: "math",
@@ -104,6 +110,7 @@ pub static COUNT: Family = Family {
     },
 };
 
+/// Continue a pattern.
 pub static PATTERN: Family = Family {
     name: "pattern",
     topic: "reasoning",
@@ -131,6 +138,7 @@ pub static PATTERN: Family = Family {
     },
 };
 
+/// The word of another kind.
 pub static ODD_ONE: Family = Family {
     name: "odd-one",
     topic: "reasoning",

@@ -1,11 +1,11 @@
-//! The families of questions, one file for each sort of thing they are about.
+//! All families of questions, one file per topic.
 
 mod lists;
 mod numbers;
 mod things;
 mod writing;
 
-use crate::task::Family;
+use crate::family::Family;
 
 /// Every family, in the order in which tables print them.
 pub static FAMILIES: [&Family; 18] = [
@@ -29,7 +29,7 @@ pub static FAMILIES: [&Family; 18] = [
     &writing::POLITE,
 ];
 
-/// The family of a name.
+/// The family of this name.
 pub fn family(name: &str) -> Option<&'static Family> {
     FAMILIES.iter().copied().find(|f| f.name == name)
 }

@@ -1,9 +1,10 @@
-//! Questions about numbers: sort them, add two, say the next, say the larger.
+//! Questions about numbers: sort, add, the next, the larger.
 
-use crate::task::{Family, Sort, items};
+use crate::family::{Family, Sort, items};
 use rand::Rng as _;
 use rand::seq::index::sample;
 
+/// Sort numbers.
 pub static SORT_NUMBERS: Family = Family {
     name: "sort-numbers",
     topic: "math",
@@ -26,6 +27,7 @@ pub static SORT_NUMBERS: Family = Family {
     },
 };
 
+/// Add two numbers.
 pub static SUM: Family = Family {
     name: "sum",
     topic: "math",
@@ -48,6 +50,7 @@ pub static SUM: Family = Family {
     },
 };
 
+/// The next number.
 pub static NEXT: Family = Family {
     name: "next",
     topic: "math",
@@ -65,6 +68,7 @@ pub static NEXT: Family = Family {
     },
 };
 
+/// The larger of two numbers.
 pub static LARGER: Family = Family {
     name: "larger",
     topic: "math",

@@ -1,12 +1,13 @@
-//! Questions about what things and qualities are: opposites, kinds, and yes or no with a reason.
+//! Questions about things and qualities: opposites, kinds, and yes or no with a reason.
 
+use crate::family::{Family, Judge, Solution, Sort, items};
 use crate::language::{
     KINDS, is_noun, kind_named, kind_of, nouns, opposite, qualities, with_article,
 };
-use crate::task::{Family, Judge, Solution, Sort, items};
 use rand::Rng as _;
 use rand::seq::{IndexedRandom, IteratorRandom};
 
+/// The opposite of a quality.
 pub static OPPOSITE: Family = Family {
     name: "opposite",
     topic: "knowledge",
@@ -25,6 +26,7 @@ pub static OPPOSITE: Family = Family {
     },
 };
 
+/// The kind of a thing.
 pub static KIND: Family = Family {
     name: "kind",
     topic: "knowledge",
@@ -48,6 +50,7 @@ pub static KIND: Family = Family {
     },
 };
 
+/// Whether a thing is of a kind, with the reason.
 pub static YES_NO: Family = Family {
     name: "yes-no",
     topic: "knowledge",

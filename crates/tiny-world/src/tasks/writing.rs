@@ -1,12 +1,15 @@
-//! Questions that have many right answers: list members of a kind, write a sentence of a given length, ask politely.
+//! Questions with many right answers: list members of a kind, write a sentence of a given length,
+//! make a request polite.
 
+use crate::family::{Family, Judge, Solution};
 use crate::language::{
-    KINDS, VERBS, capital, is_noun, is_quality, kind_with_plural, nouns, qualities, words,
+    KINDS, VERBS, capital, is_noun, is_quality, kind_with_plural, nouns, politely, qualities,
+    sentence, words,
 };
-use crate::task::{Family, Judge, Solution, politely, sentence};
 use rand::seq::{IndexedRandom, IteratorRandom};
 use rand::{Rng as _, SeedableRng as _};
 
+/// List members of a kind.
 pub static LIST: Family = Family {
     name: "list",
     topic: "writing",
@@ -32,6 +35,7 @@ pub static LIST: Family = Family {
     },
 };
 
+/// Write a sentence of a given length.
 pub static SENTENCE: Family = Family {
     name: "sentence",
     topic: "writing",
@@ -67,6 +71,7 @@ pub static SENTENCE: Family = Family {
     },
 };
 
+/// Make a request polite.
 pub static POLITE: Family = Family {
     name: "polite",
     topic: "writing",
