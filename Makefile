@@ -10,7 +10,7 @@ stage = $(if $(filter sft pretrain,$(1)),sft,$(if $(filter rm,$(1)),reward-model
 sets := $(foreach s,$(SET),--set '$(s)')
 opts = $(sets) $(if $(RESUME),--resume) $(ARGS)
 
-.PHONY: docs help plan bench bench-ops bench-sizes fuzz crash replay build sft rm rlhf answers compare table experiments two-stage score merge demo demo-short recipe tiny-world tiny-base test check cuda gpu-proof cuda-check kernels smoke fetch-smollm2 fetch-data ci
+.PHONY: docs help plan bench bench-ops bench-sizes fuzz crash replay build sft rm rlhf answers compare table experiments two-stage score merge demo demo-short recipe tiny-world tiny-base test test-external check cuda gpu-proof cuda-check kernels smoke fetch-smollm2 fetch-data ci
 
 help:           ## this list
 	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 16
@@ -54,8 +54,10 @@ tiny-world: build ## write the tiny world's data again (same seed, same bytes)
 	$(BIN)/tiny-world generate --out data/tiny
 tiny-base: build ## train the tiny world's base again
 	scripts/tiny-base.sh
-test:           ## all tests
-	cargo test --release -p wick-tests
+test:           ## all tests        doctests too; nothing outside the clone is needed; TEST=filter
+	scripts/test.sh $(TEST)
+test-external:  ## tests with SmolLM2 and data/real  (make fetch-smollm2, make fetch-data) TEST=filter
+	cargo test --release -p wick-tests --test external $(TEST)
 fuzz:           ## hostile files    SECS=60 for each reader of foreign files; TARGET=gguf for one (docs/trust.md)
 	scripts/fuzz.sh
 bench: build    ## beside TRL, transformers, llama.cpp; ESRL beside PPO  ARGS="--rounds 1 --only sft_step esrl_vs_ppo"; the first time installs them into .bench/
@@ -67,7 +69,7 @@ bench-sizes: build ## cost by size  length, batch, rank, samples, width: a table
 bench-ops:      ## each operation   beside its plain candle form  NAME=rms_norm; every one: 2-3 minutes
 	cargo bench -p ops -p generation $(if $(NAME),-- "$(NAME)")
 check:          ## format, lints, docs
-	cargo fmt --all --check && cargo clippy --release --workspace --all-targets -- -D warnings && RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --workspace
+	cargo fmt --all --check && cargo clippy --release --workspace --all-targets -- -D warnings && cargo clippy --release -p wick-tests --test external -- -D warnings && RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --workspace
 docs:           ## the book of docs/ into target/book, its links checked
 	scripts/docs.sh
 cuda:           ## binaries for cards into target/cuda/release (docs/cuda.md): takes NVIDIA's compiler, installed into .cuda/ where it is missing

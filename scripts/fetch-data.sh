@@ -18,3 +18,5 @@ get alpaca_gpt4.json "$llm/alpaca_gpt4_data.json"
 get comparison_gpt4.json "$llm/comparison_data_v2.json"
 get alpaca_davinci.json https://raw.githubusercontent.com/tatsu-lab/stanford_alpaca/main/alpaca_data.json
 get vicuna_question_80.jsonl https://raw.githubusercontent.com/lm-sys/FastChat/main/fastchat/llm_judge/data/vicuna_bench/question.jsonl
+get hh_harmless.jsonl.gz https://huggingface.co/datasets/Anthropic/hh-rlhf/resolve/main/harmless-base/test.jsonl.gz
+[ -s data/real/hh_harmless.jsonl ] || gunzip --keep data/real/hh_harmless.jsonl.gz
