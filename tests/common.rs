@@ -1,9 +1,11 @@
-//! Fixtures that several areas use.
+//! Fixtures and helpers that several test modules use.
 
 use data::{Ask, Message, Prompt};
 use serde_json::{Value, json};
+use std::path::Path;
+use std::process::{Command, Output};
 
-/// The config of a LLaMA of two layers and a few thousand weights, with some keys of its config.json replaced.
+/// A LLaMA of two layers and a few thousand weights; `replaced` overrides keys of its config.json.
 pub fn tiny_config(replaced: Value) -> models::Config {
     let mut config = json!({
         "model_type": "llama", "hidden_act": "silu", "vocab_size": 61, "hidden_size": 24,
@@ -17,14 +19,14 @@ pub fn tiny_config(replaced: Value) -> models::Config {
     models::Config::from_json(&config).unwrap()
 }
 
-/// Logits [n, V] of hidden states [n, d] by candle's own product in f32, whatever the head is kept in.
+/// Logits [n, V] of hidden states [n, d] by candle's matmul in f32, whatever the head's dtype.
 pub fn plain_logits(model: &models::CausalLm, hidden: &candle_core::Tensor) -> candle_core::Tensor {
     let head = ops::widened(model.head()).unwrap();
     let head = head.to_dtype(candle_core::DType::F32).unwrap();
     hidden.matmul(&head.t().unwrap()).unwrap()
 }
 
-/// Every projection that LoRA can be put on.
+/// All seven projections that LoRA can adapt.
 pub fn all_targets() -> Vec<String> {
     let names = "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj";
     names.split(' ').map(String::from).collect()
@@ -49,23 +51,32 @@ pub fn prompt(ask: Ask) -> Prompt {
     }
 }
 
-/// The result is an error that is printed as this one line.
+/// Asserts that the result is an error, printed as this one line.
 #[track_caller]
 pub fn refused<T>(result: anyhow::Result<T>, expected: &str) {
-    let error = result.err().expect("this should be refused");
+    let error = result.err().expect("an error");
     assert_eq!(run::one_line(&error), expected);
 }
 
-/// Runs the test that calls this once more, in a process of its own that has these variables: for what would end or signal the
-/// process, or is read once in it.
+/// Runs the calling test again in a process of its own, with these environment variables: for what
+/// ends or signals the process, or is read once in it.
 pub fn again_in_a_child<V: AsRef<std::ffi::OsStr>>(
     variables: impl IntoIterator<Item = (&'static str, V)>,
-) -> std::process::Output {
+) -> Output {
+    again_in_a_child_at(Path::new("."), variables)
+}
+
+/// The same in another directory, for what depends on the current directory.
+pub fn again_in_a_child_at<V: AsRef<std::ffi::OsStr>>(
+    dir: &Path,
+    variables: impl IntoIterator<Item = (&'static str, V)>,
+) -> Output {
     let thread = std::thread::current();
     let name = thread.name().expect("tests have names");
-    std::process::Command::new(std::env::current_exe().unwrap())
+    Command::new(std::env::current_exe().unwrap())
         .args(["--exact", name, "--nocapture", "--test-threads=1"])
         .envs(variables)
+        .current_dir(dir)
         .output()
         .unwrap()
 }
