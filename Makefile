@@ -57,7 +57,7 @@ tiny-base: build ## train the tiny world's base again
 test:           ## all tests        doctests too; nothing outside the clone is needed; TEST=filter
 	scripts/test.sh $(TEST)
 test-external:  ## tests with SmolLM2 and data/real  (make fetch-smollm2, make fetch-data) TEST=filter
-	cargo test --release -p wick-tests --test external $(TEST)
+	cargo test --release --workspace --test external $(TEST)
 fuzz:           ## hostile files    SECS=60 for each reader of foreign files; TARGET=gguf for one (docs/trust.md)
 	scripts/fuzz.sh
 bench: build    ## beside TRL, transformers, llama.cpp; ESRL beside PPO  ARGS="--rounds 1 --only sft_step esrl_vs_ppo"; the first time installs them into .bench/
@@ -69,7 +69,7 @@ bench-sizes: build ## cost by size  length, batch, rank, samples, width: a table
 bench-ops:      ## each operation   beside its plain candle form  NAME=rms_norm; every one: 2-3 minutes
 	cargo bench -p ops -p generation $(if $(NAME),-- "$(NAME)")
 check:          ## format, lints, docs
-	cargo fmt --all --check && cargo clippy --release --workspace --all-targets -- -D warnings && cargo clippy --release -p wick-tests --test external -- -D warnings && RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --workspace
+	cargo fmt --all --check && cargo clippy --release --workspace --all-targets -- -D warnings && cargo clippy --release --workspace --test external -- -D warnings && RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --workspace
 docs:           ## the book of docs/ into target/book, its links checked
 	scripts/docs.sh
 cuda:           ## binaries for cards into target/cuda/release (docs/cuda.md): takes NVIDIA's compiler, installed into .cuda/ where it is missing

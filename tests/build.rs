@@ -1,4 +1,4 @@
-//! Compiles the kernels of cards for this machine's processor, over the emulator that runs them in the tests.
+//! Compiles the CUDA kernels for this machine's CPU, on the emulator that runs them in the tests.
 
 fn main() {
     println!("cargo:rerun-if-changed=emulator");

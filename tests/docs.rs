@@ -332,7 +332,13 @@ fn metrics_explain_themselves() {
     assert!(esrl_rlhf::explain("reward/").is_err());
     let page = doc("metrics.md");
     let names = page.split('`').skip(1).step_by(2);
-    for name in names.filter(|name| is_metric(name)) {
+    let names: Vec<_> = names.filter(|name| is_metric(name)).collect();
+    assert!(
+        names.len() > 20,
+        "only {} metrics in metrics.md",
+        names.len()
+    );
+    for name in names {
         assert!(esrl_rlhf::explain(name).is_ok(), "{name} is not explained");
     }
     for name in algorithms::metric_names() {

@@ -1,5 +1,5 @@
-//! BLEU and ROUGE against sacreBLEU and rouge-score: literals of their own papers and tests, and
-//! random pairs made by scripts/golden/metrics.py.
+//! BLEU and ROUGE against sacreBLEU and rouge-score: literals of their papers and tests, and
+//! random pairs of scripts/golden/metrics.py.
 
 use rewards::{corpus_bleu, rouge_l, rouge_lsum, rouge_n, sentence_bleu, stem, tokenize_13a};
 use serde_json::Value;
@@ -28,7 +28,7 @@ fn rows(value: &Value) -> impl Iterator<Item = &Vec<Value>> {
 }
 
 #[test]
-fn tokens_13a() {
+fn tokens_equal_sacrebleus_13a() {
     #[track_caller]
     fn check(text: &str, tokens: &str) {
         assert_eq!(tokenize_13a(text).join(" "), tokens);
@@ -46,14 +46,16 @@ fn tokens_13a() {
         "I paid $1,000.50 (approx.) for 20-30 items &amp; more.",
         "I paid $ 1,000.50 ( approx . ) for 20 - 30 items & more .",
     );
-    for row in rows(&golden_json("metrics.json")["tokens"]) {
+    let golden = golden_json("metrics.json");
+    assert!(rows(&golden["tokens"]).count() > 0);
+    for row in rows(&golden["tokens"]) {
         let tokens: Vec<&str> = row[1].as_array().unwrap().iter().map(text).collect();
         assert_eq!(tokenize_13a(text(&row[0])), tokens, "{:?}", row[0]);
     }
 }
 
 #[test]
-fn bleu_of_known_pairs() {
+fn bleu_equals_sacrebleus_on_known_pairs() {
     #[track_caller]
     fn check(hypothesis: &str, reference: &str, effective: f64, whole: f64) {
         let found = [true, false].map(|e| sentence_bleu(hypothesis, &[reference], e));
@@ -96,7 +98,7 @@ fn bleu_of_known_pairs() {
         70.71067811865478,
         70.71067811865478,
     );
-    // the pair of sacreBLEU's own tests
+    // a pair of sacreBLEU's tests
     let found = sentence_bleu(
         "Producția de zahăr primă va fi exprimată în ceea ce privește zahărul alb;",
         &["producţia de zahăr brut se exprimă în zahăr alb;"],
@@ -119,7 +121,7 @@ fn bleu_of_no_reference_is_zero() {
 }
 
 #[test]
-fn bleu_and_rouge_of_random_pairs() {
+fn bleu_and_rouge_equal_the_references_on_random_pairs() {
     let golden = golden_json("metrics.json");
     assert_eq!(rows(&golden["pairs"]).count(), 200);
     for row in rows(&golden["pairs"]) {
@@ -136,8 +138,10 @@ fn bleu_and_rouge_of_random_pairs() {
 }
 
 #[test]
-fn bleu_of_several_references() {
-    for row in rows(&golden_json("metrics.json")["several"]) {
+fn bleu_of_several_references_equals_sacrebleus() {
+    let golden = golden_json("metrics.json");
+    assert!(rows(&golden["several"]).count() > 0);
+    for row in rows(&golden["several"]) {
         let references: Vec<&str> = row[1].as_array().unwrap().iter().map(text).collect();
         let found = sentence_bleu(text(&row[0]), &references, true);
         assert_close_slices(text(&row[0]), &[found], &[row[2].as_f64().unwrap()], 1e-9);
@@ -145,7 +149,7 @@ fn bleu_of_several_references() {
 }
 
 #[test]
-fn rouge_l_of_known_pairs() {
+fn rouge_l_equals_known_values() {
     #[track_caller]
     fn check(target: &str, prediction: &str, f1: f64) {
         assert_close_slices(
@@ -172,16 +176,16 @@ fn rouge_l_of_known_pairs() {
 }
 
 #[test]
-fn rouge_by_hand() {
+fn rouge_equals_values_computed_by_hand() {
     #[track_caller]
     fn check(target: &str, prediction: &str, f1: [f64; 4]) {
         assert_close_slices(prediction, &rouges(target, prediction, false), &f1, 1e-12);
     }
     check("a b c d", "a b x d", [0.75, 1.0 / 3.0, 0.75, 0.75]);
-    // every word, no two in their order; over lines, each line's words in order
+    // all words, no two in order; with lines, each line's words are in order
     check("a b", "b a", [1.0, 0.0, 0.5, 0.5]);
     check("a b\nc d", "c d\na b", [1.0, 2.0 / 3.0, 0.5, 1.0]);
-    // a word counts as often as it is in either text
+    // a word counts at most as often as it occurs in the other text
     check("a a a", "a", [0.5, 0.0, 0.5, 0.5]);
     check("a\na", "a", [2.0 / 3.0, 0.0, 2.0 / 3.0, 2.0 / 3.0]);
     // the union over the prediction's lines (Lin 2004, section 3.2): w1 w2 and w1 w3 w5 of five
@@ -201,7 +205,7 @@ fn rouge_by_hand() {
 }
 
 #[test]
-fn porter_stems() {
+fn stems_equal_porters() {
     let golden = golden_json("metrics.json");
     assert!(rows(&golden["stems"]).count() > 500);
     for row in rows(&golden["stems"]) {
@@ -210,7 +214,7 @@ fn porter_stems() {
 }
 
 #[test]
-fn corpus_bleu_is_sacrebleus() {
+fn corpus_bleu_equals_sacrebleus() {
     let golden = golden_json("metrics.json");
     let mut n_above_zero = 0;
     for row in rows(&golden["corpora"]) {
@@ -233,7 +237,7 @@ fn corpus_bleu_is_sacrebleus() {
         n_above_zero += usize::from(wanted > 0.0);
         let found = corpus_bleu(&corpus);
         assert_close_slices(&format!("{corpus:?}"), &[found], &[wanted], 1e-9);
-        // The order of the sentences does not count, and one sentence is a corpus.
+        // the order of the sentences does not matter, and one sentence is a corpus
         let reversed: Vec<_> = corpus.iter().rev().copied().collect();
         assert_close_slices("reversed", &[corpus_bleu(&reversed)], &[found], 1e-12);
         for (hypothesis, references) in corpus {
@@ -241,6 +245,9 @@ fn corpus_bleu_is_sacrebleus() {
             assert_eq!(corpus_bleu(&[(hypothesis, references)]), alone);
         }
     }
-    assert!(n_above_zero >= 5, "{n_above_zero} corpora say something");
+    assert!(
+        n_above_zero >= 5,
+        "{n_above_zero} corpora have a BLEU above 0"
+    );
     assert_eq!(corpus_bleu(&[]), 0.0);
 }

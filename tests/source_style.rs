@@ -286,3 +286,28 @@ fn comments_are_at_most_100_columns_wide() {
     }
     check_listed(&messages, STILL_WIDE);
 }
+
+/// `module::test` names in docs/trust.md are tests of that file or directory.
+#[test]
+fn tests_named_in_the_trust_page_exist() {
+    let files = sources("tests", &[".rs"]);
+    let has_test = |name: &str| {
+        let (module, function) = name.rsplit_once("::").unwrap();
+        let module = module.rsplit("::").next().unwrap();
+        let is_in = |path: &&String| path.split(['/', '.']).any(|part| part == module);
+        let test = format!("#[test]\nfn {function}()");
+        files
+            .iter()
+            .filter(is_in)
+            .any(|path| text_of(path).contains(&test))
+    };
+    let page = text_of("docs/trust.md");
+    let is_name = |text: &&str| {
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "_:".contains(c);
+        text.contains("::") && *text != "area::name" && text.chars().all(is_plain)
+    };
+    let names: Vec<_> = page.split('`').skip(1).step_by(2).filter(is_name).collect();
+    assert!(names.len() > 50, "only {} tests are named", names.len());
+    let missing: Vec<_> = names.iter().filter(|name| !has_test(name)).collect();
+    assert!(missing.is_empty(), "no such tests: {missing:#?}");
+}

@@ -1,10 +1,10 @@
-//! `model.weights`: every stage on a base in blocks, and what is refused.
+//! `model.weights`: every stage on a quantised base, and settings that are refused.
 
 use super::bad_input::refused;
 use super::same::check_resume;
 use super::world::World;
 
-/// sft and reward model on a base kept so.
+/// A world whose sft and reward-model runs have a base in these weights.
 fn trained_on(weights: &str) -> World {
     let world = World::new();
     world
@@ -15,7 +15,7 @@ fn trained_on(weights: &str) -> World {
 }
 
 #[test]
-fn runs_on_blocks_resume_exactly_and_hand_them_on() {
+fn runs_on_a_quantised_base_resume_exactly_and_pass_it_on() {
     let sets = "model.weights=q4_0 lora.dropout=0.1";
     check_resume(&World::new(), World::sft, "train.max_steps", sets);
     for weights in ["q8_0", "q4_0"] {
@@ -31,17 +31,17 @@ fn runs_on_blocks_resume_exactly_and_hand_them_on() {
 }
 
 #[test]
-fn narrower_sampling_weights_leave_blocks_alone() {
+fn narrower_sampling_weights_keep_quantised_matrices() {
     let world = trained_on("q4_0");
     let sets = "algorithm.name=ppo train.steps=1 rollout.weights=int8";
     world.rl("int8", sets).unwrap();
-    // Down of this model is 48 wide, so no block; it and the head are what int8 can still narrow
+    // down_proj is 48 wide and so not quantised; int8 narrows only it and the head
     let gap = world.curve("int8", "policy/sampler_gap")[0];
     assert!(gap > 1e-6 && gap < 0.05, "{gap}");
 }
 
 #[test]
-fn weights_that_cannot_be_are_refused() {
+fn invalid_base_weights_are_refused() {
     let world = trained_on("q8_0");
     let refuse = |result, parts: &[&str]| refused(&world, result, parts);
     refuse(

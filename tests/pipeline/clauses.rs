@@ -1,4 +1,4 @@
-//! MA-PPO by clauses: the splitter, a file of texts parsed beforehand, and a program that is asked.
+//! Clauses for MA-PPO from the splitter, a file or a program.
 
 use super::bad_input::refused;
 use super::world::World;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 const PARSING: &str =
     "algorithm.name=ma_ppo algorithm.termination=parsing train.keep_checkpoints=9";
 
-/// Writes what it is asked into a file. Answers each text by a clause at its beginning and one at its tenth character.
+/// Logs its requests to a file. Answers that each text has clauses at its start and at offset 9.
 const PROGRAM: &str = r#"while read -r line; do
   printf '%s\n' "$line" >> LOG
   printf '%s\n' "$line" | awk '{ id = $0; sub(/^{"id":/, "", id); sub(/,.*/, "", id); sub(/.*"texts":/, "")
@@ -35,7 +35,7 @@ fn clauses_come_from_the_splitter_a_file_or_a_program() {
         );
     }
 
-    // a file that has none of the answers is the splitter
+    // with a file that knows none of the answers, the splitter is used
     let file = world.write(
         "none.jsonl",
         "\n{\"text\": \"no such text\", \"starts\": [0, 3]}\n",
@@ -48,7 +48,7 @@ fn clauses_come_from_the_splitter_a_file_or_a_program() {
         assert_eq!(at.remove("rollout/clauses_missing"), Some(1.0));
         assert_eq!(at, world.at("split", step));
     }
-    // one that has those of the first step
+    // a file with those of the first step
     let asked = std::fs::read_to_string(log).unwrap();
     let first: Value = serde_json::from_str(asked.lines().next().unwrap()).unwrap();
     let texts = first["texts"].as_array().unwrap().iter();
@@ -62,7 +62,7 @@ fn clauses_come_from_the_splitter_a_file_or_a_program() {
 }
 
 #[test]
-fn sources_of_clauses_that_cannot_be_are_refused_before_anything_is_loaded() {
+fn invalid_clause_sources_are_refused_before_loading() {
     let world = World::with_reward();
     let run = |sets: &str| {
         let sets = sets.replace("clauses.", "rollout.clauses.");

@@ -1,4 +1,4 @@
-//! The stages from end to end, through the functions their command lines call.
+//! The stages end to end, through the functions that their command lines call.
 
 mod advice;
 mod bad_input;

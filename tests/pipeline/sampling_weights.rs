@@ -1,11 +1,11 @@
-//! Rollouts drawn by narrower weights than those that learn.
+//! Rollouts sampled with narrower weights than those trained.
 
 use super::bad_input::refused;
 use super::same::check_resume;
 use super::world::World;
 
 #[test]
-fn what_narrower_weights_change_is_logged_and_small() {
+fn the_gap_of_narrower_weights_is_logged_and_small() {
     let world = World::with_reward();
     for (weights, least, most) in [("int8", 1e-6, 0.05), ("bf16", 1e-7, 0.02)] {
         let sets = format!("algorithm.name=ppo train.steps=2 rollout.weights={weights}");
@@ -18,11 +18,11 @@ fn what_narrower_weights_change_is_logged_and_small() {
             assert!((least..most).contains(&gap), "{weights}: {gap}");
             assert!((ratio - 1.0).abs() < most, "{weights}: {ratio}");
         }
-        // what is scored is the policy itself, so nothing has moved before the first update
+        // the policy itself is scored, so the ratio is 1 before the first update
         assert!(world.curve(weights, "first/policy/approxkl")[0] < 1e-9);
         assert_eq!(world.curve(weights, "sampling/truncated"), [0.0, 0.0]);
     }
-    // the cap is reached where it is 1, by about half of the tokens
+    // about half of the tokens exceed a cap of 1
     let capped = "algorithm.name=ppo train.steps=1 rollout.weights=int8 rollout.importance_cap=1.0";
     world.rl("capped", capped).unwrap();
     let truncated = world.curve("capped", "sampling/truncated")[0];

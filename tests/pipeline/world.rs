@@ -1,4 +1,4 @@
-//! A folder with a tiny random base model, and the stages run in it as their command lines would.
+//! A directory with a tiny random base model, in which the stages run as from the command line.
 
 use crate::common::tiny_config;
 use anyhow::Result;
@@ -14,7 +14,7 @@ pub struct World {
     dir: tempfile::TempDir,
 }
 
-/// The shipped tiny world.
+/// A file of the shipped tiny world.
 pub fn tiny(name: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/tiny");
     root.join(name).to_str().unwrap().to_string()
@@ -29,7 +29,7 @@ impl World {
         world
     }
 
-    /// A random model that reads the tiny world's tokens.
+    /// A random model with the tiny world's tokenizer.
     pub fn model(&self, name: &str, seed: u64) {
         let tokenizer = tokenizers::Tokenizer::from_file(tiny("base/tokenizer.json")).unwrap();
         let config = tiny_config(json!({
@@ -61,8 +61,9 @@ impl World {
         self.text(name)
     }
 
-    /// The arguments of a stage: `sets` are those of `--set`, apart by blanks; a `~/` in a value is this folder. The last
-    /// of equal keys counts; `resume` among them is `--resume`.
+    /// The arguments of a stage. `sets` are those of `--set`, separated by blanks; `~/` at the
+    /// start of a value is this directory. The last of equal keys counts. The word `resume` is
+    /// `--resume`.
     fn args(&self, run: &str, defaults: &str, sets: &str) -> RunArgs {
         let folder = format!("={}/", self.dir.path().to_str().unwrap());
         let words = defaults.split_whitespace().chain(sets.split_whitespace());
@@ -118,7 +119,7 @@ impl World {
         self.rl_by(run, &format!("model.reward=~/rm {sets}"))
     }
 
-    /// Without a reward model, unless `sets` name one.
+    /// RL without a reward model, unless `sets` name one.
     pub fn rl_by(&self, run: &str, sets: &str) -> Result<()> {
         let args = self.rl_args(run, sets);
         let config: esrl_rlhf::Config = run::load_config(None, &args.sets)?;
@@ -126,7 +127,7 @@ impl World {
         esrl_rlhf::run(&args, &config)
     }
 
-    /// What `plan` of `sft`, `reward-model` or `esrl-rlhf` says as JSON.
+    /// The plan of `sft`, `reward-model` or `esrl-rlhf` as JSON.
     pub fn plan(&self, stage: &str, sets: &str) -> Result<Value> {
         let args = match stage {
             "sft" => self.sft_args("out", sets),
@@ -148,7 +149,7 @@ impl World {
         self.args(run, &defaults, sets)
     }
 
-    /// A base, an sft run and a reward run, for tests of RL.
+    /// A world with a base, an sft run and a reward-model run.
     pub fn with_reward() -> Self {
         let world = Self::new();
         world.sft("sft", "").unwrap();
@@ -156,7 +157,7 @@ impl World {
         world
     }
 
-    /// run.json
+    /// The content of run.json.
     pub fn info(&self, run: &str) -> Value {
         serde_json::from_slice(&fs::read(self.path(run).join("run.json")).unwrap()).unwrap()
     }
@@ -177,7 +178,7 @@ impl World {
         rows
     }
 
-    /// One metric over the steps it was logged at.
+    /// The values of a metric over the steps that log it, at least one.
     pub fn curve(&self, run: &str, name: &str) -> Vec<f64> {
         let rows = self.metrics(run);
         let found: Vec<f64> = rows
@@ -188,7 +189,7 @@ impl World {
         found
     }
 
-    /// All metrics logged at a step, over its rows.
+    /// All metrics of a step, from all its rows.
     pub fn at(&self, run: &str, step: u64) -> BTreeMap<String, f64> {
         let rows = self.metrics(run).into_iter().filter(|r| r.step == step);
         rows.flat_map(|r| r.metrics).collect()
@@ -200,12 +201,12 @@ impl World {
         candle_core::safetensors::load(self.path(&file), &Device::Cpu).unwrap()
     }
 
-    /// A whole run directory under another name, as it lies there.
+    /// Copies a run directory to another name.
     pub fn copy(&self, from: &str, to: &str) {
         copy(&self.path(from), &self.path(to));
     }
 
-    /// The files below `run` whose content no clock and no name enters, with their bytes.
+    /// The files of a run whose bytes depend on neither time nor the name of the run.
     pub fn content(&self, run: &str) -> BTreeMap<String, Vec<u8>> {
         let mut found = BTreeMap::new();
         for name in ["adapter", "best", "reward", "model", "samples"] {
@@ -220,7 +221,7 @@ impl World {
     }
 }
 
-/// A stage's plan of settings, as JSON.
+/// A stage's plan for these settings as JSON.
 pub fn plan_by(
     stage: &str,
     config: Option<&Path>,
@@ -285,11 +286,11 @@ fn files(dir: &Path, name: &str, found: &mut BTreeMap<String, Vec<u8>>) {
     }
 }
 
-/// Tensors of all checkpoints, and their states without seconds.
+/// The tensors of all checkpoints, and their states without times.
 fn checkpoints(run: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     files(&run.join("checkpoints"), "checkpoints", &mut found);
-    // sums of states with seconds in them
+    // they are the sums of states with times in them
     found.retain(|name, _| !name.ends_with("SHA256SUMS"));
     for (name, bytes) in &mut found {
         if name.ends_with("state.json") {

@@ -1,10 +1,9 @@
-//! Gradients of operations: against another form of the same operation, and against finite
-//! differences.
+//! Checks of gradients, against another form of the operation and against finite differences.
 
 use crate::{assert_close, assert_close_slices, values};
 use candle_core::{DType, Device, Result, Tensor, Var};
 
-/// Numbers in about -1.7..1.7 times `scale`, without pattern, the same for the same `seed`. f64.
+/// Pseudo-random f64 numbers within ±1.7 · `scale`, the same for the same `seed`.
 pub fn varied(shape: &[usize], seed: u64, scale: f64) -> Tensor {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x5851_f42d_4c95_7f2d;
     let mut next = || {
@@ -18,8 +17,8 @@ pub fn varied(shape: &[usize], seed: u64, scale: f64) -> Tensor {
     Tensor::from_vec(data, shape, &Device::Cpu).expect("shape")
 }
 
-/// The result of `f`, and the gradient of Σ weight∘result for every input (zero where none
-/// arrives), in `dtype`.
+/// The result of `f` in `dtype`, and the gradient of Σ weight∘result for every input. An input that
+/// gets no gradient has zeros.
 pub fn gradients(
     f: impl Fn(&[Tensor]) -> Result<Tensor>,
     inputs: &[Tensor],
@@ -39,13 +38,13 @@ pub fn gradients(
     Ok((out.detach(), vars.iter().map(of).collect::<Result<_>>()?))
 }
 
-/// Σ weight∘out with weights that tell the elements apart.
+/// Σ weight∘out, with a different weight for each element.
 fn weighted(out: &Tensor) -> Result<Tensor> {
     let weight = varied(out.dims(), 77, 1.0).to_dtype(out.dtype())?;
     (out * weight)?.sum_all()
 }
 
-/// `fused` in f32 gives the results and gradients of `plain` in f64.
+/// Asserts that `fused` in f32 has the results and gradients of `plain` in f64.
 #[track_caller]
 pub fn assert_same(
     name: &str,
@@ -62,7 +61,7 @@ pub fn assert_same(
     }
 }
 
-/// The gradients of `f`, in f64, are those of central differences.
+/// Asserts that the gradients of `f` in f64 equal central differences.
 #[track_caller]
 pub fn assert_gradient(
     name: &str,

@@ -1,4 +1,5 @@
-//! Helpers of the tests: golden files and tolerances. Knows none of the project's crates.
+//! Test helpers: golden files, tolerances, gradient checks, TensorBoard files. Uses none of the
+//! project's crates.
 
 mod close;
 mod golden;

@@ -1,16 +1,18 @@
-//! Reads TensorBoard event files, from the format's description and not with the writer's code.
+//! Reads TensorBoard event files, written from the format's description without the writer's code.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// One event with scalars.
+/// An event with its scalars.
 pub struct Event {
+    /// The step of training.
     pub step: u64,
+    /// Tags and values.
     pub scalars: Vec<(String, f32)>,
 }
 
-/// The events of the one event file in `dir`, checksums verified; the version record is checked and
-/// left out.
+/// The events of the one event file in `dir`, without the version record. Panics on a wrong checksum
+/// or version.
 pub fn events(dir: &Path) -> Vec<Event> {
     let mut files = fs::read_dir(dir)
         .unwrap()
@@ -45,7 +47,7 @@ pub fn events(dir: &Path) -> Vec<Event> {
     records.into_iter().map(event).collect()
 }
 
-/// Protobuf fields: number and bytes, a varint as 8 bytes little-endian.
+/// The fields of a protobuf message: number and bytes. A varint is 8 bytes, little-endian.
 fn fields(mut bytes: &[u8]) -> Vec<(u64, Vec<u8>)> {
     let mut out = Vec::new();
     while !bytes.is_empty() {
@@ -76,7 +78,7 @@ fn varint(bytes: &mut &[u8]) -> u64 {
         .fold(0, |sum, b| sum << 7 | u64::from(b & 0x7f))
 }
 
-/// TensorFlow's masking of a CRC-32C, bit by bit.
+/// TensorFlow's masked CRC-32C, computed bit by bit.
 pub fn masked_crc32c(bytes: &[u8]) -> [u8; 4] {
     let mut crc = u32::MAX;
     for byte in bytes {
