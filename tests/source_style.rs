@@ -81,6 +81,7 @@ const STILL_WIDE: &[&str] = &[
     "scripts/kernels.sh",
     "scripts/plan-error.sh",
     "scripts/recipe.sh",
+    "scripts/same-numbers.sh",
     "scripts/smoke.sh",
     "scripts/table.sh",
     "scripts/test.sh",
