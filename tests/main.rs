@@ -15,6 +15,7 @@ mod external_rewards;
 mod generation;
 mod hostile;
 mod hub;
+mod import_cycles;
 mod machine;
 mod methods;
 mod metrics;
