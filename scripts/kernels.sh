@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Compiles our kernels with NVIDIA's compiler for sm_80 (A100) and sm_90 (H100, H200), every warning an error, and prints what each takes:
-# registers and bytes of local memory (spills) a thread. No GPU is needed; the compiler comes from scripts/cuda-toolkit.sh.
+# Compiles our CUDA kernels for sm_80 (A100) and sm_90 (H100, H200) with warnings as errors, and
+# prints the registers and spilled bytes per thread of each. Needs no GPU; the compiler comes from
+# scripts/cuda-toolkit.sh.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 eval "$(scripts/cuda-toolkit.sh)"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# SmolLM2-135M through every stage, a few steps each: sft, rm, ppo, esrl, answers, score, merge, compare.
-# Rows: WICK_REAL_DATA or data/real where they are, else the tiny world's (the same formats).
+# SmolLM2-135M through every stage, a few steps each: sft, rm, ppo, esrl, answers, score, merge,
+# compare. Data: WICK_REAL_DATA or data/real if they exist, else the tiny world's (the same
+# formats).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=target/release
@@ -17,15 +18,19 @@ few=(--set train.max_steps=2 --set train.eval_every=2 --set train.batch_size=4 -
 rl=(--set train.steps=1 --set rollout.prompts=2 --set rollout.max_new_tokens=12 --set train.eval_prompts=2
     --set data.max_rows=40 --set model.policy=$out/sft --set model.reward=$out/rm --set data.path="$demos")
 c=configs/smollm2-135m
-$bin/sft --config $c/sft.toml --run $out/sft "${few[@]}" --set data.path="$demos" --set data.max_rows=40 --set data.max_len=192 --set samples.max_new_tokens=12
-$bin/reward-model --config $c/rm.toml --run $out/rm "${few[@]}" --set model.source=$out/sft --set data.path="$pairs" \
+$bin/wick sft --config $c/sft.toml --run $out/sft "${few[@]}" --set data.path="$demos" \
+    --set data.max_rows=40 --set data.max_len=192 --set samples.max_new_tokens=12
+$bin/wick rm --config $c/rm.toml --run $out/rm "${few[@]}" --set model.source=$out/sft \
+    --set data.path="$pairs" \
     --set data.max_rows=60 --set data.held_out=0.2 --set data.max_eval_rows=6 --set data.max_len=192 \
     --set reward.normalisation_samples=4 --set reward.normalisation_max_new_tokens=12
-$bin/esrl-rlhf --config $c/ppo.toml --run $out/ppo "${rl[@]}"
-$bin/esrl-rlhf --config $c/esrl.toml --run $out/esrl "${rl[@]}"
-$bin/evaluate answers --run $out/esrl --questions $out/questions.jsonl --out $out/answers.jsonl --greedy --max-new-tokens 16
-$bin/evaluate score --run $out/rm --data "$pairs" --max-rows 8
-$bin/evaluate score --run $out/sft --data "$demos" --max-rows 8
-$bin/evaluate merge --run $out/esrl --out $out/merged
-$bin/evaluate answers --run $out/merged --questions $out/questions.jsonl --out $out/answers-merged.jsonl --greedy --max-new-tokens 16
-$bin/evaluate compare --runs $out/sft $out/ppo $out/esrl --n 2 --max-new-tokens 12 --out $out/compare
+$bin/wick rlhf --config $c/ppo.toml --run $out/ppo "${rl[@]}"
+$bin/wick rlhf --config $c/esrl.toml --run $out/esrl "${rl[@]}"
+short=(--questions $out/questions.jsonl --greedy --max-new-tokens 16)
+$bin/wick answers --run $out/esrl "${short[@]}" --out $out/answers.jsonl
+$bin/wick score --run $out/rm --data "$pairs" --max-rows 8
+$bin/wick score --run $out/sft --data "$demos" --max-rows 8
+$bin/wick merge --run $out/esrl --out $out/merged
+$bin/wick answers --run $out/merged "${short[@]}" --out $out/answers-merged.jsonl
+$bin/wick compare --runs $out/sft $out/ppo $out/esrl --n 2 --max-new-tokens 12 \
+    --out $out/compare

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Every method side by side on the tiny world: sft and reward model per seed, then each method of configs/tiny from them, then the
-# table. Finished runs are kept, stopped ones go on, a failed one is named and the rest go on.
-# Variables: SEEDS="1 2 3", METHODS="esrl ppo …" (default: all), OUT=runs/table, JOBS=2; LIST=file of runs instead of methods, a line
-# each: NAME CONFIG [KEY=VALUE …]; BASE=directory that holds the seeds' sft and rm (default: OUT); SET="KEY=VALUE …" for every run.
+# Every method side by side on the tiny world: sft and reward model per seed, then each method of
+# configs/tiny from them, then the table. Finished runs are kept and stopped ones continue. A failed
+# run is reported, and the others go on. Variables: SEEDS="1 2 3"; METHODS="esrl ppo …" (default:
+# all); OUT=runs/table; JOBS=2; LIST: a file of runs instead of methods, one per line, NAME CONFIG
+# [KEY=VALUE …]; BASE: directory of the seeds' sft and rm (default: OUT); SET="KEY=VALUE …" for
+# every run.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 bin=${BIN:-target/release}
@@ -16,12 +18,16 @@ if [ -n "${LIST:-}" ]; then
 else
     all=$(cd configs/tiny && ls ./*.toml | sed -E 's#./(.*)\.toml#\1#' | grep -vxE 'sft|rm|pretrain')
     list=$(for method in ${METHODS:-$all}; do echo "$method configs/tiny/$method.toml"; done)
-    # esrl comes first, since esrl_gold_s, the last, goes on from it
-    list=$(grep '^esrl ' <<<"$list"; grep -vE '^(esrl|esrl_gold_s) ' <<<"$list"; grep '^esrl_gold_s ' <<<"$list")
+    # esrl comes first, since esrl_gold_s, the last, starts from it
+    list=$(
+        grep '^esrl ' <<<"$list"
+        grep -vE '^(esrl|esrl_gold_s) ' <<<"$list"
+        grep '^esrl_gold_s ' <<<"$list"
+    )
 fi
 methods=$(cut -d ' ' -f 1 <<<"$list")
 
-# train STAGE RUN CONFIG SETS...: nothing where the run is finished, else from its last checkpoint or from the start
+# train STAGE RUN CONFIG SETS...: starts the run or continues it; does nothing if it is finished
 train() {
     local stage=$1 dir=$2 config=$3
     shift 3
@@ -32,7 +38,8 @@ train() {
     fi
     local sets=()
     for set in "$@"; do sets+=(--set "$set"); done
-    if ! "$bin/$stage" --config "$config" --run "$dir" "${sets[@]}" "${resume[@]}" >"$dir.log" 2>&1; then
+    if ! "$bin/wick" "$stage" --config "$config" --run "$dir" "${sets[@]}" "${resume[@]}" \
+        >"$dir.log" 2>&1; then
         printf '%s failed: %s\n' "$dir" "$(tail -n 1 "$dir.log")" >&2
         return 1
     fi
@@ -42,13 +49,14 @@ train() {
 one() {
     local seed=$1 name=$2 config=$3 from=$base/$1/sft
     [ "$name" = esrl_gold_s ] && from=$out/$seed/esrl
-    train esrl-rlhf "$out/$seed/$name" "$config" "train.seed=$seed" "model.policy=$from" "model.reward=$base/$seed/rm" "${@:4}"
+    train rlhf "$out/$seed/$name" "$config" "train.seed=$seed" "model.policy=$from" \
+        "model.reward=$base/$seed/rm" "${@:4}"
 }
 
 start() {
     local seed=$1
     train sft "$base/$seed/sft" configs/tiny/sft.toml "train.seed=$seed" &&
-        train reward-model "$base/$seed/rm" configs/tiny/rm.toml "train.seed=$seed" "model.source=$base/$seed/sft"
+        train rm "$base/$seed/rm" configs/tiny/rm.toml "train.seed=$seed" "model.source=$base/$seed/sft"
 }
 
 export bin out base
@@ -62,7 +70,8 @@ for seed in $seeds; do
     runs=$(for run in "$base/$seed/sft" $(for name in $methods; do echo "$out/$seed/$name"; done); do
         grep -qs '"status": "finished"' "$run/run.json" && echo "$run"
     done)
-    "$bin/evaluate" compare --runs $runs --prompts data/tiny/heldout.json --n 200 --temperature 1 --max-new-tokens 48 \
-        --reward "$base/$seed/rm" --out "$out/compare-$seed" >/dev/null || exit 1
+    "$bin/wick" compare --runs $runs --prompts data/tiny/heldout.json --n 200 --temperature 1 \
+        --max-new-tokens 48 --reward "$base/$seed/rm" --out "$out/compare-$seed" >/dev/null || exit 1
 done
-"$bin/evaluate" table --compared $(for seed in $seeds; do echo "$out/compare-$seed"; done) --out "$out/table.md"
+compared=$(for seed in $seeds; do echo "$out/compare-$seed"; done)
+"$bin/wick" table --compared $compared --out "$out/table.md"
