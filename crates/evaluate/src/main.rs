@@ -1,4 +1,4 @@
-//! `evaluate`: answers, comparison, scores, judging and merging from the command line.
+//! The binary `evaluate`: `evaluate COMMAND` is the same as `wick COMMAND`.
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -1,9 +1,11 @@
 //! The command line of `reward-model`, also `wick rm`.
 
-use crate::Config;
+use crate::config::Config;
+use crate::plan::plan;
+use crate::training::run;
+use ::run::{PlanArgs, StageArgs};
 use anyhow::Result;
 use clap::Parser;
-use run::{PlanArgs, StageArgs};
 
 /// Train a reward model on pairs of answers: a LoRA adapter and a scalar head on the frozen base
 ///
@@ -31,13 +33,13 @@ pub struct Cli {
 impl Cli {
     /// Trains, or does what the subcommand or flag asks for.
     pub fn execute(&self) -> Result<()> {
-        self.stage.execute(Config::check, crate::run, print_plan)
+        self.stage.execute(Config::check, run, print_plan)
     }
 }
 
-/// Prints what a run with these settings would take; see [`plan`](crate::plan()).
+/// Prints what a run with these settings would take; see [`plan()`].
 pub fn print_plan(args: &PlanArgs) -> Result<()> {
     let config: Config = args.load_config()?;
     config.check()?;
-    crate::plan(args, &config)?.print(args.json)
+    plan(args, &config)?.print(args.json)
 }

@@ -1,22 +1,25 @@
 //! The settings of a reward-model run (`configs/*/rm.toml`).
 
 use anyhow::{Result, ensure};
-use data::{Format, TooLong};
+use data::RowsConfig;
 use models::{BaseWeights, LoraConfig};
 use planning::memory::MemoryConfig;
 use policy::TemplateChoice;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
 use train::FitConfig;
 
+/// Default of `data.held_out`, percent.
+const HELD_OUT: u8 = 10;
+
+/// The settings of a reward-model run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     pub model: ModelConfig,
-    /// Used when `model.source` brings no adapter to begin from
+    /// Used if `model.source` has no adapter to start from
     #[serde(default)]
     pub lora: LoraConfig,
-    pub data: DataConfig,
+    pub data: RowsConfig<HELD_OUT>,
     #[serde(default)]
     pub reward: RewardConfig,
     #[serde(default)]
@@ -26,6 +29,7 @@ pub struct Config {
     pub device: String,
 }
 
+/// The model to train.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
@@ -42,32 +46,7 @@ pub struct ModelConfig {
     pub template: String,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DataConfig {
-    pub path: PathBuf,
-    #[serde(default)]
-    pub format: Format,
-    /// Pairs for held-out accuracy; without it a share of the prompts of `path` is held out
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub eval_path: Option<PathBuf>,
-    /// Share of prompts (never rows) held out when there is no `eval_path`
-    #[serde(default = "held_out")]
-    pub held_out: f64,
-    /// Tokens of prompt + answer + EOS
-    #[serde(default = "max_len")]
-    pub max_len: usize,
-    /// What happens to pairs with a longer answer: `drop` (counted), `truncate_response`, `error`
-    #[serde(default)]
-    pub too_long: TooLong,
-    /// Use the first pairs only (before the split)
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_rows: Option<usize>,
-    /// Held-out pairs per evaluation
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_eval_rows: Option<usize>,
-}
-
+/// The loss, and the samples that normalise the reward.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RewardConfig {
@@ -92,25 +71,14 @@ impl Default for RewardConfig {
     }
 }
 
-fn held_out() -> f64 {
-    0.1
-}
-fn max_len() -> usize {
-    512
-}
-
 impl Config {
-    /// Refuses values that cannot work, before anything is read.
+    /// Checks the values, before anything is read.
     pub fn check(&self) -> Result<()> {
         let (d, r) = (&self.data, &self.reward);
         TemplateChoice::parse(&self.model.template)?;
         policy::DeviceChoice::parse(&self.device)?;
         policy::check_data(d.held_out, d.max_rows)?;
-        ensure!(
-            d.max_len >= 2,
-            "data.max_len = {} leaves no room for an answer",
-            d.max_len
-        );
+        d.check()?;
         ensure!(
             r.center_coefficient >= 0.0,
             "reward.center_coefficient = {} is negative",
@@ -118,13 +86,10 @@ impl Config {
         );
         ensure!(
             r.normalisation_samples >= 2,
-            "reward.normalisation_samples = {}: a variance needs two",
+            "reward.normalisation_samples = {}; a variance needs at least 2",
             r.normalisation_samples
         );
-        ensure!(
-            r.max_rows > 0,
-            "reward.max_rows = 0: nothing could be decoded"
-        );
+        ensure!(r.max_rows > 0, "reward.max_rows = 0; it must be at least 1");
         self.memory().check()?;
         self.train.check()
     }

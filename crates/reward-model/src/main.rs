@@ -1,4 +1,4 @@
-//! `reward-model`: trains a reward model from the command line.
+//! The binary `reward-model`, the same as `wick rm`.
 
 use clap::Parser;
 use std::process::ExitCode;

@@ -1,7 +1,8 @@
-//! What the fit loop optimises in reward modelling: `-log σ(r_w − r_l)` at the last token of each
+//! The objective of reward modelling: `-log σ(r_w − r_l)`, with scores at the last token of each
 //! answer.
 
-use crate::Config;
+use crate::config::Config;
+use crate::pair::Pair;
 use crate::prepare::SHOWN;
 use anyhow::Result;
 use candle_core::{Tensor, Var};
@@ -10,35 +11,10 @@ use models::{CausalLm, Lora, ScalarHead};
 use policy::{Base, Batch};
 use rewards::RewardModel;
 use run::Run;
-use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 use train::Evaluation;
-
-/// A preferred and a rejected answer to one prompt, tokenised.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Pair {
-    pub chosen: Example,
-    pub rejected: Example,
-}
-
-impl Pair {
-    /// Of both answers, each with the prompt: what it counts for where batches are cut.
-    pub fn tokens(&self) -> usize {
-        self.chosen.ids.len() + self.rejected.ids.len()
-    }
-
-    /// Whether the rule "the longer wins" would be right; half right where both are equally long.
-    pub fn longer_wins(&self) -> f64 {
-        let n = |e: &Example| e.ids.len() - e.prompt_len;
-        match n(&self.chosen).cmp(&n(&self.rejected)) {
-            std::cmp::Ordering::Greater => 1.0,
-            std::cmp::Ordering::Equal => 0.5,
-            std::cmp::Ordering::Less => 0.0,
-        }
-    }
-}
 
 pub(crate) struct Objective {
     pub base: Rc<Base>,
@@ -54,6 +30,41 @@ pub(crate) struct Objective {
 }
 
 impl Objective {
+    /// Starts from the adapter of `policy`, or from a fresh one.
+    pub fn open(
+        config: &Config,
+        policy: policy::Policy,
+        eval: Vec<Pair>,
+        samples: Vec<Vec<u32>>,
+    ) -> Result<Self> {
+        let policy::Policy {
+            base,
+            adapter,
+            encoder,
+            template,
+            ..
+        } = policy;
+        let seed = config.train.seed;
+        let lora = match adapter {
+            Some(adapter) => adapter.trainable()?,
+            None => Lora::init(&config.lora, &base.model, seed)?.trainable()?,
+        };
+        let width = base.model.config.hidden_size;
+        let std = 1.0 / (width as f64 + 1.0).sqrt();
+        let head = ScalarHead::init(width, std, seed, base.model.device())?.trainable()?;
+        Ok(Self {
+            base,
+            template,
+            encoder,
+            lora,
+            head,
+            eval,
+            samples,
+            center_coefficient: config.reward.center_coefficient,
+            micro_batch_tokens: config.train.micro_batch_tokens,
+        })
+    }
+
     fn model(&self) -> &CausalLm {
         &self.base.model
     }
@@ -74,7 +85,7 @@ impl Objective {
         Ok(scores.reshape((pairs.len(), 2))?.t()?)
     }
 
-    /// The artefact as it is now: golden scores and normalisation come from it.
+    /// The current artefact, with its golden scores and normalisation.
     pub fn artefact(&self) -> Result<RewardModel> {
         let golden: Vec<Vec<u32>> = self
             .eval
@@ -159,8 +170,8 @@ impl train::Objective for Objective {
         })
     }
 
-    /// Without centring the loss knows differences of scores only: the head's bias has no gradient
-    /// and stays 0.
+    /// Without centring, the loss depends only on differences of scores, so the head's bias has no
+    /// gradient and is not trained.
     fn params(&self) -> Vec<(String, Var)> {
         let learns = |name: &str| self.center_coefficient > 0.0 || name != "bias";
         let head = self
@@ -211,41 +222,5 @@ impl train::Objective for Objective {
             )?;
         }
         Ok(Some(text))
-    }
-}
-
-impl Objective {
-    pub fn open(
-        config: &Config,
-        policy: policy::Policy,
-        eval: Vec<Pair>,
-        samples: Vec<Vec<u32>>,
-    ) -> Result<Self> {
-        let policy::Policy {
-            base,
-            adapter,
-            encoder,
-            template,
-            ..
-        } = policy;
-        let seed = config.train.seed;
-        let lora = match adapter {
-            Some(adapter) => adapter.trainable()?,
-            None => Lora::init(&config.lora, &base.model, seed)?.trainable()?,
-        };
-        let width = base.model.config.hidden_size;
-        let std = 1.0 / (width as f64 + 1.0).sqrt();
-        let head = ScalarHead::init(width, std, seed, base.model.device())?.trainable()?;
-        Ok(Self {
-            base,
-            template,
-            encoder,
-            lora,
-            head,
-            eval,
-            samples,
-            center_coefficient: config.reward.center_coefficient,
-            micro_batch_tokens: config.train.micro_batch_tokens,
-        })
     }
 }

@@ -1,69 +1,48 @@
-//! What a reward-model run begins with before a weight is read: the policy's outline and the
-//! encoded pairs. The run and its plan begin here.
+//! What a reward-model run starts from before any weight is loaded: the policy's metadata and the
+//! encoded pairs. Training and `plan` both start here.
 
 use crate::config::Config;
-use crate::objective::Pair;
+use crate::pair::Pair;
 use anyhow::{Result, bail};
 use data::{Encoder, Example, Preference};
 use generation::{Request, Sampling};
 use models::{Fetch, LoraConfig, WeightStorage, Weights};
 use planning::memory::{self, Batches, Drawing, Forward, Graph, Reading, Workload};
 use policy::{DeviceChoice, PolicyMeta, TemplateChoice};
-use std::path::Path;
 
-/// Held-out pairs whose scores are shown on the way, and stored with the artefact.
+/// Held-out pairs whose scores are shown during training and stored with the artefact.
 pub(crate) const SHOWN: usize = 4;
 
 pub(crate) struct Prepared {
     pub meta: PolicyMeta,
-    /// How the base's matrices are kept, and what they take then
+    /// How the base's matrices are stored, and their size
     pub keep: WeightStorage,
     pub weights: Weights,
-    /// Of the adapter that is trained
+    /// The trained adapter
     pub lora: LoraConfig,
     pub train: Vec<Pair>,
     pub eval: Vec<Pair>,
-    /// What the policy is asked for, to normalise by the scores of its answers
+    /// Requests to the source policy; the scores of its answers normalise the reward
     pub requests: Vec<Request>,
-    /// Held-out pairs whose prompt is trained on too
+    /// Held-out pairs whose prompt is a training prompt, too
     pub n_shared: usize,
     pub batches: Batches,
     pub steps: usize,
 }
 
 impl Prepared {
-    /// `fetch`: what of a hub model must be here.
+    /// Reads and encodes the data. `fetch`: which files of a hub model must be local.
     pub fn new(config: &Config, fetch: Fetch) -> Result<Self> {
-        let preferences = read(&config.data.path, config)?;
-        let (train, mut held_out) = match &config.data.eval_path {
-            Some(path) => (preferences, read(path, config)?),
-            None => data::split_by_key(
-                preferences,
-                |p| p.prompt.key(),
-                config.data.held_out,
-                config.train.seed,
-            ),
-        };
-        held_out.truncate(config.data.max_eval_rows.unwrap_or(usize::MAX));
+        let rows = config
+            .data
+            .read(data::preferences, |p| &p.prompt, config.train.seed)?;
         let template = TemplateChoice::parse(&config.model.template)?;
         let meta = PolicyMeta::open(&config.model.source, template, config.model.weights, fetch)?;
         let keep = WeightStorage::of(DeviceChoice::parse(&config.device)?.is_cpu(), false);
         let lora = meta.lora_or(&config.lora)?;
-        let context = meta.context();
-        if config.data.max_len > context {
-            bail!(
-                "data.max_len = {} is more than the model's context of {context}",
-                config.data.max_len
-            );
-        }
-        let key = |pair: &Preference| pair.prompt.key();
-        let n_shared = data::report_shared(
-            &config.data.path,
-            train.iter().map(key),
-            held_out.iter().map(key),
-        );
-        let train = pairs("training", &train, &meta.encoder, config)?;
-        let eval = pairs("held-out", &held_out, &meta.encoder, config)?;
+        config.data.check_context(meta.context())?;
+        let train = pairs("training", &rows.train, &meta.encoder, config)?;
+        let eval = pairs("held-out", &rows.held_out, &meta.encoder, config)?;
         if train.is_empty() {
             bail!(
                 "{}: no pair is left to train on; raise data.max_len or lower data.held_out",
@@ -73,7 +52,7 @@ impl Prepared {
         if eval.is_empty() {
             bail!("no pair is held out; raise data.held_out or give data.eval_path");
         }
-        let requests = requests(&meta, &held_out, config)?;
+        let requests = requests(&meta, &rows.held_out, config)?;
         let t = &config.train;
         let steps = t.total_steps(train.len().div_ceil(t.batch_size));
         let counted: Vec<usize> = train.iter().map(Pair::tokens).collect();
@@ -88,12 +67,12 @@ impl Prepared {
             train,
             eval,
             requests,
-            n_shared,
+            n_shared: rows.n_shared,
             steps,
         })
     }
 
-    /// What a step holds in memory.
+    /// The sizes that decide the memory of a step.
     pub fn workload(&self, config: &Config) -> Result<Workload> {
         let device = DeviceChoice::parse(&config.device)?;
         let (shape, r) = (&self.meta.base.config, &config.reward);
@@ -110,7 +89,7 @@ impl Prepared {
             device,
             weight_bytes: self.weights.bytes_in_use(),
             parameters,
-            // those that it began with draw the samples
+            // the initial adapter draws the samples
             adapter_numbers: parameters * (1 + usize::from(self.meta.adapter.is_some())),
             graphs: vec![Graph {
                 name: "reward model",
@@ -130,8 +109,8 @@ impl Prepared {
         })
     }
 
-    /// Tokens that are read together whatever `train.micro_batch_tokens` says: the samples and the
-    /// golden answers, which the artefact scores, and the pairs that are shown.
+    /// Tokens of the largest forward that `train.micro_batch_tokens` does not limit: scoring the samples
+    /// and the golden answers for the artefact, and the shown pairs.
     fn read_whole(&self, room: usize) -> usize {
         let sample = |request: &Request| request.n * (request.prompt.len() + room);
         let samples: usize = self.requests.iter().map(sample).sum();
@@ -151,17 +130,7 @@ fn forward(pair: &Pair) -> Forward {
     )
 }
 
-fn read(path: &Path, config: &Config) -> Result<Vec<Preference>> {
-    let mut loaded = data::preferences(path, config.data.format)?;
-    loaded.report(path);
-    loaded
-        .items
-        .truncate(config.data.max_rows.unwrap_or(usize::MAX));
-    Ok(loaded.items)
-}
-
-/// Both answers of a pair must fit; a pair with one that does not goes the way `data.too_long`
-/// says.
+/// Encodes pairs. If one answer of a pair is too long, `data.too_long` applies to the pair.
 fn pairs(
     what: &str,
     preferences: &[Preference],
@@ -184,7 +153,7 @@ fn pairs(
     Ok(fitted.items.into_iter().map(pair).collect())
 }
 
-/// Held-out prompts for the samples that the reward's mean and variance are measured on.
+/// Held-out prompts for the samples on which the mean and variance of the reward are measured.
 fn requests(meta: &PolicyMeta, held_out: &[Preference], config: &Config) -> Result<Vec<Request>> {
     let r = &config.reward;
     let sampling = Sampling {

@@ -1,6 +1,7 @@
 //! The settings of an sft run (`configs/*/sft.toml`).
 
-use data::{Format, Only, TooLong};
+use anyhow::{Result, ensure};
+use data::RowsConfig;
 use models::{BaseWeights, LoraConfig};
 use planning::memory::MemoryConfig;
 use policy::TemplateChoice;
@@ -8,17 +9,21 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use train::FitConfig;
 
+/// Default of `data.held_out`, percent.
+const HELD_OUT: u8 = 5;
+
+/// The settings of an sft run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     pub model: ModelConfig,
-    /// `lora`: an adapter on the frozen base. `full`: every weight.
+    /// `lora`: an adapter on the frozen base; `full`: every weight
     #[serde(default)]
     pub method: Method,
-    /// Used when `model.source` brings no adapter of its own.
+    /// Used if `model.source` has no adapter of its own
     #[serde(default)]
     pub lora: LoraConfig,
-    pub data: DataConfig,
+    pub data: RowsConfig<HELD_OUT>,
     #[serde(default)]
     pub train: FitConfig,
     #[serde(default)]
@@ -28,6 +33,7 @@ pub struct Config {
     pub device: String,
 }
 
+/// The model to train.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
@@ -47,6 +53,7 @@ pub struct ModelConfig {
     pub template: String,
 }
 
+/// Which weights are trained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
@@ -55,34 +62,7 @@ pub enum Method {
     Full,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DataConfig {
-    pub path: PathBuf,
-    #[serde(default)]
-    pub format: Format,
-    /// Rows for held-out loss; without it a share of `path` is held out
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub eval_path: Option<PathBuf>,
-    /// Share of prompts held out when there is no `eval_path`
-    #[serde(default = "held_out")]
-    pub held_out: f64,
-    /// Tokens of prompt + response + EOS
-    #[serde(default = "max_len")]
-    pub max_len: usize,
-    /// What happens to longer rows: `drop` (counted), `truncate_response`, `error`
-    #[serde(default)]
-    pub too_long: TooLong,
-    /// Take only the rows whose instruction this regular expression is found in; the others are
-    /// counted
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub only: Option<Only>,
-    /// Use the first rows only
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub max_rows: Option<usize>,
-}
-
-/// Completions written into `samples/` while training.
+/// Completions of held-out prompts, written into `samples/` during training.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SamplesConfig {
@@ -102,17 +82,10 @@ impl Default for SamplesConfig {
 fn alpaca() -> String {
     "alpaca".into()
 }
-fn held_out() -> f64 {
-    0.05
-}
-fn max_len() -> usize {
-    512
-}
 
 impl Config {
-    /// Refuses values that cannot work, before anything is read.
-    pub fn check(&self) -> anyhow::Result<()> {
-        use anyhow::ensure;
+    /// Checks the values, before anything is read.
+    pub fn check(&self) -> Result<()> {
         self.template()?;
         policy::DeviceChoice::parse(&self.device)?;
         ensure!(
@@ -122,16 +95,12 @@ impl Config {
         let rounded = self.model.weights.filter(|w| *w != BaseWeights::Stored);
         ensure!(
             rounded.is_none() || (self.method == Method::Lora && self.model.random.is_none()),
-            "model.weights rounds a base that stands still, and method = \"full\" trains every weight; leave one of them out"
+            "model.weights quantises a frozen base, but method = \"full\" trains every weight; leave one of them out"
         );
-        ensure!(
-            self.data.max_len >= 2,
-            "data.max_len = {} leaves no room for a response",
-            self.data.max_len
-        );
+        self.data.check()?;
         ensure!(
             self.samples.n == 0 || self.samples.max_new_tokens > 0,
-            "samples.max_new_tokens = 0: an answer needs a token; samples.n = 0 writes none"
+            "samples.max_new_tokens = 0; it must be at least 1 (samples.n = 0 writes no samples)"
         );
         policy::check_data(self.data.held_out, self.data.max_rows)?;
         self.memory().check()?;
@@ -145,7 +114,7 @@ impl Config {
         }
     }
 
-    pub(crate) fn template(&self) -> anyhow::Result<TemplateChoice> {
+    pub(crate) fn template(&self) -> Result<TemplateChoice> {
         TemplateChoice::parse(&self.model.template)
     }
 }

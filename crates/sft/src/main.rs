@@ -1,4 +1,4 @@
-//! `sft`: supervised fine-tuning from the command line.
+//! The binary `sft`, the same as `wick sft`.
 
 use clap::Parser;
 use std::process::ExitCode;

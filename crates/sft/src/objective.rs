@@ -1,6 +1,6 @@
-//! What the fit loop optimises in SFT: negative log-likelihood of the response tokens.
+//! The objective of SFT: negative log-likelihood of the response tokens.
 
-use crate::Config;
+use crate::config::Config;
 use crate::prepare::{SAMPLE_ROWS, Start};
 use anyhow::Result;
 use candle_core::{Tensor, Var};

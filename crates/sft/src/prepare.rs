@@ -1,5 +1,5 @@
-//! What an sft run begins with before a weight is read: the model's outline and the encoded rows.
-//! The run and its plan begin here.
+//! What an sft run starts from before any weight is loaded: the model's metadata and the encoded
+//! rows. Training and `plan` both start here.
 
 use crate::config::{Config, Method};
 use anyhow::{Context, Result, bail};
@@ -8,7 +8,6 @@ use data::{Demonstration, Example, Prompt};
 use models::{Fetch, Lora, LoraConfig, WeightStorage, Weights};
 use planning::memory::{self, Batches, Drawing, Forward, Graph, Reading, Workload};
 use policy::{Base, DeviceChoice, Policy, PolicyMeta};
-use std::path::Path;
 use std::rc::Rc;
 
 /// Samples decoded together.
@@ -16,24 +15,24 @@ pub(crate) const SAMPLE_ROWS: usize = 16;
 
 pub(crate) struct Prepared {
     pub meta: PolicyMeta,
-    /// How the base's matrices are kept, and what they take then
+    /// How the base's matrices are stored, and their size
     pub keep: WeightStorage,
     pub weights: Weights,
-    /// Of the adapter that is trained; None: every weight is
+    /// The trained adapter; `None` if every weight is trained
     pub lora: Option<LoraConfig>,
     pub train: Vec<Example>,
     pub eval: Vec<Example>,
-    /// Held-out prompts answered on the way
+    /// Held-out prompts whose answers are shown during training
     pub prompts: Vec<Prompt>,
-    /// Tokens of each
+    /// Tokens of each of `prompts`
     pub prompt_lens: Vec<usize>,
-    /// Held-out rows that are training rows too
+    /// Held-out rows whose prompt is a training prompt, too
     pub n_shared: usize,
     pub batches: Batches,
     pub steps: usize,
 }
 
-/// What training starts from.
+/// The model and adapter that training starts from.
 pub(crate) struct Start {
     pub base: Base,
     pub adapter: Option<Lora>,
@@ -42,37 +41,24 @@ pub(crate) struct Start {
 }
 
 impl Prepared {
-    /// `fetch`: what of a hub model must be here.
+    /// Reads and encodes the data. `fetch`: which files of a hub model must be local.
     pub fn new(config: &Config, fetch: Fetch) -> Result<Self> {
-        let demonstrations = read(&config.data.path, config)?;
+        let rows = config
+            .data
+            .read(data::demonstrations, |d| &d.prompt, config.train.seed)?;
         let device = DeviceChoice::parse(&config.device)?;
         let (meta, lora) = model_meta(config, fetch)?;
         let keep = WeightStorage::of(device.is_cpu(), lora.is_none());
-        let (train, held_out) = match &config.data.eval_path {
-            Some(path) => (demonstrations, read(path, config)?),
-            None => {
-                let seed = config.train.seed;
-                data::split_by_key(
-                    demonstrations,
-                    |d| d.prompt.key(),
-                    config.data.held_out,
-                    seed,
-                )
-            }
-        };
-        let keys =
-            |rows: &[Demonstration]| -> Vec<u64> { rows.iter().map(|d| d.prompt.key()).collect() };
-        let n_shared = data::report_shared(&config.data.path, keys(&train), keys(&held_out));
         let fit = |name: &str, items: &[Demonstration]| examples(name, items, &meta, config);
-        let train = fit("training", &train)?;
-        let eval = fit("held-out", &held_out)?;
+        let train = fit("training", &rows.train)?;
+        let eval = fit("held-out", &rows.held_out)?;
         if train.is_empty() {
             bail!(
                 "{}: no row is left to train on; raise data.max_len or lower data.held_out",
                 config.data.path.display()
             );
         }
-        let (prompts, prompt_lens) = sample_prompts(&held_out, &meta, config)?;
+        let (prompts, prompt_lens) = sample_prompts(&rows.held_out, &meta, config)?;
         let t = &config.train;
         let steps = t.total_steps(train.len().div_ceil(t.batch_size));
         let lens: Vec<usize> = train.iter().map(|e| e.ids.len()).collect();
@@ -88,12 +74,12 @@ impl Prepared {
             eval,
             prompts,
             prompt_lens,
-            n_shared,
+            n_shared: rows.n_shared,
             steps,
         })
     }
 
-    /// What a step holds in memory.
+    /// The sizes that decide the memory of a step.
     pub fn workload(&self, config: &Config) -> Result<Workload> {
         let device = DeviceChoice::parse(&config.device)?;
         let room = config.samples.max_new_tokens;
@@ -128,7 +114,7 @@ impl Prepared {
                 work.parameters = lora.n_params(&self.meta.base.config);
                 work.adapter_numbers = work.parameters;
             }
-            // trained weights have a graph wherever they are read
+            // every forward through trained weights has a graph
             None => {
                 work.largest = work.largest.or(read);
                 work.longest = work.longest.max(work.reading.longest);
@@ -137,7 +123,7 @@ impl Prepared {
         Ok(work)
     }
 
-    /// Reads the weights.
+    /// Loads the weights.
     pub fn load(self, config: &Config, device: &Device) -> Result<Loaded> {
         let policy = self.meta.load(device, self.keep)?;
         let Policy {
@@ -177,7 +163,7 @@ impl Prepared {
     }
 }
 
-/// The same with weights.
+/// [`Prepared`] with its weights loaded.
 pub(crate) struct Loaded {
     pub start: Start,
     pub train: Vec<Example>,
@@ -186,7 +172,7 @@ pub(crate) struct Loaded {
     pub n_shared: usize,
 }
 
-/// The model's outline, and the adapter that will be trained.
+/// The model's metadata, and the adapter to train.
 fn model_meta(config: &Config, fetch: Fetch) -> Result<(PolicyMeta, Option<LoraConfig>)> {
     let template = config.template()?;
     let full = config.method == Method::Full;
@@ -210,16 +196,6 @@ fn model_meta(config: &Config, fetch: Fetch) -> Result<(PolicyMeta, Option<LoraC
     }
     let lora = meta.lora_or(&config.lora)?;
     Ok((meta, Some(lora)))
-}
-
-fn read(path: &Path, config: &Config) -> Result<Vec<Demonstration>> {
-    let loaded = data::demonstrations(path, config.data.format)?;
-    let mut loaded = loaded.only(path, config.data.only.as_ref(), |d| &d.prompt)?;
-    loaded.report(path);
-    if let Some(n) = config.data.max_rows {
-        loaded.items.truncate(n);
-    }
-    Ok(loaded.items)
 }
 
 /// The first held-out prompts that leave room for a sample, and their tokens. They may be longer
@@ -263,13 +239,7 @@ fn examples(
     if !all.is_empty() {
         data::check_labels(&all, meta.encoder.ends().eos)?;
     }
-    let context = meta.context();
-    if config.data.max_len > context {
-        bail!(
-            "data.max_len = {} is more than the model's context of {context}",
-            config.data.max_len
-        );
-    }
+    config.data.check_context(meta.context())?;
     let fitted = data::fit_to_context(all, config.data.max_len, config.data.too_long)?;
     fitted.report(name, config.data.max_len);
     Ok(fitted.items)

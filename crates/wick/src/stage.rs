@@ -13,13 +13,12 @@ pub enum Stage {
 }
 
 /// Keys that only one stage has.
-const MARKS: [(&str, Stage); 9] = [
+const MARKS: [(&str, Stage); 8] = [
     ("algorithm", Stage::Rlhf),
     ("rollout", Stage::Rlhf),
     ("rewards", Stage::Rlhf),
     ("model.policy", Stage::Rlhf),
     ("reward", Stage::Rm),
-    ("data.max_eval_rows", Stage::Rm),
     ("samples", Stage::Sft),
     ("method", Stage::Sft),
     ("model.random", Stage::Sft),

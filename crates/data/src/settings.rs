@@ -1,0 +1,104 @@
+//! `[data]` of the stages that train on the rows of a file: sft and reward-model.
+
+use crate::{Error, Format, Loaded, Only, Prompt, Result, TooLong, report_shared, split_by_key};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// The rows to train on and those to evaluate on. `HELD_OUT` is the default of `held_out`, percent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RowsConfig<const HELD_OUT: u8> {
+    pub path: PathBuf,
+    #[serde(default)]
+    pub format: Format,
+    /// Rows for evaluation; without it a share of the prompts of `path` is held out
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eval_path: Option<PathBuf>,
+    /// Share of prompts (never rows) held out if there is no `eval_path`
+    #[serde(default = "percent::<HELD_OUT>")]
+    pub held_out: f64,
+    /// The most tokens of prompt, response and EOS
+    #[serde(default = "max_len")]
+    pub max_len: usize,
+    /// How longer rows are handled: `drop` (counted), `truncate_response`, `error`
+    #[serde(default)]
+    pub too_long: TooLong,
+    /// Keep only the rows whose instruction matches this regular expression; the others are counted
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<Only>,
+    /// Use the first rows only
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rows: Option<usize>,
+    /// Evaluate on the first held-out rows only
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_eval_rows: Option<usize>,
+}
+
+fn percent<const N: u8>() -> f64 {
+    f64::from(N) / 100.0
+}
+
+fn max_len() -> usize {
+    512
+}
+
+/// The rows of a stage.
+pub struct Rows<T> {
+    pub train: Vec<T>,
+    pub held_out: Vec<T>,
+    /// Held-out rows whose prompt is a training prompt, too
+    pub n_shared: usize,
+}
+
+impl<const HELD_OUT: u8> RowsConfig<HELD_OUT> {
+    /// Fails if a row could have no response.
+    pub fn check(&self) -> Result<()> {
+        match self.max_len {
+            0 | 1 => Err(Error(format!(
+                "data.max_len = {} leaves no room for a response",
+                self.max_len
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Fails if rows of `max_len` tokens do not fit the model's context.
+    pub fn check_context(&self, context: usize) -> Result<()> {
+        match self.max_len > context {
+            true => Err(Error(format!(
+                "data.max_len = {} is more than the model's context of {context}",
+                self.max_len
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    /// Reads the rows with `source` and holds some out. Reports what was read on stderr.
+    pub fn read<T>(
+        &self,
+        source: fn(&Path, Format) -> Result<Loaded<T>>,
+        prompt: fn(&T) -> &Prompt,
+        seed: u64,
+    ) -> Result<Rows<T>> {
+        let read = |path: &Path| {
+            let mut loaded = source(path, self.format)?.only(path, self.only.as_ref(), prompt)?;
+            loaded.report(path);
+            loaded.items.truncate(self.max_rows.unwrap_or(usize::MAX));
+            Ok(loaded.items)
+        };
+        let key = |row: &T| prompt(row).key();
+        let rows = read(&self.path)?;
+        let (train, mut held_out) = match &self.eval_path {
+            Some(path) => (rows, read(path)?),
+            None => split_by_key(rows, key, self.held_out, seed),
+        };
+        held_out.truncate(self.max_eval_rows.unwrap_or(usize::MAX));
+        let (keys, held_out_keys) = (train.iter().map(key), held_out.iter().map(key));
+        let n_shared = report_shared(&self.path, keys, held_out_keys);
+        Ok(Rows {
+            train,
+            held_out,
+            n_shared,
+        })
+    }
+}

@@ -1,0 +1,89 @@
+//! Training: opens the run, samples for the normalisation, then hands the objective to the fit loop.
+
+use crate::config::Config;
+use crate::objective::Objective;
+use crate::prepare::Prepared;
+use anyhow::Result;
+use generation::{Engine, Request};
+use models::Fetch;
+use planning::memory::Planned;
+use policy::Policy;
+use run::{Run, RunArgs};
+use std::path::Path;
+
+/// Trains into the run directory of `args`, default runs/rm.
+///
+/// # Errors
+/// One line if the data or model cannot be used, the run cannot fit into memory or on the disk, or
+/// the numbers become non-finite.
+pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
+    let dir = args.directory("runs/rm")?;
+    let device = policy::device(&config.device)?;
+    let prepared = Prepared::new(config, Fetch::Whole)?;
+    let work = prepared.workload(config)?;
+    let planned = Planned::new(config.memory(), &prepared.meta.base.config, work)?;
+    prepared.disk(config, &dir)?.require()?;
+    let Prepared {
+        meta,
+        keep,
+        train,
+        eval,
+        requests,
+        n_shared,
+        ..
+    } = prepared;
+    let mut policy = meta
+        .load(&device, keep)
+        .map_err(|e| planned.with_oom_advice(e))?;
+    policy.model_mut().checkpoint_blocks(planned.choice.blocks);
+    let mut run = if args.resume {
+        Run::resume(&dir, "reward-model", config)?
+    } else {
+        Run::create(&dir, "reward-model", config)?
+    };
+    policy::write_identity(&mut run, &policy.base, &policy.template)?;
+    run.record("source", config.model.source.clone().into())?;
+    policy::record_data(
+        &mut run,
+        &config.data.path,
+        serde_json::json!({ "train_pairs": train.len(), "held_out_pairs": eval.len(), "held_out_in_training": n_shared }),
+    )?;
+    // The samples that normalise the scores depend on this adapter.
+    let (_, adapter) = policy::run_and_adapter(Path::new(&config.model.source));
+    let mut inputs: Vec<&Path> = config.data.eval_path.as_deref().into_iter().collect();
+    if adapter.is_dir() {
+        inputs.push(&adapter);
+    }
+    policy::record_inputs(&mut run, &inputs)?;
+    run.record("memory", planned.choice.json())?;
+    let samples = samples(&policy, &requests, config)?;
+    let mut objective = Objective::open(config, policy, eval, samples)?;
+    let fitted = train::fit(&mut objective, &train, &config.train, &mut run, args.resume);
+    fitted.map(|_| ()).map_err(|e| planned.with_oom_advice(e))
+}
+
+/// The source policy's answers, each after its prompt.
+fn samples(policy: &Policy, requests: &[Request], config: &Config) -> Result<Vec<Vec<u32>>> {
+    let stop = &policy.encoder.ends().stop;
+    let engine = Engine {
+        model: policy.model(),
+        lora: policy.adapter.as_ref(),
+        stop,
+        max_rows: config.reward.max_rows,
+        keep_states: false,
+    };
+    let mut progress = run::Progress::new(
+        "samples for normalisation",
+        requests.iter().map(|r| r.n as u64).sum(),
+    );
+    let mut tokens_before = 0;
+    let drawn = engine.run(requests, &mut |tokens, finished| {
+        progress.update(finished as u64, (tokens - tokens_before) as u64, "");
+        tokens_before = tokens;
+    })?;
+    progress.finish("");
+    Ok(drawn
+        .into_iter()
+        .map(|s| [requests[s.request].prompt.as_slice(), &s.ids].concat())
+        .collect())
+}

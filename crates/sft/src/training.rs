@@ -1,0 +1,57 @@
+//! Training: opens the run, then hands the objective to the fit loop.
+
+use crate::config::Config;
+use crate::objective::Objective;
+use crate::prepare::{Loaded, Prepared};
+use anyhow::Result;
+use models::Fetch;
+use planning::memory::Planned;
+use run::{Run, RunArgs};
+use std::path::Path;
+
+/// Trains into the run directory of `args`, default runs/sft.
+///
+/// # Errors
+/// One line if the data or model cannot be used, the run cannot fit into memory or on the disk, or
+/// the numbers become non-finite.
+pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
+    let device = policy::device(&config.device)?;
+    let dir = args.directory("runs/sft")?;
+    let prepared = Prepared::new(config, Fetch::Whole)?;
+    let work = prepared.workload(config)?;
+    let planned = Planned::new(config.memory(), &prepared.meta.base.config, work)?;
+    prepared.disk(config, &dir)?.require()?;
+    let Loaded {
+        mut start,
+        train,
+        eval,
+        prompts,
+        n_shared,
+    } = prepared
+        .load(config, &device)
+        .map_err(|e| planned.with_oom_advice(e))?;
+    start.base.model.checkpoint_blocks(planned.choice.blocks);
+    let mut run = if args.resume {
+        Run::resume(&dir, "sft", config)?
+    } else {
+        Run::create(&dir, "sft", config)?
+    };
+    policy::write_identity(&mut run, &start.base, &start.template)?;
+    let source = match &config.model.random {
+        Some(shape) => format!("random weights of the shape of {}", shape.display()),
+        None => config.model.source.clone(),
+    };
+    run.record("source", source.into())?;
+    policy::record_data(
+        &mut run,
+        &config.data.path,
+        serde_json::json!({ "train_rows": train.len(), "held_out_rows": eval.len(), "held_out_in_training": n_shared }),
+    )?;
+    let inputs: Vec<&Path> = config.data.eval_path.as_deref().into_iter().collect();
+    policy::record_inputs(&mut run, &inputs)?;
+    run.record("memory", planned.choice.json())?;
+    let mut objective = Objective::new(start, config, eval, prompts)?;
+    run.record("parameters", objective.parameter_counts())?;
+    let fitted = train::fit(&mut objective, &train, &config.train, &mut run, args.resume);
+    fitted.map(|_| ()).map_err(|e| planned.with_oom_advice(e))
+}
