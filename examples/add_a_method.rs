@@ -1,8 +1,8 @@
 //! Add a training method: implement `algorithms::Algorithm`, and see it learn.
 //!
 //! The toy method imitates the best sample of each prompt (expert iteration). It trains a table of
-//! four tokens whose last one is right, so no model is needed. To use a method with `wick rlhf`, put
-//! it into a folder of crates/algorithms: docs/methods/adding-a-method.md.
+//! four tokens whose last one is right, so no model is needed. To use a method with `wick rlhf`,
+//! put it into a folder of crates/algorithms: docs/methods/adding-a-method.md.
 //!
 //! Run it anywhere: `cargo run --release --example add_a_method`
 

@@ -1,5 +1,5 @@
-//! Write a reward in any language and train with it: a program that reads responses as lines of JSON
-//! and prints a score for each.
+//! Write a reward in any language and train with it: a program that reads responses as lines of
+//! JSON and prints a score for each.
 //!
 //! Here the program is this example itself, called with the argument `score`; a Python script works
 //! the same way. The reward prefers short answers that end with a full stop.
@@ -22,8 +22,8 @@ fn reward(response: &str) -> f64 {
     ends_well - 0.1 * words as f64
 }
 
-/// The protocol: a request per line, `{"id", "items": [{"prompt", "response", "reference"}, …]}`; the
-/// reply is `{"id", "scores": […]}`.
+/// The protocol: a request per line, `{"id", "items": [{"prompt", "response", "reference"}, …]}`;
+/// the reply is `{"id", "scores": […]}`.
 fn serve() -> Result<()> {
     for line in std::io::stdin().lock().lines() {
         let request: Value = serde_json::from_str(&line?)?;

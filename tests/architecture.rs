@@ -34,9 +34,10 @@ const MAY_USE: &[(&str, &str)] = &[
         "evaluate",
         "ops run tiny-world models data generation policy rewards",
     ),
+    // its examples use data, generation, policy and algorithms
     (
         "wick",
-        "ops run models planning sft reward-model esrl-rlhf evaluate",
+        "ops run models data generation policy algorithms sft reward-model esrl-rlhf evaluate",
     ),
     ("bench", "ops run models data generation policy evaluate"),
 ];

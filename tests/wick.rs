@@ -14,7 +14,8 @@ fn names() -> BTreeSet<String> {
     names.collect()
 }
 
-/// Runs a command line, words separated by blanks; `~/` at the start of a word is the world's directory.
+/// Runs a command line, words separated by blanks; `~/` at the start of a word is the world's
+/// directory.
 fn wick(world: &World, line: &str) -> anyhow::Result<()> {
     let home = world.text("");
     let words = line.split_whitespace().map(|word| {
@@ -160,6 +161,7 @@ fn a_run_is_planned_trained_scored_and_merged_by_command_lines() {
     let data = tiny("demonstrations.json");
     let settings = format!(
         "[model]\nsource = \"{}\"\n[data]\npath = \"{data}\"\nmax_rows = 12\nmax_len = 96\n\
+         held_out = 0.5\nmax_eval_rows = 2\n\
          [train]\nmax_steps = 2\nbatch_size = 4\n[samples]\nn = 0\n[train.optimizer]\nlr = 1e-2\n",
         world.text("base")
     );
@@ -167,7 +169,9 @@ fn a_run_is_planned_trained_scored_and_merged_by_command_lines() {
     wick(&world, "plan --config ~/sft.toml --json").unwrap();
     wick(&world, "sft plan --config ~/sft.toml").unwrap();
     wick(&world, "sft --config ~/sft.toml --run ~/sft").unwrap();
-    assert_eq!(world.info("sft")["status"], "finished");
+    let info = world.info("sft");
+    assert_eq!(info["status"], "finished");
+    assert_eq!(info["data"]["held_out_rows"], 2, "max_eval_rows");
     wick(
         &world,
         &format!("score --run ~/sft --data {data} --max-rows 4"),

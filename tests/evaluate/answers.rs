@@ -3,17 +3,29 @@
 use super::world::{World, refused};
 use evaluate::fastchat::{self, QuestionId};
 use evaluate::{AnswersConfig, answers};
+use std::path::{Path, PathBuf};
 
-#[test]
-fn answers_are_sampled_resumed_and_reproducible() {
+/// A world with a policy, and its question file.
+fn with_run() -> (World, PathBuf) {
     let world = World::new();
     world.sft("sft", 1);
     let questions = world.questions();
-    let config = |out: &str, batch| AnswersConfig {
+    (world, questions)
+}
+
+/// Short answers of that policy.
+fn short(world: &World, questions: &Path, out: &str, batch: usize) -> AnswersConfig {
+    AnswersConfig {
         max_new_tokens: 10,
         batch,
-        ..AnswersConfig::new(&world.text("sft"), &questions, &world.path(out))
-    };
+        ..AnswersConfig::new(&world.text("sft"), questions, &world.path(out))
+    }
+}
+
+#[test]
+fn answers_are_sampled_resumed_and_reproducible() {
+    let (world, questions) = with_run();
+    let config = |out: &str, batch| short(&world, &questions, out, batch);
     let report = answers(&config("a.jsonl", 16)).unwrap();
     assert_eq!(
         (report.model_id.as_str(), report.already, report.answered),
@@ -52,15 +64,20 @@ fn answers_are_sampled_resumed_and_reproducible() {
     let report = answers(&config("b.jsonl", 4)).unwrap();
     assert_eq!((report.already, report.answered), (2, 0));
     assert_eq!(fastchat::answers(&world.path("b.jsonl")).unwrap(), second);
+}
 
-    // Existing answers must be of the same model and settings.
-    let there = std::fs::read(world.path("a.jsonl")).unwrap();
+#[test]
+fn existing_answers_must_be_of_the_same_model_and_settings() {
+    let (world, questions) = with_run();
+    let config = |out: &str, batch| short(&world, &questions, out, batch);
+    answers(&config("a.jsonl", 16)).unwrap();
+    let before = std::fs::read(world.path("a.jsonl")).unwrap();
     refused(
         answers(&AnswersConfig {
             seed: 2,
             ..config("a.jsonl", 4)
         }),
-        "drawn with other weights or settings",
+        "was answered with other weights or settings",
     );
     refused(
         answers(&AnswersConfig {
@@ -76,9 +93,13 @@ fn answers_are_sampled_resumed_and_reproducible() {
         }),
         "has answers of sft, not of m",
     );
-    assert_eq!(std::fs::read(world.path("a.jsonl")).unwrap(), there);
+    assert_eq!(std::fs::read(world.path("a.jsonl")).unwrap(), before);
+}
 
-    // Greedy sampling ignores category and seed.
+#[test]
+fn greedy_answers_ignore_category_and_seed() {
+    let (world, questions) = with_run();
+    let config = |out: &str, batch| short(&world, &questions, out, batch);
     let greedy = |out: &str, seed| {
         answers(&AnswersConfig {
             greedy: true,

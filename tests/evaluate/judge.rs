@@ -1,5 +1,5 @@
-//! The judge: what counts as a verdict, and how errors of the endpoint are handled. The endpoint is a
-//! local server.
+//! The judge: what counts as a verdict, and how errors of the endpoint are handled. The endpoint is
+//! a local server.
 
 use evaluate::fastchat::{Answer, Choice, Question, QuestionId};
 use evaluate::judge::{

@@ -15,7 +15,8 @@ fn a_merged_model_gives_the_adapters_logits_and_prompts() {
     world.sft("sft", 1);
     let report = merge(&MergeConfig::new(&world.text("sft"), &world.path("merged"))).unwrap();
     assert!(report.change > 0.01 && report.error < 1e-4, "{report:?}");
-    // Opened as a plain model, it gets the prompts of the run through the chat template of the merge.
+    // Opened as a plain model, it gets the prompts of the run through the chat template of the
+    // merge.
     let run = world.policy(&world.text("sft"));
     let plain = Policy::open(&world.text("merged"), TemplateChoice::Auto, &Device::Cpu).unwrap();
     assert!(matches!(plain.template, Template::Chat { .. }) && plain.adapter.is_none());

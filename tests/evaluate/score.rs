@@ -1,6 +1,7 @@
 //! `wick score` against values computed by hand.
 
 use super::world::{World, refused};
+use crate::common::plain_logits;
 use evaluate::{ScoreConfig, ScoreReport, score};
 use serde_json::{Value, json};
 
@@ -43,19 +44,8 @@ fn a_policy_is_scored_by_its_loss_per_response_token() {
             .model()
             .hidden(&example.ids, &layout, policy.adapter.as_ref(), None)
             .unwrap();
-        let logits = hidden
-            .matmul(
-                &policy
-                    .model()
-                    .head()
-                    .to_dtype(candle_core::DType::F32)
-                    .unwrap()
-                    .t()
-                    .unwrap(),
-            )
-            .unwrap()
-            .to_vec2::<f32>()
-            .unwrap();
+        let logits = plain_logits(policy.model(), &hidden);
+        let logits = logits.to_vec2::<f32>().unwrap();
         let loss = |at: usize| {
             let row = &logits[at - 1];
             let sum: f64 = row.iter().map(|l| f64::from(*l).exp()).sum();
@@ -111,7 +101,8 @@ fn a_reward_model_is_scored_against_the_length_rule() {
     };
     let rows: Vec<Value> = evaluate::jsonl::read(&out).unwrap();
     let margins: Vec<f64> = rows.iter().map(|r| r["margin"].as_f64().unwrap()).collect();
-    // Rows 1 and 2 mirror each other; in row 3 both answers have the same length, which counts half.
+    // Rows 1 and 2 mirror each other; in row 3 both answers have the same length, which counts
+    // half.
     assert!(
         (margins[0] + margins[1]).abs() < 1e-5 && margins[0].abs() > 1e-4,
         "{margins:?}"

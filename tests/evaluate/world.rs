@@ -1,5 +1,5 @@
-//! A directory with a small random model that uses the tiny world's tokenizer, and runs of it as the
-//! training stages write them.
+//! A directory with a small random model that uses the tiny world's tokenizer, and runs of it as
+//! the training stages write them.
 
 use crate::common::tiny_config;
 use candle_core::{Device, Tensor};

@@ -1,4 +1,5 @@
-//! The choice of checkpointed layers under a memory limit, and the change suggested if nothing fits.
+//! The choice of checkpointed layers under a memory limit, and the change suggested if nothing
+//! fits.
 
 use super::memory::work;
 use super::world::{World, tiny};

@@ -43,7 +43,9 @@ impl Source {
                 Ok(Self::Hub(text.to_string()))
             }
             _ => Err(Error::Input(format!(
-                "model \"{text}\": no such directory or .gguf file, and not a hub id (org/name)"
+                "model \"{text}\": no such directory or .gguf file (looked for {}), and not a hub id \
+                 (org/name)",
+                std::path::absolute(text).unwrap_or_default().display()
             ))),
         }
     }

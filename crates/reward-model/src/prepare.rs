@@ -109,8 +109,8 @@ impl Prepared {
         })
     }
 
-    /// Tokens of the largest forward that `train.micro_batch_tokens` does not limit: scoring the samples
-    /// and the golden answers for the artefact, and the shown pairs.
+    /// Tokens of the largest forward that `train.micro_batch_tokens` does not limit: scoring the
+    /// samples and the golden answers for the artefact, and the shown pairs.
     fn read_whole(&self, room: usize) -> usize {
         let sample = |request: &Request| request.n * (request.prompt.len() + room);
         let samples: usize = self.requests.iter().map(sample).sum();

@@ -1,4 +1,5 @@
-//! Training: opens the run, samples for the normalisation, then hands the objective to the fit loop.
+//! Training: opens the run, samples for the normalisation, then hands the objective to the fit
+//! loop.
 
 use crate::config::Config;
 use crate::objective::Objective;

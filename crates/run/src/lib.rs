@@ -5,7 +5,7 @@
 //! A run directory:
 //! ```text
 //! config.toml             every setting, resolved
-//! run.json                stage, status, argv, version, commit, machine, seconds, peak memory, facts
+//! run.json                stage, status, command, version, machine, seconds, peak memory, facts
 //! metrics.jsonl           one row per logged step; the same bytes for the same settings
 //! timings.jsonl           wall-clock timings of those steps
 //! events.out.tfevents.*   both for TensorBoard

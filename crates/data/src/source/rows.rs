@@ -20,7 +20,13 @@ pub(crate) fn for_each_row(
     each: &mut dyn FnMut(usize, &Object) -> Result<()>,
 ) -> Result<()> {
     let shown = path.display();
-    let fail = |e: std::io::Error| Error(format!("{shown}: cannot be read: {e}"));
+    let fail = |e: std::io::Error| {
+        let missing = e.kind() == std::io::ErrorKind::NotFound && path.is_relative();
+        // relative to the current directory, which is not always the one the settings were written in
+        let place = std::path::absolute(path).ok().filter(|_| missing);
+        let place = place.map_or(String::new(), |full| format!(": {}", full.display()));
+        Error(format!("{shown}: cannot be read: {e}{place}"))
+    };
     if path.is_dir() {
         return Err(Error(format!("{shown}: is a directory, not a data file")));
     }

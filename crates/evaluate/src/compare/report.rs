@@ -90,87 +90,33 @@ impl CompareReport {
         text
     }
 
+    /// Every column, in order.
     fn columns(&self) -> Vec<Column<'_>> {
+        let mut columns = self.quality_columns();
+        columns.extend(cost_columns());
+        columns
+    }
+
+    /// Reward, oracle, metrics and judge.
+    fn quality_columns(&self) -> Vec<Column<'_>> {
         let first = self.rows.first().map_or("", |row| row.name.as_str());
-        fn column<'a>(heading: &str, cell: Cell<'a>) -> Column<'a> {
-            (heading.to_string(), cell)
-        }
+        let wins_by = |what: &str| format!("wins against {first} by {what}");
         vec![
-            column(
-                "reward",
-                Box::new(|r| r.reward.map(|e| with_interval(&e, 3))),
-            ),
-            column(
-                "reward, normalised",
-                Box::new(|r| r.reward_normalised.map(|e| with_interval(&e, 3))),
-            ),
-            column(
-                &format!("wins against {first} by reward"),
-                Box::new(|r| r.reward_wins.map(|w| percent(&w))),
-            ),
-            column(
-                "oracle (1-10)",
-                Box::new(|r| r.oracle.map(|e| with_interval(&e, 2))),
-            ),
-            column(
-                &format!("wins against {first} by oracle"),
-                Box::new(|r| r.oracle_wins.map(|w| percent(&w))),
-            ),
-            column(
-                "corpus BLEU",
-                Box::new(|r| r.corpus_bleu.map(|b| format!("{b:.2}"))),
-            ),
-            column(
-                "sentence BLEU",
-                Box::new(|r| r.bleu.map(|e| with_interval(&e, 1))),
-            ),
-            column(
-                "ROUGE-L",
-                Box::new(|r| r.rouge_l.map(|e| with_interval(&e, 1))),
-            ),
-            column("judge", Box::new(|r| self.judged(&r.name).map(judge_total))),
-            column(
-                &format!("wins against {first} by judge"),
-                Box::new(|r| {
-                    self.judged(&r.name)?
-                        .pairs
-                        .as_ref()?
-                        .wins
-                        .map(|w| percent(&w))
-                }),
-            ),
-            column(
-                "length (tokens)",
-                Box::new(|r| Some(format!("{:.1}", r.length_tokens.mean))),
-            ),
-            column(
-                "EOS",
-                Box::new(|r| Some(format!("{:.0} %", 100.0 * r.eos_rate))),
-            ),
-            column(
-                "KL k1",
-                Box::new(|r| r.kl_k1.map(|e| format!("{:.2}", e.mean))),
-            ),
-            column(
-                "KL exact",
-                Box::new(|r| r.kl_exact.map(|e| format!("{:.2}", e.mean))),
-            ),
-            column(
-                "hours",
-                Box::new(|r| r.wall_hours.map(|h| format!("{h:.3}"))),
-            ),
-            column(
-                "peak GB",
-                Box::new(|r| r.peak_memory_gb.map(|g| format!("{g:.2}"))),
-            ),
-            column(
-                "samples",
-                Box::new(|r| r.samples_drawn.map(|n| format!("{n:.0}"))),
-            ),
-            column(
-                "tokens drawn",
-                Box::new(|r| r.tokens_drawn.map(|n| format!("{n:.0}"))),
-            ),
+            column("reward", |r| r.reward.map(|e| with_interval(&e, 3))),
+            column("reward, normalised", |r| {
+                r.reward_normalised.map(|e| with_interval(&e, 3))
+            }),
+            column(&wins_by("reward"), |r| r.reward_wins.map(|w| percent(&w))),
+            column("oracle (1-10)", |r| r.oracle.map(|e| with_interval(&e, 2))),
+            column(&wins_by("oracle"), |r| r.oracle_wins.map(|w| percent(&w))),
+            column("corpus BLEU", |r| r.corpus_bleu.map(|b| format!("{b:.2}"))),
+            column("sentence BLEU", |r| r.bleu.map(|e| with_interval(&e, 1))),
+            column("ROUGE-L", |r| r.rouge_l.map(|e| with_interval(&e, 1))),
+            column("judge", |r| self.judged(&r.name).map(judge_total)),
+            column(&wins_by("judge"), |r| {
+                let pairs = self.judged(&r.name)?.pairs.as_ref()?;
+                pairs.wins.map(|w| percent(&w))
+            }),
         ]
     }
 
@@ -225,6 +171,28 @@ impl CompareReport {
         text.push_str("Hours, memory, samples and tokens: of the run's own training.\n");
         text
     }
+}
+
+fn column<'a>(heading: &str, cell: impl Fn(&Row) -> Option<String> + 'a) -> Column<'a> {
+    (heading.to_string(), Box::new(cell))
+}
+
+/// Length, KL and the cost of the training.
+fn cost_columns<'a>() -> Vec<Column<'a>> {
+    vec![
+        column("length (tokens)", |r| {
+            Some(format!("{:.1}", r.length_tokens.mean))
+        }),
+        column("EOS", |r| Some(format!("{:.0} %", 100.0 * r.eos_rate))),
+        column("KL k1", |r| r.kl_k1.map(|e| format!("{:.2}", e.mean))),
+        column("KL exact", |r| r.kl_exact.map(|e| format!("{:.2}", e.mean))),
+        column("hours", |r| r.wall_hours.map(|h| format!("{h:.3}"))),
+        column("peak GB", |r| r.peak_memory_gb.map(|g| format!("{g:.2}"))),
+        column("samples", |r| r.samples_drawn.map(|n| format!("{n:.0}"))),
+        column("tokens drawn", |r| {
+            r.tokens_drawn.map(|n| format!("{n:.0}"))
+        }),
+    ]
 }
 
 fn with_interval(e: &Estimate, digits: usize) -> String {
