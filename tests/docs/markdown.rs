@@ -94,7 +94,9 @@ fn paragraphs_are_short() {
         let mut n_lines = 0;
         for (n, line) in text_lines(text) {
             let is_text = !line.trim().is_empty() && !line.starts_with(['|', '#']);
-            let item = line.trim_start().trim_start_matches(|c: char| c.is_ascii_digit());
+            let item = line
+                .trim_start()
+                .trim_start_matches(|c: char| c.is_ascii_digit());
             let starts = item.starts_with(['-', '*', '>', '.']);
             n_lines = match (is_text, starts) {
                 (false, _) => 0,
