@@ -37,7 +37,11 @@ fn every_test_named_on_the_trust_page_exists() {
         .filter(|word| word.contains("::") && !word.contains(' ') && *word != "area::name")
         .collect();
     assert!(named.len() > 50, "{}", named.len());
-    let exists = |name: &str| tests.iter().any(|test| test.ends_with(&format!("::{name}")));
+    let exists = |name: &str| {
+        tests
+            .iter()
+            .any(|test| test.ends_with(&format!("::{name}")))
+    };
     let missing: Vec<&&str> = named.iter().filter(|name| !exists(name)).collect();
     assert!(
         missing.is_empty(),
