@@ -1,10 +1,11 @@
-//! `model.weights`: a base in blocks is the base of the numbers that the blocks stand for, in every role.
+//! `model.weights`: a base in quantised blocks computes what the expanded numbers compute, in every
+//! role.
 
 use crate::common::all_targets;
 use candle_core::quantized::gguf_file::Content;
 use candle_core::{DType, Device, Tensor};
 use models::{
-    BaseWeights, CausalLm, Fetch, KvCache, Loaded, Lora, LoraConfig, ModelMeta, Source,
+    BaseWeights, CausalLm, Fetch, KvCache, Loaded, Lora, LoraConfig, ModelMeta, ModelSource,
     WeightStorage,
 };
 use ops::{Blocks, Ragged};
@@ -14,7 +15,7 @@ use std::path::Path;
 use testkit::{assert_close, golden, values, varied};
 
 const CPU: &Device = &Device::Cpu;
-/// Hidden size, and the width of Down: 256 is a block of q4_k, 640 none.
+/// Hidden size, and the width of Down: 256 numbers are a block of q4_k, 640 are not whole blocks.
 const WIDTHS: [usize; 2] = [256, 640];
 const ROUNDED: [(BaseWeights, [Blocks; 2]); 3] = [
     (BaseWeights::Q8_0, [Blocks::Q8_0, Blocks::Q8_0]),
@@ -23,11 +24,11 @@ const ROUNDED: [(BaseWeights, [Blocks; 2]); 3] = [
 ];
 
 /// The tiny world's base.
-fn source() -> Source {
-    Source::Dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/tiny/base"))
+fn source() -> ModelSource {
+    ModelSource::Dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/tiny/base"))
 }
 
-fn model_meta(source: &Source, weights: BaseWeights) -> ModelMeta {
+fn model_meta(source: &ModelSource, weights: BaseWeights) -> ModelMeta {
     let mut meta = models::model_meta(source, Fetch::Whole).unwrap();
     meta.projections = weights;
     meta
@@ -80,19 +81,22 @@ fn gradients(model: &CausalLm) -> Vec<Vec<u32>> {
 }
 
 #[test]
-fn projections_are_rounded_while_they_are_read_and_counted_before() {
+fn projections_are_rounded_while_they_are_read_and_counted_before_that() {
     let (stored, mut of) = (load(BaseWeights::Stored).model, Vec::new());
     for (weights, formats) in ROUNDED {
         let meta = model_meta(&source(), weights);
         let unwieldy = if formats[0] == formats[1] { 0 } else { 3 };
-        assert_eq!(weights.unwieldy(&meta.config).unwrap(), (unwieldy, 21));
+        assert_eq!(
+            weights.count_fallbacks(&meta.config).unwrap(),
+            (unwieldy, 21)
+        );
         let counted = meta.weights(WeightStorage::Exact).unwrap().bytes();
-        let on_card = meta.weights(WeightStorage::Rounded).unwrap();
+        let on_gpu = meta.weights(WeightStorage::Rounded).unwrap();
         // a matrix of 256 x 640 in bf16
-        assert_eq!(on_card.bytes_in_use() - on_card.bytes(), 2 * 256 * 640);
+        assert_eq!(on_gpu.bytes_in_use() - on_gpu.bytes(), 2 * 256 * 640);
         assert_eq!(
             meta.weights(WeightStorage::Whole).unwrap().bytes(),
-            4 * on_card.numbers
+            4 * on_gpu.n_params
         );
         let model = meta.load(CPU, WeightStorage::Exact).unwrap().model;
         assert_eq!(counted, model.bytes(), "{weights:?}");
@@ -112,7 +116,7 @@ fn projections_are_rounded_while_they_are_read_and_counted_before() {
             blocks += kept.elem_count();
         }
         let rest = 2 * 1008 * 256 + 4 * 7 * 256;
-        assert_eq!((counted, on_card.bytes()), (rest + blocks, rest + blocks));
+        assert_eq!((counted, on_gpu.bytes()), (rest + blocks, rest + blocks));
         of.push(blocks);
     }
     // 8.5, 4.5 and, with Down in q5_0, less than 5 bits each
@@ -123,7 +127,7 @@ fn projections_are_rounded_while_they_are_read_and_counted_before() {
 }
 
 #[test]
-fn a_base_in_blocks_computes_what_its_numbers_in_f32_do() {
+fn a_quantised_base_computes_what_its_expanded_numbers_compute() {
     for (weights, _) in ROUNDED {
         let base = load(weights);
         let dir = tempfile::tempdir().unwrap();
@@ -131,14 +135,14 @@ fn a_base_in_blocks_computes_what_its_numbers_in_f32_do() {
         base.model
             .save_hf(dir.path(), tokenizer, &base.special, None)
             .unwrap();
-        let wide = models::load(&Source::Dir(dir.path().to_path_buf()), CPU)
+        let wide = models::load(&ModelSource::Dir(dir.path().to_path_buf()), CPU)
             .unwrap()
             .model;
         let mut model = base.model;
         assert_eq!(model.fingerprint().unwrap(), wide.fingerprint().unwrap());
         let found = gradients(&model);
         assert_eq!(found, gradients(&wide), "{weights:?}");
-        model.checkpoint_blocks(3);
+        model.checkpoint_layers(3);
         assert_eq!(found, gradients(&model), "{weights:?}, checkpointed");
 
         // token by token
@@ -149,13 +153,13 @@ fn a_base_in_blocks_computes_what_its_numbers_in_f32_do() {
         let seq = cache.open(None).unwrap();
         let (lone, mut rows) = (Ragged::from_lens(&[1]), Vec::new());
         for id in &ids {
-            let row = model.extend(&[*id], &lone, &[seq], &mut cache, Some(&lora));
+            let row = model.forward_cached(&[*id], &lone, &[seq], &mut cache, Some(&lora));
             rows.push(row.unwrap());
         }
         let found = Tensor::cat(&rows, 0).unwrap();
         assert_close(&format!("{weights:?}"), &found, &wanted.detach(), 1e-4);
 
-        // merged: the numbers of the blocks and the adapter's
+        // merged: the expanded numbers and the adapter's
         let merged = model.merged(&lora.frozen()).unwrap();
         let found = merged.hidden(&ids, &layout, None, None).unwrap();
         assert_close("merged", &found, &wanted.detach(), 1e-4);
@@ -169,7 +173,7 @@ fn a_base_in_blocks_computes_what_its_numbers_in_f32_do() {
 }
 
 #[test]
-fn an_adapter_belongs_to_its_base_as_it_was_kept() {
+fn an_adapter_belongs_to_the_format_of_its_base() {
     let base = load(BaseWeights::Q4_0).model;
     let dir = tempfile::tempdir().unwrap();
     adapter(&base).save(dir.path(), "org/name").unwrap();
@@ -185,11 +189,11 @@ fn an_adapter_belongs_to_its_base_as_it_was_kept() {
 }
 
 #[test]
-fn a_gguf_files_blocks_stay_what_they_are() {
+fn the_quantised_blocks_of_a_gguf_file_are_kept() {
     for (name, kind) in [("spm", Blocks::Q8_0), ("bpe", Blocks::Q4_0)] {
         let file = golden(&format!("tiny-gguf/{name}.gguf"));
         let bytes = fs::read(&file).unwrap();
-        let meta = model_meta(&Source::Gguf(file.clone()), BaseWeights::Stored);
+        let meta = model_meta(&ModelSource::Gguf(file.clone()), BaseWeights::Stored);
         let counted = meta.weights(WeightStorage::Exact).unwrap().bytes();
         let model = meta.load(CPU, WeightStorage::Exact).unwrap().model;
         assert_eq!(counted, model.bytes(), "{name}");
@@ -197,7 +201,7 @@ fn a_gguf_files_blocks_stay_what_they_are() {
         let content = Content::read(&mut reader).unwrap();
         let mut compared = 0;
         for (hf, kept) in model.tensors() {
-            // the rows of q and k lie in another order
+            // the rows of q and k are in another order
             let of_file = [
                 ("self_attn.v_proj", "attn_v"),
                 ("self_attn.o_proj", "attn_output"),
@@ -220,8 +224,8 @@ fn a_gguf_files_blocks_stay_what_they_are() {
         }
         assert!(compared > 1, "{name}: {compared}");
     }
-    // rounded anew where that is asked for; what is so already is not
-    let file = Source::Gguf(golden("tiny-gguf/spm.gguf"));
+    // rounded to another format if asked for; what already has it is kept
+    let file = ModelSource::Gguf(golden("tiny-gguf/spm.gguf"));
     let read = |weights| {
         model_meta(&file, weights)
             .load(CPU, WeightStorage::Exact)
@@ -247,7 +251,7 @@ fn a_gguf_files_blocks_stay_what_they_are() {
 }
 
 #[test]
-fn blocks_that_cannot_be_are_one_line() {
+fn impossible_formats_are_refused_in_one_line() {
     let dir = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(golden("tiny-llama/tied")).unwrap() {
         let path = entry.unwrap().path();
@@ -259,20 +263,27 @@ fn blocks_that_cannot_be_are_one_line() {
     config["num_key_value_heads"] = 2.into();
     config["head_dim"] = 10.into();
     fs::write(&file, config.to_string()).unwrap();
-    let shape = model_meta(&Source::Dir(dir.path().to_path_buf()), BaseWeights::Stored).config;
-    assert_eq!(BaseWeights::Stored.unwieldy(&shape).unwrap().0, 0);
-    let error = BaseWeights::Q4_0.unwieldy(&shape).unwrap_err().to_string();
+    let shape = model_meta(
+        &ModelSource::Dir(dir.path().to_path_buf()),
+        BaseWeights::Stored,
+    )
+    .config;
+    assert_eq!(BaseWeights::Stored.count_fallbacks(&shape).unwrap().0, 0);
+    let error = BaseWeights::Q4_0
+        .count_fallbacks(&shape)
+        .unwrap_err()
+        .to_string();
     assert!(error.starts_with("model.weights = \"q4_0\": "), "{error}");
     assert!(error.contains("multiple of 32"), "{error}");
 
-    // a kind of block that nobody here reads: its number stands behind a tensor's name and sides
+    // an unknown ggml type; its number is behind a tensor's name and shape
     let mut bytes = fs::read(golden("tiny-gguf/spm.gguf")).unwrap();
     let name = b"token_embd.weight";
     let at = bytes.windows(name.len()).rposition(|w| w == name).unwrap();
     bytes[at + name.len() + 4 + 16] = 23;
     let file = dir.path().join("m.gguf");
     fs::write(&file, bytes).unwrap();
-    let error = models::model_meta(&Source::Gguf(file), Fetch::Whole)
+    let error = models::model_meta(&ModelSource::Gguf(file), Fetch::Whole)
         .err()
         .unwrap();
     let error = error.to_string();
@@ -284,7 +295,7 @@ fn blocks_that_cannot_be_are_one_line() {
 }
 
 #[test]
-fn narrower_blocks_are_further_from_the_base_and_not_far() {
+fn fewer_bits_are_further_from_the_base_but_close() {
     let logp = |weights| {
         let model = load(weights).model;
         let layout = Ragged::from_lens(&[100]);

@@ -1,30 +1,20 @@
-//! Activation checkpointing changes nothing: hidden states and gradients are the same to the last bit.
+//! Activation checkpointing changes nothing: hidden states and gradients are the same to the last
+//! bit.
 
 use candle_core::{DType, Device, Tensor, Var};
-use models::{CausalLm, Config, Lora, LoraConfig, RopeScaling};
+use models::{CausalLm, Config, Lora, LoraConfig};
 use ops::Ragged;
+use serde_json::json;
 use testkit::{values, varied};
 
 const CPU: &Device = &Device::Cpu;
 const LAYERS: usize = 3;
 
 fn config() -> Config {
-    Config {
-        vocab_size: 40,
-        hidden_size: 32,
-        intermediate_size: 48,
-        num_hidden_layers: LAYERS,
-        num_attention_heads: 4,
-        num_key_value_heads: 2,
-        head_dim: 8,
-        max_position_embeddings: 64,
-        rms_norm_eps: 1e-5,
-        rope_theta: 10_000.0,
-        rope_scaling: RopeScaling::None,
-        tie_word_embeddings: true,
-        bos_token_id: None,
-        eos_token_id: Vec::new(),
-    }
+    crate::common::tiny_config(json!({
+        "vocab_size": 40, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": LAYERS,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8,
+    }))
 }
 
 /// A trainable adapter whose B is not zero.
@@ -75,7 +65,7 @@ fn bits(
 }
 
 #[test]
-fn checkpointed_blocks_change_no_bit() {
+fn checkpointed_layers_change_no_bit() {
     let mut model = CausalLm::init(&config(), 3, CPU).unwrap();
     let all = crate::common::all_targets();
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
@@ -89,11 +79,11 @@ fn checkpointed_blocks_change_no_bit() {
             let lora = adapter(&model, targets, dropout);
             for layout in &layouts {
                 let run = |model: &CausalLm| bits(model, Some(&lora), &lora.vars(), layout, seed);
-                model.checkpoint_blocks(0);
+                model.checkpoint_layers(0);
                 let plain = run(&model);
-                for blocks in 1..=LAYERS + 1 {
-                    model.checkpoint_blocks(blocks);
-                    assert!(plain == run(&model), "{targets:?} {dropout} {blocks}");
+                for layers in 1..=LAYERS + 1 {
+                    model.checkpoint_layers(layers);
+                    assert!(plain == run(&model), "{targets:?} {dropout} {layers}");
                 }
             }
         }
@@ -101,23 +91,23 @@ fn checkpointed_blocks_change_no_bit() {
 }
 
 #[test]
-fn checkpointed_blocks_change_no_bit_of_full_training() {
+fn checkpointed_layers_change_no_bit_of_full_training() {
     let mut model = CausalLm::init(&config(), 4, CPU).unwrap();
     let vars = model.make_trainable().unwrap();
     let layout = Ragged::from_lens(&[7, 12]);
     let plain = bits(&model, None, &vars, &layout, None);
-    for blocks in 1..=LAYERS {
-        model.checkpoint_blocks(blocks);
+    for layers in 1..=LAYERS {
+        model.checkpoint_layers(layers);
         assert!(
             plain == bits(&model, None, &vars, &layout, None),
-            "{blocks}"
+            "{layers}"
         );
     }
     // and with an adapter beside the weights
     let lora = adapter(&model, &["k_proj", "up_proj"], 0.2);
     let both: Vec<_> = vars.into_iter().chain(lora.vars()).collect();
     let with_lora = bits(&model, Some(&lora), &both, &layout, Some(2));
-    model.checkpoint_blocks(0);
+    model.checkpoint_layers(0);
     assert!(with_lora == bits(&model, Some(&lora), &both, &layout, Some(2)));
 }
 
@@ -125,7 +115,7 @@ fn checkpointed_blocks_change_no_bit_of_full_training() {
 fn a_checkpointed_forward_without_a_graph_records_nothing() {
     let mut model = CausalLm::init(&config(), 3, CPU).unwrap();
     let lora = adapter(&model, &["q_proj"], 0.0);
-    model.checkpoint_blocks(LAYERS);
+    model.checkpoint_layers(LAYERS);
     let layout = Ragged::from_lens(&[4]);
     let hidden = |lora: &Lora| {
         model
@@ -137,7 +127,8 @@ fn a_checkpointed_forward_without_a_graph_records_nothing() {
     assert_eq!(values(&frozen), values(&trained.detach()));
 }
 
-/// x·w + x², by hand: forward, and gradients with and without a graph at x, with and without a parameter.
+/// x·w + x² by hand: forward, and gradients with and without a graph at x, with and without a
+/// parameter.
 #[test]
 fn a_checkpointed_part_has_the_gradient_of_the_part() {
     let x = Var::new(&[[1f32, -2.0], [0.5, 4.0]], CPU).unwrap();

@@ -310,7 +310,7 @@ fn an_index_cannot_name_files_outside_its_directory() {
         let index = serde_json::json!({"weight_map": {"model.norm.weight": name}});
         let file = dir.path().join("model.safetensors.index.json");
         std::fs::write(&file, index.to_string()).unwrap();
-        let source = models::Source::Dir(dir.path().to_path_buf());
+        let source = models::ModelSource::Dir(dir.path().to_path_buf());
         let error = models::load(&source, &candle_core::Device::Cpu)
             .err()
             .unwrap();

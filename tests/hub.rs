@@ -1,7 +1,7 @@
-//! Models from the hub, against a small server on this machine that answers as the hub does.
+//! Models from the hub, against a small local server that answers like the hub.
 
 use candle_core::{Device, Tensor};
-use models::{Fetch, Hub, ModelMeta, Source, WeightStorage};
+use models::{Fetch, Hub, ModelMeta, ModelSource, WeightStorage};
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
@@ -10,11 +10,11 @@ use std::thread::JoinHandle;
 use testkit::golden;
 use tiny_http::{Header, Response, Server, StatusCode};
 
-/// Serves the directories `org/name` given, and writes down what it was asked.
+/// Serves the given directories as `org/name`, and records the requests.
 struct FakeHub {
     server: Arc<Server>,
     asked: Arc<Mutex<Vec<String>>>,
-    /// The revision that its repositories are in
+    /// The revision of its repositories.
     commit: Arc<Mutex<String>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -65,7 +65,7 @@ impl FakeHub {
         }
     }
 
-    /// Files that were asked for since it was last looked.
+    /// The files requested since the last call.
     fn asked_for(&self) -> Vec<String> {
         let asked = std::mem::take(&mut *self.asked.lock().unwrap());
         let name = |url: &String| Some(url.split_once("/resolve/main/")?.1.to_string());
@@ -127,7 +127,7 @@ fn answer(
 }
 
 fn weights(dir: &Path) -> Vec<(String, Tensor)> {
-    let loaded = models::load(&Source::Dir(dir.to_path_buf()), &Device::Cpu).unwrap();
+    let loaded = models::load(&ModelSource::Dir(dir.to_path_buf()), &Device::Cpu).unwrap();
     loaded.model.tensors()
 }
 
@@ -152,7 +152,7 @@ fn single_and_sharded_models_are_fetched_once() {
         for ((name, found), (_, wanted)) in weights(&dir).iter().zip(weights(original)) {
             testkit::assert_close(name, found, &wanted, 0.0);
         }
-        // everything that says how the model talks came along
+        // the tokenizer's files came along
         let template = fs::read(original.join("chat_template.jinja")).unwrap();
         assert_eq!(fs::read(dir.join("chat_template.jinja")).unwrap(), template);
         let n = fake.n_asked();
@@ -167,7 +167,7 @@ fn single_and_sharded_models_are_fetched_once() {
     let asked = fake.asked.lock().unwrap().join(" ");
     assert!(!asked.contains("README"), "{asked}");
 
-    // a shard lost from the cache is fetched again
+    // a shard that is missing from the cache is fetched again
     let dir = hub.fetch("org/shards", Fetch::Whole).unwrap();
     fs::remove_file(dir.join("model-00002-of-00003.safetensors")).unwrap();
     assert_eq!(hub.fetch("org/shards", Fetch::Whole).unwrap(), dir);
@@ -176,7 +176,7 @@ fn single_and_sharded_models_are_fetched_once() {
 
 /// The hub moves from one model to another of the same shape while both are in use.
 #[test]
-fn a_model_is_of_one_revision_and_its_shape_is_fetched_alone_only_for_a_plan() {
+fn a_model_is_of_one_revision_and_a_plan_fetches_only_its_shape() {
     let repo = tempfile::tempdir().unwrap();
     let put = |from: &Path| {
         for entry in fs::read_dir(from).unwrap() {
@@ -192,26 +192,26 @@ fn a_model_is_of_one_revision_and_its_shape_is_fetched_alone_only_for_a_plan() {
     let meta = |fetch| ModelMeta::of_hub(&hub, "org/m", fetch).unwrap();
 
     let shape = meta(Fetch::Shape).weights(WeightStorage::Exact).unwrap();
-    assert!(!shape.here);
+    assert!(!shape.present);
     let asked = fake.asked_for();
     assert!(asked.contains(&"config.json".into()), "{asked:?}");
     assert!(
         !asked.iter().any(|name| name.contains("safetensors")),
         "{asked:?}"
     );
-    // what a run counts by is the file itself
+    // a run counts by the file itself
     let whole = meta(Fetch::Whole);
     // its length, then its bytes
     assert_eq!(fake.asked_for(), ["model.safetensors"; 2]);
     let counted = whole.weights(WeightStorage::Exact).unwrap();
-    assert!(counted.here);
+    assert!(counted.present);
     let numbers = whole
         .load(&Device::Cpu, WeightStorage::Exact)
         .unwrap()
         .model;
     assert_eq!(counted.bytes(), numbers.bytes());
 
-    // another revision comes into the cache between outline and weights
+    // another revision enters the cache between the metadata and the weights
     let before = meta(Fetch::Whole);
     let mut other = candle_core::safetensors::load(first.join("model.safetensors"), &Device::Cpu);
     for tensor in other.as_mut().unwrap().values_mut() {
@@ -221,7 +221,7 @@ fn a_model_is_of_one_revision_and_its_shape_is_fetched_alone_only_for_a_plan() {
     candle_core::safetensors::save(&other.unwrap(), file).unwrap();
     *fake.commit.lock().unwrap() = "facade".into();
     let old = hub.fetch("org/m", Fetch::Whole).unwrap();
-    // config.json is lost from the cache, so that the hub is asked
+    // config.json is missing from the cache, so the hub is asked
     fs::remove_file(old.join("config.json")).unwrap();
     let new = hub.fetch("org/m", Fetch::Whole).unwrap();
     assert_ne!(old, new);
@@ -248,7 +248,7 @@ fn a_model_is_of_one_revision_and_its_shape_is_fetched_alone_only_for_a_plan() {
 }
 
 #[test]
-fn refusals_are_one_line() {
+fn errors_of_the_hub_are_one_line() {
     let tied = golden("tiny-llama/tied");
     let fake = FakeHub::new(&[("org/gated", &tied)], Some("secret"));
     let cache = tempfile::tempdir().unwrap();
@@ -291,7 +291,7 @@ fn refusals_are_one_line() {
 }
 
 #[test]
-fn repositories_without_what_we_need() {
+fn incomplete_repositories_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let fake = FakeHub::new(&[("org/m", dir.path())], None);
     let cache = tempfile::tempdir().unwrap();
@@ -318,7 +318,7 @@ fn repositories_without_what_we_need() {
 }
 
 #[test]
-fn environment() {
+fn the_environment_is_read() {
     let hub = |vars: &[(&str, &str)]| {
         let vars: HashMap<_, _> = vars.iter().copied().collect();
         Hub::from_vars(|name| vars.get(name).map(|v| v.to_string()))

@@ -1,9 +1,10 @@
-//! What is said of weights before they are loaded is what they are then, and of their files no more is read than that takes.
+//! The memory of weights is counted correctly before they are loaded, and no more of their files is
+//! read than the count needs.
 
 use candle_core::quantized::{GgmlDType, QTensor, gguf_file};
 use candle_core::{DType, Device, Tensor};
 use half::f16;
-use models::{CausalLm, Fetch, ModelMeta, SamplingWeights, Source, WeightStorage, model_meta};
+use models::{CausalLm, Fetch, ModelMeta, ModelSource, SamplingWeights, WeightStorage, model_meta};
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
@@ -11,27 +12,27 @@ use tempfile::TempDir;
 use testkit::{assert_close, golden};
 
 const CPU: &Device = &Device::Cpu;
-const KEEPS: [WeightStorage; 3] = [
+const STORAGES: [WeightStorage; 3] = [
     WeightStorage::Exact,
     WeightStorage::Rounded,
     WeightStorage::Whole,
 ];
 
-fn open(source: &Source) -> ModelMeta {
+fn open(source: &ModelSource) -> ModelMeta {
     model_meta(source, Fetch::Shape).unwrap()
 }
 
-/// What is counted is what is loaded, however it is kept. Returns the bytes of [`KEEPS`].
+/// Asserts that the count equals what is loaded in every storage. Returns the bytes of each.
 #[track_caller]
-fn counted(source: &Source) -> [usize; 3] {
-    KEEPS.map(|keep| {
+fn counted(source: &ModelSource) -> [usize; 3] {
+    STORAGES.map(|storage| {
         let meta = open(source);
-        let weights = meta.weights(keep).unwrap();
-        assert!(weights.here);
+        let weights = meta.weights(storage).unwrap();
+        assert!(weights.present);
         let config = meta.config.clone();
-        let model = meta.load(CPU, keep).unwrap().model;
-        assert_eq!(weights.bytes(), model.bytes(), "{source:?} {keep:?}");
-        assert_eq!(weights.numbers, model.n_params(), "{source:?}");
+        let model = meta.load(CPU, storage).unwrap().model;
+        assert_eq!(weights.bytes(), model.bytes(), "{source:?} {storage:?}");
+        assert_eq!(weights.n_params, model.n_params(), "{source:?}");
         for narrow in [
             SamplingWeights::Same,
             SamplingWeights::Bf16,
@@ -39,17 +40,17 @@ fn counted(source: &Source) -> [usize; 3] {
         ] {
             let copy = model.with_sampling_weights(narrow).unwrap();
             assert_eq!(
-                weights.bytes_beside(&config, narrow),
-                copy.map_or(0, |copy| copy.bytes_beside(&model)),
-                "{source:?} {keep:?} {narrow:?}"
+                weights.extra_bytes(&config, narrow),
+                copy.map_or(0, |copy| copy.extra_bytes(&model)),
+                "{source:?} {storage:?} {narrow:?}"
             );
         }
         weights.bytes()
     })
 }
 
-fn dir_of(dir: &TempDir) -> Source {
-    Source::Dir(dir.path().to_path_buf())
+fn dir_of(dir: &TempDir) -> ModelSource {
+    ModelSource::Dir(dir.path().to_path_buf())
 }
 
 /// The golden model in a directory of its own, its weights changed and written in this dtype.
@@ -59,7 +60,7 @@ fn model(dtype: DType, change: impl Fn(&str, Vec<f32>) -> Vec<f32>) -> TempDir {
     for name in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
         fs::copy(from.join(name), dir.path().join(name)).unwrap();
     }
-    let model = models::load(&Source::Dir(from), CPU).unwrap().model;
+    let model = models::load(&ModelSource::Dir(from), CPU).unwrap().model;
     let tensors = model.tensors().into_iter().map(|(name, tensor)| {
         let values = tensor.to_dtype(DType::F32).unwrap().flatten_all().unwrap();
         let values = change(&name, values.to_vec1().unwrap());
@@ -76,7 +77,7 @@ fn rounded(_: &str, values: Vec<f32>) -> Vec<f32> {
     values.into_iter().map(round).collect()
 }
 
-/// But for the last number of one matrix.
+/// In bf16, but for the last number of one matrix.
 fn nearly(name: &str, values: Vec<f32>) -> Vec<f32> {
     let mut values = rounded(name, values);
     if name == "model.layers.1.mlp.up_proj.weight" {
@@ -86,7 +87,7 @@ fn nearly(name: &str, values: Vec<f32>) -> Vec<f32> {
 }
 
 #[test]
-fn safetensors_of_every_dtype_are_counted_as_they_will_be_kept() {
+fn safetensors_of_every_dtype_are_counted_as_they_are_loaded() {
     let plain = |_: &str, values: Vec<f32>| values;
     let in_f32 = counted(&dir_of(&model(DType::F32, plain)));
     let [exact, half, whole] = in_f32;
@@ -116,7 +117,7 @@ fn safetensors_of_every_dtype_are_counted_as_they_will_be_kept() {
 }
 
 #[test]
-fn a_number_of_f16_is_held_where_the_loader_finds_it_so() {
+fn f16_numbers_fit_bf16_where_the_loader_finds_that_they_do() {
     let held = |x: &f16| x.is_finite() && x.to_f32().to_bits() & 0xffff == 0;
     let all = (0..=u16::MAX).map(f16::from_bits);
     let all: Vec<f32> = all.filter(held).map(f16::to_f32).collect();
@@ -145,7 +146,7 @@ fn a_number_of_f16_is_held_where_the_loader_finds_it_so() {
 }
 
 /// A golden GGUF file with every tensor in another type.
-fn gguf(dir: &Path, dtype: GgmlDType, change: impl Fn(&str, Vec<f32>) -> Vec<f32>) -> Source {
+fn gguf(dir: &Path, dtype: GgmlDType, change: impl Fn(&str, Vec<f32>) -> Vec<f32>) -> ModelSource {
     let mut file = fs::File::open(golden("tiny-gguf/spm.gguf")).unwrap();
     let content = gguf_file::Content::read(&mut file).unwrap();
     let mut tensors: Vec<(String, QTensor)> = Vec::new();
@@ -171,11 +172,11 @@ fn gguf(dir: &Path, dtype: GgmlDType, change: impl Fn(&str, Vec<f32>) -> Vec<f32
     let path = dir.join(format!("{dtype:?}.gguf"));
     let mut out = fs::File::create(&path).unwrap();
     gguf_file::write(&mut out, &metadata, &tensors).unwrap();
-    Source::Gguf(path)
+    ModelSource::Gguf(path)
 }
 
 #[test]
-fn gguf_files_are_counted_as_they_will_be_kept() {
+fn gguf_files_are_counted_as_they_are_loaded() {
     let dir = tempfile::tempdir().unwrap();
     let uneven = |_: &str, values: Vec<f32>| values.iter().map(|x| x * 1.003 + 1e-4).collect();
     for dtype in [GgmlDType::F32, GgmlDType::F16] {
@@ -186,19 +187,19 @@ fn gguf_files_are_counted_as_they_will_be_kept() {
     }
     let [exact, half, _] = counted(&gguf(dir.path(), GgmlDType::BF16, uneven));
     assert_eq!(exact, half);
-    // 34 bytes of 32 numbers where the file has blocks, unless they are trained
+    // 34 bytes for 32 numbers where the file has quantised blocks, unless they are trained
     let [exact, half, whole] = counted(&gguf(dir.path(), GgmlDType::Q8_0, rounded));
     assert!(exact <= half && 3 * half < whole, "{exact} {half} {whole}");
 }
 
-/// The header is read once: its file stays open.
+/// The header is read once, and its file stays open.
 #[test]
-fn the_weights_are_those_of_the_file_that_was_outlined() {
+fn weights_come_from_the_file_whose_header_was_read() {
     let dir = tempfile::tempdir().unwrap();
     let source = gguf(dir.path(), GgmlDType::F32, rounded);
     let wanted = models::load(&source, CPU).unwrap().model;
     let before = open(&source);
-    let Source::Gguf(path) = &source else {
+    let ModelSource::Gguf(path) = &source else {
         unreachable!()
     };
     fs::remove_file(path).unwrap();
@@ -208,17 +209,17 @@ fn the_weights_are_those_of_the_file_that_was_outlined() {
     }
 }
 
-/// On a card a frozen base is rounded; one that is trained is the file's.
+/// On a GPU a frozen base is rounded; a trained one has the file's numbers.
 #[test]
-fn a_base_that_is_trained_starts_from_the_numbers_of_its_file() {
+fn a_trained_base_starts_from_the_numbers_of_its_file() {
     assert_eq!(WeightStorage::of(true, false), WeightStorage::Exact);
     assert_eq!(WeightStorage::of(false, false), WeightStorage::Rounded);
     let dir = model(DType::F32, |_, values| values);
     let file = dir.path().join("model.safetensors");
     let file = candle_core::safetensors::load(file, CPU).unwrap();
     for on_cpu in [true, false] {
-        let keep = WeightStorage::of(on_cpu, true);
-        let mut base = open(&dir_of(&dir)).load(CPU, keep).unwrap().model;
+        let storage = WeightStorage::of(on_cpu, true);
+        let mut base = open(&dir_of(&dir)).load(CPU, storage).unwrap().model;
         let vars = base.make_trainable().unwrap();
         assert_eq!(vars.len(), file.len());
         for (name, var) in vars {
@@ -240,13 +241,13 @@ fn a_base_that_is_trained_starts_from_the_numbers_of_its_file() {
 }
 
 #[test]
-fn weights_that_are_not_needed_are_not_opened() {
+fn weights_are_opened_only_if_needed() {
     let dir = model(DType::F32, rounded);
     let file = dir.path().join("model.safetensors");
     let random = |seed| {
         let meta = ModelMeta::random(dir.path(), seed).unwrap();
         let weights = meta.weights(WeightStorage::Whole).unwrap();
-        assert!(weights.here);
+        assert!(weights.present);
         let model = meta.load(CPU, WeightStorage::Whole).unwrap().model;
         assert_eq!(weights.bytes(), model.bytes());
         model
@@ -255,20 +256,20 @@ fn weights_that_are_not_needed_are_not_opened() {
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
     for (content, says) in [
         (pointer, "is a pointer of Git LFS, not the weights"),
-        ("no weights at all", "damaged or truncated"),
+        ("no weights at all", "corrupt or truncated"),
     ] {
         fs::write(&file, content).unwrap();
         for ((name, found), (_, wanted)) in random(7).tensors().iter().zip(wanted.tensors()) {
             assert_close(name, found, &wanted, 0.0);
         }
         let is_pointer = content == pointer;
-        for keep in [WeightStorage::Rounded, WeightStorage::Whole] {
-            let weights = open(&dir_of(&dir)).weights(keep).unwrap();
-            assert_eq!(weights.here, !is_pointer);
+        for storage in [WeightStorage::Rounded, WeightStorage::Whole] {
+            let weights = open(&dir_of(&dir)).weights(storage).unwrap();
+            assert_eq!(weights.present, !is_pointer);
         }
-        // where their numbers decide, what stands for them is no reason to refuse, and what is broken is
+        // where the numbers decide, a pointer to missing weights is accepted, a corrupt file is not
         match open(&dir_of(&dir)).weights(WeightStorage::Exact) {
-            Ok(weights) => assert!(is_pointer && !weights.here),
+            Ok(weights) => assert!(is_pointer && !weights.present),
             Err(error) => assert!(!is_pointer && error.to_string().contains(says)),
         }
         let error = open(&dir_of(&dir))

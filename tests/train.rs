@@ -654,7 +654,7 @@ fn impossible_settings_are_named() {
 #[test]
 fn loss_gradients_and_ten_steps_of_a_lora_model_equal_pytorch() {
     let golden = golden_tensors("tiny-llama/train.safetensors");
-    let source = models::Source::Dir(testkit::golden("tiny-llama/tied"));
+    let source = models::ModelSource::Dir(testkit::golden("tiny-llama/tied"));
     let model = models::load(&source, &Device::Cpu).unwrap().model;
     let lora = Lora::load(&testkit::golden("tiny-llama/adapter"), &model);
     let lora = lora.unwrap().trainable().unwrap();

@@ -1,4 +1,5 @@
-//! Two-stage sampling is exact: one teacher-forced forward gives the gradient that accumulates through step-by-step decoding.
+//! Two-stage sampling is exact: one teacher-forced forward gives the gradient that accumulates
+//! through step-by-step decoding.
 
 #[path = "../crates/esrl-rlhf/examples/two_stage/one_stage.rs"]
 mod one_stage;
@@ -11,7 +12,7 @@ use serde_json::json;
 use testkit::varied;
 
 #[test]
-fn the_gradient_is_that_of_sampling_with_a_graph() {
+fn two_stages_give_the_gradient_of_sampling_with_a_graph() {
     let config = tiny_config(json!({"num_attention_heads": 4, "num_key_value_heads": 2}));
     let model = CausalLm::init(&config, 3, &Device::Cpu).unwrap();
     let settings = LoraConfig {
@@ -31,7 +32,7 @@ fn the_gradient_is_that_of_sampling_with_a_graph() {
             .unwrap();
     }
     let (prompt, n, len) = ([1u32, 7, 30], 3, 12);
-    // rewards less baseline, as REINFORCE weighs
+    // rewards minus a baseline, as in REINFORCE
     let weights = Tensor::new(&[0.7f32, -1.1, 0.4], &Device::Cpu).unwrap();
     let choose = |row: usize, at: usize, _: &[f32]| ((row * 17 + at * 5 + 3) % 61) as u32;
     let (rows, logp) = one_stage::sample(&model, &lora, &prompt, n, len, choose).unwrap();
@@ -51,9 +52,9 @@ fn the_gradient_is_that_of_sampling_with_a_graph() {
     for (name, var) in lora.vars() {
         let norm = |t: &Tensor| number(&t.sqr().unwrap().sum_all().unwrap()).sqrt();
         let (g1, g2) = (one.get(&var).unwrap(), two.get(&var).unwrap());
-        let (apart, size) = (norm(&(g1 - g2).unwrap()), norm(g2));
+        let (gap, size) = (norm(&(g1 - g2).unwrap()), norm(g2));
         assert!(size > 1e-3, "{name}: gradient of {size}");
-        // few rows and many are summed in different orders
-        assert!(apart < 2e-5 * size, "{name}: {apart} apart of {size}");
+        // the two sum rows in different orders
+        assert!(gap < 2e-5 * size, "{name}: {gap} of {size}");
     }
 }

@@ -2,7 +2,7 @@
 //! must be one line. Files are in memory (`/dev/shm`) where the system has it.
 
 use data::{Ask, Format, Message, Template};
-use models::{CausalLm, Lora, LoraConfig, Source};
+use models::{CausalLm, Lora, LoraConfig, ModelSource};
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -110,7 +110,10 @@ fn safetensors(bytes: &[u8]) -> Result<(), String> {
 fn gguf(bytes: &[u8]) -> Result<(), String> {
     with_world(|w| {
         let path = w.write("model.gguf", bytes);
-        printed(models::load(&Source::Gguf(path), &candle_core::Device::Cpu))
+        printed(models::load(
+            &ModelSource::Gguf(path),
+            &candle_core::Device::Cpu,
+        ))
     })
 }
 
@@ -137,7 +140,8 @@ fn tokenizer(bytes: &[u8]) -> Result<(), String> {
     with_world(|w| {
         w.write("model/tokenizer.json", bytes);
         std::fs::remove_file(w.path("model/tokenizer_config.json")).ok();
-        let (_, tokenizer, ..) = models::load_shape(&w.path("model")).map_err(|e| e.to_string())?;
+        let read = models::read_hf_directory(&w.path("model")).map_err(|e| e.to_string())?;
+        let tokenizer = read.tokenizer;
         let ids = tokenizer.encode("ab b\u{e9}\n", true);
         let ids = ids.map_err(|e| e.to_string())?;
         printed(
@@ -153,7 +157,7 @@ fn special_tokens(bytes: &[u8]) -> Result<(), String> {
     with_world(|w| {
         w.write("model/tokenizer.json", TOKENIZER.as_bytes());
         w.write("model/tokenizer_config.json", bytes);
-        printed(models::load_shape(&w.path("model")))
+        printed(models::read_hf_directory(&w.path("model")))
     })
 }
 

@@ -48,7 +48,8 @@ def spm_tokenizer():
     trainer = trainers.BpeTrainer(vocab_size=340, special_tokens=special, show_progress=False)
     tok.train_from_iterator([TEXT] * 3, trainer)
     model = json.loads(tok.to_str())["model"]
-    # SentencePiece knows a piece by its score; the merges of one piece are tried in the order of their parts' ids
+    # SentencePiece knows a piece by its score; the merges of one piece are tried in the order of
+    # their parts' ids
     vocab = {t: i for i, t in enumerate(sorted(model["vocab"], key=model["vocab"].get))}
     rank = {"".join(m): i for i, m in reversed(list(enumerate(model["merges"])))}
     splits = [(t[:i], t[i:]) for t in rank for i in range(1, len(t)) if t[:i] in vocab and t[i:] in vocab]

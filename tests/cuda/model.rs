@@ -20,7 +20,7 @@ fn models() -> (CausalLm, CausalLm) {
         copy.expect("a base of f32 has a narrower copy")
     };
     let (cpu, mut card) = (narrow(), narrow());
-    card.activate_in(DType::BF16);
+    card.set_activation_dtype(DType::BF16);
     (cpu, card)
 }
 
@@ -77,7 +77,7 @@ fn hidden_states_and_gradients_are_the_cpus_to_bf16() {
         assert_near(name, found, wanted, 5e-2);
     }
     // checkpointed blocks give the same bits
-    card.checkpoint_blocks(2);
+    card.checkpoint_layers(2);
     let (_, again, again_grads) = on_card(true, || run(&card));
     assert_eq!(values(&again), values(&card_logp));
     for ((name, found), (_, wanted)) in again_grads.iter().zip(&card_grads) {
@@ -101,7 +101,8 @@ fn the_cache_gives_what_the_whole_sequence_does() {
         let seq = cache.open(None).unwrap();
         let mut extend = |ids: &[u32]| {
             let layout = Ragged::from_lens(&[ids.len()]);
-            card.extend(ids, &layout, &[seq], &mut cache, None).unwrap()
+            card.forward_cached(ids, &layout, &[seq], &mut cache, None)
+                .unwrap()
         };
         let parts = [extend(&ids[..5]), extend(&ids[5..6]), extend(&ids[6..9])];
         assert_eq!((cache.rows(), cache.used_rows()), (64, 16));

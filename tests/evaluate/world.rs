@@ -4,7 +4,7 @@
 use crate::common::tiny_config;
 use candle_core::{Device, Tensor};
 use data::{Ask, Prompt, Template};
-use models::{CausalLm, Lora, LoraConfig, ScalarHead, Special};
+use models::{CausalLm, Lora, LoraConfig, ScalarHead, SpecialTokens};
 use policy::{Policy, TemplateChoice};
 use rewards::RewardModel;
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ impl World {
             "vocab_size": tokenizer.get_vocab_size(true), "hidden_size": 16, "intermediate_size": 32,
             "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": CONTEXT
         }));
-        let special = Special {
+        let special = SpecialTokens {
             bos: Some((1, "<s>".into())),
             eos: vec![(2, "</s>".into())],
             add_bos: true,

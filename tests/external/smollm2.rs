@@ -1,7 +1,7 @@
 //! SmolLM2-135M-Instruct from its GGUF file against transformers: tokens, logits, greedy answers.
 
 use candle_core::{Device, Tensor};
-use models::{KvCache, Loaded, Source};
+use models::{KvCache, Loaded, ModelSource};
 use ops::Ragged;
 use serde_json::Value;
 use testkit::{assert_close_slices, golden_json, values};
@@ -18,7 +18,7 @@ fn logits(loaded: &Loaded, hidden: &Tensor) -> Tensor {
 #[test]
 fn tokens_logits_and_answers_match_transformers() {
     let golden = golden_json("smollm2.json");
-    let loaded = models::load(&Source::Gguf(super::inputs::smollm2()), &Device::Cpu).unwrap();
+    let loaded = models::load(&ModelSource::Gguf(super::inputs::smollm2()), &Device::Cpu).unwrap();
     let special = &loaded.special;
     assert_eq!(special.bos, Some((1, "<|im_start|>".to_string())));
     assert_eq!(special.eos, [(2, "<|im_end|>".to_string())]);
@@ -86,7 +86,7 @@ fn greedy_answers(loaded: &Loaded, cases: &[Value]) {
     for _ in 0..24 {
         let model = &loaded.model;
         let hidden = model
-            .extend(&input, &layout, &seqs, &mut cache, None)
+            .forward_cached(&input, &layout, &seqs, &mut cache, None)
             .unwrap();
         let last: Vec<u32> = layout.ranges().map(|r| r.end as u32 - 1).collect();
         let last = Tensor::new(last, &Device::Cpu).unwrap();

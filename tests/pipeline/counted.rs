@@ -81,9 +81,9 @@ fn held_out_rows_that_are_longer_than_those_trained_on_are_counted_as_long_as_th
     // where everything is trained, that forward has a graph
     let full = plan("train.batch_size=1 method=full");
     assert_eq!(gb(&full, "largest_forward_tokens"), longest as f64);
-    let each = Activations::on_card(&model_meta(&world).base.config, None);
-    let token = 2 * each.block + each.gradients + 6 * 32;
-    let pairs = 2 * each.block_pairs + each.gradient_pairs;
+    let each = Activations::on_gpu(&model_meta(&world).base.config, None);
+    let token = 2 * each.layer + each.gradients + 6 * 32;
+    let pairs = 2 * each.layer_pairs + each.gradient_pairs;
     let graph = 1.1 * 4.0 * (longest * token + longest * longest * pairs) as f64 + 18.0 * 16.8e6;
     close(gb(&full, "activations_gb"), graph);
 

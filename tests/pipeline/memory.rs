@@ -34,38 +34,38 @@ fn graph(lora: LoraConfig) -> Graph {
 fn activations_are_those_of_the_block() {
     // d 24, q 24, k and v 8 each, feed-forward 40
     let config = tiny_config(json!({}));
-    let plain = Activations::fused(&config, None);
-    assert_eq!(plain.block, 6 * 24 + 3 * 24 + 3 * 8 + 3 * 40);
-    assert_eq!(plain.checkpointed, 24);
+    let plain = Activations::on_cpu(&config, None);
+    assert_eq!(plain.layer, 6 * 24 + 3 * 24 + 3 * 8 + 3 * 40);
+    assert_eq!(plain.checkpointed_layer, 24);
     let mut lora = LoraConfig {
         r: 4,
         targets: vec!["v_proj".into(), "down_proj".into()],
         ..LoraConfig::default()
     };
     assert_eq!(lora.n_params(&config), 2 * 4 * ((24 + 8) + (40 + 24)));
-    let adapted = Activations::fused(&config, Some(&lora));
+    let adapted = Activations::on_cpu(&config, Some(&lora));
     // what o gives is the sum itself, for o is frozen
-    assert_eq!(adapted.block, plain.block - 24 + 2 * 4);
+    assert_eq!(adapted.layer, plain.layer - 24 + 2 * 4);
     lora.dropout = 0.1;
-    let dropped = Activations::fused(&config, Some(&lora));
-    assert_eq!(dropped.block, adapted.block + 2 * (24 + 8 + 40 + 24));
+    let dropped = Activations::on_cpu(&config, Some(&lora));
+    assert_eq!(dropped.layer, adapted.layer + 2 * (24 + 8 + 40 + 24));
 
-    assert_eq!(plain.block_pairs, 0);
+    assert_eq!(plain.layer_pairs, 0);
 
     // on a card in f32, attention by candle's own operations: q 24 in 3 heads that share one of keys, k and v 8
-    let own = Activations::on_card(&config, None);
-    assert_eq!(own.block, plain.block + (2 + 2 + 3) * 24 + 2 * 8);
+    let own = Activations::on_gpu(&config, None);
+    assert_eq!(own.layer, plain.layer + (2 + 2 + 3) * 24 + 2 * 8);
     assert_eq!(
-        (own.block_pairs, own.gradient_pairs, own.number),
+        (own.layer_pairs, own.gradient_pairs, own.bytes_per_number),
         (8 * 3, 5 * 3, 4)
     );
     // behind a frozen base in bf16, by kernels that know heads of 16
     let config = tiny_config(json!({ "hidden_size": 48 }));
-    let fused = Activations::fused(&config, Some(&lora));
-    let card = Activations::on_card(&config, Some(&lora));
-    assert_eq!(card.block, fused.block - (48 + 40) + 2 * 3);
+    let fused = Activations::on_cpu(&config, Some(&lora));
+    let card = Activations::on_gpu(&config, Some(&lora));
+    assert_eq!(card.layer, fused.layer - (48 + 40) + 2 * 3);
     assert_eq!(card.gradients, fused.gradients + 2 * 3);
-    assert_eq!((card.block_pairs, card.number), (0, 2));
+    assert_eq!((card.layer_pairs, card.bytes_per_number), (0, 2));
 }
 
 /// By hand, from the sizes of the model: d 24, feed-forward 40, vocabulary 61, 8 numbers in a row of keys.
@@ -85,7 +85,7 @@ fn every_phase_is_counted() {
         kept_states: 100,
     };
     let e = Estimate::of(&config, &full, 2);
-    let each = Activations::fused(&config, full.graphs[0].lora.as_ref());
+    let each = Activations::on_cpu(&config, full.graphs[0].lora.as_ref());
     assert_eq!(e.weights, 0.06e9 + 4e6);
     let reading = |tokens: f64| 1.02 * 4.0 * tokens * (3.0 * 40.0 + 5.0 * 24.0);
     assert_eq!(e.reading, reading(500.0));
@@ -100,7 +100,7 @@ fn every_phase_is_counted() {
     full.reading.whole = 700;
     assert_eq!(Estimate::of(&config, &full, 2).reading, reading(700.0));
     let threads = std::thread::available_parallelism().unwrap().get();
-    let token = 5 * each.block + 2 * each.checkpointed + each.gradients + 24 * (5 + threads);
+    let token = 5 * each.layer + 2 * each.checkpointed_layer + each.gradients + 24 * (5 + threads);
     // what two checkpointed blocks of six keep of the adapters
     let adapters = 4.0 * (full.parameters * 2) as f64 / 6.0;
     assert_eq!(
@@ -122,10 +122,10 @@ fn every_phase_is_counted() {
     let e = Estimate::of(&config, &full, 2);
     let cache = 4.0 * (2 * 6 * 8 * 400) as f64;
     assert_eq!(e.sampling, cache + card(30.0, 20.0));
-    let each = Activations::on_card(&config, full.graphs[0].lora.as_ref());
+    let each = Activations::on_gpu(&config, full.graphs[0].lora.as_ref());
     assert_eq!(e.weights, 0.7e9 + 4e6);
-    let token = 5 * each.block + 2 * each.checkpointed + each.gradients + 24 * 6;
-    let pair = 5 * each.block_pairs + each.gradient_pairs;
+    let token = 5 * each.layer + 2 * each.checkpointed_layer + each.gradients + 24 * 6;
+    let pair = 5 * each.layer_pairs + each.gradient_pairs;
     let numbers = 1000 * token + 70_000 * pair;
     assert_eq!(
         e.activations(),
@@ -137,13 +137,13 @@ fn every_phase_is_counted() {
 fn each_checkpointed_block_saves_what_it_kept() {
     let config = tiny_config(json!({ "num_hidden_layers": 6 }));
     let lora = LoraConfig::default();
-    let each = Activations::fused(&config, Some(&lora));
+    let each = Activations::on_cpu(&config, Some(&lora));
     let at = |blocks| Estimate::of(&config, &work(1000), blocks);
     // two gradients and two moments of each that is trained, and the numbers themselves
     assert_eq!(at(0).adapters, 4.0 * (4.0 * 1000.0 + 1500.0));
     assert_eq!(at(0).weights - at(6).weights, 0.0);
     let saved = |blocks| at(blocks).activations() - at(blocks + 1).activations();
-    let kept = 1.02 * 4.0 * 1000.0 * (each.block - each.checkpointed) as f64;
+    let kept = 1.02 * 4.0 * 1000.0 * (each.layer - each.checkpointed_layer) as f64;
     // less its adapters, side by side
     let block = kept - 4.0 * 1000.0 / 6.0;
     for blocks in 1..6 {

@@ -3,7 +3,7 @@
 use crate::common::tiny_config;
 use anyhow::Result;
 use candle_core::{Device, Tensor};
-use models::{CausalLm, Special};
+use models::{CausalLm, SpecialTokens};
 use run::{MetricsRow, PlanArgs, RunArgs};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
@@ -36,7 +36,7 @@ impl World {
             "vocab_size": tokenizer.get_vocab_size(true), "hidden_size": 32, "intermediate_size": 48,
             "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 128
         }));
-        let special = Special {
+        let special = SpecialTokens {
             bos: Some((1, "<s>".into())),
             eos: vec![(2, "</s>".into())],
             add_bos: true,

@@ -46,7 +46,7 @@ fn the_shipped_tokenizer_is_lossless_and_reproducible() {
 
 #[test]
 fn the_shipped_base_loads() {
-    let source = models::Source::Dir(tiny().join("base"));
+    let source = models::ModelSource::Dir(tiny().join("base"));
     let loaded = models::load(&source, &candle_core::Device::Cpu).unwrap();
     assert_eq!(loaded.model.n_params(), 2_324_224);
     assert_eq!(

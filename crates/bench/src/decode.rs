@@ -3,7 +3,7 @@
 use crate::work::{NEW, PROMPT};
 use anyhow::Result;
 use generation::{Engine, Request, Sampling};
-use models::{BaseWeights, Fetch, SamplingWeights, Source, WeightStorage};
+use models::{BaseWeights, Fetch, ModelSource, SamplingWeights, WeightStorage};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -45,7 +45,7 @@ fn base_weights(name: &str) -> Result<BaseWeights, String> {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     ops::prepare_process().map_err(anyhow::Error::msg)?;
-    let source = Source::parse(&args.model.to_string_lossy())?;
+    let source = ModelSource::parse(&args.model.to_string_lossy())?;
     let mut meta = models::model_meta(&source, Fetch::Whole)?;
     meta.projections = args.base;
     let device = policy::device(&args.device)?;

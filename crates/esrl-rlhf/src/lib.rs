@@ -108,7 +108,7 @@ fn train(args: &RunArgs, config: &Config, mut look: Option<Look>) -> Result<()> 
         .load(&device, keep)
         .map_err(|e| planned.with_oom_advice(e))?;
     let mut roles = Roles::open(config, &needs, policy)?;
-    roles.model_mut().checkpoint_blocks(planned.choice.blocks);
+    roles.model_mut().checkpoint_layers(planned.choice.blocks);
     let mut run = if args.resume {
         Run::resume_by(&dir, "esrl-rlhf", config, |old: Config| old.resolved())?
     } else {

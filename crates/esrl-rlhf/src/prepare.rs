@@ -7,7 +7,7 @@ use crate::feed::Feed;
 use algorithms::Requirements;
 use anyhow::{Result, ensure};
 use data::Prompt;
-use models::{Fetch, LoraConfig, WeightStorage, Weights};
+use models::{Fetch, LoraConfig, WeightStorage, WeightsMeta};
 use policy::{DeviceChoice, PolicyMeta, TemplateChoice};
 use std::path::Path;
 use std::rc::Rc;
@@ -17,7 +17,7 @@ pub(crate) struct Prepared {
     pub meta: PolicyMeta,
     /// How the base's matrices are kept, and what they take then
     pub keep: WeightStorage,
-    pub weights: Weights,
+    pub weights: WeightsMeta,
     /// Of the policy's adapter
     pub lora: LoraConfig,
     /// Of the reward model's; where its run cannot be read yet, the policy's

@@ -32,7 +32,7 @@ impl Learner<'_> {
             .map(|epoch| minibatches(units.len(), &needs, seed, step, epoch))
             .collect();
         let n_updates = passes.iter().map(Vec::len).sum::<usize>();
-        let narrow = self.roles.model().activations() != DType::F32;
+        let narrow = self.roles.model().activation_dtype() != DType::F32;
         let apart = self.roles.samples_apart();
         let watch = self.config.watch.of_sampler(apart, narrow);
         let mut first = true;

@@ -28,7 +28,7 @@ impl Prepared {
         };
         Ok(Workload {
             device,
-            weight_bytes: self.weights.bytes_in_use() + self.weights.bytes_beside(shape, r.weights),
+            weight_bytes: self.weights.bytes_in_use() + self.weights.extra_bytes(shape, r.weights),
             parameters: trained,
             adapter_numbers: trained
                 + standing * adapter
@@ -104,6 +104,6 @@ impl Prepared {
     /// Whether rollouts come from other weights than those that learn.
     fn samples_apart(&self, config: &Config) -> bool {
         let (shape, weights) = (&self.meta.base.config, config.rollout.weights);
-        self.weights.bytes_beside(shape, weights) > 0
+        self.weights.extra_bytes(shape, weights) > 0
     }
 }

@@ -9,7 +9,7 @@ use crate::policies::PolicyOpener;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};
 use data::Template;
-use models::{CausalLm, Lora, Source};
+use models::{CausalLm, Lora, ModelSource};
 use ops::Ragged;
 use policy::Policy;
 use rand::Rng;
@@ -143,7 +143,7 @@ pub fn merge(config: &MergeConfig) -> Result<MergeReport> {
         )?;
         save(&merged, &policy, config.dtype, aside.path())?;
     }
-    let written = models::load(&Source::Dir(aside.path().to_path_buf()), &Device::Cpu)?;
+    let written = models::load(&ModelSource::Dir(aside.path().to_path_buf()), &Device::Cpu)?;
     let error = largest_difference(&wanted, &probe.logits(&written.model, None)?)?;
     let largest = wanted
         .abs()?

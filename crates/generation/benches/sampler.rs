@@ -1,4 +1,5 @@
-//! Speed of the sampler, one row of SmolLM2-135M's logits: `make bench-ops`, or `cargo bench -p generation`.
+//! Speed of the sampler on one row of SmolLM2-135M's logits: `make bench-ops`, or
+//! `cargo bench -p generation`.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use generation::{Sampling, draw};

@@ -1,6 +1,7 @@
-//! Continuous batching: prompts are prefilled once, their samples share the prefix, a finished row makes room for the next.
+//! Continuous batching: each prompt is prefilled once and shared by its samples, and a finished row
+//! makes room for the next.
 
-use crate::logits::{Hand, draw_rows};
+use crate::logits::{RowDraw, draw_rows};
 use crate::request::refuse;
 use crate::{Drawn, Finish, Request, Sample};
 use candle_core::{DType, Result, Tensor};
@@ -12,21 +13,46 @@ use std::collections::VecDeque;
 /// Tokens of one prefill call, unless a single prompt is longer.
 const PREFILL_TOKENS: usize = 2048;
 
-/// A model (with an adapter, applied as it is) that draws.
+/// A model that draws, with an adapter that is applied without dropout.
+///
+/// ```
+/// use generation::{Engine, Request, Sampling};
+/// # use models::{CausalLm, Config};
+/// # let json = serde_json::json!({
+/// #     "model_type": "llama", "vocab_size": 64, "hidden_size": 16, "intermediate_size": 32,
+/// #     "num_hidden_layers": 2, "num_attention_heads": 4,
+/// # });
+/// # let config = Config::from_json(&json).unwrap();
+/// let model = CausalLm::init(&config, 7, &candle_core::Device::Cpu).unwrap();
+/// let engine = Engine { model: &model, lora: None, stop: &[2], max_rows: 8, keep_states: false };
+/// let request = Request {
+///     prompt: vec![1, 5, 9],
+///     n: 2,
+///     sampling: Sampling { max_new_tokens: 4, ..Sampling::default() },
+///     stream: [1, 0, 0],
+/// };
+/// let samples = engine.run(&[request], &mut |_tokens, _finished| {})?;
+/// assert_eq!(samples.len(), 2);
+/// assert!(samples.iter().all(|s| s.ids.len() <= 4 && s.logps.len() == s.ids.len()));
+/// # Ok::<(), candle_core::Error>(())
+/// ```
 pub struct Engine<'a> {
+    /// The base, or a copy of it with sampling weights.
     pub model: &'a CausalLm,
+    /// The policy's adapter.
     pub lora: Option<&'a Lora>,
     /// Any of these ids ends a response.
     pub stop: &'a [u32],
-    /// rows decoded together
+    /// Rows decoded together.
     pub max_rows: usize,
-    /// Give each sample the hidden states that its tokens were drawn from
+    /// Give each sample the hidden states that its tokens were drawn from.
     pub keep_states: bool,
 }
 
 impl Engine<'_> {
-    /// Samples in request order, then index order, whatever order they finished in. `progress(tokens_so_far, finished)`
-    /// is called once per decode step. Every request is checked before any work.
+    /// Samples in the order of requests, then of indices, in whatever order they finished.
+    /// `progress(tokens_so_far, finished)` is called once per decoding step. Every request is
+    /// checked before any work.
     pub fn run(
         &self,
         requests: &[Request],
@@ -39,13 +65,13 @@ impl Engine<'_> {
         for (at, request) in requests.iter().enumerate() {
             request.check(at, config.max_position_embeddings, config.vocab_size)?;
         }
-        let dtype = self.model.activations();
+        let dtype = self.model.activation_dtype();
         let frozen = self.lora.map(|lora| lora.frozen_as(dtype)).transpose()?;
         let mut cache = KvCache::new(self.model)?;
         if ops::preallocates_cache(self.model.device()) {
             cache.reserve(self.most_rows(requests))?;
         }
-        let mut flight = Flight {
+        let mut in_flight = InFlight {
             model: self.model,
             lora: frozen.as_ref(),
             stop: self.stop,
@@ -60,19 +86,19 @@ impl Engine<'_> {
             logits: Logits::empty(),
         };
         loop {
-            flight.admit(self.max_rows)?;
-            if flight.rows.is_empty() {
+            in_flight.fill(self.max_rows)?;
+            if in_flight.rows.is_empty() {
                 break;
             }
-            flight.step()?;
-            progress(flight.n_tokens, flight.done.len());
+            in_flight.step()?;
+            progress(in_flight.n_tokens, in_flight.done.len());
         }
-        let mut samples = flight.done;
+        let mut samples = in_flight.done;
         samples.sort_unstable_by_key(|s| (s.request, s.index));
         Ok(samples)
     }
 
-    /// Rows of the cache that are never more: the longest prompts and the longest answers side by side.
+    /// The most rows that the cache can need: the longest prompts and the longest answers together.
     fn most_rows(&self, requests: &[Request]) -> usize {
         let largest = |rows: Vec<usize>| {
             let mut rows = rows;
@@ -89,17 +115,18 @@ impl Engine<'_> {
     }
 }
 
-/// A prompt whose keys and values are in the cache, with the logits after its last token; not all its samples began.
+/// A prompt that is in the cache, with the logits after its last token. Not all of its samples have
+/// started.
 struct Prefilled {
     request: usize,
     seq: SeqId,
-    /// The state after its last token, `[d]`
+    /// The hidden state of its last token, `[d]`.
     state: Vec<f32>,
     logits: Logits,
     next_index: usize,
 }
 
-/// One response in the making.
+/// One response that is being decoded.
 struct Row {
     seq: SeqId,
     rng: ChaCha8Rng,
@@ -107,14 +134,14 @@ struct Row {
 }
 
 impl Row {
-    fn hand(&mut self) -> Hand<'_> {
-        Hand {
+    fn draw(&mut self) -> RowDraw<'_> {
+        RowDraw {
             sampling: self.sample.sampling,
             rng: &mut self.rng,
         }
     }
 
-    /// Takes a token in. True: the response is complete.
+    /// Appends a token. Returns whether the response is complete.
     fn push(&mut self, drawn: Drawn, stop: &[u32]) -> bool {
         let sample = &mut self.sample;
         sample.ids.push(drawn.id);
@@ -129,7 +156,7 @@ impl Row {
     }
 }
 
-struct Flight<'a> {
+struct InFlight<'a> {
     model: &'a CausalLm,
     lora: Option<&'a Lora>,
     stop: &'a [u32],
@@ -141,13 +168,13 @@ struct Flight<'a> {
     rows: Vec<Row>,
     done: Vec<Sample>,
     n_tokens: usize,
-    /// Of the rows of the last call
+    /// Of the last forward's rows; the next one reuses the buffer.
     logits: Logits,
 }
 
-impl Flight<'_> {
-    /// Fills the free places: samples of prompts already prefilled first, then the next prompts.
-    fn admit(&mut self, max_rows: usize) -> Result<()> {
+impl InFlight<'_> {
+    /// Fills free rows: first with samples of prefilled prompts, then with the next prompts.
+    fn fill(&mut self, max_rows: usize) -> Result<()> {
         while self.rows.len() < max_rows {
             let room = max_rows - self.rows.len();
             if self.prefilled.is_empty() {
@@ -156,7 +183,7 @@ impl Flight<'_> {
                 }
                 self.prefill(room)?;
             }
-            self.begin(room)?;
+            self.start_samples(room)?;
         }
         Ok(())
     }
@@ -187,7 +214,7 @@ impl Flight<'_> {
         let layout = Ragged::from_lens(&lens);
         let hidden = self
             .model
-            .extend(&ids, &layout, &seqs, &mut self.cache, self.lora)?;
+            .forward_cached(&ids, &layout, &seqs, &mut self.cache, self.lora)?;
         let last: Vec<u32> = layout.ranges().map(|r| r.end as u32 - 1).collect();
         let last = hidden.index_select(&Tensor::new(last, hidden.device())?, 0)?;
         self.read_logits(&last)?;
@@ -199,8 +226,9 @@ impl Flight<'_> {
         Ok(())
     }
 
-    /// Begins up to `room` samples of prefilled prompts: a sequence that shares the prompt's rows, and its first token.
-    fn begin(&mut self, mut room: usize) -> Result<()> {
+    /// Starts up to `room` samples of prefilled prompts. Each gets a sequence that shares the
+    /// prompt's rows, and its first token.
+    fn start_samples(&mut self, mut room: usize) -> Result<()> {
         while let Some(prompt) = self.prefilled.front_mut() {
             let request = &self.requests[prompt.request];
             let n = room.min(request.n - prompt.next_index);
@@ -222,15 +250,15 @@ impl Flight<'_> {
                     },
                 });
             }
-            let hands = fresh.iter_mut().map(Row::hand).collect();
-            let drawn = draw_rows(&prompt.logits, hands)?;
+            let draws = fresh.iter_mut().map(Row::draw).collect();
+            let drawn = draw_rows(&prompt.logits, draws)?;
             prompt.next_index += n;
             room -= n;
             if prompt.next_index == request.n {
                 self.cache.close(prompt.seq);
                 self.prefilled.pop_front();
             }
-            self.take(fresh, drawn);
+            self.push_tokens(fresh, drawn);
             if room == 0 {
                 break;
             }
@@ -249,19 +277,19 @@ impl Flight<'_> {
         let layout = Ragged::from_lens(&vec![1; rows.len()]);
         let hidden = self
             .model
-            .extend(&ids, &layout, &seqs, &mut self.cache, self.lora)?;
+            .forward_cached(&ids, &layout, &seqs, &mut self.cache, self.lora)?;
         self.read_logits(&hidden)?;
         let mut rows = rows;
         for (row, state) in rows.iter_mut().zip(self.states(&hidden)?) {
             row.sample.states.extend(state);
         }
-        let drawn = draw_rows(&self.logits, rows.iter_mut().map(Row::hand).collect())?;
-        self.take(rows, drawn);
+        let drawn = draw_rows(&self.logits, rows.iter_mut().map(Row::draw).collect())?;
+        self.push_tokens(rows, drawn);
         Ok(())
     }
 
-    /// Puts drawn tokens into their rows; complete rows leave, the others are in flight.
-    fn take(&mut self, rows: Vec<Row>, drawn: Vec<Drawn>) {
+    /// Appends drawn tokens to their rows. Complete rows leave; the others stay in flight.
+    fn push_tokens(&mut self, rows: Vec<Row>, drawn: Vec<Drawn>) {
         self.n_tokens += drawn.len();
         for (mut row, drawn) in rows.into_iter().zip(drawn) {
             if row.push(drawn, self.stop) {
@@ -273,7 +301,7 @@ impl Flight<'_> {
         }
     }
 
-    /// The rows of `[n, d]`, f32; none unless they are kept.
+    /// The rows of `[n, d]` as f32; empty unless they are kept.
     fn states(&self, hidden: &Tensor) -> Result<Vec<Vec<f32>>> {
         match self.keep_states {
             true => hidden.to_dtype(DType::F32)?.to_vec2(),

@@ -1,4 +1,5 @@
-//! Batched decoding: sampler, prefix sharing, continuous batching, stop rules. Knows ids only; no graph, no text.
+//! Batched decoding: shared prefixes, continuous batching, stop rules. It knows token ids only: no
+//! graph, no text.
 
 mod engine;
 mod logits;

@@ -1,18 +1,19 @@
-//! What is asked of the engine and what comes back.
+//! What the engine is asked for, and what it gives back.
 
 use candle_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// How one row is drawn. Travels with the sample, because what is scored must be what was sampled from.
+/// How one row is drawn. It travels with the sample, because scoring must use the same temperature.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sampling {
-    /// 0 = greedy
+    /// 0 is greedy.
     pub temperature: f32,
-    /// 0 = off
+    /// 0 is off.
     pub top_k: usize,
-    /// 1.0 = off
+    /// 1.0 is off.
     pub top_p: f32,
+    /// A response ends here unless a stop token ends it first.
     pub max_new_tokens: usize,
 }
 
@@ -28,24 +29,28 @@ impl Default for Sampling {
 }
 
 impl Sampling {
+    /// Whether the most probable token is taken.
     pub fn is_greedy(&self) -> bool {
         self.temperature == 0.0
     }
 }
 
-/// `n` samples of one prompt; its prefill happens once. `n = 0` asks for nothing and costs nothing.
+/// `n` samples of one prompt, which is prefilled once. `n = 0` costs nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
+    /// Token ids, at least one.
     pub prompt: Vec<u32>,
+    /// The number of samples.
     pub n: usize,
     pub sampling: Sampling,
-    /// Keys the random stream: (seed, step, row). Sample i of a request draws from the stream (seed, "sample/i", step, row),
-    /// one number per token, so what it draws does not depend on what else is in flight.
+    /// Keys the random stream: (seed, step, row). Sample i of a request draws from the stream
+    /// (seed, "sample/i", step, row), one number per token, so what it draws does not depend on
+    /// what else is in flight.
     pub stream: [u64; 3],
 }
 
 impl Request {
-    /// Refuses what cannot be decoded by a model of this context and vocabulary.
+    /// Refuses what a model of this context and vocabulary cannot decode. `at` numbers the request.
     pub(crate) fn check(&self, at: usize, context: usize, vocab: usize) -> Result<()> {
         let Sampling {
             temperature,
@@ -86,6 +91,7 @@ impl Request {
     }
 }
 
+/// Why a response ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Finish {
@@ -95,25 +101,31 @@ pub enum Finish {
     Length,
 }
 
-/// One drawn response. Per-token vectors are as long as `ids`, which includes the stop token when one was drawn.
+/// One drawn response. Per-token vectors are as long as `ids`, which includes the stop token if one
+/// was drawn.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
+    /// The number of its request.
     pub request: usize,
+    /// Its number among the samples of the request.
     pub index: usize,
     pub ids: Vec<u32>,
     pub finish: Finish,
     pub sampling: Sampling,
-    /// log-prob of each token under softmax(logits/temperature) before top-k/top-p (greedy: temperature 1)
+    /// Log-probability of each token under softmax(logits / temperature), before top-k and top-p
+    /// (greedy: temperature 1), in nats.
     pub logps: Vec<f32>,
-    /// full-vocabulary entropy of the same distribution, nats
+    /// Entropy of the same distribution over the whole vocabulary, in nats.
     pub entropies: Vec<f32>,
-    /// largest probability of the distribution actually drawn from, after top-k/top-p (greedy: at temperature 1, untruncated)
+    /// Largest probability of the distribution that was drawn from, after top-k and top-p (greedy:
+    /// at temperature 1, not truncated).
     pub max_probs: Vec<f32>,
-    /// The hidden state `[d]` that each token was drawn from, one after another; empty unless [`crate::Engine::keep_states`]
+    /// The hidden states `[d]` that the tokens were drawn from, one after another; empty unless the
+    /// engine's `keep_states` is set.
     pub states: Vec<f32>,
 }
 
-/// A mistake of the caller's: the message alone, without a backtrace.
+/// An error of the caller: the message alone, without a backtrace.
 pub(crate) fn refuse<T>(message: String) -> Result<T> {
     Err(Error::msg(message))
 }

@@ -1,114 +1,94 @@
-//! What a forward with graph keeps for its gradient: a count of the tensors of `block.rs`, where each operation is one tensor, but for an
-//! attention of candle's own operations, which is several.
+//! What a forward with a graph keeps for its gradient: a count of the tensors of `layer.rs`, where
+//! each operation is one tensor. Attention of candle's own operations is several.
 
-use crate::proj::Proj;
+use crate::layer_spec::{LayerWidths, Projection};
 use crate::{Config, LoraConfig};
 
 /// Numbers per token, and per pair of a token and one that its sequence reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Activations {
-    /// A block that keeps everything
-    pub block: usize,
-    /// A block that keeps its input only
-    pub checkpointed: usize,
-    /// Gradients that live side by side while a block's is computed
+    /// A layer that keeps everything.
+    pub layer: usize,
+    /// A layer that keeps only its input.
+    pub checkpointed_layer: usize,
+    /// Gradients that are alive together during a layer's backward.
     pub gradients: usize,
-    /// A block, per pair
-    pub block_pairs: usize,
-    /// Gradients, per pair
+    /// A layer, per pair.
+    pub layer_pairs: usize,
+    /// Gradients, per pair.
     pub gradient_pairs: usize,
-    /// Bytes of one of them
-    pub number: usize,
-}
-
-/// Widths of a block.
-struct Widths {
-    d: usize,
-    /// Feed-forward
-    f: usize,
-    /// All query heads
-    q: usize,
-    /// All heads of keys
-    kv: usize,
-}
-
-impl Widths {
-    fn of(config: &Config) -> Self {
-        Self {
-            d: config.hidden_size,
-            f: config.intermediate_size,
-            q: config.num_attention_heads * config.head_dim,
-            kv: config.num_key_value_heads * config.head_dim,
-        }
-    }
+    /// 2 for bf16, 4 for f32.
+    pub bytes_per_number: usize,
 }
 
 impl Activations {
     /// On the CPU. `lora`: of the adapter that the forward goes through.
-    pub fn fused(config: &Config, lora: Option<&LoraConfig>) -> Self {
-        let Widths { d, f, q, kv } = Widths::of(config);
-        // norm, sum, norm, sum; q and k before and after rotation, v, attention; gate, up and their product
-        let mut block = 4 * d + 3 * q + 3 * kv + 3 * f;
-        // what O and Down give stands beside the sum unless they are frozen and have no adapter
-        let trained = |proj: &Proj| lora.is_none_or(|l| l.targets.iter().any(|t| t == proj.name()));
-        block += d * [Proj::O, Proj::Down].iter().filter(|p| trained(p)).count();
+    pub fn on_cpu(config: &Config, lora: Option<&LoraConfig>) -> Self {
+        let LayerWidths {
+            hidden: d,
+            feed_forward: f,
+            queries: q,
+            keys: k,
+        } = config.widths();
+        // norm, sum, norm, sum; q and k before and after rotation, v, attention; gate, up, product
+        let mut layer = 4 * d + 3 * q + 3 * k + 3 * f;
+        // a product before its bias is added
+        layer += config.layer().bias_widths().sum::<usize>();
+        // O and Down: the product beside its sum, unless both are one operation
+        let trained = |p: &Projection| lora.is_none_or(|l| l.targets.iter().any(|t| t == p.name()));
+        let added = [Projection::O, Projection::Down];
+        layer += d * added.iter().filter(|p| trained(p)).count();
         let gradients = 6 * f + 4 * d;
-        for (out, input, lora) in adapted(config, lora) {
-            block += lora.r;
-            if lora.dropout > 0.0 {
-                // mask, masked input; the frozen and the low-rank part before their sum
-                block += 2 * input + 2 * out;
+        if let Some(lora) = lora {
+            for (out, input) in lora.adapted_shapes(config) {
+                layer += lora.r;
+                if lora.dropout > 0.0 {
+                    // mask, masked input; the frozen and the low-rank part before their sum
+                    layer += 2 * input + 2 * out;
+                }
             }
         }
         Self {
-            block,
-            checkpointed: d,
+            layer,
+            checkpointed_layer: d,
             gradients,
-            block_pairs: 0,
+            layer_pairs: 0,
             gradient_pairs: 0,
-            number: 4,
+            bytes_per_number: 4,
         }
     }
 
-    /// On a card: in bf16 where the base stands still and attention has a kernel, else in f32, with an attention of candle's own operations.
-    pub fn on_card(config: &Config, lora: Option<&LoraConfig>) -> Self {
-        let Widths { q, kv, .. } = Widths::of(config);
+    /// On a GPU: in bf16 where the base is frozen and attention has a kernel, else in f32 with
+    /// candle's own operations for attention.
+    pub fn on_gpu(config: &Config, lora: Option<&LoraConfig>) -> Self {
+        let LayerWidths {
+            queries: q,
+            keys: k,
+            ..
+        } = config.widths();
         let heads = config.num_attention_heads;
-        let mut each = Self::fused(config, lora);
-        for (_, input, lora) in adapted(config, lora) {
-            if lora.dropout > 0.0 {
-                // the mask is drawn again for the gradient
-                each.block -= input;
-            }
+        let mut each = Self::on_cpu(config, lora);
+        if let Some(lora) = lora.filter(|lora| lora.dropout > 0.0) {
+            // the mask is drawn again for the gradient
+            let masks = lora.adapted_shapes(config).map(|(_, input)| input);
+            each.layer -= masks.sum::<usize>();
         }
         if lora.is_some() && ops::has_cuda_attention(config.head_dim) {
             // log Σ exp of each head's scores, and Σ dO∘O, in f32: two numbers of bf16
-            each.block += 2 * heads;
+            each.layer += 2 * heads;
             each.gradients += 2 * heads;
-            each.number = 2;
+            each.bytes_per_number = 2;
             return each;
         }
-        // heads apart: q, k, k transposed, v; repeated where heads share keys; the values' sum, in order, put together
+        // heads apart: q, k, k transposed, v; repeated where heads share keys; the values' sum, in
+        // order, put together
         let shared = heads > config.num_key_value_heads;
-        each.block += 2 * q + 2 * kv + if shared { 2 * q } else { 0 } + 3 * q;
+        each.layer += 2 * q + 2 * k + if shared { 2 * q } else { 0 } + 3 * q;
         each.gradients += 4 * q;
-        // product, scaled, masked; less its largest, exponential, quotient; gradients of the mask and of the largest
-        each.block_pairs = 8 * heads;
+        // product, scaled, masked; less its largest, exponential, quotient; gradients of the mask
+        // and of the largest
+        each.layer_pairs = 8 * heads;
         each.gradient_pairs = 5 * heads;
         each
     }
-}
-
-/// (out, in) of each adapted projection.
-fn adapted<'a>(
-    config: &Config,
-    lora: Option<&'a LoraConfig>,
-) -> impl Iterator<Item = (usize, usize, &'a LoraConfig)> {
-    let targets = lora
-        .into_iter()
-        .flat_map(|lora| lora.targets.iter().map(move |target| (target, lora)));
-    targets.filter_map(|(target, lora)| {
-        let (out, input) = Proj::by_name(target)?.shape(config);
-        Some((out, input, lora))
-    })
 }

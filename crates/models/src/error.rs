@@ -1,16 +1,21 @@
-//! What can go wrong with a model: one line that says what, where and what to do.
+//! Errors of models and their files. Each is one line that says what is wrong, where, and what to
+//! do.
 
 use std::path::{Path, PathBuf};
 
+/// A result with this crate's error.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// What can go wrong with a model or its files.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A model, adapter or setting that cannot be used.
     #[error("{0}")]
     Input(String),
+    /// A tensor operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+    /// A file cannot be read or written.
     #[error("{path}: {source}")]
     Io {
         path: PathBuf,

@@ -1,4 +1,4 @@
-//! A short name for a set of weights, so that what was made for one base is not used on another.
+//! A short name for a set of weights, so that an adapter made for one base is not used on another.
 
 use crate::{CausalLm, Result};
 use candle_core::{DType, Device, Tensor};
@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 /// Elements read per tensor.
 const SAMPLES: usize = 16;
 
-/// Numbers of a tensor at equal distances; of one in blocks, those that the blocks stand for.
+/// Numbers of a tensor at equal distances. Those of quantised blocks are expanded.
 fn sample(tensor: &Tensor) -> Result<Vec<f32>> {
     let numbers = Blocks::of(tensor).map_or(1, Blocks::numbers);
     let (rows, row) = match (numbers, tensor.dims()) {
@@ -33,11 +33,11 @@ fn sample(tensor: &Tensor) -> Result<Vec<f32>> {
 }
 
 impl CausalLm {
-    /// 16 hex digits over the config and a few weights of every tensor: cheap, and different for any two models that
-    /// were not made to collide. Same bits after a save and a load.
+    /// 16 hex digits over the config and a few numbers of every tensor: cheap, and different for
+    /// any two models that were not made to collide. A save and a load do not change it.
     pub fn fingerprint(&self) -> Result<String> {
         let mut config = self.config.clone();
-        // these say how text ends, not which weights these are, and files differ in them
+        // these do not tell weights apart, and copies of a model differ in them
         (config.bos_token_id, config.eos_token_id) = (None, Vec::new());
         let mut hash = Sha256::new();
         hash.update(config.to_json().to_string());

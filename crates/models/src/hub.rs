@@ -1,8 +1,9 @@
-//! Base models from the hub, through hf-hub and its cache. A model that is whole in the cache needs no network.
+//! Base models from the Hugging Face hub, through hf-hub and its cache. A model that is complete in
+//! the cache needs no network.
 //! Honours HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE as huggingface_hub does.
 
-use crate::load::shard_names;
-use crate::tokens::read_json;
+use crate::hf_tokenizer::read_json;
+use crate::hf_weights::shard_names;
 use crate::{Error, Result};
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, CacheRepo};
@@ -12,7 +13,7 @@ const CONFIG: &str = "config.json";
 const TOKENIZER: &str = "tokenizer.json";
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
-/// Fetched where the repository has them.
+/// Fetched if the repository has them.
 const OPTIONAL: [&str; 5] = [
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -21,22 +22,25 @@ const OPTIONAL: [&str; 5] = [
     "chat_template.json",
 ];
 
-/// What of a hub model is fetched where it is not in the cache.
+/// Which files of a hub model are fetched if they are not in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fetch {
-    /// config.json, tokenizer.json and what may lie beside them
+    /// config.json, tokenizer.json and the optional files beside them.
     Shape,
-    /// Those and the weights
+    /// Those and the weights.
     Whole,
 }
 
-/// Where models are fetched from, and kept.
+/// Where models are fetched from, and where they are cached.
 #[derive(Clone)]
 pub struct Hub {
+    /// The hub's URL.
     pub endpoint: String,
+    /// Sent to the hub, for gated models.
     pub token: Option<String>,
+    /// hf-hub's cache.
     pub cache_dir: PathBuf,
-    /// Only what the cache has.
+    /// Use only the cache.
     pub offline: bool,
 }
 
@@ -66,7 +70,7 @@ impl Hub {
             (None, None, Some(home)) => PathBuf::from(home).join(".cache/huggingface/hub"),
             (None, None, None) => {
                 return Err(Error::Input(
-                    "no place for the hub's cache: set HF_HOME".into(),
+                    "no directory for the hub's cache: set HF_HOME".into(),
                 ));
             }
         };
@@ -79,10 +83,10 @@ impl Hub {
         })
     }
 
-    /// The directory of a model `org/name` in the cache, one revision, after fetching what is not there. Weights come last, so that
-    /// a directory with all its weights is whole.
+    /// The cache directory of one revision of a model `org/name`. Fetches what is missing, weights
+    /// last, so that a directory with all its weights is complete.
     pub fn fetch(&self, id: &str, what: Fetch) -> Result<PathBuf> {
-        // where the cache had an older revision of some files, the first round finds the new one
+        // if the cache had an older revision of some files, the first round finds the new one
         for _ in 0..2 {
             if let Some(dir) = self.fetch_revision(id, what)? {
                 return Ok(dir);
@@ -93,7 +97,7 @@ impl Hub {
         )))
     }
 
-    /// None: the files are of more than one revision.
+    /// `None` where the files are of more than one revision.
     fn fetch_revision(&self, id: &str, what: Fetch) -> Result<Option<PathBuf>> {
         let cache = Cache::new(self.cache_dir.clone()).model(id.to_string());
         if let Some(dir) = cached(&cache, what)? {
@@ -126,7 +130,7 @@ impl Hub {
         }
         get(TOKENIZER)?;
         if what == Fetch::Shape {
-            // all is there
+            // everything is there
         } else if has(WEIGHTS) {
             get(WEIGHTS)?;
         } else if has(INDEX) {
@@ -180,7 +184,7 @@ impl Hub {
     }
 }
 
-/// The snapshot directory, if what is asked for is in the cache.
+/// The snapshot directory, if all requested files are in the cache.
 fn cached(cache: &CacheRepo, what: Fetch) -> Result<Option<PathBuf>> {
     let (Some(config), Some(_)) = (cache.get(CONFIG), cache.get(TOKENIZER)) else {
         return Ok(None);

@@ -1,47 +1,61 @@
-//! The LLaMA family: config, weights in and out, LoRA adapters, heads and the KV cache. No training, no data.
+//! Decoder-only language models: config, weights in and out, LoRA adapters, scalar heads and the KV
+//! cache. No training, no data.
+//!
+//! A family of models is one file of `families/`: which keys its files have, and which parameters a
+//! layer has. Loaders, forward passes, adapters and memory counts walk that description.
 
 mod activations;
 mod base_weights;
-mod block;
-mod cache;
+mod bf16_exact;
+mod cached_forward;
+mod causal_lm;
 mod config;
+mod config_json;
 mod error;
-mod export;
+mod families;
 mod fingerprint;
+mod forward;
 mod gguf;
-mod gguf_config;
-mod gguf_head;
-mod gguf_tokens;
-mod head;
+mod hf_tokenizer;
+mod hf_weights;
 mod hub;
-mod load;
+mod kv_cache;
+mod layer;
+mod layer_spec;
+mod linear;
 mod lora;
-mod meta;
-mod model;
+mod lora_config;
+mod lora_init;
+mod merge;
+mod model_meta;
+mod model_source;
+mod model_spec;
 mod packed;
-mod param;
+mod parameter;
 mod peft;
-mod proj;
-mod rope;
-mod safe;
-mod sampling;
-mod source;
-mod tokens;
+mod rope_tables;
+mod safetensors_file;
+mod sampling_weights;
+mod save_hf;
+mod scalar_head;
 mod weight_storage;
+mod weights_meta;
 
 pub use activations::Activations;
 pub use base_weights::BaseWeights;
-pub use cache::{KvCache, SeqId};
+pub use causal_lm::CausalLm;
 pub use config::{Config, RopeScaling};
 pub use error::{Error, Result};
-pub use head::ScalarHead;
+pub use families::{FAMILIES, Family};
+pub use hf_tokenizer::{HfDirectory, SpecialTokens, read_hf_directory};
 pub use hub::{Fetch, Hub};
-pub use load::{Loaded, load};
-pub use lora::{Lora, LoraConfig};
-pub use meta::{ModelMeta, Weights, model_meta};
-pub use model::CausalLm;
+pub use kv_cache::{KvCache, SeqId};
+pub use lora::Lora;
+pub use lora_config::LoraConfig;
+pub use model_meta::{Loaded, ModelMeta, load, model_meta};
+pub use model_source::ModelSource;
 pub use packed::{Packed, Sequence, micro_batches};
-pub use sampling::SamplingWeights;
-pub use source::Source;
-pub use tokens::{Special, load_shape};
+pub use sampling_weights::SamplingWeights;
+pub use scalar_head::ScalarHead;
 pub use weight_storage::WeightStorage;
+pub use weights_meta::WeightsMeta;

@@ -1,30 +1,33 @@
-//! Adapters on disk, as PEFT writes and reads them: `adapter_config.json` and `adapter_model.safetensors`.
-//! What we do not compute (biases, DoRA, saved modules, per-layer ranks) is refused, never ignored.
+//! Adapters on disk, as PEFT writes and reads them: `adapter_config.json` and
+//! `adapter_model.safetensors`. What is not implemented (trained biases, DoRA, saved modules, ranks
+//! by layer) is refused, never ignored.
 
+use crate::families;
+use crate::layer_spec::Projection;
 use crate::lora::peft_key;
-use crate::safe::{SafeFile, write_tensors};
-use crate::{CausalLm, Error, Lora, LoraConfig, Result, proj::Proj};
+use crate::safetensors_file::{SafetensorsFile, write_tensors};
+use crate::{CausalLm, Error, Lora, LoraConfig, Result};
 use serde_json::{Value, json};
 use std::path::Path;
 
 const CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
-/// Note in the weights' header: [`CausalLm::fingerprint`] of the base. PEFT neither writes nor minds it.
+/// Metadata key in the weights' header: [`CausalLm::fingerprint`] of the base. PEFT ignores it.
 const BASE: &str = "base_fingerprint";
 
 impl Lora {
-    /// PEFT directory; names and shapes must be this model's, and so must the fingerprint of the base where we wrote it.
-    /// Frozen.
+    /// Reads a PEFT directory, frozen. Names and shapes must fit this model, and so must the
+    /// fingerprint of the base where the file has one.
     pub fn load(dir: &Path, model: &CausalLm) -> Result<Self> {
         let (config, value) = LoraConfig::read(dir)?;
-        let targets = config
+        config
             .projections()
             .map_err(|e| Error::at(&dir.join(CONFIG), e))?;
 
         let file = dir.join(WEIGHTS);
-        let weights = SafeFile::open(&file)?;
+        let weights = SafetensorsFile::open(&file)?;
         let base = model.fingerprint()?;
-        if let Some(other) = weights.note(BASE).filter(|other| *other != base) {
+        if let Some(other) = weights.metadata(BASE).filter(|other| *other != base) {
             let name = value["base_model_name_or_path"].as_str().unwrap_or("?");
             return Err(Error::at(
                 &file,
@@ -52,13 +55,12 @@ impl Lora {
             }
             Ok(tensor)
         };
-        let lora = Self::build(&config, model, |layer, proj, (out, input)| {
-            if !targets.contains(&proj) {
-                return Ok(None);
-            }
-            let a = take(peft_key(layer, proj, "A"), [config.r, input])?;
-            let b = take(peft_key(layer, proj, "B"), [out, config.r])?;
-            Ok(Some((a, b)))
+        let lora = Self::build(&config, model, |target| {
+            let (out, input) = target.shape;
+            let key = |matrix| peft_key(target.layer, target.path, matrix);
+            let a = take(key("A"), [config.r, input])?;
+            let b = take(key("B"), [out, config.r])?;
+            Ok((a, b))
         })?;
         match tensors.keys().min() {
             Some(extra) => Err(Error::at(
@@ -69,10 +71,15 @@ impl Lora {
         }
     }
 
-    /// Writes `adapter_config.json` and `adapter_model.safetensors` (f32) into an existing directory.
-    /// `base_name` is recorded as the model the adapter belongs to.
+    /// Writes `adapter_config.json` and `adapter_model.safetensors` (f32) into an existing
+    /// directory.
+    /// `base_name` is recorded as the model that the adapter belongs to.
     pub fn save(&self, dir: &Path, base_name: &str) -> Result<()> {
-        write_tensors(&dir.join(WEIGHTS), &self.tensors(), &[(BASE, &self.base)])?;
+        write_tensors(
+            &dir.join(WEIGHTS),
+            &self.tensors(),
+            &[(BASE, self.base_fingerprint())],
+        )?;
         let c = &self.config;
         let config = json!({
             "peft_type": "LORA",
@@ -101,7 +108,7 @@ impl Lora {
 }
 
 impl LoraConfig {
-    /// The settings of an adapter on disk, whose numbers are not read.
+    /// The settings of an adapter on disk. Its weights are not read.
     pub fn of_adapter(dir: &Path) -> Result<Self> {
         Ok(Self::read(dir)?.0)
     }
@@ -117,6 +124,46 @@ impl LoraConfig {
 }
 
 fn read_config(value: &Value) -> std::result::Result<LoraConfig, String> {
+    let get = |key: &str| value.get(key).filter(|v| !v.is_null());
+    refuse_unsupported(value)?;
+    let r = get("r")
+        .and_then(Value::as_u64)
+        .ok_or("r is missing or not a whole number")?;
+    let number = |key: &str| get(key).and_then(Value::as_f64);
+    let targets = read_targets(get("target_modules"))?;
+    Ok(LoraConfig {
+        r: r as usize,
+        alpha: number("lora_alpha").ok_or("lora_alpha is missing or not a number")?,
+        dropout: number("lora_dropout").unwrap_or(0.0),
+        targets,
+        rslora: get("use_rslora").and_then(Value::as_bool).unwrap_or(false),
+    })
+}
+
+/// Keys that change what an adapter computes, and that must be absent or empty.
+const UNSUPPORTED: [&str; 19] = [
+    "bias",
+    "use_dora",
+    "use_qalora",
+    "use_bdlora",
+    "fan_in_fan_out",
+    "modules_to_save",
+    "layers_to_transform",
+    "layer_replication",
+    "rank_pattern",
+    "alpha_pattern",
+    "trainable_token_indices",
+    "target_parameters",
+    "exclude_modules",
+    "alora_invocation_tokens",
+    "lora_bias",
+    "arrow_config",
+    "kasa_config",
+    "monteclora_config",
+    "velora_config",
+];
+
+fn refuse_unsupported(value: &Value) -> std::result::Result<(), String> {
     let get = |key: &str| value.get(key).filter(|v| !v.is_null());
     match get("peft_type").and_then(Value::as_str) {
         Some("LORA") => {}
@@ -134,54 +181,33 @@ fn read_config(value: &Value) -> std::result::Result<LoraConfig, String> {
         Value::String(text) => text == "none",
         _ => false,
     };
-    for key in [
-        "bias",
-        "use_dora",
-        "use_qalora",
-        "use_bdlora",
-        "fan_in_fan_out",
-        "modules_to_save",
-        "layers_to_transform",
-        "layer_replication",
-        "rank_pattern",
-        "alpha_pattern",
-        "trainable_token_indices",
-        "target_parameters",
-        "exclude_modules",
-        "alora_invocation_tokens",
-        "lora_bias",
-        "arrow_config",
-        "kasa_config",
-        "monteclora_config",
-        "velora_config",
-    ] {
+    for key in UNSUPPORTED {
         if let Some(v) = get(key).filter(|v| !empty(v)) {
             return Err(format!("{key} = {v} is not supported"));
         }
     }
-    // these initialisations take their product out of the base's weights, which are then no longer the base's
+    // these initialisations subtract the adapter from the base's weights, which we do not do
     let changes_base = ["pissa", "olora", "loftq", "corda", "lora_ga"];
-    if let Some(init) = get("init_lora_weights").and_then(Value::as_str)
-        && changes_base.iter().any(|name| init.starts_with(name))
-    {
-        return Err(format!(
+    match get("init_lora_weights").and_then(Value::as_str) {
+        Some(init) if changes_base.iter().any(|name| init.starts_with(name)) => Err(format!(
             "init_lora_weights = \"{init}\" changes the base; convert the adapter to plain LoRA with PEFT first"
-        ));
+        )),
+        _ => Ok(()),
     }
-    let r = get("r")
-        .and_then(Value::as_u64)
-        .ok_or("r is missing or not a whole number")?;
-    let number = |key: &str| get(key).and_then(Value::as_f64);
-    let targets = match get("target_modules") {
+}
+
+/// `target_modules` as names of projections, in their order.
+fn read_targets(value: Option<&Value>) -> std::result::Result<Vec<String>, String> {
+    let targets = match value {
         Some(Value::Array(list)) => list
             .iter()
             .map(|v| v.as_str().map(str::to_string))
             .collect::<Option<Vec<_>>>()
             .ok_or("target_modules holds something that is not text")?,
         Some(Value::String(one)) if one == "all-linear" => {
-            Proj::ALL.map(|p| p.name().to_string()).to_vec()
+            Projection::ALL.map(|p| p.name().to_string()).to_vec()
         }
-        Some(Value::String(one)) if Proj::by_name(one).is_some() => vec![one.clone()],
+        Some(Value::String(one)) if Projection::by_name(one).is_some() => vec![one.clone()],
         Some(other) => {
             return Err(format!(
                 "target_modules = {other} is not supported; give a list of module names"
@@ -192,18 +218,12 @@ fn read_config(value: &Value) -> std::result::Result<LoraConfig, String> {
     // a module may be named by its path: `self_attn.q_proj`, `mlp.down_proj`
     let mut targets: Vec<String> = targets
         .into_iter()
-        .map(|t| match Proj::ALL.into_iter().find(|p| p.path() == t) {
-            Some(p) => p.name().to_string(),
-            None => t,
+        .map(|target| match families::projection_at(&target) {
+            Some(projection) => projection.name().to_string(),
+            None => target,
         })
         .collect();
     // PEFT writes a set in any order
-    targets.sort_by_key(|t| Proj::by_name(t).map_or(usize::MAX, |p| p as usize));
-    Ok(LoraConfig {
-        r: r as usize,
-        alpha: number("lora_alpha").ok_or("lora_alpha is missing or not a number")?,
-        dropout: number("lora_dropout").unwrap_or(0.0),
-        targets,
-        rslora: get("use_rslora").and_then(Value::as_bool).unwrap_or(false),
-    })
+    targets.sort_by_key(|t| Projection::by_name(t).map_or(usize::MAX, |p| p as usize));
+    Ok(targets)
 }

@@ -5,7 +5,7 @@ use crate::{Base, Policy, TemplateChoice};
 use anyhow::{Result, bail};
 use candle_core::Device;
 use data::{Encoder, Template};
-use models::{BaseWeights, Fetch, Lora, LoraConfig, ModelMeta, Source, WeightStorage};
+use models::{BaseWeights, Fetch, Lora, LoraConfig, ModelMeta, ModelSource, WeightStorage};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -42,9 +42,9 @@ impl PolicyMeta {
                 of_run.name()
             )
         }
-        let mut base = models::model_meta(&Source::parse(&place.source)?, fetch)?;
+        let mut base = models::model_meta(&ModelSource::parse(&place.source)?, fetch)?;
         base.projections = weights.or(place.weights).unwrap_or_default();
-        let (unwieldy, all) = base.projections.unwieldy(&base.config)?;
+        let (unwieldy, all) = base.projections.count_fallbacks(&base.config)?;
         if unwieldy > 0 {
             eprintln!(
                 "model.weights = \"{}\": {unwieldy} of {all} projections have rows that are not whole blocks; they are kept {}",

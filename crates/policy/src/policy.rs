@@ -4,7 +4,9 @@ use crate::PolicyMeta;
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use data::{Encoder, Ends, Template};
-use models::{BaseWeights, CausalLm, Fetch, Loaded, Lora, Source, Special, WeightStorage};
+use models::{
+    BaseWeights, CausalLm, Fetch, Loaded, Lora, ModelSource, SpecialTokens, WeightStorage,
+};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -18,7 +20,7 @@ pub struct Base {
     pub weights: BaseWeights,
     pub model: CausalLm,
     pub tokenizer: Tokenizer,
-    pub special: Special,
+    pub special: SpecialTokens,
     pub chat_template: Option<String>,
 }
 
@@ -36,7 +38,7 @@ impl Base {
 
     /// Reads one that stands still.
     pub fn load(source: &str, weights: BaseWeights, device: &Device) -> Result<Self> {
-        let mut meta = models::model_meta(&Source::parse(source)?, Fetch::Whole)?;
+        let mut meta = models::model_meta(&ModelSource::parse(source)?, Fetch::Whole)?;
         meta.projections = weights;
         let loaded = meta.load(device, WeightStorage::of(device.is_cpu(), false))?;
         Ok(Self::new(source, weights, loaded))
@@ -89,7 +91,7 @@ impl TemplateChoice {
     pub(crate) fn resolve(
         self,
         source: &str,
-        special: &Special,
+        special: &SpecialTokens,
         chat: Option<&str>,
     ) -> Result<Template> {
         let chat = || chat.map(|chat| chat_template(chat.to_string(), special));
@@ -106,7 +108,7 @@ impl TemplateChoice {
     }
 }
 
-fn chat_template(source: String, special: &Special) -> Template {
+fn chat_template(source: String, special: &SpecialTokens) -> Template {
     Template::Chat {
         source,
         bos: special
@@ -143,7 +145,7 @@ pub fn encoder(base: &Base, template: &Template) -> Result<Encoder> {
 pub(crate) fn encoder_of(
     source: &str,
     tokenizer: &Tokenizer,
-    special: &Special,
+    special: &SpecialTokens,
     template: &Template,
 ) -> Result<Encoder> {
     let eos = special.eos.first().with_context(|| {

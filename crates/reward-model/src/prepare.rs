@@ -6,7 +6,7 @@ use crate::pair::Pair;
 use anyhow::{Result, bail};
 use data::{Encoder, Example, Preference};
 use generation::{Request, Sampling};
-use models::{Fetch, LoraConfig, WeightStorage, Weights};
+use models::{Fetch, LoraConfig, WeightStorage, WeightsMeta};
 use planning::memory::{self, Batches, Drawing, Forward, Graph, Reading, Workload};
 use policy::{DeviceChoice, PolicyMeta, TemplateChoice};
 
@@ -17,7 +17,7 @@ pub(crate) struct Prepared {
     pub meta: PolicyMeta,
     /// How the base's matrices are stored, and their size
     pub keep: WeightStorage,
-    pub weights: Weights,
+    pub weights: WeightsMeta,
     /// The trained adapter
     pub lora: LoraConfig,
     pub train: Vec<Pair>,

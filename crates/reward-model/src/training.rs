@@ -36,7 +36,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let mut policy = meta
         .load(&device, keep)
         .map_err(|e| planned.with_oom_advice(e))?;
-    policy.model_mut().checkpoint_blocks(planned.choice.blocks);
+    policy.model_mut().checkpoint_layers(planned.choice.blocks);
     let mut run = if args.resume {
         Run::resume(&dir, "reward-model", config)?
     } else {

@@ -281,7 +281,7 @@ fn mean_std(scores: &[f32]) -> (f64, f64) {
 }
 
 fn narrow(model: &CausalLm) -> bool {
-    model.activations() != DType::F32
+    model.activation_dtype() != DType::F32
 }
 
 fn read_manifest(file: &Path) -> Result<Manifest> {

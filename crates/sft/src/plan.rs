@@ -61,8 +61,8 @@ impl Prepared {
                 tensors: lora.n_tensors(&base.config),
             },
             None => Stored {
-                numbers: self.weights.numbers,
-                tensors: self.weights.tensors,
+                numbers: self.weights.n_params,
+                tensors: self.weights.n_tensors,
             },
         };
         let tokenizer = tokenizer_bytes(base)?;

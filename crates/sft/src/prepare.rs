@@ -5,7 +5,7 @@ use crate::config::{Config, Method};
 use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use data::{Demonstration, Example, Prompt};
-use models::{Fetch, Lora, LoraConfig, WeightStorage, Weights};
+use models::{Fetch, Lora, LoraConfig, WeightStorage, WeightsMeta};
 use planning::memory::{self, Batches, Drawing, Forward, Graph, Reading, Workload};
 use policy::{Base, DeviceChoice, Policy, PolicyMeta};
 use std::rc::Rc;
@@ -17,7 +17,7 @@ pub(crate) struct Prepared {
     pub meta: PolicyMeta,
     /// How the base's matrices are stored, and their size
     pub keep: WeightStorage,
-    pub weights: Weights,
+    pub weights: WeightsMeta,
     /// The trained adapter; `None` if every weight is trained
     pub lora: Option<LoraConfig>,
     pub train: Vec<Example>,
@@ -91,7 +91,7 @@ impl Prepared {
         let mut work = Workload {
             device,
             weight_bytes: self.weights.bytes_in_use(),
-            parameters: self.weights.numbers,
+            parameters: self.weights.n_params,
             adapter_numbers: 0,
             graphs: vec![Graph {
                 name: "policy",

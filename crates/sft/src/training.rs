@@ -30,7 +30,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     } = prepared
         .load(config, &device)
         .map_err(|e| planned.with_oom_advice(e))?;
-    start.base.model.checkpoint_blocks(planned.choice.blocks);
+    start.base.model.checkpoint_layers(planned.choice.blocks);
     let mut run = if args.resume {
         Run::resume(&dir, "sft", config)?
     } else {

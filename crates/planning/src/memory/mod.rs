@@ -126,13 +126,14 @@ impl Estimate {
         let graph = |graph: &Graph| {
             let lora = graph.lora.as_ref();
             let each = match on_cpu {
-                true => Activations::fused(config, lora),
-                false => Activations::on_card(config, lora),
+                true => Activations::on_cpu(config, lora),
+                false => Activations::on_gpu(config, lora),
             };
             // one block at a time is computed again
             let whole = layers - blocks + usize::from(blocks > 0);
-            let tokens = whole * each.block + blocks * each.checkpointed + each.gradients + head;
-            let pairs = whole * each.block_pairs + each.gradient_pairs;
+            let tokens =
+                whole * each.layer + blocks * each.checkpointed_layer + each.gradients + head;
+            let pairs = whole * each.layer_pairs + each.gradient_pairs;
             let numbers = work.largest.tokens * tokens + work.largest.pairs * pairs;
             let chunk = match (on_cpu, lora) {
                 (true, _) => 0.0,
@@ -141,7 +142,7 @@ impl Estimate {
             };
             // a checkpointed block keeps its adapters side by side, too
             let adapters = F32 * (work.parameters * blocks) as f64 / layers as f64;
-            let bytes = gaps * (each.number * numbers) as f64 + chunk;
+            let bytes = gaps * (each.bytes_per_number * numbers) as f64 + chunk;
             (
                 graph.name,
                 bytes + if lora.is_some() { adapters } else { 0.0 },

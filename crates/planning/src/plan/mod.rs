@@ -8,7 +8,7 @@ pub use disk::{Disk, Stored};
 
 use crate::memory::{Choice, MemoryConfig, Workload};
 use anyhow::{Error, Result, anyhow};
-use models::{ModelMeta, Source, Weights};
+use models::{ModelMeta, ModelSource, WeightsMeta};
 use policy::PolicyMeta;
 use policy::usable_bytes;
 use serde_json::{Map, Value, json};
@@ -41,11 +41,11 @@ pub struct Model {
 }
 
 impl Model {
-    pub fn of(meta: &PolicyMeta, weights: &Weights) -> Self {
+    pub fn of(meta: &PolicyMeta, weights: &WeightsMeta) -> Self {
         Self {
             source: meta.source.clone(),
-            weights: weights.numbers,
-            weights_here: weights.here,
+            weights: weights.n_params,
+            weights_here: weights.present,
         }
     }
 }
@@ -110,7 +110,7 @@ pub fn tokenizer_bytes(base: &ModelMeta) -> Result<usize> {
 
 /// Says how a run is planned whose model, `text`, is a run still to be trained.
 pub fn of_a_run_to_come(text: &str, error: Error) -> Error {
-    match Source::parse(text) {
+    match ModelSource::parse(text) {
         Err(_) if !Path::new(text).exists() => anyhow!(
             "{}; a run that is still to be trained is planned from the model that it begins with",
             run::one_line(&error)
@@ -120,10 +120,10 @@ pub fn of_a_run_to_come(text: &str, error: Error) -> Error {
 }
 
 /// What a reader must know of the numbers.
-pub fn notes(work: &Workload, memory: MemoryConfig, weights: &Weights) -> Vec<String> {
+pub fn notes(work: &Workload, memory: MemoryConfig, weights: &WeightsMeta) -> Vec<String> {
     let mut notes = Vec::new();
     let frozen = work.graphs.iter().all(|graph| graph.lora.is_some());
-    if !weights.here && work.device.is_cpu() && frozen {
+    if !weights.present && work.device.is_cpu() && frozen {
         notes.push(
             "the weights are not here: whether bf16 holds them was taken from the dtype of config.json"
                 .into(),

@@ -1,0 +1,242 @@
+//! `config.json` of a Hugging Face model: read as transformers 4 and 5 write it, written as
+//! transformers 5 reads it. What is not implemented is refused, never ignored.
+
+mod rope_scaling;
+
+pub use rope_scaling::RopeScaling;
+
+use crate::config_json::{Fields, token_ids};
+use crate::families::{self, Family};
+use crate::layer_spec::{LayerSpec, LayerWidths};
+use crate::{Error, Result};
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// More layers than any model has. A corrupt file must not make us list a billion tensors.
+const MAX_LAYERS: usize = 10_000;
+
+/// The shape of a model. Fields are named as in config.json; widths are in numbers,
+/// `max_position_embeddings` in tokens.
+///
+/// ```
+/// let json = serde_json::json!({
+///     "model_type": "llama", "vocab_size": 64, "hidden_size": 16, "intermediate_size": 32,
+///     "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+/// });
+/// let config = models::Config::from_json(&json).unwrap();
+/// assert_eq!(config.head_dim, 4);
+/// assert_eq!(config.n_params(), 2 * (64 * 16) + 16 + 2 * (16 * (16 + 8 + 8 + 16 + 3 * 32) + 32));
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub family: &'static Family,
+    pub vocab_size: usize,
+    pub hidden_size: usize,
+    pub intermediate_size: usize,
+    pub num_hidden_layers: usize,
+    pub num_attention_heads: usize,
+    pub num_key_value_heads: usize,
+    pub head_dim: usize,
+    pub rms_norm_eps: f64,
+    pub max_position_embeddings: usize,
+    pub tie_word_embeddings: bool,
+    pub rope_theta: f64,
+    pub rope_scaling: RopeScaling,
+    pub bos_token_id: Option<u32>,
+    /// Empty where the file names none.
+    pub eos_token_id: Vec<u32>,
+}
+
+impl Config {
+    /// Reads and checks a `config.json`.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        let value: Value =
+            serde_json::from_str(&text).map_err(|e| Error::at(path, format!("not JSON: {e}")))?;
+        Self::from_json(&value).map_err(|what| Error::at(path, what))
+    }
+
+    /// The same from parsed JSON; the error says what is wrong, not where.
+    pub fn from_json(value: &Value) -> std::result::Result<Self, String> {
+        let f = Fields(value.as_object().ok_or("not a JSON object")?);
+        let family = find_family(&f)?;
+        (family.check_json)(&f)?;
+        refuse_unsupported(&f)?;
+        let num_attention_heads = f.size("num_attention_heads")?;
+        let hidden_size = f.size("hidden_size")?;
+        let (rope_theta, rope_scaling) = RopeScaling::read(&f)?;
+        let head_dim = match f.opt_size("head_dim")? {
+            Some(head_dim) => head_dim,
+            None if hidden_size % num_attention_heads == 0 => hidden_size / num_attention_heads,
+            None => {
+                return Err(format!(
+                    "hidden_size {hidden_size} is not a multiple of num_attention_heads {num_attention_heads}"
+                ));
+            }
+        };
+        let context = f.opt_size("max_position_embeddings")?;
+        let config = Self {
+            family,
+            vocab_size: f.size("vocab_size")?,
+            hidden_size,
+            intermediate_size: f.size("intermediate_size")?,
+            num_hidden_layers: f.size("num_hidden_layers")?,
+            num_attention_heads,
+            num_key_value_heads: f
+                .opt_size("num_key_value_heads")?
+                .unwrap_or(num_attention_heads),
+            head_dim,
+            rms_norm_eps: f.opt_number("rms_norm_eps")?.unwrap_or(1e-6),
+            max_position_embeddings: context.unwrap_or(family.default_context),
+            tie_word_embeddings: f.flag("tie_word_embeddings")?,
+            rope_theta,
+            rope_scaling,
+            bos_token_id: token_ids(f.get("bos_token_id"), "bos_token_id")?
+                .first()
+                .copied(),
+            eos_token_id: token_ids(f.get("eos_token_id"), "eos_token_id")?,
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks relations between the fields; the error says which one is broken.
+    pub(crate) fn check(&self) -> std::result::Result<(), String> {
+        let (heads, kv) = (self.num_attention_heads, self.num_key_value_heads);
+        if heads == 0 || kv == 0 || !heads.is_multiple_of(kv) {
+            return Err(format!(
+                "num_attention_heads {heads} is not a multiple of num_key_value_heads {kv}"
+            ));
+        }
+        if self.num_hidden_layers > MAX_LAYERS {
+            return Err(format!(
+                "num_hidden_layers {} is more than {MAX_LAYERS}; the file is corrupt",
+                self.num_hidden_layers
+            ));
+        }
+        if self.head_dim == 0 || !self.head_dim.is_multiple_of(2) {
+            return Err(format!(
+                "head_dim {} is odd; rotary embedding needs pairs",
+                self.head_dim
+            ));
+        }
+        if !self.rms_norm_eps.is_finite() || self.rms_norm_eps <= 0.0 {
+            return Err(format!(
+                "rms_norm_eps {} is not positive",
+                self.rms_norm_eps
+            ));
+        }
+        if !self.rope_theta.is_finite() || self.rope_theta <= 1.0 {
+            return Err(format!("rope_theta {} is not above 1", self.rope_theta));
+        }
+        self.rope_scaling.check()
+    }
+
+    /// `config.json` as transformers 5 writes it, with the keys of version 4 beside it
+    /// (`rope_theta`, `rope_scaling`). The order of the keys is part of a model's fingerprint.
+    pub fn to_json(&self) -> Value {
+        let mut rope = self.rope_scaling.to_json();
+        let scaling = match self.rope_scaling {
+            RopeScaling::None => Value::Null,
+            _ => rope.clone(),
+        };
+        rope["rope_theta"] = self.rope_theta.into();
+        let eos = match self.eos_token_id.as_slice() {
+            [] => Value::Null,
+            [one] => (*one).into(),
+            many => many.into(),
+        };
+        let mut value = json!({
+            "architectures": [self.family.architecture],
+            "model_type": self.family.model_type,
+            "vocab_size": self.vocab_size,
+            "hidden_size": self.hidden_size,
+            "intermediate_size": self.intermediate_size,
+            "num_hidden_layers": self.num_hidden_layers,
+            "num_attention_heads": self.num_attention_heads,
+            "num_key_value_heads": self.num_key_value_heads,
+            "head_dim": self.head_dim,
+            "hidden_act": "silu",
+            "max_position_embeddings": self.max_position_embeddings,
+            "rms_norm_eps": self.rms_norm_eps,
+            "rope_parameters": rope,
+            "rope_theta": self.rope_theta,
+            "rope_scaling": scaling,
+            "tie_word_embeddings": self.tie_word_embeddings,
+        });
+        for (key, of_family) in (self.family.json_keys)() {
+            value[key] = of_family;
+        }
+        for (key, common) in [
+            ("attention_dropout", json!(0.0)),
+            ("bos_token_id", json!(self.bos_token_id)),
+            ("eos_token_id", eos),
+            ("dtype", json!("float32")),
+            ("torch_dtype", json!("float32")),
+            ("use_cache", json!(true)),
+        ] {
+            value[key] = common;
+        }
+        value
+    }
+
+    /// The parameters of each layer.
+    pub(crate) fn layer(&self) -> LayerSpec {
+        (self.family.layer)(&self.widths())
+    }
+
+    pub(crate) fn widths(&self) -> LayerWidths {
+        LayerWidths {
+            hidden: self.hidden_size,
+            feed_forward: self.intermediate_size,
+            queries: self.num_attention_heads * self.head_dim,
+            keys: self.num_key_value_heads * self.head_dim,
+        }
+    }
+}
+
+/// The family that `model_type` names, or `architectures` where there is none.
+fn find_family(f: &Fields) -> std::result::Result<&'static Family, String> {
+    let architectures = f.get("architectures").and_then(Value::as_array);
+    let lists = |family: &Family| {
+        let mut names = architectures.into_iter().flatten();
+        names.any(|name| name == family.architecture)
+    };
+    let model_type = f.get("model_type").and_then(Value::as_str);
+    let family = match model_type {
+        Some(model_type) => {
+            let known = families::find(|family| family.model_type == model_type);
+            Some(known.ok_or_else(|| {
+                let supported = families::names(|family| family.model_type);
+                format!("model_type \"{model_type}\" is not supported; supported: {supported}")
+            })?)
+        }
+        None => families::find(lists),
+    };
+    match (family, architectures) {
+        (Some(family), Some(_)) if lists(family) => Ok(family),
+        (Some(family), None) => Ok(family),
+        (_, Some(list)) => Err(format!(
+            "architectures {} is not supported; supported: {}",
+            Value::Array(list.clone()),
+            match family {
+                Some(family) => family.architecture.to_string(),
+                None => families::names(|family| family.architecture),
+            }
+        )),
+        (None, None) => Err("names neither model_type nor architectures".into()),
+    }
+}
+
+fn refuse_unsupported(f: &Fields) -> std::result::Result<(), String> {
+    if let Some(act) = f.get("hidden_act").filter(|a| *a != "silu") {
+        return Err(format!("hidden_act {act} is not supported; only silu is"));
+    }
+    if f.get("quantization_config").is_some() {
+        return Err(
+            "quantised safetensors are not supported; use the original weights or a GGUF file"
+                .into(),
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,140 @@
+//! The weights of an open GGUF file, found by the names of the model's description.
+
+use super::config::ROPE_FACTORS;
+use crate::bf16_exact::FileFormat;
+use crate::families::HeadRows;
+use crate::hf_weights::check_shape;
+use crate::layer_spec::{Projection, Role};
+use crate::model_spec::{ModelParam, Slot, params};
+use crate::weight_storage::StoragePlan;
+use crate::{CausalLm, Config, Error, Result};
+use candle_core::quantized::gguf_file::Content;
+use candle_core::quantized::{GgmlDType, QTensor};
+use candle_core::{Device, Tensor};
+use ops::Blocks;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+/// An open file whose header was read.
+pub(crate) struct Tensors {
+    pub(super) path: PathBuf,
+    pub(super) file: BufReader<File>,
+    pub(super) content: Content,
+    /// Known tensors that are not parameters.
+    pub(super) n_others: usize,
+}
+
+impl Tensors {
+    /// The quantised blocks that a tensor is stored in.
+    pub fn blocks(&self, name: &str) -> Option<Blocks> {
+        blocks_of(self.content.tensor_infos.get(name)?.ggml_dtype)
+    }
+
+    /// Whether bf16 holds every number of a tensor exactly. It does not hold those of quantised
+    /// blocks.
+    pub fn fits_bf16(&self, name: &str) -> Result<bool> {
+        let Some(info) = self.content.tensor_infos.get(name) else {
+            return Ok(false); // the loader reports that it is missing
+        };
+        let format = match info.ggml_dtype {
+            GgmlDType::F32 => FileFormat::F32,
+            GgmlDType::F16 => FileFormat::F16,
+            other => return Ok(other == GgmlDType::BF16),
+        };
+        let start = self.content.tensor_data_offset.saturating_add(info.offset);
+        format
+            .fits_bf16(self.file.get_ref(), start, info.shape.elem_count())
+            .map_err(|e| Error::at(&self.path, format!("tensor {name} cannot be read: {e}")))
+    }
+
+    /// Reads the weights of the model that the header describes.
+    pub fn read_weights(
+        mut self,
+        config: &Config,
+        device: &Device,
+        plan: StoragePlan,
+    ) -> Result<CausalLm> {
+        let mut n_read = self.n_others;
+        let model = CausalLm::build(config, device, |param| {
+            n_read += 1;
+            let stored = self.read(param)?;
+            let weight = match rotated_heads(config, param.slot) {
+                Some(heads) if config.family.gguf_head_rows == HeadRows::Pairs => {
+                    rows_in_halves(&stored, heads)?
+                }
+                _ => stored,
+            };
+            plan.convert(param.slot, weight, device)
+        })?;
+        if n_read != self.content.tensor_infos.len() {
+            return Err(unexpected(&self.path, &self.content, config));
+        }
+        Ok(model)
+    }
+
+    /// A matrix in quantised blocks as it is, everything else as f32.
+    fn read(&mut self, param: &ModelParam) -> Result<Tensor> {
+        let (path, name) = (self.path.as_path(), &param.gguf_name);
+        let info = self.content.tensor_infos.get(name);
+        let info = info.ok_or_else(|| Error::at(path, format!("tensor {name} is missing")))?;
+        check_shape(path, name, info.shape.dims(), &param.shape)?;
+        let stored = self.content.tensor(&mut self.file, name, &Device::Cpu);
+        stored.and_then(|stored| expanded(&stored)).map_err(|e| {
+            let text = e.to_string();
+            let line = text.lines().next().unwrap_or_default();
+            Error::at(path, format!("tensor {name} cannot be read: {line}"))
+        })
+    }
+}
+
+/// The error that names a tensor which the model's description does not have.
+fn unexpected(path: &Path, content: &Content, config: &Config) -> Error {
+    let params = params(config);
+    let known = |name: &str| name == ROPE_FACTORS || params.iter().any(|p| p.gguf_name == name);
+    let names = content.tensor_infos.keys().map(String::as_str);
+    let extra = names.filter(|name| !known(name)).min().unwrap_or_default();
+    Error::at(
+        path,
+        format!(
+            "unexpected tensor {extra}; this is not the {} model that its metadata describes",
+            config.family.gguf_architecture
+        ),
+    )
+}
+
+/// The number of heads in a parameter whose rows are rotated.
+fn rotated_heads(config: &Config, slot: Slot) -> Option<usize> {
+    match slot {
+        Slot::Layer(_, Role::Weight(p) | Role::Bias(p)) => match p {
+            Projection::Q => Some(config.num_attention_heads),
+            Projection::K => Some(config.num_key_value_heads),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The rows of each head in Hugging Face's order, from [`HeadRows::Pairs`].
+fn rows_in_halves(weight: &Tensor, heads: usize) -> candle_core::Result<Tensor> {
+    let (rows, row) = (weight.dim(0)?, weight.elem_count() / weight.dim(0)?.max(1));
+    weight
+        .reshape((heads, rows / heads / 2, 2, row))?
+        .transpose(1, 2)?
+        .contiguous()?
+        .reshape(weight.shape())
+}
+
+/// The blocks of a ggml format; formats that ggml only computes with have none.
+fn blocks_of(dtype: GgmlDType) -> Option<Blocks> {
+    Blocks::ALL.into_iter().find(|b| b.ggml() == dtype)
+}
+
+fn expanded(stored: &QTensor) -> candle_core::Result<Tensor> {
+    match (blocks_of(stored.dtype()), stored.shape().dims()) {
+        (Some(blocks), [rows, width]) => {
+            blocks.weight(&stored.data()?, (*rows, *width), &Device::Cpu)
+        }
+        _ => stored.dequantize(&Device::Cpu),
+    }
+}

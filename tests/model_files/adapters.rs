@@ -1,0 +1,154 @@
+//! PEFT's adapter files.
+
+use super::{CPU, copy, edit_json, edit_weights, says, tiny};
+use candle_core::Tensor;
+use models::{CausalLm, Config, Lora};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use tempfile::TempDir;
+use testkit::{assert_close, golden, golden_tensors};
+
+#[test]
+fn adapters_round_trip_byte_for_byte() {
+    let model = tiny("tied").model;
+    for name in ["adapter", "rslora"] {
+        let from = golden("tiny-llama").join(name);
+        let lora = Lora::load(&from, &model).unwrap();
+        let peft = golden_tensors(&format!("tiny-llama/{name}/adapter_model.safetensors"));
+        assert_eq!(lora.tensors().len(), peft.len());
+        for (key, tensor) in lora.tensors() {
+            assert_close(&key, &tensor, &peft[&key], 0.0);
+        }
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        lora.save(one.path(), "org/base").unwrap();
+        let again = Lora::load(one.path(), &model).unwrap();
+        assert_eq!(again.config, lora.config);
+        // trainable or not, the file is the same
+        again
+            .trainable()
+            .unwrap()
+            .save(two.path(), "org/base")
+            .unwrap();
+        for file in ["adapter_model.safetensors", "adapter_config.json"] {
+            let read = |dir: &TempDir| fs::read(dir.path().join(file)).unwrap();
+            assert!(read(&one) == read(&two), "{name}/{file}");
+        }
+        let config = fs::read(one.path().join("adapter_config.json")).unwrap();
+        let config: Value = serde_json::from_slice(&config).unwrap();
+        assert_eq!(config["base_model_name_or_path"], "org/base");
+        assert_eq!(config["peft_type"], "LORA");
+        assert_eq!(config["use_rslora"], name == "rslora");
+    }
+}
+
+#[test]
+fn bad_adapters_are_refused() {
+    let model = tiny("tied").model;
+    let cases: &[(&str, Value, &[&str])] = &[
+        ("peft_type", json!("IA3"), &["adapter_config.json", "IA3"]),
+        (
+            "use_dora",
+            json!(true),
+            &["use_dora = true is not supported"],
+        ),
+        ("bias", json!("all"), &["bias = \"all\""]),
+        ("modules_to_save", json!(["lm_head"]), &["modules_to_save"]),
+        ("rank_pattern", json!({"q_proj": 2}), &["rank_pattern"]),
+        ("target_modules", json!(".*q"), &["target_modules", "list"]),
+        (
+            "target_modules",
+            json!(["q_proj", "wi"]),
+            &["\"wi\" matches no layer"],
+        ),
+        (
+            "target_modules",
+            Value::Null,
+            &["target_modules is missing"],
+        ),
+        (
+            "r",
+            json!(5),
+            &["adapter_model.safetensors", "lora_A", "another base"],
+        ),
+        ("r", json!("x"), &["r is missing"]),
+        ("r", json!(0), &["rank"]),
+        ("lora_alpha", Value::Null, &["lora_alpha"]),
+        (
+            "init_lora_weights",
+            json!("pissa"),
+            &["pissa", "changes the base"],
+        ),
+    ];
+    for (key, value, parts) in cases {
+        let dir = copy("adapter");
+        edit_json(&dir.path().join("adapter_config.json"), |v| {
+            v[*key] = value.clone();
+        });
+        says(Lora::load(dir.path(), &model), parts);
+    }
+    says(
+        Lora::load(Path::new("nowhere"), &model),
+        &["nowhere/adapter_config.json"],
+    );
+
+    let weights = |edit: fn(&mut HashMap<String, Tensor>), parts: &[&str]| {
+        let dir = copy("adapter");
+        edit_weights(&dir.path().join("adapter_model.safetensors"), edit);
+        says(Lora::load(dir.path(), &model), parts);
+    };
+    const KEY: &str = "base_model.model.model.layers.1.self_attn.q_proj.lora_B.weight";
+    weights(|t| drop(t.remove(KEY)), &[KEY, "missing"]);
+    weights(
+        |t| drop(t.insert("extra".into(), t[KEY].clone())),
+        &["unexpected tensor extra"],
+    );
+    let dir = copy("adapter");
+    let file = dir.path().join("adapter_model.safetensors");
+    let bytes = fs::read(&file).unwrap();
+    fs::write(&file, &bytes[..bytes.len() - 10]).unwrap();
+    says(
+        Lora::load(dir.path(), &model),
+        &["adapter_model.safetensors", "corrupt or truncated"],
+    );
+}
+
+#[test]
+fn an_adapter_of_another_base_is_refused() {
+    let untied = tiny("untied").model; // 3 layers and wider heads
+    let dir = golden("tiny-llama/adapter");
+    says(
+        Lora::load(&dir, &untied),
+        &["adapter_model.safetensors", "another base"],
+    );
+    // same widths, one layer fewer: the rest would be left over
+    let config = Config {
+        num_hidden_layers: 1,
+        ..tiny("tied").model.config
+    };
+    let shallow = CausalLm::init(&config, 0, CPU).unwrap();
+    says(
+        Lora::load(&dir, &shallow),
+        &["unexpected tensor", "layers.1", "another base"],
+    );
+    let deep = Config {
+        num_hidden_layers: 3,
+        ..config
+    };
+    let deep = CausalLm::init(&deep, 0, CPU).unwrap();
+    says(
+        Lora::load(&dir, &deep),
+        &["layers.2", "missing", "another base"],
+    );
+    let lora = Lora::load(&dir, &tiny("tied").model).unwrap();
+    says(deep.merged(&lora), &["adapter of 2 layers", "model of 3"]);
+    // same shape, other weights: what we saved knows its base
+    let dir = tempfile::tempdir().unwrap();
+    lora.save(dir.path(), "org/base").unwrap();
+    let other = CausalLm::init(&tiny("tied").model.config, 0, CPU).unwrap();
+    says(
+        Lora::load(dir.path(), &other),
+        &["another base", "trained on org/base"],
+    );
+}

@@ -1,0 +1,87 @@
+//! Hugging Face directories with something wrong.
+
+use super::{copy, edit_json, edit_weights, load, says};
+use candle_core::{DType, Tensor};
+use serde_json::json;
+use std::collections::HashMap;
+use std::fs;
+use testkit::golden;
+
+#[test]
+fn bad_weights_are_refused() {
+    const Q: &str = "model.layers.1.self_attn.q_proj.weight";
+    let weights = |edit: fn(&mut HashMap<String, Tensor>), parts: &[&str]| {
+        let dir = copy("tied");
+        edit_weights(&dir.path().join("model.safetensors"), edit);
+        says(load(dir.path()), parts);
+    };
+    weights(|t| drop(t.remove(Q)), &["model.safetensors", Q, "missing"]);
+    weights(
+        |t| drop(t.insert("model.layers.1.self_attn.q_proj.bias".into(), t[Q].clone())),
+        &["model.safetensors", "unexpected tensor", "q_proj.bias"],
+    );
+    weights(
+        |t| drop(t.insert(Q.into(), t[Q].narrow(0, 0, 8).unwrap().copy().unwrap())),
+        &["model.safetensors", Q, "[8, 32]", "[32, 32]"],
+    );
+    weights(
+        |t| drop(t.insert(Q.into(), t[Q].to_dtype(DType::I64).unwrap())),
+        &["model.safetensors", Q, "I64"],
+    );
+
+    let bytes = fs::read(golden("tiny-llama/tied/model.safetensors")).unwrap();
+    let mut huge_header = bytes.clone();
+    huge_header[..8].copy_from_slice(&u64::MAX.to_le_bytes());
+    for spoiled in [
+        &bytes[..bytes.len() / 2],
+        &bytes[..4],
+        &[],
+        b"<html>not found</html>",
+        &huge_header,
+    ] {
+        let dir = copy("tied");
+        fs::write(dir.path().join("model.safetensors"), spoiled).unwrap();
+        says(
+            load(dir.path()),
+            &["model.safetensors", "corrupt or truncated"],
+        );
+    }
+
+    let dir = copy("tied");
+    fs::remove_file(dir.path().join("model.safetensors")).unwrap();
+    says(load(dir.path()), &["no model.safetensors"]);
+    fs::write(dir.path().join("pytorch_model.bin"), "").unwrap();
+    says(
+        load(dir.path()),
+        &["pytorch_model.bin", "convert it to safetensors"],
+    );
+    says(
+        load(tempfile::tempdir().unwrap().path()),
+        &["no config.json"],
+    );
+}
+
+#[test]
+fn bad_tokenizers_are_refused() {
+    let dir = copy("tied");
+    let file = dir.path().join("tokenizer.json");
+    edit_json(&file, |v| {
+        let vocab = v["model"]["vocab"].as_object_mut().unwrap();
+        vocab.insert("zzz".into(), json!(96));
+    });
+    says(
+        load(dir.path()),
+        &["tokenizer.json", "97 ids", "vocabulary is 96"],
+    );
+    fs::write(&file, "{}").unwrap();
+    says(load(dir.path()), &["tokenizer.json", "not a tokenizer"]);
+    let whole = fs::read_to_string(golden("tiny-llama/tied/tokenizer.json")).unwrap();
+    let (before, _) = whole.split_once("\"prepend_scheme\"").unwrap();
+    fs::write(&file, before).unwrap(); // cut off in the decoder
+    says(load(dir.path()), &["tokenizer.json", "not JSON"]);
+    fs::remove_file(&file).unwrap();
+    says(load(dir.path()), &["tokenizer.json"]);
+    let dir = copy("tied");
+    fs::write(dir.path().join("tokenizer_config.json"), "{").unwrap();
+    says(load(dir.path()), &["tokenizer_config.json", "not JSON"]);
+}

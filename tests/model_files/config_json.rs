@@ -1,0 +1,112 @@
+//! config.json: what is refused, and RoPE settings of transformers 4 and 5.
+
+use super::{copy, edit_json, load, says};
+use models::{Config, RopeScaling};
+use serde_json::{Value, json};
+use std::fs;
+use testkit::golden;
+
+#[test]
+fn bad_configs_are_refused() {
+    let rope = |kind: &str| json!({"rope_type": kind, "rope_theta": 1e4});
+    let cases: &[(&str, Value, &str)] = &[
+        ("hidden_size", Value::Null, "hidden_size is missing"),
+        ("hidden_size", json!("32"), "hidden_size is \"32\""),
+        ("num_hidden_layers", json!(-1), "num_hidden_layers is -1"),
+        ("num_hidden_layers", json!(1u64 << 40), "num_hidden_layers"),
+        ("num_hidden_layers", json!(1u64 << 30), "is corrupt"),
+        ("num_attention_heads", json!(0), "num_attention_heads is 0"),
+        (
+            "num_key_value_heads",
+            json!(3),
+            "not a multiple of num_key_value_heads 3",
+        ),
+        ("head_dim", json!(7), "head_dim 7 is odd"),
+        ("rms_norm_eps", json!(0), "rms_norm_eps"),
+        (
+            "model_type",
+            json!("mistral"),
+            "\"mistral\" is not supported",
+        ),
+        (
+            "architectures",
+            json!(["LlamaForSequenceClassification"]),
+            "LlamaForSequenceClassification",
+        ),
+        ("attention_bias", json!(true), "attention_bias = true"),
+        ("mlp_bias", json!(true), "mlp_bias = true"),
+        ("hidden_act", json!("gelu"), "hidden_act \"gelu\""),
+        ("quantization_config", json!({"bits": 4}), "quantised"),
+        ("rope_parameters", rope("yarn"), "\"yarn\" is not supported"),
+        (
+            "rope_parameters",
+            json!({"rope_type": "llama3", "factor": 8.0}),
+            "low_freq_factor",
+        ),
+        (
+            "rope_parameters",
+            json!({"rope_type": "linear", "factor": 0.0}),
+            "RoPE scaling factor 0 is not positive",
+        ),
+        (
+            "rope_parameters",
+            json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 4.0, "high_freq_factor": 4.0,
+                "original_max_position_embeddings": 8192}),
+            "no ramp",
+        ),
+        ("rope_parameters", json!(3), "rope_parameters is 3"),
+        ("eos_token_id", json!("</s>"), "eos_token_id holds"),
+        ("tie_word_embeddings", json!("yes"), "tie_word_embeddings"),
+    ];
+    for (key, value, part) in cases {
+        let dir = copy("tied");
+        edit_json(&dir.path().join("config.json"), |v| v[*key] = value.clone());
+        says(load(dir.path()), &["config.json", part]);
+    }
+    let dir = copy("tied");
+    fs::write(dir.path().join("config.json"), "[1").unwrap();
+    says(load(dir.path()), &["config.json", "not JSON"]);
+}
+
+#[test]
+fn old_and_new_rope_settings_are_read() {
+    let base = fs::read(golden("tiny-llama/tied/config.json")).unwrap();
+    let read = |edit: &dyn Fn(&mut Value)| {
+        let mut value: Value = serde_json::from_slice(&base).unwrap();
+        value.as_object_mut().unwrap().remove("rope_parameters");
+        edit(&mut value);
+        let config = Config::from_json(&value).unwrap();
+        // what we write, we read
+        assert_eq!(Config::from_json(&config.to_json()).unwrap(), config);
+        (config.rope_theta, config.rope_scaling)
+    };
+    let llama3 = json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0, "original_max_position_embeddings": 32});
+    let wanted = RopeScaling::Llama3 {
+        factor: 8.0,
+        low_freq_factor: 1.0,
+        high_freq_factor: 4.0,
+        original_max_position_embeddings: 32,
+    };
+    assert_eq!(read(&|_| ()), (10_000.0, RopeScaling::None));
+    assert_eq!(
+        read(&|v| v["rope_theta"] = json!(5e5)),
+        (5e5, RopeScaling::None)
+    );
+    assert_eq!(
+        read(&|v| v["rope_parameters"] = json!({"rope_theta": 2e4, "rope_type": "default"})),
+        (2e4, RopeScaling::None)
+    );
+    let old = |v: &mut Value| {
+        v["rope_theta"] = json!(5e5);
+        v["rope_scaling"] = llama3.clone();
+    };
+    assert_eq!(read(&old), (5e5, wanted.clone()));
+    let new = |v: &mut Value| {
+        v["rope_parameters"] = llama3.clone();
+        v["rope_parameters"]["rope_theta"] = json!(5e5);
+    };
+    assert_eq!(read(&new), (5e5, wanted));
+    let linear = |v: &mut Value| v["rope_scaling"] = json!({"type": "linear", "factor": 2.0});
+    assert_eq!(read(&linear), (1e4, RopeScaling::Linear { factor: 2.0 }));
+}

@@ -1,0 +1,147 @@
+//! GGUF files against transformers, and with something wrong.
+
+use super::{CPU, assert_same_weights, load, says};
+use crate::common::plain_logits;
+use models::{Loaded, ModelSource, RopeScaling};
+use ops::Ragged;
+use std::fs;
+use std::path::Path;
+use testkit::{assert_close, golden, golden_json, golden_tensors, values};
+
+fn gguf(path: &Path) -> models::Result<Loaded> {
+    models::load(&ModelSource::Gguf(path.to_path_buf()), CPU)
+}
+
+#[test]
+fn gguf_files_equal_transformers() {
+    let logits = golden_tensors("tiny-gguf/golden.safetensors");
+    let strings = golden_json("tiny-gguf/golden.json");
+    for name in ["spm", "bpe"] {
+        let loaded = gguf(&golden(&format!("tiny-gguf/{name}.gguf"))).unwrap();
+        for case in strings[name].as_array().unwrap() {
+            let text = case["text"].as_str().unwrap();
+            let found = loaded.tokenizer.encode(text, false).unwrap();
+            let ids = case["ids"].as_array().unwrap().iter();
+            let wanted: Vec<u32> = ids.map(|v| v.as_u64().unwrap() as u32).collect();
+            assert_eq!(found.get_ids(), wanted, "{name} {text:?}");
+            if name == "bpe" || !text.contains("<|") {
+                let back = loaded.tokenizer.decode(&wanted, false).unwrap();
+                assert_eq!(back, text, "{name}");
+            }
+        }
+        let ids: Vec<u32> = values(&logits["ids"])
+            .into_iter()
+            .map(|v| v as u32)
+            .collect();
+        let layout = Ragged::from_lens(&[ids.len()]);
+        let hidden = loaded.model.hidden(&ids, &layout, None, None).unwrap();
+        let last = hidden.narrow(0, ids.len() - 8, 8).unwrap();
+        let found = plain_logits(&loaded.model, &last);
+        assert_close(name, &found, &logits[name], 1e-4);
+        assert_eq!(loaded.chat_template.as_deref(), Some("{{ messages }}"));
+        assert!(loaded.special.add_bos);
+        let one = loaded
+            .tokenizer
+            .encode("the", true)
+            .unwrap()
+            .get_ids()
+            .to_vec();
+        assert_eq!(one[0], loaded.special.bos.as_ref().unwrap().0);
+        let eos: Vec<&str> = loaded.special.eos.iter().map(|(_, t)| t.as_str()).collect();
+        let wanted: &[&str] = if name == "spm" {
+            &["</s>"]
+        } else {
+            &["</s>", "<|end|>"]
+        };
+        assert_eq!(eos, wanted);
+        let config = &loaded.model.config;
+        assert_eq!(
+            (config.rms_norm_eps, config.tie_word_embeddings),
+            (1e-5, name == "spm")
+        );
+        let llama3 =
+            matches!(config.rope_scaling, RopeScaling::Llama3 { factor, .. } if factor == 8.0);
+        assert_eq!(llama3, name == "bpe");
+
+        // and out again as a Hugging Face directory
+        let dir = tempfile::tempdir().unwrap();
+        let (model, special) = (&loaded.model, &loaded.special);
+        model
+            .save_hf(dir.path(), &loaded.tokenizer, special, None)
+            .unwrap();
+        let again = load(dir.path()).unwrap();
+        assert_eq!(again.model.config, loaded.model.config);
+        assert_eq!(&again.special, special);
+        assert_same_weights(&again.model, &loaded.model);
+    }
+}
+
+#[test]
+fn bad_gguf_files_are_refused() {
+    let bytes = fs::read(golden("tiny-gguf/spm.gguf")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("m.gguf");
+    let spoil = |bytes: &[u8], parts: &[&str]| {
+        fs::write(&file, bytes).unwrap();
+        says(gguf(&file), parts);
+    };
+    let n = bytes.len();
+    spoil(&[], &["m.gguf", "corrupt or truncated"]);
+    spoil(b"<html>404</html>", &["m.gguf", "corrupt or truncated"]);
+    spoil(&bytes[..100], &["m.gguf", "corrupt or truncated"]);
+    spoil(&bytes[..n / 2], &["m.gguf", "tensor", "cannot be read"]);
+    // lengths that no file has: the number of tensors, of entries, the length of the first key
+    for at in [8, 16, 24] {
+        let mut huge = bytes.clone();
+        huge[at..at + 8].copy_from_slice(&u64::MAX.to_le_bytes());
+        spoil(&huge, &["m.gguf", "corrupt or truncated"]);
+    }
+    let find = |needle: &[u8]| {
+        bytes
+            .windows(needle.len())
+            .position(|w| w == needle)
+            .unwrap()
+    };
+    let swap = |old: &str, new: &str| {
+        assert_eq!(old.len(), new.len());
+        let at = find(old.as_bytes());
+        let mut copy = bytes.clone();
+        copy[at..at + new.len()].copy_from_slice(new.as_bytes());
+        copy
+    };
+    spoil(
+        &swap("blk.1.attn_q.weight", "blk.1.attn_x.weight"),
+        &["blk.1.attn_q.weight is missing"],
+    );
+    spoil(
+        &swap("llama.block_count", "llama.clock_bount"),
+        &["llama.block_count is missing"],
+    );
+    spoil(
+        &swap("tokenizer.ggml.scores", "tokenizer.ggml.Scores"),
+        &["scores is missing"],
+    );
+    // one layer fewer declared than there is
+    let mut copy = bytes.clone();
+    copy[find(b"llama.block_count") + 17 + 4] = 1;
+    spoil(&copy, &["unexpected tensor blk.1."]);
+    let mut copy = bytes.clone();
+    copy[find(b"llama.feed_forward_length") + 25 + 4] = 32;
+    spoil(&copy, &["blk.0.ffn_gate.weight is [64, 32]", "[32, 32]"]);
+    let mut copy = bytes.clone();
+    copy[find(b"tokenizer.ggml.eos_token_id") + 27 + 4..][..4].copy_from_slice(&[255; 4]);
+    spoil(
+        &copy,
+        &["tokenizer.ggml.eos_token_id is outside the vocabulary"],
+    );
+    spoil(&bytes[..n - 1], &["cannot be read"]);
+    // never a panic, whatever byte of the header is spoiled
+    for at in (0..4000).step_by(7) {
+        let mut copy = bytes.clone();
+        copy[at] ^= 0xff;
+        fs::write(&file, &copy).unwrap();
+        if let Err(error) = gguf(&file) {
+            assert!(!error.to_string().contains('\n'), "byte {at}: {error}");
+        }
+    }
+}
