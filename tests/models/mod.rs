@@ -6,6 +6,7 @@ mod kv_cache;
 mod logits;
 mod lora;
 mod packed;
+mod qwen2;
 mod scalar_head;
 
 use candle_core::{Device, Tensor};

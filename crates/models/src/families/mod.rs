@@ -2,6 +2,7 @@
 
 mod family;
 mod llama;
+mod qwen2;
 
 pub use family::Family;
 pub(crate) use family::{HeadRows, PreTokenizer, Split};
@@ -9,7 +10,7 @@ pub(crate) use family::{HeadRows, PreTokenizer, Split};
 use crate::layer_spec::{LayerWidths, Projection};
 
 /// Every supported family.
-pub static FAMILIES: &[&Family] = &[&llama::LLAMA];
+pub static FAMILIES: &[&Family] = &[&llama::LLAMA, &qwen2::QWEN2];
 
 /// The first family for which `is` holds.
 pub(crate) fn find(is: impl Fn(&Family) -> bool) -> Option<&'static Family> {
