@@ -13,14 +13,34 @@ fn the_readme_has_at_most_1000_words() {
     assert!(n_words <= 1000, "README.md has {n_words} words");
 }
 
-/// The first word after each occurrence of `command` at the start of a line or of a code span.
-fn commands<'a>(text: &'a str, command: &str) -> BTreeSet<&'a str> {
-    let spans = text.split('`').skip(1).step_by(2);
-    let starts = text.lines().chain(spans).map(str::trim_start);
-    let arguments = starts.filter_map(|line| line.strip_prefix(command)?.strip_prefix(' '));
-    let first = arguments.filter_map(|line| line.split_whitespace().next());
-    first
-        .filter(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))
+/// The code of a page: the lines of its blocks and its spans.
+fn code(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut in_block = false;
+    for line in text.lines() {
+        if line.starts_with("```") {
+            in_block = !in_block;
+        } else if in_block {
+            found.extend(line.split(" && "));
+        } else {
+            found.extend(line.split('`').skip(1).step_by(2));
+        }
+    }
+    found
+}
+
+/// The words that follow `command` in the code of a page, up to one that is no plain name.
+fn arguments<'a>(text: &'a str, command: &str) -> Vec<Vec<&'a str>> {
+    let is_name = |word: &&str| {
+        word.starts_with(|c: char| c.is_ascii_lowercase())
+            && word
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || "-2".contains(c))
+    };
+    let calls = code(text).into_iter();
+    let after = calls.filter_map(|call| call.trim().strip_prefix(command)?.strip_prefix(' '));
+    after
+        .map(|rest| rest.split_whitespace().take_while(is_name).collect())
         .collect()
 }
 
@@ -43,7 +63,7 @@ fn every_make_target_in_the_docs_exists() {
         .map(|(name, _)| name)
         .collect();
     for text in pages() {
-        for target in commands(&text, "make") {
+        for target in arguments(&text, "make").into_iter().flatten() {
             assert!(targets.contains(target), "there is no target {target:?}");
         }
     }
@@ -54,7 +74,8 @@ fn every_wick_command_in_the_docs_exists() {
     let command = wick::command();
     let mut n_found = 0;
     for text in pages() {
-        for name in commands(&text, "wick") {
+        for words in arguments(&text, "wick") {
+            let Some(name) = words.first() else { continue };
             let found = command.find_subcommand(name);
             assert!(found.is_some(), "there is no `wick {name}`");
             n_found += 1;
