@@ -4,7 +4,7 @@ use crate::data::tokens::byte_encoder;
 use data::{Encoder, Ends, Template, clause_starts, clause_tokens};
 use tokenizers::Tokenizer;
 
-/// `|` stands where a clause begins.
+/// `|` marks the beginning of a clause.
 #[track_caller]
 fn check(marked: &str) {
     let text = marked.replace('|', "");
@@ -16,7 +16,7 @@ fn check(marked: &str) {
 }
 
 #[test]
-fn clauses_begin_after_marks_at_line_breaks_and_before_openers() {
+fn clauses_begin_after_punctuation_at_line_breaks_and_before_conjunctions() {
     check("");
     check("|word");
     check("|It rains,| so we stay in.| Do you mind?| No!");
@@ -34,7 +34,7 @@ fn clauses_begin_after_marks_at_line_breaks_and_before_openers() {
     check("|Grüße,| 你好。 Ja!");
 }
 
-/// The text of each macro when its tokens are decoded, bytes that are no text left out.
+/// The text of each clause when its tokens are decoded, without bytes that are not text.
 fn parts(encoder: &Encoder, ids: &[u32], flags: &[bool]) -> Vec<String> {
     let mut parts: Vec<Vec<u32>> = Vec::new();
     for (id, start) in ids.iter().zip(flags) {
@@ -97,7 +97,7 @@ fn a_clause_begins_with_the_token_that_holds_its_first_character() {
 }
 
 #[test]
-fn clauses_of_real_tokenizers() {
+fn clauses_are_the_same_for_real_tokenizers() {
     for name in ["tiny-llama/untied", "tiny-llama/llama3"] {
         let path = format!(
             "{}/golden/{name}/tokenizer.json",

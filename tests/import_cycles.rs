@@ -1,8 +1,9 @@
 //! The modules of a crate do not import each other in a ring.
 //!
-//! A module is a file; inline modules belong to their file. A file imports another if its code names
-//! an item that the other defines, in a `use` or in a path. Re-exports are followed to the file that
-//! defines the item: `crate::Experience` is an import of `experience`, not of the crate's root.
+//! A module is a file; inline modules belong to their file. A file imports another if its code
+//! names an item that the other defines, in a `use` or in a path. Re-exports are followed to the
+//! file that defines the item: `crate::Experience` is an import of `experience`, not of the crate's
+//! root.
 //!
 //! Not counted are `mod child;`, test code, and a re-export (`pub use`, `pub(crate) use`) that the
 //! file's own code does not use. So the `mod.rs` of a folder may list and re-export its files while
@@ -94,8 +95,8 @@ fn describe(of: &Crate, imports: &Imports, ring: &BTreeSet<usize>) -> String {
     lines.join("\n")
 }
 
-/// The files of each crate that are still in rings. The list only shrinks, and ends empty: move what
-/// both files use into a file of its own, then take the names off.
+/// The files of each crate that are still in rings. The list only shrinks, and ends empty: move
+/// what both files use into a file of its own, then take the names off.
 const STILL_THERE: &[(&str, &[&str])] = &[
     (
         "bench",

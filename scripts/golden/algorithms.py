@@ -1,4 +1,4 @@
-"""Golden losses and gradients of PPO and ESRL (tests/algorithms.rs): both written from their papers on padded batches in
+"""Golden losses and gradients of PPO and ESRL (tests/algorithms/): both written from their papers on padded batches in
 float64, gradients by autograd. Needs torch.
 
     python scripts/golden/algorithms.py     # writes tests/golden/algorithms.json

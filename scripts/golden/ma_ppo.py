@@ -1,4 +1,4 @@
-"""Golden advantages, losses and gradients of MA-PPO (tests/methods/ma_ppo.rs), written from the paper (arXiv 2410.02743), response by
+"""Golden advantages, losses and gradients of MA-PPO (tests/methods/ma_ppo/), written from the paper (arXiv 2410.02743), response by
 response in float64, gradients by autograd. Needs torch.
 
     python scripts/golden/ma_ppo.py     # writes tests/golden/ma_ppo.json

@@ -1,4 +1,4 @@
-"""Golden losses and gradients of dpo, gold_p, gold_s, the a_lol family, rwr and rest (tests/methods/offline.rs): written from their
+"""Golden losses and gradients of dpo, gold_p, gold_s, the a_lol family, rwr and rest (tests/methods/offline/): written from their
 papers on padded batches in float64, gradients by autograd. dpo also by TRL's own loss code on the same numbers, which must agree to
 1e-12 before anything is written. Needs torch, numpy and trl.
 

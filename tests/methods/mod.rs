@@ -1,4 +1,5 @@
-//! Each method's identities, and golden losses and gradients of independent programs. Contract tests are in algorithms.rs.
+//! Each method against its paper and against losses and gradients of independent programs. The
+//! contract tests are in tests/algorithms.
 
 mod ma_ppo;
 mod offline;

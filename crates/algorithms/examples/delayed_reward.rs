@@ -1,8 +1,8 @@
-//! MA-PPO on a toy task whose reward comes at the end: responses of 32 tokens, scored by the share of
-//! tokens that are right at their position.
+//! MA-PPO on a toy task whose reward comes at the end: responses of 32 tokens, scored by the share
+//! of tokens that are right at their position.
 //!
-//! Policy and critic are tables; the critic starts at zero. Prints, for each macro length, the updates
-//! until the mean score passes some levels, over ten seeds.
+//! Policy and critic are tables; the critic starts at zero. Prints, for each macro length, the
+//! updates until the mean score passes some levels, over ten seeds.
 //!
 //!     cargo run --release -p algorithms --example delayed_reward
 

@@ -100,7 +100,8 @@ pub trait Algorithm {
     /// The policy's loss over one micro-batch.
     fn policy_loss(&self, now: &Scores, exp: &Experience, totals: Totals) -> CResult<Loss>;
 
-    /// The critic's loss over one micro-batch, scaled by its coefficient. `values` `[M]`, with graph.
+    /// The critic's loss over one micro-batch, scaled by its coefficient. `values` `[M]`, with
+    /// graph.
     ///
     /// Called only when [`Requirements::critic`] is set; an error otherwise.
     fn value_loss(&self, _values: &Tensor, _exp: &Experience, _totals: Totals) -> CResult<Loss> {

@@ -16,8 +16,8 @@ pub(crate) struct Surrogate {
     pub metrics: Metrics,
 }
 
-/// The surrogate of N actions. `log_ratio` `[N]` is log π − log π_old, with graph; its exponential ρ
-/// is clamped to `bounds` in the second term. `n` is the N of the whole optimiser step.
+/// The surrogate of N actions. `log_ratio` `[N]` is log π − log π_old, with graph; its exponential
+/// ρ is clamped to `bounds` in the second term. `n` is the N of the whole optimiser step.
 pub(crate) fn surrogate(
     log_ratio: &Tensor,
     advantages: &[f32],

@@ -7,8 +7,9 @@ use std::ops::Range;
 /// The rows of one step, with everything known about them that has no gradient.
 ///
 /// Rows are in prompt order, the samples of a prompt together. Columns marked `[R]` have one entry
-/// per row. Columns marked `[M]` have one entry per response token (EOS included when sampled), flat
-/// over [`Experience::layout`]: no padding, no mask. A column that no requirement asks for is empty.
+/// per row. Columns marked `[M]` have one entry per response token (EOS included when sampled),
+/// flat over [`Experience::layout`]: no padding, no mask. A column that no requirement asks for is
+/// empty.
 ///
 /// ```
 /// use algorithms::{Experience, groups};
@@ -47,8 +48,8 @@ pub struct Experience {
     pub response_key: Vec<u64>,
     /// `[R]` V_ref(x), with `PoolRequirements::prompt_value`.
     pub prompt_value: Vec<f32>,
-    /// `[M]` the token begins a clause, with `Requirements::clauses`; or a macro action, once MA-PPO
-    /// has prepared it.
+    /// `[M]` the token begins a clause, with `Requirements::clauses`; or a macro action, once
+    /// MA-PPO has prepared it.
     pub macro_start: Vec<bool>,
     /// `[R]` 0..1, with `Requirements::text_metric`.
     pub text_metric: Vec<f32>,
@@ -61,8 +62,8 @@ pub struct Experience {
     pub logp_ref: Vec<f32>,
     /// `[M]` full-vocabulary KL(policy ‖ reference), with `Requirements::reference`.
     pub kl_exact: Vec<f32>,
-    /// `[M]` truncated importance weights ([`crate::importance`]), when the sampler's weights differ
-    /// from the policy's.
+    /// `[M]` truncated importance weights ([`crate::importance`]), when the sampler's weights
+    /// differ from the policy's.
     pub importance: Vec<f32>,
     /// `[M]` entropy of the policy's next-token distribution, nats.
     pub entropy: Vec<f32>,
@@ -70,15 +71,15 @@ pub struct Experience {
     pub max_prob: Vec<f32>,
     /// `[M]` the critic's value before each token, with `Requirements::critic`.
     pub values: Vec<f32>,
-    /// `[M]` written by `prepare` of methods that reward tokens: the KL penalty, and the score at the
-    /// last token.
+    /// `[M]` written by `prepare` of methods that reward tokens: the KL penalty, and the score at
+    /// the last token.
     pub rewards: Vec<f32>,
     /// `[M]` written by `prepare`.
     pub advantages: Vec<f32>,
     /// `[M]` written by `prepare`.
     pub returns: Vec<f32>,
-    /// `[R]` weight of the whole response, such as reward minus baseline, written by `prepare`. With
-    /// a pool, `prepare` finds the weights of the phase here.
+    /// `[R]` weight of the whole response, such as reward minus baseline, written by `prepare`.
+    /// With a pool, `prepare` finds the weights of the phase here.
     pub weight: Vec<f32>,
 }
 
@@ -136,7 +137,7 @@ impl Experience {
 
     /// An error when a column that a method is about to read has the wrong length, or a score is
     /// not finite.
-    pub(crate) fn require(&self, tokens: &[(&str, &[f32])], rows: &[(&str, &[f32])]) -> Result<()> {
+    pub fn require(&self, tokens: &[(&str, &[f32])], rows: &[(&str, &[f32])]) -> Result<()> {
         let n_tokens = self.n_tokens();
         let sized = tokens
             .iter()

@@ -8,8 +8,8 @@ use crate::experience::Experience;
 use crate::metrics::Metrics;
 use candle_core::{Result, Tensor};
 
-/// `min(π/μ, cap)` of each token, `[M]`, with π/μ = `exp(logp_old − logp_sampled)`; 1 in rows that were
-/// not sampled. Also the metrics of the step.
+/// `min(π/μ, cap)` of each token, `[M]`, with π/μ = `exp(logp_old − logp_sampled)`; 1 in rows that
+/// were not sampled. Also the metrics of the step.
 pub fn weights(exp: &Experience, cap: f64) -> (Vec<f32>, Metrics) {
     let mut weights = vec![1.0; exp.n_tokens()];
     let (mut n, mut sum, mut truncated) = (0usize, 0.0, 0usize);
@@ -30,8 +30,8 @@ pub fn weights(exp: &Experience, cap: f64) -> (Vec<f32>, Metrics) {
     (weights, metrics)
 }
 
-/// `logp` `[M]` unchanged in value, with its gradient multiplied by `weights` `[M]`, and with it the
-/// gradient of any loss over `logp`.
+/// `logp` `[M]` unchanged in value, with its gradient multiplied by `weights` `[M]`, and with it
+/// the gradient of any loss over `logp`.
 pub fn weigh_gradient(logp: &Tensor, weights: &[f32]) -> Result<Tensor> {
     let weights = Tensor::new(weights, logp.device())?.to_dtype(logp.dtype())?;
     let constant = logp.detach();

@@ -1,9 +1,9 @@
 //! RL fine-tuning methods: plain records and tensors in, a loss out.
 //!
-//! Knows neither models nor files nor text. A method implements [`Algorithm`] and declares itself by
-//! [`Method`]; it is a folder here, a line in `registry.rs`, a config file and a page of the docs
-//! (docs/methods/adding-a-method.md shows the steps). Methods share pure functions: [`estimators`],
-//! [`mrt::loss()`], [`reinforce::loss()`].
+//! Knows neither models nor files nor text. A method implements [`Algorithm`] and declares itself
+//! by [`Method`]; it is a folder here, a line in `registry.rs`, a config file and a page of the
+//! docs (docs/methods/adding-a-method.md shows the steps). Methods share pure functions:
+//! [`estimators`], [`mrt::loss()`], [`reinforce::loss()`].
 //!
 //! Letters in shapes: R rows (responses), M response tokens of all rows, k samples of one prompt,
 //! n prompts.

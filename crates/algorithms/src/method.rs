@@ -19,8 +19,8 @@ pub struct Name {
 
 /// A method, or a family of methods that share code, as the registry sees it.
 ///
-/// Its settings, defaults and errors come from [`Method::Config`]; merging the user's table, checking
-/// it and writing it back is done once, in the registry.
+/// Its settings, defaults and errors come from [`Method::Config`]; merging the user's table,
+/// checking it and writing it back is done once, in the registry.
 pub trait Method {
     /// The `[algorithm]` table without `name`.
     type Config: MethodConfig;
@@ -34,8 +34,8 @@ pub trait Method {
 
     /// The settings of the method `name` when the user sets nothing else.
     ///
-    /// `given` is the user's table: where a key chooses among sets of defaults (ESRL's `mode`), look
-    /// it up here.
+    /// `given` is the user's table: where a key chooses among sets of defaults (ESRL's `mode`),
+    /// look it up here.
     fn defaults(_name: &str, _given: &Value) -> Result<Self::Config> {
         Ok(Self::Config::default())
     }

@@ -128,8 +128,8 @@ pub fn build(name: &str, given: &Value, seed: u64) -> Result<Box<dyn Algorithm>>
     entry(name)?.build(given, seed)
 }
 
-/// Every setting that the `[algorithm]` table `given` amounts to. Resolving the result again returns
-/// the same.
+/// Every setting that the `[algorithm]` table `given` amounts to. Resolving the result again
+/// returns the same.
 pub fn resolve(name: &str, given: &Value) -> Result<Value> {
     entry(name)?.resolve(given)
 }
@@ -165,8 +165,8 @@ pub fn metric_names() -> Vec<&'static str> {
     definitions().into_iter().map(|(name, _)| name).collect()
 }
 
-/// One line on a metric: its meaning and reduction. `first/…` is the same metric at the step's first
-/// update.
+/// One line on a metric: its meaning and reduction. `first/…` is the same metric at the step's
+/// first update.
 pub fn metric_definition(name: &str) -> Option<&'static str> {
     let name = name.strip_prefix("first/").unwrap_or(name);
     let found = definitions().into_iter().find(|(known, _)| *known == name);

@@ -2,8 +2,8 @@
 
 /// What a method asks of the training loop.
 ///
-/// [`Requirements::default`] is on-policy training with one sample per prompt and one optimiser step
-/// per batch, so a method names only what differs.
+/// [`Requirements::default`] is on-policy training with one sample per prompt and one optimiser
+/// step per batch, so a method names only what differs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Requirements {
     /// Where the rows of a step come from.

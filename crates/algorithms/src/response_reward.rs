@@ -24,8 +24,8 @@ impl ResponseReward {
         self.kl_coef > 0.0
     }
 
-    /// `score.apply(score) − kl_coef · Σ_t (logp_old − logp_ref)` of each row, `[R]`. An error when a
-    /// column is missing.
+    /// `score.apply(score) − kl_coef · Σ_t (logp_old − logp_ref)` of each row, `[R]`. An error when
+    /// a column is missing.
     pub fn of(&self, exp: &Experience) -> Result<Vec<f64>> {
         let mut tokens = Vec::new();
         if self.needs_reference() {

@@ -12,8 +12,9 @@ use serde_json::Value;
 pub trait MethodConfig: Serialize + DeserializeOwned + Default {
     /// Reads a table that holds every key.
     ///
-    /// serde forgets the name of a key that reaches a flattened struct. A config with flattened parts
-    /// therefore reads each part by itself first, so that a wrong type is reported with its key.
+    /// serde forgets the name of a key that reaches a flattened struct. A config with flattened
+    /// parts therefore reads each part by itself first, so that a wrong type is reported with its
+    /// key.
     fn read(table: &toml::Table) -> Result<Self> {
         read(table)
     }

@@ -1,4 +1,5 @@
-//! Methods that compare a response with its prompt's other samples: RLOO, GRPO, and what they are to MRT and REINFORCE.
+//! RLOO and GRPO, which compare a response with its prompt's other samples, and their relation to
+//! MRT and REINFORCE.
 
 use super::*;
 use crate::algorithms::support::*;
@@ -6,7 +7,7 @@ use algorithms::estimators::{mean, sample_std};
 use testkit::assert_close_slices;
 
 #[test]
-fn before_an_update_the_group_methods_differ_by_a_factor() {
+fn group_methods_differ_by_a_factor_before_an_update() {
     let k = 4.0;
     let exp = || {
         let mut exp = experience(&[1, 2, 3], &[4; 3], 8);
@@ -48,7 +49,7 @@ fn before_an_update_the_group_methods_differ_by_a_factor() {
 }
 
 #[test]
-fn equal_rewards_give_no_gradient() {
+fn equal_rewards_within_a_prompt_give_no_gradient() {
     for (name, config) in [
         ("mrt", json!({})),
         ("mrt", json!({"alpha": 1.0, "length_normalise": false})),
@@ -74,7 +75,7 @@ fn equal_rewards_give_no_gradient() {
 }
 
 #[test]
-fn rloo_clips_whole_responses() {
+fn rloo_clips_the_ratio_of_whole_responses() {
     // two prompts of two: A = ±1 each; log-ratios of the four responses as given
     let gradient = |clip: f64, log_ratios: [f64; 4]| {
         let mut algorithm = bare("rloo", json!({"samples": 2, "clip": clip}));
@@ -116,7 +117,7 @@ fn rloo_is_unbiased() {
 }
 
 #[test]
-fn grpo_advantages_have_no_level_and_hardly_a_scale() {
+fn grpo_advantages_ignore_the_level_of_rewards() {
     let advantages = |scale: &str, by: f32, level: f32| {
         let mut exp = experience(&[1, 2], &[4, 5], 2);
         exp.score.iter_mut().for_each(|s| *s = *s * by + level);
@@ -149,7 +150,7 @@ fn grpo_advantages_have_no_level_and_hardly_a_scale() {
 }
 
 #[test]
-fn grpo_weighs_tokens_by_its_aggregation() {
+fn grpo_weights_tokens_by_aggregation() {
     let gradient = |aggregation: &str, lens: &[usize]| {
         let config = json!({"aggregation": aggregation, "constant_length": 8});
         let mut algorithm = bare("grpo", config);
@@ -194,7 +195,7 @@ fn grpo_weighs_tokens_by_its_aggregation() {
 }
 
 #[test]
-fn grpo_pulls_to_the_reference_in_the_loss() {
+fn grpo_has_the_kl_in_the_loss() {
     let mut algorithm = method(
         "grpo",
         json!({"beta": 0.5, "eos_penalty": 0, "aggregation": "bnpo"}),

@@ -1,5 +1,6 @@
-//! reinforce, mrt, rloo and grpo against their papers: identities on a tabular policy, and golden values. Gradients are checked in
-//! f64; weights that `prepare` writes are f32.
+//! REINFORCE, MRT, RLOO and GRPO against their papers on a tabular policy, and golden values.
+//!
+//! Gradients are checked in f64; weights that `prepare` writes are f32.
 
 mod golden;
 mod group;
@@ -80,7 +81,7 @@ pub fn times(values: &[f64], by: f64) -> Vec<f64> {
 }
 
 #[test]
-fn needs_follow_the_settings() {
+fn requirements_follow_the_settings() {
     let needs = |name: &str, config: Value| method(name, config).requirements();
     for name in ["reinforce", "mrt", "rloo"] {
         let default = needs(name, json!({"minibatches": 3}));
@@ -109,7 +110,7 @@ fn needs_follow_the_settings() {
 }
 
 #[test]
-fn mistakes_are_named_in_one_line() {
+fn errors_name_the_key_in_one_line() {
     #[track_caller]
     fn check(name: &str, config: Value, words: &[&str]) {
         let message = build(name, &config, 0).err().expect("refused").to_string();

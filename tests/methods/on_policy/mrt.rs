@@ -53,9 +53,9 @@ fn mrt_has_the_gradients_of_its_paper() {
     );
 }
 
-/// Prompts left with one response must not look like parameters that no gradient reaches.
+/// Zero, not missing: parameters must not look as if no gradient reached them.
 #[test]
-fn mrt_of_single_responses_is_a_zero_gradient_not_a_missing_one() {
+fn mrt_of_single_responses_gives_a_zero_gradient() {
     let mut algorithm = bare("mrt", json!({"deduplicate": true}));
     let exp = experience(&[1, 2], &[1, 1], 3);
     let (exp, metrics) = algorithm.prepare(exp).unwrap();
@@ -74,7 +74,7 @@ fn mrt_of_single_responses_is_a_zero_gradient_not_a_missing_one() {
 }
 
 #[test]
-fn mrt_normalises_length_by_value_only() {
+fn mrt_length_normalisation_changes_q_not_the_slope() {
     let q_max = |normalise: bool, logp: [f32; 8]| {
         let config = json!({"alpha": 0.1, "length_normalise": normalise});
         let mut algorithm = bare("mrt", config);
@@ -109,7 +109,7 @@ fn mrt_normalises_length_by_value_only() {
 }
 
 #[test]
-fn mrt_keeps_the_first_of_equal_responses_and_counts_the_reference_apart() {
+fn mrt_drops_duplicates_and_excludes_the_reference_answer_from_metrics() {
     let config = json!({"samples": 3, "deduplicate": true, "reference_in_samples": true});
     let mut algorithm = method("mrt", config);
     assert!(algorithm.requirements().reference_answer && algorithm.requirements().whole_groups);
@@ -117,7 +117,8 @@ fn mrt_keeps_the_first_of_equal_responses_and_counts_the_reference_apart() {
     assert_eq!(plan.iter().map(|p| p.n).collect::<Vec<_>>(), [3, 3]);
     let mut exp = experience(&[1, 2], &[4, 4], 2);
     exp.sampled = vec![true, true, true, false, true, true, true, false];
-    // the second prompt's samples are all its reference answer; equal keys of other prompts are no duplicates
+    // the second prompt's samples all equal its reference answer; keys of other prompts do not
+    // count
     exp.response_key = vec![5, 6, 5, 7, 6, 6, 6, 6];
     let keep = algorithm.keep(&exp);
     assert_eq!(keep, [true, true, false, true, true, false, false, false]);

@@ -8,7 +8,7 @@ use algorithms::groups;
 use testkit::assert_close_slices;
 
 #[test]
-fn each_baseline_is_what_its_line_says() {
+fn each_baseline_equals_its_definition() {
     let of = |kind: Kind| {
         let mut baseline = Baseline::new(kind, 0.75, 3);
         let first = baseline.of(&[1.0, 2.0, 6.0], &groups(&[1, 1, 2]));
@@ -28,7 +28,7 @@ fn each_baseline_is_what_its_line_says() {
 }
 
 #[test]
-fn the_running_mean_is_that_of_all_rewards_and_is_restored_exactly() {
+fn running_baselines_are_restored_exactly() {
     let rewards: Vec<f64> = uniform(420, 3)
         .iter()
         .map(|u| f64::from((5.0 * u) as f32))
@@ -76,7 +76,7 @@ fn reinforce(baseline: &str) -> Box<dyn Algorithm> {
 }
 
 #[test]
-fn the_expected_gradient_is_exact_but_for_the_share_of_the_step_in_its_baseline() {
+fn a_baseline_that_includes_the_step_shrinks_the_gradient_by_its_share() {
     for (baseline, share) in [
         ("none", 0.0),
         ("leave_one_out", 0.0),
@@ -129,7 +129,7 @@ fn a_baseline_lowers_the_variance() {
 }
 
 #[test]
-fn a_constant_reward_teaches_nothing_where_there_is_a_baseline() {
+fn a_constant_reward_gives_no_gradient_with_a_baseline() {
     for baseline in [
         "cumulative",
         "ema",
@@ -156,7 +156,7 @@ fn a_constant_reward_teaches_nothing_where_there_is_a_baseline() {
 }
 
 #[test]
-fn the_loss_is_over_tokens_or_rows() {
+fn the_reinforce_loss_is_divided_by_tokens_or_rows() {
     let of = |normalise: &str| {
         let mut algorithm = bare(
             "reinforce",

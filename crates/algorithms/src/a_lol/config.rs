@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// Rows are sampled in proportion to their advantage (or reward); false: each row of weight above 0
-    /// once per pass
+    /// Rows are sampled in proportion to their advantage (or reward); false: each row of weight
+    /// above 0 once per pass
     pub priority: bool,
     /// The importance weight is clipped to 1 ± this
     #[serde(default, skip_serializing_if = "Option::is_none")]

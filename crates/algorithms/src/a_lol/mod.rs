@@ -1,6 +1,6 @@
-//! Advantage-leftover-lunch RL (A-LoL): offline policy gradient where a whole response is one action,
-//! weighted by its advantage over what the reference would score; and the reward-weighted baselines it
-//! is compared with.
+//! Advantage-leftover-lunch RL (A-LoL): offline policy gradient where a whole response is one
+//! action, weighted by its advantage over what the reference would score; and the reward-weighted
+//! baselines it is compared with.
 //!
 //! Baheti et al., ICLR 2024 (arXiv 2305.14718). Written from the equations. Choices are numbered in
 //! docs/methods/a_lol.md.

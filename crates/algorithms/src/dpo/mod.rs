@@ -1,5 +1,5 @@
-//! Direct preference optimisation: a classification loss on pairs, with the reward implied by the policy
-//! against the reference.
+//! Direct preference optimisation: a classification loss on pairs, with the reward implied by the
+//! policy against the reference.
 //!
 //! Rafailov et al. 2023 (arXiv 2305.18290); cDPO: Mitchell 2023; IPO: Azar et al. 2024 (arXiv
 //! 2310.12036). Choices are numbered in docs/methods/dpo.md.

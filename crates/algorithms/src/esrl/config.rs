@@ -1,5 +1,5 @@
-//! ESRL's settings: the keys of `[algorithm]` beside `name`. `mode` decides which there are and their
-//! defaults.
+//! ESRL's settings: the keys of `[algorithm]` beside `name`. `mode` decides which there are and
+//! their defaults.
 
 use crate::checks::{at_least, ensure, fraction, fraction_below_one, positive};
 use crate::error::{Error, Result};

@@ -34,7 +34,7 @@ impl Memory {
         self.0.get(&prompt).map(|record| f64::from(record.reward))
     }
 
-    /// One per prompt; a prompt without a record counts as the mean of the others, 1 where none has one.
+    /// One per prompt. A prompt without a record gets the mean of the others, or 1 if none has one.
     pub fn capabilities(&self, prompts: &[u64]) -> Vec<f64> {
         let found: Vec<Option<f64>> = prompts
             .iter()

@@ -1,8 +1,8 @@
 //! ESRL: efficient sampling-based reinforcement learning (Wang et al. 2024, arXiv 2308.02223).
 //!
-//! Prompts at which the policy is able get fewer samples at a lower temperature (Eq. 7 to 9). A prompt
-//! with several samples is trained by MRT (Eq. 4, 5), one with a single sample by REINFORCE (Eq. 3),
-//! with rewards minus the mean of a queue. Modes and deviations (D1, D2, …) are in
+//! Prompts at which the policy is able get fewer samples at a lower temperature (Eq. 7 to 9). A
+//! prompt with several samples is trained by MRT (Eq. 4, 5), one with a single sample by REINFORCE
+//! (Eq. 3), with rewards minus the mean of a queue. Modes and deviations (D1, D2, …) are in
 //! docs/methods/esrl.md. The mode `released` is another algorithm and is in `released.rs`.
 
 mod config;
@@ -134,7 +134,8 @@ impl Esrl {
         }
     }
 
-    /// Eq. 4's exponents of one prompt's samples, `[k]`: α log p(y|x), or the same made independent of length (D9).
+    /// Eq. 4's exponents of one prompt's samples, `[k]`: α log p(y|x), or its length-normalised
+    /// form (D9).
     fn exponents(&self, logp_seq: &Tensor, lens: &[usize], logp_old: &[f64]) -> CResult<Tensor> {
         let alpha = self.config.alpha;
         match self.config.length_normalise {

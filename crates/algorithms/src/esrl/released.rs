@@ -1,7 +1,7 @@
 //! ESRL as its authors' code runs it (wangclnlp/DeepSpeed-Chat-Extension).
 //!
-//! One sample per prompt. The most confident `⌈β n⌉` of a batch are dropped before they are scored, and
-//! PPO trains on the rest.
+//! One sample per prompt. The most confident `⌈β n⌉` of a batch are dropped before they are scored,
+//! and PPO trains on the rest.
 
 use super::config::ReleasedConfig;
 use crate::algorithm::{Algorithm, SamplingPlan};
@@ -50,7 +50,8 @@ impl Algorithm for Released {
         Ok(plan)
     }
 
-    /// Drops the `⌈β n⌉` most confident rows, the earlier of equal ones first. One row always stays.
+    /// Drops the `⌈β n⌉` most confident rows, the earlier of equal ones first. One row always
+    /// stays.
     fn keep(&self, exp: &Experience) -> Vec<bool> {
         let n = exp.n_rows();
         let confidence = confidences(exp);

@@ -1,5 +1,6 @@
-//! What is subtracted from rewards to lower the variance of a policy gradient: baselines of REINFORCE (Kiegeland & Kreutzer
-//! 2021; ESRL's queue; leave-one-out, Kool et al. 2019).
+//! Baselines: what is subtracted from rewards to lower the variance of a policy gradient.
+//!
+//! Kiegeland & Kreutzer 2021; ESRL's queue; leave-one-out: Kool et al. 2019.
 
 use super::{mean, variance};
 use serde::{Deserialize, Serialize};
@@ -12,7 +13,7 @@ use std::ops::Range;
 pub enum Kind {
     /// Mean of all rewards so far
     Cumulative,
-    /// b ← decay · b + (1 − decay) · the step's mean; the first step's mean begins
+    /// b ← decay · b + (1 − decay) · the step's mean, starting with the first step's mean
     Ema,
     /// Mean of a queue of the latest rewards
     Fifo,
@@ -23,14 +24,15 @@ pub enum Kind {
     None,
 }
 
-/// A baseline with its memory. The mean is held as f32, which JSON carries exactly, so a resumed run goes on bit for bit.
+/// A baseline with its memory. The mean is an f32, which JSON carries exactly, so a resumed run
+/// continues bit for bit.
 #[derive(Clone, Debug)]
 pub struct Baseline {
     kind: Kind,
     ema_decay: f64,
-    /// Of `cumulative` and `ema`
+    /// Used by `cumulative` and `ema`.
     mean: f32,
-    /// Rewards seen
+    /// Rewards seen so far.
     count: u64,
     fifo: Fifo,
 }
@@ -46,7 +48,8 @@ impl Baseline {
         }
     }
 
-    /// b of each reward of a step, `[R]`. The step's own rewards are counted first. `prompts`: the rows of each prompt.
+    /// b of each reward of a step, `[R]`. The step's own rewards enter the memory first. `prompts`:
+    /// the rows of each prompt.
     pub fn of(&mut self, rewards: &[f64], prompts: &[Range<usize>]) -> Vec<f64> {
         let n = rewards.len() as u64;
         let b = match self.kind {
@@ -96,8 +99,16 @@ impl Baseline {
     }
 }
 
-/// `(Σ_j r_j − r_i) / (k − 1)`: for each of a prompt's k samples the mean reward of the others. One alone has no others and gets
-/// its own reward: it is neither better nor worse.
+/// `(Σ_j r_j − r_i) / (k − 1)`: for each of a prompt's k samples, the mean reward of the others.
+///
+/// A single sample has no others and gets its own reward, hence advantage 0.
+///
+/// ```
+/// use algorithms::estimators::baseline::leave_one_out;
+///
+/// assert_eq!(leave_one_out(&[1.0, 2.0, 6.0]), [4.0, 3.5, 1.5]);
+/// assert_eq!(leave_one_out(&[5.0]), [5.0]);
+/// ```
 pub fn leave_one_out(rewards: &[f64]) -> Vec<f64> {
     let sum: f64 = rewards.iter().sum();
     let others = (rewards.len().max(2) - 1) as f64;
@@ -108,7 +119,8 @@ pub fn leave_one_out(rewards: &[f64]) -> Vec<f64> {
     rewards.iter().map(of).collect()
 }
 
-/// A queue of the latest rewards (ESRL, section "FIFO baseline reward"). Held as f32, as the mean above.
+/// A queue of the latest rewards (ESRL, section "FIFO baseline reward"), in f32 for the same reason
+/// as the mean of [`Baseline`].
 #[derive(Clone, Debug)]
 pub struct Fifo {
     queue: VecDeque<f32>,
@@ -116,7 +128,7 @@ pub struct Fifo {
 }
 
 impl Fifo {
-    /// `capacity` 1 keeps the last reward only.
+    /// Keeps the last `capacity` rewards.
     pub fn new(capacity: usize) -> Self {
         Self {
             queue: VecDeque::new(),
@@ -124,7 +136,7 @@ impl Fifo {
         }
     }
 
-    /// Appends in order; the oldest leave.
+    /// Appends in order and drops the oldest.
     pub fn push(&mut self, rewards: &[f64]) {
         self.queue.extend(rewards.iter().map(|r| *r as f32));
         let excess = self.queue.len().saturating_sub(self.capacity);

@@ -1,4 +1,5 @@
-//! How able the policy is at a prompt (ESRL Eq. 6 and 7), and the samples and temperature it is given for it (Eq. 8 and 9).
+//! The policy's capability at a prompt (ESRL Eq. 6 and 7), and the number of samples and the
+//! temperature that follow from it (Eq. 8 and 9).
 
 use super::mean;
 use serde::{Deserialize, Serialize};
@@ -16,11 +17,11 @@ pub enum Capability {
     Bleu,
     /// Eq. 6 with ROUGE-L, 0..1
     Rouge,
-    /// The number of samples is drawn evenly from 1..k_max
+    /// None: the number of samples is uniform in 1..=k_max
     Random,
 }
 
-/// How capabilities of a batch are mapped before Eq. 8, which needs positive numbers.
+/// How the capabilities of a batch are mapped before Eq. 8, which needs positive numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Normalisation {
@@ -31,7 +32,9 @@ pub enum Normalisation {
     Sigmoid,
 }
 
-/// Eq. 7 of one response: `1 + mean_t p_t ln p_t`, p the probability of the sampled token. In [1 − 1/e, 1]; 1 for no tokens.
+/// Eq. 7 of one response: `1 + mean_t p_t ln p_t`, p the probability of the sampled token.
+///
+/// In [1 − 1/e, 1]; 1 for no tokens.
 pub fn sampled_entropy(logps: &[f32]) -> f64 {
     let terms = logps.iter().map(|l| f64::from(*l));
     let terms: Vec<f64> = terms
@@ -46,17 +49,19 @@ pub fn sampled_entropy(logps: &[f32]) -> f64 {
     1.0 + mean(&terms)
 }
 
-/// `1 − mean_t H_t` of one response, H in nats: at most 1, may be negative. 1 for no tokens.
+/// `1 − mean_t H_t` of one response, H in nats. At most 1, may be negative; 1 for no tokens.
 pub fn full_entropy(entropies: &[f32]) -> f64 {
     1.0 - mean(&entropies.iter().map(|h| f64::from(*h)).collect::<Vec<_>>())
 }
 
-/// The released code's confidence of one response: `1 + mean_t e^p p`, p the largest next-token probability. In [1, 1 + e].
+/// The confidence of one response in the released code: `1 + mean_t e^p p`, p the largest
+/// next-token probability. In [1, 1 + e].
 pub fn released_confidence(max_probs: &[f32]) -> f64 {
     let terms = max_probs.iter().map(|p| f64::from(*p));
     1.0 + mean(&terms.map(|p| p.exp() * p).collect::<Vec<_>>())
 }
 
+/// Capabilities mapped by `by`, one per prompt.
 pub fn normalise(capability: &[f64], by: Normalisation) -> Vec<f64> {
     match by {
         Normalisation::None => capability.to_vec(),
@@ -79,8 +84,9 @@ pub fn normalise(capability: &[f64], by: Normalisation) -> Vec<f64> {
     }
 }
 
-/// Eq. 8: `k_x = ⌈k_max − β n k_max Cap_x / Σ Cap⌉`, held to `k_floor..=k_max`. Where Σ Cap is not positive and finite the
-/// equation says nothing, and all prompts count alike.
+/// Eq. 8: `k_x = ⌈k_max − β n k_max Cap_x / Σ Cap⌉`, clamped to `k_floor..=k_max`.
+///
+/// Where Σ Cap is not positive and finite the equation is undefined, and all prompts get the same.
 pub fn samples(capability: &[f64], k_max: usize, k_floor: usize, beta: f64) -> Vec<usize> {
     let n = capability.len() as f64;
     let sum: f64 = capability.iter().sum();
@@ -89,7 +95,7 @@ pub fn samples(capability: &[f64], k_max: usize, k_floor: usize, beta: f64) -> V
     let k_max_ = k_max as f64;
     capability
         .iter()
-        // 1e-9: a value meant to be whole must not be rounded up for its last bit
+        // 1e-9: rounding error must not round a whole number up
         .map(|c| (k_max_ - beta * k_max_ * share(*c) - 1e-9).ceil())
         .map(|k| k.clamp(k_floor as f64, k_max_) as usize)
         .collect()

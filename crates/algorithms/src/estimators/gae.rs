@@ -5,12 +5,23 @@
 /// ```text
 /// δ_t = r_t + γ V_{t+1} − V_t,  V_{T+1} = 0;   A_t = δ_t + γ λ A_{t+1};   returns_t = A_t + V_t
 /// ```
-/// `values[t]` is the critic before token t. λ = 1 gives the return less the value, λ = 0 gives δ.
+/// `values[t]` is the critic's value before token t. λ = 1 gives the return minus the value, λ = 0
+/// gives δ.
+///
+/// ```
+/// use algorithms::estimators::gae::gae;
+///
+/// // reward 1 at the end, a critic that says 0.5 throughout
+/// let (advantages, returns) = gae(&[0.0, 0.0, 1.0], &[0.5; 3], 1.0, 1.0);
+/// assert_eq!(advantages, [0.5; 3]);
+/// assert_eq!(returns, [1.0; 3]);
+/// ```
 pub fn gae(rewards: &[f64], values: &[f64], gamma: f64, lam: f64) -> (Vec<f64>, Vec<f64>) {
     gae_of_actions(rewards, values, &vec![gamma; rewards.len()], lam)
 }
 
-/// The same where action i takes as long as its `discounts[i]`, in place of γ, says: γ^n for n tokens.
+/// [`gae`] over actions of different lengths: action i has the discount `discounts[i]`, γ^n for n
+/// tokens.
 pub fn gae_of_actions(
     rewards: &[f64],
     values: &[f64],

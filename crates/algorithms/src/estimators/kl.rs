@@ -2,8 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A token's divergence from `x = log p − log q`, p the policy, under which the token was drawn.
+/// An estimate of KL(p ‖ q) from one token sampled from the policy p, given `x = log p − log q`.
+///
 /// Source: Schulman, "Approximating KL divergence" (2020).
+///
+/// ```
+/// use algorithms::estimators::kl::Estimator;
+///
+/// let x = 2f64.ln(); // the policy gives the token twice the reference's probability
+/// assert_eq!(Estimator::K1.of(x), x);
+/// assert_eq!(Estimator::K2.of(x), x * x / 2.0);
+/// assert!((Estimator::K3.of(x) - (0.5 - 1.0 + x)).abs() < 1e-15);
+/// assert_eq!(Estimator::Positive.of(-x), 0.0);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Estimator {
@@ -20,7 +31,7 @@ pub enum Estimator {
 }
 
 impl Estimator {
-    /// Nats. `x` is held to ±20 where it is exponentiated.
+    /// The estimate in nats. `x` is clamped to ±20 where it is exponentiated.
     pub fn of(self, x: f64) -> f64 {
         match self {
             Self::K1 => x,
@@ -35,6 +46,7 @@ impl Estimator {
     }
 }
 
+/// How the KL coefficient moves during a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Controller {
@@ -42,8 +54,9 @@ pub enum Controller {
     Adaptive,
 }
 
-/// Ziegler et al. 2019, section 2.2: the coefficient after `episodes` responses whose summed KL had the mean `kl`.
-/// `coef · (1 + clip(kl/target − 1, ±0.2) · episodes / horizon)`
+/// The adaptive coefficient after `episodes` responses whose summed KL has the mean `kl`.
+///
+/// Ziegler et al. 2019, section 2.2: `coef · (1 + clip(kl/target − 1, ±0.2) · episodes / horizon)`
 pub fn adapt(coef: f64, kl: f64, episodes: usize, target: f64, horizon: f64) -> f64 {
     let error = (kl / target - 1.0).clamp(-0.2, 0.2);
     coef * (1.0 + error * episodes as f64 / horizon)

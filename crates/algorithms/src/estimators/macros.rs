@@ -1,11 +1,13 @@
-//! Macro actions: runs of tokens that act as one (MA-RLHF, Chai et al. 2025, arXiv 2410.02743), and their advantages.
+//! Macro actions: runs of tokens treated as one action, and their advantages.
+//!
+//! MA-RLHF, Chai et al. 2025 (arXiv 2410.02743).
 
 use super::gae::gae_of_actions;
 use ops::Ragged;
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
-/// σ of V(macro) = Σ σ_i V(s_i).
+/// The weights σ of V(macro) = Σ σ_i V(s_i).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ValueWeights {
@@ -13,7 +15,7 @@ pub enum ValueWeights {
     Equal,
     /// The last token's value
     Last,
-    /// (1 / (i+1)) / H_|w|: the first counts most
+    /// (1 / (i+1)) / H_|w|: the first token has the largest weight
     Position,
 }
 
@@ -33,17 +35,17 @@ impl ValueWeights {
     }
 }
 
-/// R_τ: a macro's reward from those of its tokens.
+/// How the reward R_τ of a macro follows from those of its tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RewardSum {
     /// Σ γ^i r_i
     Sum,
-    /// Σ σ_i r_i, as the authors' code: a KL penalty is then divided by the macro's length
+    /// Σ σ_i r_i, as in the authors' code: a KL penalty is then divided by the macro's length
     Mean,
 }
 
-/// Tokens of each macro. `starts` may be of several rows, the first token of each being one.
+/// Tokens of each macro. `starts` may span several rows, if the first token of each row is a start.
 pub fn lens(starts: &[bool]) -> Vec<usize> {
     let mut lens = Vec::new();
     for start in starts {
@@ -55,7 +57,8 @@ pub fn lens(starts: &[bool]) -> Vec<usize> {
     lens
 }
 
-/// Where a row of `n` tokens is cut: macros of these lengths, the rest one macro.
+/// The starts of macros of these lengths in a row of `n` tokens. The remaining tokens are one
+/// macro.
 pub fn cut(n: usize, lengths: impl IntoIterator<Item = usize>) -> Vec<bool> {
     let mut starts = vec![false; n];
     let mut at = 0;
@@ -72,8 +75,8 @@ pub fn cut(n: usize, lengths: impl IntoIterator<Item = usize>) -> Vec<bool> {
     starts
 }
 
-/// A new macro where the reference finds a token harder than the one before it: `−log p_ref` rises. `early`: one token earlier,
-/// as in the authors' code.
+/// A new macro starts where the reference's perplexity rises: `−log p_ref` is above that of the
+/// token before. `early`: one token earlier, as in the authors' code.
 pub fn by_perplexity(logp_ref: &[f32], early: bool) -> Vec<bool> {
     let rises = |at: usize| at > 0 && at < logp_ref.len() && logp_ref[at] < logp_ref[at - 1];
     let start = |at: usize| at == 0 || rises(if early { at + 1 } else { at });
@@ -83,7 +86,8 @@ pub fn by_perplexity(logp_ref: &[f32], early: bool) -> Vec<bool> {
 /// A response as a semi-Markov decision process whose actions are macros.
 ///
 /// ```text
-/// V_τ = Σ σ_i V(s_i);  δ_τ = R_τ + γ^|w_τ| V_{τ+1} − V_τ;  A_τ = δ_τ + γ^|w_τ| λ A_{τ+1};  returns_τ = A_τ + V_τ
+/// V_τ = Σ σ_i V(s_i);                     δ_τ = R_τ + γ^|w_τ| V_{τ+1} − V_τ
+/// A_τ = δ_τ + γ^|w_τ| λ A_{τ+1};          returns_τ = A_τ + V_τ
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Smdp {
@@ -95,7 +99,7 @@ pub struct Smdp {
 }
 
 impl Smdp {
-    /// R_τ and V_τ of a row's macros of these many tokens.
+    /// R_τ and V_τ of a row's macros. `lens`: the tokens of each.
     pub fn actions(&self, rewards: &[f64], values: &[f64], lens: &[usize]) -> (Vec<f64>, Vec<f64>) {
         let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
         let of = |tokens: Range<usize>| {
@@ -112,7 +116,7 @@ impl Smdp {
         Ragged::from_lens(lens).ranges().map(of).unzip()
     }
 
-    /// Advantages and returns of a row's tokens: those of their macros.
+    /// Advantages and returns of a row's tokens, which are those of their macros.
     pub fn gae(&self, rewards: &[f64], values: &[f64], lens: &[usize]) -> (Vec<f64>, Vec<f64>) {
         let (rewards, values) = self.actions(rewards, values, lens);
         let discounts: Vec<f64> = lens.iter().map(|n| self.gamma.powi(*n as i32)).collect();

@@ -1,4 +1,4 @@
-//! Pure functions that methods share. Plain numbers in f64, no tensors.
+//! Pure functions that methods share, on plain f64 numbers.
 
 pub mod baseline;
 pub mod capability;
@@ -7,7 +7,7 @@ pub mod kl;
 pub mod macros;
 pub mod whiten;
 
-/// 0 for none.
+/// Arithmetic mean; 0 for no values.
 pub fn mean(values: &[f64]) -> f64 {
     match values.len() {
         0 => 0.0,
@@ -15,19 +15,21 @@ pub fn mean(values: &[f64]) -> f64 {
     }
 }
 
-/// Population variance; 0 for none.
+/// Population variance; 0 for no values.
 pub fn variance(values: &[f64]) -> f64 {
     let m = mean(values);
     mean(&values.iter().map(|v| (v - m) * (v - m)).collect::<Vec<_>>())
 }
 
-/// Standard deviation with n − 1 below; 0 for fewer than two.
+/// Sample standard deviation (divisor n − 1); 0 for fewer than two values.
 pub fn sample_std(values: &[f64]) -> f64 {
     let n = values.len() as f64;
     (variance(values) * n / (n - 1.0).max(1.0)).sqrt()
 }
 
-/// `1 − var(returns − values) / var(returns)`: 1 for a perfect critic, 0 for a constant one; 0 when returns do not vary.
+/// `1 − var(returns − values) / var(returns)`: 1 for a perfect critic, 0 for a constant one.
+///
+/// 0 when the returns do not vary.
 pub fn explained_variance(values: &[f64], returns: &[f64]) -> f64 {
     let spread = variance(returns);
     let residual: Vec<f64> = returns.iter().zip(values).map(|(r, v)| r - v).collect();

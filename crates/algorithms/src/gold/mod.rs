@@ -1,7 +1,7 @@
 //! GOLD: off-policy policy gradient on demonstrations (Pang & He 2021, arXiv 2009.07839).
 //!
-//! A token of a demonstration is weighted by the policy's own probability of it and by the MLE model's
-//! rewards of what follows. Choices are numbered in docs/methods/gold.md.
+//! A token of a demonstration is weighted by the policy's own probability of it and by the MLE
+//! model's rewards of what follows. Choices are numbered in docs/methods/gold.md.
 
 mod config;
 

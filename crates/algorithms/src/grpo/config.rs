@@ -46,8 +46,8 @@ pub enum Aggregation {
     Grpo,
     /// Mean over the tokens of the optimiser step
     Bnpo,
-    /// Sum over tokens, divided by the responses times the batch's mean length: a token has the same
-    /// weight in every optimiser step of the batch
+    /// Sum over tokens, divided by the responses times the batch's mean length: a token has the
+    /// same weight in every optimiser step of the batch
     Dapo,
     /// Sum over tokens, divided by the responses times a constant length
     DrGrpo,

@@ -1,5 +1,5 @@
-//! GRPO: a clipped policy gradient whose baseline is the mean of the prompt's samples, with the KL in
-//! the loss and no critic.
+//! GRPO: a clipped policy gradient whose baseline is the mean of the prompt's samples, with the KL
+//! in the loss and no critic.
 //!
 //! Shao et al. 2024 (arXiv 2402.03300); options of BNPO, DAPO and Dr. GRPO. Choices are numbered
 //! (G1, G2, …) in docs/methods/grpo.md.

@@ -1,4 +1,5 @@
-//! MA-PPO: PPO whose actions are runs of tokens (MA-RLHF, Chai et al., ICLR 2025, arXiv 2410.02743).
+//! MA-PPO: PPO whose actions are runs of tokens (MA-RLHF, Chai et al., ICLR 2025, arXiv
+//! 2410.02743).
 //!
 //! Rewards, losses and metrics are PPO's (`ppo`). Choices are numbered in docs/methods/ma_ppo.md.
 

@@ -3,8 +3,8 @@
 use crate::columns::column;
 use candle_core::{D, Result, Tensor};
 
-/// `−Σ_i Q_i w_i` with `Q = softmax(z)`: a scalar, to be minimised. `z` `[k]` is α·log p(y_i|x), with
-/// graph; `weight` `[k]` is the reward. A baseline subtracted from it cancels, since Σ Q = 1.
+/// `−Σ_i Q_i w_i` with `Q = softmax(z)`: a scalar, to be minimised. `z` `[k]` is α·log p(y_i|x),
+/// with graph; `weight` `[k]` is the reward. A baseline subtracted from it cancels, since Σ Q = 1.
 ///
 /// Gradient: ∂/∂z_i = −Q_i (w_i − Σ_j Q_j w_j). It is 0 for identical samples of equal reward, and
 /// for k = 1.

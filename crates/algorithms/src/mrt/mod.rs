@@ -54,8 +54,8 @@ impl Method for Mrt {
 /// Minimum risk training.
 pub struct Mrt {
     config: Config,
-    /// Rows of the current step before duplicates are dropped. Not part of the state: a step is never
-    /// resumed midway.
+    /// Rows of the current step before duplicates are dropped. Not part of the state: a step is
+    /// never resumed midway.
     planned_rows: usize,
 }
 

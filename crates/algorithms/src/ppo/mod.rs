@@ -54,7 +54,8 @@ impl Method for Ppo {
 /// PPO. Other methods build on it: MA-PPO, and ESRL's `released` mode.
 pub struct Ppo {
     pub(crate) config: Config,
-    /// Factor on `config.kl_coef`, moved by the adaptive controller. f32, which JSON carries exactly.
+    /// Factor on `config.kl_coef`, moved by the adaptive controller. f32, which JSON carries
+    /// exactly.
     kl_coef_scale: f32,
 }
 
@@ -94,7 +95,8 @@ impl Ppo {
         self.config.kl_coef * f64::from(self.kl_coef_scale)
     }
 
-    /// Per-token rewards, `[M]`: `−kl_coef · kl_t`, and the shaped score on the last token of each row.
+    /// Per-token rewards, `[M]`: `−kl_coef · kl_t`, and the shaped score on the last token of each
+    /// row.
     fn rewards(&self, exp: &Experience) -> (Vec<f64>, Metrics) {
         let c = &self.config;
         let ratio = exp.log_ratio_to_reference();

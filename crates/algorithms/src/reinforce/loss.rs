@@ -2,8 +2,8 @@
 
 use candle_core::{Result, Tensor};
 
-/// `−Σ_i w_i log p(y_i|x)`: a scalar, to be minimised. `logp_seq` `[k]` with graph; `weight` `[k]` is
-/// the reward minus a baseline that does not depend on the sample.
+/// `−Σ_i w_i log p(y_i|x)`: a scalar, to be minimised. `logp_seq` `[k]` with graph; `weight` `[k]`
+/// is the reward minus a baseline that does not depend on the sample.
 pub fn loss(logp_seq: &Tensor, weight: &Tensor) -> Result<Tensor> {
     (logp_seq * weight)?.sum_all()?.neg()
 }

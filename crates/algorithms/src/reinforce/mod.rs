@@ -1,7 +1,7 @@
 //! REINFORCE with a baseline.
 //!
-//! Williams 1992; as in Kiegeland & Kreutzer 2021 (arXiv 2106.08942), and as the baseline that ESRL is
-//! compared with. Choices are numbered (R1, R2, …) in docs/methods/reinforce.md.
+//! Williams 1992; as in Kiegeland & Kreutzer 2021 (arXiv 2106.08942), and as the baseline that ESRL
+//! is compared with. Choices are numbered (R1, R2, …) in docs/methods/reinforce.md.
 
 mod config;
 mod loss;

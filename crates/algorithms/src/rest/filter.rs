@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, HashSet};
 
 /// The rows that pass, one flag per row.
 ///
-/// `absolute`: score > threshold, the paper's F. Per prompt (its section on alternatives): score ≥ the
-/// percentile of the prompt's scores, or ≥ γ·max + (1 − γ)·mean of them, so that each prompt keeps at
-/// least its best.
+/// `absolute`: score > threshold, the paper's F. Per prompt (its section on alternatives): score ≥
+/// the percentile of the prompt's scores, or ≥ γ·max + (1 − γ)·mean of them, so that each prompt
+/// keeps at least its best.
 pub(crate) fn passing(pool: &PoolColumns, filter: Filter, threshold: f64) -> Vec<bool> {
     let score = |row: usize| f64::from(pool.score[row]);
     if filter == Filter::Absolute {

@@ -1,7 +1,8 @@
-//! RLOO: REINFORCE over whole responses, each against the mean reward of the prompt's other samples.
+//! RLOO: REINFORCE over whole responses, each against the mean reward of the prompt's other
+//! samples.
 //!
-//! Ahmadian et al. 2024 (arXiv 2402.14740), with TRL's clipped ratio. Choices are numbered (L1, L2, …)
-//! in docs/methods/rloo.md.
+//! Ahmadian et al. 2024 (arXiv 2402.14740), with TRL's clipped ratio. Choices are numbered (L1, L2,
+//! …) in docs/methods/rloo.md.
 
 mod config;
 

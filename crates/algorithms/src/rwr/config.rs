@@ -14,8 +14,8 @@ pub struct Config {
     pub standardise: bool,
     /// Weights are clipped to this; 0 = off
     pub weight_max: f64,
-    /// Weights are divided by their sum over `all` responses, by their sum over the `prompt`'s, or by
-    /// the number of responses (`none`)
+    /// Weights are divided by their sum over `all` responses, by their sum over the `prompt`'s, or
+    /// by the number of responses (`none`)
     pub normalise: Normalise,
     /// Responses that the policy samples per prompt; 0 = learn from the answers of the data set
     pub samples: usize,

@@ -1,7 +1,7 @@
 //! Reward-weighted regression: imitate, with each response weighted by exp(reward).
 //!
-//! Peters & Schaal 2007; for language models Hu et al. 2023 (arXiv 2308.12050). Choices are numbered
-//! in docs/methods/rwr.md.
+//! Peters & Schaal 2007; for language models Hu et al. 2023 (arXiv 2308.12050). Choices are
+//! numbered in docs/methods/rwr.md.
 
 mod config;
 
@@ -53,8 +53,8 @@ pub(crate) struct Rwr {
 const LEAST_STD: f64 = 1e-6;
 
 impl Rwr {
-    /// Weights of responses by their scores and prompts, divided as `normalise` asks. They sum to 1,
-    /// except with `none`.
+    /// Weights of responses by their scores and prompts, divided as `normalise` asks. They sum to
+    /// 1, except with `none`.
     fn weights(&self, scores: &[f32], prompts: &[u64]) -> Vec<f64> {
         let c = &self.config;
         let mut rewards: Vec<f64> = scores.iter().map(|s| f64::from(*s)).collect();
