@@ -2,6 +2,7 @@
 
 use super::root;
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 fn read(name: &str) -> String {
     std::fs::read_to_string(root().join(name)).unwrap()
@@ -82,4 +83,30 @@ fn every_wick_command_in_the_docs_exists() {
         }
     }
     assert!(n_found > 20, "{n_found} commands found");
+}
+
+/// The example row of a file in the README, written into `dir`.
+fn example(dir: &Path, name: &str) -> PathBuf {
+    let text = read("README.md");
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    let row = line.unwrap_or_else(|| panic!("README.md has no row of {name}"));
+    let path = dir.join(name);
+    std::fs::write(&path, row.trim()).unwrap();
+    path
+}
+
+#[test]
+fn the_example_rows_of_the_readme_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let row = |name: &str| example(dir.path(), name);
+    let auto = data::Format::Auto;
+    let demonstrations = data::demonstrations(&row("demonstrations.json"), auto).unwrap();
+    let pairs = data::preferences(&row("pairs.jsonl"), auto).unwrap();
+    let prompts = data::prompts(&row("prompts.jsonl"), auto).unwrap();
+    let n_read = [
+        demonstrations.items.len(),
+        pairs.items.len(),
+        prompts.items.len(),
+    ];
+    assert_eq!(n_read, [1, 1, 1]);
 }
