@@ -78,7 +78,7 @@ pub fn trained(model: &CausalLm) -> RewardModel {
 }
 
 #[test]
-fn what_is_saved_is_what_is_loaded() {
+fn a_loaded_artefact_equals_the_saved_one() {
     let model = model(1);
     let made = trained(&model);
     let dir = tempfile::tempdir().unwrap();
@@ -111,7 +111,7 @@ fn what_is_saved_is_what_is_loaded() {
 }
 
 #[test]
-fn a_score_is_read_at_the_last_token_whatever_stands_beside_it() {
+fn a_score_is_read_at_the_last_token_and_does_not_depend_on_neighbours() {
     let model = model(1);
     let reward = trained(&model);
     let all = rows(300); // more tokens than one batch holds
@@ -141,7 +141,7 @@ fn a_score_is_read_at_the_last_token_whatever_stands_beside_it() {
 }
 
 #[test]
-fn without_samples_a_score_stays_as_it_is() {
+fn without_samples_scores_are_not_normalised() {
     let model = model(1);
     let reward = trained(&model).calibrated(&model, &[], vec![]).unwrap();
     assert_eq!((reward.mean, reward.std), (0.0, 1.0));
@@ -179,7 +179,7 @@ fn edit(dir: &Path, change: impl Fn(&mut serde_json::Value)) {
 }
 
 #[test]
-fn an_artefact_with_a_missing_part_is_refused() {
+fn an_artefact_with_a_missing_file_is_refused() {
     for file in [
         "reward.json",
         "head.safetensors",
@@ -190,7 +190,7 @@ fn an_artefact_with_a_missing_part_is_refused() {
         let damage = |dir: &Path| fs::remove_file(dir.join(file)).unwrap();
         refused(damage, &format!("{file} is missing"));
     }
-    refused(|dir| fs::remove_dir_all(dir).unwrap(), "is not there");
+    refused(|dir| fs::remove_dir_all(dir).unwrap(), "does not exist");
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn another_base_is_refused() {
 }
 
 #[test]
-fn a_changed_part_is_found_by_its_golden_scores() {
+fn golden_scores_detect_a_changed_part() {
     refused(
         |dir| edit(dir, |m| m["golden"][2]["score"] = json!(1.0e3)),
         "golden row 3 scores ",
@@ -235,7 +235,7 @@ fn a_changed_part_is_found_by_its_golden_scores() {
 }
 
 #[test]
-fn a_manifest_that_cannot_be_used_is_refused() {
+fn an_invalid_manifest_is_refused() {
     refused(
         |dir| edit(dir, |m| m["version"] = json!(2)),
         "has version 2, this program reads version 1",

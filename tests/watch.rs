@@ -1,4 +1,4 @@
-//! Health watches, by arithmetic: a planted fault warns once, says what it is, and what is healthy stays silent.
+//! Health watches on made-up steps: each fault warns once and names itself, healthy steps do not warn.
 
 use esrl_rlhf::watch::{Seen, WatchConfig, WatchState};
 use std::collections::BTreeMap;
@@ -30,9 +30,9 @@ fn seen<'a>(responses: &'a [Vec<u32>], rewards: &[f64]) -> Seen<'a> {
     }
 }
 
-/// Healthy steps, then `ill` ones: warns once of `name`, at the first step that puts the window beyond.
+/// Healthy steps, then faulty ones: `name` warns once, at the first step that puts the window beyond the threshold.
 #[track_caller]
-fn check(name: &str, ill: impl Fn(&mut Seen), says: &str) {
+fn check(name: &str, fault: impl Fn(&mut Seen), advice: &str) {
     let (responses, rewards) = healthy();
     let mut state = WatchState::default();
     for _ in 0..WINDOW {
@@ -42,7 +42,7 @@ fn check(name: &str, ill: impl Fn(&mut Seen), says: &str) {
     let mut warnings = Vec::new();
     for _ in 0..2 * WINDOW {
         let mut step = seen(&responses, &rewards);
-        ill(&mut step);
+        fault(&mut step);
         let report = state.see(&step, &config());
         warnings.extend(report.warnings);
         let metric = format!("watch/{name}");
@@ -55,10 +55,10 @@ fn check(name: &str, ill: impl Fn(&mut Seen), says: &str) {
         "{warning}"
     );
     assert!(
-        warning.contains(&format!(" watch.{name} = ")) && warning.contains(says),
+        warning.contains(&format!(" watch.{name} = ")) && warning.contains(advice),
         "{warning}"
     );
-    // it recovers, and falls ill again
+    // It recovers, and warns again at the next fault.
     for _ in 0..WINDOW {
         assert!(
             state
@@ -69,18 +69,18 @@ fn check(name: &str, ill: impl Fn(&mut Seen), says: &str) {
     }
     for _ in 0..WINDOW {
         let mut step = seen(&responses, &rewards);
-        ill(&mut step);
+        fault(&mut step);
         state.see(&step, &config());
     }
     assert_eq!(state.warnings, BTreeMap::from([(name.to_string(), 2)]));
 }
 
 #[test]
-fn each_planted_illness_is_named_once() {
+fn each_fault_warns_once() {
     check(
         "length_correlation",
         |s| s.rewards = s.responses.iter().map(|r| r.len() as f64).collect(),
-        "longer responses get the higher rewards",
+        "longer responses get higher rewards",
     );
     const AGAIN: &[u32] = &[7; 30];
     check(
@@ -93,13 +93,13 @@ fn each_planted_illness_is_named_once() {
     check(
         "kl",
         |s| (s.kl, s.kl_exact) = (Some(200.0), Some(190.0)),
-        "runs away from the reference",
+        "diverges from the reference",
     );
     check("negative_kl", |s| s.kl = Some(-2.0), "rollout.top_p = 1.0");
 }
 
 #[test]
-fn the_numbers_are_what_they_are_called() {
+fn watch_metrics_equal_their_definitions() {
     let read = |responses: &[Vec<u32>], rewards: &[f64]| {
         let mut state = WatchState::default();
         state.see(&seen(responses, rewards), &config()).metrics
@@ -128,7 +128,7 @@ fn the_numbers_are_what_they_are_called() {
 
 /// Longer and better from step to step is progress, not a reward that follows the length.
 #[test]
-fn a_drift_between_steps_is_no_correlation() {
+fn drift_between_steps_is_not_a_length_correlation() {
     let mut state = WatchState::default();
     for step in 1..8u32 {
         let n = 4 * step;
@@ -145,7 +145,7 @@ fn a_drift_between_steps_is_no_correlation() {
 }
 
 #[test]
-fn off_is_off_and_a_state_comes_back() {
+fn a_threshold_of_0_is_off_and_the_state_resumes() {
     let (responses, _) = healthy();
     let rewards: Vec<f64> = responses.iter().map(|r| r.len() as f64).collect();
     let off = WatchConfig {
@@ -167,7 +167,7 @@ fn off_is_off_and_a_state_comes_back() {
 }
 
 #[test]
-fn the_first_update_must_find_what_was_scored() {
+fn a_first_update_that_differs_from_what_was_scored_is_refused() {
     let config = WatchConfig::default();
     let metrics = |kl: f64, gap: f64| {
         BTreeMap::from([
@@ -200,10 +200,13 @@ fn the_first_update_must_find_what_was_scored() {
     };
     for kl in [0.02, f64::NAN] {
         let text = says(kl, 0.0);
-        assert!(text.contains("where ratio 1 and KL 0 are due"), "{text}");
+        assert!(
+            text.contains("where ratio 1 and KL 0 are expected"),
+            "{text}"
+        );
         assert!(text.contains("rollout.rescore = true"), "{text}");
     }
     let text = says(0.0, 0.3);
-    assert!(text.contains("3.00e-1 nats per token apart"), "{text}");
+    assert!(text.contains("differ by 3.00e-1 nats per token"), "{text}");
     assert!(text.contains("a temperature that is not scored"), "{text}");
 }

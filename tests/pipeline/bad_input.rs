@@ -126,7 +126,7 @@ fn runs_of_the_wrong_kind_are_refused() {
     refused(
         &world,
         ppo(&world, "out", "model.reward=~/sft"),
-        &["reward is not there", "reward-model run"],
+        &["reward does not exist", "reward-model run"],
     );
     refused(
         &world,

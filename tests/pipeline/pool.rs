@@ -62,7 +62,7 @@ done"#;
 }
 
 #[test]
-fn v_ref_tells_prompts_apart_and_goes_to_the_right_rows() {
+fn v_ref_separates_prompts_and_is_stored_with_their_rows() {
     let world = World::with_reward();
     let sets = format!(
         "algorithm.name=a_lol algorithm.value_epochs=60 algorithm.value_lr=0.05 {}",
@@ -90,7 +90,7 @@ fn v_ref_tells_prompts_apart_and_goes_to_the_right_rows() {
 
 /// V_ref and R are one batch where a source is normalised over it: answers that beat the reference keep an advantage.
 #[test]
-fn the_reference_is_scored_on_the_scale_of_the_pool() {
+fn the_reference_and_the_pool_are_scored_in_one_batch() {
     let world = World::with_reward();
     let sets = "algorithm.name=a_lol algorithm.value_epochs=40 algorithm.value_lr=0.05 \
                 rewards=[{kind=\"format\",must_match='^[A-Z][a-z]+\\s[a-z]+\\s[a-z]+\\s[a-z]+',normalise=\"batch\"}]";
@@ -139,7 +139,7 @@ fn tensors(world: &World, run: &str, step: u64, file: &str) -> HashMap<String, V
 }
 
 #[test]
-fn golds_copies_move_only_when_they_are_due_and_resume() {
+fn the_copies_of_gold_change_only_when_due_and_resume() {
     let world = World::with_reward();
     let sets = demonstrations(
         "algorithm.name=gold_s algorithm.sync_steps=3 algorithm.sync_epoch=false algorithm.drift=true \
@@ -180,7 +180,7 @@ fn rest_with_gold_inside_resumes_exactly() {
 }
 
 #[test]
-fn a_pool_that_was_changed_is_refused() {
+fn a_changed_pool_file_is_refused() {
     let world = World::with_reward();
     let sets = demonstrations("algorithm.name=wbc");
     world.rl("run", &sets).unwrap();
@@ -192,12 +192,12 @@ fn a_pool_that_was_changed_is_refused() {
     fs::write(&file, changed).unwrap();
     let line = run::one_line(&world.rl("run", &more).unwrap_err());
     let says = format!(
-        "{} is not what {}",
+        "{} does not have the checksum in {}",
         file.display(),
         world.text("run/pool-000000.sha256")
     );
     assert!(
-        line.starts_with(&format!("step 5: {says} says; put back")),
+        line.starts_with(&format!("step 5: {says}; restore")),
         "{line}"
     );
     assert_eq!(world.content("run"), before);
@@ -209,7 +209,7 @@ fn a_pool_that_was_changed_is_refused() {
 }
 
 #[test]
-fn what_cannot_be_learnt_from_stored_responses_is_refused() {
+fn settings_that_cannot_work_with_stored_responses_are_refused() {
     let world = World::with_reward();
     for name in ["wbc", "rwr", "a_lol", "rest"] {
         let sets = format!("algorithm.name={name} rewards=[{{kind=\"rouge_l\"}}]");

@@ -41,14 +41,14 @@ fn column(text: &str, name: &str) -> Vec<f64> {
 }
 
 #[test]
-fn a_replayed_step_is_the_one_that_was() {
+fn a_replayed_step_equals_the_recorded_one() {
     let world = World::with_reward();
     let sets = "algorithm.name=ppo algorithm.kl_coef=0.2 algorithm.whiten_advantages=false algorithm.lam=1.0 algorithm.gamma=1.0 train.save_every=1 train.keep_checkpoints=9";
     world.rl("run", sets).unwrap();
     let before = world.content("run");
     let text = replay(&world, "run", 4, &[1]).unwrap();
     assert!(
-        text.contains(" metrics are those that the run recorded"),
+        text.contains(" metrics equal those that the run recorded"),
         "{text}"
     );
     assert_eq!(world.content("run"), before);
@@ -98,7 +98,7 @@ fn a_replayed_step_is_the_one_that_was() {
         let before = world.content("run");
         let again = replay(&world, "run", 4, &[0]).unwrap();
         assert!(
-            again.contains(" metrics are those that the run recorded"),
+            again.contains(" metrics equal those that the run recorded"),
             "{again}"
         );
         assert_eq!(world.content("run"), before);
@@ -112,7 +112,7 @@ fn a_replayed_step_is_the_one_that_was() {
         .unwrap();
     let again = replay(&world, "pruned", 3, &[0]).unwrap();
     assert!(
-        again.contains(" metrics are those that the run recorded"),
+        again.contains(" metrics equal those that the run recorded"),
         "{again}"
     );
 }
@@ -132,7 +132,7 @@ fn every_feed_replays() {
             .unwrap();
         let text = replay(&world, name, 3, &[0]).unwrap();
         assert!(
-            text.contains(" metrics are those that the run recorded"),
+            text.contains(" metrics equal those that the run recorded"),
             "{name}: {text}"
         );
     }
@@ -160,7 +160,7 @@ fn a_replay_stops_at_a_signal() {
 }
 
 #[test]
-fn what_cannot_be_replayed_is_said() {
+fn a_step_that_cannot_be_replayed_is_an_error() {
     let world = World::with_reward();
     world.rl("run", "algorithm.name=ppo").unwrap();
     for (run, step, rows, words) in [
@@ -176,7 +176,7 @@ fn what_cannot_be_replayed_is_said() {
 }
 
 #[test]
-fn what_a_replay_refuses_is_said_of_the_run() {
+fn the_errors_of_a_replay_name_the_run() {
     let world = World::with_reward();
     world.rl("run", "algorithm.name=rloo").unwrap();
     let adapter = world.path("sft/adapter/adapter_config.json");
@@ -195,7 +195,7 @@ fn what_a_replay_refuses_is_said_of_the_run() {
 
 /// A run of the version before checksums, mixtures of rewards and timings of their own.
 #[test]
-fn a_run_of_an_older_version_goes_on() {
+fn a_run_of_an_older_version_resumes() {
     let world = World::with_reward();
     let sets = "algorithm.name=ppo train.keep_checkpoints=9";
     world.rl("whole", &format!("{sets} train.steps=4")).unwrap();

@@ -152,7 +152,7 @@ fn running_normalisation_of_a_pool_resumes_exactly() {
 }
 
 #[test]
-fn a_process_that_fails_stops_the_run_which_goes_on_once_it_is_mended() {
+fn a_failing_process_stops_the_run_which_resumes_once_it_is_fixed() {
     let world = World::with_reward();
     let rewards = process(&world, 4); // evaluation, steps 1 and 2, evaluation; dies in step 3
     let sets = format!(
@@ -187,7 +187,7 @@ fn a_process_that_fails_stops_the_run_which_goes_on_once_it_is_mended() {
 }
 
 #[test]
-fn rewards_that_cannot_be_are_refused_before_anything_is_loaded() {
+fn invalid_rewards_are_refused_before_anything_is_loaded() {
     let world = World::new();
     world.write(
         "prompts.json",

@@ -65,7 +65,7 @@ pub fn assert_same(world: &World, a: &str, b: &str) {
 }
 
 #[test]
-fn resumed_sft_is_the_uninterrupted_one() {
+fn resumed_sft_equals_an_uninterrupted_run() {
     check_resume(
         &World::new(),
         World::sft,
@@ -75,12 +75,12 @@ fn resumed_sft_is_the_uninterrupted_one() {
 }
 
 #[test]
-fn resumed_full_sft_is_the_uninterrupted_one() {
+fn resumed_full_sft_equals_an_uninterrupted_run() {
     check_resume(&World::new(), World::sft, "train.max_steps", "method=full");
 }
 
 #[test]
-fn resumed_reward_model_is_the_uninterrupted_one() {
+fn a_resumed_reward_model_equals_an_uninterrupted_run() {
     let world = World::new();
     world.sft("sft", "").unwrap();
     check_resume(
@@ -92,21 +92,21 @@ fn resumed_reward_model_is_the_uninterrupted_one() {
 }
 
 #[test]
-fn resumed_ppo_is_the_uninterrupted_one() {
+fn resumed_ppo_equals_an_uninterrupted_run() {
     let sets = "algorithm.name=ppo algorithm.epochs=2 algorithm.minibatches=2 algorithm.kl_controller=adaptive \
                 algorithm.kl_horizon=10 train.critic_warmup_steps=1";
     check_resume(&World::with_reward(), World::rl, "train.steps", sets);
 }
 
 #[test]
-fn resumed_esrl_is_the_uninterrupted_one() {
+fn resumed_esrl_equals_an_uninterrupted_run() {
     // 6 prompts, 4 a step: they come back, and the memory of their capability counts.
     let sets = "algorithm.name=esrl data.max_rows=7 data.held_out=0.15";
     check_resume(&World::with_reward(), World::rl, "train.steps", sets);
 }
 
 #[test]
-fn every_resumed_method_is_the_uninterrupted_one() {
+fn every_resumed_method_equals_an_uninterrupted_run() {
     let world = World::with_reward();
     for entry in algorithms::registry() {
         let name = entry.name;
@@ -209,7 +209,7 @@ fn rows_decoded_together_change_no_sample() {
 /// ESRL's claim: sampling without a graph and one teacher-forced forward give the gradient that a graph through every
 /// step of the sampling would.
 #[test]
-fn the_two_stage_gradient_is_the_step_by_step_gradient() {
+fn the_two_stage_gradient_equals_the_token_by_token_gradient() {
     let world = World::new();
     world.sft("sft", "").unwrap();
     let policy = policy::Policy::open(

@@ -53,7 +53,7 @@ fn settings_that_contradict_narrower_weights_are_refused() {
         ),
         (
             "weights=int8 algorithm={name=\"dpo\"}",
-            "rollout.weights are for methods that draw",
+            "rollout.weights is for methods that sample",
         ),
         (
             "weights=int8 algorithm={name=\"esrl\",loss_temperature=false}",

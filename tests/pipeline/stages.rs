@@ -1,13 +1,13 @@
-//! Each stage on a tiny random model: what it leaves on disk, what it logs, what it changes and what it does not.
+//! Each stage on a tiny random model: the files that it writes, the metrics that it logs, and the tensors that change.
 
-use super::world::{World, tiny};
+use super::world::World;
 use candle_core::Device;
 use serde_json::json;
 use testkit::assert_close_slices;
 
 /// The files that every run has, and its result.
 #[track_caller]
-fn check_directory(world: &World, run: &str, result: &[&str]) {
+pub fn check_directory(world: &World, run: &str, result: &[&str]) {
     let common = "config.toml run.json template.json tokenizer.json special.json metrics.jsonl \
                   samples/step-000002.md checkpoints/step-000004/state.json \
                   checkpoints/step-000004/params.safetensors";
@@ -37,7 +37,7 @@ fn check_directory(world: &World, run: &str, result: &[&str]) {
 
 /// Every tensor of the first checkpoint is another one in the last.
 #[track_caller]
-fn check_all_change(world: &World, run: &str, first: u64, last: u64) {
+pub fn check_all_change(world: &World, run: &str, first: u64, last: u64) {
     let (before, after) = (world.params(run, first), world.params(run, last));
     assert!(!before.is_empty() && before.len() == after.len());
     for (name, tensor) in &before {
@@ -48,7 +48,7 @@ fn check_all_change(world: &World, run: &str, first: u64, last: u64) {
 }
 
 #[test]
-fn sft_memorises_and_saves_what_it_learned() {
+fn sft_memorises_and_saves_its_result() {
     let world = World::new();
     let before = policy::load_base(&world.text("base"), &Device::Cpu).unwrap();
     let data = world.write(
@@ -95,12 +95,12 @@ fn sft_memorises_and_saves_what_it_learned() {
     assert!(loss[39] < 0.5 * loss[0], "{} -> {}", loss[0], loss[39]);
     let data = turned;
 
-    // The file speaks as the model did in training: same base, same adapter.
+    // The file scores as the model did in training: same base, same adapter.
     let best = world
         .curve("memory", "eval/loss")
         .into_iter()
         .fold(f64::INFINITY, f64::min);
-    let found = score(&world, "memory", &data);
+    let found = loss_of(&world, "memory", &data);
     assert_close_slices("held-out loss", &[found], &[best], 1e-5);
     let after = policy::load_base(&world.text("base"), &Device::Cpu).unwrap();
     assert_eq!(
@@ -109,8 +109,8 @@ fn sft_memorises_and_saves_what_it_learned() {
     );
 }
 
-/// `evaluate score` on demonstrations: the mean loss of a response token.
-fn score(world: &World, run: &str, data: &str) -> f64 {
+/// `evaluate loss_of` on demonstrations: the mean loss of a response token.
+pub fn loss_of(world: &World, run: &str, data: &str) -> f64 {
     let config = evaluate::ScoreConfig::new(&world.text(run), data.as_ref());
     match evaluate::score(&config).unwrap() {
         evaluate::ScoreReport::Demonstrations(scores) => scores.loss,
@@ -119,170 +119,7 @@ fn score(world: &World, run: &str, data: &str) -> f64 {
 }
 
 #[test]
-fn the_whole_way_from_sft_to_the_comparison() {
-    let world = World::new();
-    world
-        .sft("sft", "train.save_every=1 train.keep_checkpoints=9")
-        .unwrap();
-    let adapter = "adapter/adapter_model.safetensors";
-    check_directory(&world, "sft", &[adapter, "adapter/adapter_config.json"]);
-    check_all_change(&world, "sft", 1, 4);
-    assert_eq!(world.info("sft")["base"], world.text("base"));
-    assert_eq!(world.info("sft")["source"], world.text("base"));
-    assert_eq!(
-        world.info("sft")["data"]["train_rows"].as_u64().unwrap()
-            + world.info("sft")["data"]["held_out_rows"].as_u64().unwrap(),
-        30
-    );
-
-    world
-        .reward("rm", "train.save_every=1 train.keep_checkpoints=9")
-        .unwrap();
-    let parts =
-        "reward.json head.safetensors adapter_model.safetensors adapter_config.json tokenizer.json";
-    let parts: Vec<String> = parts.split(' ').map(|p| format!("reward/{p}")).collect();
-    check_directory(
-        &world,
-        "rm",
-        &parts.iter().map(String::as_str).collect::<Vec<_>>(),
-    );
-    check_all_change(&world, "rm", 1, 4);
-    assert_eq!(world.info("rm")["base"], world.text("base"));
-    assert_eq!(world.info("rm")["source"], world.text("sft"));
-    let last = world.at("rm", 4);
-    for name in ["accuracy", "longer_wins_accuracy"] {
-        assert!(
-            (0.0..=1.0).contains(&last[&format!("eval/{name}")]),
-            "{name}"
-        );
-    }
-
-    // PPO with one pass and one minibatch: policy and reference are one at the first step.
-    world
-        .rl(
-            "ppo",
-            "algorithm.name=ppo algorithm.epochs=1 train.save_every=1 train.keep_checkpoints=9",
-        )
-        .unwrap();
-    check_directory(&world, "ppo", &[adapter, "heldout.json"]);
-    check_all_change(&world, "ppo", 1, 4);
-    for name in ["reference", "base"] {
-        assert_eq!(
-            world.info("ppo")[name],
-            world.text(if name == "base" { "base" } else { "sft" })
-        );
-    }
-    assert_eq!(world.info("ppo")["reward"], world.text("rm"));
-    let first = world.at("ppo", 1);
-    assert!(first["first/policy/approxkl"].abs() < 1e-9);
-    assert_eq!(first["first/policy/clipfrac"], 0.0);
-    for name in ["objective/kl", "objective/kl_exact"] {
-        assert!(first[name].abs() < 1e-5, "{name} = {}", first[name]);
-    }
-    for step in 1..=4 {
-        let now = world.at("ppo", step);
-        assert!(
-            now["policy/approxkl"].abs() < 1e-9,
-            "step {step}: {}",
-            now["policy/approxkl"]
-        );
-        assert_eq!(now["policy/clipfrac"], 0.0);
-        assert_close_slices("ratio", &[now["policy/ratio"]], &[1.0], 1e-6);
-        assert!(
-            now["policy/sampler_gap"] < 1e-4,
-            "step {step}: {}",
-            now["policy/sampler_gap"]
-        );
-    }
-    assert!(
-        world.at("ppo", 4)["objective/kl"] > 1e-4,
-        "the policy moves away"
-    );
-
-    for (run, mode) in [
-        ("esrl", "corrected"),
-        ("paper", "paper"),
-        ("released", "released"),
-    ] {
-        let own = if mode == "released" {
-            ""
-        } else {
-            "algorithm.tau_min=0.8"
-        };
-        world
-            .rl(
-                run,
-                &format!("algorithm.name=esrl algorithm.mode={mode} {own}"),
-            )
-            .unwrap();
-        check_directory(&world, run, &[adapter, "heldout.json"]);
-        check_all_change(&world, run, 2, 4);
-        let first = world.at(run, 1);
-        if mode != "paper" {
-            assert!(
-                first["policy/sampler_gap"] < 1e-4,
-                "{mode}: {}",
-                first["policy/sampler_gap"]
-            );
-            assert!(
-                first["objective/kl"].abs() < 1e-5,
-                "{mode}: {}",
-                first["objective/kl"]
-            );
-        }
-        let full = first["esrl/samples_full"];
-        assert!(first["esrl/samples_drawn"] <= full && full > 0.0, "{mode}");
-        // The ledger of run.json is the sum of the rows, greedy estimates with them.
-        let sum = |metric: &str| world.curve(run, metric).iter().sum::<f64>();
-        let greedy = if mode == "released" {
-            0.0
-        } else {
-            sum("esrl/greedy_drawn")
-        };
-        let drawn = sum("esrl/samples_drawn") + greedy;
-        assert_eq!(world.info(run)["summary"]["samples_drawn"], drawn, "{mode}");
-    }
-
-    let out = world.path("answers.jsonl");
-    let mut answers =
-        evaluate::AnswersConfig::new(&world.text("esrl"), tiny("questions.jsonl").as_ref(), &out);
-    answers.max_new_tokens = 4;
-    answers.greedy = true;
-    let report = evaluate::answers(&answers).unwrap();
-    assert_eq!((report.answered, report.already), (80, 0));
-    assert_eq!(evaluate::answers(&answers).unwrap().already, 80);
-    assert_eq!(std::fs::read_to_string(&out).unwrap().lines().count(), 80);
-
-    let runs = ["sft", "ppo", "esrl"].map(|r| world.text(r));
-    let runs: Vec<&str> = runs.iter().map(String::as_str).collect();
-    let table = world.path("table");
-    let report =
-        evaluate::compare_with(&evaluate::CompareConfig::new(&runs, &table), None).unwrap();
-    let names: Vec<&str> = report.rows.iter().map(|r| r.name.as_str()).collect();
-    assert_eq!(names, ["sft", "ppo", "esrl"]);
-    assert_eq!(report.prompts, 3);
-    assert!(
-        report.rows[0]
-            .kl_k1
-            .as_ref()
-            .is_none_or(|kl| kl.mean.abs() < 1e-5)
-    );
-    assert!(report.rows.iter().all(|row| row.reward.is_some()));
-
-    let merged = world.path("merged");
-    let report =
-        evaluate::merge(&evaluate::MergeConfig::new(&world.text("esrl"), &merged)).unwrap();
-    assert!(report.error < 1e-4 && report.change > 1e-3, "{report}");
-    let demonstrations = tiny("demonstrations.json");
-    let (adapter, whole) = (
-        score(&world, "esrl", &demonstrations),
-        score(&world, "merged", &demonstrations),
-    );
-    assert_close_slices("loss of the merged model", &[whole], &[adapter], 1e-4);
-}
-
-#[test]
-fn a_reward_model_learns_what_can_be_told_apart() {
+fn a_reward_model_learns_to_separate_pairs() {
     let world = World::new();
     let nouns = "cherry hotel plane fox drum fig elm tram pine shirt cello palm".split(' ');
     let nouns: Vec<&str> = nouns.collect();
@@ -324,7 +161,7 @@ fn a_reward_model_learns_what_can_be_told_apart() {
 }
 
 #[test]
-fn a_whole_model_trains_and_is_the_next_stages_source() {
+fn a_full_model_trains_and_is_the_source_of_the_next_stage() {
     let world = World::new();
     world
         .sft(
@@ -398,7 +235,7 @@ fn rl_from_a_plain_model_uses_its_own_adapter() {
 }
 
 #[test]
-fn an_rl_runs_settings_name_every_key_of_its_algorithm() {
+fn config_toml_of_an_rl_run_has_every_key_of_its_algorithm() {
     let world = World::with_reward();
     world
         .rl(
@@ -417,7 +254,7 @@ fn an_rl_runs_settings_name_every_key_of_its_algorithm() {
 }
 
 #[test]
-fn without_held_out_rows_no_held_out_loss_is_claimed() {
+fn without_held_out_rows_no_held_out_loss_is_logged() {
     let world = World::new();
     world
         .sft("sft", "data.held_out=0 train.max_steps=2")
@@ -431,83 +268,4 @@ fn without_held_out_rows_no_held_out_loss_is_claimed() {
             .path("sft/adapter/adapter_model.safetensors")
             .is_file()
     );
-}
-
-#[test]
-fn a_run_goes_on_with_the_data_it_began_with() {
-    let world = World::new();
-    let rows = std::fs::read_to_string(tiny("demonstrations.json")).unwrap();
-    let data = world.write("data.json", &rows);
-    world.sft("sft", &format!("data.path={data}")).unwrap();
-    world.write("data.json", &(rows.clone() + "\n"));
-    let error = world.sft("sft", &format!("data.path={data} resume"));
-    let error = error.unwrap_err().to_string();
-    assert!(error.contains("data.json has changed since"), "{error}");
-
-    let held_out = world.write("held_out.json", &rows);
-    let sets = format!("data.eval_path={held_out}");
-    world.sft("other", &sets).unwrap();
-    world.write("held_out.json", &(rows + "\n"));
-    let error = world.sft("other", &format!("{sets} resume"));
-    let error = error.unwrap_err().to_string();
-    assert!(error.contains("held_out.json has changed since"), "{error}");
-}
-
-#[test]
-fn a_run_goes_on_with_the_model_it_began_with() {
-    let world = World::new();
-    world.sft("sft", "").unwrap();
-    world.reward("rm", "").unwrap();
-    // The sft run is made again where it was, and so is its base.
-    let status = |run: &str| world.info(run)["status"].clone();
-    world.copy("sft", "first");
-    std::fs::remove_dir_all(world.path("sft")).unwrap();
-    world.sft("sft", "train.seed=5").unwrap();
-    let error = world.reward("rm", "resume").unwrap_err().to_string();
-    assert!(
-        error.contains("adapter_model.safetensors has changed since"),
-        "{error}"
-    );
-    assert_eq!(status("rm"), "finished");
-
-    std::fs::remove_dir_all(world.path("base")).unwrap();
-    world.model("base", 2);
-    let error = world.sft("first", "resume").unwrap_err().to_string();
-    assert!(error.contains("base has changed since"), "{error}");
-    assert_eq!(status("first"), "finished");
-}
-
-#[test]
-fn an_rl_run_goes_on_with_the_models_and_prompts_it_began_with() {
-    let world = World::with_reward();
-    let rows = std::fs::read_to_string(tiny("prompts.json")).unwrap();
-    let held_out = world.write("held_out.json", &rows);
-    let sets = format!("algorithm.name=rloo data.eval_path={held_out}");
-    world.rl("run", &sets).unwrap();
-    let before = world.content("run");
-    // each reads as before
-    for name in [
-        "held_out.json",
-        "sft/adapter/adapter_config.json",
-        "rm/reward/reward.json",
-    ] {
-        let file = world.path(name);
-        let text = std::fs::read_to_string(&file).unwrap();
-        std::fs::write(&file, format!("{text}\n")).unwrap();
-        let error = world.rl("run", &format!("resume {sets} train.steps=6"));
-        assert_eq!(
-            error.unwrap_err().to_string(),
-            format!(
-                "{} has changed since {} began; resume with what it began with, or begin a new run",
-                file.display(),
-                world.text("run")
-            )
-        );
-        assert_eq!(world.info("run")["status"], "finished");
-        assert_eq!(world.content("run"), before);
-        std::fs::write(&file, text).unwrap();
-    }
-    world
-        .rl("run", &format!("resume {sets} train.steps=6"))
-        .unwrap();
 }

@@ -14,7 +14,7 @@ fn failed_batch(world: &World, run: &str, step: u64) -> Value {
 const HACKED: &str = "algorithm.name=rloo rewards=[{kind=\"length\",min=48}] watch.window=2";
 
 #[test]
-fn a_reward_for_length_is_noticed_and_stops_the_run_where_asked() {
+fn a_reward_for_length_warns_and_stops_the_run_with_watch_stop() {
     let world = World::with_reward();
     world.rl_by("noted", HACKED).unwrap(); // all answers soon have all the tokens there are
     assert_eq!(world.info("noted")["status"], "finished");
@@ -35,24 +35,24 @@ fn a_reward_for_length_is_noticed_and_stops_the_run_where_asked() {
 }
 
 #[test]
-fn a_watched_run_resumes_exactly() {
+fn a_run_with_warnings_resumes_exactly() {
     check_resume(&World::with_reward(), World::rl_by, "train.steps", HACKED);
 }
 
 #[test]
-fn sampler_and_scorer_apart_end_the_run_before_the_update() {
+fn a_gap_between_sampler_and_scorer_stops_the_run_before_the_update() {
     let world = World::with_reward();
     // rounding apart is apart, where none is allowed
     for (run, sets, says) in [
         (
             "gap",
             "watch.sampler_gap=1e-12",
-            "the sampler's log-probs and the training forward's are",
+            "the log-probs of the sampler and of the training forward differ by",
         ),
         (
             "ratio",
             "rollout.rescore=false watch.first_kl=1e-30",
-            "at the first minibatch the policy is",
+            "at the first minibatch policy/approxkl is",
         ),
     ] {
         let error = world
@@ -82,7 +82,7 @@ fn sampler_and_scorer_apart_end_the_run_before_the_update() {
 }
 
 #[test]
-fn held_out_prompts_that_are_trained_on_are_counted() {
+fn held_out_prompts_in_the_training_data_are_counted() {
     let world = World::new();
     let rows = fs::read_to_string(tiny("demonstrations.json")).unwrap();
     let rows: Vec<Value> = serde_json::from_str(&rows).unwrap();

@@ -1,86 +1,21 @@
-//! Which response tokens begin a clause (`macro_start`, for MA-PPO's parsing termination): by the built-in splitter, by a file of
-//! texts parsed beforehand, or by a program that is asked.
+//! Which response tokens begin a clause (`macro_start`, for MA-PPO's parsing termination): by the
+//! built-in splitter, a file of parsed texts, or an external program.
 
-use crate::learner::Metrics;
+use crate::config::{ClauseSource, ClausesConfig};
 use crate::row::Row;
-use anyhow::{Context, Result, ensure};
+use algorithms::Metrics;
+use anyhow::{Context, Result};
 use data::Encoder;
 use rewards::external::{Program, RetryPolicy};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
-const DAY: f64 = 86_400.0;
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ClausesConfig {
-    /// `splitter`: punctuation and conjunctions; `file`; `program`
-    pub source: Source,
-    /// With `file`: JSON lines `{"text": …, "starts": [character offsets]}`
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<PathBuf>,
-    /// With `program`: the program and its arguments. Asked `{"id", "texts"}`, it answers `{"id", "starts": [[…], …]}`
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub command: Option<Vec<String>>,
-    /// Seconds it may take for one answer
-    pub timeout_secs: f64,
-    /// Attempts after the first
-    pub retries: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Source {
-    Splitter,
-    File,
-    Program,
-}
-
-impl Default for ClausesConfig {
-    fn default() -> Self {
-        Self {
-            source: Source::Splitter,
-            path: None,
-            command: None,
-            timeout_secs: 60.0,
-            retries: 2,
-        }
-    }
-}
-
-impl ClausesConfig {
-    /// Refuses settings that cannot work.
-    pub fn check(&self) -> Result<()> {
-        let has = |what: bool, key: &str, source: &str| {
-            ensure!(
-                what,
-                "rollout.clauses.{key} is missing; source = \"{source}\" needs it"
-            );
-            Ok(())
-        };
-        match self.source {
-            Source::Splitter => Ok(()),
-            Source::File => has(self.path.is_some(), "path", "file"),
-            Source::Program => {
-                let named = self.command.as_ref().is_some_and(|words| !words.is_empty());
-                has(named, "command", "program")
-            }
-        }?;
-        ensure!(
-            self.timeout_secs > 0.0 && self.timeout_secs <= DAY,
-            "rollout.clauses.timeout_secs = {} must be a number above 0, at most {DAY}",
-            self.timeout_secs
-        );
-        Ok(())
-    }
-}
-
+/// An open finder of clauses.
 pub(crate) enum Clauses {
     Splitter,
-    /// Starts by text; a text that is not in the file is split
+    /// Starts by text; a text that the file does not have goes to the splitter
     File(HashMap<String, Vec<usize>>),
     Program(Box<Program>),
 }
@@ -93,10 +28,11 @@ struct Parsed {
 }
 
 impl Clauses {
+    /// Reads the file or starts the program.
     pub fn open(config: &ClausesConfig) -> Result<Self> {
         match config.source {
-            Source::Splitter => Ok(Self::Splitter),
-            Source::File => {
+            ClauseSource::Splitter => Ok(Self::Splitter),
+            ClauseSource::File => {
                 let path = config.path.clone().unwrap_or_default();
                 let text = std::fs::read_to_string(&path);
                 let text = text.with_context(|| format!("cannot read {}", path.display()))?;
@@ -112,18 +48,18 @@ impl Clauses {
                 }
                 Ok(Self::File(by_text))
             }
-            Source::Program => {
-                let patience = RetryPolicy {
+            ClauseSource::Program => {
+                let retry = RetryPolicy {
                     timeout: Duration::from_secs_f64(config.timeout_secs),
                     retries: config.retries,
                 };
                 let command = config.command.clone().unwrap_or_default();
-                Ok(Self::Program(Box::new(Program::start(&command, patience)?)))
+                Ok(Self::Program(Box::new(Program::start(&command, retry)?)))
             }
         }
     }
 
-    /// Which response tokens of all rows begin a clause, and metrics.
+    /// `[M]` whether each response token of the rows begins a clause, and metrics.
     pub fn macro_starts(
         &mut self,
         encoder: &Encoder,
@@ -155,7 +91,7 @@ impl Clauses {
     }
 }
 
-/// Starts of each text, in bytes.
+/// Byte offsets of each text's clauses, from the program.
 fn ask(program: &mut Program, texts: &[String]) -> Result<Vec<Vec<usize>>> {
     let request = Map::from_iter([("texts".to_string(), Value::from(texts.to_vec()))]);
     let read = |reply: &Map<String, Value>| -> Result<Vec<Vec<usize>>, String> {
@@ -175,7 +111,7 @@ fn ask(program: &mut Program, texts: &[String]) -> Result<Vec<Vec<usize>>> {
     Ok(program.call(&request, read)?)
 }
 
-/// Character offsets as byte offsets; those beyond the text are left out.
+/// Character offsets as byte offsets. Those beyond the text are left out.
 fn in_bytes(text: &str, chars: &[usize]) -> Vec<usize> {
     let at: Vec<usize> = text.char_indices().map(|(at, _)| at).collect();
     chars.iter().filter_map(|c| at.get(*c).copied()).collect()

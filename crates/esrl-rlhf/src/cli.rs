@@ -1,6 +1,8 @@
 //! The command line of `esrl-rlhf`, also `wick rlhf`.
 
-use crate::{Config, ReplayConfig};
+use crate::config::Config;
+use crate::replay::{self, ReplayConfig};
+use crate::{explain, plan, train_loop};
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use run::PlanArgs;
@@ -40,17 +42,17 @@ impl Cli {
     /// Trains, or does what the subcommand or flag asks for.
     pub fn execute(&self) -> Result<()> {
         match &self.command {
-            Some(Command::Replay(config)) => return run::print(&crate::replay(config)?),
+            Some(Command::Replay(config)) => return run::print(&replay::replay(config)?),
             Some(Command::Plan(args)) => return print_plan(args),
             None => {}
         }
         if self.list {
-            return run::print(&crate::list());
+            return run::print(&explain::list());
         }
         if let Some(metric) = &self.explain {
-            return run::print(&crate::explain(metric)?);
+            return run::print(&explain::explain(metric)?);
         }
-        self.args.execute(Config::check, crate::run)
+        self.args.execute(Config::check, train_loop::run)
     }
 }
 
@@ -58,5 +60,5 @@ impl Cli {
 pub fn print_plan(args: &PlanArgs) -> Result<()> {
     let config: Config = args.load_config()?;
     config.check()?;
-    crate::plan(args, &config)?.print(args.json)
+    plan::plan(args, &config)?.print(args.json)
 }

@@ -1,4 +1,4 @@
-//! What a run reads: the rows that its method learns from, and the prompts it is evaluated on.
+//! What a run reads: the rows that its method learns from, and the prompts that it is evaluated on.
 
 use crate::config::Config;
 use algorithms::{DataSource, Requirements};
@@ -8,15 +8,15 @@ use policy::PolicyMeta;
 use std::path::Path;
 use std::rc::Rc;
 
-/// A prompt with its ids, made once.
+/// A prompt with its token ids, encoded once.
 pub(crate) struct Task {
     pub prompt: Prompt,
     pub key: u64,
     pub ids: Vec<u32>,
 }
 
-/// Rows of the training file, as the method's feed wants them.
-pub(crate) enum Source {
+/// Rows of the training file, in the form that the method learns from.
+pub(crate) enum TrainingRows {
     Prompts(Vec<Prompt>),
     Demonstrations(Vec<Demonstration>),
     Preferences(Vec<Preference>),
@@ -25,33 +25,34 @@ pub(crate) enum Source {
 /// A prompt and `N` responses to it, each with EOS.
 pub(crate) type Answered<const N: usize> = (Rc<Task>, [Vec<u32>; N]);
 
+/// The rows of the data files.
 pub(crate) struct Data {
-    pub train: Source,
+    pub train: TrainingRows,
     pub held_out: Vec<Prompt>,
-    /// Held-out prompts that are training prompts too
+    /// Held-out prompts that are also training prompts
     pub n_shared: usize,
 }
 
 impl Data {
-    /// Reads and checks the files; no model is needed for that.
+    /// Reads and checks the files. Needs no model.
     pub fn read(config: &Config, needs: &Requirements) -> Result<Self> {
         let d = &config.data;
         let (train, held_out) = match &needs.source {
             DataSource::Rollouts => {
                 let (train, held_out) = split(config, data::prompts, |p| p)?;
-                (Source::Prompts(train), held_out)
+                (TrainingRows::Prompts(train), held_out)
             }
             DataSource::Pool(pool) if pool.grow.as_ref().is_some_and(|g| !g.keep_data) => {
                 let (train, held_out) = split(config, data::prompts, |p| p)?;
-                (Source::Prompts(train), held_out)
+                (TrainingRows::Prompts(train), held_out)
             }
             DataSource::Pool(_) => {
                 let (train, held_out) = split(config, data::demonstrations, |d| &d.prompt)?;
-                (Source::Demonstrations(train), held_out)
+                (TrainingRows::Demonstrations(train), held_out)
             }
             DataSource::Pairs => {
                 let (train, held_out) = split(config, data::preferences, |p| &p.prompt)?;
-                (Source::Preferences(train), held_out)
+                (TrainingRows::Preferences(train), held_out)
             }
         };
         let compares = rewards::needs_reference(&config.rewards);
@@ -62,12 +63,12 @@ impl Data {
         {
             bail!(
                 "the rewards compare with the data's own answers, and those are what this algorithm learns from: each would be \
-                 its own reference and have the top score; take a method that draws, or rest with keep_data = false"
+                 its own reference and get the top score; use a method that samples, or rest with keep_data = false"
             );
         }
         let wants_answers = needs.text_metric.is_some() || needs.reference_answer || compares;
         let no_answer = |prompt: &Prompt| prompt.reference.is_none();
-        if let Source::Prompts(prompts) = &train
+        if let TrainingRows::Prompts(prompts) = &train
             && wants_answers
             && prompts.iter().any(no_answer)
         {
@@ -83,9 +84,9 @@ impl Data {
             );
         }
         let keys: Vec<u64> = match &train {
-            Source::Prompts(rows) => rows.iter().map(Prompt::key).collect(),
-            Source::Demonstrations(rows) => rows.iter().map(|d| d.prompt.key()).collect(),
-            Source::Preferences(rows) => rows.iter().map(|p| p.prompt.key()).collect(),
+            TrainingRows::Prompts(rows) => rows.iter().map(Prompt::key).collect(),
+            TrainingRows::Demonstrations(rows) => rows.iter().map(|d| d.prompt.key()).collect(),
+            TrainingRows::Preferences(rows) => rows.iter().map(|p| p.prompt.key()).collect(),
         };
         let n_shared = data::report_shared(&d.path, keys, held_out.iter().map(Prompt::key));
         Ok(Self {
@@ -96,7 +97,8 @@ impl Data {
     }
 }
 
-/// The training rows, and the prompts held out: those of `eval_path`, or a share of the prompts of `path`.
+/// The training rows, and the prompts held out: those of `eval_path`, or a share of the prompts of
+/// `path`.
 fn split<T>(
     config: &Config,
     source: fn(&Path, data::Format) -> data::Result<data::Loaded<T>>,
@@ -129,7 +131,8 @@ fn split<T>(
     Ok((train, held_out))
 }
 
-/// Encoded prompts; those that leave no room for a response are left out, and counted.
+/// Encoded prompts. Those that leave no room for a response are left out and counted; `what` names
+/// them.
 pub(crate) fn tasks(
     what: &str,
     prompts: Vec<Prompt>,
@@ -147,14 +150,14 @@ pub(crate) fn tasks(
     }
     if tasks.len() < n_prompts {
         eprintln!(
-            "{what} prompts: {} of {n_prompts} are longer than {limit} tokens and left out",
+            "{what} prompts: {} of {n_prompts} are longer than {limit} tokens and are left out",
             n_prompts - tasks.len()
         );
     }
     Ok(tasks)
 }
 
-/// Each row's prompt and its `N` answers with EOS; rows longer than prompt and response may be are left out, and counted.
+/// Each row's prompt and its `N` answers with EOS. Rows that are too long are left out and counted.
 pub(crate) fn answered<const N: usize>(
     rows: Vec<(Prompt, [String; N])>,
     meta: &PolicyMeta,
@@ -192,7 +195,7 @@ fn task(encoder: &Encoder, prompt: Prompt) -> Result<Task> {
     })
 }
 
-/// Tokens a prompt may have.
+/// The most tokens that a prompt may have.
 fn prompt_room(meta: &PolicyMeta, config: &Config) -> Result<usize> {
     let context = meta.context();
     let room = context

@@ -1,13 +1,17 @@
-//! The policy on held-out prompts.
+//! Evaluation of the policy on held-out prompts.
 
+use crate::config::Config;
 use crate::data::{self, Task};
-use crate::learner::{Learner, Metrics};
-use crate::{Config, rollout};
+use crate::learner::Learner;
+use crate::sample::{self, Draw, DrawStream, DrawWeights};
+use crate::score;
+use algorithms::Metrics;
 use algorithms::SamplingPlan;
 use anyhow::Result;
 use policy::PolicyMeta;
 use std::rc::Rc;
 
+/// The first `train.eval_prompts` held-out prompts, encoded.
 pub(crate) fn tasks_for_evaluation(
     mut prompts: Vec<::data::Prompt>,
     meta: &PolicyMeta,
@@ -17,7 +21,8 @@ pub(crate) fn tasks_for_evaluation(
     data::tasks("held-out", prompts, meta, config)
 }
 
-/// One sampled answer per held-out prompt: mean reward (where there is one), length, share that ends.
+/// One sampled answer per held-out prompt: mean reward (where there is one), length, and the share
+/// that ends.
 pub(crate) fn evaluate(learner: &mut Learner, tasks: &[Rc<Task>]) -> Result<Metrics> {
     if tasks.is_empty() {
         return Ok(Metrics::new());
@@ -26,18 +31,17 @@ pub(crate) fn evaluate(learner: &mut Learner, tasks: &[Rc<Task>]) -> Result<Metr
         n: 1,
         temperature: None,
     };
-    // The same random numbers at every evaluation, so that curves differ by the policy alone.
-    let draw = learner.draw(0);
-    let policy = learner.roles.policy.frozen();
-    let rows = rollout::sample(
-        &learner.roles,
-        Some(&policy),
-        tasks,
-        &vec![one; tasks.len()],
-        draw,
-        rollout::EVALUATION,
-        &mut |_, _| {},
-    )?;
+    // Step 0 each time: every evaluation draws the same random numbers, so that curves differ by
+    // the policy alone.
+    let draw = Draw {
+        stream: DrawStream::Evaluation,
+        weights: DrawWeights::Training,
+        keep_states: false,
+        ..learner.draw(0)
+    };
+    let (roles, plan) = (&mut learner.roles, vec![one; tasks.len()]);
+    let policy = roles.policy.frozen();
+    let rows = sample::draw(roles, Some(&policy), tasks, &plan, draw, &mut |_, _| {})?;
     let n = rows.len() as f64;
     let tokens: usize = rows.iter().map(|row| row.response().len()).sum();
     let finished = rows.iter().filter(|row| row.finished).count();
@@ -45,9 +49,9 @@ pub(crate) fn evaluate(learner: &mut Learner, tasks: &[Rc<Task>]) -> Result<Metr
         ("eval/response_length".to_string(), tokens as f64 / n),
         ("eval/eos_rate".to_string(), finished as f64 / n),
     ]);
-    if !learner.roles.rewards.is_empty() {
-        let readings = rollout::readings(&mut learner.roles, &rows)?;
-        let scored = learner.roles.rewards.plain_sum(&readings);
+    if !roles.rewards.is_empty() {
+        let readings = score::readings(roles, &rows)?;
+        let scored = roles.rewards.plain_sum(&readings);
         let sum: f64 = scored.total.iter().map(|s| f64::from(*s)).sum();
         metrics.insert("eval/reward".into(), sum / n);
         if scored.means.len() > 1 {

@@ -1,11 +1,21 @@
-//! What a metric means: a method's by its definition in `algorithms`, what the stages and the loop log by the tables of
-//! docs/metrics.md, which is compiled in.
+//! The list of methods, and what a metric means. Methods define their metrics in `algorithms`;
+//! those of the stages and of the loop come from the tables of docs/metrics.md, which is compiled
+//! in.
 
 use anyhow::{Result, bail};
 
 const PAGE: &str = include_str!("../../../docs/metrics.md");
 
-/// One line on a metric of metrics.jsonl. An unknown name is an error that gives the three nearest.
+/// The registry of methods, one line each.
+pub fn list() -> String {
+    let entries = algorithms::registry();
+    let width = entries.iter().map(|e| e.name.len()).max().unwrap_or(0);
+    let line = |e: &algorithms::Entry| format!("{:width$}  {} ({})\n", e.name, e.about, e.paper);
+    entries.iter().map(line).collect()
+}
+
+/// One line on a metric of metrics.jsonl. An unknown name is an error that suggests the three
+/// nearest.
 pub fn explain(metric: &str) -> Result<String> {
     if let Some(definition) = algorithms::metric_definition(metric) {
         return Ok(format!("{metric}: {definition}\n"));
@@ -26,7 +36,7 @@ pub fn explain(metric: &str) -> Result<String> {
     )
 }
 
-/// Names and definitions: the first cell of a row, which may give several, and the last.
+/// Names and definitions: the first cell of a row, which may hold several names, and the last.
 fn of_page() -> impl Iterator<Item = (&'static str, &'static str)> {
     let rows = PAGE.lines().filter(|line| line.starts_with("| `"));
     rows.flat_map(|row| {
@@ -39,7 +49,7 @@ fn of_page() -> impl Iterator<Item = (&'static str, &'static str)> {
     })
 }
 
-/// `name` may end in `<kind>`, which is any kind of reward.
+/// `name` may end in `<kind>`, which stands for any kind of reward.
 fn is_of(metric: &str, name: &str) -> bool {
     match name.strip_suffix("<kind>") {
         Some(prefix) => metric

@@ -1,5 +1,5 @@
-//! The batch of a step that was refused, kept in the run directory (`failed/step-000012.json`) to be looked at. A number that is
-//! not finite is `null` there.
+//! The batch of a step that was refused, kept in the run directory (`failed/step-000012.json`) for
+//! inspection. A number that is not finite is `null` there.
 
 use crate::row::Row;
 use algorithms::Experience;
@@ -7,7 +7,7 @@ use anyhow::{Error, anyhow};
 use run::Run;
 use serde_json::{Map, Value, json};
 
-/// Saves the batch of `step` and says so in the error that refused it.
+/// Saves the batch of `step` and names the file in the error that refused it.
 pub(crate) fn saved(run: &Run, step: u64, rows: &[Row], exp: &Experience, why: &Error) -> Error {
     let why = run::one_line(why);
     let kept = json!({ "step": step, "why": why, "rows": of_rows(rows, exp) });

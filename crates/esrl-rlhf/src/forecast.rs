@@ -1,13 +1,14 @@
-//! A run gone through by lengths alone: which forwards with graph its steps make. Batches and minibatches are functions of the seed.
-//! Responses that will be drawn are taken at their longest, and every prompt has the most samples that its method may draw.
+//! A run gone through by lengths alone: which forwards with graph its steps make. Batches and
+//! minibatches are functions of the seed. Responses that will be drawn are taken at their longest,
+//! and every prompt has the most samples that its method may draw.
 
 use crate::config::Config;
 use crate::data::Task;
-use crate::feed::{Feed, Pair};
-use crate::pool::Pool;
-use crate::update::{minibatch_size, minibatches};
+use crate::minibatches::{minibatch_size, optimizer_steps};
+use crate::pool::{self, ResponsePool};
+use crate::row_source::{Pair, RowSource, batches};
 use algorithms::Requirements;
-use data::{Cursor, Loader};
+use data::Cursor;
 use models::{Packed, Sequence};
 use planning::memory::{Batches, Drawing, Forward, micro_batch};
 use std::rc::Rc;
@@ -29,12 +30,12 @@ pub(crate) struct StepForecast {
 }
 
 impl StepForecast {
-    pub fn of(feed: &Feed, needs: &Requirements, config: &Config) -> Self {
+    pub fn of(source: &RowSource, needs: &Requirements, config: &Config) -> Self {
         let mut forecast = Self::default();
-        match feed {
-            Feed::Rollouts { tasks, .. } => forecast.of_rollouts(tasks, needs, config),
-            Feed::Pairs { pairs, .. } => forecast.of_pairs(pairs, needs, config),
-            Feed::Pool(pool) => forecast.of_pool(pool, needs, config),
+        match source {
+            RowSource::Prompts { tasks, .. } => forecast.of_rollouts(tasks, needs, config),
+            RowSource::Pairs { pairs, .. } => forecast.of_pairs(pairs, needs, config),
+            RowSource::Pool(pool) => forecast.of_pool(pool, needs, config),
         }
         forecast
     }
@@ -43,7 +44,7 @@ impl StepForecast {
         let (r, room) = (&config.rollout, config.rollout.max_new_tokens);
         let rows = needs.max_samples + usize::from(needs.reference_answer);
         let mut met = vec![false; tasks.len()];
-        let mut loader = loader(tasks.len(), config);
+        let mut loader = batches(tasks.len(), config, Cursor::default());
         for step in 0..config.train.steps {
             let at = loader.next_batch();
             at.iter().for_each(|i| met[*i] = true);
@@ -79,7 +80,7 @@ impl StepForecast {
                     .map(|a| [task.ids.as_slice(), a].concat())
             })
             .collect();
-        let mut loader = loader(pairs.len(), config);
+        let mut loader = batches(pairs.len(), config, Cursor::default());
         for step in 0..config.train.steps {
             let unit = |i: usize| -> Vec<Sequence> {
                 let prompt_len = pairs[i].0.ids.len();
@@ -91,19 +92,14 @@ impl StepForecast {
         }
     }
 
-    /// Rows of a pool come by weights that only its scores give: a batch is taken for a random one, and every row for one in use.
-    fn of_pool(&mut self, pool: &Pool, needs: &Requirements, config: &Config) {
+    /// Rows of a pool come by weights that only its scores give: a batch is taken for a random one,
+    /// and every row for one in use.
+    fn of_pool(&mut self, pool: &ResponsePool, needs: &Requirements, config: &Config) {
         let (lens, r) = (pool.lens(config), &config.rollout);
         let n = lens.len();
         let mut rows = 0;
         for step in 0..config.train.steps {
-            let taken = match pool.needs().replacement {
-                true => r.prompts,
-                // the last batch of a pass is what is left
-                false => r
-                    .prompts
-                    .min(n - step % n.div_ceil(r.prompts).max(1) * r.prompts),
-            };
+            let taken = pool::rows_of_step(n, r.prompts, step, pool.needs().replacement);
             let updates = taken.div_ceil(minibatch_size(taken, needs));
             self.optimiser_steps += needs.epochs * updates;
             rows += needs.epochs * taken;
@@ -140,15 +136,12 @@ impl StepForecast {
             let rows = unit.iter().map(|(ids, _)| ids.len());
             self.longest_row = self.longest_row.max(rows.max().unwrap_or(0));
         }
-        for epoch in 0..needs.epochs {
-            let seed = config.train.seed;
-            for minibatch in minibatches(units.len(), needs, seed, step as u64, epoch) {
-                self.optimiser_steps += 1;
-                let units: Vec<Vec<Sequence>> =
-                    minibatch.into_iter().map(|i| units[i].clone()).collect();
-                for range in models::micro_batches(&units, config.train.micro_batch_tokens) {
-                    self.batches.add(of(&units[range]));
-                }
+        for minibatch in optimizer_steps(units.len(), needs, config.train.seed, step as u64) {
+            self.optimiser_steps += 1;
+            let units: Vec<Vec<Sequence>> =
+                minibatch.into_iter().map(|i| units[i].clone()).collect();
+            for range in models::micro_batches(&units, config.train.micro_batch_tokens) {
+                self.batches.add(of(&units[range]));
             }
         }
     }
@@ -161,9 +154,4 @@ fn minibatch_tokens(units: &[Vec<Sequence>], needs: &Requirements) -> usize {
     let mut each: Vec<usize> = units.chunks(1).map(tokens).collect();
     each.sort_unstable_by(|a, b| b.cmp(a));
     tokens(units).min(each.iter().take(size).sum())
-}
-
-fn loader(n: usize, config: &Config) -> Loader {
-    let (batch, seed) = (config.rollout.prompts, config.train.seed);
-    Loader::new(n, batch, seed, Cursor::default())
 }

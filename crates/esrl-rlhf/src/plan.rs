@@ -1,9 +1,9 @@
 //! What an RL run will take.
 
 use crate::config::Config;
-use crate::feed::Feed;
 use crate::forecast::StepForecast;
-use crate::prepare::Prepared;
+use crate::inputs::RunInputs;
+use crate::row_source::RowSource;
 use algorithms::{Algorithm, PoolRequirements, Refresh};
 use anyhow::Result;
 use models::Fetch;
@@ -21,9 +21,9 @@ const LOGGED: usize = 5_000;
 pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
     let config = &config.resolved()?;
     let algorithm = config.build_algorithm()?;
-    let prepared = Prepared::new(config, algorithm.requirements(), Fetch::Shape)
+    let prepared = RunInputs::new(config, algorithm.requirements(), Fetch::Shape)
         .map_err(|e| of_a_run_to_come(&config.model.policy, e))?;
-    let forecast = StepForecast::of(&prepared.feed, &prepared.needs, config);
+    let forecast = StepForecast::of(&prepared.source, &prepared.needs, config);
     let work = prepared.workload(&forecast, config)?;
     let (t, meta) = (&config.train, &prepared.meta);
     let shape = &meta.base.config;
@@ -48,13 +48,13 @@ pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
         steps: Steps {
             steps: t.steps,
             optimiser_steps: forecast.optimiser_steps,
-            rows: prepared.feed.n_rows(),
-            rows_name: match &prepared.feed {
-                Feed::Rollouts { .. } => "prompts",
-                Feed::Pool(_) => "rows",
-                Feed::Pairs { .. } => "pairs",
+            rows: prepared.source.n_rows(),
+            rows_name: match &prepared.source {
+                RowSource::Prompts { .. } => "prompts",
+                RowSource::Pool(_) => "rows",
+                RowSource::Pairs { .. } => "pairs",
             },
-            rows_per_step: config.rollout.prompts.min(prepared.feed.n_rows()),
+            rows_per_step: config.rollout.prompts.min(prepared.source.n_rows()),
         },
         tokens: tokens(&prepared, &forecast, algorithm.as_ref(), config),
         rates,
@@ -64,7 +64,7 @@ pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
     })
 }
 
-impl Prepared {
+impl RunInputs {
     /// What the run takes in `dir`.
     pub fn disk(&self, config: &Config, dir: &Path) -> Result<Disk> {
         let (t, base) = (&config.train, &self.meta.base);
@@ -109,30 +109,30 @@ fn policy_rates(config: &Config, algorithm: &dyn Algorithm) -> Vec<f64> {
 }
 
 fn tokens(
-    prepared: &Prepared,
+    prepared: &RunInputs,
     forecast: &StepForecast,
     algorithm: &dyn Algorithm,
     config: &Config,
 ) -> Tokens {
     let (r, t, needs) = (&config.rollout, &config.train, &prepared.needs);
-    let responses = match &prepared.feed {
-        Feed::Rollouts { tasks, .. } => {
+    let responses = match &prepared.source {
+        RowSource::Prompts { tasks, .. } => {
             // a greedy answer to each prompt that the method must know first
             let keys: Vec<u64> = tasks.iter().map(|task| task.key).collect();
             let asks = !algorithm.prompts_to_estimate(&keys[..1]).is_empty();
             let first = if asks { forecast.prompts } else { 0 };
             t.steps * r.prompts.min(tasks.len()) * needs.max_samples + first
         }
-        Feed::Pool(pool) => pool.n_drawn(t.steps),
-        Feed::Pairs { .. } => 0,
+        RowSource::Pool(pool) => pool.n_drawn(t.steps),
+        RowSource::Pairs { .. } => 0,
     };
     let evaluations = 1 + times(t.steps, t.eval_every);
     Tokens {
         trained: forecast.batches.tokens,
-        certainty: match &prepared.feed {
-            Feed::Rollouts { .. } => Certainty::AtMost,
-            Feed::Pool(_) => Certainty::About,
-            Feed::Pairs { .. } => Certainty::Exact,
+        certainty: match &prepared.source {
+            RowSource::Prompts { .. } => Certainty::AtMost,
+            RowSource::Pool(_) => Certainty::About,
+            RowSource::Pairs { .. } => Certainty::Exact,
         },
         drawn: (responses * r.max_new_tokens) as u64,
         drawn_to_look: (evaluations * prepared.eval_tasks.len() * r.max_new_tokens) as u64,
@@ -146,8 +146,8 @@ fn shown(config: &Config, steps: usize) -> usize {
 }
 
 /// Bytes of the rounds of a pool: ids as text.
-fn pool(prepared: &Prepared, config: &Config) -> usize {
-    let Feed::Pool(pool) = &prepared.feed else {
+fn pool(prepared: &RunInputs, config: &Config) -> usize {
+    let RowSource::Pool(pool) = &prepared.source else {
         return 0;
     };
     let lens = pool.lens(config);

@@ -1,103 +1,32 @@
-//! What a run begins with before a weight is read: the policy's outline and the encoded rows. The run and its plan begin here.
+//! Step 4, *prepare*: the method turns scores and columns into baselines and advantages. No
+//! gradient, no model.
 
-use crate::config::{Config, CriticInit};
-use crate::data::{Data, Task};
-use crate::evaluation::tasks_for_evaluation;
-use crate::feed::Feed;
-use algorithms::Requirements;
-use anyhow::{Result, ensure};
-use data::Prompt;
-use models::{Fetch, LoraConfig, WeightStorage, WeightsMeta};
-use policy::{DeviceChoice, PolicyMeta, TemplateChoice};
-use std::path::Path;
-use std::rc::Rc;
+use crate::learner::Learner;
+use crate::logp_source::LogpSource;
+use crate::row::Row;
+use algorithms::Metrics;
+use algorithms::{Experience, importance};
+use anyhow::Result;
 
-pub(crate) struct Prepared {
-    pub needs: Requirements,
-    pub meta: PolicyMeta,
-    /// How the base's matrices are kept, and what they take then
-    pub keep: WeightStorage,
-    pub weights: WeightsMeta,
-    /// Of the policy's adapter
-    pub lora: LoraConfig,
-    /// Of the reward model's; where its run cannot be read yet, the policy's
-    pub reward: Option<LoraConfig>,
-    pub reward_is_here: bool,
-    pub feed: Feed,
-    pub held_out: Vec<Prompt>,
-    pub eval_tasks: Vec<Rc<Task>>,
-    /// Held-out prompts that are training prompts too
-    pub n_shared: usize,
-}
-
-impl Prepared {
-    /// `config`: resolved. `fetch`: what of a hub model must be here.
-    pub fn new(config: &Config, needs: Requirements, fetch: Fetch) -> Result<Self> {
-        let Data {
-            train,
-            held_out,
-            n_shared,
-        } = Data::read(config, &needs)?;
-        let template = TemplateChoice::parse(&config.model.template)?;
-        let model = &config.model;
-        let meta = PolicyMeta::open(&model.policy, template, model.weights, fetch)?;
-        if let Some(dir) = &model.reward {
-            check_reward(dir, &meta)?;
-        }
-        let keep = WeightStorage::of(DeviceChoice::parse(&config.device)?.is_cpu(), false);
-        let lora = meta.lora_or(&config.lora)?;
-        let feed = Feed::new(train, &needs, &meta, config)?;
-        let eval_tasks = tasks_for_evaluation(held_out.clone(), &meta, config)?;
-        let of_reward = |dir: &Path| LoraConfig::of_adapter(&dir.join("reward")).ok();
-        let reward = config.model.reward.as_deref();
-        let found = reward.and_then(of_reward);
-        Ok(Self {
-            reward_is_here: reward.is_none() || found.is_some(),
-            reward: reward.map(|_| found.unwrap_or_else(|| lora.clone())),
-            needs,
-            weights: meta.base.weights(keep)?,
-            keep,
-            meta,
-            lora,
-            feed,
-            held_out,
-            eval_tasks,
-            n_shared,
-        })
+/// Adds the clauses and the importance weights where the run has them, then asks the method.
+pub(crate) fn experience(
+    learner: &mut Learner,
+    rows: &[Row],
+    mut exp: Experience,
+) -> Result<(Experience, Metrics)> {
+    let mut of_clauses = Metrics::new();
+    if let Some(clauses) = &mut learner.clauses {
+        (exp.macro_start, of_clauses) = clauses.macro_starts(&learner.roles.encoder, rows)?;
     }
-
-    /// Of the critic's adapter, where there is a critic.
-    pub fn critic(&self, config: &Config) -> Option<&LoraConfig> {
-        let of_reward = self.reward.as_ref();
-        let lora = match config.train.critic_init {
-            CriticInit::Reward => of_reward.unwrap_or(&self.lora),
-            CriticInit::Zero => &self.lora,
-        };
-        self.needs.critic.then_some(lora)
+    // Rows sampled from separate weights teach the policy through truncated importance weights.
+    let mut of_weights = Metrics::new();
+    let own = learner.logp_source == LogpSource::PolicyForward;
+    if own && learner.roles.samples_from_separate_weights() {
+        let cap = learner.config.rollout.importance_cap;
+        (exp.importance, of_weights) = importance::weights(&exp, cap);
     }
-
-    /// Trained numbers of policy and critic.
-    pub fn n_trained(&self, config: &Config) -> usize {
-        let shape = &self.meta.base.config;
-        let critic = self.critic(config);
-        let critic = critic.map_or(0, |lora| lora.n_params(shape) + shape.hidden_size + 1);
-        self.lora.n_params(shape) + critic
-    }
-}
-
-/// The reward model's adapter stands on the policy's base, so it must have been trained on the same numbers.
-fn check_reward(dir: &Path, policy: &PolicyMeta) -> Result<()> {
-    let Some(run) = run::open_saved_run(dir)? else {
-        return Ok(());
-    };
-    let (trained_on, kept) = (policy::base_weights(&run.info)?, policy.base.projections);
-    ensure!(
-        trained_on == kept,
-        "the reward model {} was trained on its base in \"{}\", and {} is kept in \"{}\"; train it with the same model.weights",
-        dir.display(),
-        trained_on.name(),
-        policy.source,
-        kept.name()
-    );
-    Ok(())
+    let (exp, mut metrics) = learner.algorithm.prepare(exp)?;
+    metrics.extend(of_weights);
+    metrics.extend(of_clauses);
+    Ok((exp, metrics))
 }

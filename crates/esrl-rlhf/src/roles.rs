@@ -1,5 +1,5 @@
-//! One base, four roles: policy, reference, reward model and critic are adapters on the same frozen weights. The reward model
-//! stands among the other sources of reward.
+//! One base, four roles: policy, reference, reward model and critic are adapters on the same frozen
+//! weights. The reward model is one of the sources of reward in [`Mixture`].
 
 use crate::config::{Config, CriticInit};
 use algorithms::{Refresh, Requirements};
@@ -12,34 +12,37 @@ use rewards::{Mixture, RewardModel};
 use std::path::Path;
 use std::rc::Rc;
 
+/// The models of a run.
 pub(crate) struct Roles {
     pub base: Rc<Base>,
     pub encoder: Encoder,
     pub template: Template,
-    /// Trainable.
+    /// Trainable
     pub policy: Lora,
-    /// Where the policy began, frozen. None: the base itself.
+    /// The policy's start, frozen; None: the base itself
     pub reference: Option<Lora>,
-    /// The copy of the policy whose log-probs are `logp_old`, where the method looks at one
+    /// The copy of the policy whose log-probs are `logp_old`, where the method uses one
     pub old: Option<Lora>,
     pub rewards: Mixture,
     pub critic: Option<Critic>,
-    /// The base as rollouts are drawn from it, where `rollout.weights` are not those of training
+    /// The base that rollouts are sampled from, where `rollout.weights` are not those of training
     sampler: Option<CausalLm>,
 }
 
+/// A value head on an adapter of its own.
 pub(crate) struct Critic {
     lora: Lora,
     head: ScalarHead,
 }
 
 impl Critic {
-    /// The value before each label, `[M]`, f32. A frozen copy records no graph.
+    /// `[M]` the value before each label, f32. A frozen copy records no graph.
     pub fn values(&self, model: &CausalLm, batch: &Batch) -> candle_core::Result<Tensor> {
         self.head
             .apply(&batch.before_labels(&batch.hidden(model, Some(&self.lora), None)?)?)
     }
 
+    /// The same numbers, detached.
     pub fn frozen(&self) -> Self {
         Self {
             lora: self.lora.frozen(),
@@ -47,6 +50,7 @@ impl Critic {
         }
     }
 
+    /// Trainable parameters by name.
     pub fn params(&self) -> Vec<(String, Var)> {
         let head = self
             .head
@@ -58,6 +62,7 @@ impl Critic {
 }
 
 impl Roles {
+    /// Opens reward model and critic on the policy's base.
     pub fn open(config: &Config, needs: &Requirements, policy: Policy) -> Result<Self> {
         let Policy {
             base,
@@ -114,32 +119,34 @@ impl Roles {
         })
     }
 
+    /// The base that trains.
     pub fn model(&self) -> &CausalLm {
         &self.base.model
     }
 
-    /// What rollouts are drawn from.
+    /// The base that rollouts are sampled from.
     pub fn sampler(&self) -> &CausalLm {
         self.sampler.as_ref().unwrap_or(self.model())
     }
 
-    /// Whether that has other weights than those that learn.
-    pub fn samples_apart(&self) -> bool {
+    /// Whether the sampler has other weights than the base that trains.
+    pub fn samples_from_separate_weights(&self) -> bool {
         self.sampler.is_some()
     }
 
-    /// Before the base is shared.
+    /// The base, before it is shared.
     pub fn model_mut(&mut self) -> &mut CausalLm {
         let base = Rc::get_mut(&mut self.base);
         &mut base.expect("the base has one owner here").model
     }
 
-    /// Every weight that no optimiser may move: the base's. Adapters that stand still are copies of numbers on disk.
+    /// Every weight that no optimiser may move: the base's. Frozen adapters are copies of what is
+    /// on disk.
     pub fn frozen_tensors(&self) -> Vec<(String, Tensor)> {
         self.base.model.tensors()
     }
 
-    /// Takes the copies of the policy anew that are due before `step`.
+    /// Renews the copies of the policy that are due before `step`.
     pub fn refresh(&mut self, needs: &Requirements, step: u64, new_epoch: bool) -> Result<()> {
         if needs
             .old_policy
@@ -153,7 +160,7 @@ impl Roles {
         Ok(())
     }
 
-    /// The copies that training changes, by the name of their file in a checkpoint.
+    /// The copies that training renews, by the name of their file in a checkpoint.
     pub fn copies(&mut self, needs: &Requirements) -> Vec<(&'static str, &mut Lora)> {
         let old = self.old.as_mut();
         let old = old.filter(|_| needs.old_policy.is_some_and(|when| when != Refresh::Never));
@@ -165,8 +172,8 @@ impl Roles {
     }
 }
 
-/// Frozen numbers of its own, which training does not move.
-pub(crate) fn copy_of(lora: &Lora) -> candle_core::Result<Lora> {
+/// A frozen copy with storage of its own, which training does not change.
+fn copy_of(lora: &Lora) -> candle_core::Result<Lora> {
     Ok(lora.trainable()?.frozen())
 }
 

@@ -1,4 +1,5 @@
-//! One response with its prompt: what is scored and trained on, drawn by the policy or taken from the data.
+//! One response with its prompt: what is scored and trained on, sampled by the policy or taken from
+//! the data.
 
 use crate::data::Task;
 use algorithms::Experience;
@@ -11,17 +12,17 @@ pub(crate) struct Row {
     pub prompt_len: usize,
     /// The response ends in EOS
     pub finished: bool,
-    /// What the sampler said; None: the data's own answer, or one drawn in an earlier round
-    pub sampler: Option<Sampler>,
+    /// None: the data's own answer, or one sampled in an earlier round
+    pub sampler: Option<SamplerRecord>,
 }
 
-/// Per response token, of the distribution drawn from.
-pub(crate) struct Sampler {
+/// What the sampler logged: per response token, of the distribution that it drew from.
+pub(crate) struct SamplerRecord {
     pub temperature: f32,
     pub logps: Vec<f32>,
     pub entropies: Vec<f32>,
     pub max_probs: Vec<f32>,
-    /// The hidden states [T, d] that the tokens were drawn from, flat; empty where they are not kept
+    /// `[T, d]` hidden states that the tokens were drawn from, flat; empty where they are not kept
     pub states: Vec<f32>,
 }
 
@@ -30,7 +31,7 @@ impl Row {
         task: &Rc<Task>,
         response: &[u32],
         finished: bool,
-        sampler: Option<Sampler>,
+        sampler: Option<SamplerRecord>,
     ) -> Self {
         Self {
             task: Rc::clone(task),
@@ -41,18 +42,19 @@ impl Row {
         }
     }
 
-    /// The same response in another step; the sampler's numbers do not travel.
+    /// The same response in another step, without the sampler's record.
     pub fn again(&self) -> Self {
         Self::new(&self.task, self.response(), self.finished, None)
     }
 
+    /// Frees the hidden states.
     pub fn forget_states(&mut self) {
-        if let Some(sampler) = &mut self.sampler {
-            sampler.states = Vec::new();
+        if let Some(record) = &mut self.sampler {
+            record.states = Vec::new();
         }
     }
 
-    /// Ids and prompt length, for a forward
+    /// Ids and prompt length, for a forward.
     pub fn sequence(&self) -> models::Sequence<'_> {
         (&self.ids, self.prompt_len)
     }
@@ -61,7 +63,7 @@ impl Row {
         &self.ids[self.prompt_len..]
     }
 
-    /// Equal tokens, equal key: FNV-1a 64 over the ids.
+    /// Equal for equal tokens: FNV-1a 64 over the ids.
     pub fn response_key(&self) -> u64 {
         let step =
             |hash: u64, id: &u32| (hash ^ u64::from(*id)).wrapping_mul(0x0000_0100_0000_01b3);
@@ -69,12 +71,13 @@ impl Row {
     }
 }
 
-/// The columns that rows bring themselves; the sampler's are empty where no row was drawn, 0 for the rows that were not.
+/// The columns that rows bring themselves. The sampler's are empty if no row was sampled, and 0 for
+/// a row that was not.
 pub(crate) fn experience(rows: &[Row]) -> Experience {
     let any_drawn = rows.iter().any(|row| row.sampler.is_some());
-    let column = |of: fn(&Sampler) -> &Vec<f32>| -> Vec<f32> {
+    let column = |of: fn(&SamplerRecord) -> &Vec<f32>| -> Vec<f32> {
         let of_row = |row: &Row| match &row.sampler {
-            Some(sampler) => of(sampler).clone(),
+            Some(record) => of(record).clone(),
             None => vec![0.0; row.response().len()],
         };
         match any_drawn {

@@ -1,11 +1,12 @@
-//! A step for its reader: rows as Markdown, and the line beside the progress.
+//! A step for a person: its rows as Markdown, and the line beside the progress bar.
 
-use crate::learner::{Metrics, StepReport};
+use crate::rl_step::StepReport;
 use crate::roles::Roles;
+use algorithms::Metrics;
 use anyhow::Result;
 use std::fmt::Write;
 
-/// Some of the step's rows as Markdown.
+/// The first rows of the step as Markdown.
 pub(crate) fn rows(roles: &Roles, report: &StepReport, step: u64) -> Result<String> {
     let mut text = format!("# Step {step}: rows learnt from\n");
     for (i, row) in report.rows.iter().enumerate().take(8) {
@@ -25,6 +26,7 @@ pub(crate) fn rows(roles: &Roles, report: &StepReport, step: u64) -> Result<Stri
     Ok(text)
 }
 
+/// Loss, reward, KL and evaluation of a step in a few words.
 pub(crate) fn headline(metrics: &Metrics) -> String {
     let part = |label: &str, name: &str| metrics.get(name).map(|v| format!("{label} {v:.3}"));
     [

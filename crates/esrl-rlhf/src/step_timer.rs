@@ -1,8 +1,9 @@
-//! Seconds of a step, by phase.
+//! Wall-clock seconds of a step, by phase.
 
-use crate::learner::Metrics;
+use algorithms::Metrics;
 use std::time::Instant;
 
+/// Each [`record`](Self::record) ends a phase.
 pub(crate) struct StepTimer {
     begun: Instant,
     last: Instant,
@@ -19,11 +20,13 @@ impl StepTimer {
         }
     }
 
+    /// Books the seconds since the last record under `name`.
     pub fn record(&mut self, name: &'static str) {
         self.records.push((name, self.last.elapsed().as_secs_f64()));
         self.last = Instant::now();
     }
 
+    /// Writes the phases and `time/step` into `metrics`; the seconds of the whole step.
     pub fn finish(self, metrics: &mut Metrics) -> f64 {
         metrics.extend(
             self.records

@@ -1,4 +1,4 @@
-//! Parameters with their optimiser, and what is looked at before and after each of its steps.
+//! Parameters with their optimiser, and the checks before and after each of its steps.
 
 use anyhow::{Result, bail};
 use candle_core::Var;
@@ -8,11 +8,12 @@ use train::{AdamW, Gradients, OptimizerConfig, Tripwire};
 /// Parameters that learn, with their optimiser.
 pub(crate) struct TrainableParams {
     pub optimizer: AdamW,
-    /// Until every tensor was seen to change; not in a resumed run.
+    /// Until every tensor has changed; None in a resumed run
     tripwire: Option<Tripwire>,
 }
 
 impl TrainableParams {
+    /// With moments of 0.
     pub fn new(params: Vec<(String, Var)>, config: &OptimizerConfig) -> Result<Self> {
         Ok(Self {
             tripwire: Some(Tripwire::new(&params)?),
@@ -20,12 +21,13 @@ impl TrainableParams {
         })
     }
 
+    /// Reads the optimiser's state from a checkpoint.
     pub fn resume(&mut self, file: &Path) -> Result<()> {
         self.tripwire = None;
         self.optimizer.load(file)
     }
 
-    /// The gradient norm; refuses a gradient that is not finite.
+    /// The global L2 norm of the gradients. An error where one is not finite.
     pub fn norm(&self, grads: &Gradients) -> Result<f64> {
         let (norm, bad) = grads.norm()?;
         if bad.is_some() {
@@ -37,7 +39,8 @@ impl TrainableParams {
         Ok(norm)
     }
 
-    /// Clips by `norm`, that of the gradients, and steps.
+    /// Clips the gradients, whose norm is `norm`, and steps. An error where a parameter gets no
+    /// gradient or does not change.
     pub fn step(
         &mut self,
         grads: &Gradients,
@@ -53,7 +56,7 @@ impl TrainableParams {
         self.optimizer
             .step(grads, lr, train::clip_scale(norm, config.max_grad_norm))?;
         if let Some(tripwire) = &mut self.tripwire {
-            // Rewards that are all alike give no gradient, which is no fault.
+            // If all rewards are equal, every gradient is 0, which is no fault.
             let moved = if norm > 0.0 { lr } else { 0.0 };
             if tripwire.passed(self.optimizer.params(), moved)? {
                 self.tripwire = None;

@@ -1,6 +1,7 @@
-//! V_ref(x): the score that the reference is expected to get on a prompt, read by a small head off the reference's frozen hidden
-//! states (A-LoL, Baheti et al. 2024). The head is attention with one learnt query, then linear, then the logistic function. With
-//! one query its matrices collapse: per head a vector that attends and a vector that reads.
+//! V_ref(x): the expected score of the reference on a prompt, from a small head on the reference's
+//! frozen hidden states (A-LoL, Baheti et al. 2024). The head is attention with one learnt query,
+//! then a linear layer, then the logistic function. With one query its matrices collapse to two
+//! vectors per head: one that attends and one that reads.
 
 use algorithms::ValueFit;
 use anyhow::{Result, ensure};
@@ -17,16 +18,18 @@ const BATCH: usize = 16;
 /// Tokens of one forward of the reference.
 pub(crate) const MAX_TOKENS: usize = 4096;
 
+/// The trained head.
 pub(crate) struct ValueHead {
-    /// `[d, heads]` what each head attends by
+    /// `[d, heads]` each head's key vector
     attend: Var,
-    /// `[heads, d]` what it reads
+    /// `[heads, d]` each head's output vector
     read: Var,
     /// `[1]`
     bias: Var,
 }
 
-/// Fits the head to one score (0..1) per prompt by squared error and keeps the epoch with the least. Deterministic.
+/// Fits the head to one score (0..1) per prompt by squared error and keeps the best epoch.
+/// Deterministic.
 pub(crate) fn fit(
     model: &CausalLm,
     lora: Option<&Lora>,
@@ -84,14 +87,14 @@ pub(crate) fn fit(
             .sum::<f64>()
             / n;
         eprintln!(
-            "V_ref: mean squared error {mse:.4} on {} answers of the reference, whose scores have variance {variance:.4}",
+            "V_ref: mean squared error {mse:.4} on {} answers of the reference; their scores have variance {variance:.4}",
             targets.len()
         );
     }
     Ok(head)
 }
 
-/// Hidden states of each prompt, `[T, d]`, f32, without graph.
+/// `[T, d]` hidden states of each prompt, f32, without graph.
 fn hidden_states(
     model: &CausalLm,
     lora: Option<&Lora>,
@@ -111,7 +114,7 @@ fn hidden_states(
 }
 
 impl ValueHead {
-    /// Heads attend at random and read nothing: 0.5 for every prompt.
+    /// Random key vectors and output vectors of 0: the value is 0.5 for every prompt.
     fn new(d: usize, seed: u64, device: &Device) -> Result<Self> {
         let mut rng = run::stream(seed, "value head", 0, 0);
         let attend: Vec<f32> = (0..d * HEADS)
@@ -144,7 +147,7 @@ impl ValueHead {
         let pooled = attention.t()?.matmul(states)?; // [heads, d]
         let read = (pooled * self.read.as_tensor())?.sum_all()?.reshape(1)?;
         let z = ((read / d.sqrt())? + self.bias.as_tensor())?;
-        // the logistic function, by tanh, whose gradient is finite everywhere
+        // The logistic function by tanh, whose gradient is finite everywhere.
         ((z * 0.5)?.tanh()? + 1.0)? * 0.5
     }
 

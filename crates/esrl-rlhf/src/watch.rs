@@ -1,18 +1,19 @@
-//! Health of an RL run: numbers over a window of steps that tell when a policy games its reward, repeats itself, stops ending
-//! or runs away, each with a threshold. A watch warns, and stops the run only where it is asked to; what makes a step
-//! wrong from its first update on ([`WatchConfig::check_first`]) always stops it. Arithmetic only: no model, no files.
+//! Health of an RL run: numbers over a window of steps that show reward hacking, repetition,
+//! collapse, missing EOS or divergence from the reference, each with a threshold. A watch warns,
+//! and stops the run only with `watch.stop`. A first update that does not match what was scored
+//! ([`WatchConfig::check_first`]) always stops it. Arithmetic only: no model, no files.
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
-/// Thresholds; 0 switches one off.
+/// `[watch]`: thresholds. 0 switches a watch off.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct WatchConfig {
     /// A warning also ends the run, after a checkpoint
     pub stop: bool,
-    /// Steps that a watch looks back on; none warns before so many were taken
+    /// Steps in the window; no watch warns before the first window is full
     pub window: usize,
     pub length_correlation: f64,
     pub repetition: f64,
@@ -41,7 +42,7 @@ impl Default for WatchConfig {
     }
 }
 
-/// What one step shows of its drawn responses.
+/// The sampled responses of one step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Seen<'a> {
     /// Token ids of each response
@@ -58,14 +59,14 @@ pub struct Seen<'a> {
     pub kl_exact: Option<f64>,
 }
 
-/// What is kept of a step: sums, so that a window is their sum.
+/// Sums over one step; a window adds them up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Step {
-    /// Σ (length − mean)(reward − mean), and the sums of squares; means of the step
+struct StepSums {
+    /// Σ (length − mean)(reward − mean) and the sums of squares, with the means of the step
     covariance: f64,
     length_squares: f64,
     reward_squares: f64,
-    /// 4-grams, and those that stand earlier in the same response
+    /// 4-grams, and those that occur earlier in the same response
     grams: f64,
     repeated: f64,
     eos_rate: f64,
@@ -74,7 +75,7 @@ struct Step {
     kl_exact: Option<f64>,
 }
 
-impl Step {
+impl StepSums {
     fn of(seen: &Seen) -> Self {
         let n = seen.rewards.len().max(1) as f64;
         let lens: Vec<f64> = seen.responses.iter().map(|r| r.len() as f64).collect();
@@ -112,18 +113,20 @@ impl Step {
     }
 }
 
-/// A checkpoint's part: the window, the entropy at the run's begin, and which watches warn.
+/// Saved in checkpoints: the window, the entropy at the start of the run, and the watches beyond
+/// their threshold.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WatchState {
-    steps: VecDeque<Step>,
+    steps: VecDeque<StepSums>,
     /// Mean entropy of the first full window, nats
     first_entropy: Option<f64>,
+    /// Watches that are beyond their threshold
     over: BTreeSet<String>,
     /// Times each watch began to warn
     pub warnings: BTreeMap<String, u64>,
 }
 
-/// What a step adds: `watch/…`, and the watches that begin to warn.
+/// The metrics `watch/…` of a step, and the warnings of watches that begin to warn.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WatchReport {
     pub metrics: BTreeMap<String, f64>,
@@ -131,9 +134,9 @@ pub struct WatchReport {
 }
 
 impl WatchState {
-    /// Takes in a step. A watch that goes on warning is named once.
+    /// Adds a step. A watch that stays beyond its threshold warns once.
     pub fn see(&mut self, seen: &Seen, config: &WatchConfig) -> WatchReport {
-        self.steps.push_back(Step::of(seen));
+        self.steps.push_back(StepSums::of(seen));
         while self.steps.len() > config.window {
             self.steps.pop_front();
         }
@@ -161,7 +164,7 @@ impl WatchState {
                 let side = if watch.below { "below" } else { "above" };
                 report.warnings.push(format!(
                     "watch/{} is {value:.3}, {side} watch.{} = {limit}: {}",
-                    watch.name, watch.name, watch.says
+                    watch.name, watch.name, watch.advice
                 ));
             }
             report
@@ -174,25 +177,25 @@ impl WatchState {
         report
     }
 
-    fn sum(&self, of: fn(&Step) -> f64) -> f64 {
+    fn sum(&self, of: fn(&StepSums) -> f64) -> f64 {
         self.steps.iter().map(of).sum()
     }
 
-    fn mean(&self, of: fn(&Step) -> Option<f64>) -> Option<f64> {
+    fn mean(&self, of: fn(&StepSums) -> Option<f64>) -> Option<f64> {
         let values: Option<Vec<f64>> = self.steps.iter().map(of).collect();
         values.map(|v| v.iter().sum::<f64>() / v.len().max(1) as f64)
     }
 }
 
-/// One watch: a number over the window, its threshold, and what it means when it is beyond.
+/// One watch: a number over the window, its threshold, and the advice when it is beyond.
 struct Watch {
-    /// The key of `[watch]` and, behind `watch/`, the metric
+    /// The key in `[watch]`; the metric is `watch/<name>`
     name: &'static str,
     value: fn(&WatchState) -> Option<f64>,
     limit: fn(&WatchConfig) -> f64,
     /// Warns below the threshold, not above
     below: bool,
-    says: &'static str,
+    advice: &'static str,
 }
 
 const WATCHES: &[Watch] = &[
@@ -208,14 +211,14 @@ const WATCHES: &[Watch] = &[
         },
         limit: |c| c.length_correlation,
         below: false,
-        says: "longer responses get the higher rewards, which may be all that is learnt; look at samples/, add a [[rewards]] of kind \"length\" with a max, or train the reward model on pairs of like length",
+        advice: "longer responses get higher rewards, and the policy may learn nothing else; look at samples/, add a [[rewards]] of kind \"length\" with a max, or train the reward model on pairs of similar length",
     },
     Watch {
         name: "repetition",
         value: |s| Some(s.sum(|s| s.repeated) / s.sum(|s| s.grams).max(1.0)),
         limit: |c| c.repetition,
         below: false,
-        says: "responses repeat themselves; look at samples/, raise the KL penalty or lower the learning rate, and go back to best/ or an earlier checkpoint",
+        advice: "responses repeat themselves; look at samples/, raise the KL penalty or lower the learning rate, and go back to best/ or an earlier checkpoint",
     },
     Watch {
         name: "entropy",
@@ -225,28 +228,28 @@ const WATCHES: &[Watch] = &[
         },
         limit: |c| c.entropy,
         below: true,
-        says: "the policy has collapsed to almost one answer per prompt, so nothing more is explored; lower the learning rate, raise the KL penalty or the temperature",
+        advice: "the policy has collapsed to almost one answer per prompt, so nothing more is explored; lower the learning rate, raise the KL penalty or the temperature",
     },
     Watch {
         name: "eos_rate",
         value: |s| s.mean(|s| Some(s.eos_rate)),
         limit: |c| c.eos_rate,
         below: true,
-        says: "responses hardly ever end; raise rollout.max_new_tokens where they are only cut, else penalise what does not end (a [[rewards]] of kind \"length\" with a max) and see that the policy's sft run learnt EOS",
+        advice: "responses hardly ever end; if they are only cut off, raise rollout.max_new_tokens; otherwise penalise long responses (a [[rewards]] of kind \"length\" with a max) and check that the policy's sft run learnt EOS",
     },
     Watch {
         name: "kl",
         value: |s| s.mean(|s| s.kl_exact.or(s.kl)),
         limit: |c| c.kl,
         below: false,
-        says: "the policy runs away from the reference (nats per response); lower the learning rate or raise the KL penalty, and go back to best/ or an earlier checkpoint",
+        advice: "the policy diverges from the reference (nats per response); lower the learning rate or raise the KL penalty, and go back to best/ or an earlier checkpoint",
     },
     Watch {
         name: "negative_kl",
         value: |s| s.mean(|s| s.kl).map(|kl| -kl),
         limit: |c| c.negative_kl,
         below: false,
-        says: "objective/kl (k1) stays negative, which a KL never is (objective/kl_exact is the true one): responses are not drawn from the distribution that is scored; set rollout.top_k = 0 and rollout.top_p = 1.0, and see policy/sampler_gap",
+        advice: "objective/kl (k1) stays negative, which no KL is (objective/kl_exact is the true one): responses are not sampled from the distribution that is scored; set rollout.top_k = 0 and rollout.top_p = 1.0, and check policy/sampler_gap",
     },
 ];
 
@@ -254,7 +257,7 @@ impl WatchConfig {
     pub(crate) fn check(&self) -> Result<()> {
         ensure!(
             self.window > 0,
-            "watch.window = 0; give the number of steps to look back on"
+            "watch.window = 0; give the number of steps in the window"
         );
         for (name, value) in [
             ("length_correlation", self.length_correlation),
@@ -274,20 +277,23 @@ impl WatchConfig {
         Ok(())
     }
 
-    /// The same where rounding is more than f32's. Samples drawn by narrower weights than those that learn (`apart`): what those round off is
-    /// corrected by importance weights, so four times the gap is allowed. Activations of bf16 (`narrow`), which a product of one token a row
-    /// rounds otherwise than one of many: as much, and ten times the first KL, which goes with the gap's square.
-    pub fn of_sampler(&self, apart: bool, narrow: bool) -> Self {
+    /// The thresholds where rounding is coarser than f32's. `separate`: responses are sampled from
+    /// narrower weights than those that train; importance weights correct the difference, so the
+    /// gap may be four times as large. `narrow`: activations are bf16, and decoding one token a row
+    /// rounds them differently than a forward over many; the gap may be four times as large, and
+    /// the first KL, which grows with its square, ten times.
+    pub fn of_sampler(&self, separate: bool, narrow: bool) -> Self {
         let more = |wider: bool, factor: f64| if wider { factor } else { 1.0 };
         Self {
-            sampler_gap: more(apart || narrow, 4.0) * self.sampler_gap,
+            sampler_gap: more(separate || narrow, 4.0) * self.sampler_gap,
             first_kl: more(narrow, 10.0) * self.first_kl,
             ..self.clone()
         }
     }
 
-    /// Before the first update of a step the policy is still the one that drew and that was scored. `same_forward`: logp_old
-    /// comes from the forward that trains, or from a sampler that must equal it.
+    /// Before the first update of a step the policy is still the one that sampled and was scored.
+    /// An error where the metrics of the first update's forward say otherwise. `same_forward`: that
+    /// forward must reproduce `logp_old`.
     pub fn check_first(&self, metrics: &BTreeMap<String, f64>, same_forward: bool) -> Result<()> {
         let beyond = |name: &str, limit: f64| {
             let value = metrics
@@ -298,17 +304,19 @@ impl WatchConfig {
         };
         if let Some(gap) = beyond("policy/sampler_gap", self.sampler_gap) {
             anyhow::bail!(
-                "the sampler's log-probs and the training forward's are {gap:.2e} nats per token apart (watch.sampler_gap = {}): \
-                 they are not of one policy; likely an adapter that one of them does not have, a temperature that is not scored, or \
-                 a key-value cache that is wrong, or rollout.weights that are too narrow for this model; no update was made. If it is rounding alone, raise watch.sampler_gap",
+                "the log-probs of the sampler and of the training forward differ by {gap:.2e} nats per token \
+                 (watch.sampler_gap = {}): they are not of the same policy; possible causes are an adapter that one of them lacks, \
+                 a temperature that is not scored, a wrong key-value cache, or rollout.weights too narrow for this model; no \
+                 update was made. If it is only rounding, raise watch.sampler_gap",
                 self.sampler_gap
             );
         }
         if same_forward && let Some(kl) = beyond("policy/approxkl", self.first_kl) {
             anyhow::bail!(
-                "at the first minibatch the policy is {kl:.2e} from the one of logp_old (policy/approxkl; watch.first_kl = {}), where \
-                 ratio 1 and KL 0 are due: the forward that trains is not the one that read logp_old; likely dropout, another temperature \
-                 or adapter, or log-probs of the sampler (set rollout.rescore = true); no update was made. If it is rounding alone, raise watch.first_kl",
+                "at the first minibatch policy/approxkl is {kl:.2e} (watch.first_kl = {}), where ratio 1 and KL 0 are expected: \
+                 the training forward does not reproduce logp_old; possible causes are dropout, another temperature or adapter, or \
+                 log-probs of the sampler (set rollout.rescore = true); no update was made. If it is only rounding, raise \
+                 watch.first_kl",
                 self.first_kl
             );
         }

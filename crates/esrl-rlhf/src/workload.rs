@@ -1,16 +1,17 @@
 //! What an RL step holds in memory, for the estimate before the first one.
 
-use crate::config::Config;
-use crate::feed::{Feed, needs_scores};
+use crate::config::{Config, learns_from_scores};
 use crate::forecast::StepForecast;
-use crate::prepare::Prepared;
-use crate::{rollout, value};
+use crate::inputs::RunInputs;
+use crate::logp_source::LogpSource;
+use crate::row_source::RowSource;
+use crate::value;
 use anyhow::Result;
 use models::LoraConfig;
 use planning::memory::{Drawing, Graph, Reading, Workload};
 use policy::DeviceChoice;
 
-impl Prepared {
+impl RunInputs {
     pub fn workload(&self, forecast: &StepForecast, config: &Config) -> Result<Workload> {
         let r = &config.rollout;
         let device = DeviceChoice::parse(&config.device)?;
@@ -45,22 +46,23 @@ impl Prepared {
 
     fn reading(&self, forecast: &StepForecast, config: &Config) -> Reading {
         let (needs, room) = (&self.needs, config.rollout.max_new_tokens);
-        let columns =
-            needs.reference || needs.critic || needs.recompute_logp_old || self.reads_again(config);
+        let columns = needs.reference || needs.critic || self.logp_source(config).takes_forward();
         let evaluated = self.eval_tasks.iter().map(|task| task.ids.len() + room);
         let longest = evaluated.clone().max().unwrap_or(0);
         let mut whole = 0;
         if self.reward.is_some() {
-            let learnt = match &self.feed {
-                Feed::Rollouts { .. } => forecast.step_tokens,
-                Feed::Pool(pool) if needs_scores(needs) => pool.lens(config).iter().sum(),
-                Feed::Pool(_) | Feed::Pairs { .. } => 0,
+            let learnt = match &self.source {
+                RowSource::Prompts { .. } => forecast.step_tokens,
+                RowSource::Pool(pool) if learns_from_scores(needs) => {
+                    pool.lens(config).iter().sum()
+                }
+                RowSource::Pool(_) | RowSource::Pairs { .. } => 0,
             };
             let one = if learnt > 0 { forecast.longest_row } else { 0 };
             whole = learnt.max(evaluated.sum()).min(rewards::BATCH_TOKENS);
             whole = whole.max(one).max(longest);
         }
-        if let Feed::Pool(pool) = &self.feed
+        if let RowSource::Pool(pool) = &self.source
             && pool.needs().prompt_value.is_some()
         {
             let prompts: usize = pool.prompt_lens().iter().sum();
@@ -78,11 +80,11 @@ impl Prepared {
         }
     }
 
-    /// Whether the policy reads what it has drawn once more.
-    fn reads_again(&self, config: &Config) -> bool {
-        let asked = config.rollout.rescore.unwrap_or(false) || self.needs.reference_answer;
-        self.needs.source == algorithms::DataSource::Rollouts
-            && (asked || self.samples_apart(config))
+    /// The source that the loop will decide on.
+    fn logp_source(&self, config: &Config) -> LogpSource {
+        let (shape, weights) = (&self.meta.base.config, config.rollout.weights);
+        let separate = self.weights.extra_bytes(shape, weights) > 0;
+        LogpSource::decide(&config.rollout, &self.needs, separate)
     }
 
     /// Of the steps, and of the evaluations.
@@ -90,20 +92,13 @@ impl Prepared {
         let (r, needs) = (&config.rollout, &self.needs);
         let held: Vec<usize> = self.eval_tasks.iter().map(|task| task.ids.len()).collect();
         let evaluated = Drawing::of(&held, held.len(), r.max_new_tokens, r.max_rows);
-        let keeps = rollout::keeps_states(config, needs, self.samples_apart(config));
         Drawing {
             rows_key: "rollout.max_rows",
-            kept_states: match keeps {
+            kept_states: match self.logp_source(config).keeps_states() {
                 true => r.prompts * needs.max_samples * r.max_new_tokens,
                 false => 0,
             },
             ..forecast.drawing.or(evaluated)
         }
-    }
-
-    /// Whether rollouts come from other weights than those that learn.
-    fn samples_apart(&self, config: &Config) -> bool {
-        let (shape, weights) = (&self.meta.base.config, config.rollout.weights);
-        self.weights.extra_bytes(shape, weights) > 0
     }
 }

@@ -1,4 +1,4 @@
-//! The trained reward model: one directory that holds everything a score depends on.
+//! The trained reward model: one directory that holds everything that a score depends on.
 //!
 //! ```text
 //! adapter_config.json, adapter_model.safetensors   the LoRA adapter (PEFT)
@@ -6,8 +6,8 @@
 //! tokenizer.json                                   the tokenizer its ids come from
 //! reward.json                                      template, BOS/EOS rule, mean, std, base, golden rows (written last)
 //! ```
-//! Loading leaves no tensor random: every file must be there, the base must be the one it was trained on, and the golden
-//! rows must score as they did when it was saved.
+//! Loading leaves no tensor random: every file must exist, the base must be the one it was trained
+//! on, and the golden rows must score as they did when it was saved.
 
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
@@ -29,32 +29,35 @@ const FILES: [&str; 5] = [
 ];
 /// Tokens of one forward while scoring.
 pub const BATCH_TOKENS: usize = 4096;
-/// How far a golden score may be off, relative to max(1, |score|): by the order of sums in f32, and where either side's activations are bf16,
-/// as on a card.
+/// Largest error of a golden score, relative to max(1, |score|): from the order of sums in f32, or,
+/// where either side's activations are bf16, as on a GPU, from rounding.
 const GOLDEN_TOLERANCE: f32 = 1e-3;
 const NARROW_GOLDEN_TOLERANCE: f32 = 5e-2;
 
-/// A reward model that scores prompt + response at the last token: `score = head · hidden[last]`, f32.
+/// A reward model that scores prompt + response at the last token: `score = head · hidden[last]`,
+/// f32.
 pub struct RewardModel {
-    /// Frozen.
+    /// Frozen
     pub adapter: Lora,
-    /// How a prompt was rendered when it was trained; a policy must be prompted the same way.
+    /// How prompts were rendered in training; a policy must be prompted the same way
     pub template: Template,
-    /// BOS and EOS as in training: a finished response ends in `ends.eos`, which is the token the score is read at.
+    /// BOS and EOS as in training: a finished response ends in `ends.eos`, the token that the score
+    /// is read at
     pub ends: Ends,
-    /// The text the base model was opened by.
+    /// The text that the base model was opened by
     pub base: String,
-    /// Of the raw scores of the source policy's samples.
+    /// Mean of the raw scores of the source policy's samples
     pub mean: f64,
+    /// Their standard deviation
     pub std: f64,
     head: ScalarHead,
     base_fingerprint: String,
     golden: Vec<Golden>,
-    /// Whether `golden` comes from activations of bf16
+    /// Whether `golden` was scored with bf16 activations
     narrow: bool,
 }
 
-/// A row and the raw score it had when the artefact was made.
+/// A row, and its raw score when the artefact was made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Golden {
@@ -73,13 +76,13 @@ struct Manifest {
     base: String,
     base_fingerprint: String,
     golden: Vec<Golden>,
-    /// Whether the golden scores come from activations of bf16
+    /// Whether the golden rows were scored with bf16 activations
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     narrow: bool,
 }
 
 impl RewardModel {
-    /// An artefact in the making: not yet normalised (mean 0, std 1), without golden rows.
+    /// A new artefact: not yet normalised (mean 0, std 1), without golden rows.
     pub fn new(
         model: &CausalLm,
         adapter: Lora,
@@ -102,8 +105,9 @@ impl RewardModel {
         })
     }
 
-    /// Measures mean and standard deviation on `samples` (ids of prompt + response; none: 0 and 1, and 1 where all score
-    /// alike) and records what the `golden` rows score.
+    /// Measures mean and standard deviation on `samples` (ids of prompt and response) and records
+    /// the scores of the `golden` rows. Without samples they are 0 and 1; where all scores are
+    /// equal, the standard deviation is 1.
     pub fn calibrated(
         mut self,
         model: &CausalLm,
@@ -148,25 +152,25 @@ impl RewardModel {
         run::atomic_write(&dir.join(MANIFEST), text.as_bytes()).map_err(|e| failed(MANIFEST, &e))
     }
 
-    /// Opens an artefact on the base it was trained on. A missing file, another base and golden scores that come out
-    /// differently are errors.
+    /// Opens an artefact on the base that it was trained on. A missing file, another base, or
+    /// golden scores that differ are errors.
     pub fn load(dir: &Path, model: &CausalLm) -> Result<Self> {
         let at = dir.display();
         if !dir.is_dir() {
             return input(format!(
-                "{at} is not there; give the run directory of a finished reward-model run"
+                "{at} does not exist; give the run directory of a finished reward-model run"
             ));
         }
         if let Some(missing) = FILES.iter().find(|name| !dir.join(name).is_file()) {
             return input(format!(
-                "{at}: {missing} is missing; the reward artefact is incomplete, copy it whole or train it again"
+                "{at}: {missing} is missing; the reward artefact is incomplete, copy all of it or train it again"
             ));
         }
         let manifest = read_manifest(&dir.join(MANIFEST))?;
         let found = model.fingerprint()?;
         if found != manifest.base_fingerprint {
             return input(format!(
-                "{at} was trained on the base {} (fingerprint {}), this base is another one ({found}); use the base it was trained on",
+                "{at} was trained on the base {} (fingerprint {}), and this base is another one ({found}); use the base it was trained on",
                 manifest.base, manifest.base_fingerprint
             ));
         }
@@ -200,11 +204,11 @@ impl RewardModel {
             .enumerate()
         {
             let off = (score - golden.score).abs();
-            // written so that a NaN does not pass
+            // Written so that a NaN does not pass.
             let close = off <= tolerance * golden.score.abs().max(1.0);
             if !close {
                 return input(format!(
-                    "{}: golden row {} scores {score}, it scored {} when the artefact was saved; its adapter, head or base is not the one it was saved with",
+                    "{}: golden row {} scores {score}, and it scored {} when the artefact was saved; its adapter, head or base is not the one it was saved with",
                     dir.display(),
                     i + 1,
                     golden.score
@@ -214,8 +218,8 @@ impl RewardModel {
         Ok(())
     }
 
-    /// Raw scores, one per row (prompt + response), read at the last token; in the order given, batched by token budget
-    /// without padding, no graph. Neighbours with the same prompt share its forward.
+    /// Raw scores, one per row (prompt and response), read at the last token, without graph. In
+    /// batches of at most [`BATCH_TOKENS`]; neighbours with the same prompt share its forward.
     pub fn score(&self, model: &CausalLm, rows: &[Sequence]) -> Result<Vec<f32>> {
         let context = model.config.max_position_embeddings;
         for (i, (row, _)) in rows.iter().enumerate() {
@@ -249,7 +253,8 @@ impl RewardModel {
         ((f64::from(raw) - self.mean) / self.std) as f32
     }
 
-    /// The head with the normalisation folded in, a critic's start: `value = (weight/std) · hidden + (bias - mean)/std`.
+    /// The head with the normalisation folded in, the start of a critic: `value = (weight/std) ·
+    /// hidden + (bias - mean)/std`.
     pub fn value_head(&self) -> Result<ScalarHead> {
         let head = self.head.trainable()?;
         for (name, var) in head.vars() {
@@ -264,7 +269,7 @@ impl RewardModel {
     }
 }
 
-/// Rows whose prompts nobody asked about.
+/// Rows that share no prompt.
 fn alone(rows: &[Vec<u32>]) -> Vec<Sequence<'_>> {
     rows.iter().map(|ids| (ids.as_slice(), 0)).collect()
 }

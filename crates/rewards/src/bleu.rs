@@ -1,5 +1,5 @@
-//! BLEU of a sentence and of a corpus as sacreBLEU 2 computes it: 13a tokens, case kept, exponential smoothing. Papineni et al. 2002; Post 2018;
-//! smoothing: Chen & Cherry 2014, method 3.
+//! BLEU of a sentence and of a corpus as sacreBLEU 2 computes it: 13a tokens, case kept,
+//! exponential smoothing. Papineni et al. 2002; Post 2018; smoothing: Chen & Cherry 2014, method 3.
 //!
 //! Limits: no other tokenizer, smoothing or order.
 
@@ -9,17 +9,24 @@ use std::sync::LazyLock;
 
 const MAX_ORDER: usize = 4;
 
-/// sacreBLEU's `sentence_bleu`, 0..100. Several references: a match in any counts, the closest length is the reference
-/// length (of two as close, the shorter).
+/// sacreBLEU's `sentence_bleu`, 0..100. With several references a match in any counts, and the
+/// closest length is the reference length (of two equally close, the shorter).
 ///
-/// `effective_order`: sacreBLEU's default for sentences, a hypothesis of fewer than 4 tokens is judged by the orders it
-/// has; without it such a hypothesis scores 0.
+/// `effective_order` is sacreBLEU's default for sentences: a hypothesis of fewer than 4 tokens is
+/// scored by the orders it has. Without it such a hypothesis scores 0.
+///
+/// ```
+/// let reference = ["the cat is on the mat"];
+/// assert!((rewards::sentence_bleu(reference[0], &reference, true) - 100.0).abs() < 1e-9);
+/// assert_eq!(rewards::sentence_bleu("no word matches here", &reference, true), 0.0);
+/// ```
 pub fn sentence_bleu(hypothesis: &str, references: &[&str], effective_order: bool) -> f64 {
     Counts::of(hypothesis, references).bleu(effective_order)
 }
 
-/// sacreBLEU's `corpus_bleu`, 0..100: matches, n-grams and lengths are summed over all (hypothesis, references) before the
-/// precisions are taken, so it is not the mean of sentence scores. 0 for an empty corpus.
+/// sacreBLEU's `corpus_bleu`, 0..100. Matches, n-grams and lengths are summed over all (hypothesis,
+/// references) before the precisions are computed, so it is not the mean of sentence scores. 0 for
+/// an empty corpus.
 pub fn corpus_bleu(corpus: &[(&str, &[&str])]) -> f64 {
     let counts = corpus
         .iter()
@@ -27,13 +34,14 @@ pub fn corpus_bleu(corpus: &[(&str, &[&str])]) -> f64 {
     counts.fold(Counts::default(), Counts::plus).bleu(false)
 }
 
-/// What BLEU is computed from, for one sentence or summed over many.
+/// The counts that BLEU is computed from, of one sentence or summed over many.
 #[derive(Default)]
 struct Counts {
-    /// n-grams found in a reference and all of the hypothesis, for n = 1..
+    /// n-grams of the hypothesis found in a reference, for n = 1..
     correct: [usize; MAX_ORDER],
+    /// All n-grams of the hypothesis
     total: [usize; MAX_ORDER],
-    /// Tokens.
+    /// Tokens of the hypothesis
     len: usize,
     ref_len: usize,
 }
@@ -73,7 +81,8 @@ impl Counts {
         let (mut order, mut log_sum, mut smoothing) = (MAX_ORDER, 0.0, 1.0);
         for (n, (correct, total)) in (1..).zip(self.correct.into_iter().zip(self.total)) {
             if total == 0 {
-                // Without effective_order the missing precisions are zero, and so is their geometric mean.
+                // Without effective_order the missing precisions are zero, and so is their
+                // geometric mean.
                 if !effective_order {
                     return 0.0;
                 }
@@ -99,7 +108,8 @@ impl Counts {
     }
 }
 
-/// n-grams of the hypothesis found in a reference, each at most as often as in the reference that has it most, and all.
+/// n-grams of the hypothesis found in a reference, each at most as often as in the reference that
+/// has it most often, and all.
 fn matches(hypothesis: &[String], references: &[Vec<String>], n: usize) -> (usize, usize) {
     let mut allowed: HashMap<&[String], usize> = HashMap::new();
     for reference in references {
@@ -122,7 +132,8 @@ fn ngrams(tokens: &[String], n: usize) -> HashMap<&[String], usize> {
     counts
 }
 
-/// The tokens of mteval-v13a: ASCII punctuation stands alone, but for periods, commas and hyphens inside numbers and words.
+/// The tokens of mteval-v13a: ASCII punctuation is split off, except periods, commas and hyphens
+/// inside numbers and words.
 pub fn tokenize_13a(text: &str) -> Vec<String> {
     static RULES: LazyLock<[(Regex, &str); 4]> = LazyLock::new(|| {
         let rule = |pattern| Regex::new(pattern).expect("a valid pattern");
@@ -159,7 +170,7 @@ pub fn tokenize_13a(text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Python's `str.isspace`, which also takes the four ASCII separators.
+/// Python's `str.isspace`, which includes the four ASCII separators.
 fn is_space(c: char) -> bool {
     c.is_whitespace() || ('\x1c'..='\x1f').contains(&c)
 }

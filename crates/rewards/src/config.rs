@@ -1,12 +1,14 @@
-//! The settings of a mixture: the entries of `[[rewards]]`. An entry has the keys that all kinds share and its kind's own.
+//! The settings of a mixture: the entries of `[[rewards]]`. An entry has the keys that all kinds
+//! share, and those of its kind.
 
 use crate::kind::{KINDS, Kind, Model};
+use crate::shared::{Shared, keys, typed};
 use crate::{Error, Result};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 use toml::{Table, Value};
 
+/// One entry of `[[rewards]]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Table")]
 pub struct SourceConfig {
@@ -14,38 +16,6 @@ pub struct SourceConfig {
     pub kind: Kind,
     #[serde(flatten)]
     pub shared: Shared,
-}
-
-/// What a source's score goes through on its way into the sum: normalised, clipped, weighted.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Shared {
-    /// May be negative; 0 only measures
-    pub weight: f64,
-    pub normalise: Normalise,
-    /// Lowest and highest, after normalising
-    pub clip: Option<[f64; 2]>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Normalise {
-    #[default]
-    None,
-    /// By mean and standard deviation of the rows scored together
-    Batch,
-    /// By those of all rows scored so far, these included
-    Running,
-}
-
-impl Default for Shared {
-    fn default() -> Self {
-        Self {
-            weight: 1.0,
-            normalise: Normalise::None,
-            clip: None,
-        }
-    }
 }
 
 impl SourceConfig {
@@ -91,35 +61,8 @@ impl TryFrom<Table> for SourceConfig {
     }
 }
 
-/// A kind's own keys as its struct.
-pub(crate) fn own_keys<T: DeserializeOwned + Serialize + Default>(
-    kind: &str,
-    own: &Table,
-) -> std::result::Result<T, String> {
-    let known = keys(&T::default());
-    if let Some(wrong) = own.keys().find(|key| !known.contains(key)) {
-        let all = [known, keys(&Shared::default())].concat();
-        return Err(format!(
-            "unknown key {wrong:?}; a source of kind {kind:?} has {}",
-            all.join(", ")
-        ));
-    }
-    typed(own)
-}
-
-fn typed<T: DeserializeOwned>(table: &Table) -> std::result::Result<T, String> {
-    run::from_table(table, "").map_err(|e| e.to_string().trim_start_matches("settings: ").into())
-}
-
-/// The names of a struct's fields.
-fn keys<T: Serialize>(value: &T) -> Vec<String> {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::Object(fields)) => fields.keys().cloned().collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// Refuses values that cannot work, programs that are not there and keys that are not in the environment; starts nothing.
+/// An error for the first value that cannot work, program that does not exist, or key that is not
+/// in the environment. Starts nothing.
 pub fn check(configs: &[SourceConfig]) -> Result<()> {
     for (i, config) in configs.iter().enumerate() {
         let Shared { weight, clip, .. } = &config.shared;
@@ -136,12 +79,12 @@ pub fn check(configs: &[SourceConfig]) -> Result<()> {
     Ok(())
 }
 
-/// Must the prompts have reference answers?
+/// Whether a source compares with the prompts' reference answers.
 pub fn needs_reference(configs: &[SourceConfig]) -> bool {
     configs.iter().any(|config| config.kind.compares())
 }
 
-/// Must there be a reward model?
+/// Whether a source is the trained reward model.
 pub fn needs_model(configs: &[SourceConfig]) -> bool {
     let is_model = |config: &SourceConfig| matches!(config.kind, Kind::Model(_));
     configs.iter().any(is_model)

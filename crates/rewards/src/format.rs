@@ -1,19 +1,20 @@
-//! The rule `format`: 1 where the response passes every test that is given, else 0. What it is tested on is the response
-//! without white space around it.
+//! The rule `format`: 1 where the response passes every given test, else 0. White space around the
+//! response is ignored.
 
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
+/// Keys of kind `format`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Format {
-    /// A regular expression found in the response (the syntax of Rust's `regex`)
+    /// A regular expression that matches somewhere in the response (the syntax of Rust's `regex`)
     pub must_match: Option<String>,
-    /// One that is not found in it
+    /// A regular expression that matches nowhere in it
     pub must_not_match: Option<String>,
     pub starts_with: Option<String>,
     pub ends_with: Option<String>,
-    /// It is one JSON value
+    /// The response is one JSON value
     pub json: bool,
 }
 
@@ -35,7 +36,7 @@ impl Format {
                 let e = e.to_string();
                 let why = e.lines().last().unwrap_or_default();
                 let why = why.trim().trim_start_matches("error: ");
-                format!("has {key} = {pattern:?}, which is no regular expression: {why}")
+                format!("has {key} = {pattern:?}, which is not a regular expression: {why}")
             }),
         };
         Ok(Tests {

@@ -1,32 +1,34 @@
 //! The kinds of source, and the keys of each.
 
-use crate::config::own_keys;
 use crate::format::Format;
 use crate::length::Length;
+use crate::shared::own_keys;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use toml::Table;
 
-/// The list of kinds, from which all that goes through them is made.
+/// Makes the enum of kinds, their names and their parser from one list.
 macro_rules! kinds {
     ($($(#[$doc:meta])* $name:literal $variant:ident($keys:ty),)+) => {
-        /// What scores, with its own keys.
+        /// A kind of source with its own keys.
         #[derive(Clone, Debug, PartialEq, Serialize)]
         #[serde(tag = "kind")]
         pub enum Kind {
             $($(#[$doc])* #[serde(rename = $name)] $variant($keys),)+
         }
 
+        /// The names of all kinds.
         pub const KINDS: &[&str] = &[$($name),+];
 
         impl Kind {
+            /// The name in `kind = …`.
             pub fn name(&self) -> &'static str {
                 match self {
                     $(Self::$variant(_) => $name,)+
                 }
             }
 
-            /// None: there is no such kind.
+            /// Reads a kind's own keys. None: no kind has this name.
             pub(crate) fn parse(name: &str, own: &Table) -> Result<Option<Self>, String> {
                 Ok(Some(match name {
                     $($name => Self::$variant(own_keys(name, own)?),)+
@@ -47,25 +49,26 @@ kinds! {
     "rouge_2" Rouge2(Rouge),
     "rouge_l" RougeL(Rouge),
     "rouge_lsum" RougeLsum(Rouge),
-    /// How far the length is from a wanted one, 0..1
+    /// How close the length is to a target, 0..1
     "length" Length(Length),
-    /// Whether the text has a wanted form, 0 or 1
+    /// Whether the text has the required format, 0 or 1
     "format" Format(Format),
-    /// A program's numbers
+    /// Scores of an external program
     "process" Process(Process),
-    /// A web server's numbers
+    /// Scores of a web server
     "http" Http(Http),
 }
 
-/// No keys of its own.
+/// Keys of kind `model`: none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Model {}
 
+/// Keys of kind `bleu`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Bleu {
-    /// A response of fewer than 4 tokens is judged by the n-grams it has; false: it scores 0
+    /// true: a response of fewer than 4 tokens is scored by the n-grams it has; false: it scores 0
     pub effective_order: bool,
 }
 
@@ -77,6 +80,7 @@ impl Default for Bleu {
     }
 }
 
+/// Keys of the ROUGE kinds.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rouge {
@@ -84,6 +88,7 @@ pub struct Rouge {
     pub stem: bool,
 }
 
+/// Keys of kind `process`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Process {
@@ -91,9 +96,9 @@ pub struct Process {
     pub command: Vec<String>,
     /// Responses per request
     pub batch_size: usize,
-    /// For one reply
+    /// Seconds for one reply
     pub timeout_secs: f64,
-    /// Attempts after the first, each with the program started again
+    /// Attempts after the first, each with a restarted program
     pub retries: usize,
 }
 
@@ -108,6 +113,7 @@ impl Default for Process {
     }
 }
 
+/// Keys of kind `http`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Http {
@@ -116,11 +122,11 @@ pub struct Http {
     pub key_env: Option<String>,
     /// Responses per request
     pub batch_size: usize,
-    /// For one reply
+    /// Seconds for one reply
     pub timeout_secs: f64,
     /// Attempts after the first
     pub retries: usize,
-    /// Pause before the first retry; doubles each time, up to 30 s
+    /// Seconds before the first retry; doubles each time, up to 30 s
     pub backoff_secs: f64,
 }
 
@@ -138,7 +144,7 @@ impl Default for Http {
 }
 
 impl Kind {
-    /// Does it compare the response with a reference answer?
+    /// Whether it compares the response with a reference answer.
     pub(crate) fn compares(&self) -> bool {
         use Kind::{Bleu, Rouge1, Rouge2, RougeL, RougeLsum};
         matches!(
@@ -214,10 +220,10 @@ impl Http {
         let Some(name) = &self.key_env else {
             return Ok(None);
         };
-        // what is no name of a variable may be the key itself, which is not repeated
+        // What is not a variable's name may be the key itself, so the message does not repeat it.
         let of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if name.is_empty() || !name.chars().all(of_name) {
-            return Err("has a key_env that is no name of an environment variable; give the name, not the key".into());
+            return Err("has a key_env that is not the name of an environment variable; give the name, not the key".into());
         }
         match std::env::var(name) {
             Ok(key) if !key.is_empty() => Ok(Some(key)),
@@ -228,7 +234,7 @@ impl Http {
     }
 }
 
-/// Whether the query of a url has a field that is called like a secret.
+/// Whether a field of the URL's query has the name of a secret.
 fn has_secret(url: &str) -> bool {
     let query = url.split_once('?').map_or("", |(_, query)| query);
     let names = query.split('&').filter_map(|field| field.split('=').next());

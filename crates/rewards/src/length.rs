@@ -1,4 +1,5 @@
-//! The rule `length`: 1 where the response has as many tokens or words as wanted, falling in a straight line on both sides.
+//! The rule `length`: 1 where the number of tokens or words is within the bounds, falling linearly
+//! on both sides.
 //!
 //! With n tokens (words) and the bounds `min` and `max`:
 //! ```text
@@ -6,11 +7,12 @@
 //! min <= n <= max  1
 //! n > max          max(0, 2 - n / max)
 //! ```
-//! A bound that is not given does not count; `target` is both bounds at once.
+//! A bound that is not given does not count; `target` is both bounds.
 
 use crate::Item;
 use serde::{Deserialize, Serialize};
 
+/// Keys of kind `length`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Length {
@@ -20,13 +22,14 @@ pub struct Length {
     pub max: Option<usize>,
 }
 
+/// What is counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// EOS included
     #[default]
     Tokens,
-    /// What white space separates
+    /// Separated by white space
     Words,
 }
 
@@ -50,7 +53,7 @@ impl Length {
         }
     }
 
-    /// 0..1
+    /// The score, 0..1.
     pub fn score(&self, item: &Item) -> f64 {
         let n = match self.unit {
             Unit::Tokens => item.n_response_tokens,

@@ -1,43 +1,80 @@
 //! A weighted sum of sources: `total = Σ_k weight_k · clip_k(normalise_k(score_k))`.
 
 use crate::moments::Moments;
-use crate::source::{Source, no_model};
-use crate::{Error, Item, Normalise, Result, RewardModel, Shared, SourceConfig};
+use crate::shared::{Normalise, Shared};
+use crate::source::{OpenSource, no_model};
+use crate::{Error, Item, Result, RewardModel, SourceConfig};
 use models::CausalLm;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+/// The open sources of a run.
+///
+/// Two rules as a weighted sum; neither reads the model:
+/// ```
+/// use candle_core::Device;
+/// use models::{CausalLm, Config};
+/// use rewards::{Item, Mixture, SourceConfig};
+///
+/// let entry = |text: &str| SourceConfig::try_from(text.parse::<toml::Table>().unwrap());
+/// let length = entry(r#"kind = "length"
+/// unit = "words"
+/// target = 4"#)?;
+/// let format = entry(r#"kind = "format"
+/// ends_with = "."
+/// weight = 0.5"#)?;
+/// let mut mixture = Mixture::open(&[length, format], None)?;
+///
+/// # let config: Config = serde_json::from_value(serde_json::json!({
+/// #     "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+/// #     "num_key_value_heads": 1, "vocab_size": 16, "max_position_embeddings": 16, "rms_norm_eps": 1e-5,
+/// # }))?;
+/// let model = CausalLm::init(&config, 1, &Device::Cpu)?;
+/// let item = Item {
+///     prompt: "Name two colours.",
+///     response: "Red and blue.",
+///     reference: None,
+///     ids: &[1, 2, 3, 4, 5],
+///     n_response_tokens: 4,
+/// };
+/// let scored = mixture.score(&model, &[item])?;
+/// assert_eq!(scored.total, [1.25]); // 3 of 4 words, and half a point for the full stop
+/// assert_eq!(scored.means["length"], 0.75);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Mixture {
     entries: Vec<Entry>,
     model: Option<RewardModel>,
 }
 
 struct Entry {
-    /// The kind; of several of a kind the second is `kind_2`
+    /// The kind; the second of a kind is `kind_2`
     name: String,
     shared: Shared,
-    source: Source,
+    source: OpenSource,
     /// Its scores are in 0..1
     in_unit_range: bool,
-    /// All scores so far; moves where the source is normalised by them
+    /// Moments of all scores so far, where the source is normalised by them
     running: Moments,
 }
 
-/// What the sources said of some rows: a score per row, for each source.
+/// Raw scores of some rows: one per row for each source.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Readings(Vec<Vec<f32>>);
 
+/// The rewards of some rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Scored {
     /// Per row
     pub total: Vec<f32>,
-    /// Mean over the rows of each source's own score, before normalising, clipping and weighing, by its name
+    /// Mean raw score of each source over the rows, by name
     pub means: BTreeMap<String, f64>,
 }
 
 impl Mixture {
-    /// Starts the programs. The reward model may be there for other purposes, without a source of its kind.
+    /// Checks the settings and starts the programs. `model` may be given without a source of its
+    /// kind, for other uses.
     pub fn open(configs: &[SourceConfig], model: Option<RewardModel>) -> Result<Self> {
         crate::check(configs)?;
         if crate::needs_model(configs) && model.is_none() {
@@ -51,7 +88,7 @@ impl Mixture {
                 0 => kind.to_string(),
                 n => format!("{kind}_{}", n + 1),
             };
-            let source = Source::open(&config.kind).map_err(|e| named(&name, e))?;
+            let source = OpenSource::open(&config.kind).map_err(|e| named(&name, e))?;
             entries.push(Entry {
                 name,
                 shared: config.shared.clone(),
@@ -63,16 +100,18 @@ impl Mixture {
         Ok(Self { entries, model })
     }
 
+    /// The trained reward model, if there is one.
     pub fn model(&self) -> Option<&RewardModel> {
         self.model.as_ref()
     }
 
-    /// Has it nothing to score by?
+    /// Whether there is no source.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Whether every sum is in 0..1: sources that are, as they are, with weights above 0 of at most 1 together.
+    /// Whether every sum is in 0..1: all sources are, none is normalised, and the weights are at
+    /// least 0 and at most 1 together.
     pub fn in_unit_range(&self) -> bool {
         let unit = |e: &Entry| {
             e.in_unit_range && e.shared.normalise == Normalise::None && e.shared.weight >= 0.0
@@ -81,13 +120,15 @@ impl Mixture {
         self.entries.iter().all(unit) && weights <= 1.0 + 1e-9
     }
 
-    /// Reads the rows and sums up; the rows are one batch.
+    /// The weighted sums of rows scored as one batch: [`read`](Self::read), then
+    /// [`sum`](Self::sum).
     pub fn score(&mut self, model: &CausalLm, items: &[Item]) -> Result<Scored> {
         let readings = self.read(model, items)?;
         Ok(self.sum(&readings))
     }
 
-    /// What each source says, and nothing done with it.
+    /// The raw score of each row by each source. The items come as one batch; batches can be joined
+    /// by [`Readings::extend`].
     pub fn read(&mut self, model: &CausalLm, items: &[Item]) -> Result<Readings> {
         let reward = self.model.as_ref();
         let read = |entry: &mut Entry| {
@@ -99,7 +140,7 @@ impl Mixture {
         ))
     }
 
-    /// The weighted sums of one batch. Running statistics take it in.
+    /// The weighted sums of one batch, which is added to the running statistics.
     pub fn sum(&mut self, readings: &Readings) -> Scored {
         let mut total = vec![0.0; readings.n_rows()];
         for (entry, scores) in self.entries.iter_mut().zip(&readings.0) {
@@ -119,7 +160,8 @@ impl Mixture {
         self.scored(total, readings)
     }
 
-    /// The weighted sums on one scale for the whole run: nothing is normalised, and what would be is not clipped either.
+    /// The weighted sums on one scale for the whole run, for evaluation: no source is normalised,
+    /// and those that would be are not clipped.
     pub fn plain_sum(&self, readings: &Readings) -> Scored {
         let mut total = vec![0.0; readings.n_rows()];
         for (entry, scores) in self.entries.iter().zip(&readings.0) {
@@ -145,13 +187,14 @@ impl Mixture {
         }
     }
 
-    /// What a resumed run needs: the running statistics.
+    /// The running statistics, for checkpoints.
     pub fn state(&self) -> Value {
         let running: Vec<Moments> = self.entries.iter().map(|entry| entry.running).collect();
         serde_json::to_value(running).unwrap_or_default()
     }
 
-    /// `Null`: there are none, as before there were mixtures.
+    /// Takes the running statistics of a checkpoint. `Null` (runs of before there were mixtures):
+    /// there are none.
     pub fn restore(&mut self, state: &Value) -> Result<()> {
         if state.is_null() {
             return Ok(());
@@ -165,14 +208,14 @@ impl Mixture {
                 Ok(())
             }
             None => Err(Error::Input(
-                "the stored statistics of the rewards are of other sources".into(),
+                "the checkpoint has the running statistics of other sources of reward".into(),
             )),
         }
     }
 }
 
 impl Readings {
-    /// Appends rows.
+    /// Appends the scores of more rows.
     pub fn extend(&mut self, more: Self) {
         if self.0.is_empty() {
             self.0 = more.0;
@@ -188,16 +231,7 @@ impl Readings {
     }
 }
 
-impl Shared {
-    fn clipped(&self, score: f64) -> f64 {
-        match self.clip {
-            Some([low, high]) => score.clamp(low, high),
-            None => score,
-        }
-    }
-}
-
-/// Says which source it was.
+/// The error with the name of its source.
 fn named(name: &str, error: Error) -> Error {
     match error {
         Error::Input(why) => Error::Input(format!("reward {name}: {why}")),

@@ -1,6 +1,12 @@
-//! Porter's stemmer (1980) with the extensions of NLTK, which rouge-score uses. For words of a-z and 0-9.
+//! Porter's stemmer (1980) with NLTK's extensions, as rouge-score uses it. For words of a-z and
+//! 0-9.
 
 /// The stem of a lower-case ASCII word.
+///
+/// ```
+/// assert_eq!(rewards::stem("relational"), "relat");
+/// assert_eq!(rewards::stem("dying"), "die");
+/// ```
 pub fn stem(word: &str) -> String {
     if let Some((_, stem)) = IRREGULAR.iter().find(|(form, _)| *form == word) {
         return stem.to_string();
@@ -133,7 +139,7 @@ fn double_suffix(word: &str) -> String {
         ("fulli", "ful"),
     ];
     match word.strip_suffix("logi") {
-        // the l counts with the stem
+        // The l counts as part of the stem.
         Some(stem) if measure(&format!("{stem}l")) > 0 => format!("{stem}log"),
         Some(_) => word.to_string(),
         None => replace(word, RULES, |stem| measure(stem) > 0),
@@ -184,7 +190,8 @@ fn final_ll(word: &str) -> String {
     if drops { &word[..word.len() - 1] } else { word }.to_string()
 }
 
-/// The first rule whose suffix the word has decides: its replacement where `applies` to the stem, else the word as it is.
+/// Applies the first rule whose suffix the word has, if its stem satisfies `applies`; otherwise the
+/// word stays.
 fn replace(word: &str, rules: &[(&str, &str)], applies: impl Fn(&str) -> bool) -> String {
     let matching = rules
         .iter()
@@ -195,7 +202,7 @@ fn replace(word: &str, rules: &[(&str, &str)], applies: impl Fn(&str) -> bool) -
     }
 }
 
-/// Whether each letter is a consonant: not a, e, i, o, u, nor a y after a consonant.
+/// Whether each letter is a consonant: not a, e, i, o, u, and not a y after a consonant.
 fn consonants(word: &str) -> Vec<bool> {
     let mut flags: Vec<bool> = Vec::with_capacity(word.len());
     for letter in word.bytes() {
@@ -208,7 +215,7 @@ fn consonants(word: &str) -> Vec<bool> {
     flags
 }
 
-/// Porter's m: how often a consonant follows a vowel.
+/// Porter's m: the number of times that a consonant follows a vowel.
 fn measure(stem: &str) -> usize {
     consonants(stem)
         .windows(2)
@@ -216,7 +223,8 @@ fn measure(stem: &str) -> usize {
         .count()
 }
 
-/// Consonant, vowel, consonant that is not w, x or y; NLTK: also a word of vowel and consonant.
+/// Consonant, vowel, consonant other than w, x or y. NLTK: also a word of one vowel and one
+/// consonant.
 fn ends_cvc(word: &str) -> bool {
     match consonants(word)[..] {
         [.., true, false, true] => !word.ends_with(['w', 'x', 'y']),

@@ -1,4 +1,4 @@
-//! A source at work: raw scores, before anything is done with them.
+//! An open source of reward: it gives raw scores, before they are normalised, clipped and weighted.
 
 use crate::external::{Endpoint, Program, RetryPolicy, Secret, request, scores_of};
 use crate::kind::Kind;
@@ -9,11 +9,12 @@ use std::time::Duration;
 
 type Metric = dyn Fn(&Item) -> Result<f64>;
 
-pub(crate) enum Source {
+/// A running program, a server's address, or a function.
+pub(crate) enum OpenSource {
     Model,
-    /// Looks at one response at a time
+    /// Scores one response at a time
     Each(Box<Metric>),
-    /// With the number of responses per request
+    /// With its responses per request
     Program(Box<Program>, usize),
     Server(Box<Server>),
 }
@@ -21,12 +22,12 @@ pub(crate) enum Source {
 pub(crate) struct Server {
     endpoint: Endpoint,
     batch_size: usize,
-    /// Of the next request
+    /// Id of the next request
     id: u64,
 }
 
-impl Source {
-    /// Starts the program, reads the key. `kind` has been checked.
+impl OpenSource {
+    /// Starts the program, reads the key. `kind` is checked already.
     pub fn open(kind: &Kind) -> Result<Self> {
         Ok(match kind.clone() {
             Kind::Model(_) => Self::Model,
@@ -47,20 +48,20 @@ impl Source {
                 }))
             }
             Kind::Process(keys) => {
-                let patience = RetryPolicy {
+                let retry = RetryPolicy {
                     timeout: Duration::from_secs_f64(keys.timeout_secs),
                     retries: keys.retries,
                 };
-                let program = Program::start(&keys.command, patience)?;
+                let program = Program::start(&keys.command, retry)?;
                 Self::Program(Box::new(program), keys.batch_size)
             }
             Kind::Http(keys) => {
                 let key = keys.key().map_err(Error::Input)?.map(Secret::new);
                 let timeout = Duration::from_secs_f64(keys.timeout_secs);
                 let backoff = Duration::from_secs_f64(keys.backoff_secs);
-                // A server may ask for longer pauses than ours, but not for ever.
-                let one = timeout + backoff.max(Duration::from_secs(30));
-                let deadline = one * (keys.retries as u32 + 1);
+                // A server may ask for longer pauses than ours, up to this deadline.
+                let per_attempt = timeout + backoff.max(Duration::from_secs(30));
+                let deadline = per_attempt * (keys.retries as u32 + 1);
                 let endpoint =
                     Endpoint::new(keys.url, key, timeout, keys.retries, backoff, deadline);
                 Self::Server(Box::new(Server {
@@ -72,7 +73,7 @@ impl Source {
         })
     }
 
-    /// One finite score per item.
+    /// One finite score per item, in order.
     pub fn read(
         &mut self,
         items: &[Item],
@@ -127,8 +128,8 @@ pub(crate) fn no_model() -> Error {
 }
 
 /// A metric of response and reference answer.
-fn compared(metric: impl Fn(&str, &str) -> f64 + 'static) -> Source {
-    Source::Each(Box::new(move |item| match item.reference {
+fn compared(metric: impl Fn(&str, &str) -> f64 + 'static) -> OpenSource {
+    OpenSource::Each(Box::new(move |item| match item.reference {
         Some(reference) => Ok(metric(item.response, reference)),
         None => Err(Error::Input(
             "a prompt has no reference answer to compare with".into(),
@@ -139,7 +140,7 @@ fn compared(metric: impl Fn(&str, &str) -> f64 + 'static) -> Source {
 impl Server {
     fn post(&mut self, batch: &[Item]) -> Result<Vec<f32>> {
         let read = |reply: &Value| {
-            let reply = reply.as_object().ok_or("its answer is no JSON object")?;
+            let reply = reply.as_object().ok_or("its answer is not a JSON object")?;
             scores_of(reply, batch.len())
         };
         let mut body = Map::from_iter([("id".to_string(), self.id.into())]);

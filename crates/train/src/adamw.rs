@@ -1,4 +1,5 @@
-//! AdamW (Loshchilov & Hutter 2019) over named variables, f32 state; a step of one variable is [`ops::adamw`].
+//! AdamW (Loshchilov & Hutter 2019) over named variables, with f32 state. The update of one
+//! variable is [`ops::adamw`].
 
 use crate::{Gradients, OptimizerConfig, tensors};
 use anyhow::Result;
@@ -7,7 +8,7 @@ use ops::AdamWStep;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Decoupled weight decay Adam over named variables. Norms and biases are not decayed.
+/// Adam with decoupled weight decay over named variables. Norms and biases are not decayed.
 pub struct AdamW {
     params: Vec<(String, Var)>,
     moments: Vec<Moments>,
@@ -25,6 +26,8 @@ struct Moments {
 }
 
 impl AdamW {
+    /// At step 0, with moments of 0. Learning rate and clipping are arguments of
+    /// [`step`](Self::step).
     pub fn new(params: Vec<(String, Var)>, config: &OptimizerConfig) -> CResult<Self> {
         let zeros = |var: &Var| Var::zeros(var.shape(), DType::F32, var.device());
         let moments = params
@@ -47,8 +50,8 @@ impl AdamW {
         })
     }
 
-    /// One update at learning rate `lr` with gradients scaled by `scale` (clipping). A parameter without a gradient is
-    /// left as it is.
+    /// One update at learning rate `lr`, with gradients multiplied by `scale`
+    /// ([`clip_scale`](crate::clip_scale)). A parameter without a gradient stays as it is.
     pub fn step(&mut self, grads: &Gradients, lr: f64, scale: f64) -> CResult<()> {
         self.step += 1;
         let t = self.step as f64;
@@ -76,16 +79,18 @@ impl AdamW {
         Ok(())
     }
 
+    /// The variables by name, in the order given to [`new`](Self::new).
     pub fn params(&self) -> &[(String, Var)] {
         &self.params
     }
 
-    /// safetensors: `<name>.exp_avg`, `<name>.exp_avg_sq`, `step`.
+    /// Writes the state as safetensors: `<name>.exp_avg`, `<name>.exp_avg_sq`, `step`.
     pub fn save(&self, file: &Path) -> Result<()> {
         tensors::save(self.state()?, file)
     }
 
-    /// Reads what [`save`](Self::save) wrote, for the same parameters.
+    /// Reads what [`save`](Self::save) wrote. An error where names or shapes are not those of the
+    /// parameters.
     pub fn load(&mut self, file: &Path) -> Result<()> {
         let found = tensors::load(&self.state()?, file)?;
         for ((name, _), moments) in self.params.iter().zip(&self.moments) {

@@ -4,12 +4,14 @@ use crate::Schedule;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
+/// Settings of [`AdamW`](crate::AdamW), its schedule and clipping.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OptimizerConfig {
+    /// Peak learning rate
     pub lr: f64,
     pub schedule: Schedule,
-    /// Fraction of the steps
+    /// Fraction of the steps that the learning rate rises in
     pub warmup_ratio: f64,
     pub weight_decay: f64,
     pub beta1: f64,
@@ -35,23 +37,25 @@ impl Default for OptimizerConfig {
 }
 
 impl OptimizerConfig {
-    /// Learning rate at `step` (0-based) of `total`. The warm-up is `ceil(warmup_ratio · total)` steps, as transformers'.
+    /// Learning rate at `step` (0-based) of `total`. The warm-up is `ceil(warmup_ratio · total)`
+    /// steps, as transformers'.
     pub fn lr_at(&self, step: usize, total: usize) -> f64 {
         let warmup = (self.warmup_ratio * total as f64).ceil() as usize;
         self.lr * self.schedule.factor(step, warmup, total)
     }
 
-    /// The rate of each of `total` steps.
+    /// The learning rate of each of `total` steps.
     pub fn curve(&self, total: usize) -> Vec<f64> {
         (0..total).map(|step| self.lr_at(step, total)).collect()
     }
 
-    /// Refuses values that cannot work. `section` is the config's name for this part, e.g. `train.optimizer`.
+    /// An error for the first value that cannot work. `section`: where the config has this part,
+    /// e.g. `train.optimizer`.
     pub fn check(&self, section: &str) -> Result<()> {
         let finite_from_zero = |name: &str, value: f64| {
             ensure!(
                 value.is_finite() && value >= 0.0,
-                "{section}.{name} = {value} must be a number from 0 up"
+                "{section}.{name} = {value} must be a number of at least 0"
             );
             Ok(())
         };
@@ -85,19 +89,20 @@ impl OptimizerConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FitConfig {
-    /// Passes over the data; a fraction is allowed
+    /// Passes over the data; may be a fraction
     pub epochs: f64,
-    /// Stop after so many steps, whatever `epochs` says; the schedule ends there too
+    /// Stop after this many steps, whatever `epochs` is; the schedule ends there too
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<usize>,
     /// Items per optimiser step
     pub batch_size: usize,
-    /// Tokens of one forward with graph; a step takes as many as its items need. Changes memory, not results
+    /// Tokens of one forward with graph; a step takes as many forwards as its items need. Changes
+    /// memory, not results
     pub micro_batch_tokens: usize,
-    /// Most memory of the process, GB (10⁹ bytes): as many blocks are checkpointed as it takes
+    /// Largest memory of the process, GB (10⁹ bytes): as many layers are checkpointed as needed
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_gb: Option<f64>,
-    /// Checkpoint exactly so many blocks
+    /// Checkpoint exactly so many layers
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_blocks: Option<usize>,
     pub optimizer: OptimizerConfig,
@@ -107,7 +112,7 @@ pub struct FitConfig {
     pub save_every: usize,
     /// Older checkpoints are deleted
     pub keep_checkpoints: usize,
-    /// Older ones are deleted, too, where all together would be more MB than this
+    /// More of the older ones are deleted where all together would take more MB than this
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_checkpoints_mb: Option<u64>,
     pub seed: u64,
@@ -135,7 +140,7 @@ impl Default for FitConfig {
 }
 
 impl FitConfig {
-    /// Refuses values that cannot work.
+    /// An error for the first value that cannot work.
     pub fn check(&self) -> Result<()> {
         ensure!(
             self.epochs.is_finite() && self.epochs > 0.0,
@@ -156,6 +161,7 @@ impl FitConfig {
         self.optimizer.check("train.optimizer")
     }
 
+    /// Which checkpoints are kept.
     pub fn keep(&self) -> run::RetentionPolicy {
         run::RetentionPolicy {
             n: self.keep_checkpoints,
@@ -163,7 +169,7 @@ impl FitConfig {
         }
     }
 
-    /// Optimiser steps in all, for `batches_per_epoch` batches.
+    /// Optimiser steps of the whole fit, at `batches_per_epoch` batches an epoch.
     pub fn total_steps(&self, batches_per_epoch: usize) -> usize {
         let steps = ((self.epochs * batches_per_epoch as f64).ceil() as usize).max(1);
         self.max_steps.map_or(steps, |max| steps.min(max))

@@ -1,5 +1,5 @@
-//! The fit loop of supervised stages: batches, accumulation, clipping, the update, evaluation, checkpoints, resuming.
-//! The mathematics is the [`Objective`]'s; RL has a loop of its own.
+//! The fit loop of the supervised stages: batches, accumulation, clipping, the update, evaluation,
+//! checkpoints, resuming. The loss is the [`Objective`]'s. RL has a loop of its own.
 
 mod broken;
 mod state;
@@ -12,27 +12,29 @@ use anyhow::{Result, ensure};
 use candle_core::Var;
 use data::{Cursor, Loader};
 use run::{Progress, Run};
-use state::{State, Window};
+use state::{FitState, FitStep, Window};
 use std::collections::BTreeMap;
-use step::StepReport;
 
-/// What a finished fit says of itself; also in run.json.
+/// The summary of a finished fit; also in run.json.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
+    /// Optimiser steps taken
     pub steps: usize,
-    /// False: stopped by its user, after a checkpoint.
+    /// False: stopped by the user, after a checkpoint
     pub finished: bool,
-    /// Held-out loss before the first step.
+    /// Held-out loss before the first step
     pub start_loss: f64,
-    /// The lowest held-out loss after a step, and that step. None: stopped before the first evaluation.
+    /// The lowest held-out loss after a step, and that step; None: stopped before the first
+    /// evaluation
     pub best: Option<Best>,
-    /// The latest held-out loss.
+    /// The latest held-out loss
     pub last_loss: f64,
 }
 
-/// Trains to the end of the schedule and closes the run. With `resume`, goes on from the last complete checkpoint and
-/// arrives at the same parameters as an uninterrupted run, bit for bit. Stops with an error, the last good checkpoint kept,
-/// when a loss or gradient is not finite. After Ctrl-C it writes a checkpoint and returns early.
+/// Trains to the end of the schedule and closes the run. With `resume` it continues from the last
+/// complete checkpoint and ends with the same parameters as an uninterrupted run, bit for bit. A
+/// loss or gradient that is not finite is an error; the last good checkpoint is kept. After Ctrl-C
+/// it writes a checkpoint and returns early.
 pub fn fit<O: Objective>(
     objective: &mut O,
     data: &[O::Item],
@@ -55,6 +57,7 @@ pub fn fit<O: Objective>(
     fit.close()
 }
 
+/// A fit in progress.
 struct Fit<'a, O: Objective> {
     objective: &'a mut O,
     data: &'a [O::Item],
@@ -67,7 +70,7 @@ struct Fit<'a, O: Objective> {
     tripwire: Option<Tripwire>,
     frozen: Frozen,
     stopped: bool,
-    state: State,
+    state: FitState,
 }
 
 impl<'a, O: Objective> Fit<'a, O> {
@@ -89,10 +92,10 @@ impl<'a, O: Objective> Fit<'a, O> {
         let state = match &checkpoint {
             Some(checkpoint) => {
                 let at = checkpoint.dir.display();
-                let state: State = run.read_state(checkpoint)?;
+                let state: FitState = run.read_state(checkpoint)?;
                 ensure!(
                     state.seed == config.seed && state.n_items == data.len(),
-                    "{at} is of seed {} and {} training items, this run of seed {} and {}; resume with the same settings",
+                    "{at} has seed {} and {} training items, this run has seed {} and {}; resume with the same settings",
                     state.seed,
                     state.n_items,
                     config.seed,
@@ -104,7 +107,7 @@ impl<'a, O: Objective> Fit<'a, O> {
             }
             None => {
                 let start = evaluate(objective, run, 0)?;
-                State {
+                FitState {
                     step: 0,
                     cursor: Cursor::default(),
                     seed: config.seed,
@@ -140,7 +143,7 @@ impl<'a, O: Objective> Fit<'a, O> {
     }
 
     /// Logging, evaluation, samples and checkpoint, each at its cadence.
-    fn after_step(&mut self, report: &StepReport) -> Result<()> {
+    fn after_step(&mut self, report: &FitStep) -> Result<()> {
         let (step, config) = (self.state.step, self.config);
         let last = step == self.total;
         let due = |every: usize| last || (every > 0 && step.is_multiple_of(every));
@@ -150,7 +153,7 @@ impl<'a, O: Objective> Fit<'a, O> {
         if due(config.eval_every) {
             let loss = evaluate(self.objective, self.run, step)?;
             self.state.last_loss = loss;
-            // a tie goes to the later one: without held-out data every loss is equal
+            // A tie goes to the later one: without held-out data every loss is equal.
             if self.state.best.is_none_or(|best| loss <= best.loss) {
                 self.state.best = Some(Best { step, loss });
                 self.objective.save_result(self.run)?;
@@ -168,7 +171,7 @@ impl<'a, O: Objective> Fit<'a, O> {
         Ok(())
     }
 
-    fn log(&mut self, report: &StepReport) -> Result<()> {
+    fn log(&mut self, report: &FitStep) -> Result<()> {
         let mut row = std::mem::take(&mut self.state.window).row();
         row.insert("train/lr".into(), report.lr);
         row.insert("train/grad_norm".into(), report.grad_norm);
@@ -193,7 +196,7 @@ impl<'a, O: Objective> Fit<'a, O> {
     }
 
     fn close(self) -> Result<Summary> {
-        let State {
+        let FitState {
             step,
             start_loss,
             last_loss,

@@ -2,13 +2,14 @@
 
 use candle_core::{CpuStorage, DType, Result, Storage, Tensor, Var, backprop::GradStore};
 
-/// Sums of gradients over micro-batches, f32, by parameter order. Holds no graph.
+/// Sums of gradients over micro-batches, f32, in parameter order. Holds no graph.
 pub struct Gradients {
     params: Vec<(String, Var)>,
     sums: Vec<Option<Tensor>>,
 }
 
 impl Gradients {
+    /// Nothing added yet.
     pub fn zeros(params: &[(String, Var)]) -> Self {
         Self {
             params: params.to_vec(),
@@ -16,13 +17,14 @@ impl Gradients {
         }
     }
 
-    /// Takes in another set of parameters with their sums.
+    /// Appends another set of parameters with their sums.
     pub fn extend(&mut self, other: Self) {
         self.params.extend(other.params);
         self.sums.extend(other.sums);
     }
 
-    /// Adds what `backward()` gave; a parameter the loss did not reach adds nothing.
+    /// Adds the gradients of one `backward()`. A parameter that the loss did not reach adds
+    /// nothing.
     pub fn add(&mut self, grads: &GradStore) -> Result<()> {
         for ((_, var), sum) in self.params.iter().zip(&mut self.sums) {
             if let Some(grad) = grads.get(var.as_tensor()) {
@@ -36,7 +38,7 @@ impl Gradients {
         Ok(())
     }
 
-    /// Global L2 norm over all parameters, and the first non-finite one by name.
+    /// The global L2 norm, and the name of the first parameter whose gradient is not finite.
     pub fn norm(&self) -> Result<(f64, Option<String>)> {
         let (mut sum, mut bad) = (0.0, None);
         for ((name, _), grad) in self.params.iter().zip(&self.sums) {
@@ -50,7 +52,7 @@ impl Gradients {
         Ok((sum.sqrt(), bad))
     }
 
-    /// The summed gradient of a parameter; None: no loss reached it.
+    /// The summed gradient of a parameter. None: no loss reached it.
     pub fn get(&self, name: &str) -> Option<&Tensor> {
         let at = self.params.iter().position(|(n, _)| n == name)?;
         self.sums[at].as_ref()
@@ -65,7 +67,14 @@ impl Gradients {
     }
 }
 
-/// Factor that brings a gradient of global norm `norm` down to `max_norm` (0 = no limit): PyTorch's `clip_grad_norm_`.
+/// The factor that scales gradients of global norm `norm` to at most `max_norm` (0 = no limit), as
+/// PyTorch's `clip_grad_norm_`.
+///
+/// ```
+/// assert_eq!(train::clip_scale(0.5, 1.0), 1.0);
+/// assert!((train::clip_scale(4.0, 1.0) - 0.25).abs() < 1e-6);
+/// assert_eq!(train::clip_scale(4.0, 0.0), 1.0);
+/// ```
 pub fn clip_scale(norm: f64, max_norm: f64) -> f64 {
     if max_norm <= 0.0 {
         return 1.0;
@@ -73,7 +82,8 @@ pub fn clip_scale(norm: f64, max_norm: f64) -> f64 {
     (max_norm / (norm + 1e-6)).min(1.0)
 }
 
-/// Sum of squares, accumulated in f64 on the CPU. Not finite exactly when an element is not (f64 cannot overflow here).
+/// Sum of squares, accumulated in f64 on the CPU. Not finite exactly when an element is not (f64
+/// cannot overflow here).
 pub(crate) fn sum_of_squares(x: &Tensor) -> Result<f64> {
     let x = x.contiguous()?;
     let (storage, layout) = x.storage_and_layout();

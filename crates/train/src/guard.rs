@@ -1,4 +1,5 @@
-//! Guards of the training step: non-finite numbers are named, and a tensor that should learn but does not is found.
+//! Guards of the training step: they name non-finite numbers, trainable tensors that do not change,
+//! and frozen ones that do.
 
 use crate::Gradients;
 use crate::gradients::sum_of_squares;
@@ -15,7 +16,8 @@ pub fn first_non_finite(params: &[(String, Var)]) -> candle_core::Result<Option<
     Ok(None)
 }
 
-/// Where non-finite numbers stand, for the error that ends a run: weights are looked at before gradients.
+/// Where the first non-finite number is, for the error that ends a run. Weights are checked before
+/// gradients.
 pub fn diagnose(params: &[(String, Var)], grads: &Gradients) -> candle_core::Result<String> {
     Ok(match (first_non_finite(params)?, grads.norm()?.1) {
         (Some(name), _) => {
@@ -34,7 +36,8 @@ pub fn diagnose(params: &[(String, Var)], grads: &Gradients) -> candle_core::Res
     })
 }
 
-/// `, layer 3, row 17`: the layer of the name, where it has one, and the first row (of dimension 0, from 0) that is not finite.
+/// `, layer 3, row 17`: the layer in the name, if any, and the first row (of dimension 0, from 0)
+/// that is not finite.
 fn place(name: &str, tensor: Option<&Tensor>) -> candle_core::Result<String> {
     let layer = name.split_once("layers.").map(|(_, rest)| rest);
     let layer = layer.and_then(|rest| rest.split('.').next());
@@ -51,7 +54,8 @@ fn place(name: &str, tensor: Option<&Tensor>) -> candle_core::Result<String> {
     Ok(place)
 }
 
-/// Weights that training must leave alone, by a few elements of each: cheap, and an optimiser moves every element it moves.
+/// Fingerprints of weights that training must not change. A few elements of each are enough, since
+/// an optimiser moves all elements of a tensor.
 pub struct Frozen {
     start: Vec<u64>,
 }
@@ -60,19 +64,21 @@ pub struct Frozen {
 const SAMPLES: usize = 64;
 
 impl Frozen {
+    /// Remembers the tensors as they are.
     pub fn new(tensors: &[(String, Tensor)]) -> candle_core::Result<Self> {
         let start: candle_core::Result<_> =
             tensors.iter().map(|(_, tensor)| sampled(tensor)).collect();
         start.map(|start| Self { start })
     }
 
-    /// Refuses the first that changed. The tensors are those of `new`, in the same order.
+    /// An error for the first tensor that has changed. The tensors are those of [`new`](Self::new),
+    /// in the same order.
     pub fn check(&self, tensors: &[(String, Tensor)]) -> Result<()> {
         for ((name, tensor), start) in tensors.iter().zip(&self.start) {
             if sampled(tensor)? != *start {
                 bail!(
-                    "the frozen weight {name} has changed: something trains or writes what this run takes for fixed, so that \
-                     its adapters no longer fit the base; this checkpoint is not written, go back to the one before"
+                    "the frozen weight {name} has changed: something trains or writes a weight that must stay fixed, so the \
+                     adapters no longer fit the base; this checkpoint is not written, go back to the one before"
                 );
             }
         }
@@ -89,18 +95,21 @@ fn sampled(x: &Tensor) -> candle_core::Result<u64> {
     fingerprint(&x.detach().flatten_all()?.index_select(&at, 0)?)
 }
 
-/// Checks that every trainable tensor changes. In the first step a LoRA A has a zero gradient (B is 0), behind a head of
-/// zeros in the second too, and a warm-up begins with a learning rate of 0; so the verdict falls after three steps that
-/// moved: enough that an update is visible in f32 beside a weight of 1.
+/// Checks that every trainable tensor changes. In the first step a LoRA A has a zero gradient (B is
+/// 0), behind a head of zeros in the second as well, and a warm-up starts at a learning rate of 0.
+/// So the check waits for three steps that moved, far enough for an update to be visible in f32
+/// beside a weight of 1.
 pub struct Tripwire {
     start: Vec<u64>,
     moves: usize,
     distance: f64,
 }
 
+/// Sum of learning rates after which a change is visible in f32.
 const VISIBLE: f64 = 1e-6;
 
 impl Tripwire {
+    /// Remembers the parameters as they are.
     pub fn new(params: &[(String, Var)]) -> candle_core::Result<Self> {
         Ok(Self {
             start: fingerprints(params)?,
@@ -109,7 +118,8 @@ impl Tripwire {
         })
     }
 
-    /// To be called after each step with its learning rate (0 where the whole gradient was zero). True: every tensor has changed, the tripwire is done.
+    /// Call after each step with its learning rate (0 if the whole gradient was zero). True: every
+    /// tensor has changed and the check is done. An error where one has not after three steps.
     pub fn passed(&mut self, params: &[(String, Var)], lr: f64) -> Result<bool> {
         self.moves += usize::from(lr > 0.0);
         self.distance += lr;

@@ -1,7 +1,9 @@
-//! Learning-rate schedules: the factors of transformers' `get_{constant,linear,cosine}_schedule_with_warmup`.
+//! Learning-rate schedules: the factors of transformers'
+//! `get_{constant,linear,cosine}_schedule_with_warmup`.
 
 use serde::{Deserialize, Serialize};
 
+/// How the learning rate falls after the warm-up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Schedule {
@@ -11,8 +13,15 @@ pub enum Schedule {
 }
 
 impl Schedule {
-    /// Multiplier of the peak learning rate at `step` (0-based) of `total`, after `warmup` linear steps. The first step
-    /// of a warm-up has factor 0, and linear and cosine reach 0 at `total`; beyond it they stay there.
+    /// Multiplier of the peak learning rate at `step` (0-based) of `total`, after `warmup` linear
+    /// steps. The first step of a warm-up has factor 0. Linear and cosine reach 0 at `total` and
+    /// stay there.
+    ///
+    /// ```
+    /// use train::Schedule;
+    /// let factors: Vec<f64> = (0..5).map(|step| Schedule::Linear.factor(step, 2, 4)).collect();
+    /// assert_eq!(factors, [0.0, 0.5, 1.0, 0.5, 0.0]);
+    /// ```
     pub fn factor(&self, step: usize, warmup: usize, total: usize) -> f64 {
         if step < warmup {
             return step as f64 / warmup as f64;

@@ -1,11 +1,12 @@
-//! Named tensors in one safetensors file: written aside and renamed into place, names and shapes checked when read.
+//! Named tensors in one safetensors file: written aside and renamed into place, names and shapes
+//! checked when read.
 
 use anyhow::{Context, Result, bail};
 use candle_core::{DType, Device, Tensor, Var};
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-/// Writes parameters under their names.
+/// Writes parameters by name as safetensors.
 pub fn save_params(params: &[(String, Var)], file: &Path) -> Result<()> {
     let tensors = params
         .iter()
@@ -13,7 +14,7 @@ pub fn save_params(params: &[(String, Var)], file: &Path) -> Result<()> {
     save(tensors.collect(), file)
 }
 
-/// Reads parameters in place. The file must hold exactly these names, in these shapes.
+/// Reads parameters in place. An error unless the file holds exactly these names in these shapes.
 pub fn load_params(params: &[(String, Var)], file: &Path) -> Result<()> {
     let wanted = params
         .iter()

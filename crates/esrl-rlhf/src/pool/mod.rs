@@ -1,6 +1,7 @@
-//! The stored responses of an offline method ([`DataSource::Pool`](algorithms::DataSource)): made once from the data, or drawn from the
-//! policy at the start of each round (ReST's D_g), scored, and kept in the run directory as `pool-<step>.jsonl`. Each phase
-//! of the method weighs them, and each step takes some.
+//! The stored responses of an offline method ([`DataSource::Pool`](algorithms::DataSource)): made
+//! once from the data, or sampled from the policy at the start of each round (ReST's D_g), scored,
+//! and kept in the run directory as `pool-<step>.jsonl`. Each phase of the method weights them, and
+//! each step takes some.
 
 mod phase;
 mod round;
@@ -8,38 +9,29 @@ mod stored;
 
 use crate::config::Config;
 use crate::data::{Answered, Task};
-use crate::learner::Metrics;
 use crate::roles::Roles;
-use crate::rollout::Draw;
 use crate::row::{Row, experience};
-use algorithms::{Algorithm, Experience, PoolRequirements};
+use crate::sample::Draw;
+use crate::step_rows::{SamplingCost, StepRows};
+use algorithms::Metrics;
+use algorithms::{Algorithm, PoolRequirements};
 use anyhow::{Context, Result, ensure};
 use phase::Phase;
 use round::{Origin, Round};
 use run::Run;
 use std::rc::Rc;
 
-pub(crate) use round::Cost;
-
-pub(crate) struct Pool {
+/// What an offline method learns from, with its present round and phase.
+pub(crate) struct ResponsePool {
     origin: Origin,
     batch: usize,
     round: Option<Round>,
     phase: Option<Phase>,
 }
 
-/// The rows of one step.
-pub(crate) struct Batch {
-    pub rows: Vec<Row>,
-    pub exp: Experience,
-    /// The step begins a pass over the rows in use
-    pub new_epoch: bool,
-    pub cost: Cost,
-    pub metrics: Metrics,
-}
-
-impl Pool {
-    /// `tasks` are drawn for when the pool grows; `answers` are the data's rows, empty where the method keeps none.
+impl ResponsePool {
+    /// `tasks`: the prompts to sample for when the pool grows. `answers`: the data's rows, empty
+    /// where the method keeps none.
     pub fn new(
         needs: PoolRequirements,
         tasks: Vec<Rc<Task>>,
@@ -58,16 +50,18 @@ impl Pool {
         }
     }
 
-    /// Answers of the data, or prompts where the method keeps none.
+    /// Answers of the data; prompts, where the method keeps none.
     pub fn n_rows(&self) -> usize {
         self.origin.answers.len().max(self.origin.tasks.len())
     }
 
+    /// What the method asks of its pool.
     pub fn needs(&self) -> &PoolRequirements {
         &self.origin.needs
     }
 
-    /// Tokens of its rows: the data's own answers, and those that it will draw at their longest.
+    /// Tokens of each row, prompt included: the data's answers, and sampled responses at their
+    /// longest. Planning calls it.
     pub fn lens(&self, config: &Config) -> Vec<usize> {
         let answers = self.origin.answers.iter();
         let answers = answers.map(|(task, [ids])| task.ids.len() + ids.len());
@@ -78,13 +72,13 @@ impl Pool {
         answers.chain(drawn).collect()
     }
 
-    /// Tokens of the prompts that may be drawn for.
+    /// Tokens of each prompt that may be sampled for.
     pub fn prompt_lens(&self) -> Vec<usize> {
         let tasks = self.origin.tasks.iter();
         tasks.map(|task| task.ids.len()).collect()
     }
 
-    /// Responses that are drawn in so many steps.
+    /// Responses sampled in a run of `steps` steps. Planning calls it.
     pub fn n_drawn(&self, steps: usize) -> usize {
         let PoolRequirements {
             grow, prompt_value, ..
@@ -100,7 +94,8 @@ impl Pool {
         grown + valued
     }
 
-    /// Makes or reads the round that `step` belongs to, weighs it where a phase begins, and takes the step's rows.
+    /// Makes or reads the round that `step` belongs to, weights it where a phase begins, and takes
+    /// the step's rows.
     pub fn next(
         &mut self,
         step: u64,
@@ -108,7 +103,7 @@ impl Pool {
         roles: &mut Roles,
         draw: Draw,
         run: &Run,
-    ) -> Result<Batch> {
+    ) -> Result<StepRows> {
         let start = match &self.origin.needs.grow {
             Some(grow) => step - step % grow.every.max(1),
             None => 0,
@@ -130,7 +125,7 @@ impl Pool {
             .is_none_or(|phase| phase.number != number)
         {
             let (phase, found) = phase::weigh(algorithm, &round.columns, number, step)?;
-            // a run resumed within the phase has logged them
+            // A run resumed within the phase has logged them.
             if phase.start == step {
                 metrics.extend(found);
                 metrics.insert("pool/rows".into(), round.rows.len() as f64);
@@ -140,12 +135,12 @@ impl Pool {
         }
         let phase = self.phase.as_ref().expect("just weighed");
         let nth = step - phase.start;
-        let per_epoch = phase.kept.len().div_ceil(self.batch) as u64;
+        let per_epoch = steps_per_epoch(phase.kept.len(), self.batch) as u64;
         let mut at = match self.origin.needs.replacement {
             true => phase.by_weight(self.batch, draw.seed, step),
             false => phase.of_epoch(self.batch, draw.seed, nth / per_epoch, nth % per_epoch),
         };
-        // one prompt's rows together
+        // A prompt's rows stay together.
         at.sort_by_key(|i| (round.columns.prompt_key[*i], *i));
         let rows: Vec<Row> = at.iter().map(|i| round.rows[*i].again()).collect();
         let mut exp = experience(&rows);
@@ -159,14 +154,14 @@ impl Pool {
                 *column = at.iter().map(|i| from[*i]).collect();
             }
         }
-        Ok(Batch {
+        Ok(StepRows {
             rows,
             exp,
             new_epoch: nth.is_multiple_of(per_epoch),
             cost: if step == start {
                 round.cost
             } else {
-                Cost::default()
+                SamplingCost::default()
             },
             metrics,
         })
@@ -188,8 +183,8 @@ impl Pool {
             let (round, rewards) = self
                 .origin
                 .parse(&text)
-                .with_context(|| format!("{} is damaged or of other data", file.display()))?;
-            // a run that was killed after it had scored the round, before a checkpoint
+                .with_context(|| format!("{} is corrupt or of other data", file.display()))?;
+            // The run was killed after it had scored the round, before a checkpoint.
             if start == step {
                 roles.rewards.restore(&rewards)?;
             }
@@ -197,7 +192,7 @@ impl Pool {
         }
         ensure!(
             start == step,
-            "{} is missing; the run cannot go on from step {step}",
+            "{} is missing; the run cannot continue from step {step}",
             file.display()
         );
         let draw = Draw {
@@ -207,5 +202,22 @@ impl Pool {
         let round = self.origin.make(start, roles, draw)?;
         stored::write(run, &name, &round.to_jsonl(roles.rewards.state())?)?;
         Ok(round)
+    }
+}
+
+/// Steps of a pass over `n_kept` rows, `batch` a step.
+pub(crate) fn steps_per_epoch(n_kept: usize, batch: usize) -> usize {
+    n_kept.div_ceil(batch)
+}
+
+/// Rows that the `nth` step of a phase takes of `n_kept`: the last step of a pass takes what is
+/// left. Planning calls it.
+pub(crate) fn rows_of_step(n_kept: usize, batch: usize, nth: usize, replacement: bool) -> usize {
+    match replacement {
+        true => batch,
+        false => {
+            let of_pass = nth % steps_per_epoch(n_kept, batch).max(1);
+            batch.min(n_kept - of_pass * batch)
+        }
     }
 }

@@ -1,7 +1,7 @@
-//! A stretch of steps under one set of weights, and the rows that each of its steps takes.
+//! A phase: consecutive steps under one set of weights, and the rows that each of them takes.
 
-use crate::learner::Metrics;
 use algorithms::Algorithm;
+use algorithms::Metrics;
 use anyhow::{Result, ensure};
 use rand::Rng;
 use rand::seq::SliceRandom;
@@ -11,11 +11,11 @@ pub(super) struct Phase {
     pub start: u64,
     /// Rows of weight above 0
     pub kept: Vec<usize>,
-    /// Of all rows
+    /// One per row of the pool
     weights: Vec<f64>,
 }
 
-/// Asks the algorithm for the weights of the phase that `step` belongs to.
+/// The phase that `step` belongs to, with the algorithm's weights and metrics.
 pub(super) fn weigh(
     algorithm: &dyn Algorithm,
     pool: &algorithms::PoolColumns,

@@ -1,57 +1,45 @@
-//! How a round of the pool is made: the data's answers, and what the policy draws; their scores; V_ref of their prompts.
+//! How a round of the pool is made: the data's answers and the policy's samples, their scores, and
+//! V_ref of their prompts.
 
 use crate::data::{Answered, Task};
 use crate::roles::Roles;
-use crate::rollout::{self, Draw};
 use crate::row::Row;
+use crate::sample::{self, Draw, DrawStream, DrawWeights};
+use crate::score;
+use crate::step_rows::SamplingCost;
 use crate::value;
 use algorithms::{Grow, PoolRequirements, SamplingPlan, ValueFit};
 use anyhow::Result;
 use rand::seq::SliceRandom;
 use rewards::Readings;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// What rounds are made from.
 pub(super) struct Origin {
     pub needs: PoolRequirements,
-    /// Prompts to draw for, each once, in the order of the data
+    /// Prompts to sample for, each once, in the order of the data
     pub tasks: Vec<Rc<Task>>,
     /// The data's own answers: prompt and response ids with EOS
     pub answers: Vec<Answered<1>>,
 }
 
-/// Rows and what is known of each; `columns` is what the algorithm sees.
+/// Rows with their scores; `columns` is what the algorithm sees.
 pub(super) struct Round {
     /// The step at which it begins
     pub start: u64,
     pub rows: Vec<Row>,
     pub columns: algorithms::PoolColumns,
-    pub cost: Cost,
+    pub cost: SamplingCost,
     /// `reward/<source>`: mean score of the rows
     pub means: BTreeMap<String, f32>,
 }
 
-/// Responses and tokens sampled for a pool.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Cost {
-    pub samples: usize,
-    pub tokens: usize,
-}
-
-impl Cost {
-    fn add(&mut self, rows: &[Row]) {
-        self.samples += rows.len();
-        self.tokens += rows.iter().map(|row| row.response().len()).sum::<usize>();
-    }
-}
-
 impl Origin {
-    /// Draws, scores and, where the method asks, values.
+    /// Samples, scores and, where the method asks, estimates V_ref.
     pub fn make(&self, start: u64, roles: &mut Roles, draw: Draw) -> Result<Round> {
         let mut means = BTreeMap::new();
-        let mut cost = Cost::default();
+        let mut cost = SamplingCost::default();
         let mut rows: Vec<Row> = Vec::new();
         let mut sampled = Vec::new();
         if let Some(grow) = &self.needs.grow {
@@ -74,12 +62,13 @@ impl Origin {
         };
         if self.needs.score {
             let mut readings = read(roles, &rows, "score the pool")?;
-            let named = rollout::means(&roles.rewards.plain_sum(&readings));
+            let named = score::means(&roles.rewards.plain_sum(&readings));
             means = named
                 .into_iter()
                 .map(|(n, mean)| (n, mean as f32))
                 .collect();
-            // The reference's answers are scored as one batch with the pool: V_ref is on the scale of R.
+            // The reference's answers are scored in one batch with the pool, so that V_ref is on
+            // the scale of R.
             let fit = self.needs.prompt_value.as_ref();
             let answers = match fit {
                 Some(fit) => self.of_reference(fit, roles, draw)?,
@@ -102,7 +91,7 @@ impl Origin {
         })
     }
 
-    /// Draws `grow.samples` responses to each prompt from the policy as it is.
+    /// Samples `grow.samples` responses to each prompt from the policy as it is.
     fn grow(&self, grow: &Grow, roles: &Roles, draw: Draw) -> Result<Vec<Row>> {
         let each = SamplingPlan {
             n: grow.samples,
@@ -112,18 +101,13 @@ impl Origin {
         let n = (self.tasks.len() * grow.samples) as u64;
         let mut progress = run::Progress::new("grow the pool", n);
         let mut tokens_before = 0;
-        let rows = rollout::sample(
-            roles,
-            Some(&roles.policy.frozen()),
-            &self.tasks,
-            &plan,
-            draw,
-            rollout::GROW,
-            &mut |tokens, finished| {
-                progress.update(finished as u64, (tokens - tokens_before) as u64, "");
-                tokens_before = tokens;
-            },
-        )?;
+        let mut shown = |tokens: usize, finished: usize| {
+            progress.update(finished as u64, (tokens - tokens_before) as u64, "");
+            tokens_before = tokens;
+        };
+        let policy = roles.policy.frozen();
+        let draw = stored_draw(draw, DrawStream::Grow);
+        let rows = sample::draw(roles, Some(&policy), &self.tasks, &plan, draw, &mut shown)?;
         progress.finish("");
         Ok(rows)
     }
@@ -138,18 +122,12 @@ impl Origin {
             n: 1,
             temperature: Some(fit.temperature),
         };
-        rollout::sample(
-            roles,
-            roles.reference.as_ref(),
-            &tasks,
-            &vec![one; tasks.len()],
-            draw,
-            rollout::VALUE,
-            &mut |_, _| {},
-        )
+        let (plan, reference) = (vec![one; tasks.len()], roles.reference.as_ref());
+        let draw = stored_draw(draw, DrawStream::Value);
+        sample::draw(roles, reference, &tasks, &plan, draw, &mut |_, _| {})
     }
 
-    /// One score per row, squashed where the method wants that and the rewards are not in 0..1 by themselves.
+    /// One score per row, squashed where the method asks and the rewards are not in 0..1 already.
     fn scores(&self, roles: &mut Roles, readings: &Readings) -> Vec<f32> {
         let mut scores = roles.rewards.sum(readings).total;
         if self.needs.squash && !roles.rewards.in_unit_range() {
@@ -160,7 +138,17 @@ impl Origin {
     }
 }
 
-/// What the sources say of the rows.
+/// Stored responses are sampled from the weights that train, and nobody reads their hidden states.
+fn stored_draw(draw: Draw, stream: DrawStream) -> Draw {
+    Draw {
+        stream,
+        weights: DrawWeights::Training,
+        keep_states: false,
+        ..draw
+    }
+}
+
+/// The raw scores of the rows, with a progress bar.
 fn read(roles: &mut Roles, rows: &[Row], what: &str) -> Result<Readings> {
     let mut readings = Readings::default();
     if rows.is_empty() {
@@ -169,7 +157,7 @@ fn read(roles: &mut Roles, rows: &[Row], what: &str) -> Result<Readings> {
     let mut progress = run::Progress::new(what, rows.len() as u64);
     let mut done = 0;
     for part in rows.chunks(64) {
-        readings.extend(rollout::readings(roles, part)?);
+        readings.extend(score::readings(roles, part)?);
         let tokens = part.iter().map(|row| row.ids.len() as u64).sum();
         done += part.len() as u64;
         progress.update(done, tokens, "");
@@ -190,7 +178,6 @@ fn prompt_values(
     let (model, reference) = (roles.model(), roles.reference.as_ref());
     let prompts: Vec<Vec<u32>> = answers.iter().map(|row| row.task.ids.clone()).collect();
     let head = value::fit(model, reference, &prompts, targets, fit, draw.seed)?;
-    // each prompt once
     let ids: BTreeMap<u64, &[u32]> = rows
         .iter()
         .map(|row| (row.task.key, row.task.ids.as_slice()))

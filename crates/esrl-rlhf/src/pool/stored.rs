@@ -1,8 +1,10 @@
-//! A round as JSON lines: a header, then a response per line. `pool-<step>.sha256` beside it is its checksum, which `sha256sum -c` reads.
+//! A round as JSON lines: a header, then one response per line. Its checksum, `pool-<step>.sha256`
+//! beside it, is in the format of `sha256sum -c`.
 
-use super::round::{Cost, Origin, Round};
+use super::round::{Origin, Round};
 use crate::data::Task;
 use crate::row::Row;
+use crate::step_rows::SamplingCost;
 use anyhow::{Context, Result, ensure};
 use run::Run;
 use serde::{Deserialize, Serialize};
@@ -10,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
-/// Refuses one that is not as it was written. Those of older versions have no checksum.
+/// Reads a round. An error where it does not have its checksum; rounds of older versions have none.
 pub(super) fn read(file: &Path) -> Result<String> {
     let of = |file: &Path| {
         std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
@@ -18,14 +20,14 @@ pub(super) fn read(file: &Path) -> Result<String> {
     let (text, sum) = (of(file)?, file.with_extension("sha256"));
     ensure!(
         !sum.exists() || of(&sum)?.split(' ').next() == Some(&run::hash(text.as_bytes())),
-        "{} is not what {} says; put back what the run wrote, or begin a new run",
+        "{} does not have the checksum in {}; restore the file that the run wrote, or start a new run",
         file.display(),
         sum.display()
     );
     Ok(text)
 }
 
-/// The checksum first: alone it is harmless.
+/// Writes the checksum first, which is harmless alone.
 pub(super) fn write(run: &Run, name: &str, text: &str) -> Result<()> {
     let sum = Path::new(name).with_extension("sha256");
     let line = format!("{}  {name}\n", run::hash(text.as_bytes()));
@@ -38,7 +40,7 @@ pub(super) fn write(run: &Run, name: &str, text: &str) -> Result<()> {
 struct Header {
     step: u64,
     rows: usize,
-    cost: Cost,
+    cost: SamplingCost,
     /// Mean score of each source of reward; f32, which JSON carries exactly
     means: BTreeMap<String, f32>,
     /// State of the rewards after the round was scored
@@ -47,7 +49,7 @@ struct Header {
 
 /// One response of a stored round.
 #[derive(Serialize, Deserialize)]
-struct Stored {
+struct StoredResponse {
     prompt_key: u64,
     ids: Vec<u32>,
     finished: bool,
@@ -71,7 +73,7 @@ impl Origin {
         let header: Header = serde_json::from_str(lines.next().context("it is empty")?)?;
         let (mut rows, mut columns) = (Vec::new(), algorithms::PoolColumns::default());
         for line in lines {
-            let stored: Stored = serde_json::from_str(line)?;
+            let stored: StoredResponse = serde_json::from_str(line)?;
             let task = tasks.get(&stored.prompt_key);
             let task = task.with_context(|| format!("prompt {} is unknown", stored.prompt_key))?;
             let row = Row::new(task, &stored.ids, stored.finished, None);
@@ -121,7 +123,7 @@ impl Round {
         };
         let mut lines = vec![serde_json::to_string(&header)?];
         for (i, row) in self.rows.iter().enumerate() {
-            lines.push(serde_json::to_string(&Stored {
+            lines.push(serde_json::to_string(&StoredResponse {
                 prompt_key: row.task.key,
                 ids: row.response().to_vec(),
                 finished: row.finished,

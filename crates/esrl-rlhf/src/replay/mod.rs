@@ -1,16 +1,23 @@
-//! `esrl-rlhf replay RUN --step N`: a step once more, with what it learnt from token by token.
+//! `esrl-rlhf replay RUN --step N`: computes a step of a run again and shows what it learnt from,
+//! token by token.
 //!
-//! Nothing is recorded for this: a run resumes exactly, so its last checkpoint before the step is copied aside and goes on until the
-//! step. That what comes out is what the run had is checked against its metrics.jsonl.
+//! Nothing is recorded for this. A run resumes exactly, so a copy of its last checkpoint before the
+//! step is trained up to the step, and the metrics are compared with those in the run's
+//! metrics.jsonl.
 
+mod columns;
 mod page;
 
 use crate::config::Config;
-use crate::learner::{Learner, StepReport};
-use crate::{Look, train};
+use crate::learner::Learner;
+use crate::rl_step::StepReport;
+use crate::row::Row;
+use crate::train_loop::replay_to;
+use algorithms::Experience;
 use anyhow::{Context, Error, Result, anyhow, ensure};
+use columns::{COLUMNS, Replayed};
+use policy::Batch;
 use run::RunArgs;
-use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
@@ -37,37 +44,7 @@ pub struct ReplayConfig {
     pub html: Option<PathBuf>,
 }
 
-/// A row the step learnt from.
-#[derive(Serialize)]
-struct Replayed {
-    prompt: String,
-    score: Option<f32>,
-    finished: bool,
-    /// Text of each response token
-    tokens: Vec<String>,
-    /// By name, a number per token; what the method does not have is not there
-    columns: BTreeMap<&'static str, Vec<f32>>,
-}
-
-/// What a column is, in the order they are shown.
-const COLUMNS: [(&str, &str); 9] = [
-    ("logp", "log-probability before the step's updates"),
-    ("logp_ref", "of the reference"),
-    ("kl", "logp - logp_ref"),
-    ("kl_exact", "KL(policy || reference) over the vocabulary"),
-    (
-        "reward",
-        "reward of the token, KL penalty and the response's score included",
-    ),
-    ("value", "the critic's, before the token"),
-    ("advantage", "as the loss has it"),
-    ("return", "what the critic is fitted to"),
-    (
-        "ratio",
-        "probability after the step's updates over that before",
-    ),
-];
-
+/// Replays a step; the report as text. The run itself is not changed.
 pub fn replay(config: &ReplayConfig) -> Result<String> {
     let dir = &config.run;
     let at = dir.display();
@@ -95,7 +72,8 @@ pub fn replay(config: &ReplayConfig) -> Result<String> {
         );
     }
 
-    let scratch = tempfile::tempdir().context("no place for the replay")?;
+    let scratch =
+        tempfile::tempdir().context("cannot create a temporary directory for the replay")?;
     let copy = scratch.path().join("run");
     let from = copy_until(dir, &copy, config.step - 1)?;
     eprintln!(
@@ -119,16 +97,12 @@ pub fn replay(config: &ReplayConfig) -> Result<String> {
         seen = Some((read(learner, report)?, report.metrics.clone()));
         Ok(())
     };
-    let look = Look {
-        step: config.step,
-        at: &mut at_step,
-    };
-    // The copy is gone when the error is read.
+    // Errors name the run, not its copy, which is gone when they are read.
     let of_the_run = |why: Error| {
         let copy = copy.to_string_lossy();
         anyhow!("{}", run::one_line(&why).replace(&*copy, &at.to_string()))
     };
-    train(&args, &settings, Some(look)).map_err(of_the_run)?;
+    replay_to(&args, &settings, config.step, &mut at_step).map_err(of_the_run)?;
     let (rows, metrics) = seen.context("the step was not reached")?;
 
     let mut text = table(&rows, &config.rows)?;
@@ -141,12 +115,13 @@ pub fn replay(config: &ReplayConfig) -> Result<String> {
     Ok(text)
 }
 
-/// The files of a run and its newest whole checkpoint of `step` or before, whose step it returns (0: none).
+/// Copies the files of a run and its newest sound checkpoint of `step` or before. The checkpoint's
+/// step, 0 if there is none.
 fn copy_until(from: &Path, to: &Path, step: u64) -> Result<u64> {
     let (whole, damaged) = run::newest_intact(from, step)?;
     for (checkpoint, what) in damaged {
         let at = checkpoint.dir.display();
-        eprintln!("{at} is damaged ({what}); what was before it is used");
+        eprintln!("{at} is corrupt ({what}); the checkpoint before it is used");
     }
     let checkpoints = to.join("checkpoints");
     fs::create_dir_all(&checkpoints)?;
@@ -160,7 +135,7 @@ fn copy_until(from: &Path, to: &Path, step: u64) -> Result<u64> {
     Ok(whole.step)
 }
 
-/// The plain files of one folder.
+/// Copies the plain files of one folder.
 fn copy_files(from: &Path, to: &Path) -> Result<()> {
     for path in entries(from)? {
         if path.is_file() {
@@ -178,6 +153,22 @@ fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
     read().with_context(|| format!("cannot read {}", dir.display()))
 }
 
+/// Log-probabilities of the rows' responses under the policy as it is now, at the temperature they
+/// are scored at.
+fn logps(learner: &Learner, rows: &[Row], exp: &Experience) -> Result<Vec<f32>> {
+    let temperature = learner.scoring_temperature(exp);
+    let (model, lora) = (learner.roles.model(), learner.roles.policy.frozen());
+    let units: Vec<_> = rows.iter().map(|row| vec![row.sequence()]).collect();
+    let mut logps = Vec::with_capacity(exp.n_tokens());
+    for range in models::micro_batches(&units, learner.config.train.micro_batch_tokens) {
+        let batch = Batch::new(rows[range.clone()].iter().map(Row::sequence));
+        let scores = policy::score(model, Some(&lora), &batch, &temperature[range], None)?;
+        logps.extend(scores.logp.detach().to_vec1::<f32>()?);
+    }
+    Ok(logps)
+}
+
+/// The rows that a step learnt from, right after its updates.
 fn read(learner: &Learner, report: &StepReport) -> Result<Vec<Replayed>> {
     let exp = &report.exp;
     let logp = match exp.logp_old.is_empty() {
@@ -186,7 +177,7 @@ fn read(learner: &Learner, report: &StepReport) -> Result<Vec<Replayed>> {
     };
     let mut ratio = Vec::new();
     if !logp.is_empty() {
-        let after = learner.logps(&report.rows, exp)?;
+        let after = logps(learner, &report.rows, exp)?;
         ratio = after
             .iter()
             .zip(logp)
@@ -231,6 +222,7 @@ fn read(learner: &Learner, report: &StepReport) -> Result<Vec<Replayed>> {
     Ok(exp.layout().ranges().enumerate().map(row).collect())
 }
 
+/// The chosen rows as tables of tokens.
 fn table(rows: &[Replayed], chosen: &[usize]) -> Result<String> {
     let mut text = String::new();
     for i in chosen {
@@ -271,7 +263,7 @@ fn table(rows: &[Replayed], chosen: &[usize]) -> Result<String> {
     Ok(text)
 }
 
-/// Whether the step came out as it was recorded.
+/// One line: whether the replayed metrics are those that the run recorded.
 fn compare(metrics: &BTreeMap<String, f64>, recorded: &[run::MetricsRow], step: u64) -> String {
     let of_step = recorded.iter().filter(|row| row.step == step);
     let recorded: BTreeMap<&String, &f64> = of_step.flat_map(|row| &row.metrics).collect();
@@ -283,7 +275,7 @@ fn compare(metrics: &BTreeMap<String, f64>, recorded: &[run::MetricsRow], step: 
         comparable.partition(|(name, value)| same(**value, *recorded[name]));
     match differ.first() {
         None => format!(
-            "all {} metrics are those that the run recorded\n",
+            "all {} metrics equal those that the run recorded\n",
             equal.len()
         ),
         Some((name, value)) => format!(

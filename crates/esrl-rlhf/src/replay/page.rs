@@ -1,6 +1,7 @@
-//! The page of a replayed step: one file that needs no network. Each token's colour is a column of choice, its title has them all.
+//! The HTML page of a replayed step: one file that needs no network. Tokens are coloured by a
+//! column of choice; the tooltip has all columns.
 
-use super::{COLUMNS, Replayed};
+use super::columns::{COLUMNS, Replayed};
 use anyhow::Result;
 use std::collections::BTreeMap;
 
@@ -23,7 +24,7 @@ pub(super) fn page(
         .replace("{{rows}}", &in_script(&serde_json::to_string(rows)?)))
 }
 
-/// Numbers as JSON has them; what it has not is text.
+/// Numbers as text: JSON has no NaN and no infinity.
 fn shown(metrics: &BTreeMap<String, f64>) -> BTreeMap<&String, String> {
     metrics
         .iter()
@@ -37,7 +38,7 @@ fn escaped(text: &str) -> String {
         .replace('>', "&gt;")
 }
 
-/// JSON in a script element: no text of a model can end the element.
+/// JSON for a script element, which no text of a model can end.
 fn in_script(json: &str) -> String {
     json.replace('<', "\\u003c")
 }

@@ -1,5 +1,6 @@
-//! One running program: lines into its standard input, lines out of its standard output, each within a time. Its standard error
-//! is ours. It leads a process group of its own: a Ctrl-C in the terminal does not reach it, and a kill takes all that it started.
+//! One running program: lines into its standard input, lines out of its standard output, each with
+//! a timeout. It shares our standard error. It leads a process group of its own: a Ctrl-C in the
+//! terminal does not reach it, and a kill ends everything that it started.
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -9,19 +10,21 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, s
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A longer line is no answer.
+/// A longer line is not an answer.
 const MAX_LINE_BYTES: u64 = 1 << 26;
-/// What a program has to end by itself once its input is closed.
+/// Time that a program has to exit once its input is closed.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// A running program with the threads that write and read its pipes.
 pub(super) struct Child {
     process: process::Child,
-    /// None: its input is closed.
+    /// None: its input is closed
     requests: Option<Sender<Vec<u8>>>,
     lines: Receiver<io::Result<Vec<u8>>>,
 }
 
 impl Child {
+    /// Starts the program.
     pub fn spawn(command: &[String]) -> io::Result<Self> {
         let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
         let mut process = Command::new(program)
@@ -32,7 +35,8 @@ impl Child {
             .spawn()?;
         let stdin = process.stdin.take().expect("piped");
         let stdout = process.stdout.take().expect("piped");
-        // Threads, because a program may read nothing or write nothing; closing the pipes ends them.
+        // Threads, since a program may read nothing or write nothing. They end when the pipes
+        // close.
         let (requests, to_write) = channel();
         thread::spawn(move || write_all(stdin, to_write));
         let (read, lines) = sync_channel(1);
@@ -44,10 +48,10 @@ impl Child {
         })
     }
 
-    /// Its next line after `request`, or why there is none.
+    /// Its next line after `request`; the error says why there is none.
     pub fn ask(&mut self, request: Vec<u8>, timeout: Duration) -> Result<Vec<u8>, String> {
         if let Some(requests) = &self.requests {
-            // A program that has gone is found by its closed output.
+            // A program that has exited is detected by its closed output.
             let _ = requests.send(request);
         }
         match self.lines.recv_timeout(timeout) {
@@ -79,9 +83,9 @@ impl Child {
         }
     }
 
-    /// Ends it and all that it started, now.
+    /// Ends it and everything that it started, now.
     pub fn kill(&mut self) {
-        // One that has ended and was waited for has no group of its own any more.
+        // A program that has exited and was waited for no longer has a process group.
         if let Ok(None) = self.process.try_wait() {
             let _ = kill_process_group(Pid::from_child(&self.process), Signal::KILL);
             let _ = self.process.wait();
@@ -91,7 +95,7 @@ impl Child {
 
 impl Drop for Child {
     fn drop(&mut self) {
-        self.requests = None; // closes its input, which tells it to end
+        self.requests = None; // closes its input, which asks it to exit
         if self.ended_within(GRACE).is_none() {
             self.kill();
         }

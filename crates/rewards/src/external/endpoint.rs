@@ -1,5 +1,5 @@
-//! A web server asked by POST of JSON, with retries, back-off and a deadline. The key goes into the request's header and nowhere
-//! else: not into messages, files or debug output.
+//! A web server that answers POST requests of JSON, with retries, back-off and a deadline. The key
+//! goes into the request's header and nowhere else: not into messages, files or debug output.
 
 use serde_json::Value;
 use std::cell::Cell;
@@ -7,11 +7,12 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use ureq::Agent;
 
-/// A text that is never shown.
+/// A text that is never printed.
 #[derive(Clone)]
 pub struct Secret(String);
 
 impl Secret {
+    /// Hides `text`.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
@@ -23,39 +24,39 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// Where to ask, and how patient to be.
+/// A server's address, with timeouts and retries.
 #[derive(Debug)]
 pub struct Endpoint {
     pub url: String,
     /// Sent as `Authorization: Bearer …`
     pub key: Option<Secret>,
-    /// For one request
+    /// Of one request
     pub timeout: Duration,
     /// Attempts after the first
     pub retries: usize,
     /// Pause before the first retry; doubles each time, up to 30 s
     pub backoff: Duration,
-    /// For one answer with all its retries
+    /// Of one answer with all its retries
     pub deadline: Duration,
     agent: Agent,
-    /// The server has answered at least once.
+    /// The server has answered at least once
     reached: Cell<bool>,
 }
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Failure {
-    /// The address or the key cannot be used at all.
+    /// The address or the key cannot be used
     Unusable(String),
-    /// The server refuses whatever it is asked: wrong key, wrong address (HTTP 401, 403, 404).
+    /// The server refuses every request: wrong key, wrong address (HTTP 401, 403, 404)
     Refused(String),
-    /// The server was never reached.
+    /// The server was never reached
     Unreachable(String),
-    /// No answer to this request. The next one may go better.
+    /// No answer to this request; the next one may succeed
     Failed(String),
 }
 
-/// What follows the server's name in a sentence.
+/// The part of a sentence that follows the server's name.
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
         let (what, why) = match self {
@@ -70,12 +71,13 @@ impl std::fmt::Display for Failure {
 
 enum Attempt<T> {
     Answer(T),
-    /// Worth another try, after at least the given pause when the server named one.
+    /// Worth another attempt, after at least the given pause if the server named one
     Retry(String, Option<Duration>),
     GiveUp(Failure),
 }
 
 impl Endpoint {
+    /// Connects to nothing yet.
     pub fn new(
         url: String,
         key: Option<Secret>,
@@ -97,7 +99,7 @@ impl Endpoint {
         }
     }
 
-    /// Posts `body`. `read` takes what it wants from the reply or says why that cannot be, which is worth another try.
+    /// Posts `body`. `read` parses the reply; its error counts as a failed attempt.
     pub fn post<T>(
         &self,
         body: &Value,
@@ -147,7 +149,8 @@ impl Endpoint {
                 return Attempt::GiveUp(Failure::Unusable(self.redact(&e.to_string())));
             }
             Err(e) => {
-                // A server that accepts and does not answer in time is there; one that refuses is not.
+                // A server that accepts and does not answer in time was reached; one that refuses
+                // was not.
                 if matches!(e, ureq::Error::Timeout(_)) {
                     self.reached.set(true);
                 }
@@ -163,13 +166,13 @@ impl Endpoint {
             Err(e) => return Attempt::Retry(self.redact(&e.to_string()), None),
         };
         let why = || {
-            // before it is cut: a part of a key is not found
+            // Redact before cutting: a part of a key would not be found.
             let start: String = self.redact(&text).chars().take(200).collect();
             format!("HTTP {status}: {}", start.replace('\n', " "))
         };
         let answer = || {
             let reply = serde_json::from_str(&text);
-            read(&reply.map_err(|e| format!("the reply is no JSON: {e}"))?)
+            read(&reply.map_err(|e| format!("the reply is not JSON: {e}"))?)
         };
         match status {
             200 => match answer() {
@@ -182,7 +185,7 @@ impl Endpoint {
         }
     }
 
-    /// Servers sometimes quote the key they refuse.
+    /// Servers sometimes quote the key that they refuse.
     fn redact(&self, text: &str) -> String {
         match &self.key {
             Some(Secret(key)) if !key.is_empty() => text.replace(key, "(key)"),

@@ -1,5 +1,5 @@
-//! Talking to what is not ours: a program that speaks JSON lines ([`Program`]) and a web server ([`Endpoint`]). Both are asked
-//! with a deadline and again when they fail; what is asked, and what a good answer is, the caller says.
+//! External programs that speak JSON lines ([`Program`]) and web servers ([`Endpoint`]). Both have
+//! timeouts and retries. The caller decides what to ask and what a valid answer is.
 
 mod child;
 mod endpoint;

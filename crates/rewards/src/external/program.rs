@@ -1,8 +1,8 @@
-//! A program asked by JSON lines: a request `{"id": N, …}` and one reply line `{"id": N, …}`.
+//! A program that speaks JSON lines: a request `{"id": N, …}` and one reply line `{"id": N, …}`.
 //!
-//! It is started once and answers for the whole run. Death, silence, a line that is no JSON object, another id and a reply that
-//! the caller does not take are alike: the program is killed, started again and asked again, so often as was agreed; then the
-//! error says what happened last.
+//! It is started once and answers for the whole run. If it exits, is silent, or writes a line that
+//! is not a JSON object, has another id or is refused by the caller, it is killed, restarted and
+//! asked again, up to [`RetryPolicy::retries`] times. Then the error is that of the last attempt.
 
 use super::child::Child;
 use super::scores::read_reply;
@@ -11,29 +11,30 @@ use serde_json::{Map, Value};
 use std::thread::sleep;
 use std::time::Duration;
 
-/// How long to wait, and how often to try again.
+/// Timeout and retries.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RetryPolicy {
-    /// For one reply
+    /// Of one reply
     pub timeout: Duration,
     /// Attempts after the first
     pub retries: usize,
 }
 
+/// An external program.
 pub struct Program {
     command: Vec<String>,
-    patience: RetryPolicy,
+    retry: RetryPolicy,
     child: Option<Child>,
-    /// Of the next request.
+    /// Id of the next request
     id: u64,
 }
 
 impl Program {
-    /// Starts it. `command`: program and arguments; no shell reads them.
-    pub fn start(command: &[String], patience: RetryPolicy) -> Result<Self> {
+    /// Starts it. `command`: program and arguments; no shell is involved.
+    pub fn start(command: &[String], retry: RetryPolicy) -> Result<Self> {
         let mut program = Self {
             command: command.to_vec(),
-            patience,
+            retry,
             child: None,
             id: 0,
         };
@@ -41,20 +42,20 @@ impl Program {
         Ok(program)
     }
 
-    /// Asks `request`, to which the id is added. `read` takes what it wants from the reply or says why that cannot be.
+    /// Sends `request` with an id. `read` parses the reply; its error counts as a failed attempt.
     pub fn call<T>(
         &mut self,
         request: &Map<String, Value>,
         read: impl Fn(&Map<String, Value>) -> std::result::Result<T, String>,
     ) -> Result<T> {
-        let attempts = self.patience.retries + 1;
+        let attempts = self.retry.retries + 1;
         let mut pause = Duration::from_millis(100);
         for attempt in 1..=attempts {
             let why = match self.attempt(request, &read) {
                 Ok(answer) => return Ok(answer),
                 Err(why) => why,
             };
-            // Whatever it may still say belongs to no request.
+            // A late answer would belong to no request.
             if let Some(mut child) = self.child.take() {
                 child.kill();
             }
@@ -64,9 +65,7 @@ impl Program {
                     "{name} failed {attempts} times; the last time {why}"
                 )));
             }
-            eprintln!(
-                "{name}: {why} (attempt {attempt} of {attempts}); it is killed and started again"
-            );
+            eprintln!("{name}: {why} (attempt {attempt} of {attempts}); restarting it");
             sleep(pause);
             pause = (2 * pause).min(Duration::from_secs(10));
         }
@@ -84,12 +83,12 @@ impl Program {
         line.extend(request.clone());
         let mut line = serde_json::to_vec(&line).map_err(|e| e.to_string())?;
         line.push(b'\n');
-        let timeout = self.patience.timeout;
+        let timeout = self.retry.timeout;
         let reply = self.open()?.ask(line, timeout)?;
         read(&read_reply(&reply, id)?)
     }
 
-    /// The running program; started where there is none.
+    /// The running program, started if there is none.
     fn open(&mut self) -> std::result::Result<&mut Child, String> {
         if self.child.is_none() {
             let child = Child::spawn(&self.command)

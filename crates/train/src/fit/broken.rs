@@ -1,11 +1,13 @@
-//! Steps that broke: what is wrong, which tensor and row first, and where to go back to.
+//! Errors of steps that broke: what is wrong, the first tensor and row, and the checkpoint to go
+//! back to.
 
 use super::Fit;
 use crate::{Gradients, Objective, diagnose, first_non_finite};
 use anyhow::{Context, Error, Result, anyhow, bail};
 
 impl<O: Objective> Fit<'_, O> {
-    /// The error of a step that could not be computed: which, why, and where to go back to.
+    /// The error of a step that could not be computed: which step, why, and the checkpoint to go
+    /// back to.
     pub(super) fn failed(&self, step: usize, why: Error) -> Error {
         let line = run::one_line(&why);
         match line.starts_with("step ") {
@@ -14,8 +16,8 @@ impl<O: Objective> Fit<'_, O> {
         }
     }
 
-    /// A checkpoint must be one to go on from: the update before it may have broken the weights, which the next loss
-    /// or its gradient would be the first to show.
+    /// Refuses weights that the last update broke, which only the next loss or its gradient would
+    /// show: a checkpoint must be one to continue from.
     pub(super) fn check_update(&mut self) -> Result<()> {
         let step = self.state.step;
         self.frozen
@@ -34,8 +36,8 @@ impl<O: Objective> Fit<'_, O> {
         self.not_finite(step, &what, &grads, &[&data[0]])
     }
 
-    /// The error of a step whose numbers broke: what, which tensor first, and where to go back to.
-    /// Its batch is kept in the run directory.
+    /// The error of a step whose numbers are not finite: what, the first such tensor and row, and
+    /// the checkpoint to go back to. The batch is kept in the run directory.
     pub(super) fn not_finite<T>(
         &mut self,
         step: usize,
@@ -55,7 +57,7 @@ impl<O: Objective> Fit<'_, O> {
         )
     }
 
-    /// Which row of the batch, from 0, is the first whose loss is not finite.
+    /// The first row of the batch, from 0, whose loss is not finite.
     fn first_bad_row(&mut self, step: usize, batch: &[&O::Item]) -> Result<String> {
         for (row, item) in batch.iter().enumerate() {
             let (loss, _) = self.objective.loss_sum(&[*item], (step as u64) << 16)?;

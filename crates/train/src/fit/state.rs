@@ -1,4 +1,4 @@
-//! What the loop carries from step to step and through a checkpoint.
+//! What the loop keeps from step to step and in a checkpoint.
 
 use data::Cursor;
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// A checkpoint's state.json.
 #[derive(Serialize, Deserialize)]
-pub(super) struct State {
+pub(super) struct FitState {
     pub step: usize,
     pub cursor: Cursor,
     pub seed: u64,
@@ -17,6 +17,7 @@ pub(super) struct State {
     pub window: Window,
 }
 
+/// The evaluation with the lowest held-out loss.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Best {
     pub step: usize,
@@ -33,7 +34,8 @@ pub(super) struct Window {
     pub pace: Pace,
 }
 
-/// What its steps cost. Together, so that steps of a checkpoint that does not know their seconds are not counted as free.
+/// The cost of the window's steps. In one struct, so that a checkpoint without seconds counts
+/// neither steps nor tokens.
 #[derive(Default, Serialize, Deserialize)]
 pub(super) struct Pace {
     pub steps: u64,
@@ -65,4 +67,12 @@ impl Window {
         );
         row
     }
+}
+
+/// What one optimiser step gives the log.
+pub(super) struct FitStep {
+    pub loss: f64,
+    pub lr: f64,
+    pub grad_norm: f64,
+    pub tokens: usize,
 }

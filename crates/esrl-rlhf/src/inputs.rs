@@ -1,0 +1,108 @@
+//! What a run starts from before a weight is read: the policy's metadata and the encoded rows. A
+//! run and its plan both begin here.
+
+use crate::config::{Config, CriticInit};
+use crate::data::{Data, Task};
+use crate::evaluation::tasks_for_evaluation;
+use crate::row_source::RowSource;
+use algorithms::Requirements;
+use anyhow::{Result, ensure};
+use data::Prompt;
+use models::{Fetch, LoraConfig, WeightStorage, WeightsMeta};
+use policy::{DeviceChoice, PolicyMeta, TemplateChoice};
+use std::path::Path;
+use std::rc::Rc;
+
+/// Data and sizes of a run.
+pub(crate) struct RunInputs {
+    pub needs: Requirements,
+    pub meta: PolicyMeta,
+    /// How the base's matrices are stored
+    pub keep: WeightStorage,
+    /// Their sizes when stored so
+    pub weights: WeightsMeta,
+    /// The policy's adapter
+    pub lora: LoraConfig,
+    /// The reward model's adapter, or the policy's where the reward model's run does not exist yet
+    pub reward: Option<LoraConfig>,
+    pub reward_is_here: bool,
+    pub source: RowSource,
+    pub held_out: Vec<Prompt>,
+    pub eval_tasks: Vec<Rc<Task>>,
+    /// Held-out prompts that are also training prompts
+    pub n_shared: usize,
+}
+
+impl RunInputs {
+    /// Reads the data and the model's metadata. `config`: resolved. `fetch`: how much of a hub
+    /// model to fetch.
+    pub fn new(config: &Config, needs: Requirements, fetch: Fetch) -> Result<Self> {
+        let Data {
+            train,
+            held_out,
+            n_shared,
+        } = Data::read(config, &needs)?;
+        let template = TemplateChoice::parse(&config.model.template)?;
+        let model = &config.model;
+        let meta = PolicyMeta::open(&model.policy, template, model.weights, fetch)?;
+        if let Some(dir) = &model.reward {
+            check_reward(dir, &meta)?;
+        }
+        let keep = WeightStorage::of(DeviceChoice::parse(&config.device)?.is_cpu(), false);
+        let lora = meta.lora_or(&config.lora)?;
+        let source = RowSource::new(train, &needs, &meta, config)?;
+        let eval_tasks = tasks_for_evaluation(held_out.clone(), &meta, config)?;
+        let of_reward = |dir: &Path| LoraConfig::of_adapter(&dir.join("reward")).ok();
+        let reward = config.model.reward.as_deref();
+        let found = reward.and_then(of_reward);
+        Ok(Self {
+            reward_is_here: reward.is_none() || found.is_some(),
+            reward: reward.map(|_| found.unwrap_or_else(|| lora.clone())),
+            needs,
+            weights: meta.base.weights(keep)?,
+            keep,
+            meta,
+            lora,
+            source,
+            held_out,
+            eval_tasks,
+            n_shared,
+        })
+    }
+
+    /// The critic's adapter, where there is a critic.
+    pub fn critic(&self, config: &Config) -> Option<&LoraConfig> {
+        let of_reward = self.reward.as_ref();
+        let lora = match config.train.critic_init {
+            CriticInit::Reward => of_reward.unwrap_or(&self.lora),
+            CriticInit::Zero => &self.lora,
+        };
+        self.needs.critic.then_some(lora)
+    }
+
+    /// Trained numbers of policy and critic.
+    pub fn n_trained(&self, config: &Config) -> usize {
+        let shape = &self.meta.base.config;
+        let critic = self.critic(config);
+        let critic = critic.map_or(0, |lora| lora.n_params(shape) + shape.hidden_size + 1);
+        self.lora.n_params(shape) + critic
+    }
+}
+
+/// The reward model's adapter goes on the policy's base, so it must have been trained on the same
+/// numbers.
+fn check_reward(dir: &Path, policy: &PolicyMeta) -> Result<()> {
+    let Some(run) = run::open_saved_run(dir)? else {
+        return Ok(());
+    };
+    let (trained_on, kept) = (policy::base_weights(&run.info)?, policy.base.projections);
+    ensure!(
+        trained_on == kept,
+        "the reward model {} was trained on its base in \"{}\", and {} is kept in \"{}\"; train it with the same model.weights",
+        dir.display(),
+        trained_on.name(),
+        policy.source,
+        kept.name()
+    );
+    Ok(())
+}

@@ -1,0 +1,166 @@
+//! Opens an RL run: data, models, rewards and the run directory, and for a resumed run its last
+//! checkpoint. It ends where the first step begins.
+
+use crate::checkpoint::{self, BestEvaluation, LoopState, RunTotals};
+use crate::clauses::Clauses;
+use crate::config::Config;
+use crate::data::Task;
+use crate::forecast::StepForecast;
+use crate::inputs::RunInputs;
+use crate::learner::Learner;
+use crate::logp_source::LogpSource;
+use crate::roles::Roles;
+use crate::trainable::TrainableParams;
+use crate::watch::WatchState;
+use anyhow::{Result, ensure};
+use models::Fetch;
+use planning::memory::Planned;
+use run::{Run, RunArgs};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use train::Frozen;
+
+/// An open run: what learns, where it writes, and how far it is.
+pub(crate) struct Session<'a> {
+    pub learner: Learner<'a>,
+    pub run: Run,
+    pub planned: Planned,
+    pub eval_tasks: Vec<Rc<Task>>,
+    /// Steps taken
+    pub step: u64,
+    pub totals: RunTotals,
+    pub best: Option<BestEvaluation>,
+}
+
+/// Opens the run that `args` name. `config`: resolved. A replay (`for_replay`) writes nothing new,
+/// so it needs no disk space.
+pub(crate) fn open<'a>(
+    args: &RunArgs,
+    config: &'a Config,
+    for_replay: bool,
+) -> Result<Session<'a>> {
+    let dir = args.directory("runs/rlhf")?;
+    let device = policy::device(&config.device)?;
+    let algorithm = config.build_algorithm()?;
+    let needs = algorithm.requirements();
+    check_reward_run(config)?;
+    let clauses = match needs.clauses {
+        true => Some(Clauses::open(&config.rollout.clauses)?),
+        false => None,
+    };
+
+    // Data and sizes first: what cannot fit is refused before a weight is read.
+    let inputs = RunInputs::new(config, needs.clone(), Fetch::Whole)?;
+    let forecast = StepForecast::of(&inputs.source, &needs, config);
+    let work = inputs.workload(&forecast, config)?;
+    let planned = Planned::new(config.memory(), &inputs.meta.base.config, work)?;
+    if !for_replay {
+        inputs.disk(config, &dir)?.require()?;
+    }
+
+    let policy = inputs.meta.load(&device, inputs.keep);
+    let policy = policy.map_err(|e| planned.with_oom_advice(e))?;
+    let mut roles = Roles::open(config, &needs, policy)?;
+    roles.model_mut().checkpoint_layers(planned.choice.blocks);
+
+    let mut run = match args.resume {
+        true => Run::resume_by(&dir, "esrl-rlhf", config, |old: Config| old.resolved())?,
+        false => Run::create(&dir, "esrl-rlhf", config)?,
+    };
+    policy::write_identity(&mut run, &roles.base, &roles.template)?;
+    record_settings(&mut run, config, &planned)?;
+    let counts = serde_json::json!({
+        "rows": inputs.source.n_rows(),
+        "held_out_prompts": inputs.eval_tasks.len(),
+        "held_out_in_training": inputs.n_shared,
+    });
+    policy::record_data(&mut run, &config.data.path, counts)?;
+    record_inputs(&mut run, config)?;
+    let held_out = serde_json::to_string_pretty(&inputs.held_out)?;
+    run.write_file("heldout.json", held_out.as_bytes())?;
+
+    let params = roles.critic.as_ref().map(|critic| critic.params());
+    let critic = params.map(|params| TrainableParams::new(params, &config.train.critic));
+    let separate = roles.samples_from_separate_weights();
+    let learner = Learner {
+        config,
+        algorithm,
+        logp_source: LogpSource::decide(&config.rollout, &needs, separate),
+        needs,
+        source: inputs.source,
+        clauses,
+        policy: TrainableParams::new(roles.policy.vars(), &config.train.policy)?,
+        critic: critic.transpose()?,
+        watch: WatchState::default(),
+        frozen: Frozen::new(&roles.frozen_tensors())?,
+        roles,
+    };
+    let mut session = Session {
+        learner,
+        run,
+        planned,
+        eval_tasks: inputs.eval_tasks,
+        step: 0,
+        totals: RunTotals::default(),
+        best: None,
+    };
+    if args.resume {
+        session.load_last_checkpoint()?;
+    }
+    record_warnings(&mut session.run, &session.learner.watch)?;
+    Ok(session)
+}
+
+impl Session<'_> {
+    /// Continues from the last complete checkpoint; without one the run starts over.
+    fn load_last_checkpoint(&mut self) -> Result<()> {
+        let Some(checkpoint) = self.run.latest_checkpoint()? else {
+            return Ok(());
+        };
+        let state: LoopState = self.run.read_state(&checkpoint)?;
+        let learner = &mut self.learner;
+        checkpoint::load(learner, &checkpoint.dir)?;
+        learner.algorithm.restore(&state.algorithm)?;
+        learner.roles.rewards.restore(&state.rewards)?;
+        learner.source.seek(state.cursor, learner.config);
+        learner.watch = state.watch;
+        (self.step, self.totals, self.best) = (state.step, state.totals, state.best);
+        Ok(())
+    }
+}
+
+fn check_reward_run(config: &Config) -> Result<()> {
+    if let Some(dir) = &config.model.reward {
+        ensure!(
+            dir.join("reward").is_dir(),
+            "{}/reward does not exist; model.reward must be a reward-model run that has saved its model",
+            dir.display()
+        );
+    }
+    Ok(())
+}
+
+fn record_settings(run: &mut Run, config: &Config, planned: &Planned) -> Result<()> {
+    run.record("reference", config.model.policy.clone().into())?;
+    if let Some(reward) = &config.model.reward {
+        run.record("reward", reward.to_string_lossy().into())?;
+    }
+    run.record("memory", planned.choice.json())?;
+    run.record("algorithm", serde_json::to_value(&config.algorithm)?)
+}
+
+/// The held-out file, the adapter that policy and reference start from, and the reward model, by
+/// their content.
+fn record_inputs(run: &mut Run, config: &Config) -> Result<()> {
+    let (_, adapter) = policy::run_and_adapter(Path::new(&config.model.policy));
+    let adapter = Some(adapter).filter(|dir| dir.is_dir());
+    let reward = config.model.reward.as_ref().map(|dir| dir.join("reward"));
+    let inputs = [config.data.eval_path.clone(), adapter, reward];
+    let inputs: Vec<&Path> = inputs.iter().flatten().map(PathBuf::as_path).collect();
+    policy::record_inputs(run, &inputs)
+}
+
+/// Records how often each health watch began to warn.
+pub(crate) fn record_warnings(run: &mut Run, watch: &WatchState) -> Result<()> {
+    run.record("warnings", serde_json::to_value(&watch.warnings)?)
+}

@@ -1,0 +1,82 @@
+//! A run continues only with the data and models that it began with.
+
+use super::world::{World, tiny};
+
+#[test]
+fn a_run_refuses_changed_data() {
+    let world = World::new();
+    let rows = std::fs::read_to_string(tiny("demonstrations.json")).unwrap();
+    let data = world.write("data.json", &rows);
+    world.sft("sft", &format!("data.path={data}")).unwrap();
+    world.write("data.json", &(rows.clone() + "\n"));
+    let error = world.sft("sft", &format!("data.path={data} resume"));
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("data.json has changed since"), "{error}");
+
+    let held_out = world.write("held_out.json", &rows);
+    let sets = format!("data.eval_path={held_out}");
+    world.sft("other", &sets).unwrap();
+    world.write("held_out.json", &(rows + "\n"));
+    let error = world.sft("other", &format!("{sets} resume"));
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("held_out.json has changed since"), "{error}");
+}
+
+#[test]
+fn a_run_refuses_a_changed_model() {
+    let world = World::new();
+    world.sft("sft", "").unwrap();
+    world.reward("rm", "").unwrap();
+    // The sft run is made again where it was, and so is its base.
+    let status = |run: &str| world.info(run)["status"].clone();
+    world.copy("sft", "first");
+    std::fs::remove_dir_all(world.path("sft")).unwrap();
+    world.sft("sft", "train.seed=5").unwrap();
+    let error = world.reward("rm", "resume").unwrap_err().to_string();
+    assert!(
+        error.contains("adapter_model.safetensors has changed since"),
+        "{error}"
+    );
+    assert_eq!(status("rm"), "finished");
+
+    std::fs::remove_dir_all(world.path("base")).unwrap();
+    world.model("base", 2);
+    let error = world.sft("first", "resume").unwrap_err().to_string();
+    assert!(error.contains("base has changed since"), "{error}");
+    assert_eq!(status("first"), "finished");
+}
+
+#[test]
+fn an_rl_run_refuses_changed_models_and_prompts() {
+    let world = World::with_reward();
+    let rows = std::fs::read_to_string(tiny("prompts.json")).unwrap();
+    let held_out = world.write("held_out.json", &rows);
+    let sets = format!("algorithm.name=rloo data.eval_path={held_out}");
+    world.rl("run", &sets).unwrap();
+    let before = world.content("run");
+    // each reads as before
+    for name in [
+        "held_out.json",
+        "sft/adapter/adapter_config.json",
+        "rm/reward/reward.json",
+    ] {
+        let file = world.path(name);
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, format!("{text}\n")).unwrap();
+        let error = world.rl("run", &format!("resume {sets} train.steps=6"));
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            format!(
+                "{} has changed since {} began; resume with what it began with, or begin a new run",
+                file.display(),
+                world.text("run")
+            )
+        );
+        assert_eq!(world.info("run")["status"], "finished");
+        assert_eq!(world.content("run"), before);
+        std::fs::write(&file, text).unwrap();
+    }
+    world
+        .rl("run", &format!("resume {sets} train.steps=6"))
+        .unwrap();
+}
