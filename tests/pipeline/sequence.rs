@@ -150,7 +150,7 @@ fn esrl(world: &World, mode: &str) {
 fn answers_and_comparison(world: &World) {
     let out = world.path("answers.jsonl");
     let mut answers =
-        evaluate::AnswersConfig::new(world.text("esrl"), tiny("questions.jsonl").as_ref(), &out);
+        evaluate::AnswersConfig::new(&world.text("esrl"), tiny("questions.jsonl").as_ref(), &out);
     answers.max_new_tokens = 4;
     answers.greedy = true;
     let report = evaluate::answers(&answers).unwrap();
@@ -178,7 +178,8 @@ fn answers_and_comparison(world: &World) {
 /// The merged model gives the loss of base and adapter.
 fn merge(world: &World) {
     let merged = world.path("merged");
-    let report = evaluate::merge(&evaluate::MergeConfig::new(world.text("esrl"), &merged)).unwrap();
+    let report =
+        evaluate::merge(&evaluate::MergeConfig::new(&world.text("esrl"), &merged)).unwrap();
     assert!(report.error < 1e-4 && report.change > 1e-3, "{report}");
     let demonstrations = tiny("demonstrations.json");
     let (adapter, whole) = (
