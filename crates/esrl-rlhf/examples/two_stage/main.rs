@@ -1,8 +1,9 @@
-//! ESRL's two-stage sampling against sampling that keeps its graph: seconds and peak memory of one gradient, by response length and
-//! number of samples. Each measurement is a process of its own, since a peak is a process's.
+//! ESRL's two-stage sampling against sampling that keeps its graph: seconds and peak memory of one
+//! gradient, by response length and number of samples. Each measurement is a process of its own,
+//! since a peak is a process's.
 //!
-//! `cargo run --release -p esrl-rlhf --example two_stage [BASE [OUT]]`: a model directory or GGUF file (default data/tiny/base); OUT
-//! is a directory for compare.json, which `evaluate plot` draws.
+//! `cargo run --release -p esrl-rlhf --example two_stage [BASE [OUT]]`: a model directory or GGUF
+//! file (default data/tiny/base); OUT is a directory for compare.json, which `evaluate plot` draws.
 
 mod one_stage;
 
@@ -73,7 +74,8 @@ fn measured(base: &str, stages: &str, n: usize, len: usize) -> Result<(f64, f64)
     }
 }
 
-/// One gradient of the summed log-probabilities of fresh samples; prints seconds (the best of three) and peak bytes.
+/// One gradient of the summed log-probabilities of fresh samples; prints seconds (the best of
+/// three) and peak bytes.
 fn one(base: &str, stages: &str, n: usize, len: usize) -> Result<()> {
     ops::prepare_process().map_err(anyhow::Error::msg)?;
     let base = policy::load_base(base, &policy::device("cpu")?)?;

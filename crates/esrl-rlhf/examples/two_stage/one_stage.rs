@@ -1,9 +1,11 @@
-//! Sampling that keeps its graph, for measurement alone: what ESRL's two-stage sampling replaces. Every token is decoded through
-//! cached keys and values that record, so the gradient of the accumulated log-probabilities flows back through all steps.
-//! Of candle's own operations, since the fused attention over a cache records no graph. Rows share one prompt and one length;
-//! the prompt is decoded like the response, token by token.
+//! Sampling that keeps its graph, for measurement alone: what ESRL's two-stage sampling replaces.
+//! Every token is decoded through cached keys and values that record, so the gradient of the
+//! accumulated log-probabilities flows back through all steps. Of candle's own operations, since
+//! the fused attention over a cache records no graph. Rows share one prompt and one length; the
+//! prompt is decoded like the response, token by token.
 //!
-//! Letters: n rows, t tokens so far, d hidden size, V vocabulary, H heads, K key/value heads, D head width.
+//! Letters: n rows, t tokens so far, d hidden size, V vocabulary, H heads, K key/value heads, D
+//! head width.
 
 use candle_core::{D, Device, Result, Tensor};
 use models::{CausalLm, Config, Lora};
@@ -144,8 +146,8 @@ impl OneStage {
     }
 }
 
-/// Decodes `len` tokens for each of `n` rows after `prompt`; `choose(row, at, logits)` says which token comes. The tokens, and the
-/// summed log-probabilities `[n]` of each row with their graph.
+/// Decodes `len` tokens for each of `n` rows after `prompt`; `choose(row, at, logits)` says which
+/// token comes. The tokens, and the summed log-probabilities `[n]` of each row with their graph.
 pub fn sample(
     model: &CausalLm,
     lora: &Lora,
