@@ -7,7 +7,9 @@ use ::run::{PlanArgs, StageArgs};
 use anyhow::Result;
 use clap::Parser;
 
-/// Train a reward model on pairs of answers: a LoRA adapter and a scalar head on the frozen base
+/// Train a reward model on pairs of answers
+///
+/// Trains a LoRA adapter and a scalar head on the frozen base.
 ///
 /// Writes a run directory whose reward/ is one artefact: adapter, head, template, EOS rule,
 /// normalisation, and golden scores that are checked at load. Later stages take the run by its

@@ -12,6 +12,14 @@ use train::FitConfig;
 const HELD_OUT: u8 = 10;
 
 /// The settings of a reward-model run.
+///
+/// ```
+/// let sets = ["model.source=runs/sft", "data.path=pairs.json", "reward.max_rows=8"];
+/// let config: reward_model::Config = run::load_config(None, &sets.map(String::from))?;
+/// config.check()?;
+/// assert_eq!((config.data.held_out, config.reward.max_rows), (0.1, 8));
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {

@@ -51,7 +51,7 @@ pub fn load_config<T: DeserializeOwned>(file: Option<&Path>, sets: &[String]) ->
         match (set, file) {
             (Some((_, set)), _) => format!("--set {set}"),
             (None, Some(path)) => format!("config file {}", path.display()),
-            (None, None) => "settings".to_string(),
+            (None, None) => "no --config".to_string(),
         }
     };
     parse(table, "", source)

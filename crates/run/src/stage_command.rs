@@ -18,7 +18,7 @@ pub struct StageArgs {
 
 #[derive(clap::Subcommand, Clone, Debug)]
 enum Task {
-    /// Predict memory, disk, tokens, steps and learning rate of a run, without loading a weight
+    /// Predict the memory, disk, tokens and steps of a run, without loading a weight
     Plan(PlanArgs),
 }
 

@@ -7,7 +7,9 @@ use ::run::{PlanArgs, StageArgs};
 use anyhow::Result;
 use clap::Parser;
 
-/// Fine-tune a model on demonstrations: a LoRA adapter on the frozen base, or every weight
+/// Fine-tune a model on demonstrations
+///
+/// Trains a LoRA adapter on the frozen base, or every weight.
 ///
 /// Writes a run directory with config.toml, metrics.jsonl, TensorBoard events, samples/,
 /// checkpoints/ and the best adapter in adapter/ (PEFT format). Later stages take the run by its

@@ -13,6 +13,14 @@ use train::FitConfig;
 const HELD_OUT: u8 = 5;
 
 /// The settings of an sft run.
+///
+/// ```
+/// let sets = ["model.source=models/base", "data.path=rows.json"].map(String::from);
+/// let config: sft::Config = run::load_config(None, &sets)?;
+/// config.check()?;
+/// assert_eq!((config.data.held_out, config.data.max_len), (0.05, 512));
+/// # Ok::<(), anyhow::Error>(())
+/// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {

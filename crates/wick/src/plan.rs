@@ -4,7 +4,7 @@ use crate::Stage;
 use anyhow::Result;
 use run::PlanArgs;
 
-/// Predict memory, disk, tokens, steps and learning rates of a run, without loading a weight
+/// Predict the memory, disk, tokens and steps of a run, without loading a weight
 ///
 /// The stage comes from the config: one with [algorithm] is for rlhf, one with [reward] for rm, one
 /// with [samples] or `method` for sft. Name the stage when the keys leave it open.
