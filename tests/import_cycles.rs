@@ -169,7 +169,6 @@ const STILL_THERE: &[(&str, &[&str])] = &[
     ),
     ("planning", &["plan", "plan::text"]),
     ("policy", &["meta", "policy"]),
-    ("reward-model", &["objective", "prepare"]),
     ("rewards", &["config", "kind"]),
     (
         "tiny-world",
@@ -185,7 +184,6 @@ const STILL_THERE: &[(&str, &[&str])] = &[
         ],
     ),
     ("train", &["fit", "fit::step"]),
-    ("wick", &["crate", "docs", "help"]),
 ];
 
 #[test]

@@ -85,14 +85,14 @@ fn every_command_has_an_example_that_parses() {
 #[test]
 fn completions_and_man_pages_know_every_command() {
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-        let script = wick::completions(shell);
+        let script = wick::completions(wick::command(), shell);
         for name in names() {
             assert!(script.contains(&name), "{shell}: {name}");
         }
         assert!(script.contains("verify-resume"), "{shell}");
     }
     let dir = tempfile::tempdir().unwrap();
-    wick::man_pages(&dir.path().join("man1")).unwrap();
+    wick::man_pages(wick::command(), &dir.path().join("man1")).unwrap();
     for name in names() {
         let page = dir.path().join(format!("man1/wick-{name}.1"));
         let page = std::fs::read_to_string(&page).unwrap_or_else(|e| panic!("{name}: {e}"));

@@ -1,7 +1,5 @@
 //! The first screen: what Wick is, the path from data to a model, and the commands by group.
 
-use crate::Cli;
-use clap::CommandFactory;
 use std::fmt::Write;
 
 /// The subcommands as the help groups them; each is in one group.
@@ -27,9 +25,8 @@ const PATH: &str = "From your own data to a model, in five commands:
   wick merge --run runs/ppo --out my-model
 The repository's configs/ has settings to start from.";
 
-/// The clap command of `wick`, its help grouped.
-pub fn command() -> clap::Command {
-    let command = Cli::command();
+/// The command with a grouped help.
+pub(crate) fn grouped(command: clap::Command) -> clap::Command {
     let mut groups = String::new();
     for (heading, names) in GROUPS {
         write!(groups, "\n\n{heading}:").expect("writing to a String");

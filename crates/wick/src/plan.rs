@@ -1,6 +1,6 @@
 //! `wick plan`: the plan of whichever stage a config is for.
 
-use crate::Stage;
+use crate::stage::Stage;
 use anyhow::Result;
 use run::PlanArgs;
 
