@@ -111,21 +111,6 @@ const STILL_THERE: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "data",
-        &[
-            "source",
-            "source::alpaca",
-            "source::chat",
-            "source::comparison",
-            "source::fastchat",
-            "source::hh",
-            "source::pairs",
-            "source::prompt_completion",
-            "source::row",
-            "source::text",
-        ],
-    ),
-    (
         "esrl-rlhf",
         &[
             "clauses",
@@ -149,10 +134,6 @@ const STILL_THERE: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "models",
-        &["cache", "gguf", "hub", "load", "lora", "meta", "model"],
-    ),
-    (
         "ops",
         &[
             "adamw",
@@ -170,19 +151,6 @@ const STILL_THERE: &[(&str, &[&str])] = &[
     ("planning", &["plan", "plan::text"]),
     ("policy", &["meta", "policy"]),
     ("rewards", &["config", "kind"]),
-    (
-        "tiny-world",
-        &[
-            "datasets",
-            "recipes",
-            "task",
-            "tasks",
-            "tasks::lists",
-            "tasks::numbers",
-            "tasks::things",
-            "tasks::writing",
-        ],
-    ),
     ("train", &["fit", "fit::step"]),
 ];
 

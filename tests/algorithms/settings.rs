@@ -4,7 +4,7 @@ use algorithms::{build, registry};
 use serde_json::{Value, json};
 
 #[test]
-fn defaults_build_and_errors_name_the_key_in_one_line() {
+fn defaults_build() {
     for entry in registry() {
         assert!(
             entry
@@ -16,14 +16,20 @@ fn defaults_build_and_errors_name_the_key_in_one_line() {
         assert!(entry.build(&json!({}), 0).is_ok(), "{}", entry.name);
         assert!(entry.build(&Value::Null, 0).is_ok(), "{}", entry.name);
     }
-    #[track_caller]
-    fn check(name: &str, config: Value, words: &[&str]) {
-        let message = build(name, &config, 0).err().expect("refused").to_string();
-        assert!(
-            !message.contains('\n') && words.iter().all(|w| message.contains(w)),
-            "{message}"
-        );
-    }
+}
+
+/// Building fails with one line that contains all `words`.
+#[track_caller]
+fn check(name: &str, config: Value, words: &[&str]) {
+    let message = build(name, &config, 0).err().expect("refused").to_string();
+    assert!(
+        !message.contains('\n') && words.iter().all(|w| message.contains(w)),
+        "{message}"
+    );
+}
+
+#[test]
+fn errors_of_names_and_ppo_settings_name_the_key_in_one_line() {
     check(
         "pp",
         json!({}),
@@ -63,6 +69,10 @@ fn defaults_build_and_errors_name_the_key_in_one_line() {
     }
     check("ppo", json!({"epochs": 0}), &["algorithm.epochs = 0"]);
     check("ppo", json!({"samples": 0}), &["algorithm.samples = 0"]);
+}
+
+#[test]
+fn errors_of_esrl_settings_name_the_key_in_one_line() {
     check(
         "esrl",
         json!({"mode": "fast"}),

@@ -12,7 +12,13 @@ pub fn variants() -> Vec<(String, Value)> {
         .iter()
         .map(|e| (e.name.to_string(), json!({})))
         .collect();
-    let more = [
+    let more = on_policy().into_iter().chain(others());
+    all.extend(more.map(|(name, config)| (name.to_string(), config)));
+    all
+}
+
+fn on_policy() -> Vec<(&'static str, Value)> {
+    vec![
         (
             "ppo adaptive",
             json!({"kl_controller": "adaptive", "kl_horizon": 20, "kl_estimator": "k3"}),
@@ -57,6 +63,11 @@ pub fn variants() -> Vec<(String, Value)> {
             "grpo dr",
             json!({"aggregation": "dr_grpo", "constant_length": 8, "scale_rewards": "none"}),
         ),
+    ]
+}
+
+fn others() -> Vec<(&'static str, Value)> {
+    vec![
         ("esrl paper", json!({"mode": "paper"})),
         (
             "esrl paper entropy",
@@ -98,9 +109,7 @@ pub fn variants() -> Vec<(String, Value)> {
             json!({"termination": "parsing", "value_weights": "last", "gamma": 0.9}),
         ),
         ("rest gold", json!({"loss": "gold"})),
-    ];
-    all.extend(more.map(|(name, config)| (name.to_string(), config)));
-    all
+    ]
 }
 
 /// All variants with a prepared experience and a policy that has moved a little.
