@@ -95,10 +95,10 @@ fn bad_input_of_compare_is_refused() {
     let sft = world.text("sft");
     let config = |runs: &[&str]| CompareConfig::new(runs, &world.path("out"));
     refused(compare(&config(&[&sft])), "give --prompts FILE");
-    refused(compare(&config(&[&sft, &sft])), "named twice");
+    refused(compare(&config(&[&sft, &sft])), "given twice");
     refused(
         compare(&config(&[&world.text("rm")])),
-        "is a reward model; give it as --reward",
+        "is a reward model; pass it as --reward",
     );
     let prompts = world.write("prompts.json", "[{\"instruction\": \"Copy this list: pine shirt.\", \"input\": \"\", \"output\": \"Owl.\"}]");
     let with_prompts = |runs: &[&str]| CompareConfig {
@@ -118,7 +118,7 @@ fn bad_input_of_compare_is_refused() {
             max_new_tokens: Some(CONTEXT),
             ..with_prompts(&[&sft])
         }),
-        "smaller --max-new-tokens",
+        "lower --max-new-tokens",
     );
     refused(
         compare(&CompareConfig {
@@ -252,7 +252,7 @@ fn a_table_of_seeds_has_means_and_spreads() {
     assert_eq!(std::fs::read_to_string(out).unwrap(), text);
     std::fs::remove_file(compared[1].join("compare.json")).unwrap();
     let error = evaluate::table(&config).unwrap_err().to_string();
-    assert!(error.contains("run evaluate compare first"), "{error}");
+    assert!(error.contains("run `wick compare` first"), "{error}");
 }
 
 #[test]

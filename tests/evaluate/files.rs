@@ -58,7 +58,7 @@ fn a_wrong_question_file_is_named_with_its_row() {
     );
     check(
         "{\"question_id\": 1, \"turns\": []}",
-        "row 1: turns must be a list",
+        "row 1: turns must be a non-empty list",
     );
     check(
         "{\"question_id\": 1.5, \"text\": \"a\"}",
