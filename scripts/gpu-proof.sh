@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# The proof on a card, one table for LOG.md, within 10 minutes and without a network: every operation against the CPU, the tiny world's and
-# SmolLM2's pipelines on both, steps of the 7B shape beside PyTorch + PEFT, decoding beside transformers.
+# Checks and measures a GPU within 10 minutes and without a network, and writes one table: every
+# operation against the CPU, the pipelines of the tiny world and SmolLM2 on both devices, steps of the
+# 7B shape against PyTorch + PEFT, decoding against transformers.
 #
-#   scripts/gpu-proof.sh            runs it, with the binaries of `make cuda` (or of a folder that `pack` made)
-#   scripts/gpu-proof.sh pack DIR   writes what it needs beside CUDA and PyTorch into DIR: 64 MiB at most
+#   scripts/gpu-proof.sh            run, with the binaries of `make cuda` (or of a packed directory)
+#   scripts/gpu-proof.sh pack DIR   write all that it needs beside CUDA and PyTorch into DIR (<= 64 MiB)
 #
-# DEVICE=cuda; SHAPE=7b, or tiny to try the script itself; PYTHON=python3, one with torch, transformers and peft; PEER=0 leaves PyTorch
-# out (with SHAPE=tiny: Python alone); exits with 1 where something failed or is not the same. CAP_GB=24 of the card's memory are left to the steps; OUT=runs/gpu-proof; BIN, where the binaries are.
+# Environment: DEVICE=cuda; SHAPE=7b, or tiny to try the script; PYTHON=python3, one with torch,
+# transformers and peft; PEER=0 skips PyTorch (with SHAPE=tiny also Python); CAP_GB=24, GB of the GPU's
+# memory that the steps may use; OUT=runs/gpu-proof; BIN, the directory of the binaries.
+# Exits with 1 if something failed or differs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -40,7 +43,8 @@ if [ "$DEVICE" != cpu ] && [ -z "${WICK_CUDA_LIBS:-}" ]; then
 fi
 note() { echo "$*" | tee -a "$OUT/notes.txt" >&2; }
 phase() { printf '=== %s (%ss)\n' "$1" "$SECONDS" >&2; }
-# A piece of the proof, for so many seconds at most and within the whole's limit; what fails or is late is a line below the table.
+# Runs one piece for at most so many seconds, within the limit of the whole. A failure or a timeout
+# becomes a line below the table.
 piece() {
     local name=$1 most=$2 left=$((LIMIT - SECONDS)) log rc=0
     shift 2
@@ -54,11 +58,11 @@ drop_ballast() { if [ -n "$ballast" ]; then kill "$ballast" && wait "$ballast" |
 weights=$OUT/inputs
 trap 'drop_ballast; [ "$weights" = "$OUT/inputs" ] || rm -rf "$weights"' EXIT
 
-card=$(nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader 2>/dev/null || true)
+gpu=$(nvidia-smi --query-gpu=name,memory.total,driver_version --format=csv,noheader 2>/dev/null || true)
 capped=
-[ "$DEVICE" = cpu ] || capped=", $CAP_GB GB of the card free"
+[ "$DEVICE" = cpu ] || capped=", $CAP_GB GB of the GPU free"
 cat >"$OUT/facts.json" <<JSON
-{"date": "$(date -u +%F)", "device": "$DEVICE", "shape": "$SHAPE", "card": "${card:-no card}, $(nproc) processors", "capped": "$capped",
+{"date": "$(date -u +%F)", "device": "$DEVICE", "shape": "$SHAPE", "card": "${gpu:-no GPU}, $(nproc) processors", "capped": "$capped",
  "commit": "commit $(cat commit 2>/dev/null || git rev-parse --short HEAD)"}
 JSON
 

@@ -8,7 +8,7 @@ use models::{
     BaseWeights, CausalLm, Fetch, KvCache, Loaded, Lora, LoraConfig, ModelMeta, ModelSource,
     WeightStorage,
 };
-use ops::{Blocks, Ragged};
+use ops::{QuantisedBlocks, Ragged};
 use std::fs;
 use std::io::Cursor;
 use std::path::Path;
@@ -17,10 +17,19 @@ use testkit::{assert_close, golden, values, varied};
 const CPU: &Device = &Device::Cpu;
 /// Hidden size, and the width of Down: 256 numbers are a block of q4_k, 640 are not whole blocks.
 const WIDTHS: [usize; 2] = [256, 640];
-const ROUNDED: [(BaseWeights, [Blocks; 2]); 3] = [
-    (BaseWeights::Q8_0, [Blocks::Q8_0, Blocks::Q8_0]),
-    (BaseWeights::Q4_0, [Blocks::Q4_0, Blocks::Q4_0]),
-    (BaseWeights::Q4_K, [Blocks::Q4_K, Blocks::Q5_0]),
+const ROUNDED: [(BaseWeights, [QuantisedBlocks; 2]); 3] = [
+    (
+        BaseWeights::Q8_0,
+        [QuantisedBlocks::Q8_0, QuantisedBlocks::Q8_0],
+    ),
+    (
+        BaseWeights::Q4_0,
+        [QuantisedBlocks::Q4_0, QuantisedBlocks::Q4_0],
+    ),
+    (
+        BaseWeights::Q4_K,
+        [QuantisedBlocks::Q4_K, QuantisedBlocks::Q5_0],
+    ),
 ];
 
 /// The tiny world's base.
@@ -111,7 +120,7 @@ fn projections_are_rounded_while_they_are_read_and_counted_before_that() {
                 continue;
             }
             let format = formats[usize::from(name.contains("down"))];
-            assert_eq!(Blocks::of(&kept), Some(format), "{name}");
+            assert_eq!(QuantisedBlocks::of(&kept), Some(format), "{name}");
             assert_eq!(bits(&kept), bits(&format.round(&was).unwrap()), "{name}");
             blocks += kept.elem_count();
         }
@@ -190,7 +199,10 @@ fn an_adapter_belongs_to_the_format_of_its_base() {
 
 #[test]
 fn the_quantised_blocks_of_a_gguf_file_are_kept() {
-    for (name, kind) in [("spm", Blocks::Q8_0), ("bpe", Blocks::Q4_0)] {
+    for (name, kind) in [
+        ("spm", QuantisedBlocks::Q8_0),
+        ("bpe", QuantisedBlocks::Q4_0),
+    ] {
         let file = golden(&format!("tiny-gguf/{name}.gguf"));
         let bytes = fs::read(&file).unwrap();
         let meta = model_meta(&ModelSource::Gguf(file.clone()), BaseWeights::Stored);
@@ -216,8 +228,10 @@ fn the_quantised_blocks_of_a_gguf_file_are_kept() {
             };
             let of_file = hf.replace(ours, theirs).replace("model.layers", "blk");
             let stored = content.tensor(&mut reader, &of_file, CPU).unwrap();
-            let format = Blocks::ALL.into_iter().find(|b| b.ggml() == stored.dtype());
-            assert_eq!(Blocks::of(&kept), format, "{name} {hf}");
+            let format = QuantisedBlocks::ALL
+                .into_iter()
+                .find(|b| b.ggml() == stored.dtype());
+            assert_eq!(QuantisedBlocks::of(&kept), format, "{name} {hf}");
             let wanted = stored.dequantize(CPU).unwrap();
             assert_eq!(bits(&kept), bits(&wanted), "{name} {hf}");
             compared += usize::from(format == Some(kind));
@@ -236,11 +250,11 @@ fn the_quantised_blocks_of_a_gguf_file_are_kept() {
     assert_eq!(stored.fingerprint().unwrap(), same.fingerprint().unwrap());
     let rounded = read(BaseWeights::Q4_0);
     for ((name, kept), (_, was)) in rounded.tensors().iter().zip(stored.tensors()) {
-        if name.contains("_proj") && Blocks::of(kept) == Some(Blocks::Q4_0) {
+        if name.contains("_proj") && QuantisedBlocks::of(kept) == Some(QuantisedBlocks::Q4_0) {
             let wide = ops::widened(&was).unwrap();
             assert_eq!(
                 bits(kept),
-                bits(&Blocks::Q4_0.round(&wide).unwrap()),
+                bits(&QuantisedBlocks::Q4_0.round(&wide).unwrap()),
                 "{name}"
             );
         } else {

@@ -99,18 +99,6 @@ fn describe(of: &Crate, imports: &Imports, ring: &BTreeSet<usize>) -> String {
 /// what both files use into a file of its own, then take the names off.
 const STILL_THERE: &[(&str, &[&str])] = &[
     (
-        "bench",
-        &[
-            "compare",
-            "crate",
-            "peer",
-            "rows",
-            "sizes",
-            "stage_run",
-            "work",
-        ],
-    ),
-    (
         "esrl-rlhf",
         &[
             "clauses",
@@ -131,21 +119,6 @@ const STILL_THERE: &[(&str, &[&str])] = &[
             "rollout",
             "row",
             "step_timer",
-        ],
-    ),
-    (
-        "ops",
-        &[
-            "adamw",
-            "composed",
-            "crate",
-            "driver",
-            "driver::cuda",
-            "driver::libraries",
-            "recompute",
-            "sampling",
-            "sampling::cpu",
-            "sampling::cuda",
         ],
     ),
     ("planning", &["plan", "plan::text"]),

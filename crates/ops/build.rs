@@ -1,4 +1,5 @@
-//! What `--features cuda` needs beside candle; without it, nothing.
+//! With `--features cuda`: compiles the kernels and defines NVIDIA's functions. Otherwise does
+//! nothing.
 
 #[path = "build/kernels.rs"]
 mod kernels;

@@ -1,4 +1,4 @@
-"""GGUF's blocks, for tests/ops/blocks.rs: what the gguf package says of the numbers in them, what PyTorch says of a product with those
+"""GGUF's blocks, for tests/ops/quantised_blocks.rs: what the gguf package says of the numbers in them, what PyTorch says of a product with those
 numbers in f64 and of its gradient to the input (QLoRA: through the widened weight), and how the package rounds.
 
     python scripts/golden/blocks.py

@@ -1,4 +1,4 @@
-"""Holds all of the card's memory but so many GB until it is ended: ballast.py GB. What runs beside it has no more than that."""
+"""Holds all of the GPU's memory but some GB until it is killed: ballast.py GB. Other processes get no more."""
 
 import sys
 import time

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The binaries of `make cuda` against a driver that says what it is told (driver.c): each thing that can be in the way of a card is one line
-# and exit code 2. Needs no card; a real driver is not asked.
+# Runs the binaries of `make cuda` against a fake driver (driver.c): every reason why a GPU cannot be
+# used is one line and exit code 2. Needs neither a GPU nor a real driver.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -8,8 +8,8 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 sft=$PWD/target/cuda/release/sft
 
-# says TEXT DEVICE [VARIABLE=VALUE ...]
-says() {
+# expect TEXT DEVICE [VARIABLE=VALUE ...]
+expect() {
     local text=$1 device=$2 rc=0
     shift 2
     env "$@" "$sft" --config configs/tiny/sft.toml --run "$dir/run" --set "device=$device" 2>"$dir/err" || rc=$?
@@ -22,19 +22,19 @@ says() {
 }
 
 if ! ldconfig -p | grep -q libcuda.so.1; then
-    says "no NVIDIA driver is here" cuda
+    expect "no NVIDIA driver is here" cuda
 fi
 cc -shared -fPIC -o "$dir/libcuda.so.1" scripts/gpu/driver.c
 export LD_LIBRARY_PATH=$dir CARDS="Old-Card:10 New-Card:200"
-says "the NVIDIA driver runs CUDA 11.8 and this binary needs " cuda DRIVER=11080
+expect "the NVIDIA driver runs CUDA 11.8 and this binary needs " cuda DRIVER=11080
 export DRIVER=99000
-says "the NVIDIA driver does not start: " cuda INIT=803
-says "the NVIDIA driver finds no card" cuda INIT=100
-says "the NVIDIA driver finds no card" cuda CARDS=
-says "there is no card 2; there are 2: 0 (Old-Card), 1 (New-Card)" cuda:2
-says "card 0, Old-Card, has compute capability 1.0, and this binary is for " cuda
+expect "the NVIDIA driver does not start: " cuda INIT=803
+expect "the NVIDIA driver finds no card" cuda INIT=100
+expect "the NVIDIA driver finds no card" cuda CARDS=
+expect "there is no card 2; there are 2: 0 (Old-Card), 1 (New-Card)" cuda:2
+expect "card 0, Old-Card, has compute capability 1.0, and this binary is for " cuda
 if ! ldconfig -p | grep -q libcublas.so; then
-    says "libcublas.so.13, libcublasLt.so.13, libcurand.so.10 are not found" cuda:1 CUDA_HOME=/nowhere CUDA_PATH=
+    expect "libcublas.so.13, libcublasLt.so.13, libcurand.so.10 are not found" cuda:1 CUDA_HOME=/nowhere CUDA_PATH=
 fi
 env CARDS= "$sft" --config configs/tiny/sft.toml --run "$dir/auto" --set device=auto --set train.max_steps=1 2>"$dir/err"
 grep "device: the CPU, since the NVIDIA driver finds no card" "$dir/err"

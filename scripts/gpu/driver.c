@@ -1,5 +1,5 @@
-// A driver that says what its environment tells it, for scripts/gpu/driver-check.sh: DRIVER (version), INIT (status),
-// CARDS ("name:capability name:capability").
+// A fake driver for scripts/gpu/driver-check.sh. Its environment sets its answers: DRIVER (version), INIT
+// (status), CARDS ("name:capability name:capability").
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,8 +9,8 @@ static int number(const char *name, int fallback) {
     return text ? atoi(text) : fallback;
 }
 
-// The card of this number: its name and capability; how many there are, where there is none of that number.
-static int card(int at, char *name, int *capability) {
+// Name and capability of GPU `at`. Returns the number of GPUs.
+static int gpu(int at, char *name, int *capability) {
     char text[256] = "", *rest = text;
     if (getenv("CARDS")) strncpy(text, getenv("CARDS"), sizeof text - 1);
     int n = 0;
@@ -33,14 +33,14 @@ int cuDeviceTotalMem_v2(size_t *bytes, int at) { (void)at; *bytes = 80000000000;
 int cuDeviceGetCount(int *count) {
     char name[100];
     int capability;
-    *count = card(-1, name, &capability);
+    *count = gpu(-1, name, &capability);
     return 0;
 }
 
 int cuDeviceGetName(char *text, int room, int at) {
     char name[100] = "";
     int capability;
-    card(at, name, &capability);
+    gpu(at, name, &capability);
     snprintf(text, room, "%s", name);
     return 0;
 }
@@ -48,7 +48,7 @@ int cuDeviceGetName(char *text, int room, int at) {
 int cuDeviceGetAttribute(int *value, int which, int at) {
     char name[100];
     int capability = 0;
-    card(at, name, &capability);
+    gpu(at, name, &capability);
     *value = which == 75 ? capability / 10 : which == 76 ? capability % 10 : 0;  // major, minor
     return 0;
 }

@@ -83,12 +83,12 @@ def rows(shape, tokenizer, out):
 
     def text(n_tokens, row, frame="{}"):
         """Words, so many that the frame with them has n_tokens."""
-        said = []
+        chosen = []
         while True:
-            more = said + [words[(row * 7 + len(said) * (row % 5 + 1)) % len(words)]]
-            if said and len(tokenizer.encode(frame.format(" ".join(more) + ".")).ids) > n_tokens:
-                return " ".join(said) + "."
-            said = more
+            more = chosen + [words[(row * 7 + len(chosen) * (row % 5 + 1)) % len(words)]]
+            if chosen and len(tokenizer.encode(frame.format(" ".join(more) + ".")).ids) > n_tokens:
+                return " ".join(chosen) + "."
+            chosen = more
 
     demonstrations, pairs, prompts = [], [], []
     for row in range(ROWS):

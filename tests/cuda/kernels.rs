@@ -1,16 +1,12 @@
-//! One operation at a time.
+//! Kernels without attention against the references in f64, and their exact properties.
 
-use crate::cuda::{assert_kernel, assert_near, on_card};
+use crate::cuda::{DTYPES, assert_kernel, assert_near, on_emulated_gpu};
 use candle_core::{DType, Device, Tensor};
-use ops::{Blocks, Ragged, composed};
+use ops::{QuantisedBlocks, Ragged, reference};
 use testkit::{golden_tensors, values, varied};
 
-/// Relative, by dtype: a few roundings of the result.
-const DTYPES: [(DType, f64); 2] = [(DType::F32, 2e-6), (DType::BF16, 4e-3)];
-
-/// Gradients and results to the same relative error whatever their size; `tests/ops.rs` holds the compositions to finite differences.
 #[test]
-fn rms_norm_is_its_composition() {
+fn rms_norm_equals_the_reference() {
     for (dtype, tolerance) in DTYPES {
         for (n, d) in [(1, 5), (3, 64), (70, 37), (9, 2052)] {
             let weight = varied(&[d], 2, 1.0);
@@ -18,7 +14,7 @@ fn rms_norm_is_its_composition() {
                 &format!("rms_norm {n}x{d} {dtype:?}"),
                 dtype,
                 |x| ops::rms_norm(&x[0], &x[1], 1e-5),
-                |x| composed::rms_norm(&x[0], &x[1], 1e-5),
+                |x| reference::rms_norm(&x[0], &x[1], 1e-5),
                 &[varied(&[n, d], 1, 2.0), weight],
                 tolerance,
             );
@@ -27,7 +23,7 @@ fn rms_norm_is_its_composition() {
 }
 
 #[test]
-fn swiglu_is_its_composition() {
+fn swiglu_equals_the_reference() {
     for (dtype, tolerance) in DTYPES {
         for (n, d) in [(1, 1), (3, 37), (40, 100)] {
             let inputs = [varied(&[n, d], 3, 4.0), varied(&[n, d], 4, 1.0)];
@@ -35,14 +31,14 @@ fn swiglu_is_its_composition() {
                 &format!("swiglu {n}x{d} {dtype:?}"),
                 dtype,
                 |x| ops::swiglu(&x[0], &x[1]),
-                |x| composed::swiglu(&x[0], &x[1]),
+                |x| reference::swiglu(&x[0], &x[1]),
                 &inputs,
                 tolerance,
             );
         }
     }
     let extreme = Tensor::new(&[[-200f32, 200., f32::NAN, 0.]], &Device::Cpu).unwrap();
-    let out = on_card(false, || {
+    let out = on_emulated_gpu(false, || {
         ops::swiglu(&extreme, &extreme.ones_like().unwrap())
     });
     let out = values(&out.unwrap());
@@ -51,7 +47,7 @@ fn swiglu_is_its_composition() {
 }
 
 #[test]
-fn rope_is_its_composition() {
+fn rope_equals_the_reference() {
     for (dtype, tolerance) in DTYPES {
         for (lens, heads, head_dim) in [(vec![3, 1, 0, 4], 3, 8), (vec![70, 50], 2, 34)] {
             let layout = Ragged::from_lens(&lens);
@@ -63,7 +59,7 @@ fn rope_is_its_composition() {
                 &format!("rope {lens:?} {dtype:?}"),
                 dtype,
                 |x| ops::rope(&x[0], &cos32, &sin32, &positions),
-                |x| composed::rope(&x[0], &cos, &sin, &positions),
+                |x| reference::rope(&x[0], &cos, &sin, &positions),
                 &[varied(&[layout.n_tokens(), heads * head_dim], 5, 1.0)],
                 tolerance,
             );
@@ -71,41 +67,8 @@ fn rope_is_its_composition() {
     }
 }
 
-/// Tiles of 64, prefixes that others continue, an empty sequence, groups of heads.
 #[test]
-fn attention_is_its_composition() {
-    let layouts = [
-        Ragged::from_lens(&[1, 5]),
-        Ragged::from_lens(&[64, 0, 65, 3]),
-        Ragged::from_lens(&[131]),
-        Ragged::continued(
-            &[70, 9, 66, 4, 3],
-            vec![None, Some(0), Some(0), None, Some(3)],
-        ),
-        Ragged::continued(&[0, 9, 5], vec![None, Some(0), Some(0)]),
-    ];
-    for layout in &layouts {
-        for (head_dim, heads, kv_heads) in [(16, 2, 1), (32, 3, 3), (64, 4, 2), (128, 1, 1)] {
-            let n = layout.n_tokens();
-            let inputs = [
-                varied(&[n, heads * head_dim], 6, 1.0),
-                varied(&[n, kv_heads * head_dim], 7, 1.0),
-                varied(&[n, kv_heads * head_dim], 8, 1.0),
-            ];
-            assert_kernel(
-                &format!("attention {:?} of {head_dim}", layout.lens()),
-                DType::BF16,
-                |x| ops::causal_attention(&x[0], &x[1], &x[2], layout, head_dim),
-                |x| composed::causal_attention(&x[0], &x[1], &x[2], layout, head_dim),
-                &inputs,
-                1e-2,
-            );
-        }
-    }
-}
-
-#[test]
-fn layers_are_their_compositions() {
+fn linear_layers_equal_the_references() {
     for (dtype, tolerance) in DTYPES {
         let (n, k, out, r) = (7, 24, 33, 4);
         let w = varied(&[out, k], 9, 0.3).to_dtype(dtype).unwrap();
@@ -136,7 +99,7 @@ fn layers_are_their_compositions() {
             "lora linear",
             dtype,
             |x| ops::lora_linear(&x[0], &x[0], &w, &x[1], &x[2], 0.7),
-            |x| composed::lora_linear(&x[0], &x[0], &w64, &x[1], &x[2], 0.7),
+            |x| reference::lora_linear(&x[0], &x[0], &w64, &x[1], &x[2], 0.7),
             &lora,
             tolerance,
         );
@@ -146,7 +109,7 @@ fn layers_are_their_compositions() {
             "lora linear with dropout",
             dtype,
             |x| ops::lora_linear(&x[0], &x[3], &w, &x[1], &x[2], 0.7),
-            |x| composed::lora_linear(&x[0], &x[3], &w64, &x[1], &x[2], 0.7),
+            |x| reference::lora_linear(&x[0], &x[3], &w64, &x[1], &x[2], 0.7),
             &[x, a, b, varied(&[n, k], 14, 1.0)],
             tolerance,
         );
@@ -155,7 +118,7 @@ fn layers_are_their_compositions() {
 
 /// f32 in and out, with weights of bf16: the product is bf16's, nothing else is.
 #[test]
-fn a_narrow_weight_takes_wide_activations() {
+fn a_bf16_weight_takes_f32_activations() {
     let w = varied(&[33, 24], 9, 0.3).to_dtype(DType::BF16).unwrap();
     let w64 = w.to_dtype(DType::F64).unwrap();
     assert_kernel(
@@ -170,10 +133,10 @@ fn a_narrow_weight_takes_wide_activations() {
 
 /// Wide for one product, in bf16, forward and backward.
 #[test]
-fn a_weight_in_blocks_is_the_wide_one() {
+fn a_quantised_weight_equals_its_dequantised_copy() {
     let (n, k, out, r) = (7, 64, 33, 4);
     let w = varied(&[out, k], 9, 0.3).to_dtype(DType::F32).unwrap();
-    let blocks = Blocks::Q4_0.round(&w).unwrap();
+    let blocks = QuantisedBlocks::Q4_0.round(&w).unwrap();
     let wide = ops::widened(&blocks).unwrap().to_dtype(DType::F64).unwrap();
     let x = varied(&[n, k], 10, 1.0);
     let lora = [
@@ -185,7 +148,7 @@ fn a_weight_in_blocks_is_the_wide_one() {
         "lora linear over blocks",
         DType::F32,
         |x| ops::lora_linear(&x[0], &x[0], &blocks, &x[1], &x[2], 0.7),
-        |x| composed::lora_linear(&x[0], &x[0], &wide, &x[1], &x[2], 0.7),
+        |x| reference::lora_linear(&x[0], &x[0], &wide, &x[1], &x[2], 0.7),
         &lora,
         4e-3,
     );
@@ -203,14 +166,14 @@ fn a_weight_in_blocks_is_the_wide_one() {
         "token scores over blocks",
         DType::F32,
         |x| Ok(ops::token_scores(&x[0], &blocks, &targets, &ones)?.logp),
-        |x| Ok(composed::token_scores(&x[0], &wide, &targets, &ones)?.logp),
+        |x| Ok(reference::token_scores(&x[0], &wide, &targets, &ones)?.logp),
         &[x],
         8e-3,
     );
 }
 
 #[test]
-fn token_scores_are_their_composition() {
+fn token_scores_equal_the_reference() {
     for (dtype, tolerance) in DTYPES {
         let (m, d, vocab) = (11, 16, 700);
         let head = varied(&[vocab, d], 15, 0.4).to_dtype(dtype).unwrap();
@@ -230,20 +193,20 @@ fn token_scores_are_their_composition() {
                 )
             },
             |x| {
-                let plain = composed::token_scores(&x[0], &head64, &targets, &temperature)?;
+                let plain = reference::token_scores(&x[0], &head64, &targets, &temperature)?;
                 scores(plain, DType::F64)
             },
             &[varied(&[m, d], 16, 1.0)],
             2.0 * tolerance,
         );
         let [p, q] = [16, 17].map(|seed| varied(&[m, d], seed, 1.0).to_dtype(dtype).unwrap());
-        let found = on_card(true, || {
+        let found = on_emulated_gpu(true, || {
             ops::compared_scores(&p, &q, &head, &targets, &temperature)
         });
         let found = found.unwrap();
         let wide = |x: &Tensor| x.to_dtype(DType::F64).unwrap();
         let wanted =
-            composed::compared_scores(&wide(&p), &wide(&q), &head64, &targets, &temperature)
+            reference::compared_scores(&wide(&p), &wide(&q), &head64, &targets, &temperature)
                 .unwrap();
         let ops::ComparedScores { p, q, kl } = found;
         let found = [p.logp, p.entropy, q.logp, q.entropy, kl];
@@ -253,94 +216,6 @@ fn token_scores_are_their_composition() {
             &wanted,
             1e-5,
         );
-    }
-}
-
-#[test]
-fn a_token_reads_its_cache() {
-    for (dtype, tolerance) in DTYPES {
-        for (head_dim, heads, kv_heads) in [(16, 2, 1), (32, 3, 3), (64, 4, 2), (128, 1, 1)] {
-            let (size, width) = (90, kv_heads * head_dim);
-            let numbers = |shape: &[usize], seed| varied(shape, seed, 1.0).to_dtype(dtype).unwrap();
-            let wide = |x: &Tensor| x.to_dtype(DType::F64).unwrap();
-            let (keys, store) = (numbers(&[size, width], 18), numbers(&[size, width], 19));
-            let q = numbers(&[3, heads * head_dim], 20);
-            let spans = [
-                vec![(3, 1)],
-                vec![(0, 40), (50, 7)],
-                vec![(80, 10), (10, 2), (41, 1)],
-            ];
-            let rows = [5, 89, 41];
-            let fresh = numbers(&[3, width], 21);
-            let found = on_card(false, || {
-                ops::scatter_rows(&store, &rows, &fresh)?;
-                ops::cached_attention(&q, &keys, &store, &spans, head_dim)
-            });
-            let values = numbers(&[size, width], 19);
-            composed::scatter_rows(&values, &rows, &fresh).unwrap();
-            assert_near("store", &store, &values, 0.0);
-            let wanted = composed::cached_attention(
-                &wide(&q),
-                &wide(&keys),
-                &wide(&values),
-                &spans,
-                head_dim,
-            );
-            let name = format!("cached attention of {head_dim} {dtype:?}");
-            assert_near(&name, &found.unwrap(), &wanted.unwrap(), tolerance);
-        }
-    }
-}
-
-/// Rotation and both stores in one kernel, to the bits of one after the other.
-#[test]
-fn rotated_keys_and_values_go_into_their_rows() {
-    for (dtype, _) in DTYPES {
-        let (n, width, kv_width, half) = (3, 48, 16, 4);
-        let numbers = |shape: &[usize], seed| varied(shape, seed, 1.0).to_dtype(dtype).unwrap();
-        let (cos, sin) = crate::ops::tables(9, 2 * half);
-        let f32 = |x: &Tensor| x.to_dtype(DType::F32).unwrap();
-        let (cos, sin) = (f32(&cos), f32(&sin));
-        let (q, k, v) = (
-            numbers(&[n, width], 1),
-            numbers(&[n, kv_width], 2),
-            numbers(&[n, kv_width], 3),
-        );
-        let (positions, rows) = ([8, 0, 3], [6, 1, 4]);
-        let stores = || (numbers(&[7, kv_width], 4), numbers(&[7, kv_width], 5));
-        let ((keys, values_), (plain_keys, plain_values)) = (stores(), stores());
-        on_card(false, || {
-            let found = ops::rotate_into(
-                [&q, &k, &v],
-                (&cos, &sin),
-                &positions,
-                (&keys, &values_),
-                &rows,
-            )
-            .unwrap();
-            let wanted = ops::rope(&q, &cos, &sin, &positions).unwrap();
-            ops::scatter_rows(
-                &plain_keys,
-                &rows,
-                &ops::rope(&k, &cos, &sin, &positions).unwrap(),
-            )
-            .unwrap();
-            ops::scatter_rows(&plain_values, &rows, &v).unwrap();
-            assert_eq!(values(&found), values(&wanted));
-        });
-        assert_eq!(values(&keys), values(&plain_keys));
-        assert_eq!(values(&values_), values(&plain_values));
-        let refused = on_card(false, || {
-            ops::rotate_into(
-                [&q, &k, &v],
-                (&cos, &sin),
-                &positions,
-                (&keys, &values_),
-                &[6, 1, 7],
-            )
-        });
-        let error = refused.unwrap_err().to_string();
-        assert!(error.contains("do not fit stores [7, 16]"), "{error}");
     }
 }
 
@@ -401,7 +276,7 @@ fn dropout_draws_the_same_mask_for_the_gradient() {
 }
 
 #[test]
-fn a_step_of_adamw_is_its_composition() {
+fn adamw_equals_the_reference() {
     let step = ops::AdamWStep {
         grad_scale: 0.5,
         beta1: 0.9,
@@ -423,34 +298,29 @@ fn a_step_of_adamw_is_its_composition() {
             .map(|x| x.to_dtype(dtype).unwrap())
         };
         let ([p, m, v, g], [wp, wm, wv, wg]) = (of(DType::F32), of(DType::F64));
-        on_card(true, || ops::adamw(&p, &m, &v, &g, &step)).unwrap();
-        composed::adamw(&wp, &wm, &wv, &wg, &step).unwrap();
+        on_emulated_gpu(true, || ops::adamw(&p, &m, &v, &g, &step)).unwrap();
+        reference::adamw(&wp, &wm, &wv, &wg, &step).unwrap();
         for (name, found, wanted) in [("parameter", p, wp), ("mean", m, wm), ("square", v, wv)] {
             assert_near(&format!("{name} of {n}"), &found, &wanted, 1e-6);
         }
     }
 }
 
+/// Exact in f32, rounded once in bf16.
 #[test]
-fn a_kernel_that_is_not_there_is_refused() {
-    let q = Tensor::zeros((2, 24), DType::BF16, &Device::Cpu).unwrap();
-    let layout = Ragged::from_lens(&[2]);
-    // no kernel for heads of 12: the plain composition
-    let out = on_card(false, || ops::causal_attention(&q, &q, &q, &layout, 12));
-    assert_eq!(values(&out.unwrap()), [0.0; 48]);
-}
-
-/// Every number, to the last bit in f32 and rounded once in bf16.
-#[test]
-fn blocks_are_widened_to_their_numbers() {
+fn widening_gives_the_exact_numbers() {
     let golden = golden_tensors("blocks.safetensors");
-    for format in Blocks::ALL {
+    for format in QuantisedBlocks::ALL {
         let name = format.name();
-        // more than one block of threads
+        // more than one thread block
         let weight = Tensor::cat(&[&golden[&format!("{name}.bytes")]; 5], 0).unwrap();
         let numbers = Tensor::cat(&[&golden[&format!("{name}.numbers")]; 5], 0).unwrap();
         for backwards in [false, true] {
-            let of = |dtype| on_card(backwards, || ops::cuda::widened(&weight, dtype).unwrap());
+            let of = |dtype| {
+                on_emulated_gpu(backwards, || {
+                    ops::widened_by_kernel(&weight, dtype).unwrap()
+                })
+            };
             assert_eq!(values(&of(DType::F32)), values(&numbers), "{name}");
             let rounded = numbers.to_dtype(DType::BF16).unwrap();
             assert_eq!(values(&of(DType::BF16)), values(&rounded), "{name}");

@@ -1,5 +1,6 @@
-//! The kernels of cards, run in main memory by the emulator: each operation against the CPU's composition in f64.
+//! The CUDA kernels, run in main memory by the emulator, against the references in f64.
 
+mod attention;
 mod kernels;
 mod model;
 
@@ -20,14 +21,19 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// What `f` gives on the emulated card.
-pub fn on_card<R>(backwards: bool, f: impl FnOnce() -> R) -> R {
+/// Dtypes with the relative error of results and gradients: a few roundings of the result.
+/// `tests/ops` checks the references against finite differences.
+pub const DTYPES: [(DType, f64); 2] = [(DType::F32, 2e-6), (DType::BF16, 4e-3)];
+
+/// Runs `f` on the emulated GPU.
+pub fn on_emulated_gpu<R>(backwards: bool, f: impl FnOnce() -> R) -> R {
     emulated(wick_emulate, backwards, f)
 }
 
-/// `kernel` over inputs rounded to `dtype` gives the results and gradients of `plain` in f64 over the same numbers: the root of the mean
-/// square of the difference is at most `tolerance` times that of the wanted numbers, and no single one is further off than ten times
-/// that. Threads and blocks take their turns in both orders.
+/// Asserts that `kernel` over inputs rounded to `dtype` gives the results and gradients of `plain`
+/// in f64 over the same numbers: the RMS of the difference is at most `tolerance` times the RMS of
+/// the wanted numbers, and no single difference exceeds ten times that. Threads and thread blocks
+/// run in both orders.
 #[track_caller]
 pub fn assert_kernel(
     name: &str,
@@ -45,7 +51,7 @@ pub fn assert_kernel(
     let mut first = None;
     for backwards in [false, true] {
         let run = || gradients(&kernel, &rounded, dtype);
-        let (found, found_grads) = on_card(backwards, run).expect(name);
+        let (found, found_grads) = on_emulated_gpu(backwards, run).expect(name);
         assert_eq!(found.dtype(), dtype, "{name}: the dtype of the result");
         assert_near(name, &found, &wanted, tolerance);
         for (i, (found, wanted)) in found_grads.iter().zip(&wanted_grads).enumerate() {
@@ -62,6 +68,7 @@ pub fn assert_kernel(
     }
 }
 
+/// Asserts the tolerance of [`assert_kernel`] for one tensor.
 #[track_caller]
 pub fn assert_near(name: &str, found: &Tensor, wanted: &Tensor, tolerance: f64) {
     assert_eq!(found.dims(), wanted.dims(), "{name}: shape");

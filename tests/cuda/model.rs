@@ -1,7 +1,8 @@
-//! The whole network on the emulated card, in bf16: forward, gradients, cache and draws beside the CPU's f32 on the same weights.
+//! The whole network on the emulated GPU in bf16: forward, gradients, cache and samples against the
+//! CPU in f32 on the same weights.
 
 use crate::common::{all_targets, tiny_config};
-use crate::cuda::{assert_near, on_card};
+use crate::cuda::{assert_near, on_emulated_gpu};
 use candle_core::{DType, Device, Tensor};
 use generation::{Engine, Request, Sampling, draw};
 use models::{CausalLm, KvCache, Lora, LoraConfig, SamplingWeights};
@@ -9,7 +10,7 @@ use ops::{Logits, Ragged, SamplingRule};
 use serde_json::json;
 use testkit::{values, varied};
 
-/// Matrices of bf16; the second hands on bf16 as a card does.
+/// Two models with bf16 matrices; the second has bf16 activations, as on a GPU.
 fn models() -> (CausalLm, CausalLm) {
     let config = tiny_config(json!({
         "hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 61
@@ -19,9 +20,9 @@ fn models() -> (CausalLm, CausalLm) {
         let copy = base.with_sampling_weights(SamplingWeights::Bf16).unwrap();
         copy.expect("a base of f32 has a narrower copy")
     };
-    let (cpu, mut card) = (narrow(), narrow());
-    card.set_activation_dtype(DType::BF16);
-    (cpu, card)
+    let (cpu, mut gpu) = (narrow(), narrow());
+    gpu.set_activation_dtype(DType::BF16);
+    (cpu, gpu)
 }
 
 /// An adapter with B ≠ 0.
@@ -41,7 +42,7 @@ fn adapter(model: &CausalLm) -> Lora {
     lora
 }
 
-/// Answers of one prompt behind it, and a sequence of its own.
+/// A prompt with two answers, and a sequence of its own.
 fn batch() -> (Vec<u32>, Ragged) {
     let layout = Ragged::continued(&[5, 4, 3, 9], vec![None, Some(0), Some(0), None]);
     let ids = (0..layout.n_tokens() as u32).map(|i| i * 7 % 61).collect();
@@ -49,8 +50,8 @@ fn batch() -> (Vec<u32>, Ragged) {
 }
 
 #[test]
-fn hidden_states_and_gradients_are_the_cpus_to_bf16() {
-    let (cpu, mut card) = models();
+fn hidden_states_and_gradients_equal_the_cpus_within_bf16() {
+    let (cpu, mut gpu) = models();
     let (ids, layout) = batch();
     let targets: Vec<u32> = ids.iter().map(|id| (id + 1) % 61).collect();
     let lora = adapter(&cpu);
@@ -68,40 +69,40 @@ fn hidden_states_and_gradients_are_the_cpus_to_bf16() {
         (hidden.detach(), scores.logp.detach(), grads)
     };
     let (hidden, logp, grads) = run(&cpu);
-    let (card_hidden, card_logp, card_grads) = on_card(false, || run(&card));
-    assert_eq!(card_hidden.dtype(), DType::BF16);
-    assert_near("hidden", &card_hidden, &hidden, 2e-2);
-    assert_near("logp", &card_logp, &logp, 2e-3);
-    for ((name, found), (_, wanted)) in card_grads.iter().zip(&grads) {
+    let (gpu_hidden, gpu_logp, gpu_grads) = on_emulated_gpu(false, || run(&gpu));
+    assert_eq!(gpu_hidden.dtype(), DType::BF16);
+    assert_near("hidden", &gpu_hidden, &hidden, 2e-2);
+    assert_near("logp", &gpu_logp, &logp, 2e-3);
+    for ((name, found), (_, wanted)) in gpu_grads.iter().zip(&grads) {
         assert_eq!(found.dtype(), DType::F32, "{name}");
         assert_near(name, found, wanted, 5e-2);
     }
-    // checkpointed blocks give the same bits
-    card.checkpoint_layers(2);
-    let (_, again, again_grads) = on_card(true, || run(&card));
-    assert_eq!(values(&again), values(&card_logp));
-    for ((name, found), (_, wanted)) in again_grads.iter().zip(&card_grads) {
+    // checkpointed layers give the same bits
+    gpu.checkpoint_layers(2);
+    let (_, again, again_grads) = on_emulated_gpu(true, || run(&gpu));
+    assert_eq!(values(&again), values(&gpu_logp));
+    for ((name, found), (_, wanted)) in again_grads.iter().zip(&gpu_grads) {
         assert_eq!(values(found), values(wanted), "{name}");
     }
 }
 
 #[test]
-fn the_cache_gives_what_the_whole_sequence_does() {
-    let (_, card) = models();
+fn the_cache_gives_the_states_of_the_whole_sequence() {
+    let (_, gpu) = models();
     let (ids, whole) = (
         (0..9).map(|i| i * 5 % 61).collect::<Vec<u32>>(),
         Ragged::from_lens(&[9]),
     );
-    on_card(false, || {
-        let wanted = card.hidden(&ids, &whole, None, None).unwrap();
-        let mut cache = KvCache::new(&card).unwrap();
-        // whole from the start: nothing grows, nothing is copied
+    on_emulated_gpu(false, || {
+        let wanted = gpu.hidden(&ids, &whole, None, None).unwrap();
+        let mut cache = KvCache::new(&gpu).unwrap();
+        // allocated whole: nothing grows, nothing is copied
         cache.reserve(64).unwrap();
         assert_eq!((cache.rows(), cache.used_rows()), (64, 0));
         let seq = cache.open(None).unwrap();
         let mut extend = |ids: &[u32]| {
             let layout = Ragged::from_lens(&[ids.len()]);
-            card.forward_cached(ids, &layout, &[seq], &mut cache, None)
+            gpu.forward_cached(ids, &layout, &[seq], &mut cache, None)
                 .unwrap()
         };
         let parts = [extend(&ids[..5]), extend(&ids[5..6]), extend(&ids[6..9])];
@@ -116,9 +117,9 @@ fn logits_of(logits: &Tensor) -> Logits {
     Logits::from_tensor(logits).unwrap()
 }
 
-/// The same rows and rules, drawn on the card and by the CPU's sampler.
+/// The GPU sampler and the CPU sampler draw the same tokens.
 #[test]
-fn draws_are_the_cpus() {
+fn the_gpu_draws_the_tokens_of_the_cpu() {
     let vocab = 1300;
     let numbers: Vec<f32> = values(&varied(&[8, vocab], 40, 2.0))
         .into_iter()
@@ -175,7 +176,7 @@ fn draws_are_the_cpus() {
             let row = &numbers[row * vocab..(row + 1) * vocab];
             wanted.push(draw(row, sampling, &mut rng).unwrap());
         }
-        let found = on_card(seed % 2 == 0, || logits_of(&logits).sample(&rules).unwrap());
+        let found = on_emulated_gpu(seed % 2 == 0, || logits_of(&logits).sample(&rules).unwrap());
         for (row, (found, wanted)) in found.into_iter().zip(wanted).enumerate() {
             let found = found.expect("finite logits");
             assert_eq!(found.id, wanted.id, "row {row}, seed {seed}");
@@ -184,6 +185,15 @@ fn draws_are_the_cpus() {
             testkit::assert_close_slices(&name, &numbers(found), &numbers(wanted), 2e-5);
         }
     }
+}
+
+#[test]
+fn logits_that_are_not_finite_are_refused() {
+    let vocab = 1300;
+    let numbers: Vec<f32> = values(&varied(&[8, vocab], 40, 2.0))
+        .into_iter()
+        .map(|x| x as f32)
+        .collect();
     for broken in [f32::NAN, f32::INFINITY] {
         let mut numbers = numbers.clone();
         numbers[vocab + 7] = broken;
@@ -194,16 +204,16 @@ fn draws_are_the_cpus() {
             top_p: 1.0,
             u: 0.5,
         };
-        let found = on_card(false, || logits_of(&logits).sample(&[rule; 8]).unwrap());
+        let found = on_emulated_gpu(false, || logits_of(&logits).sample(&[rule; 8]).unwrap());
         let refused: Vec<usize> = (0..8).filter(|i| found[*i].is_none()).collect();
         assert_eq!(refused, [1]);
     }
 }
 
-/// The whole engine; each sample's log-probability is the one that scoring it gives.
+/// The log-probability of each sample equals the one from scoring it.
 #[test]
-fn the_engine_draws_on_the_card() {
-    let (_, card) = models();
+fn the_engine_draws_on_the_gpu() {
+    let (_, gpu) = models();
     let ask = |prompt: Vec<u32>, n, temperature| Request {
         prompt,
         n,
@@ -216,23 +226,23 @@ fn the_engine_draws_on_the_card() {
     };
     let requests = [ask(vec![1, 5, 9], 3, 1.0), ask(vec![1, 8], 1, 0.0)];
     let engine = Engine {
-        model: &card,
+        model: &gpu,
         lora: None,
         stop: &[2],
         max_rows: 3,
         keep_states: true,
     };
-    on_card(false, || {
+    on_emulated_gpu(false, || {
         let samples = engine.run(&requests, &mut |_, _| {}).unwrap();
         assert_eq!(samples.len(), 4);
         for sample in &samples {
             let ids = [requests[sample.request].prompt.clone(), sample.ids.clone()].concat();
             let layout = Ragged::from_lens(&[ids.len()]);
-            let hidden = card.hidden(&ids, &layout, None, None).unwrap();
+            let hidden = gpu.hidden(&ids, &layout, None, None).unwrap();
             let first = ids.len() - sample.ids.len();
             let before = hidden.narrow(0, first - 1, sample.ids.len()).unwrap();
             let ones = vec![1.0; sample.ids.len()];
-            let scores = ops::token_scores(&before, card.head(), &sample.ids, &ones).unwrap();
+            let scores = ops::token_scores(&before, gpu.head(), &sample.ids, &ones).unwrap();
             let drawn: Vec<f64> = sample.logps.iter().map(|x| f64::from(*x)).collect();
             testkit::assert_close_slices("logp", &drawn, &values(&scores.logp), 2e-2);
             assert_eq!(sample.states.len(), sample.ids.len() * 64);

@@ -28,8 +28,8 @@ constexpr std::size_t STACK = 128 * 1024;
 constexpr unsigned WARP = 32;
 
 struct Thread {
-    ucontext_t context;  // to begin with
-    std::jmp_buf at;     // to go on with: no call of the system
+    ucontext_t context;  // to start
+    std::jmp_buf at;     // to resume, without a system call
     std::vector<char> stack = std::vector<char>(STACK);
     unsigned block_barriers, warp_barriers;
     bool begun, done;
@@ -39,7 +39,7 @@ std::vector<Thread*> threads;
 std::jmp_buf scheduler;
 unsigned current, running;
 std::vector<char> room;
-// two of each, taken in turns: who is one exchange ahead writes into the other
+// two buffers, used alternately: a lane that is one exchange ahead writes into the other
 unsigned char slots[2][1024 / WARP][WARP][32];
 
 const Kernel* kernel;
@@ -62,7 +62,7 @@ void resume(Thread& t) {
     setcontext(&t.context);
 }
 
-// Whether every thread of `from .. to` that is not done has passed as many barriers as `mine`.
+// Whether every thread of `from .. to` that is not done has reached barrier `mine`.
 template <class Count>
 bool all_there(unsigned from, unsigned to, unsigned mine, Count count) {
     for (unsigned i = from; i < to; i++)
@@ -116,7 +116,8 @@ void multiply_add(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b
     unsigned lane = at_thread.x % WARP;
     for (unsigned part = 0; part < 4; part++) {
         unsigned row = lane / 4, column = lane % 4 * 2 + part % 2;
-        // element (row, k) of a is with the lane of its row and pair of columns, (k, column) of b with that of its column and pair of rows
+        // the lane of a row and pair of columns holds element (row, k) of a; the lane of a column
+        // and pair of rows holds element (k, column) of b
         for (unsigned k = 0; k < 16; k++) {
             const unsigned* left = all[row * 4 + k % 8 / 2];
             const unsigned* right = all[column * 4 + k % 8 / 2] + 4;
@@ -141,8 +142,8 @@ void load_matrices(unsigned (&r)[4], const void* row, bool transposed) {
 
 }  // namespace emulator
 
-// Runs a kernel: 0; 1 when there is none of that name, 2 when its threads are not as many as it was compiled for.
-// `backwards`: threads and blocks take their turns from the last to the first.
+// Runs a kernel. Returns 0; 1 if there is none of that name, 2 if it was compiled for fewer
+// threads. `backwards`: threads and thread blocks run in reverse order.
 extern "C" int wick_emulate(const char* name, const unsigned* grid, unsigned n_threads, unsigned shared, void** args, int backwards) {
     using namespace emulator;
     static std::mutex one_at_a_time;
@@ -156,11 +157,11 @@ extern "C" int wick_emulate(const char* name, const unsigned* grid, unsigned n_t
     emulator::grid = {grid[0], grid[1], grid[2]};
     block = {n_threads, 1, 1};
     while (threads.size() < n_threads) threads.push_back(new Thread);
-    unsigned blocks = grid[0] * grid[1] * grid[2];
-    for (volatile unsigned turn = 0; turn < blocks; turn = turn + 1) {
-        unsigned b = backwards ? blocks - 1 - turn : turn;
+    unsigned n_blocks = grid[0] * grid[1] * grid[2];
+    for (volatile unsigned turn = 0; turn < n_blocks; turn = turn + 1) {
+        unsigned b = backwards ? n_blocks - 1 - turn : turn;
         at_block = {b % grid[0], b / grid[0] % grid[1], b / grid[0] / grid[1]};
-        // what a block does not write is not there for the next to read: 0xff.. is NaN in every width
+        // reset shared memory between thread blocks: 0xff.. is NaN in every width
         room.assign(shared + 16, char(0xff));
         for (unsigned i = 0; i < n_threads; i++) {
             Thread& t = *threads[i];
@@ -186,5 +187,5 @@ extern "C" int wick_emulate(const char* name, const unsigned* grid, unsigned n_t
     return 0;
 }
 
-// the kernels, whose list is filled when the program starts
+// the kernels register themselves when the program starts
 #include "kernels.cu"

@@ -1,5 +1,7 @@
-// CUDA's thread blocks on a CPU, for tests: a thread is a fiber, blocks run one after another, a barrier waits until every thread of the
-// block (or warp) stands at one. What a card does in parallel happens here in some order, so run both orders to see what depends on it.
+// Runs CUDA thread blocks on a CPU, for tests. A thread is a fiber, thread blocks run one after
+// another, a barrier waits for every thread of the thread block (or warp). What a GPU does in
+// parallel happens here in a fixed order or its reverse; running both shows whether a result
+// depends on the order.
 #pragma once
 
 #include <cmath>
@@ -33,7 +35,7 @@ extern dim3 grid, block, at_block, at_thread;
 
 void* shared_memory();
 void sync_block();
-// Gives `size` bytes of every lane of the warp to `all`, lane by lane.
+// Copies `size` bytes of every lane of the warp to `all`, lane by lane.
 void exchange(const void* mine, unsigned size, void* all);
 
 void multiply_add(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1);

@@ -1,9 +1,9 @@
-//! A decoding step's jobs against the operations that they are made of, and the crew that does them.
+//! The fused decoding step against the operations that it consists of, and its thread pool.
 
 use super::{f32s, tables};
 use candle_core::{DType, Device, Result, Tensor};
-use ops::SpinPool;
 use ops::step::{Layer, Norm, Rotation};
+use ops::{AttentionSpec, SpinPool};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use testkit::{assert_close, values};
@@ -25,7 +25,7 @@ impl Weights {
             0 => weight,
             1 => weight.to_dtype(DType::BF16).unwrap(),
             2 => ops::in_8_bits(&weight).unwrap(),
-            _ => ops::Blocks::Q4_0.round(&weight).unwrap(),
+            _ => ops::QuantisedBlocks::Q4_0.round(&weight).unwrap(),
         };
         let pair = (
             f32s(&[3, input], seed + 1, 0.3),
@@ -58,8 +58,9 @@ impl Weights {
 }
 
 #[test]
-fn a_step_is_its_operations_one_after_the_other() -> Result<()> {
-    // rows on both sides of where products begin to pack; widths that fill no vector; grouped heads
+fn a_step_equals_its_operations_one_after_the_other() -> Result<()> {
+    // more and fewer rows than products pack for; widths that are not multiples of a vector;
+    // grouped heads
     for (n, d, head_dim) in [
         (1, 40, 10),
         (3, 64, 16),
@@ -90,7 +91,7 @@ fn a_step_is_its_operations_one_after_the_other() -> Result<()> {
                 positions: &positions,
             };
             let layers = [qkv[0].layer(true), qkv[1].layer(false), qkv[2].layer(true)];
-            let found = SpinPool::at_work(|crew| crew.heads(&x, norm, layers, rotation))?;
+            let found = SpinPool::at_work(|pool| pool.heads(&x, norm, layers, rotation))?;
             let rope = |x: Tensor| ops::rope(&x, &cos, &sin, &positions);
             let wanted = [
                 rope(qkv[0].plain(&h, true)?)?,
@@ -103,16 +104,16 @@ fn a_step_is_its_operations_one_after_the_other() -> Result<()> {
 
             for adapted in [false, true] {
                 let wide = f32s(&[n, f], 3, 1.0);
-                let found = SpinPool::at_work(|crew| crew.add(&x, &wide, back.layer(adapted)))?;
+                let found = SpinPool::at_work(|pool| pool.add(&x, &wide, back.layer(adapted)))?;
                 let wanted = (&x + back.plain(&wide, adapted)?)?;
                 assert_close(&name("add"), &found, &wanted, 1e-5);
 
                 let layers = (gate.layer(adapted), up.layer(!adapted));
-                let found = SpinPool::at_work(|crew| crew.gated(&x, norm, layers.0, layers.1))?;
+                let found = SpinPool::at_work(|pool| pool.gated(&x, norm, layers.0, layers.1))?;
                 let wanted = ops::swiglu(&gate.plain(&h, adapted)?, &up.plain(&h, !adapted)?)?;
                 assert_close(&name("gated"), &found, &wanted, 1e-5);
             }
-            let misfit = SpinPool::at_work(|crew| crew.add(&x, &x, o.layer(false)));
+            let misfit = SpinPool::at_work(|pool| pool.add(&x, &x, o.layer(false)));
             let error = misfit.unwrap_err().to_string();
             assert!(error.starts_with("add: x is "), "{error}");
         }
@@ -121,12 +122,12 @@ fn a_step_is_its_operations_one_after_the_other() -> Result<()> {
 }
 
 #[test]
-fn a_row_of_a_step_does_not_depend_on_its_neighbours_within_a_kernel() -> Result<()> {
+fn a_row_does_not_depend_on_the_other_rows_of_the_kernel() -> Result<()> {
     let (weights, x) = (Weights::new(100, 48, 1, 1), f32s(&[9, 48], 2, 1.0));
     let zeros = |n| Tensor::zeros((n, 100), DType::F32, &Device::Cpu);
     let of = |x: &Tensor| -> Result<Tensor> {
         let zeros = zeros(x.dim(0)?)?;
-        SpinPool::at_work(|crew| crew.add(&zeros, x, weights.layer(false)))
+        SpinPool::at_work(|pool| pool.add(&zeros, x, weights.layer(false)))
     };
     let all = of(&x)?;
     for (row, some) in [(0, 1), (4, 2), (2, 7)] {
@@ -137,23 +138,24 @@ fn a_row_of_a_step_does_not_depend_on_its_neighbours_within_a_kernel() -> Result
 }
 
 #[test]
-fn attention_by_a_crew_is_attention() -> Result<()> {
+fn attention_by_a_pool_equals_cached_attention() -> Result<()> {
     let q = f32s(&[3, 48], 1, 2.0);
     let (keys, values_) = (f32s(&[200, 16], 2, 2.0), f32s(&[200, 16], 3, 1.0));
+    let spec = AttentionSpec::new(6, 2, 8);
     let spans = [vec![(0, 1)], vec![(5, 70), (100, 67)], vec![(190, 10)]];
-    let found = SpinPool::at_work(|crew| crew.attend(&q, &keys, &values_, &spans, 8))?;
-    let wanted = ops::cached_attention(&q, &keys, &values_, &spans, 8)?;
+    let found = SpinPool::at_work(|pool| pool.attend(&q, &keys, &values_, &spans, spec))?;
+    let wanted = ops::cached_attention(&q, &keys, &values_, &spans, spec)?;
     assert_eq!(values(&found), values(&wanted));
     Ok(())
 }
 
 #[test]
-fn a_crew_does_each_task_once_and_all_before_it_goes_on() {
-    SpinPool::at_work(|crew| {
+fn a_pool_runs_each_task_once_before_the_next_job() {
+    SpinPool::at_work(|pool| {
         for job in 0..2000 {
             let n = job % 37;
             let counts: Vec<AtomicUsize> = (0..n).map(|_| AtomicUsize::new(0)).collect();
-            crew.each(n, |i| {
+            pool.each(n, |i| {
                 counts[i].fetch_add(1, Ordering::Relaxed);
             });
             assert!(
@@ -166,11 +168,11 @@ fn a_crew_does_each_task_once_and_all_before_it_goes_on() {
 }
 
 #[test]
-fn a_panic_in_a_task_comes_out_when_the_others_are_done() {
+fn a_panic_in_a_task_is_resumed_after_the_other_tasks() {
     let done = Mutex::new(Vec::new());
     let outcome = std::panic::catch_unwind(|| {
-        SpinPool::at_work(|crew| {
-            crew.each(20, |i| {
+        SpinPool::at_work(|pool| {
+            pool.each(20, |i| {
                 assert!(i != 7, "task seven");
                 done.lock().unwrap().push(i);
             });
@@ -184,15 +186,15 @@ fn a_panic_in_a_task_comes_out_when_the_others_are_done() {
 }
 
 #[test]
-fn crews_side_by_side_all_come_to_their_end() {
-    // more leaders than threads: each must come to its end with the helpers it gets
+fn concurrent_pools_all_finish() {
+    // more leaders than threads: each must finish with the helpers that it gets
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
                 let sum = AtomicUsize::new(0);
-                SpinPool::at_work(|crew| {
+                SpinPool::at_work(|pool| {
                     for _ in 0..200 {
-                        crew.each(50, |i| {
+                        pool.each(50, |i| {
                             sum.fetch_add(i, Ordering::Relaxed);
                         });
                     }

@@ -4,22 +4,22 @@ use super::same::assert_same;
 use super::world::World;
 use crate::common::tiny_config;
 use models::LoraConfig;
-use ops::driver::{Card, Machine, Needs};
+use ops::driver::{Gpu, Machine, Needs};
 use planning::memory::{
     Drawing, Estimate, Forward, Graph, MemoryConfig, Planned, Reading, Workload, is_shortage,
 };
 use policy::{DeviceChoice, cuda_unavailable_reason, usable_card};
 use serde_json::json;
 
-fn card(name: &str, capability: u32) -> Card {
-    Card {
+fn card(name: &str, capability: u32) -> Gpu {
+    Gpu {
         name: name.into(),
         capability,
         total_bytes: 80_000_000_000,
     }
 }
 
-fn machine(cards: Vec<Card>) -> Machine {
+fn machine(cards: Vec<Gpu>) -> Machine {
     Machine {
         needs: Needs {
             cuda: 13_000,
@@ -27,7 +27,7 @@ fn machine(cards: Vec<Card>) -> Machine {
         },
         driver: Some(13_010),
         refusal: None,
-        cards,
+        gpus: cards,
         missing: Vec::new(),
     }
 }
@@ -80,11 +80,11 @@ fn what_is_in_the_way_is_one_line() {
     let refused = broken(&|m| m.refusal = Some("CUDA_ERROR_SYSTEM_DRIVER_MISMATCH".into()));
     let parts = ["does not start: CUDA_ERROR_SYSTEM_DRIVER_MISMATCH"];
     says(&refused, 1, &parts);
-    let empty = broken(&|m| m.cards.clear());
+    let empty = broken(&|m| m.gpus.clear());
     says(&empty, 0, &["finds no card", "CUDA_VISIBLE_DEVICES"]);
     let parts = ["no card 2", "there are 2: 0 (Tesla T4), 1 (NVIDIA H200)"];
     says(&good, 2, &parts);
-    let one = broken(&|m| m.cards.truncate(1));
+    let one = broken(&|m| m.gpus.truncate(1));
     says(&one, 7, &["no card 7", "there is one: 0 (Tesla T4)"]);
     let parts = [
         "card 0, Tesla T4, has compute capability 7.5",

@@ -1,23 +1,25 @@
-//! `bench compare`: every work on every side by turns.
+//! `bench compare`: every workload on every side, interleaved.
 
 use crate::figures::Figures;
-use crate::stage_run::Timing;
-use crate::work::{Side, WORKS, Work};
-use crate::{Common, esrl, machine, rows, table};
+use crate::setup::Common;
+use crate::side::Side;
+use crate::timing::Timing;
+use crate::work::{WORKS, Work};
+use crate::{esrl, machine, rows, table};
 use anyhow::{Context, Result, bail, ensure};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Works to run; default: all
+    /// Workloads to run; default: all
     #[arg(long, num_args = 1..)]
     only: Vec<String>,
-    /// Rounds of (ours, peer, …); each takes other rows
+    /// Rounds of (ours, peer, …); each uses other rows
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Timed steps of each side and round, after one that does not count
+    /// Timed steps of each side and round, after one warm-up step
     #[arg(long, default_value_t = 2)]
     steps: usize,
-    /// Ours alone, to see what a change did
+    /// Only our side, to measure a change
     #[arg(long)]
     ours: bool,
     #[command(flatten)]
@@ -36,16 +38,19 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let known = [known, vec![esrl::NAME]].concat();
     for name in &args.only {
         if !known.contains(&name.as_str()) {
-            bail!("--only {name}: unknown; there are {}", known.join(", "));
+            bail!(
+                "--only {name}: unknown; the workloads are {}",
+                known.join(", ")
+            );
         }
     }
     let works: Vec<&Work> = WORKS.iter().filter(|work| args.wants(work.name)).collect();
-    let place = args.common.place(args.steps)?;
+    let setup = args.common.setup(args.steps)?;
     let peers = !args.ours && !works.is_empty();
-    place.check(peers)?;
-    rows::write(&args.common.data, &place.rows(), args.rounds, args.steps)?;
+    setup.check(peers)?;
+    rows::write(&args.common.data, &setup.rows(), args.rounds, args.steps)?;
 
-    let rates = machine::rates(&place, peers)?;
+    let rates = machine::rates(&setup, peers)?;
     let sides = works.iter().map(|work| work.sides(args.ours).count());
     let of_esrl = match args.wants(esrl::NAME) {
         true => esrl::processes(args.rounds),
@@ -67,7 +72,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         for round in 1..=args.rounds {
             for (side, timings) in &mut sides {
                 let timing = work
-                    .time(*side, round, &place)
+                    .time(*side, round, &setup)
                     .with_context(|| format!("{}, {}", work.name, side.name()))?;
                 done(&format!("{} {}", work.name, side.name()));
                 timings.push(timing);
@@ -81,10 +86,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let esrl = match of_esrl {
         0 => None,
-        _ => Some(esrl::measure(&place, args.rounds, &mut done)?),
+        _ => Some(esrl::measure(&setup, args.rounds, &mut done)?),
     };
     progress.finish("");
-    let report = table::Report::new(measured, esrl, rates, &place)?;
+    let report = table::Report::new(measured, esrl, rates, &setup)?;
     run::print(&report.text())?;
     let file = report.write(&args.common.out)?;
     run::print(&format!("{}\n", file.display()))

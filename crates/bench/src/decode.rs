@@ -1,4 +1,4 @@
-//! Our decoding as a process: prompts of one length side by side, greedy, no stop token.
+//! `bench decode`: greedy decoding of a batch of prompts of one length, without a stop token.
 
 use crate::work::{NEW, PROMPT};
 use anyhow::Result;
@@ -15,32 +15,32 @@ pub(crate) struct Args {
     /// Prompts decoded together
     #[arg(long, default_value_t = 8)]
     batch: usize,
-    /// Tokens of each
+    /// Tokens of each prompt
     #[arg(long, default_value_t = PROMPT)]
     prompt: usize,
-    /// Tokens to draw for each
+    /// Tokens to decode for each
     #[arg(long, default_value_t = NEW)]
     new: usize,
     /// cpu, cuda or cuda:N
     #[arg(long, default_value = "cpu")]
     device: String,
-    /// How often
+    /// Timed repetitions
     #[arg(long, default_value_t = 3)]
     steps: usize,
-    /// What the base is kept in (`model.weights`)
+    /// Storage of the base's weights (`model.weights`)
     #[arg(long, default_value = "stored", value_parser = base_weights)]
     base: BaseWeights,
-    /// What the matrices are: as they are kept, or in 8 bits
+    /// Weights of the sampler: same as the base, bf16 or int8
     #[arg(long, default_value = "same", value_parser = weights)]
     weights: SamplingWeights,
 }
 
 fn weights(name: &str) -> Result<SamplingWeights, String> {
-    serde_json::from_value(name.into()).map_err(|_| "it is same, bf16 or int8".into())
+    serde_json::from_value(name.into()).map_err(|_| "use same, bf16 or int8".into())
 }
 
 fn base_weights(name: &str) -> Result<BaseWeights, String> {
-    serde_json::from_value(name.into()).map_err(|_| "it is stored, q8_0, q4_0 or q4_k".into())
+    serde_json::from_value(name.into()).map_err(|_| "use stored, q8_0, q4_0 or q4_k".into())
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -49,8 +49,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut meta = models::model_meta(&source, Fetch::Whole)?;
     meta.projections = args.base;
     let device = policy::device(&args.device)?;
-    let keep = WeightStorage::of(device.is_cpu(), false);
-    let model = meta.load(&device, keep)?.model;
+    let storage = WeightStorage::of(device.is_cpu(), false);
+    let model = meta.load(&device, storage)?.model;
     let model = match args.weights {
         SamplingWeights::Same => model,
         narrow => model.with_sampling_weights(narrow)?.unwrap_or(model),

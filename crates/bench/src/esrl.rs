@@ -1,22 +1,25 @@
-//! ESRL beside our own PPO at equal prompts: the same prompts a step, the same most samples of each, the same reward model, LoRA, lengths
-//! and micro-batches. What is compared and why is in docs/methods/esrl.md ("What it costs beside PPO").
+//! ESRL against our own PPO: the same prompts per step, the same maximum of samples per prompt, the
+//! same reward model, LoRA, lengths and micro-batches. docs/methods/esrl.md explains what is
+//! compared and why.
 
 use crate::figures::Figures;
 use crate::report;
 use crate::rows::BATCH;
-use crate::stage_run::{self, Timing};
-use crate::work::Place;
+use crate::setup::Setup;
+use crate::stage_run;
+use crate::timing::Timing;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
 pub(crate) const NAME: &str = "esrl_vs_ppo";
 
-/// A run that is timed: a file of configs/bench, and the keys that differ from it.
+/// A timed run: a file of configs/bench and the keys that differ from it.
 struct Contender {
     name: &'static str,
     config: &'static str,
     sets: &'static [&'static str],
-    /// Other prompts at each step, so that each is met for the first time; else those of the step before, a later epoch
+    /// New prompts at each step, as in a first epoch; else those of the step before, as in a later
+    /// epoch.
     fresh: bool,
 }
 
@@ -79,6 +82,7 @@ const SHIPPED_PPO: &[&str] = &[
     "train.micro_batch_tokens=1024",
 ];
 
+/// Two contenders that are compared.
 struct Pair {
     name: &'static str,
     about: &'static str,
@@ -88,7 +92,7 @@ struct Pair {
     full: f64,
 }
 
-/// The first is the figure; the others are its settings.
+/// The first pair is the headline; the others vary its settings.
 const PAIRS: [Pair; 5] = [
     Pair {
         name: "later_epochs",
@@ -127,17 +131,18 @@ const PAIRS: [Pair; 5] = [
     },
 ];
 
-/// The reward model of all runs: some steps of configs/bench/rm.toml.
-pub(crate) fn reward_model(place: &Place) -> Result<String> {
-    let rows = place.rows().join("rm-1.json");
+/// Trains the reward model of all runs: a few steps of configs/bench/rm.toml. Returns the setting
+/// that selects it.
+pub(crate) fn reward_model(setup: &Setup) -> Result<String> {
+    let rows = setup.rows().join("rm-1.json");
     let sets = [
         format!("data.path={}", rows.display()),
         "train.max_steps=4".into(),
         "reward.normalisation_samples=8".into(),
         "reward.normalisation_max_new_tokens=32".into(),
     ];
-    let made = stage_run::run(place, "reward-model", "rm", &sets)?;
-    let dir = place.runs().join("reward");
+    let made = stage_run::run(setup, "reward-model", "rm", &sets)?;
+    let dir = setup.runs().join("reward");
     if dir.exists() {
         std::fs::remove_dir_all(&dir)?;
     }
@@ -145,27 +150,27 @@ pub(crate) fn reward_model(place: &Place) -> Result<String> {
     Ok(format!("model.reward={}", dir.display()))
 }
 
-/// How many processes `measure` runs.
+/// The number of processes that `measure` runs.
 pub(crate) fn processes(rounds: usize) -> usize {
     CONTENDERS.len() * rounds
 }
 
-/// All contenders by turns; `done` after each.
-pub(crate) fn measure(place: &Place, rounds: usize, done: &mut dyn FnMut(&str)) -> Result<Report> {
-    let reward = reward_model(place)?;
+/// Runs all contenders, interleaved; calls `done` after each.
+pub(crate) fn measure(setup: &Setup, rounds: usize, done: &mut dyn FnMut(&str)) -> Result<Report> {
+    let reward = reward_model(setup)?;
     let mut timings: Vec<Vec<Timing>> = vec![Vec::new(); CONTENDERS.len()];
     for round in 1..=rounds {
         for (contender, timings) in CONTENDERS.iter().zip(&mut timings) {
             let rows = if contender.fresh { "fresh" } else { "rl" };
-            let rows = place.rows().join(format!("{rows}-{round}.json"));
+            let rows = setup.rows().join(format!("{rows}-{round}.json"));
             let mut sets = vec![
                 reward.clone(),
                 format!("data.path={}", rows.display()),
-                format!("train.steps={}", place.steps + 1),
+                format!("train.steps={}", setup.steps + 1),
                 format!("rollout.prompts={BATCH}"),
             ];
             sets.extend(contender.sets.iter().map(|set| set.to_string()));
-            let timing = stage_run::time(place, "esrl-rlhf", contender.config, &sets);
+            let timing = stage_run::time(setup, "esrl-rlhf", contender.config, &sets);
             timings.push(timing.with_context(|| contender.name)?);
             done(contender.name);
         }
@@ -182,10 +187,10 @@ impl Report {
         &self.0[at.expect("a pair is of contenders")]
     }
 
-    /// A table in Markdown.
+    /// A Markdown table.
     pub fn text(&self) -> String {
         let mut text = String::from(
-            "\n| ESRL beside PPO, 8 prompts | side | seconds (least – most) | peak GB | answers drawn | learnt from | ESRL's share of PPO's time (least – most round) | of its memory | by phase |\n|---|---|---|---|---|---|---|---|---|\n",
+            "\n| ESRL beside PPO, 8 prompts | side | seconds (least – most) | peak GB | responses drawn | trained on | ESRL's share of PPO's time (least – most round) | of its memory | by phase |\n|---|---|---|---|---|---|---|---|---|\n",
         );
         for pair in &PAIRS {
             let (esrl, ppo) = (self.of(pair.esrl), self.of(pair.ppo));
@@ -239,7 +244,8 @@ impl Report {
     }
 }
 
-/// Of a step: responses drawn, greedy estimates included, and responses learnt from. `full`: where the run logs none.
+/// Per step: responses drawn, including greedy estimates, and responses trained on. `full`: if the
+/// run logs neither.
 fn responses(of: &Figures, full: f64) -> [f64; 2] {
     let known = |name: &str| of.metrics.get(name).copied();
     let drawn = known("esrl/samples_drawn").unwrap_or(full);

@@ -1,10 +1,11 @@
-//! From the processes of one side to figures: medians, ranges, means by phase.
+//! The figures of one side: medians, ranges, means by phase.
 
-use crate::stage_run::Timing;
+use crate::timing::Timing;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// Of one side's processes, in the order of the rounds. The first step of each process does not count: it meets cold memory.
+/// Figures over the processes of one side, in the order of the rounds. The first step of each
+/// process is a warm-up and does not count.
 pub(crate) struct Figures {
     /// Median seconds of a step in each round
     rounds: Vec<f64>,
@@ -23,6 +24,7 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
+    /// Of the processes `timings`.
     pub fn of(timings: &[Timing]) -> Self {
         let timed = |t: &Timing| t.secs[1..].to_vec();
         let mut all: Vec<f64> = timings.iter().flat_map(timed).collect();
@@ -50,26 +52,27 @@ impl Figures {
         }
     }
 
+    /// The number of rounds.
     pub fn rounds(&self) -> usize {
         self.rounds.len()
     }
 
-    /// The largest of the rounds
+    /// The largest peak memory of the rounds.
     pub fn peak_gb(&self) -> f64 {
         self.peaks_gb.iter().copied().fold(0.0, f64::max)
     }
 
-    /// This one's time over the other's: the median of the rounds' ratios, the least and the largest of them.
+    /// The ratio of its time to the other's: median, smallest and largest over the rounds.
     pub fn time_over(&self, other: &Self) -> [f64; 3] {
         ratios(&self.rounds, &other.rounds)
     }
 
-    /// The same of peak memory.
+    /// The same for peak memory.
     pub fn memory_over(&self, other: &Self) -> [f64; 3] {
         ratios(&self.peaks_gb, &other.peaks_gb)
     }
 
-    /// Into the JSON file, each key with `name` before it.
+    /// Writes them into the JSON file, each key prefixed with `name`.
     pub fn write(&self, name: &str, into: &mut Map<String, Value>) {
         let mut put = |key: &str, value: Value| into.insert(format!("{name}_{key}"), value);
         put("secs", json!(self.secs));
@@ -91,7 +94,7 @@ fn ratios(ours: &[f64], theirs: &[f64]) -> [f64; 3] {
     [middle, ratios[0], ratios[ratios.len() - 1]]
 }
 
-/// Sorts, and gives the middle.
+/// The median; sorts the values.
 pub(crate) fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     let n = values.len();

@@ -1,7 +1,7 @@
-//! What the machine can do: the f32 matrix product, by PyTorch and by us.
+//! The machine's rate of f32 matrix products, measured with PyTorch and with our kernels.
 
 use crate::peer;
-use crate::work::Place;
+use crate::setup::Setup;
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -10,16 +10,16 @@ use std::time::Instant;
 
 const SIZES: [usize; 2] = [1024, 2048];
 
-/// GF/s of a square f32 product, best of several.
+/// GF/s of a square f32 product, the best of several.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Rates {
     pub ours_gflops: f64,
-    /// PyTorch; none: it was not asked
+    /// PyTorch's; `None`: not measured
     pub peer_gflops: Option<f64>,
 }
 
 impl Rates {
-    /// The best of both is what this machine is known to do.
+    /// The better of both.
     pub fn machine(&self) -> f64 {
         self.peer_gflops.unwrap_or(0.0).max(self.ours_gflops)
     }
@@ -30,17 +30,18 @@ struct Rate {
     gflops: f64,
 }
 
-pub(crate) fn rates(place: &Place, peers: bool) -> Result<Rates> {
+/// Measures both sides, each in a process of its own.
+pub(crate) fn rates(setup: &Setup, peers: bool) -> Result<Rates> {
     let (mut ours, mut peer) = (0f64, peers.then_some(0f64));
     for size in SIZES {
-        let mut command = Command::new(place.binaries.join("bench"));
+        let mut command = Command::new(setup.binaries.join("bench"));
         command
             .args(["matmul", "--size", &size.to_string()])
-            .env("RAYON_NUM_THREADS", place.threads.to_string());
+            .env("RAYON_NUM_THREADS", setup.threads.to_string());
         ours = ours.max(peer::answer::<Rate>(command)?.gflops);
         if let Some(best) = &mut peer {
             let job = serde_json::json!({ "size": size });
-            let rate: Rate = peer::answer(peer::command(place, "matmul.py", 1, job)?)?;
+            let rate: Rate = peer::answer(peer::command(setup, "matmul.py", 1, job)?)?;
             *best = best.max(rate.gflops);
         }
     }
@@ -50,6 +51,7 @@ pub(crate) fn rates(place: &Place, peers: bool) -> Result<Rates> {
     })
 }
 
+/// `bench matmul`: the best of three seconds of products, as JSON.
 pub(crate) fn matmul(size: usize) -> Result<()> {
     let random = || Tensor::randn(0f32, 1.0, (size, size), &Device::Cpu);
     let (x, w) = (random()?, random()?);

@@ -1,10 +1,11 @@
-//! Every operation of `ops` on a device, forward and gradients, against the same operation on the CPU in f64.
+//! `bench check-ops`: every operation of `ops` on a device, forward and gradients, against the same
+//! operation on the CPU in f64.
 
 use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor, Var};
-use ops::Ragged;
+use ops::{AttentionSpec, Ragged};
 
-/// Largest ‖device − CPU‖ / ‖CPU‖: operands of f32 in f32 products; operands and results of bf16.
+/// Largest ‖device − CPU‖ / ‖CPU‖ by the dtype of operands and results.
 const TOLERANCE: [(DType, f64); 2] = [(DType::F32, 2e-5), (DType::BF16, 2e-2)];
 
 #[derive(clap::Args)]
@@ -18,14 +19,15 @@ type Run = fn(&[Tensor]) -> candle_core::Result<Tensor>;
 
 struct Case {
     name: &'static str,
-    /// Of the inputs with a gradient
+    /// Shapes of the inputs that get a gradient
     inputs: &'static [(usize, usize)],
-    /// Of those without
+    /// Shapes of the other inputs
     frozen: &'static [(usize, usize)],
     run: Run,
 }
 
-/// 96 tokens of 3 sequences, width 128, 4 heads of 64, 2 of keys, feed-forward 160, vocabulary 300, rank 8.
+/// 96 tokens of 3 sequences, width 128, 4 heads of 64, 2 of keys, feed-forward 160, vocabulary 300,
+/// rank 8.
 const CASES: [Case; 9] = [
     Case {
         name: "rms_norm",
@@ -46,7 +48,13 @@ const CASES: [Case; 9] = [
         name: "causal_attention",
         inputs: &[(96, 256), (96, 128), (96, 128)],
         frozen: &[],
-        run: |t| ops::causal_attention(&t[0], &t[1], &t[2], &Ragged::from_lens(&[40, 7, 49]), 64),
+        run: |t| {
+            let (layout, spec) = (
+                Ragged::from_lens(&[40, 7, 49]),
+                AttentionSpec::new(4, 2, 64),
+            );
+            ops::causal_attention(&t[0], &t[1], &t[2], &layout, spec)
+        },
     },
     Case {
         name: "swiglu",
@@ -96,7 +104,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let device = policy::device(&args.device)?;
     let mut failed = 0;
     for (dtype, most) in TOLERANCE {
-        // the CPU's kernels compute in f32
+        // the CPU kernels are f32
         if device.is_cpu() && dtype != DType::F32 {
             continue;
         }
@@ -125,11 +133,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     match failed {
         0 => Ok(()),
-        n => bail!("{n} operations are not the CPU's"),
+        n => bail!("{n} operations differ from the CPU's"),
     }
 }
 
-/// Of the result and of each gradient.
+/// The errors of the result and of each gradient.
 fn errors(case: &Case, dtype: DType, device: &Device) -> Result<Vec<f64>> {
     let ours = results(case, dtype, device)?;
     let theirs = results(case, DType::F64, &Device::Cpu)?;
@@ -147,7 +155,7 @@ fn results(case: &Case, dtype: DType, device: &Device) -> Result<Vec<Tensor>> {
     }
     for (i, shape) in case.frozen.iter().enumerate() {
         let tensor = numbers(*shape, 10 + i)?.to_device(device)?;
-        // rope's tables are f32 wherever they are not f64
+        // the tables of rope are f32 unless they are f64
         let kept = match (case.name, dtype) {
             ("rope", DType::BF16) => DType::F32,
             _ => dtype,
@@ -187,10 +195,10 @@ fn distance(ours: &Tensor, theirs: &Tensor) -> Result<f64> {
     };
     let (ours, theirs) = (flat(ours)?, flat(theirs)?);
     let norm = |x: &mut dyn Iterator<Item = f64>| x.map(|v| v * v).sum::<f64>().sqrt();
-    let apart = norm(&mut ours.iter().zip(&theirs).map(|(a, b)| a - b));
+    let difference = norm(&mut ours.iter().zip(&theirs).map(|(a, b)| a - b));
     let whole = norm(&mut theirs.iter().copied());
-    match apart.is_nan() {
+    match difference.is_nan() {
         true => Ok(f64::INFINITY),
-        false => Ok(apart / whole.max(1e-30)),
+        false => Ok(difference / whole.max(1e-30)),
     }
 }

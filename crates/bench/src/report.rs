@@ -1,4 +1,4 @@
-//! Figures into a file: what they are of (machine, threads, commit) beside them.
+//! Writing figures to a JSON file, with the machine, the number of threads and the commit.
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};

@@ -1,24 +1,25 @@
-//! The rows of each round, in the formats that both sides read: the same rows, the same prompts.
+//! The rows of each round in the formats of both sides: the same rows, the same prompts.
 
-use crate::work::Place;
+use crate::setup::Setup;
 use anyhow::{Context, Result, ensure};
 use data::{Ask, Template};
 use serde_json::{Value, json};
 use std::path::Path;
 
+/// Rows of a step.
 pub(crate) const BATCH: usize = 8;
 
 /// Characters of prompt and answer together, so that few rows are longer than 256 tokens.
 const DEMONSTRATION: std::ops::RangeInclusive<usize> = 500..=900;
 const PAIR: std::ops::RangeInclusive<usize> = 300..=800;
 
-/// Characters of an instruction with its input, where the prompt alone is taken.
+/// Characters of an instruction with its input, if only the prompt is used.
 const PROMPT: std::ops::RangeInclusive<usize> = 20..=300;
-/// Characters of an answer longer than any length that is measured.
+/// Characters of an answer that is longer than any measured length.
 const LONG: usize = 12_000;
 
-/// Writes `{sft,rm,rl}-<round>.{json,jsonl}` (ours, the peers'), `fresh-<round>.json` (rows enough for `steps` timed steps and one
-/// more, none twice) and `rm-held-out.json`.
+/// Writes `{sft,rm,rl}-<round>.{json,jsonl}` (ours and the peers'), `fresh-<round>.json` (enough
+/// different rows for `steps` timed steps and a warm-up) and `rm-held-out.json`.
 pub(crate) fn write(data: &Path, out: &Path, rounds: usize, steps: usize) -> Result<()> {
     std::fs::create_dir_all(out)?;
     let alpaca_rows = demonstrations(data)?;
@@ -75,7 +76,8 @@ pub(crate) fn write(data: &Path, out: &Path, rounds: usize, steps: usize) -> Res
     Ok(())
 }
 
-/// Writes `long.json`: rows whose answers, each made of several, are longer than any length that is measured.
+/// Writes `long.json`: rows whose answers, concatenated from several, are longer than any measured
+/// length.
 pub(crate) fn write_long(data: &Path, out: &Path, rows: usize) -> Result<()> {
     std::fs::create_dir_all(out)?;
     let (mut long, mut answer) = (Vec::new(), String::new());
@@ -89,7 +91,7 @@ pub(crate) fn write_long(data: &Path, out: &Path, rows: usize) -> Result<()> {
     }
     ensure!(
         long.len() >= rows,
-        "{rows} rows of {LONG} characters are needed; the data makes {}",
+        "{rows} rows of {LONG} characters are needed; the data gives {}",
         long.len()
     );
     long.truncate(rows);
@@ -142,7 +144,7 @@ fn save(file: &Path, text: &str) -> Result<()> {
     std::fs::write(file, text).with_context(|| file.display().to_string())
 }
 
-/// The prompt that ours makes of the row.
+/// The prompt that our template makes of the row.
 fn alpaca(instruction: &str, input: &str) -> Result<String> {
     let ask = Ask::Instruction {
         instruction: instruction.into(),
@@ -151,13 +153,13 @@ fn alpaca(instruction: &str, input: &str) -> Result<String> {
     Ok(Template::Alpaca.render(&ask)?)
 }
 
-/// Response tokens and EOS of an SFT step, mean over the rounds.
-pub(crate) fn labels_per_step(place: &Place, rounds: usize) -> Result<f64> {
-    let file = place.model().join("tokenizer.json");
+/// Response tokens, including EOS, of an SFT step; mean over the rounds.
+pub(crate) fn labels_per_step(setup: &Setup, rounds: usize) -> Result<f64> {
+    let file = setup.model().join("tokenizer.json");
     let tokenizer = tokenizers::Tokenizer::from_file(&file).map_err(anyhow::Error::msg)?;
     let mut labels = 0;
     for round in 1..=rounds {
-        let rows = place.rows().join(format!("sft-{round}.json"));
+        let rows = setup.rows().join(format!("sft-{round}.json"));
         for row in fitting(&rows, |_| true)? {
             let answer = tokenizer
                 .encode(text(&row, "output"), false)

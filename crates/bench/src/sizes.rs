@@ -1,9 +1,10 @@
-//! `bench sizes`: what our steps cost against length, batch, rank, sampling size and width. Each point is a process of its own; its time is
-//! that of its fastest step.
+//! `bench sizes`: the cost of our steps by length, batch, rank, samples and width. Each point is a
+//! process of its own; its time is that of its fastest step.
 
 use crate::figures::Figures;
-use crate::work::Place;
-use crate::{Common, esrl, report, rows, stage_run, wide};
+use crate::setup::Common;
+use crate::setup::Setup;
+use crate::{esrl, random_model, report, rows, stage_run};
 use anyhow::{Context, Result, ensure};
 use evaluate::chart::{self, Panel};
 use serde_json::{Map, Value, json};
@@ -11,10 +12,10 @@ use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Timed steps of each point, after one that does not count
+    /// Timed steps of each point, after one warm-up step
     #[arg(long, default_value_t = 2)]
     steps: usize,
-    /// Where the picture goes
+    /// File of the plot
     #[arg(long, default_value = "docs/plots/cost.svg")]
     plot: PathBuf,
     #[command(flatten)]
@@ -27,18 +28,19 @@ const RANKS: [usize; 5] = [4, 8, 16, 32, 64];
 const SAMPLES: [usize; 4] = [1, 2, 4, 8];
 const WIDTHS: [usize; 4] = [256, 512, 768, 1024];
 
-/// Tokens of a row where the length is not what varies
+/// Tokens of a row, unless the length varies.
 const ROW: usize = 256;
 const QV: &str = "r on q and v";
 const ALL: &str = "r on all seven";
 
-/// What varies, and the step that is measured.
+/// One quantity that varies, with its points.
 struct Study {
     name: &'static str,
     x: &'static str,
     points: Vec<Point>,
 }
 
+/// One measured step.
 struct Point {
     series: &'static str,
     x: usize,
@@ -84,7 +86,7 @@ impl Point {
     }
 }
 
-fn studies(place: &Place, reward: &str) -> Vec<Study> {
+fn studies(setup: &Setup, reward: &str) -> Vec<Study> {
     let step = *LENGTHS.last().expect("there are lengths");
     let lengths = LENGTHS.iter().flat_map(|&len| {
         [
@@ -112,7 +114,7 @@ fn studies(place: &Place, reward: &str) -> Vec<Study> {
             Point::sft(series, r, ROW, 4, 1024).with(&lora)
         })
     });
-    let prompts = format!("data.path={}", place.rows().join("rl-1.json").display());
+    let prompts = format!("data.path={}", setup.rows().join("rl-1.json").display());
     let samples = SAMPLES.iter().flat_map(|&k| {
         let common = [reward.to_string(), prompts.clone()];
         [
@@ -121,7 +123,7 @@ fn studies(place: &Place, reward: &str) -> Vec<Study> {
         ]
     });
     let widths = WIDTHS.iter().map(|&width| {
-        let source = format!("model.source={}", width_dir(place, width).display());
+        let source = format!("model.source={}", width_dir(setup, width).display());
         Point::sft(QV, width, ROW, 4, 1024).with(&[source])
     });
     vec![
@@ -129,7 +131,7 @@ fn studies(place: &Place, reward: &str) -> Vec<Study> {
         study("batch", "rows of 256 tokens", batches),
         study("rank", "rank of LoRA, 4 rows of 256 tokens", ranks),
         study("samples", "most samples of each of 4 prompts", samples),
-        study("width", "width of 12 blocks, 4 rows of 256 tokens", widths),
+        study("width", "width of 12 layers, 4 rows of 256 tokens", widths),
     ]
 }
 
@@ -138,13 +140,13 @@ fn study(name: &'static str, x: &'static str, points: impl Iterator<Item = Point
     Study { name, x, points }
 }
 
-fn width_dir(place: &Place, width: usize) -> PathBuf {
-    place.runs().join(format!("width-{width}"))
+fn width_dir(setup: &Setup, width: usize) -> PathBuf {
+    setup.runs().join(format!("width-{width}"))
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let place = args.common.place(args.steps)?;
-    place.check(false)?;
+    let setup = args.common.setup(args.steps)?;
+    setup.check(false)?;
     ensure!(
         args.plot
             .parent()
@@ -152,12 +154,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         "--plot {}: its directory is not there",
         args.plot.display()
     );
-    rows::write(&args.common.data, &place.rows(), 1, 1)?;
+    rows::write(&args.common.data, &setup.rows(), 1, 1)?;
     let most = BATCHES.iter().max().expect("there are batches");
-    rows::write_long(&args.common.data, &place.rows(), *most)?;
-    let reward = esrl::reward_model(&place)?;
-    let long = format!("data.path={}", place.rows().join("long.json").display());
-    let studies = studies(&place, &reward);
+    rows::write_long(&args.common.data, &setup.rows(), *most)?;
+    let reward = esrl::reward_model(&setup)?;
+    let long = format!("data.path={}", setup.rows().join("long.json").display());
+    let studies = studies(&setup, &reward);
     let total: usize = studies.iter().map(|study| study.points.len()).sum();
     let mut progress = run::Progress::new("sizes", total as u64);
     let (mut n_done, mut all) = (0, Map::new());
@@ -176,10 +178,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let mut points: Vec<Value> = Vec::new();
         for point in &study.points {
             let what = format!("{} {} {}", study.name, point.series, point.x);
-            let of = measure(&place, study, point, &long).with_context(|| what.clone())?;
+            let of = measure(&setup, study, point, &long).with_context(|| what.clone())?;
             n_done += 1;
             progress.update(n_done, 0, &what);
-            // the least: what others compute meanwhile only adds
+            // the smallest: other processes only add time
             secs.put(point.series, point.x as f64, of.least);
             memory.put(point.series, point.x as f64, of.peak_gb());
             let rate = of.tokens / of.least;
@@ -205,23 +207,24 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     run::print(&text)?;
     let title = "What a step costs: SmolLM2-135M; random weights by width";
     run::atomic_write(&args.plot, chart::draw(title, &panels, &[])?.as_bytes())?;
-    let file = report::write(&args.common.out, "-sizes", all, place.threads)?;
+    let file = report::write(&args.common.out, "-sizes", all, setup.threads)?;
     run::print(&format!("{}\n{}\n", file.display(), args.plot.display()))
 }
 
-/// A process of `steps` + 1 steps. A model of some width is made for it and deleted.
-fn measure(place: &Place, study: &Study, point: &Point, long: &str) -> Result<Figures> {
-    let steps = place.steps + 1;
+/// Runs a process of `steps` + 1 steps. A model of another width is written first and deleted at
+/// the end.
+fn measure(setup: &Setup, study: &Study, point: &Point, long: &str) -> Result<Figures> {
+    let steps = setup.steps + 1;
     let mut sets = match point.binary {
         "sft" => vec![long.to_string(), format!("train.max_steps={steps}")],
         _ => vec![format!("train.steps={steps}")],
     };
     sets.extend_from_slice(&point.sets);
-    let made = (study.name == "width").then(|| width_dir(place, point.x));
+    let made = (study.name == "width").then(|| width_dir(setup, point.x));
     if let Some(dir) = &made {
-        wide::write(&place.model(), point.x, dir)?;
+        random_model::write(&setup.model(), point.x, dir)?;
     }
-    let timing = stage_run::time(place, point.binary, point.config, &sets);
+    let timing = stage_run::time(setup, point.binary, point.config, &sets);
     if let Some(dir) = &made {
         std::fs::remove_dir_all(dir)?;
     }

@@ -1,45 +1,27 @@
-//! A run of one of our stages as a process, and what it logged of its steps.
+//! Runs one of our stages as a process and reads the timings that it logged.
 
 use crate::peer;
-use crate::work::Place;
+use crate::setup::Setup;
+use crate::timing::Timing;
 use anyhow::{Context, Result};
-use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What one process says of its steps, the first one included.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub(crate) struct Timing {
-    pub secs: Vec<f64>,
-    pub peak_gb: f64,
-    /// Tokens of each step; prompts excluded where tokens are drawn
-    #[serde(default)]
-    pub tokens: Vec<f64>,
-    /// Whether activations are checkpointed; a decoder has none
-    #[serde(default)]
-    pub checkpointing: Option<bool>,
-    /// Seconds by phase of each step
-    #[serde(skip)]
-    pub phases: Vec<BTreeMap<String, f64>>,
-    /// What else each step logged
-    #[serde(skip)]
-    pub metrics: Vec<BTreeMap<String, f64>>,
-}
-
-/// Runs `binary` by `configs/bench/<config>.toml` with some keys set, into a directory of that name that is made anew.
-pub(crate) fn run(place: &Place, binary: &str, config: &str, sets: &[String]) -> Result<PathBuf> {
-    let dir = place.runs().join(config);
+/// Runs `binary` with `configs/bench/<config>.toml` and some keys set, into a new directory of that
+/// name.
+pub(crate) fn run(setup: &Setup, binary: &str, config: &str, sets: &[String]) -> Result<PathBuf> {
+    let dir = setup.runs().join(config);
     if dir.exists() {
         std::fs::remove_dir_all(&dir)?;
     }
-    let mut command = Command::new(place.binaries.join(binary));
+    let mut command = Command::new(setup.binaries.join(binary));
     command
         .arg("--config")
         .arg(Path::new("configs/bench").join(format!("{config}.toml")))
         .arg("--run")
         .arg(&dir)
-        .env("RAYON_NUM_THREADS", place.threads.to_string());
+        .env("RAYON_NUM_THREADS", setup.threads.to_string());
     for set in sets {
         command.args(["--set", set]);
     }
@@ -47,9 +29,9 @@ pub(crate) fn run(place: &Place, binary: &str, config: &str, sets: &[String]) ->
     Ok(dir)
 }
 
-/// The same, and what it logged.
-pub(crate) fn time(place: &Place, binary: &str, config: &str, sets: &[String]) -> Result<Timing> {
-    let dir = run(place, binary, config, sets)?;
+/// [`run`], and the timings that it logged.
+pub(crate) fn time(setup: &Setup, binary: &str, config: &str, sets: &[String]) -> Result<Timing> {
+    let dir = run(setup, binary, config, sets)?;
     let mut timing = Timing::default();
     for row in run::read_metrics(&dir)? {
         let of = row.metrics;
@@ -74,7 +56,7 @@ pub(crate) fn time(place: &Place, binary: &str, config: &str, sets: &[String]) -
     let info: serde_json::Value = serde_json::from_str(&info)?;
     let peak = info["peak_memory_bytes"].as_f64();
     timing.peak_gb = peak.context("run.json has no peak_memory_bytes")? / 1e9;
-    let blocks = info["memory"]["checkpointed_blocks"].as_u64();
-    timing.checkpointing = blocks.map(|blocks| blocks > 0);
+    let layers = info["memory"]["checkpointed_blocks"].as_u64();
+    timing.checkpointing = layers.map(|layers| layers > 0);
     Ok(timing)
 }

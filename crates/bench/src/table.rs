@@ -1,15 +1,17 @@
-//! The two forms of the report of `bench compare`.
+//! The report of `bench compare`: a Markdown table and a JSON file.
 
 use crate::esrl;
 use crate::figures::Figures;
 use crate::machine::Rates;
-use crate::work::{Place, Side, Work};
+use crate::setup::Setup;
+use crate::side::Side;
+use crate::work::Work;
 use crate::{report, rows};
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
-/// One work and each side's figures.
+/// One workload with the figures of each side.
 pub(crate) struct Measured {
     pub name: &'static str,
     pub sides: Vec<(Side, Figures)>,
@@ -27,11 +29,12 @@ impl Measured {
     }
 }
 
+/// All figures of a comparison.
 pub(crate) struct Report {
     measured: Vec<Measured>,
     esrl: Option<esrl::Report>,
     rates: Rates,
-    /// Floating-point work of an SFT step in GF/s, as a share of the machine's rate
+    /// Floating-point rate of an SFT step as a share of the rate of a large product
     matmul_share: Option<f64>,
     threads: usize,
 }
@@ -41,13 +44,13 @@ impl Report {
         measured: Vec<Measured>,
         esrl: Option<esrl::Report>,
         rates: Rates,
-        place: &Place,
+        setup: &Setup,
     ) -> Result<Self> {
         let sft = measured.iter().find(|m| m.name == "sft_step");
         let matmul_share = match sft.and_then(Measured::ours) {
             Some(ours) => {
-                let labels = rows::labels_per_step(place, ours.rounds())?;
-                let flops = useful_flops(&place.model(), ours.tokens, labels)?;
+                let labels = rows::labels_per_step(setup, ours.rounds())?;
+                let flops = useful_flops(&setup.model(), ours.tokens, labels)?;
                 Some(flops / ours.secs / 1e9 / rates.machine())
             }
             None => None,
@@ -57,7 +60,7 @@ impl Report {
             esrl,
             rates,
             matmul_share,
-            threads: place.threads,
+            threads: setup.threads,
         })
     }
 
@@ -109,7 +112,7 @@ impl Report {
         );
         if let Some(share) = self.matmul_share {
             text += &format!(
-                "the SFT step's products run at {:.0} % of that, everything else in the step included\n",
+                "the SFT step reaches {:.0} % of that, counting all of its time\n",
                 share * 100.0
             );
         }
@@ -145,8 +148,9 @@ impl Report {
     }
 }
 
-/// Products that a step with frozen base weights cannot do without: 4 flops a weight and token (forward, and the gradient to
-/// the input), the head's only where a label is. Attention and LoRA are left out.
+/// The floating-point operations that a step with frozen base weights needs: 4 per weight and token
+/// (forward, and the gradient to the input); of the head only where there is a label. Without
+/// attention and LoRA.
 fn useful_flops(model: &Path, tokens: f64, labels: f64) -> Result<f64> {
     let text = std::fs::read_to_string(model.join("config.json"))?;
     let config: Value = serde_json::from_str(&text)?;
@@ -165,6 +169,6 @@ fn useful_flops(model: &Path, tokens: f64, labels: f64) -> Result<f64> {
         of("head_dim").unwrap_or(d / heads),
     );
     let layer = 2.0 * d * (heads + kv_heads) * head_dim + 3.0 * d * ffn;
-    let blocks = of("num_hidden_layers")? * layer;
-    Ok(4.0 * blocks * tokens + 4.0 * of("vocab_size")? * d * labels)
+    let layers = of("num_hidden_layers")? * layer;
+    Ok(4.0 * layers * tokens + 4.0 * of("vocab_size")? * d * labels)
 }

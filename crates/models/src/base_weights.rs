@@ -4,7 +4,7 @@
 
 use crate::layer_spec::Projection;
 use crate::{Config, Error, Result};
-use ops::Blocks;
+use ops::QuantisedBlocks;
 use serde::{Deserialize, Serialize};
 
 /// The setting; names are ggml's.
@@ -29,18 +29,18 @@ impl BaseWeights {
     /// The quantised blocks that a projection with rows of `width` numbers is rounded to, if any. A
     /// row must be whole blocks. If it is not whole blocks of q4_k, llama.cpp takes q5_0, and so do
     /// we.
-    pub(crate) fn blocks(self, width: usize) -> Option<Blocks> {
-        let whole = |blocks: &&Blocks| width.is_multiple_of(blocks.numbers());
+    pub(crate) fn blocks(self, width: usize) -> Option<QuantisedBlocks> {
+        let whole = |blocks: &&QuantisedBlocks| width.is_multiple_of(blocks.numbers());
         self.formats().iter().find(whole).copied()
     }
 
     /// In the order of preference.
-    fn formats(self) -> &'static [Blocks] {
+    fn formats(self) -> &'static [QuantisedBlocks] {
         match self {
             Self::Stored => &[],
-            Self::Q8_0 => &[Blocks::Q8_0],
-            Self::Q4_0 => &[Blocks::Q4_0],
-            Self::Q4_K => &[Blocks::Q4_K, Blocks::Q5_0],
+            Self::Q8_0 => &[QuantisedBlocks::Q8_0],
+            Self::Q4_0 => &[QuantisedBlocks::Q4_0],
+            Self::Q4_K => &[QuantisedBlocks::Q4_K, QuantisedBlocks::Q5_0],
         }
     }
 

@@ -7,7 +7,7 @@ use crate::layer::{ForwardContext, LayerForward};
 use crate::linear::LoraContext;
 use crate::{CausalLm, KvCache, Lora, SeqId};
 use candle_core::{Result, Tensor, bail};
-use ops::{Ragged, SpinPool, step};
+use ops::{Ragged, Rotation, SpinPool, step};
 use std::sync::Arc;
 
 /// Where the new tokens of one call stand, in their sequences and in the cache.
@@ -99,7 +99,7 @@ impl CausalLm {
             }
             Ok(x)
         };
-        let groups = self.config.num_attention_heads / self.config.num_key_value_heads;
+        let groups = self.config.attention().groups();
         let single = !new.all_new && layout.n_tokens() == layout.n_seqs();
         let (embedding, norm) = (self.embedding.detach(), self.norm.detach());
         self.through_layers(ids, &embedding, &norm, |x| {
@@ -118,7 +118,7 @@ impl CausalLm {
         (cache, layout, new): (&KvCache, &Ragged, &NewTokens),
         pool: Option<&SpinPool>,
     ) -> Result<Tensor> {
-        let head_dim = self.config.head_dim;
+        let attention = self.config.attention();
         let (keys, values) = cache.layer(layer.index);
         let (rows, spans) = (&new.rows, &new.spans);
         let store = |k: &Tensor, v: &Tensor| {
@@ -128,19 +128,20 @@ impl CausalLm {
         match pool {
             Some(pool) => layer.run_on_pool(pool, x, |q, k, v| {
                 store(k, v)?;
-                pool.attend(q, keys, values, spans, head_dim)
+                pool.attend(q, keys, values, spans, attention)
             }),
             None if new.all_new => layer.run(x, |q, k, v| {
                 let (q, k) = (layer.rotate(q)?, layer.rotate(k)?);
                 store(&k, v)?;
-                ops::causal_attention(&q, &k, v, layout, head_dim)
+                ops::causal_attention(&q, &k, v, layout, attention)
             }),
             None => layer.run(x, |q, k, v| {
-                let (cos, sin) = &layer.context.rope;
-                let positions = &layer.context.positions;
-                let stores = (keys, values);
-                let q = ops::rotate_into([q, k, v], (cos, sin), positions, stores, rows)?;
-                ops::cached_attention(&q, keys, values, spans, head_dim)
+                let rotation = Rotation {
+                    tables: (&layer.context.rope.0, &layer.context.rope.1),
+                    positions: &layer.context.positions,
+                };
+                let q = ops::rotate_into([q, k, v], rotation, (keys, values), rows)?;
+                ops::cached_attention(&q, keys, values, spans, attention)
             }),
         }
     }

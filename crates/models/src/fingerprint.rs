@@ -2,7 +2,7 @@
 
 use crate::{CausalLm, Result};
 use candle_core::{DType, Device, Tensor};
-use ops::Blocks;
+use ops::QuantisedBlocks;
 use sha2::{Digest, Sha256};
 
 /// Elements read per tensor.
@@ -10,7 +10,7 @@ const SAMPLES: usize = 16;
 
 /// Numbers of a tensor at equal distances. Those of quantised blocks are expanded.
 fn sample(tensor: &Tensor) -> Result<Vec<f32>> {
-    let numbers = Blocks::of(tensor).map_or(1, Blocks::numbers);
+    let numbers = QuantisedBlocks::of(tensor).map_or(1, QuantisedBlocks::numbers);
     let (rows, row) = match (numbers, tensor.dims()) {
         (2.., [rows, blocks, _]) => (*rows, blocks * numbers),
         _ => (tensor.elem_count(), 1),

@@ -59,11 +59,11 @@ impl CausalLm {
         x: &Tensor,
         layout: Arc<Ragged>,
     ) -> Result<Tensor> {
-        let head_dim = self.config.head_dim;
+        let attention = self.config.attention();
         let run = move |layer: &LayerForward, x: &Tensor| {
             layer.run(x, |q, k, v| {
                 let (q, k) = (layer.rotate(q)?, layer.rotate(k)?);
-                ops::causal_attention(&q, &k, v, &layout, head_dim)
+                ops::causal_attention(&q, &k, v, &layout, attention)
             })
         };
         let variables = layer.variables();

@@ -5,7 +5,7 @@ use crate::bf16_exact::FileFormat;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use half::{bf16, f16};
-use ops::Blocks;
+use ops::QuantisedBlocks;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde_json::json;
 use std::collections::HashMap;
@@ -171,7 +171,7 @@ pub(crate) fn write_tensors(
     let mut end = 0;
     for (name, tensor) in &tensors {
         let start = end;
-        let shape = match (Blocks::of(tensor), tensor.dims()) {
+        let shape = match (QuantisedBlocks::of(tensor), tensor.dims()) {
             (Some(blocks), [rows, n, _]) => vec![*rows, n * blocks.numbers()],
             (_, dims) => dims.to_vec(),
         };

@@ -6,7 +6,7 @@ use crate::model_spec::{Slot, params};
 use crate::weight_storage::MatrixFormat;
 use crate::{CausalLm, Config, WeightsMeta};
 use candle_core::{DType, Result, Tensor};
-use ops::Blocks;
+use ops::QuantisedBlocks;
 use serde::{Deserialize, Serialize};
 
 /// The format of the frozen matrices while sampling; quantised blocks stay as they are. Adapters,
@@ -51,7 +51,7 @@ impl CausalLm {
     pub fn with_sampling_weights(&self, weights: SamplingWeights) -> Result<Option<CausalLm>> {
         let narrow = |weight: &Tensor| match weights {
             SamplingWeights::Same => Ok(weight.detach()),
-            _ if Blocks::of(weight).is_some() => Ok(weight.detach()),
+            _ if QuantisedBlocks::of(weight).is_some() => Ok(weight.detach()),
             SamplingWeights::Bf16 => weight.detach().to_dtype(DType::BF16),
             SamplingWeights::Int8 => ops::in_8_bits(&weight.detach()),
         };

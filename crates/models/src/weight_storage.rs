@@ -4,7 +4,7 @@ use crate::bf16_exact::holds_tensor;
 use crate::model_spec::Slot;
 use crate::{BaseWeights, Result};
 use candle_core::{DType, Device, Tensor};
-use ops::Blocks;
+use ops::QuantisedBlocks;
 
 /// How matrices are held that are not in quantised blocks. The kernels of `ops` read every format
 /// and compute in f32.
@@ -36,7 +36,7 @@ impl WeightStorage {
 pub(crate) enum MatrixFormat {
     F32,
     Bf16,
-    Blocks(Blocks),
+    Blocks(QuantisedBlocks),
 }
 
 impl MatrixFormat {
@@ -64,7 +64,7 @@ impl StoragePlan {
     pub fn format(
         self,
         (slot, width): (Slot, usize),
-        stored: Option<Blocks>,
+        stored: Option<QuantisedBlocks>,
         fits_bf16: impl FnOnce() -> Result<bool>,
     ) -> Result<MatrixFormat> {
         let chosen = match slot.is_projection() {
@@ -83,7 +83,7 @@ impl StoragePlan {
     /// Brings a parameter into its format and to the device. `read`: f32 or quantised blocks, in
     /// main memory.
     pub fn convert(self, slot: Slot, read: Tensor, device: &Device) -> Result<Tensor> {
-        let stored = Blocks::of(&read);
+        let stored = QuantisedBlocks::of(&read);
         let width = match (stored, read.dims()) {
             (Some(blocks), [_, n, _]) => n * blocks.numbers(),
             (None, [_, width]) => *width,

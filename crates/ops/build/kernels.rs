@@ -1,13 +1,13 @@
-//! Compiles `kernels/` to PTX, which the driver finishes for the card that it finds.
+//! Compiles `kernels/` to PTX, which the driver compiles for the GPU at run time.
 
 use std::path::PathBuf;
 use std::process::Command;
 use std::{env, fs};
 
-/// The oldest cards that the kernels run on: the first whose tensor cores know bf16.
+/// The oldest architecture that the kernels run on: the first whose tensor cores support bf16.
 const ARCHITECTURE: &str = "compute_80";
 
-/// Into `kernels.ptx` of the build.
+/// Writes `kernels.ptx` into the build directory.
 pub fn compile() {
     println!("cargo::rerun-if-changed=kernels");
     for variable in ["NVCC", "CUDA_HOME", "CUDA_PATH"] {

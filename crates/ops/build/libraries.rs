@@ -1,20 +1,24 @@
-//! Names of NVIDIA's libraries for `src/driver/libraries.rs`, and empty archives where the linker looks for them.
+//! Generates the list of NVIDIA's functions for `src/driver/libraries.rs`, and empty archives for
+//! the linker.
 //!
-//! candle asks cudarc to link libcuda, libcublas and others by name, so that a binary would neither link without them nor start. Every
-//! function of these libraries that cudarc declares is defined in `ops` instead; what is left for the linker to find is a file of each
-//! name. The functions are read from cudarc's own source, so that no list of them has to be kept.
+//! cudarc links libcuda, libcublas and others by name; such a binary does not start without them.
+//! `ops` defines every function of these libraries that cudarc declares instead, and the linker
+//! finds an empty archive of each name. The functions are read from cudarc's source, so no list has
+//! to be maintained.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Folder of cudarc's bindings, and the order of `LIBRARIES` in `src/driver/libraries.rs`
+/// Directories of cudarc's bindings, in the order of `LIBRARIES` in `src/driver/libraries.rs`.
 const BINDINGS: [&str; 5] = ["driver", "cublas", "cublaslt", "curand", "nvrtc"];
-/// candle's launchers of kernels that only run on the architecture they were compiled for, and so are not linked
+/// Candle's launchers of kernels that run only on the architecture they were compiled for; they are
+/// not linked.
 const LAUNCHERS: usize = BINDINGS.len();
-/// What cudarc and candle-kernels ask the linker for
+/// The libraries that cudarc and candle-kernels link.
 const LINKED: [&str; 6] = ["cuda", "cublas", "cublasLt", "curand", "nvrtc", "cudart"];
 
+/// Writes `functions.rs` and the empty archives into the build directory.
 pub fn write() {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let folder = out.join("libraries");
@@ -65,11 +69,11 @@ pub fn write() {
 struct Function {
     library: usize,
     name: String,
-    /// Returns a text, not a status
+    /// Returns a string, not a status.
     text: bool,
 }
 
-/// The functions that `file` declares on lines that begin with `start`.
+/// Collects the functions that `file` declares on lines that begin with `start`.
 fn declared(file: &Path, start: &str, library: usize, functions: &mut Vec<Function>) {
     let code = fs::read_to_string(file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
     let before = functions.len();
@@ -86,12 +90,12 @@ fn declared(file: &Path, start: &str, library: usize, functions: &mut Vec<Functi
     }
     assert!(
         functions.len() > before,
-        "{}: no function is declared as it used to be",
+        "{}: no function declaration was recognised",
         file.display()
     );
 }
 
-/// What cargo knows of the packages of this build.
+/// The output of `cargo metadata` for this build.
 fn metadata() -> String {
     let cargo = std::env::var_os("CARGO").expect("cargo sets CARGO");
     let output = Command::new(cargo)
@@ -109,7 +113,7 @@ fn metadata() -> String {
     String::from_utf8(output.stdout).expect("cargo metadata is UTF-8")
 }
 
-/// The folder `src` of a package.
+/// The directory `src` of a package.
 fn source(metadata: &str, package: &str) -> PathBuf {
     let entry = format!("{{\"name\":\"{package}\",\"version\":");
     let at = metadata.find(&entry);

@@ -1,17 +1,21 @@
-// Causal attention over ragged sequences on the tensor cores, forward and backward, without a [T, T] in memory (Dao 2023, FlashAttention-2,
-// algorithms 1 and 2). q, out and their gradients are [N, H·D], k, v and theirs [N, K·D], bf16; scores, sums and products in f32.
+// Causal attention over ragged sequences on the tensor cores, forward and backward, without a [T,
+// T] matrix in memory (Dao 2023, FlashAttention-2, algorithms 1 and 2). q, out and their gradients
+// are [N, H·D], k, v and their gradients [N, K·D], in bf16; scores, sums and products are f32.
 //
-// A block has 64 queries (or keys) of one head, a warp 16 of them. P = softmax(scale·Q·Kᵀ) over the columns of a query's context: the rows of
-// the sequence that it continues, then its own. dV = Pᵀ·dO; dS = scale·P∘(dO·Vᵀ − Σ dO∘O); dQ = dS·K; dK = dSᵀ·Q. Nothing is summed by atomics,
-// so a result is the same each time.
+// A thread block handles 64 queries (or keys) of one head, a warp 16 of them. P =
+// softmax(scale·Q·Kᵀ) over the context of a query: the rows of the sequence that it continues, then
+// its own. dV = Pᵀ·dO; dS = scale·P∘(dO·Vᵀ − Σ dO∘O); dQ = dS·K; dK = dSᵀ·Q. There are no atomics,
+// so results are deterministic.
+//
+// The kernels are longer than 80 lines: their parts share registers and shared memory.
 #include "common.cuh"
 
 constexpr int ATTENTION_THREADS = 128;
-constexpr int TILE = 64;        // queries, or keys, of a block
-constexpr int HALF_TILE = 32;   // of the other side at a time, where registers are short
+constexpr int TILE = 64;        // queries, or keys, of a thread block
+constexpr int HALF_TILE = 32;   // rows of the other side at a time, where registers are scarce
 constexpr float LOG2E = 1.4426950408889634f;
 
-// Queries row .. row + n of one sequence, the first of which sees columns 0 ..= position.
+// Queries row .. row + n of one sequence. The first sees columns 0 ..= position.
 struct QueryTile {
     u32 row, n, position, prefix, prefix_len, own;
 
@@ -19,17 +23,18 @@ struct QueryTile {
     DEVICE_MEMBER u32 key(u32 column) const { return column < prefix_len ? prefix + column : own + column - prefix_len; }
 };
 
-// Keys row .. row + n, the first of which is token `column` of the sequence that begins at `own`; then the runs `first .. first + count` of
-// `Children`, the sequences that continue it.
+// Keys row .. row + n. The first is token `column` of the sequence that begins at row `own`.
+// Entries first .. first + count of `children` are the sequences that continue it.
 struct KeyTile {
     u32 row, n, column, own, own_len, first, count;
 };
 
-// Rows of a tile in shared memory are a little longer than D, so that eight of them lie in different banks.
+// Rows of a tile in shared memory are padded, so that eight of them are in different banks.
 template <int D>
 constexpr int STRIDE = D + 8;
 
-// Copies `ROWS` rows of D from global memory, zeros from row `n` on. `row(i)` is the token row of the i-th.
+// Copies `ROWS` rows of D from global memory, with zeros from row `n` on. `row(i)` is the token row
+// of row i.
 template <int D, int ROWS, class Row>
 DEVICE void load_rows(bf16* to, const bf16* from, u32 width, u32 n, Row row) {
     constexpr int PACKS = D / 8;
@@ -41,21 +46,23 @@ DEVICE void load_rows(bf16* to, const bf16* from, u32 width, u32 n, Row row) {
     }
 }
 
-// Rows 0-15, columns 16k .. 16k + 15 as the left side of a product.
+// Rows 0-15, columns 16k .. 16k + 15, as the left factor of a product.
 template <int D>
 DEVICE void left(u32 (&a)[4], const bf16* rows, int k) {
     u32 lane = threadIdx.x % WARP;
     load_matrices<false>(a, rows + (lane / 8 % 2 * 8 + lane % 8) * STRIDE<D> + k * 16 + lane / 16 * 8);
 }
 
-// Rows 0-15 transposed, so that they are the columns of the right side, of which k is 16 of D: b[0], b[1] of rows 0-7, b[2], b[3] of 8-15.
+// Rows 0-15 transposed, as columns of the right factor, 16 of D from 16k on: b[0], b[1] of rows
+// 0-7, b[2], b[3] of rows 8-15.
 template <int D>
 DEVICE void right_transposed(u32 (&b)[4], const bf16* rows, int k) {
     u32 lane = threadIdx.x % WARP;
     load_matrices<false>(b, rows + (lane / 16 * 8 + lane % 8) * STRIDE<D> + k * 16 + lane / 8 % 2 * 8);
 }
 
-// Rows 0-15 as they are, columns 16n .. 16n + 15: b[0], b[1] of the first eight columns, b[2], b[3] of the others.
+// Rows 0-15, columns 16n .. 16n + 15, as the right factor: b[0], b[1] of the first eight columns,
+// b[2], b[3] of the others.
 template <int D>
 DEVICE void right(u32 (&b)[4], const bf16* rows, int n) {
     u32 lane = threadIdx.x % WARP;
@@ -85,7 +92,7 @@ DEVICE void times_transposed(float (&x)[N][4], const u32 (&a)[D / 16][4], const 
         }
 }
 
-// The same with the left side's 16 rows in shared memory too.
+// The same with the 16 rows of the left factor in shared memory.
 template <int D, int N>
 DEVICE void times_transposed(float (&x)[N][4], const bf16* a_rows, const bf16* rows) {
     clear(x);
@@ -103,7 +110,7 @@ DEVICE void times_transposed(float (&x)[N][4], const bf16* a_rows, const bf16* r
     }
 }
 
-// y[16, D] += x[16, 8·N]·rows, x as a product left it, rounded to bf16.
+// y[16, D] += x[16, 8·N]·rows, with x, the result of a product, rounded to bf16.
 template <int D, int N>
 DEVICE void add_times(float (&y)[D / 8][4], const float (&x)[N][4], const bf16* rows) {
 #pragma unroll
@@ -119,7 +126,7 @@ DEVICE void add_times(float (&y)[D / 8][4], const float (&x)[N][4], const bf16* 
     }
 }
 
-// A row of a product is spread over four lanes.
+// A row of a product is distributed over four lanes.
 DEVICE float row_sum(float x) {
     x += __shfl_xor_sync(ALL_LANES, x, 1);
     return x + __shfl_xor_sync(ALL_LANES, x, 2);
@@ -129,7 +136,7 @@ DEVICE float row_max(float x) {
     return fmaxf(x, __shfl_xor_sync(ALL_LANES, x, 2));
 }
 
-// Writes by·y of the lane's two rows, those below `n`.
+// Writes by·y of the lane's two rows, if they are below `n`.
 template <int D>
 DEVICE void store_rows(bf16* to, u32 width, u32 n, const float (&y)[D / 8][4], const float (&by)[2]) {
     u32 lane = threadIdx.x % WARP, first = threadIdx.x / WARP * 16 + lane / 4;
@@ -187,7 +194,7 @@ DEVICE void attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, fl
                     now = fmaxf(now, s[n][j]);
                 }
             now = row_max(now);
-            // column 0 is seen by all, so that `now` is a number from the first turn on
+            // every query sees column 0, so `now` is finite from the first iteration on
             float shrink = exp2f((most[half] - now) * scale * LOG2E), part = 0;
             most[half] = now;
 #pragma unroll
@@ -216,7 +223,7 @@ DEVICE void attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, fl
         }
 }
 
-// The probabilities, and from dP the gradient of the scaled scores, of one number.
+// The probability of one score.
 DEVICE float probability(float score, float scale, float lse) { return exp2f((score * scale - lse) * LOG2E); }
 
 // dQ, and Σ dO∘O of each query into `dots` [N, H].
@@ -231,7 +238,7 @@ DEVICE void attention_queries(const bf16* q, const bf16* k, const bf16* v, const
     SHARED(bf16, keys);
     bf16* values = keys + HALF_TILE * STRIDE<D>;
 
-    // the queries and their gradients pass through the room of keys and values
+    // load the queries and their gradients by way of the memory of keys and values
     u32 a[D / 16][4], da[D / 16][4];
     auto query = [&](u32 i) { return tile.row + i; };
     load_rows<D, TILE>(keys, q + head * D, width, tile.n, query);
@@ -288,7 +295,8 @@ DEVICE void attention_queries(const bf16* q, const bf16* k, const bf16* v, const
     store_rows<D>(dq + u64(tile.row) * width + head * D, width, tile.n, d, by);
 }
 
-// dK and dV; `lse` and `dots` as the other two left them. `children`: row and length of each sequence that continues another.
+// dK and dV, from the `lse` and `dots` of the kernels before. `children`: row and length of each
+// sequence that continues another.
 template <int D>
 DEVICE void attention_keys(const bf16* q, const bf16* k, const bf16* v, const bf16* dout, const float* lse, const float* dots, bf16* dk,
                            bf16* dv, const KeyTile* tiles, const uint2* children, u32 heads, u32 groups, float scale) {
@@ -309,7 +317,8 @@ DEVICE void attention_keys(const bf16* q, const bf16* k, const bf16* v, const bf
     clear(d_key);
     clear(d_value);
     for (u32 run = 0; run <= tile.count; run++) {
-        // its own sequence from the tile's first key on, then those that continue it
+        // the queries of its own sequence from the first key of the tile on, then those of the
+        // sequences that continue it
         bool own = run == 0;
         uint2 rows = {tile.own + tile.column, tile.own_len - tile.column};
         if (!own) rows = children[tile.first + run - 1];

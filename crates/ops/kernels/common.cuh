@@ -1,6 +1,7 @@
-// What every kernel uses: numbers as memory keeps them, sums over a warp and a block, the tensor cores' product.
-// Compiled by nvcc for cards, and by a C++ compiler over tests/emulator for tests without one: no CUDA header is included,
-// and everything that is not plain C++ is in this file, once for each of the two.
+// What all kernels share: loads and stores, sums over a warp and a thread block, the tensor cores'
+// product. Compiled by nvcc for GPUs, and by a C++ compiler with tests/emulator for tests without a
+// GPU. No CUDA header is included, and everything that is not plain C++ is in this file, once for
+// each compiler.
 #pragma once
 
 using u16 = unsigned short;
@@ -10,9 +11,9 @@ using u64 = unsigned long long;
 #ifdef __CUDACC__
 #define DEVICE __device__ __forceinline__
 #define DEVICE_MEMBER __device__ __forceinline__
-// A kernel of blocks of `threads` threads, by the name that the launching side knows.
+// A kernel with thread blocks of `threads` threads, launched by its name.
 #define KERNEL(threads, name, ...) extern "C" __global__ void __launch_bounds__(threads) name(__VA_ARGS__)
-// Memory of the block whose size the launch gives.
+// Shared memory of the thread block; the launch sets its size.
 #define SHARED(type, name) \
     extern __shared__ uint4 shared_memory[]; \
     type* name = reinterpret_cast<type*>(shared_memory)
@@ -51,7 +52,7 @@ DEVICE float widen(float x) { return x; }
 DEVICE float widen(bf16 x) { return as_float(u32(x.bits) << 16); }
 
 DEVICE void assign(float& to, float x) { to = x; }
-// To the nearest, ties to even.
+// Rounds to nearest, ties to even.
 DEVICE void assign(bf16& to, float x) {
 #ifdef __CUDACC__
     asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(to.bits) : "f"(x));
@@ -68,12 +69,13 @@ DEVICE T narrow(float x) {
     return y;
 }
 
-// Two numbers in the halves of a register, the first in the lower.
+// Two bf16 in a register, the first in the lower half.
 DEVICE u32 pair(float low, float high) {
     return u32(narrow<bf16>(low).bits) | u32(narrow<bf16>(high).bits) << 16;
 }
 
-// Four neighbours, moved at once where `whole` says that they lie on a boundary of their size; else those below `n`, zeros for the rest.
+// Four neighbouring elements. If `whole`, they are aligned and moved at once; else only those below
+// `n` are moved, and zeros are loaded for the others.
 struct Four {
     float at[4];
 };
@@ -111,7 +113,7 @@ DEVICE void store4(T* to, const Four& v, u32 n, bool whole) {
     }
 }
 
-// Whether every row of `width` elements at `at` begins on a boundary of four of them.
+// Whether every row of `width` elements at `at` is aligned to four elements.
 template <class T>
 DEVICE bool in_fours(const T* at, u32 width) {
     return width % 4 == 0 && reinterpret_cast<u64>(at) % (4 * sizeof(T)) == 0;
@@ -130,7 +132,7 @@ DEVICE float warp_max(float x) {
     return x;
 }
 
-// Over the threads of a block, which are whole warps; every thread gets it. In the same order whatever else runs.
+// The sum over a thread block of whole warps; every thread gets it. The order of the sum is fixed.
 template <class T>
 DEVICE T block_sum(T x) {
     __shared__ T parts[WARP];
@@ -154,9 +156,10 @@ DEVICE float block_max(float x) {
     return most;
 }
 
-// d += a·b of a 16 x 16 and a 16 x 8 matrix of bf16, d in f32, spread over a warp (PTX ISA, mma.m16n8k16): lane l holds of
-// a the pairs of columns 2(l%4) and 2(l%4)+8 in rows l/4 and l/4+8, as a[column/8·2 + row/8]; of b the pairs of rows 2(l%4), +8 in
-// column l/4; of d the columns 2(l%4), +1 in rows l/4 (d[0], d[1]) and l/4+8 (d[2], d[3]).
+// d += a·b of a 16 x 16 and a 16 x 8 matrix of bf16, d in f32, distributed over a warp (PTX ISA,
+// mma.m16n8k16). Lane l holds: of a the pairs of columns 2(l%4) and 2(l%4)+8 in rows l/4 and l/4+8,
+// as a[column/8·2 + row/8]; of b the pairs of rows 2(l%4), +8 in column l/4; of d the columns
+// 2(l%4), +1 in rows l/4 (d[0], d[1]) and l/4+8 (d[2], d[3]).
 DEVICE void multiply_add(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
 #ifdef __CUDACC__
     asm volatile(
@@ -168,8 +171,9 @@ DEVICE void multiply_add(float (&d)[4], const u32 (&a)[4], u32 b0, u32 b1) {
 #endif
 }
 
-// Four 8 x 8 matrices of bf16 from shared memory (PTX ISA, ldmatrix): lane l gives the address of row l%8 of matrix l/8, and gets of
-// matrix i, in r[i], elements 2(l%4), +1 of row l/4; TRANSPOSED: of column l/4.
+// Loads four 8 x 8 matrices of bf16 from shared memory (PTX ISA, ldmatrix). Lane l passes the
+// address of row l%8 of matrix l/8 and receives in r[i] elements 2(l%4), +1 of row l/4 of matrix i;
+// TRANSPOSED: of column l/4.
 template <bool TRANSPOSED>
 DEVICE void load_matrices(u32 (&r)[4], const bf16* row) {
 #ifdef __CUDACC__

@@ -1,16 +1,17 @@
-// A token of each sequence against its cache: rows written into a store, and attention of single queries over runs of rows.
+// Decoding: writing rows into the KV cache, and attention of single queries over runs of cached
+// rows.
 #include "common.cuh"
 
 constexpr int DECODE_THREADS = 128;
 
-// store[rows[i]] = src[i], rows of `words` 32-bit words; one block a row.
+// store[rows[i]] = src[i], rows of `words` 32-bit words; one thread block per row.
 KERNEL(DECODE_THREADS, scatter_rows, u32* store, const u32* src, const u32* rows, u32 words) {
     const u32* from = src + u64(blockIdx.x) * words;
     u32* to = store + u64(rows[blockIdx.x]) * words;
     for (u32 i = threadIdx.x; i < words; i += DECODE_THREADS) to[i] = from[i];
 }
 
-// Pairs (j, j + half) of each head of one token, turned by the angles of its position.
+// Rotates the pairs (j, j + half) of each head of one token by the angles of its position.
 template <class T>
 DEVICE void rotate(const T* x, T* y, const float* cosines, const float* sines, u32 width, u32 half) {
     for (u32 i = threadIdx.x; i < width / 2; i += DECODE_THREADS) {
@@ -21,37 +22,40 @@ DEVICE void rotate(const T* x, T* y, const float* cosines, const float* sines, u
     }
 }
 
-// A token a block: its queries turned, its keys turned and its values as they are into row rows[token] of the stores.
+// One thread block per token: rotates its queries, and writes its rotated keys and its values into
+// row rows[token] of the caches.
 template <class T>
 DEVICE void rotate_into(const T* q, const T* k, const T* v, const float* cosines, const float* sines, const u32* positions, const u32* rows,
-                        T* turned, T* keys, T* values, u32 width, u32 kv_width, u32 half) {
+                        T* rotated, T* keys, T* values, u32 width, u32 kv_width, u32 half) {
     u32 token = blockIdx.x;
     u64 angle = u64(positions[token]) * half, from = u64(token) * kv_width, to = u64(rows[token]) * kv_width;
-    rotate(q + u64(token) * width, turned + u64(token) * width, cosines + angle, sines + angle, width, half);
+    rotate(q + u64(token) * width, rotated + u64(token) * width, cosines + angle, sines + angle, width, half);
     rotate(k + from, keys + to, cosines + angle, sines + angle, kv_width, half);
     for (u32 i = threadIdx.x; i < kv_width; i += DECODE_THREADS) values[to + i] = v[from + i];
 }
 
 KERNEL(DECODE_THREADS, rotate_into_f32, const float* q, const float* k, const float* v, const float* c, const float* s, const u32* at, const u32* rows,
-       float* turned, float* keys, float* values, u32 width, u32 kv_width, u32 half) {
-    rotate_into(q, k, v, c, s, at, rows, turned, keys, values, width, kv_width, half);
+       float* rotated, float* keys, float* values, u32 width, u32 kv_width, u32 half) {
+    rotate_into(q, k, v, c, s, at, rows, rotated, keys, values, width, kv_width, half);
 }
 KERNEL(DECODE_THREADS, rotate_into_bf16, const bf16* q, const bf16* k, const bf16* v, const float* c, const float* s, const u32* at, const u32* rows,
-       bf16* turned, bf16* keys, bf16* values, u32 width, u32 kv_width, u32 half) {
-    rotate_into(q, k, v, c, s, at, rows, turned, keys, values, width, kv_width, half);
+       bf16* rotated, bf16* keys, bf16* values, u32 width, u32 kv_width, u32 half) {
+    rotate_into(q, k, v, c, s, at, rows, rotated, keys, values, width, kv_width, half);
 }
 
-// Keys that a warp reads before it needs the first.
+// Keys that a warp loads ahead.
 constexpr int AHEAD = 4;
 
-// What a warp knows of the keys that it has seen: the largest score, Σ exp(score − largest), Σ exp(score − largest)·value.
+// Running softmax of a warp: the largest score, Σ exp(score − largest), Σ exp(score −
+// largest)·value.
 template <int PER>
 struct Seen {
     float most, sum, at[PER];
 };
 
-// One block for one query and one head. q, out [n, H·D]; keys, values [S, K·D]; runs[firsts[i] .. firsts[i + 1]] are query i's (row, length).
-// A lane has PER numbers of the head's D; each of the block's warps takes every fourth group of AHEAD keys.
+// One thread block per query and head. q, out [n, H·D]; keys, values [S, K·D]; runs[firsts[i] ..
+// firsts[i + 1]] are the runs (row, length) of query i. A lane holds PER of the D numbers of the
+// head; each of the four warps takes every fourth group of AHEAD keys.
 template <class T, int D>
 DEVICE void cached_attention(const T* q, const T* keys, const T* values, const u32* firsts, const uint2* runs, T* out, u32 heads, u32 groups,
                              float scale) {

@@ -1,10 +1,11 @@
-// Operations of one number, or one pair of them, at a time: rope, swiglu, AdamW. Four a thread.
+// Element-wise operations: rope, swiglu, dropout, AdamW. A thread handles four elements; of rope,
+// one pair.
 #include "common.cuh"
 
 constexpr int ELEMENT_THREADS = 256;
 
-// Rotates pairs (j, j + half) of each head by the angle of the token's position; `sign` −1 turns back. x, y [n, width].
-// A thread has one pair of one token.
+// Rotates the pairs (j, j + half) of each head by the angle of the token's position; `sign` −1
+// rotates back. x, y [n, width].
 template <class T>
 DEVICE void rope(const T* x, const float* cosines, const float* sines, const u32* positions, T* y, u32 n, u32 width, u32 half, float sign) {
     u64 i = u64(blockIdx.x) * ELEMENT_THREADS + threadIdx.x;
@@ -28,7 +29,7 @@ KERNEL(ELEMENT_THREADS, rope_bf16, const bf16* x, const float* c, const float* s
 
 DEVICE float sigmoid(float x) { return 1.f / (1.f + expf(-x)); }
 
-// silu(gate)·up over n numbers.
+// silu(gate)·up over n elements.
 template <class T>
 DEVICE void swiglu(const T* gate, const T* up, T* y, u64 n) {
     u64 i = (u64(blockIdx.x) * ELEMENT_THREADS + threadIdx.x) * 4;
@@ -70,7 +71,7 @@ KERNEL(ELEMENT_THREADS, swiglu_backward_bf16, const bf16* gate, const bf16* up, 
     swiglu_backward(gate, up, g, dgate, dup, n);
 }
 
-// Philox4x32-10 (Salmon et al. 2011): four random numbers of a counter and a key.
+// Philox4x32-10 (Salmon et al. 2011): four random numbers from a counter and a key.
 DEVICE void philox(u32 (&counter)[4], u32 key0, u32 key1) {
 #pragma unroll
     for (int round = 0; round < 10; round++) {
@@ -83,8 +84,9 @@ DEVICE void philox(u32 (&counter)[4], u32 key0, u32 key1) {
     }
 }
 
-// Zeroes the numbers whose random number is below `threshold`, and multiplies the others by `keep`. Number i of stream `stream` is the
-// (i % 4)th of counter (i / 4, stream); the gradient's pass draws the same.
+// Zeroes the elements whose random number is below `threshold` and multiplies the others by `keep`.
+// Element i of stream `stream` uses number i % 4 of counter (i / 4, stream), in the backward pass,
+// too.
 template <class T>
 DEVICE void drop_out(const T* x, T* y, u64 n, u32 seed0, u32 seed1, u32 stream, u32 threshold, float keep) {
     u64 group = u64(blockIdx.x) * ELEMENT_THREADS + threadIdx.x, i = group * 4;
@@ -106,8 +108,8 @@ KERNEL(ELEMENT_THREADS, drop_out_bf16, const bf16* x, bf16* y, u64 n, u32 seed0,
     drop_out(x, y, n, seed0, seed1, stream, threshold, keep);
 }
 
-// AdamW (Loshchilov & Hutter 2019) by PyTorch's rule, in place over n numbers: `grad_scale` clips, the rates are 1 − β, `size` is lr/(1 − β1^t), `correction`
-// sqrt(1 − β2^t), `keep` 1 − lr·decay.
+// AdamW (Loshchilov & Hutter 2019) by PyTorch's rule, in place over n elements. `grad_scale` clips,
+// the rates are 1 − β, `size` is lr/(1 − β1^t), `correction` sqrt(1 − β2^t), `keep` 1 − lr·decay.
 KERNEL(ELEMENT_THREADS, adamw, float* p, float* m, float* v, const float* g, u64 n, float grad_scale, float rate1, float beta2, float rate2,
        float eps, float size, float correction, float keep) {
     u64 i = (u64(blockIdx.x) * ELEMENT_THREADS + threadIdx.x) * 4;

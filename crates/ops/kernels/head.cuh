@@ -1,4 +1,5 @@
-// What the vocabulary says of a label, over a chunk of logits [rows, V] in f32: x = logit / temperature, p = softmax(x). One block a row.
+// Scores of labels over a chunk of logits [rows, V] in f32: x = logit / temperature, p =
+// softmax(x). One thread block per row.
 #include "common.cuh"
 
 constexpr int HEAD_THREADS = 512;
@@ -14,7 +15,7 @@ DEVICE Sums sums(const float* logits, u32 vocab, float inverse) {
     for (u32 i = threadIdx.x; i < vocab; i += HEAD_THREADS) {
         float x = logits[i] * inverse - s.most, e = expf(x);
         s.sum += e;
-        // exp of a number far below is 0, and 0·(−∞) is none
+        // exp of a large negative number is 0, and 0·(−∞) would be NaN
         s.weighted += e == 0.f ? 0.f : e * x;
     }
     s.sum = block_sum(s.sum);
@@ -22,7 +23,8 @@ DEVICE Sums sums(const float* logits, u32 vocab, float inverse) {
     return s;
 }
 
-// scores [2, total]: log p of the label and entropy in columns `first` + row; lse [total]: log Σ exp x.
+// Writes log p of the label and the entropy to scores [2, total] in columns first + row, log Σ exp
+// x to lse [total].
 KERNEL(HEAD_THREADS, token_scores, const float* logits, const u32* labels, const float* inverse_temperature, float* scores, float* lse, u32 vocab,
        u32 first, u32 total) {
     u32 row = first + blockIdx.x;
@@ -37,8 +39,8 @@ KERNEL(HEAD_THREADS, token_scores, const float* logits, const u32* labels, const
     }
 }
 
-// The gradient of the logits from that of the scores [2, total]: −p·(g_logp + g_entropy·(log p + H))/temperature, and g_logp/temperature
-// more at the label.
+// The gradient of the logits from the gradient of the scores [2, total]: −p·(g_logp +
+// g_entropy·(log p + H))/temperature, plus g_logp/temperature at the label.
 template <class T>
 DEVICE void token_scores_backward(const float* logits, const u32* labels, const float* inverse_temperature, const float* scores, const float* lse,
                                   const float* grad, T* out, u32 vocab, u32 first, u32 total) {
@@ -63,7 +65,7 @@ KERNEL(HEAD_THREADS, token_scores_backward_bf16, const float* logits, const u32*
     token_scores_backward(logits, labels, inverse_temperature, scores, lse, grad, out, vocab, first, total);
 }
 
-// KL(p ‖ q) of each row, from the logits of both and their lse.
+// KL(p ‖ q) of each row, from the logits and lse of both.
 KERNEL(HEAD_THREADS, token_divergence, const float* p_logits, const float* q_logits, const float* inverse_temperature, const float* p_lse,
        const float* q_lse, float* kl, u32 vocab, u32 first) {
     u32 row = first + blockIdx.x;

@@ -1,4 +1,5 @@
-// y = x·i·w with i = 1/sqrt(mean(x²) + eps); dx = i·(w∘g) − x·i³/d·Σ(w∘g∘x); dw = Σ_rows g∘x·i. One block a row.
+// RMS norm: y = x·i·w with i = 1/sqrt(mean(x²) + eps); dx = i·(w∘g) − x·i³/d·Σ(w∘g∘x); dw = Σ_rows
+// g∘x·i. One thread block per row.
 #include "common.cuh"
 
 constexpr int NORM_THREADS = 256;
@@ -26,7 +27,7 @@ DEVICE void rms_norm(const T* x, const float* w, T* y, u32 d, float eps) {
 KERNEL(NORM_THREADS, rms_norm_f32, const float* x, const float* w, float* y, u32 d, float eps) { rms_norm(x, w, y, d, eps); }
 KERNEL(NORM_THREADS, rms_norm_bf16, const bf16* x, const float* w, bf16* y, u32 d, float eps) { rms_norm(x, w, y, d, eps); }
 
-// Also gives i of each row, for the gradient of w.
+// Also writes i of each row, for the gradient of w.
 template <class T>
 DEVICE void rms_norm_backward(const T* x, const float* w, const T* g, T* dx, float* inverses, u32 d, float eps) {
     u64 at = u64(blockIdx.x) * d;
@@ -59,7 +60,8 @@ KERNEL(NORM_THREADS, rms_norm_backward_bf16, const bf16* x, const float* w, cons
     rms_norm_backward(x, w, g, dx, inverses, d, eps);
 }
 
-// The gradient of w over `each` rows a block in y, one column a thread: `parts` [blocks, d], summed afterwards.
+// Partial gradients of w: a thread block in y sums `each` rows, a thread one column. `parts`
+// [thread blocks, d] is summed by the caller.
 template <class T>
 DEVICE void rms_norm_weight(const T* x, const T* g, const float* inverses, float* parts, u32 rows, u32 d, u32 each) {
     u32 column = blockIdx.x * NORM_THREADS + threadIdx.x;

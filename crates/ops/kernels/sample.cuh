@@ -1,5 +1,7 @@
-// One draw from each row of logits [n, V], f32: temperature, top-k, top-p, then the token at quantile u of what is left, in the order of ids.
-// One block a row; sums in f64. The rules are those of crates/generation/src/sampler.rs.
+// Draws one token from each row of logits [n, V] in f32: temperature, top-k, top-p, then the token
+// at quantile u of the remaining ones, in the order of ids. One thread block per row; sums in f64.
+// The rules are those of crates/ops/src/sampling/cpu.rs. The kernel is longer than 80 lines: its
+// steps share the sums of the thread block.
 #include "common.cuh"
 
 constexpr int SAMPLE_THREADS = 512;
@@ -9,20 +11,20 @@ struct Drawn {
     float logp, entropy, max_prob;
 };
 
-// A number whose order as an integer is that of the float.
+// Maps a float to an integer of the same order.
 DEVICE u32 order(float x) {
     u32 bits = as_bits(x);
     return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-// How each row is drawn; temperature 0 is greedy, top_k 0 none.
+// How a row is drawn; temperature 0 is greedy, top_k 0 is off.
 struct Rule {
     float temperature, top_p;
     u32 top_k, unused;
     double u;
 };
 
-// The smallest key t for which `enough(t)` holds; it does for all above.
+// The smallest key t for which `enough(t)` holds; `enough` is monotonic.
 template <class Enough>
 DEVICE u32 lowest(u32 low, u32 high, Enough enough) {
     while (low < high) {
@@ -71,7 +73,7 @@ KERNEL(SAMPLE_THREADS, sample, const float* logits, const Rule* rules, Drawn* dr
     }
     weighted = block_sum(weighted);
 
-    // tokens whose key is above `edge` stay, and the first `ties` of those on it
+    // keep the tokens whose key is above `edge`, and the first `ties` of those whose key equals it
     u32 edge = 0, ties = vocab;
     double mass = sum;
     if (greedy) {
@@ -93,7 +95,7 @@ KERNEL(SAMPLE_THREADS, sample, const float* logits, const Rule* rules, Drawn* dr
         }
     }
 
-    // each thread has a run of neighbouring ids; which of those on the edge are among the first is known from the runs before
+    // each thread has a run of consecutive ids; count the ties of the runs before
     u32 each = (vocab + SAMPLE_THREADS - 1) / SAMPLE_THREADS, from = min(me * each, vocab), to = min(from + each, vocab);
     u32 on = 0;
     for (u32 i = from; i < to; i++) on += order(logits[i]) == edge ? 1 : 0;
@@ -118,7 +120,8 @@ KERNEL(SAMPLE_THREADS, sample, const float* logits, const Rule* rules, Drawn* dr
     sums[me] = own;
     if (me == 0) found = vocab;
     __syncthreads();
-    // the first run in which the running sum passes the target; none to rounding: the last of positive weight
+    // the first run in which the running sum passes the target; if rounding leaves none, the last
+    // with a positive weight
     if (me == 0) {
         double target = greedy ? 0 : rule.u * mass, running = 0, behind = 0;
         u32 last = 0;

@@ -1,13 +1,16 @@
-//! Activation checkpointing: a part of a network that keeps its input alone and is computed again for its gradient.
-//! Source: Chen et al. 2016, section 4. Works on every device, for it is made of the part's own operations.
+//! Activation checkpointing: a part of a network that keeps only its input and is recomputed for
+//! its gradient. Source: Chen et al. 2016, section 4. Works on every device, because it runs the
+//! part's own operations.
 
 use candle_core::{
     CpuStorage, CudaStorage, CustomOp2, DType, Layout, Result, Shape, Storage, Tensor, Var, bail,
 };
 use std::sync::Mutex;
 
-/// `part(x, params)`, whose gradient runs `part` again: what it makes on the way is forgotten.
-pub(crate) fn checkpoint(
+/// `part(x, params)` that keeps only `x` and `params` and runs `part` a second time for the
+/// gradient of both. `part` must give the same numbers each time. A parameter is a variable or its
+/// elements have a graph; `x` may have none.
+pub fn checkpoint(
     x: &Tensor,
     params: &[Tensor],
     part: impl Fn(&Tensor, &[Tensor]) -> Result<Tensor> + Send + Sync + 'static,
@@ -18,7 +21,7 @@ pub(crate) fn checkpoint(
         .map(Tensor::flatten_all)
         .collect::<Result<Vec<_>>>()?;
     let flat = match flat.is_empty() {
-        // an op of two inputs needs a second one
+        // the op has two inputs
         true => Tensor::zeros(1, DType::F32, x.device())?,
         false => Tensor::cat(&flat, 0)?,
     };
@@ -32,11 +35,11 @@ pub(crate) fn checkpoint(
 
 type Part = dyn Fn(&Tensor, &[Tensor]) -> Result<Tensor> + Send + Sync;
 
-/// Over (x, every parameter's elements one after another).
+/// Over (x, the elements of all parameters, concatenated).
 struct Checkpoint {
     part: Box<Part>,
     shapes: Vec<Shape>,
-    /// Computed before the op is applied; gone afterwards
+    /// Computed before the op is applied, taken by its forward.
     result: Mutex<Option<Tensor>>,
 }
 
@@ -44,7 +47,7 @@ impl Checkpoint {
     fn take(&self) -> Result<Tensor> {
         match self.result.lock().map(|mut result| result.take()) {
             Ok(Some(result)) => Ok(result),
-            _ => bail!("checkpoint: one op is applied once"),
+            _ => bail!("checkpoint: the op was applied twice"),
         }
     }
 }
@@ -115,7 +118,7 @@ impl CustomOp2 for Checkpoint {
     }
 }
 
-/// The elements of a result that was computed before the op that gives it out.
+/// A copy of a result that was computed before its op was applied, on the CPU.
 pub(crate) fn cpu_copy(result: &Tensor) -> Result<(CpuStorage, Shape)> {
     let (storage, layout) = result.storage_and_layout();
     match storage.try_clone(layout)? {
@@ -124,6 +127,7 @@ pub(crate) fn cpu_copy(result: &Tensor) -> Result<(CpuStorage, Shape)> {
     }
 }
 
+/// The same on a GPU.
 pub(crate) fn cuda_copy(result: &Tensor) -> Result<(CudaStorage, Shape)> {
     let (storage, layout) = result.storage_and_layout();
     match storage.try_clone(layout)? {

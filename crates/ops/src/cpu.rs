@@ -1,5 +1,5 @@
-//! What the fused CPU kernels share: reading tensors as `f32` slices, and writing disjoint parts of one buffer from several threads.
-//! Row-major throughout.
+//! What the fused CPU kernels share: reading tensors as `f32` slices, and writing disjoint parts of
+//! one buffer from several threads. Row-major throughout.
 
 use candle_core::{
     CpuStorage, DType, Device, Layout, Result, Shape, Storage, StorageRef, Tensor, bail,
@@ -7,14 +7,14 @@ use candle_core::{
 use rayon::prelude::*;
 use std::ops::{Deref, Range};
 
-/// Whether every tensor is `f32` in main memory, the one case that has fused kernels.
+/// Whether every tensor is `f32` in main memory: the fused CPU kernels take nothing else.
 pub(crate) fn fused(tensors: &[&Tensor]) -> bool {
     tensors
         .iter()
         .all(|t| t.device().is_cpu() && t.dtype() == DType::F32)
 }
 
-/// The contiguous `f32` elements of a storage that a custom op was handed.
+/// The contiguous `f32` elements of a custom op's input.
 pub(crate) fn slice<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     match (storage, layout.contiguous_offsets()) {
         (CpuStorage::F32(data), Some((start, end))) => Ok(&data[start..end]),
@@ -60,14 +60,14 @@ pub(crate) fn tensor(data: Vec<f32>, shape: impl Into<Shape>) -> Result<Tensor> 
     Tensor::from_vec(data, shape.into(), &Device::Cpu)
 }
 
-/// A buffer of numbers that nobody has set: a product writes each of its results once, and zeros before that are a pass over memory, by
-/// one thread, for nothing.
+/// An uninitialised buffer. A product writes each of its results once; zeroing them first would
+/// cost a single-threaded pass over memory.
 ///
 /// # Safety
-/// Every number is written before it is read.
-pub(crate) unsafe fn room(len: usize) -> Vec<f32> {
+/// Every element is written before it is read.
+pub(crate) unsafe fn uninit(len: usize) -> Vec<f32> {
     let mut data = Vec::with_capacity(len);
-    // SAFETY: there is room for them, and the caller's promise.
+    // SAFETY: the capacity is reserved; the caller writes the elements.
     #[allow(clippy::uninit_vec)]
     unsafe {
         data.set_len(len)
@@ -75,21 +75,21 @@ pub(crate) unsafe fn room(len: usize) -> Vec<f32> {
     data
 }
 
-/// A buffer that several threads write at once, each its own part.
+/// A buffer that several threads write concurrently, each its own part.
 #[derive(Clone, Copy)]
 pub(crate) struct Shared {
-    at: *mut f32,
+    start: *mut f32,
     len: usize,
 }
 
-// SAFETY: every use hands disjoint parts to the threads, which is the contract of `part` and `at`.
+// SAFETY: the threads get disjoint parts, as `part` demands.
 unsafe impl Send for Shared {}
 unsafe impl Sync for Shared {}
 
 impl Shared {
     pub(crate) fn new(data: &mut [f32]) -> Self {
         Self {
-            at: data.as_mut_ptr(),
+            start: data.as_mut_ptr(),
             len: data.len(),
         }
     }
@@ -103,15 +103,16 @@ impl Shared {
     #[allow(clippy::mut_from_ref)]
     pub(crate) unsafe fn part(&self, range: Range<usize>) -> &mut [f32] {
         assert!(range.start <= range.end && range.end <= self.len);
-        // SAFETY: in bounds by the assertion; not aliased by the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.at.add(range.start), range.len()) }
+        // SAFETY: in bounds by the assertion; not aliased, as the caller guarantees.
+        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
     }
 }
 
 /// Elements that one task of an element-wise kernel handles.
-const TASK: usize = 16 * 1024;
+const TASK_ELEMENTS: usize = 16 * 1024;
 
-/// Runs `f` over consecutive ranges of rows in parallel. The ranges depend on the sizes alone, never on the threads.
+/// Runs `f` over consecutive ranges of rows in parallel. The ranges depend only on the sizes, never
+/// on the number of threads.
 pub(crate) fn for_rows(rows: usize, width: usize, f: impl Fn(usize, Range<usize>) + Sync + Send) {
     let each = rows_per_task(width);
     let range = |task: usize| task * each..((task + 1) * each).min(rows);
@@ -122,7 +123,7 @@ pub(crate) fn for_rows(rows: usize, width: usize, f: impl Fn(usize, Range<usize>
     }
 }
 
-/// How many rows each call of [`for_rows`] gets (the last may get fewer).
+/// The rows of each task of [`for_rows`]; the last may get fewer.
 pub(crate) fn rows_per_task(width: usize) -> usize {
-    (TASK / width.max(1)).max(1)
+    (TASK_ELEMENTS / width.max(1)).max(1)
 }

@@ -1,20 +1,20 @@
-//! Frozen weights as the kernels read them: rows of f32, of bf16, of 8-bit integers with a scale, or of GGUF's blocks, which become f32 on
-//! the way to a register.
+//! Frozen weights as the CPU kernels read them: rows of f32, of bf16, of 8-bit integers with a
+//! scale, or of quantised blocks. They become f32 on the way to a register.
 
-use crate::blocks::{Blocks, GROUP};
+use crate::quantised_blocks::{GROUP, QuantisedBlocks};
 use crate::simd::{Lanes, put};
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, StorageRef, Tensor, bail};
 use half::bf16;
 use std::ops::Range;
 
-/// A number as a weight keeps it.
+/// An element of a weight that one instruction can widen.
 pub(crate) trait Element: Copy {
-    /// Elements' room at the end of each row that the row's scale takes
+    /// Elements at the end of each row that hold the scale of the row.
     const SCALE: usize = 0;
-    /// What a row's numbers are to be multiplied by; `after` points behind its last number.
+    /// The scale of a row; `after` points behind its last number.
     ///
     /// # Safety
-    /// The row is whole.
+    /// The row is complete.
     unsafe fn scale(_after: *const Self) -> f32 {
         1.0
     }
@@ -27,7 +27,7 @@ pub(crate) trait Element: Copy {
 impl Element for f32 {
     #[inline(always)]
     unsafe fn load<L: Lanes>(at: *const Self) -> L {
-        // SAFETY: the caller's promise.
+        // SAFETY: as the caller guarantees.
         unsafe { L::load(at) }
     }
     fn to_f32(self) -> f32 {
@@ -38,7 +38,7 @@ impl Element for f32 {
 impl Element for bf16 {
     #[inline(always)]
     unsafe fn load<L: Lanes>(at: *const Self) -> L {
-        // SAFETY: the caller's promise.
+        // SAFETY: as the caller guarantees.
         unsafe { L::load_bf16(at) }
     }
     fn to_f32(self) -> f32 {
@@ -50,12 +50,12 @@ impl Element for i8 {
     const SCALE: usize = SCALE;
     #[inline(always)]
     unsafe fn scale(after: *const Self) -> f32 {
-        // SAFETY: the row is whole, and its scale lies behind it.
+        // SAFETY: the row is complete, and its scale follows it.
         unsafe { after.cast::<f32>().read_unaligned() }
     }
     #[inline(always)]
     unsafe fn load<L: Lanes>(at: *const Self) -> L {
-        // SAFETY: the caller's promise.
+        // SAFETY: as the caller guarantees.
         unsafe { L::load_i8(at) }
     }
     fn to_f32(self) -> f32 {
@@ -63,24 +63,24 @@ impl Element for i8 {
     }
 }
 
-/// Bytes of the scale behind a row of 8-bit integers.
+/// Bytes of the scale that follows a row of 8-bit integers.
 const SCALE: usize = size_of::<f32>();
 
-/// Row-major elements of a weight. Positions and lengths count numbers, as if there were no scales among them and blocks were wide.
+/// Row-major elements of a weight. Positions and lengths count numbers, whatever their storage.
 #[derive(Clone, Copy)]
 pub(crate) enum Elements<'a> {
     F32(&'a [f32]),
     Bf16(&'a [bf16]),
-    /// Rows of `width` bytes and a scale
+    /// Rows of `width` bytes and a scale.
     Int8 {
         data: &'a [u8],
         width: usize,
     },
-    /// Rows of `width` numbers in blocks
-    Blocks {
+    /// Rows of `width` numbers in blocks.
+    Quantised {
         data: &'a [u8],
         width: usize,
-        format: Blocks,
+        format: QuantisedBlocks,
     },
 }
 
@@ -90,7 +90,7 @@ impl<'a> Elements<'a> {
             Self::F32(data) => data.len(),
             Self::Bf16(data) => data.len(),
             Self::Int8 { data, width } => data.len() / (width + SCALE) * width,
-            Self::Blocks { data, format, .. } => data.len() / format.bytes() * format.numbers(),
+            Self::Quantised { data, format, .. } => data.len() / format.bytes() * format.numbers(),
         }
     }
 
@@ -98,11 +98,11 @@ impl<'a> Elements<'a> {
         match self {
             Self::F32(data) => data.as_ptr().addr(),
             Self::Bf16(data) => data.as_ptr().addr(),
-            Self::Int8 { data, .. } | Self::Blocks { data, .. } => data.as_ptr().addr(),
+            Self::Int8 { data, .. } | Self::Quantised { data, .. } => data.as_ptr().addr(),
         }
     }
 
-    /// Of 8-bit integers and blocks: whole rows.
+    /// A range; of 8-bit integers and quantised blocks, whole rows.
     pub(crate) fn part(self, range: Range<usize>) -> Self {
         match self {
             Self::F32(data) => Self::F32(&data[range]),
@@ -113,7 +113,7 @@ impl<'a> Elements<'a> {
                 let data = &data[rows.start * (width + SCALE)..rows.end * (width + SCALE)];
                 Self::Int8 { data, width }
             }
-            Self::Blocks {
+            Self::Quantised {
                 data,
                 width,
                 format,
@@ -121,7 +121,7 @@ impl<'a> Elements<'a> {
                 assert!(range.start.is_multiple_of(width) && range.end.is_multiple_of(width));
                 let byte = |at: usize| format.row_bytes(at);
                 let data = &data[byte(range.start)..byte(range.end)];
-                Self::Blocks {
+                Self::Quantised {
                     data,
                     width,
                     format,
@@ -130,7 +130,7 @@ impl<'a> Elements<'a> {
         }
     }
 
-    /// Elements `at..at + out.len()`, which are of one row, as f32.
+    /// Elements `at..at + out.len()`, all of one row, as f32.
     ///
     /// # Safety
     /// As [`Lanes`].
@@ -143,7 +143,7 @@ impl<'a> Elements<'a> {
                 let data = &data[at..at + n];
                 let whole = n / L::N * L::N;
                 for i in (0..whole).step_by(L::N) {
-                    // SAFETY: in bounds; the caller's promise.
+                    // SAFETY: in bounds; as the caller guarantees.
                     unsafe { put::<L>(out, i, Element::load(data.as_ptr().add(i))) };
                 }
                 for i in whole..n {
@@ -155,7 +155,7 @@ impl<'a> Elements<'a> {
                 let row = &data[row * (width + SCALE)..(row + 1) * (width + SCALE)];
                 let whole = n / L::N * L::N;
                 assert!(column + n <= width);
-                // SAFETY: in bounds by the assertion; the caller's promise.
+                // SAFETY: in bounds by the assertion; as the caller guarantees.
                 unsafe {
                     let numbers = row.as_ptr().cast::<i8>();
                     let scale = i8::scale(numbers.add(width));
@@ -168,34 +168,34 @@ impl<'a> Elements<'a> {
                     }
                 }
             }
-            Self::Blocks { data, format, .. } => widen_blocks(data, format, at, out),
+            Self::Quantised { data, format, .. } => widen_blocks(data, format, at, out),
         }
     }
 }
 
-/// One loop for each format, in which its sizes are constants.
+/// Matches the format outside the loop, so that its sizes are constants inside.
 #[inline(always)]
-fn widen_blocks(data: &[u8], format: Blocks, at: usize, out: &mut [f32]) {
+fn widen_blocks(data: &[u8], format: QuantisedBlocks, at: usize, out: &mut [f32]) {
     match format {
-        Blocks::Q4_0 => widen_groups(data, Blocks::Q4_0, at, out),
-        Blocks::Q4_1 => widen_groups(data, Blocks::Q4_1, at, out),
-        Blocks::Q5_0 => widen_groups(data, Blocks::Q5_0, at, out),
-        Blocks::Q5_1 => widen_groups(data, Blocks::Q5_1, at, out),
-        Blocks::Q8_0 => widen_groups(data, Blocks::Q8_0, at, out),
-        Blocks::Q2_K => widen_groups(data, Blocks::Q2_K, at, out),
-        Blocks::Q3_K => widen_groups(data, Blocks::Q3_K, at, out),
-        Blocks::Q4_K => widen_groups(data, Blocks::Q4_K, at, out),
-        Blocks::Q5_K => widen_groups(data, Blocks::Q5_K, at, out),
-        Blocks::Q6_K => widen_groups(data, Blocks::Q6_K, at, out),
+        QuantisedBlocks::Q4_0 => widen_groups(data, QuantisedBlocks::Q4_0, at, out),
+        QuantisedBlocks::Q4_1 => widen_groups(data, QuantisedBlocks::Q4_1, at, out),
+        QuantisedBlocks::Q5_0 => widen_groups(data, QuantisedBlocks::Q5_0, at, out),
+        QuantisedBlocks::Q5_1 => widen_groups(data, QuantisedBlocks::Q5_1, at, out),
+        QuantisedBlocks::Q8_0 => widen_groups(data, QuantisedBlocks::Q8_0, at, out),
+        QuantisedBlocks::Q2_K => widen_groups(data, QuantisedBlocks::Q2_K, at, out),
+        QuantisedBlocks::Q3_K => widen_groups(data, QuantisedBlocks::Q3_K, at, out),
+        QuantisedBlocks::Q4_K => widen_groups(data, QuantisedBlocks::Q4_K, at, out),
+        QuantisedBlocks::Q5_K => widen_groups(data, QuantisedBlocks::Q5_K, at, out),
+        QuantisedBlocks::Q6_K => widen_groups(data, QuantisedBlocks::Q6_K, at, out),
     }
 }
 
-/// Rows are whole blocks, so that a position is one in all of them.
+/// Rows are whole blocks, so a position in the weight is also one in its blocks.
 #[inline(always)]
-fn widen_groups(data: &[u8], format: Blocks, mut at: usize, out: &mut [f32]) {
+fn widen_groups(data: &[u8], format: QuantisedBlocks, mut at: usize, out: &mut [f32]) {
     let (numbers, bytes) = (format.numbers(), format.bytes());
     let block = |at: usize| &data[at / numbers * bytes..][..bytes];
-    // a group that began before, whole groups, and one that ends behind
+    // the rest of a group that began before, whole groups, the beginning of a last one
     let before = (at.next_multiple_of(GROUP) - at).min(out.len());
     let (first, out) = out.split_at_mut(before);
     let mut whole = [0.0; GROUP];
@@ -225,8 +225,8 @@ pub(crate) fn elements<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<E
         CpuStorage::BF16(data) => Ok(Elements::Bf16(&data[start..end])),
         CpuStorage::U8(data) => {
             let data = &data[start..end];
-            match (layout.dims(), Blocks::of_dims(layout.dims())) {
-                ([_, blocks, _], Some(format)) => Ok(Elements::Blocks {
+            match (layout.dims(), QuantisedBlocks::of_dims(layout.dims())) {
+                ([_, blocks, _], Some(format)) => Ok(Elements::Quantised {
                     data,
                     width: blocks * format.numbers(),
                     format,
@@ -235,10 +235,10 @@ pub(crate) fn elements<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<E
                     data,
                     width: width - SCALE,
                 }),
-                (dims, _) => bail!("ops: bytes {dims:?} are no weight"),
+                (dims, _) => bail!("ops: bytes {dims:?} are not a weight"),
             }
         }
-        _ => bail!("ops: expected a weight of f32, bf16, 8 bits or blocks"),
+        _ => bail!("ops: expected a weight of f32, bf16, 8 bits or quantised blocks"),
     }
 }
 
@@ -249,7 +249,7 @@ pub(crate) struct Frozen<'a> {
 }
 
 impl<'a> Frozen<'a> {
-    /// Whether the kernels read weights of this kind.
+    /// Whether the CPU kernels read this weight.
     pub(crate) fn reads(weight: &Tensor) -> bool {
         let known = matches!(weight.dtype(), DType::F32 | DType::BF16 | DType::U8);
         weight.device().is_cpu() && known
@@ -261,7 +261,7 @@ impl<'a> Frozen<'a> {
             true => Ok(Self { storage, layout }),
             false => {
                 bail!(
-                    "ops: expected a contiguous weight of f32, bf16, 8 bits or blocks in main memory"
+                    "ops: expected a contiguous weight of f32, bf16, 8 bits or quantised blocks in main memory"
                 )
             }
         }
@@ -275,21 +275,22 @@ impl<'a> Frozen<'a> {
     }
 }
 
-/// Numbers in a row of `weight`, which may be [`in_8_bits`] or in blocks.
+/// Numbers in a row of `weight`, which may be [`in_8_bits`] or quantised.
 pub(crate) fn width(weight: &Tensor) -> Result<usize> {
     match (weight.dtype(), weight.dims()) {
         (DType::U8, [_, width]) if *width >= SCALE => Ok(width - SCALE),
-        (DType::U8, dims) => match (dims, Blocks::of_dims(dims)) {
+        (DType::U8, dims) => match (dims, QuantisedBlocks::of_dims(dims)) {
             ([_, blocks, _], Some(format)) => Ok(blocks * format.numbers()),
-            _ => bail!("ops: bytes {dims:?} are no weight of 8 bits and no blocks"),
+            _ => bail!("ops: bytes {dims:?} are neither a weight of 8 bits nor quantised blocks"),
         },
         _ => Ok(weight.dims2()?.1),
     }
 }
 
-/// `weight` [out, in] with each row as 8-bit integers, from -127 to 127, times a scale of the row: u8 [out, in + 4], the scale's bytes
-/// (f32, this machine's order) behind the row. The largest number of a row is kept to rounding; the error of the others is at most half
-/// a scale. On the CPU.
+/// `weight` [out, in] with each row as 8-bit integers from -127 to 127 times a scale of the row: u8
+/// [out, in + 4], where the bytes of the scale (f32, native order) follow the row. The largest
+/// number of a row is exact up to rounding; the error of the others is at most half a scale. On the
+/// CPU.
 pub fn in_8_bits(weight: &Tensor) -> Result<Tensor> {
     let (rows, width) = weight.dims2()?;
     let numbers = weight

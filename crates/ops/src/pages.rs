@@ -1,14 +1,14 @@
-//! Where weights lie in memory.
+//! Moving weights into large pages.
 
 use crate::elements::Frozen;
 use candle_core::Tensor;
 
-/// Bytes of a page that the processor looks up once where it would look up 512 small ones.
+/// Bytes of a large page; it replaces 512 small ones in the translation look-aside buffer.
 const LARGE_PAGE: usize = 2 << 20;
 
-/// Asks the system to move these tensors into large pages: matrices that stay for the whole run and are read for every token, which spends a
-/// tenth of its time looking up the addresses of small ones (LOG.md). Where the system has none to give nothing changes. What lies between
-/// neighbours goes with them.
+/// Asks the system to move these tensors into large pages. For matrices that stay for the whole run
+/// and are read for every token: looking up small pages takes a tenth of a decoding step. Without
+/// free large pages nothing changes. Memory between neighbouring tensors moves with them.
 pub fn in_large_pages<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) {
     let bytes = |tensor: &Tensor| -> Option<(usize, usize)> {
         let frozen = Frozen::of(tensor).ok()?;
@@ -39,7 +39,8 @@ pub fn in_large_pages<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) {
 #[cfg(target_os = "linux")]
 fn collapse(start: usize, len: usize) {
     for advice in [libc::MADV_HUGEPAGE, libc::MADV_COLLAPSE] {
-        // SAFETY: this advice changes no memory's contents, and addresses that are not mapped are an error that is ignored.
+        // SAFETY: the advice does not change the contents of memory; an error about unmapped
+        // addresses is ignored.
         unsafe { libc::madvise(start as *mut libc::c_void, len, advice) };
     }
 }

@@ -1,18 +1,20 @@
-//! The f32 matrix product, `out = keep·out + Σ scale·A·B` over one or more terms: a layer and its low-rank addition are one pass over
-//! the output. After Goto & van de Geijn 2008: B is packed a panel at a time into the first-level cache, where a tile of registers
-//! meets the rows of A, which are read where they lie.
+//! The f32 matrix product, `out = keep·out + Σ scale·A·B` over one or more terms: a layer and its
+//! low-rank addition are one pass over the output. After Goto & van de Geijn 2008: B is packed a
+//! panel at a time into the first-level cache and multiplied by rows of A in tiles of registers. A
+//! is not packed.
 //!
-//! An element is summed in an order that depends on the sizes alone, never on the threads.
+//! The order in which an element is summed depends only on the sizes, never on the number of
+//! threads.
 
-use crate::Level;
 use crate::cpu::Shared;
 use crate::elements::Elements;
+use crate::level::Level;
 use crate::simd::{Lanes, dispatch, get, put};
 use rayon::prelude::*;
 use std::cell::RefCell;
 use std::ops::Range;
 
-/// A read-only matrix: element (i, j) lies at `i * row + j * col` of its elements.
+/// A read-only matrix: element (i, j) is number `i * row + j * col` of `data`.
 #[derive(Clone, Copy)]
 pub(crate) struct Mat<'a> {
     data: Elements<'a>,
@@ -21,11 +23,12 @@ pub(crate) struct Mat<'a> {
 }
 
 impl<'a> Mat<'a> {
-    /// Rows of `stride` elements each.
+    /// A matrix of f32 whose rows begin `stride` elements apart.
     pub(crate) fn rows(data: &'a [f32], stride: usize) -> Self {
         Self::of(Elements::F32(data), stride)
     }
 
+    /// A matrix of any elements whose rows begin `stride` elements apart.
     pub(crate) fn of(data: Elements<'a>, stride: usize) -> Self {
         Self {
             data,
@@ -34,6 +37,7 @@ impl<'a> Mat<'a> {
         }
     }
 
+    /// The transpose.
     pub(crate) fn t(self) -> Self {
         Self {
             row: self.col,
@@ -54,7 +58,7 @@ pub(crate) enum Threads {
     All,
 }
 
-/// `scale·a·b`, a [m, k] of f32, b [k, n].
+/// `scale·a·b`: a [m, k] of f32, b [k, n].
 #[derive(Clone, Copy)]
 pub(crate) struct Term<'a> {
     pub k: usize,
@@ -70,18 +74,19 @@ impl<'a> Term<'a> {
     }
 }
 
-/// Depth of a panel: PANEL x 48 floats fill most of a first-level cache.
+/// Depth of a panel: 192 x 48 floats fill most of a first-level cache.
 const PANEL: usize = 192;
-/// Vectors of a panel's row.
-const BROAD: usize = 3;
+/// Vectors in a row of a panel.
+const PANEL_VECTORS: usize = 3;
 /// The most lanes of a vector.
-const LANES: usize = 16;
-/// Rows of A below which a task is not cut: packing a panel must pay.
-const ROWS: usize = 64;
-/// Multiplications below which threads cost more than they bring.
-const ALONE: usize = 256 * 1024;
+const MAX_LANES: usize = 16;
+/// Rows of A of one task, at least: packing a panel must pay.
+const MIN_ROWS: usize = 64;
+/// Multiplications below which more threads cost more than they save.
+const ONE_THREAD: usize = 256 * 1024;
 
-/// `out` m rows of `stride` elements; `keep` false overwrites.
+/// The product of size (m, n) into `out`, m rows `stride` elements apart. `keep`: add to `out`
+/// instead of overwriting.
 pub(crate) fn product(
     size: (usize, usize),
     out: &mut [f32],
@@ -98,7 +103,7 @@ pub(crate) fn product(
 /// [`product`] into the n columns of a shared matrix that begin at element `at`.
 ///
 /// # Safety
-/// No one else may touch those columns meanwhile.
+/// No other thread may access those columns during the call.
 pub(crate) unsafe fn product_at(
     (m, n): (usize, usize),
     out: Shared,
@@ -120,20 +125,20 @@ pub(crate) unsafe fn product_at(
     }
     if work == 0 {
         for row in (0..m).filter(|_| !keep) {
-            // SAFETY: in bounds by the assertion, and the caller's own.
+            // SAFETY: in bounds by the assertion; the caller owns the columns.
             unsafe { out.part(at + row * stride..at + row * stride + n) }.fill(0.0);
         }
         return;
     }
-    let width = BROAD * Level::current().lanes();
+    let width = PANEL_VECTORS * Level::current().lanes();
     let panels = n.div_ceil(width);
     let threads = match threads {
-        Threads::All if work > ALONE => rayon::current_num_threads(),
+        Threads::All if work > ONE_THREAD => rayon::current_num_threads(),
         _ => 1,
     };
     let cuts = match threads {
         1 => 1,
-        _ => (4 * threads).div_ceil(panels).min(m / ROWS).max(1),
+        _ => (4 * threads).div_ceil(panels).min(m / MIN_ROWS).max(1),
     };
     let rows = m.div_ceil(cuts).next_multiple_of(8);
     let task = |task: usize| {
@@ -141,7 +146,13 @@ pub(crate) unsafe fn product_at(
         let columns = panel * width..(panel * width + width).min(n);
         let rows = cut * rows..(cut * rows + rows).min(m);
         if !rows.is_empty() {
-            column_panel(terms, rows, columns, out, at, stride, keep);
+            let output = Output {
+                data: out,
+                at,
+                stride,
+                keep,
+            };
+            column_panel(terms, rows, columns, output);
         }
     };
     match threads {
@@ -150,71 +161,62 @@ pub(crate) unsafe fn product_at(
     }
 }
 
-/// A panel of B, and room for its weights as f32 where they are transposed; on a cache line.
-#[repr(align(64))]
-struct Room {
-    panel: [f32; PANEL * BROAD * LANES],
-    widened: [f32; PANEL * BROAD * LANES],
-}
-
-thread_local!(static ROOM: RefCell<Box<Room>> = RefCell::new(Box::new(Room {
-    panel: [0.0; PANEL * BROAD * LANES],
-    widened: [0.0; PANEL * BROAD * LANES],
-})));
-
-/// `rows` and `columns` of the output, which are the caller's.
-fn column_panel(
-    terms: &[Term],
-    rows: Range<usize>,
-    columns: Range<usize>,
-    out: Shared,
+/// Where a product is written: rows `stride` elements apart from element `at` on.
+#[derive(Clone, Copy)]
+struct Output {
+    data: Shared,
     at: usize,
     stride: usize,
+    /// Add to the elements instead of overwriting them.
     keep: bool,
-) {
-    ROOM.with_borrow_mut(|room| {
-        let mut keep = keep;
+}
+
+/// Buffers of a thread: a panel of B, and its weights as f32 if they are transposed. Aligned to a
+/// cache line.
+#[repr(align(64))]
+struct Buffers {
+    panel: [f32; PANEL * PANEL_VECTORS * MAX_LANES],
+    widened: [f32; PANEL * PANEL_VECTORS * MAX_LANES],
+}
+
+thread_local!(static BUFFERS: RefCell<Box<Buffers>> = RefCell::new(Box::new(Buffers {
+    panel: [0.0; PANEL * PANEL_VECTORS * MAX_LANES],
+    widened: [0.0; PANEL * PANEL_VECTORS * MAX_LANES],
+})));
+
+/// Computes `rows` and `columns` of the output, which the caller owns.
+fn column_panel(terms: &[Term], rows: Range<usize>, columns: Range<usize>, output: Output) {
+    BUFFERS.with_borrow_mut(|buffers| {
+        let mut output = output;
+        output.at += rows.start * output.stride + columns.start;
         for term in terms {
             let parts = term.k.div_ceil(PANEL).max(1);
-            let step = term.k.div_ceil(parts).next_multiple_of(LANES).max(1);
+            let step = term.k.div_ceil(parts).next_multiple_of(MAX_LANES).max(1);
             for start in (0..term.k).step_by(step) {
                 let depth = start..(start + step).min(term.k);
-                panel(
-                    term,
-                    depth,
-                    rows.clone(),
-                    columns.clone(),
-                    room,
-                    out,
-                    at + rows.start * stride + columns.start,
-                    stride,
-                    keep,
-                );
-                keep = true;
+                panel(term, depth, rows.clone(), columns.clone(), buffers, output);
+                output.keep = true;
             }
         }
     })
 }
 
-/// Adds what `depth` of a term brings; `at` is the first element of the rows and columns.
+/// Adds the part `depth` of a term; `output` begins at the first of the rows and columns.
 #[inline(always)]
 unsafe fn panel_kernel<L: Lanes>(
     term: &Term,
     depth: Range<usize>,
     rows: Range<usize>,
     columns: Range<usize>,
-    room: &mut Room,
-    out: Shared,
-    at: usize,
-    stride: usize,
-    keep: bool,
+    buffers: &mut Buffers,
+    output: Output,
 ) {
     // SAFETY: the caller is inside a `dispatch!` function; sizes were checked by `product_at`.
     unsafe {
         let broad = columns.len().div_ceil(L::N);
-        pack::<L>(term.b, &depth, &columns, broad * L::N, room);
+        pack::<L>(term.b, &depth, &columns, broad * L::N, buffers);
         let Elements::F32(a) = term.a.data else {
-            unreachable!("only weights have other formats, and they are on the right")
+            unreachable!("only weights have other formats, and they are the right factor")
         };
         let step = (term.a.row, term.a.col);
         let tall = if L::N == 16 { 8 } else { 4 };
@@ -224,13 +226,13 @@ unsafe fn panel_kernel<L: Lanes>(
             let tile = Tile {
                 a: a.as_ptr().add(row * step.0 + depth.start * step.1),
                 step,
-                b: room.panel.as_ptr(),
+                b: buffers.panel.as_ptr(),
                 depth: depth.len(),
-                out,
-                at: at + (row - rows.start) * stride,
-                stride,
+                output: Output {
+                    at: output.at + (row - rows.start) * output.stride,
+                    ..output
+                },
                 width: columns.len(),
-                keep,
                 scale: term.scale,
             };
             row += match (left, broad) {
@@ -250,39 +252,39 @@ unsafe fn panel_kernel<L: Lanes>(
         }
     }
 }
-dispatch!(fn panel = panel_kernel(term: &Term, depth: Range<usize>, rows: Range<usize>, columns: Range<usize>, room: &mut Room, out: Shared, at: usize, stride: usize, keep: bool));
+dispatch!(fn panel = panel_kernel(term: &Term, depth: Range<usize>, rows: Range<usize>, columns: Range<usize>, buffers: &mut Buffers, output: Output));
 
-/// `depth` x `columns` of B into rows of `width`, zeros beyond the columns.
+/// Packs `depth` x `columns` of B into rows of `width`, with zeros beyond the columns.
 #[inline(always)]
 unsafe fn pack<L: Lanes>(
     b: Mat,
     depth: &Range<usize>,
     columns: &Range<usize>,
     width: usize,
-    room: &mut Room,
+    buffers: &mut Buffers,
 ) {
     let n = columns.len();
     // SAFETY: the caller is inside a `dispatch!` function.
     unsafe {
         if b.col == 1 {
-            for (p, row) in depth.clone().zip(room.panel.chunks_exact_mut(width)) {
+            for (p, row) in depth.clone().zip(buffers.panel.chunks_exact_mut(width)) {
                 b.data.widen::<L>(p * b.row + columns.start, &mut row[..n]);
                 row[n..].fill(0.0);
             }
         } else if b.row == 1 {
-            // rows of the weight are columns of B
+            // the rows of the weight are the columns of B
             let k = depth.len();
             let whole = (n / L::N * L::N, k / L::N * L::N);
             let (rows, stride) = match b.data {
                 Elements::F32(data) => (&data[columns.start * b.col + depth.start..], b.col),
                 other => {
-                    for (j, row) in columns.clone().zip(room.widened.chunks_exact_mut(PANEL)) {
+                    for (j, row) in columns.clone().zip(buffers.widened.chunks_exact_mut(PANEL)) {
                         other.widen::<L>(j * b.col + depth.start, &mut row[..k]);
                     }
-                    (&room.widened[..], PANEL)
+                    (&buffers.widened[..], PANEL)
                 }
             };
-            let panel = &mut room.panel[..k * width];
+            let panel = &mut buffers.panel[..k * width];
             for j in (0..whole.0).step_by(L::N) {
                 for p in (0..whole.1).step_by(L::N) {
                     let block = &rows[j * stride + p..][..(L::N - 1) * stride + L::N];
@@ -303,29 +305,27 @@ unsafe fn pack<L: Lanes>(
     }
 }
 
-/// A few rows of A against a packed panel.
+/// A few rows of A times a packed panel.
 struct Tile {
     a: *const f32,
-    /// From a row of A to the next, and from a column to the next
+    /// From one row of A to the next, and from one column to the next.
     step: (usize, usize),
     b: *const f32,
     depth: usize,
-    out: Shared,
-    at: usize,
-    stride: usize,
-    /// Columns of the output, at most V vectors
+    output: Output,
+    /// Columns of the output, at most V vectors.
     width: usize,
-    keep: bool,
     scale: f32,
 }
 
 impl Tile {
-    /// R rows by V vectors of sums; gives R.
+    /// Computes R rows by V vectors. Returns R.
     #[inline(always)]
     unsafe fn run<L: Lanes, const R: usize, const V: usize>(self) -> usize {
-        // SAFETY: R rows of A and `depth` rows of the panel are there; the caller owns the written part of the output.
+        // SAFETY: A has R rows and the panel `depth` rows; the caller owns the written part of the
+        // output.
         unsafe {
-            // loops over indices and no closures: only so do the sums stay in registers
+            // index loops without closures keep the sums in registers
             let mut sums = [[L::splat(0.0); V]; R];
             let (mut a, mut b) = (self.a, self.b);
             for _ in 0..self.depth {
@@ -343,10 +343,10 @@ impl Tile {
             }
             let scale = L::splat(self.scale);
             for i in 0..R {
-                let start = self.at + i * self.stride;
-                let out = self.out.part(start..start + self.width);
+                let start = self.output.at + i * self.output.stride;
+                let out = self.output.data.part(start..start + self.width);
                 for v in 0..V {
-                    let old = match self.keep {
+                    let old = match self.output.keep {
                         true => get(out, v * L::N, 0.0),
                         false => L::splat(0.0),
                     };

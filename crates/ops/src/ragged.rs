@@ -1,18 +1,20 @@
-//! The layout of a ragged batch: where each sequence begins among N tokens that stand one after another, and which earlier
-//! sequence it goes on from. Samples of one prompt share the prompt's tokens, which are computed once for all of them.
+//! The layout of a ragged batch: where each sequence begins among N concatenated tokens, and which
+//! earlier sequence it continues. Samples of one prompt share the tokens of the prompt, which are
+//! computed once for all of them.
 
 use std::ops::Range;
 
-/// B sequences over N tokens. Lengths are integers carried with the ids; nothing is ever read off a pad id.
+/// B sequences over N tokens. Lengths are integers carried with the ids, never inferred from a pad
+/// id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ragged {
     offsets: Vec<usize>,
-    /// The sequence that each one continues; empty where none does.
+    /// The sequence that each one continues; empty if none does.
     parents: Vec<Option<usize>>,
 }
 
 impl Ragged {
-    /// The layout of sequences with these lengths, in this order. A length of zero is allowed and owns no token.
+    /// The layout of sequences with these lengths, in this order. A length of zero is allowed.
     pub fn from_lens(lens: &[usize]) -> Self {
         let mut offsets = Vec::with_capacity(lens.len() + 1);
         offsets.push(0);
@@ -27,11 +29,11 @@ impl Ragged {
         }
     }
 
-    /// The same, where sequence i goes on from the earlier sequence `parents[i]`: its tokens see all of that one's and stand
-    /// at the positions after them. A parent continues nothing itself.
+    /// The same, where sequence i continues the earlier sequence `parents[i]`: its tokens see all
+    /// tokens of the parent and have the positions after them. A parent continues nothing itself.
     ///
     /// # Panics
-    /// When a parent is not an earlier sequence without one.
+    /// If a parent is not an earlier sequence without a parent.
     pub fn continued(lens: &[usize], parents: Vec<Option<usize>>) -> Self {
         assert_eq!(lens.len(), parents.len(), "one parent or none per sequence");
         for (i, parent) in parents.iter().enumerate() {
@@ -48,18 +50,22 @@ impl Ragged {
         }
     }
 
+    /// N.
     pub fn n_tokens(&self) -> usize {
         *self.offsets.last().expect("offsets are never empty")
     }
 
+    /// B.
     pub fn n_seqs(&self) -> usize {
         self.offsets.len() - 1
     }
 
+    /// Tokens of one sequence, without the one that it continues.
     pub fn len(&self, seq: usize) -> usize {
         self.offsets[seq + 1] - self.offsets[seq]
     }
 
+    /// Whether there are no tokens.
     pub fn is_empty(&self) -> bool {
         self.n_tokens() == 0
     }
@@ -69,15 +75,17 @@ impl Ragged {
         self.offsets[seq]..self.offsets[seq + 1]
     }
 
+    /// The token rows of each sequence.
     pub fn ranges(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         self.offsets.windows(2).map(|w| w[0]..w[1])
     }
 
+    /// Tokens of each sequence.
     pub fn lens(&self) -> Vec<usize> {
         self.offsets.windows(2).map(|w| w[1] - w[0]).collect()
     }
 
-    /// The token rows of the sequence that this one continues; none: an empty range.
+    /// The token rows of the sequence that this one continues; empty if it continues none.
     pub fn prefix(&self, seq: usize) -> Range<usize> {
         match self.parents.get(seq) {
             Some(Some(parent)) => self.range(*parent),
@@ -85,14 +93,14 @@ impl Ragged {
         }
     }
 
-    /// How many tokens each sequence sees at its end: what it continues, and its own.
+    /// Tokens that the last token of each sequence sees: those of the parent and its own.
     pub fn contexts(&self) -> Vec<usize> {
         (0..self.n_seqs())
             .map(|seq| self.prefix(seq).len() + self.len(seq))
             .collect()
     }
 
-    /// 0, 1, 2, … within each sequence, after those of the one that it continues; one per token.
+    /// The position of each token: 0, 1, 2, … within a sequence, after the positions of its parent.
     pub fn positions(&self) -> Vec<u32> {
         (0..self.n_seqs())
             .flat_map(|seq| {
@@ -102,7 +110,7 @@ impl Ragged {
             .collect()
     }
 
-    /// Each sequence that continues nothing, with those that continue it, in order.
+    /// Each sequence without a parent, with those that continue it, in order.
     pub(crate) fn families(&self) -> Vec<Vec<usize>> {
         let mut own = vec![0; self.n_seqs()];
         let mut families: Vec<Vec<usize>> = Vec::new();
@@ -119,13 +127,14 @@ impl Ragged {
     }
 }
 
-/// Cuts `0..lens.len()` into runs whose token sum stays within `max_tokens` (a longer one stands alone).
+/// Cuts `0..lens.len()` into runs of at most `max_tokens` tokens; a longer item is a run of its
+/// own.
 pub fn micro_batches(lens: &[usize], max_tokens: usize) -> Vec<Range<usize>> {
     micro_batches_by(lens.len(), max_tokens, |i, _| lens[i])
 }
 
-/// [`micro_batches`] of `n` items whose tokens depend on where they stand: `tokens(i, true)` of item i where it begins a run,
-/// `tokens(i, false)` behind item i − 1.
+/// [`micro_batches`] of `n` items whose token counts depend on their place: `tokens(i, true)` if
+/// item i begins a run, `tokens(i, false)` if it follows item i − 1.
 pub fn micro_batches_by(
     n: usize,
     max_tokens: usize,

@@ -1,4 +1,5 @@
-//! `y = x · wᵀ` for few rows of x, as in decoding: w streams from memory once, in tiles of registers, and is not repacked.
+//! `y = x · wᵀ` for few rows of x, as in decoding: w is read from memory once, in tiles of
+//! registers, and is not packed.
 
 use crate::cpu::Shared;
 use crate::elements::{Element, Elements};
@@ -8,16 +9,17 @@ use half::bf16;
 use rayon::prelude::*;
 use std::cell::Cell;
 
-/// Whether this beats the product that packs: narrow weights cost that one a pass of widening (benches/ops/decode.rs).
+/// Whether this is faster than the product that packs, which must also widen narrow weights first
+/// (benches/ops/decode.rs).
 pub(crate) fn suits(rows: usize, w: Elements) -> bool {
     match w {
         Elements::F32(_) => rows <= 24,
-        Elements::Bf16(_) | Elements::Int8 { .. } | Elements::Blocks { .. } => rows <= 56,
+        Elements::Bf16(_) | Elements::Int8 { .. } | Elements::Quantised { .. } => rows <= 56,
     }
 }
 
-/// Weights (elements) below which threads cost more than they bring.
-const ALONE: usize = 32 * 1024;
+/// Elements of the weight below which more threads cost more than they save.
+const ONE_THREAD: usize = 32 * 1024;
 
 /// `x` [n, k], `w` [out, k], `y` [n, out].
 pub(crate) fn linear(x: &[f32], w: Elements, k: usize, y: &mut [f32], threads: Threads) {
@@ -25,8 +27,8 @@ pub(crate) fn linear(x: &[f32], w: Elements, k: usize, y: &mut [f32], threads: T
     assert!(y.len() >= n * out);
     let y = Shared::new(y);
     let each = match threads {
-        Threads::All if w.len() > ALONE => {
-            let tasks = (rayon::current_num_threads() * 4).min(w.len() / (ALONE / 2));
+        Threads::All if w.len() > ONE_THREAD => {
+            let tasks = (rayon::current_num_threads() * 4).min(w.len() / (ONE_THREAD / 2));
             out.div_ceil(tasks).next_multiple_of(4)
         }
         _ => out,
@@ -47,12 +49,13 @@ pub(crate) fn linear(x: &[f32], w: Elements, k: usize, y: &mut [f32], threads: T
     });
 }
 
-/// `y = x · wᵀ` of f32 on the thread that asks.
-pub(crate) fn alone(x: &[f32], w: &[f32], k: usize, y: &mut [f32]) {
+/// `y = x · wᵀ` of f32 on the calling thread.
+pub(crate) fn linear_one_thread(x: &[f32], w: &[f32], k: usize, y: &mut [f32]) {
     linear(x, Elements::F32(w), k, y, Threads::One);
 }
 
-/// Fills the columns of y that the weight rows `w` make, from column `first` on; y has rows of `stride`.
+/// Fills the columns of y that belong to the weight rows `w`, from column `first` on; y has rows of
+/// `stride`.
 #[inline(always)]
 unsafe fn columns_kernel<L: Lanes>(
     x: &[f32],
@@ -71,11 +74,11 @@ unsafe fn columns_kernel<L: Lanes>(
                 let w = std::slice::from_raw_parts(data.as_ptr().cast::<i8>(), data.len());
                 columns_of::<L, i8>(x, w, k, stride, first, y)
             }
-            Elements::Blocks { .. } => {
+            Elements::Quantised { .. } => {
                 let mut wide = WIDE.take();
-                wide.resize(TALL * k, 0.0);
-                for row in (0..w.len() / k).step_by(TALL) {
-                    let wide = &mut wide[..TALL.min(w.len() / k - row) * k];
+                wide.resize(TILE_ROWS * k, 0.0);
+                for row in (0..w.len() / k).step_by(TILE_ROWS) {
+                    let wide = &mut wide[..TILE_ROWS.min(w.len() / k - row) * k];
                     w.widen::<L>(row * k, wide);
                     columns_of::<L, f32>(x, wide, k, stride, first + row, y);
                 }
@@ -85,7 +88,8 @@ unsafe fn columns_kernel<L: Lanes>(
     }
 }
 
-// A tile's rows out of their blocks, which stay in the cache while the rows of x pass by.
+// The dequantised rows of one tile, which stay in the cache while all rows of x are multiplied by
+// them.
 thread_local!(static WIDE: Cell<Vec<f32>> = const { Cell::new(Vec::new()) });
 
 dispatch!(pub(crate) fn columns = columns_kernel(x: &[f32], w: Elements, k: usize, stride: usize, first: usize, y: Shared));
@@ -101,40 +105,40 @@ unsafe fn columns_of<L: Lanes, E: Element>(
 ) {
     let step = k + E::SCALE;
     let (n, rows) = (x.len() / k, w.len() / step);
-    // as many rows of x as leave the sums in registers: 32 of them, or 16
+    // as many rows of x as keep the sums in registers: 32 of them, or 16
     let broad = if L::N == 16 { 6 } else { 2 };
     let tiled = if k.is_multiple_of(L::N) {
-        rows / TALL * TALL
+        rows / TILE_ROWS * TILE_ROWS
     } else {
         0
     };
-    for col in (0..tiled).step_by(TALL) {
-        let w = &w[col * step..(col + TALL) * step];
+    for col in (0..tiled).step_by(TILE_ROWS) {
+        let w = &w[col * step..(col + TILE_ROWS) * step];
         let mut row = 0;
         while row < n {
             // equal tiles: 5 rows are 3 + 2, not 4 + 1
             let left = n - row;
-            let tile = left.div_ceil(left.div_ceil(broad));
-            let x = &x[row * k..(row + tile) * k];
+            let height = left.div_ceil(left.div_ceil(broad));
+            let x = &x[row * k..(row + height) * k];
             let at = row * stride + first + col;
             // SAFETY: the caller is inside a `dispatch!` function and owns these columns of y.
             unsafe {
-                match (tile, row) {
-                    (1, 0) => block::<L, E, 1, true>(x, w, k, y, at, stride),
-                    (2, 0) => block::<L, E, 2, true>(x, w, k, y, at, stride),
-                    (3, 0) => block::<L, E, 3, true>(x, w, k, y, at, stride),
-                    (4, 0) => block::<L, E, 4, true>(x, w, k, y, at, stride),
-                    (5, 0) => block::<L, E, 5, true>(x, w, k, y, at, stride),
-                    (_, 0) => block::<L, E, 6, true>(x, w, k, y, at, stride),
-                    (1, _) => block::<L, E, 1, false>(x, w, k, y, at, stride),
-                    (2, _) => block::<L, E, 2, false>(x, w, k, y, at, stride),
-                    (3, _) => block::<L, E, 3, false>(x, w, k, y, at, stride),
-                    (4, _) => block::<L, E, 4, false>(x, w, k, y, at, stride),
-                    (5, _) => block::<L, E, 5, false>(x, w, k, y, at, stride),
-                    _ => block::<L, E, 6, false>(x, w, k, y, at, stride),
+                match (height, row) {
+                    (1, 0) => tile::<L, E, 1, true>(x, w, k, y, at, stride),
+                    (2, 0) => tile::<L, E, 2, true>(x, w, k, y, at, stride),
+                    (3, 0) => tile::<L, E, 3, true>(x, w, k, y, at, stride),
+                    (4, 0) => tile::<L, E, 4, true>(x, w, k, y, at, stride),
+                    (5, 0) => tile::<L, E, 5, true>(x, w, k, y, at, stride),
+                    (_, 0) => tile::<L, E, 6, true>(x, w, k, y, at, stride),
+                    (1, _) => tile::<L, E, 1, false>(x, w, k, y, at, stride),
+                    (2, _) => tile::<L, E, 2, false>(x, w, k, y, at, stride),
+                    (3, _) => tile::<L, E, 3, false>(x, w, k, y, at, stride),
+                    (4, _) => tile::<L, E, 4, false>(x, w, k, y, at, stride),
+                    (5, _) => tile::<L, E, 5, false>(x, w, k, y, at, stride),
+                    _ => tile::<L, E, 6, false>(x, w, k, y, at, stride),
                 }
             }
-            row += tile;
+            row += height;
         }
     }
     for col in tiled..rows {
@@ -148,7 +152,7 @@ unsafe fn columns_of<L: Lanes, E: Element>(
 }
 
 /// Weight rows of a tile.
-const TALL: usize = 4;
+const TILE_ROWS: usize = 4;
 
 #[inline(always)]
 unsafe fn dot<L: Lanes, E: Element>(x: &[f32], w: &[E]) -> f32 {
@@ -164,9 +168,10 @@ unsafe fn dot<L: Lanes, E: Element>(x: &[f32], w: &[E]) -> f32 {
     }
 }
 
-/// C rows of x against four rows of w; k a multiple of the lanes. The first to read these four asks for the next four.
+/// C rows of x times four rows of w; k is a multiple of the lanes. `FIRST`: prefetch the next four
+/// rows of w.
 #[inline(always)]
-unsafe fn block<L: Lanes, E: Element, const C: usize, const FIRST: bool>(
+unsafe fn tile<L: Lanes, E: Element, const C: usize, const FIRST: bool>(
     x: &[f32],
     w: &[E],
     k: usize,
@@ -175,30 +180,30 @@ unsafe fn block<L: Lanes, E: Element, const C: usize, const FIRST: bool>(
     stride: usize,
 ) {
     let step = k + E::SCALE;
-    assert!(x.len() == C * k && w.len() == TALL * step && k.is_multiple_of(L::N));
-    // SAFETY: the loads stay below k in each of the rows; the caller owns the written columns.
+    assert!(x.len() == C * k && w.len() == TILE_ROWS * step && k.is_multiple_of(L::N));
+    // SAFETY: the loads stay below k in each row; the caller owns the written columns.
     unsafe {
-        let mut sums = [[L::splat(0.0); TALL]; C];
+        let mut sums = [[L::splat(0.0); TILE_ROWS]; C];
         let (mut xp, mut wp) = (x.as_ptr(), w.as_ptr());
         let end = wp.add(k);
         while wp < end {
-            let mut ws = [L::splat(0.0); TALL];
-            for j in 0..TALL {
+            let mut ws = [L::splat(0.0); TILE_ROWS];
+            for j in 0..TILE_ROWS {
                 ws[j] = E::load(wp.wrapping_add(j * step));
                 if FIRST {
-                    L::prefetch(wp.wrapping_add((TALL + j) * step).cast());
+                    L::prefetch(wp.wrapping_add((TILE_ROWS + j) * step).cast());
                 }
             }
             for i in 0..C {
                 let x = L::load(xp.wrapping_add(i * k));
-                for j in 0..TALL {
+                for j in 0..TILE_ROWS {
                     sums[i][j] = x.fma(ws[j], sums[i][j]);
                 }
             }
             (xp, wp) = (xp.wrapping_add(L::N), wp.wrapping_add(L::N));
         }
         for i in 0..C {
-            let y = y.part(at + i * stride..at + i * stride + TALL);
+            let y = y.part(at + i * stride..at + i * stride + TILE_ROWS);
             y.copy_from_slice(&L::sum4(sums[i]));
             if E::SCALE > 0 {
                 for (j, y) in y.iter_mut().enumerate() {

@@ -1,5 +1,6 @@
-//! Threads that stay awake between the short jobs of one decoding step. A step has two hundred of them, of some ten microseconds each:
-//! putting rayon's threads to sleep and waking them again between two costs as much as the jobs.
+//! Threads that stay awake between the short jobs of one decoding step. A step has two hundred jobs
+//! of some ten microseconds each: putting rayon's threads to sleep and waking them between two jobs
+//! costs as much as the jobs.
 
 use rayon::current_num_threads;
 use std::any::Any;
@@ -9,20 +10,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-/// Looks at an idle pool's job before a thread offers its processor to others.
-const PATIENCE: usize = 4096;
+/// Polls of an idle thread before it yields its processor.
+const POLLS_BEFORE_YIELD: usize = 4096;
 
 type Job = dyn Fn(usize) + Sync;
 
-/// The lead of a pool. Only the thread that got it can give jobs (it is not `Sync`), and not from within one.
+/// The leader's handle of a pool. Only the leading thread can give jobs (it is not `Sync`), and not
+/// from within a job.
 pub struct SpinPool<'a> {
     table: &'a Table,
     one_thread: PhantomData<Cell<()>>,
 }
 
-/// What the leader and those of rayon's threads that have come to help work from. Who comes late or never holds nobody up.
+/// The state that the leader and its helpers, which are threads of rayon, share. A helper that
+/// comes late or never delays nobody.
 struct Table {
-    /// Tasks of the job in the upper half, the next one to take in the lower
+    /// The number of tasks in the upper half, the next task to take in the lower.
     tasks: Line<AtomicU64>,
     done: Line<AtomicUsize>,
     job: UnsafeCell<Option<*const Job>>,
@@ -34,11 +37,12 @@ struct Table {
 #[repr(align(128))]
 struct Line<T>(T);
 
-// SAFETY: the leader alone writes `job`, and only while no task of it is left; a helper reads it after it has taken a task.
+// SAFETY: only the leader writes `job`, and only while no task is left; a helper reads it after it
+// has taken a task.
 unsafe impl Sync for Table {}
 
 impl SpinPool<'_> {
-    /// Calls `lead` on a thread of the current pool, with the others at its side.
+    /// Calls `lead` on a thread of the current rayon pool, with the other threads as helpers.
     pub fn at_work<R: Send>(lead: impl FnOnce(&SpinPool) -> R + Send) -> R {
         let table = Table {
             tasks: Line(AtomicU64::new(0)),
@@ -59,9 +63,9 @@ impl SpinPool<'_> {
         })
     }
 
-    /// Calls `job` with every number below `n`, each once, and comes back when all have ended. A panic of the job comes out here, when all
-    /// have ended. A job must not call rayon: its thread could take up the help that another pool or job waits with, and not come back
-    /// before that is over.
+    /// Calls `job` once with every number below `n` and returns when all calls have ended. A panic
+    /// of the job is resumed here after that. A job must not call rayon: its thread could start to
+    /// help another pool and not return before that one is done.
     pub fn each(&self, n: usize, job: impl Fn(usize) + Sync) {
         assert!(
             u32::try_from(n).is_ok_and(|n| n < u32::MAX / 2),
@@ -72,7 +76,8 @@ impl SpinPool<'_> {
         }
         let table = self.table;
         let job: *const (dyn Fn(usize) + Sync) = &job;
-        // SAFETY: nobody reads the old job, for its tasks are done; the new one outlives this call, which waits for its tasks.
+        // SAFETY: nobody reads the old job, since its tasks are done; the new one outlives this
+        // call, which waits for its tasks.
         unsafe {
             let job = std::mem::transmute::<*const (dyn Fn(usize) + Sync), *const Job>(job);
             *table.job.get() = Some(job);
@@ -102,7 +107,7 @@ impl Table {
         (word & u64::from(u32::MAX)) < word >> 32
     }
 
-    /// Does one task; false where none is left.
+    /// Does one task; false if none is left.
     fn take(&self) -> bool {
         if !self.left() {
             return false;
@@ -112,13 +117,13 @@ impl Table {
         if task >= n {
             return false;
         }
-        // SAFETY: this task of the job is taken and not done, so the job is there until it is.
+        // SAFETY: the task is taken and not done, so the job is still alive.
         let job = unsafe { &*(*self.job.get()).expect("a task has a job") };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| job(task as usize))) {
             let mut first = self.panic.lock().unwrap_or_else(|e| e.into_inner());
             match *first {
                 None => *first = Some(panic),
-                // not dropped: that might panic, too
+                // not dropped: dropping might panic, too
                 Some(_) => std::mem::forget(panic),
             }
         }
@@ -127,7 +132,7 @@ impl Table {
     }
 }
 
-/// Sends the helpers home, however the leader ends.
+/// Releases the helpers, however the leader ends.
 struct Over<'a>(&'a Table);
 
 impl Drop for Over<'_> {
@@ -140,7 +145,7 @@ fn wait(until: impl Fn() -> bool) {
     let mut looks = 0;
     while !until() {
         looks += 1;
-        match looks % PATIENCE {
+        match looks % POLLS_BEFORE_YIELD {
             0 => std::thread::yield_now(),
             _ => std::hint::spin_loop(),
         }

@@ -1,26 +1,33 @@
-//! One more token of each of n sequences through a block of the network, on the CPU without graph: what [`crate::rms_norm`],
-//! [`crate::lora_linear`], [`crate::rope`], [`crate::cached_attention`] and [`crate::swiglu`] do one after the other, in few jobs of a
-//! [`SpinPool`]. Layers that read the same input are one job, and what follows a layer is done where its columns are still in the cache.
+//! One decoding step of n sequences through a transformer layer, fused, on the CPU without a graph:
+//! what [`crate::rms_norm`], [`crate::lora_linear`], [`crate::rope`], [`crate::cached_attention`]
+//! and [`crate::swiglu`] do one after the other, in few jobs of a [`SpinPool`]. Projections of the
+//! same input are one job, and what follows a projection is done while its columns are still in the
+//! processor's cache.
 
+use crate::attention::{AttentionSpec, MAX_GROUPS, cpu_decoding};
 use crate::cpu::{self, Data, Shared};
 use crate::elements::{Frozen, width};
 use crate::product::{Mat, Term, Threads, product_at};
+use crate::rms_norm::cpu as rms_norm;
+use crate::rope::cpu as rope;
 use crate::spin_pool::SpinPool;
-use crate::{cuda, decode, rms_norm, rope, skinny, swiglu};
+use crate::swiglu::cpu as swiglu;
+use crate::{cuda, skinny};
 use candle_core::{Result, Tensor, bail};
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// A frozen projection, adapted or not; all but the weight f32, and all, as every tensor here, contiguous and in main memory.
+/// A frozen projection, adapted or not. Every tensor is contiguous and in main memory; all but the
+/// weight are f32.
 #[derive(Clone, Copy)]
 pub struct Layer<'a> {
-    /// [out, in]; f32, bf16, [`crate::in_8_bits`] or in [`crate::Blocks`]
+    /// [out, in]; f32, bf16, [`crate::in_8_bits`] or [`crate::QuantisedBlocks`]
     pub weight: &'a Tensor,
     /// `[out]`, added to the projection (before a rotation)
     pub bias: Option<&'a Tensor>,
     /// A [r, in] and B [out, r]
     pub lora: Option<(&'a Tensor, &'a Tensor)>,
-    /// What B·A is multiplied by
+    /// Multiplies B·A.
     pub scale: f64,
 }
 
@@ -32,26 +39,19 @@ pub struct Norm<'a> {
     pub eps: f64,
 }
 
-/// The rotary embedding of n tokens.
-#[derive(Clone, Copy)]
-pub struct Rotation<'a> {
-    /// cos and sin, each [positions, D/2]
-    pub tables: (&'a Tensor, &'a Tensor),
-    /// One per token
-    pub positions: &'a [u32],
-}
+pub use crate::rope::Rotation;
 
-/// Whether [`SpinPool`] can take the step of activations `x` with `groups` query heads for each key head:
-/// f32 on the CPU, and not more groups than attention is fused for.
+/// Whether [`SpinPool`] can take the step of activations `x` with `groups` query heads for each key
+/// head: f32 on the CPU, and not more groups than attention is fused for.
 pub fn supports(x: &Tensor, groups: usize) -> bool {
-    cpu::fused(&[x]) && !cuda::is_on_gpu(&[x]) && groups <= decode::MAX_GROUPS
+    cpu::fused(&[x]) && !cuda::is_on_gpu(&[x]) && groups <= MAX_GROUPS
 }
 
-/// Columns of a layer that one task makes: a panel of [`product_at`].
+/// Columns of a projection that one task computes: a panel of [`product_at`].
 const COLUMNS: usize = 48;
 
 impl SpinPool<'_> {
-    /// q [n, H*D] and k [n, K*D], rotated, and v [n, K*D] of the normed x [n, d].
+    /// q [n, H*D] and k [n, K*D], rotated, and v [n, K*D] of the normed `x` [n, d].
     pub fn heads(
         &self,
         x: &Tensor,
@@ -60,22 +60,22 @@ impl SpinPool<'_> {
         rotation: Rotation,
     ) -> Result<[Tensor; 3]> {
         let (cos, sin) = (Data::of(rotation.tables.0)?, Data::of(rotation.tables.1)?);
-        let half = rope::fits(x.dim(0)?, rotation.tables, rotation.positions)?;
+        let half = rotation.check(x.dim(0)?)?;
         let work = Work::open(x, &layers)?;
         let input = work.input(self, Some(norm))?;
-        // whole heads
+        // a task computes whole heads
         let each = COLUMNS.next_multiple_of(2 * half);
         let outs: Vec<usize> = work.layers.iter().map(|layer| layer.out).collect();
         if outs.iter().any(|out| out % (2 * half) != 0) {
             bail!(
-                "heads: layers of {outs:?} outputs are not whole heads of {}",
+                "heads: projections of {outs:?} outputs are not multiples of the head width {}",
                 2 * half
             )
         }
         let mut y = outs
             .iter()
-            // SAFETY: the layers write all their columns, here and below.
-            .map(|out| unsafe { cpu::room(work.n * out) })
+            // SAFETY: the projections write all their columns, here and below.
+            .map(|out| unsafe { cpu::uninit(work.n * out) })
             .collect::<Vec<_>>();
         let shared: Vec<Shared> = y.iter_mut().map(|y| Shared::new(y)).collect();
         let tasks: Vec<(usize, Range<usize>)> = (0..3)
@@ -100,33 +100,34 @@ impl SpinPool<'_> {
         Ok([next()?, next()?, next()?])
     }
 
-    /// [`crate::cached_attention`].
+    /// [`crate::cached_attention`] in one job of the pool.
     pub fn attend(
         &self,
         q: &Tensor,
         keys: &Tensor,
         values: &Tensor,
         spans: &[Vec<(usize, usize)>],
-        head_dim: usize,
+        spec: AttentionSpec,
     ) -> Result<Tensor> {
-        decode::cached_attention(q, keys, values, spans, head_dim, Some(self))
+        spec.check_cached([q, keys, values], spans)?;
+        cpu_decoding::cached_attention(q, keys, values, spans, spec, Some(self))
     }
 
-    /// `x + layer(input)`: x [n, d], input [n, in].
+    /// `x + layer(input)`: `x` [n, d], `input` [n, in].
     pub fn add(&self, x: &Tensor, input: &Tensor, layer: Layer) -> Result<Tensor> {
         let layers = [layer];
         let work = Work::open(input, &layers)?;
         let out = work.layers[0].out;
         if x.dims() != [work.n, out] {
             bail!(
-                "add: x is {:?} but the layer gives [{}, {out}]",
+                "add: x is {:?} but the projection gives [{}, {out}]",
                 x.dims(),
                 work.n
             )
         }
         let (input, x) = (work.input(self, None)?, Data::of(x)?);
         // SAFETY: as above.
-        let (mut y, x) = (unsafe { cpu::room(work.n * out) }, &*x);
+        let (mut y, x) = (unsafe { cpu::uninit(work.n * out) }, &*x);
         let shared = Shared::new(&mut y);
         self.each(out.div_ceil(COLUMNS), |task| {
             let columns = part(out, COLUMNS, task);
@@ -141,19 +142,22 @@ impl SpinPool<'_> {
         cpu::tensor(y, (work.n, out))
     }
 
-    /// `silu(gate(x)) ∘ up(x)` of the normed x [n, d]: [n, out].
+    /// `silu(gate(x)) ∘ up(x)` of the normed `x` [n, d]: [n, out].
     pub fn gated(&self, x: &Tensor, norm: Norm, gate: Layer, up: Layer) -> Result<Tensor> {
         let layers = [gate, up];
         let work = Work::open(x, &layers)?;
         let out = work.layers[0].out;
         if work.layers[1].out != out {
-            bail!("gated: gate gives {out} and up {}", work.layers[1].out)
+            bail!(
+                "gated: gate has {out} outputs and up has {}",
+                work.layers[1].out
+            )
         }
         let input = work.input(self, Some(norm))?;
         let size = work.n * out;
         // SAFETY: as above.
-        let mut rooms = [(); 3].map(|()| unsafe { cpu::room(size) });
-        let shared = rooms.each_mut().map(|data| Shared::new(data));
+        let mut buffers = [(); 3].map(|()| unsafe { cpu::uninit(size) });
+        let shared = buffers.each_mut().map(|data| Shared::new(data));
         self.each(out.div_ceil(COLUMNS), |task| {
             let columns = part(out, COLUMNS, task);
             work.columns(0, &input, &columns, shared[0]);
@@ -165,17 +169,17 @@ impl SpinPool<'_> {
                 swiglu::forward(gate, up, y);
             }
         });
-        let [_, _, y] = rooms;
+        let [_, _, y] = buffers;
         cpu::tensor(y, (work.n, out))
     }
 }
 
-/// Layers of one input, opened.
+/// Projections of one input, opened for reading.
 struct Work<'a> {
     x: Data<'a>,
-    /// Tokens
+    /// Number of tokens.
     n: usize,
-    /// Width of the input
+    /// Width of the input.
     k: usize,
     layers: Vec<Opened<'a>>,
 }
@@ -187,17 +191,18 @@ struct Opened<'a> {
     low: Option<Low<'a>>,
 }
 
-/// The low-rank part of a layer.
+/// The low-rank part of a projection.
 struct Low<'a> {
     a: Data<'a>,
     b: Data<'a>,
     rank: usize,
     scale: f32,
-    /// Where x·Aᵀ begins among those of all layers
+    /// Where its x·Aᵀ begins in [`Input::down`].
     at: usize,
 }
 
-/// What the columns are made of: the normed tokens [n, k], and x·Aᵀ [n, r] of each adapted layer, one behind the other.
+/// What the projections read: the normed tokens [n, k], and x·Aᵀ [n, r] of each adapted projection,
+/// concatenated.
 struct Input<'a> {
     x: Cow<'a, [f32]>,
     down: Vec<f32>,
@@ -292,7 +297,7 @@ impl<'a> Work<'a> {
                 };
                 for low in lows() {
                     let at = low.at + row * low.rank..low.at + (row + 1) * low.rank;
-                    skinny::alone(x, &low.a, self.k, unsafe { down.part(at) });
+                    skinny::linear_one_thread(x, &low.a, self.k, unsafe { down.part(at) });
                 }
             });
         }
@@ -303,7 +308,8 @@ impl<'a> Work<'a> {
         Ok(Input { x, down })
     }
 
-    /// The caller owns these columns of y [n, out].
+    /// Computes some columns of projection `layer` into `y` [n, out]. The caller owns these
+    /// columns.
     fn columns(&self, layer: usize, input: &Input, columns: &Range<usize>, y: Shared) {
         let Opened {
             weight,
@@ -331,13 +337,13 @@ impl<'a> Work<'a> {
         let terms: Vec<Term> = (!skinny).then_some(whole).into_iter().chain(low).collect();
         if !terms.is_empty() {
             let size = (self.n, columns.len());
-            // SAFETY: the caller's columns.
+            // SAFETY: the caller owns the columns.
             unsafe { product_at(size, y, columns.start, *out, skinny, &terms, Threads::One) }
         }
         if let Some(bias) = bias {
             for row in 0..self.n {
                 let at = row * out + columns.start..row * out + columns.end;
-                // SAFETY: the caller's columns.
+                // SAFETY: the caller owns the columns.
                 let y = unsafe { y.part(at) };
                 y.iter_mut()
                     .zip(&bias[columns.clone()])
@@ -354,7 +360,7 @@ fn open_bias(bias: &Tensor, out: usize) -> Result<Data<'_>> {
     }
 }
 
-/// `0..len` in parts of `each`.
+/// `0..len` in parts of `each` elements.
 fn parts(len: usize, each: usize) -> impl Iterator<Item = Range<usize>> {
     (0..len.div_ceil(each)).map(move |i| part(len, each, i))
 }

@@ -6,7 +6,7 @@ pub use cuda_unavailable::{cuda_unavailable_reason, usable_card};
 
 use anyhow::{Context, Result, anyhow};
 use candle_core::Device;
-use ops::driver::{CardMemory, machine};
+use ops::driver::{GpuMemory, machine};
 use std::sync::Mutex;
 
 /// Where a run computes, whether that is here or not.
@@ -54,7 +54,7 @@ pub fn device(text: &str) -> Result<Device> {
             let device = card(number).with_context(|| format!("device \"{text}\""))?;
             if let (Some(memory), Some(machine)) = (ops::driver::memory(&device), machine()) {
                 let (free, total) = (memory.free as f64 / 1e9, memory.total as f64 / 1e9);
-                let name = &machine.cards[number].name;
+                let name = &machine.gpus[number].name;
                 eprintln!("device: card {number}, {name}, {free:.1} of {total:.1} GB free");
             }
             run::measure_peak_by(move || card_memory(number).map_or(0, |memory| memory.peak));
@@ -74,7 +74,7 @@ pub fn usable_bytes(choice: DeviceChoice) -> Option<u64> {
     }
 }
 
-fn card_memory(number: usize) -> Option<CardMemory> {
+fn card_memory(number: usize) -> Option<GpuMemory> {
     ops::driver::memory(&card(number).ok()?)
 }
 

@@ -30,7 +30,7 @@ def rows():
 
 
 def settings(**more):
-    """What every trainer is told; all else is its default."""
+    """The settings of every trainer; all others are defaults."""
     return dict(
         output_dir=job["out"], max_steps=job["steps"], use_cpu=True, bf16=False, report_to=[], save_strategy="no",
         logging_steps=1, disable_tqdm=True, learning_rate=1e-4, seed=1, dataloader_pin_memory=False, **more,

@@ -9,7 +9,7 @@ from trl import RLOOConfig, RLOOTrainer
 
 
 class WholeStep(common.Clock):
-    """The trainer samples before it says that a step begins, so a step is from the end of the one before."""
+    """A step lasts from the end of the step before: the trainer samples before its step begins."""
 
     def on_train_begin(self, *_, **__):
         self.began = time.perf_counter()

@@ -9,7 +9,7 @@
 
 use candle_core::{D, Device, Result, Tensor};
 use models::{CausalLm, Config, Lora};
-use ops::composed;
+use ops::reference;
 use std::collections::HashMap;
 
 pub struct OneStage {
@@ -66,7 +66,7 @@ impl OneStage {
         for layer in 0..self.config.num_hidden_layers {
             let name = |part: &str| format!("model.layers.{layer}.{part}");
             let norm = |x: &Tensor, part: &str| {
-                composed::rms_norm(x, self.weight(&format!("{}.weight", name(part))), eps)
+                reference::rms_norm(x, self.weight(&format!("{}.weight", name(part))), eps)
             };
             let h = norm(&x, "input_layernorm")?;
             let q = self.rotated(&self.linear(&name("self_attn.q_proj"), &h)?)?;
@@ -83,12 +83,12 @@ impl OneStage {
             let attended = self.attend(&q, &keys, &values)?;
             x = (x + self.linear(&name("self_attn.o_proj"), &attended)?)?;
             let norm = |x: &Tensor, part: &str| {
-                composed::rms_norm(x, self.weight(&format!("{}.weight", name(part))), eps)
+                reference::rms_norm(x, self.weight(&format!("{}.weight", name(part))), eps)
             };
             let h = norm(&x, "post_attention_layernorm")?;
             let gate = self.linear(&name("mlp.gate_proj"), &h)?;
             let up = self.linear(&name("mlp.up_proj"), &h)?;
-            let inner = composed::swiglu(&gate, &up)?;
+            let inner = reference::swiglu(&gate, &up)?;
             x = (x + self.linear(&name("mlp.down_proj"), &inner)?)?;
             self.cache[layer] = Some((keys, values));
         }
@@ -98,7 +98,7 @@ impl OneStage {
             None => self.weight("model.embed_tokens.weight"),
         };
         ops::frozen_linear(
-            &composed::rms_norm(&x, self.weight("model.norm.weight"), eps)?,
+            &reference::rms_norm(&x, self.weight("model.norm.weight"), eps)?,
             head,
         )
     }
@@ -114,7 +114,7 @@ impl OneStage {
                 .get(&format!("base_model.model.{module}.lora_{which}.weight"))
         };
         match (matrix("A"), matrix("B")) {
-            (Some(a), Some(b)) => composed::lora_linear(x, x, w, a, b, self.scale),
+            (Some(a), Some(b)) => reference::lora_linear(x, x, w, a, b, self.scale),
             _ => ops::frozen_linear(x, w),
         }
     }
@@ -122,7 +122,7 @@ impl OneStage {
     /// All rows are at the same position.
     fn rotated(&self, x: &Tensor) -> Result<Tensor> {
         let positions = vec![self.position; x.dim(0)?];
-        composed::rope(x, &self.rope.0, &self.rope.1, &positions)
+        reference::rope(x, &self.rope.0, &self.rope.1, &positions)
     }
 
     /// q [n, H*D] over keys and values [n, t, K*D]: [n, H*D].

@@ -9,6 +9,7 @@ use crate::config_json::{Fields, token_ids};
 use crate::families::{self, Family};
 use crate::layer_spec::{LayerSpec, LayerWidths};
 use crate::{Error, Result};
+use ops::AttentionSpec;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -183,6 +184,12 @@ impl Config {
     /// The parameters of each layer.
     pub(crate) fn layer(&self) -> LayerSpec {
         (self.family.layer)(&self.widths())
+    }
+
+    /// The heads of the attention of every layer.
+    pub(crate) fn attention(&self) -> AttentionSpec {
+        let (heads, kv_heads) = (self.num_attention_heads, self.num_key_value_heads);
+        AttentionSpec::new(heads, kv_heads, self.head_dim)
     }
 
     pub(crate) fn widths(&self) -> LayerWidths {

@@ -11,7 +11,7 @@ use crate::{CausalLm, Config, Error, Result};
 use candle_core::quantized::gguf_file::Content;
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
-use ops::Blocks;
+use ops::QuantisedBlocks;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ pub(crate) struct Tensors {
 
 impl Tensors {
     /// The quantised blocks that a tensor is stored in.
-    pub fn blocks(&self, name: &str) -> Option<Blocks> {
+    pub fn blocks(&self, name: &str) -> Option<QuantisedBlocks> {
         blocks_of(self.content.tensor_infos.get(name)?.ggml_dtype)
     }
 
@@ -126,8 +126,8 @@ fn rows_in_halves(weight: &Tensor, heads: usize) -> candle_core::Result<Tensor> 
 }
 
 /// The blocks of a ggml format; formats that ggml only computes with have none.
-fn blocks_of(dtype: GgmlDType) -> Option<Blocks> {
-    Blocks::ALL.into_iter().find(|b| b.ggml() == dtype)
+fn blocks_of(dtype: GgmlDType) -> Option<QuantisedBlocks> {
+    QuantisedBlocks::ALL.into_iter().find(|b| b.ggml() == dtype)
 }
 
 fn expanded(stored: &QTensor) -> candle_core::Result<Tensor> {

@@ -1,8 +1,8 @@
-//! Attention in training: sequences of one length, and samples that share their prompt.
+//! Attention in training: sequences of one length, and samples that share a prompt.
 
 use crate::support::*;
 use criterion::Criterion;
-use ops::{Ragged, composed};
+use ops::{Ragged, reference};
 
 pub fn all(c: &mut Criterion) {
     for (seqs, len) in [(8, 128), (4, 256), (1, 1024)] {
@@ -35,7 +35,7 @@ fn causal(c: &mut Criterion, size: &str, layout: &Ragged) {
         "causal_attention",
         size,
         (flops(forward), flops(3 * forward)),
-        || ops::causal_attention(&q, &k, &v, layout, HEAD_DIM),
-        || composed::causal_attention(&q, &k, &v, layout, HEAD_DIM),
+        || ops::causal_attention(&q, &k, &v, layout, attention_spec()),
+        || reference::causal_attention(&q, &k, &v, layout, attention_spec()),
     );
 }

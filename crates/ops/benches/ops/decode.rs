@@ -1,9 +1,10 @@
-//! One step of decoding: few rows against every weight, attention over cached rows, and writing them. No graph.
+//! One step of decoding: few rows against every weight, attention over cached rows, and writing
+//! them. No graph.
 
 use crate::support::*;
 use candle_core::DType;
 use criterion::{Criterion, Throughput};
-use ops::composed;
+use ops::reference;
 
 /// Rows of a batch
 const ROWS: [usize; 4] = [1, 8, 32, 128];
@@ -18,10 +19,10 @@ pub fn all(c: &mut Criterion) {
     cache(c);
 }
 
-/// In bytes of weights, which are f32 or bf16; plain candle widens those of bf16 first.
+/// In bytes of weights, f32 or bf16; plain candle widens bf16 first.
 fn linear(c: &mut Criterion, dtype: DType, k: usize, out: usize) {
     let size = dtype.size_in_bytes() * k * out;
-    // as many copies as make the weights come from memory, as they do in a model
+    // enough copies that the weights come from memory, as in a model
     let copies = (64 << 20) / size + 1;
     let weights: Vec<_> = (0..copies)
         .map(|_| random(out, k).to_dtype(dtype).expect("a copy"))
@@ -37,13 +38,13 @@ fn linear(c: &mut Criterion, dtype: DType, k: usize, out: usize) {
             || ops::frozen_linear(&x, ours.next().expect("endless")),
             || {
                 let w = plain.next().expect("endless").to_dtype(DType::F32)?;
-                composed::frozen_linear(&x, &w)
+                reference::frozen_linear(&x, &w)
             },
         );
     }
 }
 
-/// In bytes of the cached rows that are read, or written.
+/// In bytes of the cached rows that are read or written.
 fn cache(c: &mut Criterion) {
     for n in ROWS {
         let (keys, values) = (random(n * CACHED, KV_WIDTH), random(n * CACHED, KV_WIDTH));
@@ -54,8 +55,8 @@ fn cache(c: &mut Criterion) {
             "cached_attention",
             &format!("{n} rows over {CACHED}"),
             bytes(2 * n * CACHED * KV_WIDTH),
-            || ops::cached_attention(&q, &keys, &values, &spans, HEAD_DIM),
-            || composed::cached_attention(&q, &keys, &values, &spans, HEAD_DIM),
+            || ops::cached_attention(&q, &keys, &values, &spans, attention_spec()),
+            || reference::cached_attention(&q, &keys, &values, &spans, attention_spec()),
         );
         let (src, at) = (random(n, KV_WIDTH), (0..n).map(|i| i * CACHED));
         let at: Vec<usize> = at.collect();
@@ -65,7 +66,7 @@ fn cache(c: &mut Criterion) {
             &format!("{n} rows"),
             bytes(2 * n * KV_WIDTH),
             || ops::scatter_rows(&keys, &at, &src),
-            || composed::scatter_rows(&keys, &at, &src),
+            || reference::scatter_rows(&keys, &at, &src),
         );
     }
 }

@@ -1,8 +1,8 @@
-//! What reads and writes memory more than it computes.
+//! Operations that are bound by memory.
 
 use crate::support::*;
 use criterion::Criterion;
-use ops::{Ragged, composed};
+use ops::{Ragged, reference};
 
 pub fn all(c: &mut Criterion) {
     rms_norm(c);
@@ -23,7 +23,7 @@ fn rms_norm(c: &mut Criterion) {
         &format!("{TOKENS} x {WIDTH}"),
         (bytes(2 * n), bytes(5 * n)),
         || ops::rms_norm(&x, &w, 1e-5),
-        || composed::rms_norm(&x, &w, 1e-5),
+        || reference::rms_norm(&x, &w, 1e-5),
     );
 }
 
@@ -37,7 +37,7 @@ fn rope(c: &mut Criterion) {
         &format!("{TOKENS} x {WIDTH}"),
         (bytes(2 * n), bytes(4 * n)),
         || ops::rope(&x, &table, &table, &positions),
-        || composed::rope(&x, &table, &table, &positions),
+        || reference::rope(&x, &table, &table, &positions),
     );
 }
 
@@ -50,7 +50,7 @@ fn swiglu(c: &mut Criterion) {
         &format!("{TOKENS} x {FFN}"),
         (bytes(3 * n), bytes(8 * n)),
         || ops::swiglu(&gate, &up),
-        || composed::swiglu(&gate, &up),
+        || reference::swiglu(&gate, &up),
     );
 }
 

@@ -3,7 +3,7 @@
 use crate::support::*;
 use candle_core::{D, Result, Tensor};
 use criterion::Criterion;
-use ops::composed;
+use ops::reference;
 
 pub fn all(c: &mut Criterion) {
     let head = random(VOCAB, WIDTH);
@@ -18,7 +18,7 @@ pub fn all(c: &mut Criterion) {
             &format!("{m} labels"),
             (flops(product), flops(2 * product)),
             || Ok(ops::token_scores(&hidden, &head, &targets, &temperature)?.logp),
-            || Ok(composed::token_scores(&hidden, &head, &targets, &temperature)?.logp),
+            || Ok(reference::token_scores(&hidden, &head, &targets, &temperature)?.logp),
         );
         let (p, q) = (random(m, WIDTH), random(m, WIDTH));
         compare(
@@ -27,7 +27,7 @@ pub fn all(c: &mut Criterion) {
             &format!("{m} labels"),
             flops(2 * product),
             || Ok(ops::compared_scores(&p, &q, &head, &targets, &temperature)?.kl),
-            || composed::compared_scores(&p, &q, &head, &targets, &temperature),
+            || reference::compared_scores(&p, &q, &head, &targets, &temperature),
         );
     }
     softmax_weights(c);

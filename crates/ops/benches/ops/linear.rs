@@ -1,8 +1,9 @@
-//! Products with weights in training: frozen ones, with and without a low-rank part, and such as are trained.
+//! Products with weights in training: frozen ones, with and without a low-rank part, and such as
+//! are trained.
 
 use crate::support::*;
 use criterion::Criterion;
-use ops::composed;
+use ops::reference;
 
 pub fn all(c: &mut Criterion) {
     for (k, out) in [(WIDTH, WIDTH), (WIDTH, FFN), (FFN, WIDTH)] {
@@ -15,7 +16,7 @@ pub fn all(c: &mut Criterion) {
             &size,
             (flops(full), flops(2 * full)),
             || ops::frozen_linear(&x, &w),
-            || composed::frozen_linear(&x, &w),
+            || reference::frozen_linear(&x, &w),
         );
         let trained = random_var(out, k);
         compare_with_backward(
@@ -36,7 +37,7 @@ pub fn all(c: &mut Criterion) {
             || ops::lora_linear(&x, &x, &w, &a, &b, 2.0),
             || {
                 let low = x.matmul(&a.t()?)?.matmul(&b.t()?)?;
-                composed::frozen_linear(&x, &w)? + (low * 2.0)?
+                reference::frozen_linear(&x, &w)? + (low * 2.0)?
             },
         );
     }

@@ -2,6 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, Device, Layout, Result, Shape, Tensor, Var};
 use criterion::{Criterion, Throughput};
+use ops::AttentionSpec;
 use std::time::Duration;
 
 pub const WIDTH: usize = 576;
@@ -12,6 +13,10 @@ pub const VOCAB: usize = 49_152;
 pub const RANK: usize = 8;
 /// Tokens of a micro-batch
 pub const TOKENS: usize = 1024;
+
+pub fn attention_spec() -> AttentionSpec {
+    AttentionSpec::new(WIDTH / HEAD_DIM, KV_WIDTH / HEAD_DIM, HEAD_DIM)
+}
 
 /// Short measurements: all of them together take two or three minutes.
 pub fn settings() -> Criterion {

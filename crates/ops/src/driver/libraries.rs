@@ -1,8 +1,10 @@
-//! NVIDIA's libraries, opened when the first of their functions is called.
+//! NVIDIA's libraries, opened when one of their functions is first called.
 //!
-//! candle wants libcuda, libcublas, libcublasLt, libcurand and libnvrtc linked, and a binary that is does not start where one of them is
-//! missing. So each function of theirs that cudarc declares is defined here (the list is made by `build/libraries.rs`): its first call
-//! looks it up with `dlopen` and `dlsym`, later ones jump through a table. Where it is not there the call returns an error code.
+//! candle links libcuda, libcublas, libcublasLt, libcurand and libnvrtc, and such a binary does not
+//! start on a machine that lacks one of them. Therefore each of their functions that cudarc
+//! declares is defined here (`build/libraries.rs` generates the list): the first call looks it up
+//! with `dlopen` and `dlsym`, later calls jump through a table. If the function is missing, the
+//! call returns an error code.
 
 use std::env;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -30,8 +32,9 @@ const LIBRARIES: [Library; 5] = [
 ];
 
 impl Library {
-    /// File names, the preferred first. What is called of cublas and cublasLt has the same signatures in 12 and 13; libcurand is 10 in both.
-    /// A 13 does not run on a driver before 13, which is not asked for it.
+    /// File names, the preferred first. The functions of cublas and cublasLt that are called have
+    /// the same signatures in 12 and 13; libcurand is 10 in both. Version 13 is not tried on a
+    /// driver before 13, on which it does not run.
     fn files(self) -> &'static [&'static CStr] {
         let both: &[&CStr] = match self {
             Self::Driver => return &[c"libcuda.so.1"],
@@ -40,11 +43,12 @@ impl Library {
             Self::CublasLt => &[c"libcublasLt.so.13", c"libcublasLt.so.12"],
             Self::Nvrtc => &[c"libnvrtc.so.13", c"libnvrtc.so.12"],
         };
-        let old = super::cuda::version().is_none_or(|version| version < 13_000);
+        let old = super::version::version().is_none_or(|version| version < 13_000);
         &both[usize::from(old)..]
     }
 
-    /// CUDA_ERROR_NO_DEVICE, CUBLAS_STATUS_NOT_INITIALIZED, CURAND_STATUS_NOT_INITIALIZED, NVRTC_ERROR_INTERNAL_ERROR
+    /// CUDA_ERROR_NO_DEVICE, CUBLAS_STATUS_NOT_INITIALIZED, CURAND_STATUS_NOT_INITIALIZED,
+    /// NVRTC_ERROR_INTERNAL_ERROR
     fn absent(self) -> *const c_void {
         match self {
             Self::Driver => answer::<100> as *const c_void,
@@ -58,7 +62,7 @@ impl Library {
     fn open(self) -> Option<*mut c_void> {
         static HANDLES: [OnceLock<usize>; 5] = [const { OnceLock::new() }; 5];
         let handle = *HANDLES[self as usize].get_or_init(|| {
-            // cublas looks for the cublasLt of its own version: one already loaded is that one
+            // cublas needs the cublasLt of its own version: load it first
             if self == Self::Cublas {
                 Self::CublasLt.open();
             }
@@ -67,15 +71,16 @@ impl Library {
         (handle != 0).then_some(handle as *mut c_void)
     }
 
-    /// Where the system looks, then in `folders`.
+    /// Searches where the system looks, then in `folders`.
     fn search(self) -> *mut c_void {
         for file in self.files() {
-            // SAFETY: a name that ends in a zero. NVIDIA's libraries may be opened at any time.
+            // SAFETY: the name ends in a zero byte. NVIDIA's libraries may be opened at any time.
             let handle = unsafe { libc::dlopen(file.as_ptr(), libc::RTLD_NOW) };
             if !handle.is_null() {
                 return handle;
             }
-            // A driver belongs to the machine: another folder's would not fit its kernel module.
+            // the driver belongs to the machine: one from another folder would not match its kernel
+            // module
             for folder in folders().iter().filter(|_| self != Self::Driver) {
                 let path = folder.join(file.to_str().unwrap_or_default());
                 let Ok(path) = CString::new(path.into_os_string().into_encoded_bytes()) else {
@@ -91,7 +96,7 @@ impl Library {
         null_mut()
     }
 
-    /// The file that is missing, if it is.
+    /// The name of the file, if it was not found.
     pub fn missing(self) -> Option<String> {
         let first = self.files()[0].to_string_lossy().into_owned();
         self.open().is_none().then_some(first)
@@ -110,25 +115,25 @@ fn folders() -> Vec<PathBuf> {
 }
 
 struct Function {
-    /// Index of `LIBRARIES`; one behind its end: candle's launchers
+    /// Index into `LIBRARIES`; one past its end: candle's launchers.
     library: usize,
     name: &'static CStr,
-    /// Returns a text, not a status
+    /// Returns a string, not a status.
     is_text: bool,
 }
 
-/// What the stand-ins jump to; null before the first call.
+/// The addresses that the stand-ins jump to; null before the first call.
 static TABLE: [AtomicPtr<c_void>; FUNCTIONS.len()] =
     [const { AtomicPtr::new(null_mut()) }; FUNCTIONS.len()];
 
-/// Where function `index` is, for the table.
+/// Looks up function `index` and stores its address in the table.
 extern "C" fn find(index: u32) -> *const c_void {
     let index = index as usize;
     let function = &FUNCTIONS[index];
     let found = match LIBRARIES.get(function.library) {
         None => not_linked as *const c_void,
         Some(library) => {
-            // SAFETY: an open library and a name that ends in a zero
+            // SAFETY: the library is open and the name ends in a zero byte
             let there = library.open().map_or(null_mut(), |handle| unsafe {
                 libc::dlsym(handle, function.name.as_ptr())
             });
@@ -143,27 +148,28 @@ extern "C" fn find(index: u32) -> *const c_void {
     found
 }
 
-/// In place of a function that is not there. The caller's arguments are left alone.
+/// Stands in for a missing function; ignores the arguments.
 extern "C" fn answer<const STATUS: c_int>() -> c_int {
     STATUS
 }
 
 extern "C" fn absent_text() -> *const c_char {
-    c"the library is not there".as_ptr()
+    c"the library is missing".as_ptr()
 }
 
-/// candle's kernels for products with quantised weights: compiled for one architecture only, so `ops` has its own.
+/// Stands in for candle's kernels for quantised weights, which are compiled for one architecture
+/// only; `ops` has its own.
 extern "C" fn not_linked() {
     eprintln!("error: candle's kernels for quantised weights are not in this binary");
     std::process::abort()
 }
 
-/// A function of NVIDIA's: to where the table says, or by `first` where it says nothing yet.
+/// A function of NVIDIA's: jumps to its address in the table, or to `first` if there is none yet.
 #[cfg(target_arch = "x86_64")]
 macro_rules! stand_in {
     ($name:ident, $index:literal) => {
         /// # Safety
-        /// That of NVIDIA's function of this name.
+        /// As NVIDIA's function of this name.
         #[unsafe(naked)]
         #[unsafe(no_mangle)]
         unsafe extern "C" fn $name() {
@@ -184,7 +190,8 @@ macro_rules! stand_in {
     };
 }
 
-/// Calls `find` with r11d, with every register that may hold an argument as it was, and goes where it says.
+/// Calls `find` with the index in r11d, restores every register that may hold an argument, and
+/// jumps to the result.
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
 unsafe extern "C" fn first() {

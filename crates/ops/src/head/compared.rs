@@ -1,24 +1,23 @@
-//! Two models that share a head, and the KL between them, at the price of one sweep.
+//! Two models that share a head, and the KL divergence between them, in one sweep over the
+//! vocabulary.
 
-use super::check;
 use super::running::{Running, merged, statistics};
-use super::sweep::{Block, sweep};
+use super::sweep::{LogitTile, sweep};
 use crate::cpu::{self, Data, Shared};
 use crate::elements::Frozen;
 use crate::simd::{Lanes, dispatch, exp, get};
 use candle_core::{Result, Tensor};
 
-/// [5, M]: log-probability and entropy under p, the same under q, and KL(p ‖ q) = Σ p·(x_p − x_q) − lse_p + lse_q. One sweep
-/// over the vocabulary, no gradient; the first two rows are [`token_scores`](super::token_scores)' bit for bit.
-pub(crate) fn compared_scores(
+/// [5, M]: log-probability and entropy under p, the same under q, and KL(p ‖ q) = Σ p·(x_p − x_q) −
+/// lse_p + lse_q. One sweep over the vocabulary, no gradient; the first two rows are
+/// `token_scores`' bit for bit.
+pub(super) fn compared_scores(
     p: &Tensor,
     q: &Tensor,
     head: &Tensor,
     targets: &[u32],
     temperature: &[f32],
 ) -> Result<Tensor> {
-    check(p, head, targets, temperature)?;
-    check(q, head, targets, temperature)?;
     let (m, d) = p.dims2()?;
     let (p, q, head) = (p.contiguous()?, q.contiguous()?, head.contiguous()?);
     let (ps, qs, ws) = (Data::of(&p)?, Data::of(&q)?, Frozen::of(&head)?);
@@ -27,24 +26,24 @@ pub(crate) fn compared_scores(
     let (mut label_p, mut label_q) = (vec![0.0; m], vec![0.0; m]);
     let labels = [Shared::new(&mut label_p), Shared::new(&mut label_q)];
     let begin = || [(); 3].map(|_| vec![Running::NONE; m]);
-    let partial = sweep([ps, qs], ws, d, begin, |stats, block: Block<2>| {
-        let Block { rows, tile, logits } = block;
+    let partial = sweep([ps, qs], ws, d, begin, |stats, part: LogitTile<2>| {
+        let LogitTile { rows, tile, logits } = part;
         let [xp, xq] = logits.map(|logits| logits.chunks_exact_mut(tile.len()));
         for ((xp, xq), row) in xp.zip(xq).zip(rows) {
             let of_p = statistics(xp, inv[row]);
             let of_q = statistics(xq, inv[row]);
-            let apart = Running {
-                weighted: difference(xp, xq, of_p.max) as f64,
+            let difference = Running {
+                weighted: weighted_difference(xp, xq, of_p.max) as f64,
                 ..of_p
             };
-            let news = [(of_p, 1.0), (of_q, 1.0), (apart, 0.0)];
+            let news = [(of_p, 1.0), (of_q, 1.0), (difference, 0.0)];
             for (all, (new, shift)) in stats.iter_mut().zip(news) {
                 all[row] = all[row].merge(new, shift);
             }
             let target = targets[row] as usize;
             if tile.contains(&target) {
                 for (out, x) in labels.iter().zip([xp, xq]) {
-                    // SAFETY: the label lies in one tile only.
+                    // SAFETY: the label is in one tile only.
                     let label = unsafe { out.part(row..row + 1) };
                     label[0] = x[target - tile.start];
                 }
@@ -57,17 +56,18 @@ pub(crate) fn compared_scores(
             column.push(stats);
         }
     }
-    let [of_p, of_q, apart] = columns;
+    let [of_p, of_q, differences] = columns;
     let (of_p, of_q) = (merged(of_p, m, 1.0), merged(of_q, m, 1.0));
-    let apart = merged(apart, m, 0.0);
+    let differences = merged(differences, m, 0.0);
     let mut out = Vec::with_capacity(5 * m);
     for (labels, stats) in [(&label_p, &of_p), (&label_q, &of_q)] {
         out.extend(labels.iter().zip(stats).map(|(x, s)| s.logp(*x)));
         out.extend(stats.iter().map(Running::entropy));
     }
     out.extend((0..m).map(|row| {
-        let kl = apart[row].weighted / apart[row].sum - of_p[row].lse() + of_q[row].lse();
-        // rounding may leave less than nothing; `max` would turn NaN into 0
+        let kl =
+            differences[row].weighted / differences[row].sum - of_p[row].lse() + of_q[row].lse();
+        // rounding may make it negative; `max` would turn NaN into 0
         if kl < 0.0 { 0.0 } else { kl as f32 }
     }));
     cpu::tensor(out, (5, m))
@@ -86,4 +86,4 @@ unsafe fn difference_kernel<L: Lanes>(p: &[f32], q: &[f32], max: f32) -> f32 {
         sum.sum()
     }
 }
-dispatch!(fn difference = difference_kernel(p: &[f32], q: &[f32], max: f32) -> f32);
+dispatch!(fn weighted_difference = difference_kernel(p: &[f32], q: &[f32], max: f32) -> f32);

@@ -1,8 +1,9 @@
-//! What a sweep keeps of a row of logits: online softmax, whose parts can be merged.
+//! Running statistics of a row of logits (online softmax), whose parts can be merged.
 
 use crate::simd::{Lanes, dispatch, exp, get, put};
 
-/// Running statistics of one row: the largest x, Σ e^(x−max) and Σ e^(x−max)·y for a payload y relative to `max`.
+/// Running statistics of one row: the largest x, Σ e^(x−max) and Σ e^(x−max)·y for a payload y
+/// relative to `max`.
 #[derive(Clone, Copy)]
 pub(super) struct Running {
     pub max: f32,
@@ -17,7 +18,8 @@ impl Running {
         weighted: 0.0,
     };
 
-    /// Both over the union. `shift` is 1 where the payload is x − max, which moves with the maximum, and 0 otherwise.
+    /// The statistics of the union. `shift` is 1 where the payload is x − max, which moves with the
+    /// maximum, and 0 otherwise.
     pub fn merge(self, other: Self, shift: f64) -> Self {
         if self.sum == 0.0 {
             return other;
@@ -48,13 +50,13 @@ impl Running {
         (label as f64 - self.lse()) as f32
     }
 
-    /// Where the payload is x − max
+    /// If the payload is x − max.
     pub fn entropy(&self) -> f32 {
         (self.sum.ln() - self.weighted / self.sum) as f32
     }
 }
 
-/// The runs' statistics as one, in the order of the runs.
+/// The statistics of all runs, merged in their order.
 pub(super) fn merged(partial: Vec<Vec<Running>>, m: usize, shift: f64) -> Vec<Running> {
     let mut all = vec![Running::NONE; m];
     for part in partial {
@@ -80,7 +82,7 @@ unsafe fn statistics_kernel<L: Lanes>(x: &mut [f32], inv_temperature: f32) -> Ru
         let max = max.largest();
         let (top, mut sum, mut weighted) = (L::splat(max), L::splat(0.0), L::splat(0.0));
         for i in (0..x.len()).step_by(L::N) {
-            // beyond the end: e^-87, which is nothing beside the e^0 of the maximum
+            // beyond the end: e^-87, which vanishes beside the e^0 of the maximum
             let v = get::<L>(x, i, max - 87.0).sub(top);
             let e = exp(v);
             sum = sum.add(e);

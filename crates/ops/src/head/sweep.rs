@@ -1,54 +1,57 @@
-//! The sweep over the vocabulary that scores, their gradient and comparisons share: every logit once, block by block.
+//! The sweep over the vocabulary that scores, their gradient and comparisons share: every logit
+//! once, tile by tile.
 //!
-//! The vocabulary is cut into tiles of head rows and the tiles into one run per thread. A thread multiplies every row of
-//! hidden states by its tile and folds the logits into what it keeps; what the runs keep is merged in their order.
+//! The vocabulary is cut into tiles of head rows and the tiles into one run per thread. A thread
+//! multiplies every row of hidden states by its tiles and folds the logits into an accumulator; the
+//! caller merges the accumulators in the order of the runs.
 
 use crate::elements::Elements;
-use crate::linear::linear_into;
+use crate::linear::slices::linear_into;
 use crate::product::Threads;
 use rayon::prelude::*;
 use std::ops::Range;
 
 /// Head rows of a tile.
 const TILE: usize = 512;
-/// Hidden rows that meet a tile at a time, so that their logits stay in the cache.
+/// Hidden rows that are multiplied by a tile at a time, so that their logits stay in the cache.
 const ROWS: usize = 256;
 
-/// The logits of some `rows` of S models' hidden states against one `tile` of the vocabulary, [rows, tile] each.
-pub(super) struct Block<'a, const S: usize> {
+/// The logits of some `rows` of S models' hidden states against one `tile` of the vocabulary,
+/// [rows, tile] each.
+pub(super) struct LogitTile<'a, const S: usize> {
     pub rows: Range<usize>,
     pub tile: Range<usize>,
     pub logits: [&'a mut [f32]; S],
 }
 
-/// `hidden` S times [M, d], `head` [V, d]. What each run kept, in the order of the runs.
-pub(super) fn sweep<const S: usize, Kept: Send>(
+/// `hidden` S times [M, d], `head` [V, d]. The accumulators of the runs, in order.
+pub(super) fn sweep<const S: usize, Acc: Send>(
     hidden: [&[f32]; S],
     head: Elements,
     d: usize,
-    begin: impl Fn() -> Kept + Sync,
-    fold: impl Fn(&mut Kept, Block<S>) + Sync,
-) -> Vec<Kept> {
+    begin: impl Fn() -> Acc + Sync,
+    fold: impl Fn(&mut Acc, LogitTile<S>) + Sync,
+) -> Vec<Acc> {
     let m = hidden[0].len() / d;
     runs(head.len() / d)
         .into_par_iter()
         .map(|run| {
-            let mut kept = begin();
-            let mut room = hidden.map(|_| vec![0.0; ROWS.min(m) * TILE.min(run.len())]);
+            let mut acc = begin();
+            let mut buffers = hidden.map(|_| vec![0.0; ROWS.min(m) * TILE.min(run.len())]);
             for tile in pieces(run, TILE) {
                 let w = head.part(tile.start * d..tile.end * d);
                 for rows in pieces(0..m, ROWS) {
                     let n = rows.len() * tile.len();
-                    let mut logits = room.each_mut().map(|room| &mut room[..n]);
+                    let mut logits = buffers.each_mut().map(|buffer| &mut buffer[..n]);
                     for (hidden, logits) in hidden.iter().zip(&mut logits) {
                         let x = &hidden[rows.start * d..rows.end * d];
                         linear_into(x, w, d, logits, Threads::One);
                     }
                     let tile = tile.clone();
-                    fold(&mut kept, Block { rows, tile, logits });
+                    fold(&mut acc, LogitTile { rows, tile, logits });
                 }
             }
-            kept
+            acc
         })
         .collect()
 }

@@ -1,19 +1,20 @@
 //! One draw from one row of logits in main memory.
 
+use super::rule::{Drawn, SamplingRule};
 use super::weights::{WEIGHTS_BLOCK, WeightSums, softmax_weights};
-use super::{Drawn, SamplingRule};
 
 /// Draws one token from the logits of one row. `None`: they are not finite.
 ///
-/// top-k keeps every logit not below the k-th largest, so ties at the edge stay. top-p then keeps a token
-/// when the mass ranked above it, renormalised after top-k, is less than `top_p`; the first is always kept.
-/// The quantile runs over the kept tokens in the order of their ids. Sums are f64.
+/// top-k keeps every logit not below the k-th largest, so ties at the edge stay. top-p then keeps a
+/// token when the mass ranked above it, renormalised after top-k, is less than `top_p`; the first
+/// is always kept. The quantile runs over the kept tokens in the order of their ids. Sums are f64.
 ///
 /// ```
 /// use ops::{SamplingRule, sample_row};
 /// let rule = SamplingRule { temperature: 1.0, top_k: 2, top_p: 1.0, u: 0.9 };
 /// let drawn = sample_row(&[0.0, 2.0, 2.0], &rule).expect("finite logits");
-/// assert_eq!((drawn.id, drawn.max_prob), (2, 0.5)); // top-k leaves 1 and 2, with equal probability
+/// // top-k leaves 1 and 2, with equal probability
+/// assert_eq!((drawn.id, drawn.max_prob), (2, 0.5));
 /// ```
 pub fn sample_row(logits: &[f32], rule: &SamplingRule) -> Option<Drawn> {
     let temperature = if rule.is_greedy() {
@@ -41,8 +42,8 @@ pub fn sample_row(logits: &[f32], rule: &SamplingRule) -> Option<Drawn> {
     })
 }
 
-/// The token at the rule's quantile of the truncated weights, and the mass that was kept, in units of the
-/// largest weight.
+/// The token at the rule's quantile of the truncated weights, and the mass that was kept, in units
+/// of the largest weight.
 fn pick(weights: &[f32], sums: &WeightSums, rule: &SamplingRule) -> (usize, f64) {
     let (vocab, sum, u) = (weights.len(), sums.total(), rule.u);
     let top_k = match rule.top_k {
@@ -104,7 +105,8 @@ fn whole_quantile(weights: &[f32], sums: &WeightSums, target: f64) -> usize {
         before += sums.blocks[block];
         block += 1;
     }
-    // rounding may leave nothing in the block: then take the last token before it with a positive weight
+    // rounding may leave nothing in the block: then take the last token before it with a positive
+    // weight
     let items = |from: usize, to: usize| weights[from..to].iter().copied().enumerate();
     let start = block * WEIGHTS_BLOCK;
     let end = (start + WEIGHTS_BLOCK).min(weights.len());
@@ -115,8 +117,8 @@ fn whole_quantile(weights: &[f32], sums: &WeightSums, target: f64) -> usize {
     }
 }
 
-/// The first item at which the running sum passes `target`; if rounding leaves none, the last one with a
-/// positive weight.
+/// The first item at which the running sum passes `target`; if rounding leaves none, the last one
+/// with a positive weight.
 fn quantile(items: impl Iterator<Item = (usize, f32)>, target: f64) -> usize {
     let (mut sum, mut last) = (0f64, 0);
     for (id, weight) in items {

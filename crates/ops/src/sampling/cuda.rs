@@ -1,9 +1,9 @@
 //! One draw from each row of logits on a GPU.
 
-use crate::cuda::launch::Launch;
-use crate::cuda::place::{Open, Target, tensor};
+use crate::cuda::kernel::Kernel;
+use crate::cuda::view::{OpenTensor, ViewMut, from_storage};
 
-use super::{Drawn, SamplingRule};
+use super::rule::{Drawn, SamplingRule};
 use candle_core::{DType, Result, Tensor};
 
 const THREADS: usize = 512;
@@ -19,16 +19,16 @@ pub(super) fn sample(logits: &Tensor, rules: &[SamplingRule]) -> Result<Vec<Opti
     };
     let rules: Vec<u32> = rules.iter().flat_map(words).collect();
     let rules = Tensor::from_vec(rules, (n, 6), logits.device())?;
-    let (logits, rules) = (Open::of(logits), Open::of(&rules));
+    let (logits, rules) = (OpenTensor::of(logits), OpenTensor::of(&rules));
     let logits = logits.view()?;
-    let mut drawn = logits.room(DType::U32, n * 4)?;
-    Launch::new("sample", (n, 1), THREADS)
+    let mut drawn = logits.alloc(DType::U32, n * 4)?;
+    Kernel::new("sample", (n, 1), THREADS)
         .read(logits)
         .read(rules.view()?)
-        .write(Target::of(&mut drawn))
+        .write(ViewMut::of(&mut drawn))
         .u32(vocab)
-        .run()?;
-    let drawn = tensor(drawn, (n, 4)).to_vec2::<u32>()?;
+        .launch()?;
+    let drawn = from_storage(drawn, (n, 4)).to_vec2::<u32>()?;
     let of = |row: Vec<u32>| {
         let [logp, entropy, max_prob] = [row[1], row[2], row[3]].map(f32::from_bits);
         let id = row[0];

@@ -1,52 +1,22 @@
 //! Drawing tokens from logits: by a CPU sampler, or by a CUDA kernel where the logits are on a GPU.
 //!
-//! Both apply temperature, then top-k, then top-p, as transformers' warpers in that order, and draw by
-//! inverting the cumulative distribution in the order of token ids. The random number is the caller's.
+//! Both apply temperature, then top-k, then top-p, as transformers' warpers in that order, and draw
+//! by inverting the cumulative distribution in the order of token ids. The random number is the
+//! caller's.
 
 mod cpu;
 mod cuda;
+mod rule;
 mod weights;
 
 pub use cpu::sample_row;
+pub use rule::{Drawn, SamplingRule};
 pub use weights::{WEIGHTS_BLOCK, WeightSums, softmax_weights};
 
-use crate::cpu::fused;
-use crate::elements::Frozen;
-use crate::{cuda as gpu, linear};
-use candle_core::{DType, Result, Tensor};
+use crate::cuda::supports;
+use crate::linear::{gpu_logits, host_logits};
+use candle_core::{Result, Tensor};
 use rayon::prelude::*;
-
-/// How one token is drawn from a row of logits.
-#[derive(Clone, Copy, Debug)]
-pub struct SamplingRule {
-    /// 0 = greedy: the largest logit, the lowest id on ties
-    pub temperature: f32,
-    /// 0 = off
-    pub top_k: usize,
-    /// 1 = off
-    pub top_p: f32,
-    /// A uniform random number in [0, 1): the quantile to draw. Greedy sampling ignores it.
-    pub u: f64,
-}
-
-impl SamplingRule {
-    /// Whether the largest logit is taken and no random number is used.
-    pub fn is_greedy(&self) -> bool {
-        self.temperature == 0.0
-    }
-}
-
-/// A drawn token and statistics of its distribution.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Drawn {
-    pub id: u32,
-    /// natural log, under `softmax(logits / temperature)` before top-k and top-p (greedy: temperature 1)
-    pub logp: f32,
-    /// entropy of the same distribution, nats
-    pub entropy: f32,
-    /// largest probability after top-k and top-p (greedy: of the whole distribution)
-    pub max_prob: f32,
-}
 
 /// Logits [n, V] in f32, in the memory of the device that computed them. They record no graph.
 pub struct Logits(Rows);
@@ -63,28 +33,24 @@ impl Logits {
         Self(Rows::Host { values, vocab: 0 })
     }
 
-    /// `hidden · headᵀ`: `hidden` [n, d], `head` [V, d]. Reuses the memory of `buffer` where it can.
+    /// `hidden · headᵀ`: `hidden` [n, d], `head` [V, d]. Reuses the memory of `buffer` where it
+    /// can.
     pub fn compute(hidden: &Tensor, head: &Tensor, buffer: Self) -> Result<Self> {
-        if gpu::supports(&[hidden]) {
-            return gpu::logits(hidden, head).map(Rows::Gpu).map(Self);
+        if supports(&[hidden]) {
+            return gpu_logits(hidden, head).map(Rows::Gpu).map(Self);
         }
         let mut values = match buffer.0 {
             Rows::Host { values, .. } => values,
             Rows::Gpu(_) => Vec::new(),
         };
         let vocab = head.dim(0)?;
-        if fused(&[hidden]) && Frozen::reads(head) {
-            linear::logits(hidden, head, &mut values)?;
-        } else {
-            let logits = crate::frozen_linear(hidden, head)?;
-            values = logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
-        }
+        host_logits(hidden, head, &mut values)?;
         Ok(Self(Rows::Host { values, vocab }))
     }
 
     /// Logits [n, V] that are already there, in f32.
     pub fn from_tensor(logits: &Tensor) -> Result<Self> {
-        if gpu::supports(&[logits]) {
+        if supports(&[logits]) {
             return logits.contiguous().map(Rows::Gpu).map(Self);
         }
         let (values, vocab) = (logits.flatten_all()?.to_vec1()?, logits.dim(1)?);
@@ -102,8 +68,8 @@ impl Logits {
         }
     }
 
-    /// Draws one token for each rule: from the row of the same index, or, where there is only one row, from
-    /// that one. `None`: the logits of the row are not finite.
+    /// Draws one token for each rule: from the row of the same index, or, where there is only one
+    /// row, from that one. `None`: the logits of the row are not finite.
     pub fn sample(&self, rules: &[SamplingRule]) -> Result<Vec<Option<Drawn>>> {
         match &self.0 {
             Rows::Host { values, vocab } => Ok(rules

@@ -23,8 +23,8 @@ impl WeightSums {
     }
 }
 
-/// `weights[i] = exp((logits[i] − max) / temperature)`; below e^-87 it is 0. `None` if the largest logit is
-/// not finite; a NaN elsewhere makes the sums NaN.
+/// `weights[i] = exp((logits[i] − max) / temperature)`; below e^-87 it is 0. `None` if the largest
+/// logit is not finite; a NaN elsewhere makes the sums NaN.
 pub fn softmax_weights(
     logits: &[f32],
     temperature: f32,

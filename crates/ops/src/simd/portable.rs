@@ -1,9 +1,9 @@
-//! [`Lanes`] of plain floats, which every machine has; the compiler makes of them what its target allows.
+//! [`Lanes`] of plain floats, for every machine; the compiler vectorises them for its target.
 
 use crate::simd::Lanes;
 use half::bf16;
 
-// SAFETY: eight plain floats; every machine has them.
+// SAFETY: eight plain floats need no instruction set.
 unsafe impl Lanes for [f32; 8] {
     const N: usize = 8;
     #[inline(always)]

@@ -6,7 +6,8 @@ use std::arch::x86_64::*;
 
 const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 
-/// Four rows of 16 lanes, turned by quarters of 128 bits: vector c holds column 4·l + c of the rows in its quarter l.
+/// Four rows of 16 lanes, turned by quarters of 128 bits: vector c holds column 4·l + c of the rows
+/// in its quarter l.
 #[inline(always)]
 unsafe fn four_rows_512(from: *const f32, stride: usize) -> [__m512; 4] {
     unsafe {
@@ -28,7 +29,8 @@ unsafe fn four_rows_512(from: *const f32, stride: usize) -> [__m512; 4] {
     }
 }
 
-/// Four rows of 8 lanes, turned by halves of 128 bits: vector c holds column 4·l + c of the rows in its half l.
+/// Four rows of 8 lanes, turned by halves of 128 bits: vector c holds column 4·l + c of the rows in
+/// its half l.
 #[inline(always)]
 unsafe fn four_rows_256(from: *const f32, stride: usize) -> [__m256; 4] {
     unsafe {
@@ -50,7 +52,7 @@ unsafe fn four_rows_256(from: *const f32, stride: usize) -> [__m256; 4] {
     }
 }
 
-// SAFETY: used only where AVX-512 was found.
+// SAFETY: used only where AVX-512 was detected.
 unsafe impl Lanes for __m512 {
     const N: usize = 16;
     #[inline(always)]
@@ -114,7 +116,8 @@ unsafe impl Lanes for __m512 {
     }
     #[inline(always)]
     unsafe fn sum4(four: [Self; 4]) -> [f32; 4] {
-        // whole vectors until one is left: the halves of AVX2 have no names for half of the registers
+        // full vectors until one is left: 256-bit instructions without AVX-512VL reach only half of
+        // the registers
         let [a, b, c, d] = four;
         unsafe {
             let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
@@ -180,7 +183,7 @@ unsafe impl Lanes for __m512 {
     }
 }
 
-// SAFETY: used only where AVX2 and FMA were found.
+// SAFETY: used only where AVX2 and FMA were detected.
 unsafe impl Lanes for __m256 {
     const N: usize = 8;
     #[inline(always)]

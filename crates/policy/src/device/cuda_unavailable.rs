@@ -1,6 +1,6 @@
 //! Why a card cannot be used, in one line. Decides on what the driver said; asks nothing itself.
 
-use ops::driver::{Card, Machine};
+use ops::driver::{Gpu, Machine};
 
 /// What is in the way of using card `number`, and what to do; None: nothing. `machine` is None for a binary without CUDA.
 pub fn cuda_unavailable_reason(machine: Option<&Machine>, number: usize) -> Option<String> {
@@ -24,16 +24,16 @@ pub fn cuda_unavailable_reason(machine: Option<&Machine>, number: usize) -> Opti
     if let Some(refusal) = &machine.refusal {
         return Some(format!("the NVIDIA driver does not start: {refusal}"));
     }
-    if machine.cards.is_empty() {
+    if machine.gpus.is_empty() {
         return Some(
             "the NVIDIA driver finds no card; look at nvidia-smi and at CUDA_VISIBLE_DEVICES"
                 .into(),
         );
     }
-    let Some(card) = machine.cards.get(number) else {
+    let Some(card) = machine.gpus.get(number) else {
         return Some(format!(
             "there is no card {number}; there {}",
-            listed(&machine.cards)
+            listed(&machine.gpus)
         ));
     };
     if card.capability < machine.needs.capability {
@@ -56,7 +56,7 @@ pub fn cuda_unavailable_reason(machine: Option<&Machine>, number: usize) -> Opti
 
 /// The first card with nothing in its way.
 pub fn usable_card(machine: Option<&Machine>) -> Option<usize> {
-    let cards = machine.map_or(0, |machine| machine.cards.len());
+    let cards = machine.map_or(0, |machine| machine.gpus.len());
     (0..cards).find(|number| cuda_unavailable_reason(machine, *number).is_none())
 }
 
@@ -68,7 +68,7 @@ fn capability(number: u32) -> String {
     format!("{}.{}", number / 10, number % 10)
 }
 
-fn listed(cards: &[Card]) -> String {
+fn listed(cards: &[Gpu]) -> String {
     let names: Vec<String> = cards
         .iter()
         .enumerate()

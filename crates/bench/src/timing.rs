@@ -1,0 +1,23 @@
+//! The timings of one process.
+
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// What one process reports about its steps, including the first.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(crate) struct Timing {
+    pub secs: Vec<f64>,
+    pub peak_gb: f64,
+    /// Tokens of each step; for decoding and RL without the prompts
+    #[serde(default)]
+    pub tokens: Vec<f64>,
+    /// Whether activations are checkpointed; `None` for decoding
+    #[serde(default)]
+    pub checkpointing: Option<bool>,
+    /// Seconds by phase of each step
+    #[serde(skip)]
+    pub phases: Vec<BTreeMap<String, f64>>,
+    /// The other metrics of each step
+    #[serde(skip)]
+    pub metrics: Vec<BTreeMap<String, f64>>,
+}
