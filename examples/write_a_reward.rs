@@ -43,15 +43,24 @@ fn main() -> Result<()> {
     }
     ops::prepare_process().map_err(anyhow::Error::msg)?;
 
+    // All settings could stand in a TOML file; `[[rewards]]` names the program.
     let program = std::env::current_exe()?;
-    let overrides = [
-        format!("model.policy={POLICY}"),
-        "train.steps=12".to_string(),
-        "train.eval_every=6".to_string(),
-        format!("rewards=[{{ kind = \"process\", command = [{program:?}, \"score\"] }}]"),
+    let rewards = format!("rewards=[{{ kind = \"process\", command = [{program:?}, \"score\"] }}]");
+    let policy = format!("model.policy={POLICY}");
+    let settings = [
+        &rewards,
+        &policy,
+        "data.path=data/tiny/prompts.json",
+        "data.eval_path=data/tiny/heldout.json",
+        "algorithm.name=rloo",
+        "algorithm.samples=4",
+        "rollout.prompts=16",
+        "rollout.max_new_tokens=32",
+        "train.steps=12",
+        "train.eval_every=6",
+        "train.policy.lr=1e-3",
     ];
-    let config: esrl_rlhf::Config =
-        run::load_config(Some(Path::new("configs/tiny/rloo.toml")), &overrides)?;
+    let config: esrl_rlhf::Config = run::load_config(None, &settings.map(String::from))?;
     config.check()?;
 
     let _ = std::fs::remove_dir_all(RUN);
