@@ -11,8 +11,8 @@ log=target/test.log
 [ $# -gt 0 ] || cargo test --release --doc --workspace --quiet
 
 # --workspace, as everywhere: another choice of packages would compile candle with other features.
-# libtest measures each test with --report-time, which stable Rust accepts only with RUSTC_BOOTSTRAP.
-# The runner sets it for the test binary alone, so nothing is built differently.
+# libtest measures each test with --report-time, which stable Rust accepts only with
+# RUSTC_BOOTSTRAP. The runner sets it for the test binary alone, so nothing is built differently.
 status=0
 cargo test --release --workspace --test all \
     --config 'target."cfg(all())".runner = ["env", "RUSTC_BOOTSTRAP=1"]' \

@@ -1,5 +1,5 @@
-//! The RL methods: contract tests over the registry, and PPO's and ESRL's own. Gradients are checked in
-//! f64. The other methods' tests are in tests/methods.
+//! The RL methods: contract tests over the registry, and PPO's and ESRL's own. Gradients are
+//! checked in f64. The other methods' tests are in tests/methods.
 
 pub mod bandit;
 mod contract;

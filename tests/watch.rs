@@ -1,4 +1,5 @@
-//! Health watches on made-up steps: each fault warns once and names itself, healthy steps do not warn.
+//! Health watches on made-up steps: each fault warns once and names itself, healthy steps do not
+//! warn.
 
 use esrl_rlhf::watch::{Seen, WatchConfig, WatchState};
 use std::collections::BTreeMap;
@@ -30,7 +31,8 @@ fn seen<'a>(responses: &'a [Vec<u32>], rewards: &[f64]) -> Seen<'a> {
     }
 }
 
-/// Healthy steps, then faulty ones: `name` warns once, at the first step that puts the window beyond the threshold.
+/// Healthy steps, then faulty ones: `name` warns once, at the first step that puts the window
+/// beyond the threshold.
 #[track_caller]
 fn check(name: &str, fault: impl Fn(&mut Seen), advice: &str) {
     let (responses, rewards) = healthy();

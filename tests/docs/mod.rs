@@ -1,5 +1,5 @@
-//! The documentation against the code: settings and their defaults, metrics, the tests that the page
-//! on trust names, and the form of every Markdown file.
+//! The documentation against the code: settings and their defaults, metrics, the tests that the
+//! page on trust names, and the form of every Markdown file.
 
 mod keys;
 mod markdown;

@@ -1,5 +1,5 @@
-//! External programs and servers as sources of reward: valid answers, and every kind of invalid one. Programs are `sh`
-//! scripts.
+//! External programs and servers as sources of reward: valid answers, and every kind of invalid
+//! one. Programs are `sh` scripts.
 
 mod process;
 mod program;

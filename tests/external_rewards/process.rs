@@ -4,7 +4,8 @@ use super::{map, mixture, score, sh};
 use rewards::Mixture;
 use serde_json::{Value, json};
 
-/// Answers each item with the number of its place, by awk: items are counted by their "response" keys.
+/// Answers each item with the number of its place, by awk: items are counted by their "response"
+/// keys.
 const GOOD: &str = r#"while read -r line; do printf "%s\n" "$line" | awk '{
   id = $0; sub(/^{"id":/, "", id); sub(/,.*/, "", id); n = gsub(/"response":/, "")
   s = ""; for (i = 0; i < n; i++) s = s (i ? "," : "") i "." id

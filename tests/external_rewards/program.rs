@@ -1,4 +1,5 @@
-//! A program that speaks JSON lines: started once, restarted where it fails, killed with its children.
+//! A program that speaks JSON lines: started once, restarted where it fails, killed with its
+//! children.
 
 use super::{map, sh};
 use rewards::external::{Program, RetryPolicy};

@@ -1,4 +1,5 @@
-//! Weighted sums: the reward model among them, normalising, clipping, and the state that a resumed run needs.
+//! Weighted sums: the reward model among them, normalising, clipping, and the state that a resumed
+//! run needs.
 
 use super::{World, f64s, item};
 use crate::rewards::rows;

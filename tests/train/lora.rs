@@ -1,4 +1,5 @@
-//! The optimiser and the fit loop on a LoRA model: ten steps against PyTorch, and what changes in a model.
+//! The optimiser and the fit loop on a LoRA model: ten steps against PyTorch, and what changes in a
+//! model.
 
 use crate::common::{all_targets, tiny_config};
 use anyhow::Result;

@@ -1,4 +1,5 @@
-//! The training crate: the optimiser against PyTorch, schedules against transformers, and the fit loop.
+//! The training crate: the optimiser against PyTorch, schedules against transformers, and the fit
+//! loop.
 
 mod fit;
 mod guards;

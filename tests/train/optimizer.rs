@@ -1,4 +1,5 @@
-//! AdamW, clipping and schedules against PyTorch and transformers, and the optimiser's state on disk.
+//! AdamW, clipping and schedules against PyTorch and transformers, and the optimiser's state on
+//! disk.
 
 use candle_core::{Device, Tensor, Var};
 use testkit::{assert_close, assert_close_slices, golden_json, golden_tensors};

@@ -45,7 +45,8 @@ fn micro_batch(
     let batch = Batch::new(rows.iter().map(Row::sequence));
     let temperature = policy::per_label(&batch.labels.layout, temperature);
     let targets = &batch.labels.targets;
-    let before = |lora: Option<&Lora>| batch.before_labels(&batch.hidden(model, lora, None)?); // [M, d]
+    // [M, d]
+    let before = |lora: Option<&Lora>| batch.before_labels(&batch.hidden(model, lora, None)?);
 
     let kept = match source {
         LogpSource::SamplerStates => sampler_states(rows, model)?,

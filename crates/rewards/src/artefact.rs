@@ -4,7 +4,8 @@
 //! adapter_config.json, adapter_model.safetensors   the LoRA adapter (PEFT)
 //! head.safetensors                                 the scalar head
 //! tokenizer.json                                   the tokenizer its ids come from
-//! reward.json                                      template, BOS/EOS rule, mean, std, base, golden rows (written last)
+//! reward.json (written last)                       template, BOS/EOS rule, mean, std, base,
+//!                                                  golden rows
 //! ```
 //! Loading leaves no tensor random: every file must exist, the base must be the one it was trained
 //! on, and the golden rows must score as they did when it was saved.
@@ -241,7 +242,8 @@ impl RewardModel {
 
     fn score_batch(&self, model: &CausalLm, rows: &[Sequence]) -> Result<Vec<f32>> {
         let packed = Packed::new(rows);
-        let hidden = model.hidden(&packed.ids, &packed.layout(), Some(&self.adapter), None)?; // [N, d]
+        // [N, d]
+        let hidden = model.hidden(&packed.ids, &packed.layout(), Some(&self.adapter), None)?;
         let row = |(seq, (ids, _)): (usize, &Sequence)| packed.row(seq, ids.len() - 1) as u32;
         let last: Vec<u32> = rows.iter().enumerate().map(row).collect();
         let last = hidden.index_select(&Tensor::new(last, hidden.device())?, 0)?; // [B, d]

@@ -27,8 +27,9 @@ use std::collections::BTreeMap;
 /// let mut mixture = Mixture::open(&[length, format], None)?;
 ///
 /// # let config: Config = serde_json::from_value(serde_json::json!({
-/// #     "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
-/// #     "num_key_value_heads": 1, "vocab_size": 16, "max_position_embeddings": 16, "rms_norm_eps": 1e-5,
+/// #     "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1,
+/// #     "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 16,
+/// #     "max_position_embeddings": 16, "rms_norm_eps": 1e-5,
 /// # }))?;
 /// let model = CausalLm::init(&config, 1, &Device::Cpu)?;
 /// let item = Item {

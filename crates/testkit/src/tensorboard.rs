@@ -11,8 +11,8 @@ pub struct Event {
     pub scalars: Vec<(String, f32)>,
 }
 
-/// The events of the one event file in `dir`, without the version record. Panics on a wrong checksum
-/// or version.
+/// The events of the one event file in `dir`, without the version record. Panics on a wrong
+/// checksum or version.
 pub fn events(dir: &Path) -> Vec<Event> {
     let mut files = fs::read_dir(dir)
         .unwrap()

@@ -22,7 +22,8 @@ pub(crate) fn for_each_row(
     let shown = path.display();
     let fail = |e: std::io::Error| {
         let missing = e.kind() == std::io::ErrorKind::NotFound && path.is_relative();
-        // relative to the current directory, which is not always the one the settings were written in
+        // relative to the current directory, which is not always the one the settings were written
+        // in
         let place = std::path::absolute(path).ok().filter(|_| missing);
         let place = place.map_or(String::new(), |full| format!(": {}", full.display()));
         Error(format!("{shown}: cannot be read: {e}{place}"))
