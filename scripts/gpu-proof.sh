@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Checks and measures a GPU within 10 minutes and without a network, and writes one table: every
-# operation against the CPU, the pipelines of the tiny world and SmolLM2 on both devices, steps of the
-# 7B shape against PyTorch + PEFT, decoding against transformers.
+# operation against the CPU, the pipelines of the tiny world and SmolLM2 on both devices, steps of
+# the 7B shape against PyTorch + PEFT, decoding against transformers.
 #
 #   scripts/gpu-proof.sh            run, with the binaries of `make cuda` (or of a packed directory)
-#   scripts/gpu-proof.sh pack DIR   write all that it needs beside CUDA and PyTorch into DIR (<= 64 MiB)
+#   scripts/gpu-proof.sh pack DIR   write what it needs beside CUDA and PyTorch into DIR (<= 64 MiB)
 #
 # Environment: DEVICE=cuda; SHAPE=7b, or tiny to try the script; PYTHON=python3, one with torch,
-# transformers and peft; PEER=0 skips PyTorch (with SHAPE=tiny also Python); CAP_GB=24, GB of the GPU's
-# memory that the steps may use; OUT=runs/gpu-proof; BIN, the directory of the binaries.
+# transformers and peft; PEER=0 skips PyTorch (with SHAPE=tiny also Python); CAP_GB=24, GB of the
+# GPU's memory that the steps may use; OUT=runs/gpu-proof; BIN, the directory of the binaries.
 # Exits with 1 if something failed or differs.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Checks that a change of the code changes no number: `make demo`, a short run of every method and the
-# SmolLM2 smoke run, on one thread and one SIMD level, hashed file by file and compared with the
+# Checks that a change of the code changes no number: `make demo`, a short run of every method and
+# the SmolLM2 smoke run, on one thread and one SIMD level, hashed file by file and compared with the
 # hashes of commit 0c171de.
 #   scripts/same-numbers.sh           compare; exits with 1 and names each file that differs
 #   scripts/same-numbers.sh --short   compare the methods alone, from the demo's sft and rm runs
 #   scripts/same-numbers.sh --record  write the hashes instead
 # Hashed: adapters, reward models, checkpoints (weights, optimiser, state.json), metrics.jsonl,
-# config.toml, samples, answers. Left out: what holds times (timings.jsonl, run.json, events, answers'
-# tstamp). The hashes hold for one processor family (libm, AVX2): record them again on another.
+# config.toml, samples, answers. Left out: what holds times (timings.jsonl, run.json, events,
+# answers' tstamp). The hashes hold for one processor family (libm, AVX2): record them again on
+# another.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export RAYON_NUM_THREADS=1 WICK_SIMD=avx2

@@ -18,11 +18,7 @@ const STILL_LONG: &[&str] = &["crates/planning/src/plan/text.rs", "tests/pipelin
 const STILL_WIDE: &[&str] = &[
     "crates/planning/",
     "crates/policy/",
-    "scripts/bench/",
-    "scripts/gpu-proof.sh",
-    "scripts/gpu/",
     "scripts/plan-error.sh",
-    "scripts/same-numbers.sh",
     "tests/pipeline/",
 ];
 

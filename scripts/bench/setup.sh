@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs what `make bench` compares with into .bench/: TRL, PEFT and transformers in a private Python
-# environment, llama.cpp built from the source in its Python package, and SmolLM2 in bf16 (all sides
-# but one compute with it in f32). About 7 GB and 20 minutes; existing parts are kept.
+# Installs what `make bench` compares with into .bench/: TRL, PEFT and transformers in a private
+# Python environment, llama.cpp built from the source in its Python package, and SmolLM2 in bf16
+# (all sides but one compute with it in f32). About 7 GB and 20 minutes; existing parts are kept.
 set -eu
 cd "$(dirname "$0")/../.."
 mkdir -p .bench

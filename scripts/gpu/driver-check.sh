@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the binaries of `make cuda` against a fake driver (driver.c): every reason why a GPU cannot be
-# used is one line and exit code 2. Needs neither a GPU nor a real driver.
+# Runs the binaries of `make cuda` against a fake driver (driver.c): every reason why a GPU cannot
+# be used is one line and exit code 2. Needs neither a GPU nor a real driver.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
