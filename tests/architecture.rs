@@ -14,8 +14,8 @@ const MAY_USE: &[(&str, &str)] = &[
     ("data", "run"),
     ("generation", "ops run models"),
     ("policy", "ops run models data"),
-    ("planning", "ops run models data policy"),
     ("train", "ops run data"),
+    ("planning", "ops run models data policy train"),
     ("rewards", "ops run models data"),
     ("algorithms", "ops run"),
     (

@@ -22,19 +22,19 @@ expect() {
 }
 
 if ! ldconfig -p | grep -q libcuda.so.1; then
-    expect "no NVIDIA driver is here" cuda
+    expect "no NVIDIA driver is installed" cuda
 fi
 cc -shared -fPIC -o "$dir/libcuda.so.1" scripts/gpu/driver.c
 export LD_LIBRARY_PATH=$dir CARDS="Old-Card:10 New-Card:200"
 expect "the NVIDIA driver runs CUDA 11.8 and this binary needs " cuda DRIVER=11080
 export DRIVER=99000
 expect "the NVIDIA driver does not start: " cuda INIT=803
-expect "the NVIDIA driver finds no card" cuda INIT=100
-expect "the NVIDIA driver finds no card" cuda CARDS=
-expect "there is no card 2; there are 2: 0 (Old-Card), 1 (New-Card)" cuda:2
-expect "card 0, Old-Card, has compute capability 1.0, and this binary is for " cuda
+expect "the NVIDIA driver finds no GPU" cuda INIT=100
+expect "the NVIDIA driver finds no GPU" cuda CARDS=
+expect "there is no GPU 2; there are 2: 0 (Old-Card), 1 (New-Card)" cuda:2
+expect "GPU 0, Old-Card, has compute capability 1.0, and this binary is for " cuda
 if ! ldconfig -p | grep -q libcublas.so; then
     expect "libcublas.so.13, libcublasLt.so.13, libcurand.so.10 are not found" cuda:1 CUDA_HOME=/nowhere CUDA_PATH=
 fi
 env CARDS= "$sft" --config configs/tiny/sft.toml --run "$dir/auto" --set device=auto --set train.max_steps=1 2>"$dir/err"
-grep "device: the CPU, since the NVIDIA driver finds no card" "$dir/err"
+grep "device: the CPU, since the NVIDIA driver finds no GPU" "$dir/err"

@@ -4,20 +4,20 @@
 use super::memory::work;
 use super::world::{World, tiny};
 use crate::common::tiny_config;
-use planning::memory::{Estimate, Reading, choose as fewest};
+use planning::{Estimate, ScoringMemory, fewest_layers};
 use serde_json::json;
 
 #[test]
 fn the_fewest_checkpointed_layers_are_chosen_or_a_change_suggested() {
     let config = tiny_config(json!({ "num_hidden_layers": 6 }));
-    let work = work(4000);
-    let total = |blocks| Estimate::of(&config, &work, blocks).total();
-    assert_eq!(fewest(&config, &work, None, None).unwrap(), 0);
-    let choose = |budget| fewest(&config, &work, Some(budget), Some(budget / 1e9));
+    let work = work(&config, 4000);
+    let total = |layers| Estimate::of(&work, layers).total();
+    assert_eq!(fewest_layers(&work, None, None).unwrap(), 0);
+    let choose = |budget| fewest_layers(&work, Some(budget), Some(budget / 1e9));
     assert_eq!(choose(total(0)).unwrap(), 0);
-    for blocks in 2..=6 {
-        assert_eq!(choose(total(blocks)).unwrap(), blocks);
-        assert_eq!(choose(total(blocks) + 1.0).unwrap(), blocks);
+    for layers in 2..=6 {
+        assert_eq!(choose(total(layers)).unwrap(), layers);
+        assert_eq!(choose(total(layers) + 1.0).unwrap(), layers);
     }
     let error = choose(total(6) - 1.0).unwrap_err().to_string();
     assert!(
@@ -26,45 +26,45 @@ fn the_fewest_checkpointed_layers_are_chosen_or_a_change_suggested() {
     );
     let mut half = work.clone();
     half.largest.tokens = 2000;
-    let error = choose(Estimate::of(&config, &half, 6).total()).unwrap_err();
+    let error = choose(Estimate::of(&half, 6).total()).unwrap_err();
     assert!(error.to_string().ends_with("to 2000"), "{error}");
     let error = choose(1e6).unwrap_err().to_string();
     assert!(
         error.contains("even one sequence of 100 tokens needs"),
         "{error}"
     );
-    let error = fewest(&config, &work, Some(total(6) - 1.0), None).unwrap_err();
+    let error = fewest_layers(&work, Some(total(6) - 1.0), None).unwrap_err();
     assert!(error.to_string().contains("GB are free"), "{error}");
 }
 
 #[test]
 fn unavoidable_memory_for_scores_is_reported() {
     let config = tiny_config(json!({ "num_hidden_layers": 6 }));
-    let mut work = work(200);
-    work.reading = Reading {
-        cut: 5000,
+    let mut work = work(&config, 200);
+    work.scoring = ScoringMemory {
+        micro_batched: 5000,
         whole: 4096,
         longest: 100,
     };
-    let at = |cut: usize| {
+    let at = |micro_batched: usize| {
         let mut less = work.clone();
-        less.reading.cut = cut;
-        Estimate::of(&config, &less, 6)
+        less.scoring.micro_batched = micro_batched;
+        Estimate::of(&less, 6)
     };
-    assert!(at(200).reading > at(200).activations());
+    assert!(at(200).scoring > at(200).activations());
     // the micro-batch is lowered only as far as it helps
     let error_at = |budget: f64| {
-        let error = fewest(&config, &work, Some(budget), Some(budget / 1e9));
+        let error = fewest_layers(&work, Some(budget), Some(budget / 1e9));
         error.unwrap_err().to_string()
     };
     let mut wide = work.clone();
     wide.largest.tokens = 5000;
     let budget = {
         let mut less = wide.clone();
-        (less.largest.tokens, less.reading.cut) = (4500, 4500);
-        Estimate::of(&config, &less, 6).total()
+        (less.largest.tokens, less.scoring.micro_batched) = (4500, 4500);
+        Estimate::of(&less, 6).total()
     };
-    let error = fewest(&config, &wide, Some(budget), None).unwrap_err();
+    let error = fewest_layers(&wide, Some(budget), None).unwrap_err();
     assert!(
         error
             .to_string()
@@ -73,7 +73,7 @@ fn unavoidable_memory_for_scores_is_reported() {
     );
     let error = error_at(at(200).total() - 1.0);
     assert!(
-        error.contains("the scores of 4096 tokens, which are read together, need"),
+        error.contains("scoring 4096 tokens together needs"),
         "{error}"
     );
     assert!(!error.contains("micro_batch_tokens"), "{error}");
@@ -120,7 +120,7 @@ fn every_suggested_change_makes_the_run_fit() {
         }
         assert!(helped > 3, "{kind}: {helped}");
         assert!(
-            refused.contains("which are read together, need"),
+            refused.contains("tokens together needs"),
             "{kind}: {refused}"
         );
     }

@@ -1,9 +1,9 @@
-//! What a plan counts of the data and of the disk: held-out rows, prompts of samples, passes over a pool, checkpoints.
+//! What a plan counts in the data and on the disk: held-out rows, prompts of samples, passes over a
+//! pool, checkpoints.
 
 use super::world::{World, tiny};
 use models::{Activations, Fetch, KvCache};
-use planning::memory::Drawing;
-use planning::plan::{Disk, Stored};
+use planning::{Disk, SamplingMemory};
 use policy::{PolicyMeta, TemplateChoice};
 use serde_json::{Value, json};
 use std::fs;
@@ -11,7 +11,7 @@ use std::fs;
 /// Width 32, feed-forward 48, 4 heads that share 2 of keys of 8, 2 layers.
 const FORWARD: f64 = (3 * 48 + 5 * 32) as f64;
 const HEADS: f64 = 4.0;
-/// Two chunks of logits while reading on a card
+/// Two chunks of logits while scoring on a GPU
 const COMPARED: f64 = 8.0 * 16.8e6;
 const CACHED: usize = 2 * 2 * 16;
 
@@ -59,14 +59,14 @@ fn demonstrations(world: &World, name: &str, rows: &[(usize, usize)]) -> String 
     world.write(name, &Value::from(rows).to_string())
 }
 
-/// A forward without graph on a card, in f32, for no kernel knows heads of 8.
-fn card(tokens: usize, longest: usize) -> f64 {
+/// A forward without a graph on a GPU, in f32, since no kernel has heads of 8.
+fn gpu(tokens: usize, longest: usize) -> f64 {
     let scores = 4.0 * HEADS * (longest * longest) as f64;
     1.1 * 4.0 * (tokens as f64 * FORWARD + scores)
 }
 
 #[test]
-fn held_out_rows_that_are_longer_than_those_trained_on_are_counted_as_long_as_they_are() {
+fn long_held_out_rows_are_counted_in_evaluations() {
     let world = World::new();
     let short = demonstrations(&world, "short.json", &[(3, 2), (4, 2), (5, 3), (6, 4)]);
     let long = demonstrations(&world, "long.json", &[(20, 30)]);
@@ -77,8 +77,8 @@ fn held_out_rows_that_are_longer_than_those_trained_on_are_counted_as_long_as_th
     let plan = |more: &str| world.plan("sft", &format!("{sets} {more}")).unwrap();
     let lora = plan("train.batch_size=1");
     assert_eq!(gb(&lora, "largest_forward_tokens"), trained as f64);
-    close(gb(&lora, "reading_gb"), card(longest, longest) + COMPARED);
-    // where everything is trained, that forward has a graph
+    close(gb(&lora, "reading_gb"), gpu(longest, longest) + COMPARED);
+    // where every weight is trained, evaluations record a graph
     let full = plan("train.batch_size=1 method=full");
     assert_eq!(gb(&full, "largest_forward_tokens"), longest as f64);
     let each = Activations::on_gpu(&model_meta(&world).base.config, None);
@@ -95,27 +95,27 @@ fn held_out_rows_that_are_longer_than_those_trained_on_are_counted_as_long_as_th
     );
     let plan = world.plan("reward-model", &sets).unwrap();
     let ((prompt, chosen), (_, rejected)) = (tokens(&world, 20, 12), tokens(&world, 20, 13));
-    // the golden answers stand alone, the pair shares its prompt
-    let read = card(chosen + rejected, chosen + rejected - prompt);
+    // a golden answer is scored by itself; in a pair the answers share their prompt
+    let read = gpu(chosen + rejected, chosen + rejected - prompt);
     close(gb(&plan, "reading_gb"), read + COMPARED);
 }
 
-/// Rows of the cache come in runs of 16.
+/// The cache has rows in units of 16.
 #[test]
-fn sampling_is_counted_for_the_longest_prompts_side_by_side() {
-    let all = Drawing::of(&[10, 40, 20, 33], 12, 7, 32);
+fn sampling_is_counted_for_the_longest_prompts_at_the_same_time() {
+    let all = SamplingMemory::of(&[10, 40, 20, 33], 12, 7, 32);
     assert_eq!(all.cache_rows, (16 + 48 + 32 + 48) + 12 * 16);
     assert_eq!((all.rows, all.prompt_tokens), (12, 103));
-    assert_eq!((all.longest_prompt, all.own_rows), (40, 16));
+    assert_eq!((all.longest_prompt, all.answer_rows), (40, 16));
     // three at a time may be of three prompts, however many answers each gets
-    let few = Drawing::of(&[10, 40, 20, 33], 12, 7, 3);
+    let few = SamplingMemory::of(&[10, 40, 20, 33], 12, 7, 3);
     assert_eq!(few.cache_rows, (48 + 48 + 32) + 3 * 16);
     assert_eq!((few.rows, few.prompt_tokens), (3, 93));
-    assert_eq!(Drawing::of(&[10, 40], 0, 7, 3).cache_rows, 0);
-    let long = Drawing::of(&[90], 1, 30, 3);
-    let both = few.or(long);
+    assert_eq!(SamplingMemory::of(&[10, 40], 0, 7, 3).cache_rows, 0);
+    let long = SamplingMemory::of(&[90], 1, 30, 3);
+    let both = few.max(long);
     assert_eq!(both.cache_rows, few.cache_rows.max(96 + 32));
-    assert_eq!((both.longest_prompt, both.own_rows), (90, 32));
+    assert_eq!((both.longest_prompt, both.answer_rows), (90, 32));
     assert_eq!((both.rows, both.prompt_tokens), (3, 93));
 }
 
@@ -137,7 +137,8 @@ fn samples_are_counted_for_the_prompts_that_are_answered() {
     let bytes = 4.0 * (cache + prefill.max(logits as f64));
     close(gb(&plan, "sampling_gb"), bytes);
 
-    // ESRL may draw one answer for each of four prompts, and answers four new ones greedily, whatever it may draw at most
+    // ESRL may sample one answer to each of four prompts, and answers four new prompts greedily,
+    // whatever it may sample at most
     let sampling = |more: &str| {
         let sets =
             "model.policy=~/base algorithm.name=esrl rollout.max_rows=4 rollout.rescore=true";
@@ -147,9 +148,9 @@ fn samples_are_counted_for_the_prompts_that_are_answered() {
     assert_eq!(sampling("algorithm.k_max=4"), sampling("algorithm.k_max=1"));
 }
 
-/// Its dtype decides only where a frozen base is kept as it is.
+/// The dtype decides only where a frozen base stays as it is stored.
 #[test]
-fn a_plan_says_where_it_believed_a_dtype() {
+fn a_plan_notes_where_the_dtype_of_config_json_decided() {
     let world = World::new();
     fs::remove_file(world.path("base/model.safetensors")).unwrap();
     let plan = |sets: &str| {
@@ -165,7 +166,7 @@ fn a_plan_says_where_it_believed_a_dtype() {
 }
 
 #[test]
-fn the_last_batch_of_a_pass_over_a_pool_is_what_is_left() {
+fn the_last_batch_of_a_pass_over_a_pool_has_the_remaining_rows() {
     let world = World::new();
     let trained = |steps: usize, prompts: usize| {
         let data = tiny("demonstrations.json");
@@ -196,31 +197,35 @@ fn the_last_batch_of_a_pass_over_a_pool_is_what_is_left() {
     }
 }
 
-/// Two checkpoints of three times the numbers, one more while it is written, and a result: ten times the numbers.
+/// Two checkpoints of three times the numbers, one more while it is written, and a result: ten times
+/// the numbers.
 #[test]
-fn a_run_that_will_find_no_room_is_refused_until_it_has_a_checkpoint() {
+fn a_run_without_room_on_the_disk_is_refused_unless_it_has_a_checkpoint() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("r");
     let free = run::free_space_bytes(&dir).unwrap() as usize;
-    let disk = |bytes: usize, n: usize, mb: Option<u64>, checkpoints: usize| {
-        let trained = Stored {
-            numbers: bytes / 4,
-            tensors: 0,
-        };
-        let results = vec![("adapter", trained.bytes())];
-        let keep = (run::RetentionPolicy { n, mb }, checkpoints);
-        Disk::of(&dir, trained, Stored::default(), keep, results, (0, 0)).unwrap()
+    let disk = |bytes: usize, n: usize, mb: Option<u64>, n_checkpoints: usize| Disk {
+        dir: dir.clone(),
+        trained: bytes as u64,
+        copies: 0,
+        retention: run::RetentionPolicy { n, mb },
+        n_checkpoints,
+        results: vec![("adapter", bytes as u64)],
+        other: 0,
     };
     let (fits, not) = (free / 11, free / 9);
     let small = disk(4_000, 2, None, 5);
-    let state = small.checkpoint - 3 * 4_000;
-    assert_eq!(small.kept, 2 * (12_000 + state));
-    assert_eq!(small.most(), small.run() + small.checkpoint);
+    let state = small.checkpoint() - 3 * 4_000;
+    assert_eq!(small.checkpoints(), 2 * (12_000 + state));
+    assert_eq!(small.most(), small.run() + small.checkpoint());
     disk(fits, 2, None, 5).require().unwrap();
     let error = run::one_line(&disk(not, 2, None, 5).require().unwrap_err());
-    assert!(error.starts_with("there is no room for the run"), "{error}");
+    assert!(
+        error.starts_with("the disk has no room for the run"),
+        "{error}"
+    );
     assert!(error.contains("MB, and"), "{error}");
-    // what is kept is no more than is written, and no more than may be kept
+    // a run keeps no more than it writes, and no more than it may keep
     disk(not, 2, None, 1).require().unwrap();
     disk(not, 9, Some(1), 9).require().unwrap();
     let first = dir.join("checkpoints/step-000001");
@@ -230,9 +235,9 @@ fn a_run_that_will_find_no_room_is_refused_until_it_has_a_checkpoint() {
     disk(not, 2, None, 5).require().unwrap();
 }
 
-/// Checkpoints that no disk holds are asked for, and four will be written.
+/// Four checkpoints are written, however many may be kept.
 #[test]
-fn plan_and_run_ask_for_the_same_room() {
+fn plan_and_run_need_the_same_room_on_the_disk() {
     let world = World::new();
     let sets = "train.keep_checkpoints=4000000000 train.save_every=1";
     let most = |stage: &str, sets: &str| {

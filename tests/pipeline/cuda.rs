@@ -1,17 +1,19 @@
-//! Cards, their drivers and their memory, as planted answers: what is chosen, and the one line where something is in the way.
+//! GPUs, their drivers and their memory, with injected answers: which device is chosen, and the one line
+//! where a GPU cannot be used.
 
 use super::same::assert_same;
 use super::world::World;
 use crate::common::tiny_config;
 use models::LoraConfig;
 use ops::driver::{Gpu, Machine, Needs};
-use planning::memory::{
-    Drawing, Estimate, Forward, Graph, MemoryConfig, Planned, Reading, Workload, is_shortage,
+use planning::{
+    Estimate, Forward, Graph, MemoryConfig, SamplingMemory, ScoringMemory, Workload,
+    is_out_of_memory,
 };
-use policy::{DeviceChoice, cuda_unavailable_reason, usable_card};
+use policy::{DeviceChoice, cuda_unavailable_reason, first_usable_gpu};
 use serde_json::json;
 
-fn card(name: &str, capability: u32) -> Gpu {
+fn gpu(name: &str, capability: u32) -> Gpu {
     Gpu {
         name: name.into(),
         capability,
@@ -19,7 +21,7 @@ fn card(name: &str, capability: u32) -> Gpu {
     }
 }
 
-fn machine(cards: Vec<Gpu>) -> Machine {
+fn machine(gpus: Vec<Gpu>) -> Machine {
     Machine {
         needs: Needs {
             cuda: 13_000,
@@ -27,13 +29,13 @@ fn machine(cards: Vec<Gpu>) -> Machine {
         },
         driver: Some(13_010),
         refusal: None,
-        gpus: cards,
+        gpus,
         missing: Vec::new(),
     }
 }
 
 #[test]
-fn what_kernels_need_is_read_off_them() {
+fn the_needs_of_kernels_are_read_from_their_ptx() {
     let ptx = |version: &str, target: &str| {
         let text =
             format!("//\n// Generated\n\n.version {version}\n.target {target}\n.address_size 64\n");
@@ -50,7 +52,7 @@ fn what_kernels_need_is_read_off_them() {
 }
 
 #[test]
-fn what_is_in_the_way_is_one_line() {
+fn the_reason_why_a_gpu_cannot_be_used_is_one_line() {
     let says = |machine: &Machine, number, parts: &[&str]| {
         let line = cuda_unavailable_reason(Some(machine), number).unwrap();
         assert!(!line.contains('\n'), "{line}");
@@ -58,7 +60,7 @@ fn what_is_in_the_way_is_one_line() {
             assert!(line.contains(part), "no {part:?} in {line}");
         }
     };
-    let (old, new) = (card("Tesla T4", 75), card("NVIDIA H200", 90));
+    let (old, new) = (gpu("Tesla T4", 75), gpu("NVIDIA H200", 90));
     let good = machine(vec![old.clone(), new.clone()]);
     assert_eq!(cuda_unavailable_reason(Some(&good), 1), None);
     assert!(
@@ -73,7 +75,7 @@ fn what_is_in_the_way_is_one_line() {
         machine
     };
     let none = broken(&|m| m.driver = None);
-    says(&none, 1, &["no NVIDIA driver is here", "CUDA 13.0"]);
+    says(&none, 1, &["no NVIDIA driver is installed", "CUDA 13.0"]);
     let before = broken(&|m| m.driver = Some(12_040));
     let parts = ["driver runs CUDA 12.4", "needs 13.0", "CUDA_HOME"];
     says(&before, 1, &parts);
@@ -81,13 +83,13 @@ fn what_is_in_the_way_is_one_line() {
     let parts = ["does not start: CUDA_ERROR_SYSTEM_DRIVER_MISMATCH"];
     says(&refused, 1, &parts);
     let empty = broken(&|m| m.gpus.clear());
-    says(&empty, 0, &["finds no card", "CUDA_VISIBLE_DEVICES"]);
-    let parts = ["no card 2", "there are 2: 0 (Tesla T4), 1 (NVIDIA H200)"];
+    says(&empty, 0, &["finds no GPU", "CUDA_VISIBLE_DEVICES"]);
+    let parts = ["no GPU 2", "there are 2: 0 (Tesla T4), 1 (NVIDIA H200)"];
     says(&good, 2, &parts);
     let one = broken(&|m| m.gpus.truncate(1));
-    says(&one, 7, &["no card 7", "there is one: 0 (Tesla T4)"]);
+    says(&one, 7, &["no GPU 7", "there is one: 0 (Tesla T4)"]);
     let parts = [
-        "card 0, Tesla T4, has compute capability 7.5",
+        "GPU 0, Tesla T4, has compute capability 7.5",
         "8.0 and newer",
     ];
     says(&good, 0, &parts);
@@ -100,12 +102,15 @@ fn what_is_in_the_way_is_one_line() {
     says(&bare, 1, &parts);
 
     // auto takes the first that can be used
-    assert_eq!(usable_card(Some(&good)), Some(1));
-    assert_eq!(usable_card(Some(&machine(vec![new.clone(), new]))), Some(0));
-    assert_eq!(usable_card(Some(&none)), None);
-    assert_eq!(usable_card(Some(&machine(vec![old]))), None);
-    assert_eq!(usable_card(None), None);
-    // this test's binary has no kernels for cards
+    assert_eq!(first_usable_gpu(Some(&good)), Some(1));
+    assert_eq!(
+        first_usable_gpu(Some(&machine(vec![new.clone(), new]))),
+        Some(0)
+    );
+    assert_eq!(first_usable_gpu(Some(&none)), None);
+    assert_eq!(first_usable_gpu(Some(&machine(vec![old]))), None);
+    assert_eq!(first_usable_gpu(None), None);
+    // the test binary is built without CUDA
     assert_eq!(DeviceChoice::parse("auto").unwrap(), DeviceChoice::Cpu);
     let third = DeviceChoice::parse("cuda:3").unwrap();
     assert_eq!(third, DeviceChoice::Cuda(3));
@@ -114,6 +119,7 @@ fn what_is_in_the_way_is_one_line() {
 
 fn work(device: DeviceChoice) -> Workload {
     Workload {
+        shape: tiny_config(json!({ "num_hidden_layers": 6 })),
         device,
         weight_bytes: 4_000_000,
         parameters: 1000,
@@ -127,63 +133,55 @@ fn work(device: DeviceChoice) -> Workload {
             pairs: 0,
         },
         longest: 100,
-        reading: Reading::default(),
-        drawing: Drawing::default(),
+        scoring: ScoringMemory::default(),
+        sampling: SamplingMemory::default(),
     }
 }
 
 #[test]
-fn a_card_gives_no_more_than_it_has_free() {
-    let config = tiny_config(json!({ "num_hidden_layers": 6 }));
+fn a_gpu_gives_no_more_than_it_has_free() {
     let limit = |memory_gb| MemoryConfig {
         memory_gb,
-        checkpoint_blocks: None,
+        checkpoint_layers: None,
     };
-    let (card, cpu) = (work(DeviceChoice::Cuda(0)), work(DeviceChoice::Cpu));
-    let chosen = |memory_gb, work, free: f64| {
-        let choice = limit(memory_gb).choose_within(&config, work, Some(free));
-        choice.unwrap().budget.unwrap()
+    let (gpu, cpu) = (work(DeviceChoice::Cuda(0)), work(DeviceChoice::Cpu));
+    let budget = |memory_gb, work: &Workload, free: f64| {
+        let plan = limit(memory_gb).plan_within(work.clone(), Some(free));
+        plan.unwrap().budget.unwrap()
     };
-    let all = Estimate::of(&config, &card, 0).total();
-    assert_eq!(chosen(None, &card, all), all);
-    assert_eq!(chosen(Some(1e3), &card, all), all);
-    assert_eq!(chosen(Some(900.0), &card, 1e12), 900e9);
-    // the CPU's memory is shared with what can be put off
-    assert_eq!(chosen(Some(900.0), &cpu, all), 900e9);
-    let error = limit(Some(24.0)).choose_within(&config, &card, Some(0.5e9));
+    let all = Estimate::of(&gpu, 0).total();
+    assert_eq!(budget(None, &gpu, all), all);
+    assert_eq!(budget(Some(1e3), &gpu, all), all);
+    assert_eq!(budget(Some(900.0), &gpu, 1e12), 900e9);
+    // the free memory of a CPU is no hard limit
+    assert_eq!(budget(Some(900.0), &cpu, all), 900e9);
+    let error = limit(Some(24.0)).plan_within(gpu, Some(0.5e9));
     let line = run::one_line(&error.unwrap_err());
     assert!(line.contains("and 0.5 GB are free"), "{line}");
 }
 
 #[test]
-fn the_cheapest_change_is_told_to_a_full_card() {
-    let config = tiny_config(json!({ "num_hidden_layers": 6 }));
-    let advice = |memory_gb, checkpoint_blocks, usable| {
-        let work = work(DeviceChoice::Cuda(0));
+fn a_full_gpu_gets_the_cheapest_change_as_advice() {
+    let advice = |memory_gb, checkpoint_layers, usable| {
         let memory = MemoryConfig {
             memory_gb,
-            checkpoint_blocks,
+            checkpoint_layers,
         };
-        let choice = memory.choose_within(&config, &work, None).unwrap();
-        let planned = Planned {
-            config: config.clone(),
-            work,
-            choice,
-        };
-        planned.advice(usable)
+        let plan = memory.plan_within(work(DeviceChoice::Cuda(0)), None);
+        plan.unwrap().oom_advice(usable)
     };
-    let total = |blocks| Estimate::of(&config, &work(DeviceChoice::Cuda(0)), blocks).total();
+    let total = |layers| Estimate::of(&work(DeviceChoice::Cuda(0)), layers).total();
     let (all, four) = (total(0) / 1e9, total(4) / 1e9);
 
     let text = advice(None, None, Some(total(4)));
     let says = format!(
-        "the card is full: {all:.1} GB were planned, of which it could have {four:.1} now; set train.checkpoint_blocks = 4, then go on with --resume"
+        "the GPU is out of memory: {all:.1} GB were planned and {four:.1} GB are available; set train.checkpoint_blocks = 4, then resume with --resume"
     );
     assert_eq!(text, says);
-    // all of it is free again: the count was too low, so a twentieth less is asked for
-    let blocks = (1..=6).find(|b| total(*b) <= 0.95 * total(0)).unwrap();
+    // the memory is free again: the plan was too low, so the advice stays a twentieth below it
+    let layers = (1..=6).find(|n| total(*n) <= 0.95 * total(0)).unwrap();
     let text = advice(None, None, Some(80e9));
-    let says = format!("GB were planned; set train.checkpoint_blocks = {blocks},");
+    let says = format!("GB were planned; set train.checkpoint_blocks = {layers},");
     assert!(text.contains(&says), "{text}");
     assert_eq!(text, advice(None, None, None));
     let text = advice(Some(24.0), None, Some(total(4)));
@@ -195,12 +193,15 @@ fn the_cheapest_change_is_told_to_a_full_card() {
     let says = "; set train.checkpoint_blocks = 6 and lower train.micro_batch_tokens to ";
     assert!(text.contains(says), "{text}");
     let text = advice(None, Some(6), Some(0.1e9));
-    assert!(text.contains("; free the card, or take a larger"), "{text}");
+    assert!(
+        text.contains("; free GPU memory, or use a larger GPU"),
+        "{text}"
+    );
 }
 
 #[test]
-fn a_shortage_is_known_by_what_the_libraries_say() {
-    let is = |text: &str| is_shortage(&anyhow::anyhow!("{text}").context("forward"));
+fn out_of_memory_is_recognised_by_the_codes_of_the_libraries() {
+    let is = |text: &str| is_out_of_memory(&anyhow::anyhow!("{text}").context("forward"));
     assert!(is(
         "DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")"
     ));
@@ -210,9 +211,9 @@ fn a_shortage_is_known_by_what_the_libraries_say() {
     ));
 }
 
-/// The error of an operation, planted in step 3, with a checkpoint of step 2.
+/// An error injected into step 3, after a checkpoint of step 2.
 #[test]
-fn a_card_that_is_full_in_a_step_ends_the_run_with_a_checkpoint_to_go_on_from() {
+fn a_run_that_fills_the_gpu_can_be_resumed_from_its_last_checkpoint() {
     let world = World::with_reward();
     type Stage = fn(&World, &str, &str) -> anyhow::Result<()>;
     let stages: [(Stage, &str); 3] = [
@@ -235,14 +236,14 @@ fn a_card_that_is_full_in_a_step_ends_the_run_with_a_checkpoint_to_go_on_from() 
         assert!(!line.contains('\n'), "{line}");
         for part in [
             "CUDA_ERROR_OUT_OF_MEMORY",
-            "the card is full: ",
+            "the GPU is out of memory: ",
             "the last good checkpoint is ",
             "checkpoints/step-000002",
-            "go on with --resume",
+            "resume with --resume",
         ] {
             assert_eq!(line.matches(part).count(), 1, "{part} in {line}");
         }
-        // less memory is no other run
+        // checkpointing changes no result
         let resumed = format!("resume {sets} train.checkpoint_blocks=2");
         stage(&world, &full, &resumed).unwrap();
         assert_same(&world, &whole, &full);

@@ -67,7 +67,7 @@ fn an_rl_run_refuses_changed_models_and_prompts() {
         assert_eq!(
             error.unwrap_err().to_string(),
             format!(
-                "{} has changed since {} began; resume with what it began with, or begin a new run",
+                "{} has changed since {} started; resume with the original, or start a new run",
                 file.display(),
                 world.text("run")
             )

@@ -1,16 +1,17 @@
-//! The memory budget: what is counted, what is chosen for it, and that the choice changes no result.
+//! Memory: what is counted, how many layers are checkpointed for it, and that this changes no result.
 
 use super::bad_input::refused;
 use super::same::assert_same;
 use super::world::{World, tiny};
 use crate::common::tiny_config;
-use models::{Activations, LoraConfig};
-use planning::memory::{Drawing, Estimate, Forward, Graph, Reading, Workload, micro_batch};
+use models::{Activations, Config, LoraConfig};
+use planning::{Estimate, Forward, Graph, SamplingMemory, ScoringMemory, Workload};
 use policy::DeviceChoice;
 use serde_json::json;
 
-pub fn work(tokens: usize) -> Workload {
+pub fn work(shape: &Config, tokens: usize) -> Workload {
     Workload {
+        shape: shape.clone(),
         device: DeviceChoice::Cpu,
         weight_bytes: 4_000_000,
         parameters: 1000,
@@ -18,8 +19,8 @@ pub fn work(tokens: usize) -> Workload {
         graphs: vec![graph(LoraConfig::default())],
         largest: Forward { tokens, pairs: 0 },
         longest: 100,
-        reading: Reading::default(),
-        drawing: Drawing::default(),
+        scoring: ScoringMemory::default(),
+        sampling: SamplingMemory::default(),
     }
 }
 
@@ -31,7 +32,7 @@ fn graph(lora: LoraConfig) -> Graph {
 }
 
 #[test]
-fn activations_are_those_of_the_block() {
+fn activations_are_the_tensors_of_a_layer() {
     // d 24, q 24, k and v 8 each, feed-forward 40
     let config = tiny_config(json!({}));
     let plain = Activations::on_cpu(&config, None);
@@ -44,7 +45,7 @@ fn activations_are_those_of_the_block() {
     };
     assert_eq!(lora.n_params(&config), 2 * 4 * ((24 + 8) + (40 + 24)));
     let adapted = Activations::on_cpu(&config, Some(&lora));
-    // what o gives is the sum itself, for o is frozen
+    // o is frozen, so its output is the sum itself
     assert_eq!(adapted.layer, plain.layer - 24 + 2 * 4);
     lora.dropout = 0.1;
     let dropped = Activations::on_cpu(&config, Some(&lora));
@@ -52,14 +53,15 @@ fn activations_are_those_of_the_block() {
 
     assert_eq!(plain.layer_pairs, 0);
 
-    // on a card in f32, attention by candle's own operations: q 24 in 3 heads that share one of keys, k and v 8
+    // on a GPU in f32, attention by candle's own operations: q 24 in 3 heads that share one of keys, k
+    // and v 8
     let own = Activations::on_gpu(&config, None);
     assert_eq!(own.layer, plain.layer + (2 + 2 + 3) * 24 + 2 * 8);
     assert_eq!(
         (own.layer_pairs, own.gradient_pairs, own.bytes_per_number),
         (8 * 3, 5 * 3, 4)
     );
-    // behind a frozen base in bf16, by kernels that know heads of 16
+    // on a frozen base in bf16, by kernels for heads of 16
     let config = tiny_config(json!({ "hidden_size": 48 }));
     let fused = Activations::on_cpu(&config, Some(&lora));
     let card = Activations::on_gpu(&config, Some(&lora));
@@ -72,36 +74,33 @@ fn activations_are_those_of_the_block() {
 #[test]
 fn every_phase_is_counted() {
     let config = tiny_config(json!({ "num_hidden_layers": 6 }));
-    let mut full = work(1000);
+    let mut full = work(&config, 1000);
     full.largest.pairs = 70_000;
-    full.reading.cut = 500;
-    full.drawing = Drawing {
+    full.scoring.micro_batched = 500;
+    full.sampling = SamplingMemory {
         cache_rows: 400,
         rows: 9,
         prompt_tokens: 30,
         longest_prompt: 20,
-        own_rows: 16,
+        answer_rows: 16,
         rows_key: "rollout.max_rows",
         kept_states: 100,
     };
-    let e = Estimate::of(&config, &full, 2);
+    let e = Estimate::of(&full, 2);
     let each = Activations::on_cpu(&config, full.graphs[0].lora.as_ref());
     assert_eq!(e.weights, 0.06e9 + 4e6);
-    let reading = |tokens: f64| 1.02 * 4.0 * tokens * (3.0 * 40.0 + 5.0 * 24.0);
-    assert_eq!(e.reading, reading(500.0));
+    let scoring = |tokens: f64| 1.02 * 4.0 * tokens * (3.0 * 40.0 + 5.0 * 24.0);
+    assert_eq!(e.scoring, scoring(500.0));
     let rows = 1.125 * (2 * 6 * 8 * 400) as f64 + 1.5 * (24 * 100) as f64;
-    assert_eq!(e.sampling, 4.0 * rows + reading(30.0));
-    full.drawing.rows = 400;
+    assert_eq!(e.sampling, 4.0 * rows + scoring(30.0));
+    full.sampling.rows = 400;
     let logits = 4.0 * (3 * 400 * 61) as f64;
-    assert_eq!(
-        Estimate::of(&config, &full, 2).sampling,
-        4.0 * rows + logits
-    );
-    full.reading.whole = 700;
-    assert_eq!(Estimate::of(&config, &full, 2).reading, reading(700.0));
+    assert_eq!(Estimate::of(&full, 2).sampling, 4.0 * rows + logits);
+    full.scoring.whole = 700;
+    assert_eq!(Estimate::of(&full, 2).scoring, scoring(700.0));
     let threads = std::thread::available_parallelism().unwrap().get();
     let token = 5 * each.layer + 2 * each.checkpointed_layer + each.gradients + 24 * (5 + threads);
-    // what two checkpointed blocks of six keep of the adapters
+    // two checkpointed layers of six keep a copy of their adapters
     let adapters = 4.0 * (full.parameters * 2) as f64 / 6.0;
     assert_eq!(
         e.activations(),
@@ -109,19 +108,19 @@ fn every_phase_is_counted() {
     );
     assert_eq!(e.total(), e.weights + e.adapters + e.activations());
 
-    // the same on a card, in f32, where attention's scores stand side by side, for no kernel knows heads of 8: of 3 heads, four of each
-    // pair of the longest; and the logits of two networks that are compared
+    // on a GPU in f32, since no kernel has heads of 8: attention holds four scores of each pair and
+    // head, of 3 heads; and the logits of two models are compared
     full.device = DeviceChoice::Cuda(0);
-    full.reading.longest = 90;
-    let card = |tokens: f64, longest: f64| {
+    full.scoring.longest = 90;
+    let gpu = |tokens: f64, longest: f64| {
         1.1 * 4.0 * (tokens * (3.0 * 40.0 + 5.0 * 24.0) + longest * longest * 12.0)
     };
-    let e = Estimate::of(&config, &full, 2);
-    assert_eq!(e.reading, card(700.0, 90.0) + 8.0 * 16.8e6);
-    full.drawing.rows = 1;
-    let e = Estimate::of(&config, &full, 2);
+    let e = Estimate::of(&full, 2);
+    assert_eq!(e.scoring, gpu(700.0, 90.0) + 8.0 * 16.8e6);
+    full.sampling.rows = 1;
+    let e = Estimate::of(&full, 2);
     let cache = 4.0 * (2 * 6 * 8 * 400) as f64;
-    assert_eq!(e.sampling, cache + card(30.0, 20.0));
+    assert_eq!(e.sampling, cache + gpu(30.0, 20.0));
     let each = Activations::on_gpu(&config, full.graphs[0].lora.as_ref());
     assert_eq!(e.weights, 0.7e9 + 4e6);
     let token = 5 * each.layer + 2 * each.checkpointed_layer + each.gradients + 24 * 6;
@@ -134,53 +133,39 @@ fn every_phase_is_counted() {
 }
 
 #[test]
-fn each_checkpointed_block_saves_what_it_kept() {
+fn each_checkpointed_layer_saves_its_activations() {
     let config = tiny_config(json!({ "num_hidden_layers": 6 }));
     let lora = LoraConfig::default();
     let each = Activations::on_cpu(&config, Some(&lora));
-    let at = |blocks| Estimate::of(&config, &work(1000), blocks);
-    // two gradients and two moments of each that is trained, and the numbers themselves
+    let at = |layers| Estimate::of(&work(&config, 1000), layers);
+    // two gradients and two moments of each trained number, and the numbers themselves
     assert_eq!(at(0).adapters, 4.0 * (4.0 * 1000.0 + 1500.0));
     assert_eq!(at(0).weights - at(6).weights, 0.0);
-    let saved = |blocks| at(blocks).activations() - at(blocks + 1).activations();
+    let saved = |layers| at(layers).activations() - at(layers + 1).activations();
     let kept = 1.02 * 4.0 * 1000.0 * (each.layer - each.checkpointed_layer) as f64;
-    // less its adapters, side by side
-    let block = kept - 4.0 * 1000.0 / 6.0;
-    for blocks in 1..6 {
-        assert!((saved(blocks) / block - 1.0).abs() < 1e-9, "{blocks}");
+    // less the copy of its adapters
+    let layer = kept - 4.0 * 1000.0 / 6.0;
+    for layers in 1..6 {
+        assert!((saved(layers) / layer - 1.0).abs() < 1e-9, "{layers}");
     }
-    // the first pays for the block that is computed again
+    // the first pays for the layer that is computed again
     assert!(saved(0) < 0.0);
 
-    // of two graphs the larger counts: one is gone before the other comes
-    let mut two = work(1000);
+    // the larger of two graphs counts, for they follow one another
+    let mut two = work(&config, 1000);
     two.graphs.push(graph(lora.clone()));
-    assert_eq!(Estimate::of(&config, &two, 3).total(), at(3).total());
+    assert_eq!(Estimate::of(&two, 3).total(), at(3).total());
     two.graphs[0] = graph(LoraConfig { r: 32, ..lora });
-    let of_two = Estimate::of(&config, &two, 3);
+    let of_two = Estimate::of(&two, 3);
     assert_eq!(of_two.activations(), of_two.graphs[0].1);
     assert_eq!(of_two.graphs[1].1, at(3).activations());
     assert!(of_two.graphs[0].1 > of_two.graphs[1].1);
 }
 
 #[test]
-fn the_largest_micro_batch_is_within_its_limit_but_for_one_long_row() {
-    assert_eq!(micro_batch([5, 30, 10], 2, 100), 40);
-    assert_eq!(micro_batch([5, 30, 10], 9, 100), 45);
-    assert_eq!(micro_batch([5, 30, 10], 9, 32), 32);
-    assert_eq!(micro_batch([5, 30, 10], 9, 20), 30);
-    assert_eq!(micro_batch([], 9, 20), 0);
-    // 100 rows of 10 or 30: four of them have a mean of 80 and a deviation of 20, and 120 at most
-    let rows = |i: usize| 10 + i % 2 * 20;
-    assert_eq!(micro_batch((0..100).map(rows), 4, 999), 120);
-    // 16 of them: 320 and 40
-    assert_eq!(micro_batch((0..100).map(rows), 16, 999), 440);
-}
-
-#[test]
-fn a_budget_changes_no_byte_of_any_stage_and_may_change_on_the_way() {
+fn checkpointed_layers_change_no_byte_and_may_change_on_resume() {
     let world = World::new();
-    // all blocks checkpointed, and the estimate of one as the budget
+    // no layer checkpointed, all of them, and as many as a budget needs
     let check = |stage: fn(&World, &str, &str) -> anyhow::Result<()>, steps: &str, sets: &str| {
         let name = |what: &str| format!("{}-{what}", steps.len() + sets.len());
         let (plain, all, parts) = (name("plain"), name("all"), name("parts"));
@@ -223,12 +208,12 @@ fn a_budget_changes_no_byte_of_any_stage_and_may_change_on_the_way() {
 }
 
 #[test]
-fn kept_states_are_counted_where_they_are_kept() {
+fn kept_states_are_counted_only_where_the_sampler_keeps_them() {
     let config = tiny_config(json!({}));
-    let mut kept = work(1000);
-    kept.drawing.kept_states = 100;
-    let more = Estimate::of(&config, &kept, 0).sampling;
-    let none = Estimate::of(&config, &work(1000), 0).sampling;
+    let mut kept = work(&config, 1000);
+    kept.sampling.kept_states = 100;
+    let more = Estimate::of(&kept, 0).sampling;
+    let none = Estimate::of(&work(&config, 1000), 0).sampling;
     assert_eq!(more - none, 1.5 * 4.0 * 100.0 * 24.0);
 
     let world = World::with_reward();
@@ -246,7 +231,7 @@ fn kept_states_are_counted_where_they_are_kept() {
 }
 
 #[test]
-fn samples_that_micro_batches_part_are_not_counted_together() {
+fn samples_in_different_micro_batches_are_not_counted_together() {
     let world = World::with_reward();
     let activations = |samples: usize| {
         let name = format!("rloo{samples}");
@@ -261,7 +246,7 @@ fn samples_that_micro_batches_part_are_not_counted_together() {
 }
 
 #[test]
-fn budgets_that_cannot_be_are_refused() {
+fn memory_settings_that_cannot_work_are_refused() {
     let world = World::with_reward();
     let ppo = |sets: &str| world.rl("out", &format!("algorithm.name=ppo {sets}"));
     let sft = |sets: &str| world.sft("out", sets);
@@ -280,15 +265,15 @@ fn budgets_that_cannot_be_are_refused() {
         ),
         (
             "train.memory_gb=0.01",
-            "of train.memory_gb = 0.01: even one sequence",
+            "more than train.memory_gb = 0.01: even one sequence",
         ),
         (
             "train.memory_gb=2.0 train.checkpoint_blocks=1",
-            "give one of them",
+            "set one of them",
         ),
         (
             "train.checkpoint_blocks=3",
-            "train.checkpoint_blocks = 3, and the model has 2 blocks",
+            "train.checkpoint_blocks = 3, but the model has 2 layers",
         ),
         ("train.checkpoint_blocks=-1", "train.checkpoint_blocks"),
     ] {

@@ -1,4 +1,4 @@
-//! `plan`: what it says before a weight is read is what the run then does.
+//! `plan`: the run does what it predicted before a weight was read.
 
 use super::bad_input::refused;
 use super::world::{World, tiny};
@@ -27,12 +27,12 @@ fn numbers(values: &Value) -> Vec<f64> {
 
 /// The run's memory, learning rates and disk are those of the plan.
 #[track_caller]
-fn kept(world: &World, plan: &Value, run: &str, section: &str, logged: &str) {
+fn check_kept(world: &World, plan: &Value, run: &str, section: &str, logged: &str) {
     let mut of_run = world.info(run)["memory"].clone();
     let mut of_plan = plan["memory"].clone();
     for memory in [&mut of_run, &mut of_plan] {
         let memory = memory.as_object_mut().unwrap();
-        // what is free changes
+        // free memory changes
         for only_here in ["budget_gb", "measured", "largest_forward_tokens"] {
             memory.remove(only_here);
         }
@@ -41,25 +41,25 @@ fn kept(world: &World, plan: &Value, run: &str, section: &str, logged: &str) {
     let rates = numbers(&plan["learning_rate"][section]);
     assert_eq!(rates, world.curve(run, logged), "{run}");
     assert_eq!(rates.len() as u64, plan["steps"]["steps"], "{run}");
-    let (said, is) = (
+    let (planned, written) = (
         plan["disk"]["run_bytes"].as_f64().unwrap(),
         bytes(&world.path(run)),
     );
-    // logs and samples are guessed
+    // logs and samples are estimated
     assert!(
-        (said - is).abs() < 0.1 * is + 60_000.0,
-        "{run}: {said} and {is}"
+        (planned - written).abs() < 0.1 * written + 60_000.0,
+        "{run}: {planned} and {written}"
     );
 }
 
 #[test]
-fn a_plan_is_what_the_run_then_does() {
+fn the_run_does_what_its_plan_predicts() {
     let world = World::new();
     let sets = "train.optimizer.schedule=cosine train.optimizer.warmup_ratio=0.3 train.max_steps=9";
     let plan = world.plan("sft", sets).unwrap();
     world.sft("sft", sets).unwrap();
-    kept(&world, &plan, "sft", "train.optimizer", "train/lr");
-    // 24 rows are 6 batches, so the steps are a pass and a half
+    check_kept(&world, &plan, "sft", "train.optimizer", "train/lr");
+    // 24 rows are 6 batches, so 9 steps are an epoch and a half
     assert_eq!(
         plan["steps"]["rows"],
         world.info("sft")["data"]["train_rows"]
@@ -68,7 +68,7 @@ fn a_plan_is_what_the_run_then_does() {
 
     let plan = world.plan("reward-model", sets).unwrap();
     world.reward("rm", sets).unwrap();
-    kept(&world, &plan, "rm", "train.optimizer", "train/lr");
+    check_kept(&world, &plan, "rm", "train.optimizer", "train/lr");
     assert_eq!(
         plan["steps"]["rows"],
         world.info("rm")["data"]["train_pairs"]
@@ -90,7 +90,7 @@ fn a_plan_is_what_the_run_then_does() {
             format!("{algorithm} train.policy.schedule=linear train.policy.warmup_ratio=0.5");
         let plan = world.plan("esrl-rlhf", &sets).unwrap();
         world.rl(run, &sets).unwrap();
-        kept(&world, &plan, run, "train.policy", "policy/lr");
+        check_kept(&world, &plan, run, "train.policy", "policy/lr");
         let drawn = world.info(run)["summary"]["tokens_drawn"].as_f64().unwrap();
         let most = plan["tokens"]["drawn_at_most"].as_f64().unwrap();
         assert!(drawn <= most, "{run}: {drawn} of {most}");
@@ -99,7 +99,7 @@ fn a_plan_is_what_the_run_then_does() {
 }
 
 #[test]
-fn users_mistakes_are_one_line() {
+fn user_errors_of_plan_are_one_line() {
     let world = World::new();
     let refuse = |sets: &str, parts: &[&str]| {
         for (stage, key, more) in [
@@ -116,7 +116,7 @@ fn users_mistakes_are_one_line() {
         "MODEL=runs/7b/sft",
         &[
             "no such directory",
-            "a run that is still to be trained is planned from",
+            "to plan from a run that is not trained yet",
         ],
     );
     fs::create_dir(world.path("empty")).unwrap();
@@ -136,10 +136,13 @@ fn users_mistakes_are_one_line() {
     );
     refuse(
         "train.memory_gb=2.0 train.checkpoint_blocks=1",
-        &["give one of them"],
+        &["set one of them"],
     );
-    refuse("train.checkpoint_blocks=7", &["the model has 2 blocks"]);
-    refuse("train.memory_gb=0.01", &["of train.memory_gb = 0.01"]);
+    refuse("train.checkpoint_blocks=7", &["the model has 2 layers"]);
+    refuse(
+        "train.memory_gb=0.01",
+        &["more than train.memory_gb = 0.01"],
+    );
     refuse(
         "lora.r=999",
         &["lora.r = 999 is more than the model's width"],
@@ -149,7 +152,7 @@ fn users_mistakes_are_one_line() {
 }
 
 #[test]
-fn the_command_line_plans() {
+fn the_command_line_runs_plan() {
     let world = World::new();
     let config = format!(
         "[model]\nsource = \"{}\"\ntemplate = \"alpaca\"\n[data]\npath = \"{}\"\nmax_rows = 40\nmax_len = 96\n",
@@ -165,6 +168,66 @@ fn the_command_line_plans() {
     run(&[]).unwrap();
     run(&["--json", "--memory-gb", "0.5", "--set", "samples.n=0"]).unwrap();
     let error = run(&["--memory-gb", "0.01"]).unwrap_err();
-    assert!(run::one_line(&error).contains("of train.memory_gb = 0.01"));
+    assert!(run::one_line(&error).contains("more than train.memory_gb = 0.01"));
     assert!(sft::Cli::try_parse_from(["sft", "plan", "--resume"]).is_err());
+}
+
+/// Its 10¹² steps would take days if each were walked, or if each rate were computed.
+#[test]
+fn the_time_of_plan_does_not_depend_on_the_number_of_steps() {
+    let world = World::new();
+    let text = |stage: &str, sets: &str| {
+        let plan = world.plan_record(stage, sets).unwrap();
+        assert_eq!(plan.steps.steps, 1_000_000_000_000);
+        assert!(plan.tokens.trained > 1_000_000_000_000);
+        plan.text()
+    };
+    let epochs = "train.max_steps=1000000000000 train.epochs=1e12";
+    let sft = text("sft", epochs);
+    assert!(sft.contains("1,000,000,000,000; 4 of"), "{sft}");
+    assert!(sft.contains("at step 1000000000000"), "{sft}");
+    text("reward-model", &format!("model.source=~/base {epochs}"));
+    for algorithm in ["ppo", "rest", "dpo"] {
+        let data = match algorithm {
+            "dpo" => tiny("comparisons.json"),
+            _ => tiny("prompts.json"),
+        };
+        text(
+            "esrl-rlhf",
+            &format!(
+                "model.policy=~/base algorithm.name={algorithm} data.path={data} \
+                 train.steps=1000000000000"
+            ),
+        );
+    }
+}
+
+/// One epoch and the start of another: the rest is extrapolated.
+#[test]
+fn at_most_two_epochs_of_batches_are_walked() {
+    let loader = |cursor| data::Loader::new(30, 4, 1, cursor);
+    let (mut calls, mut rows) = (0, 0);
+    let visit = |_: usize, batch: &[usize], times: usize| {
+        calls += 1;
+        rows += batch.len() * times;
+    };
+    // 8 batches an epoch, of 4 rows but for the last of 2; a million epochs and 3 batches
+    planning::visit_batches(8_000_003, loader, visit);
+    assert_eq!((calls, rows), (8 + 3, 30_000_000 + 12));
+}
+
+/// A row is as long in every epoch, so the tokens of sft are exact over any number of steps.
+#[test]
+fn extrapolated_tokens_are_those_of_every_step() {
+    let world = World::new();
+    let tokens = |steps: usize| {
+        let sets = format!("train.max_steps={steps} train.epochs=99");
+        let plan = world.plan_record("sft", &sets).unwrap();
+        (plan.tokens.trained, plan.steps.rows.div_ceil(4))
+    };
+    let (_, per_epoch) = tokens(1);
+    let one = tokens(per_epoch).0;
+    assert_eq!(tokens(3 * per_epoch).0, 3 * one);
+    assert!(tokens(3 * per_epoch + 1).0 > 3 * one);
+    assert!(tokens(3 * per_epoch + 1).0 < 4 * one);
 }

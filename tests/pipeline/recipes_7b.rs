@@ -1,11 +1,11 @@
-//! What `plan` says of LLaMA-7B on a card: the shipped recipes fit, and where something does not, the change that it names is one that does.
+//! `plan` of LLaMA-7B on a GPU: the shipped recipes fit, and where a run does not, its advice works.
 
 use super::world::{World, plan_by, tiny};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 
-/// A directory that a LLaMA-7B would lie in, but for its weights.
+/// The directory of a LLaMA-7B without its weights.
 fn llama_7b(world: &World) -> String {
     let config = json!({
         "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_act": "silu", "hidden_size": 4096,
@@ -22,7 +22,7 @@ fn llama_7b(world: &World) -> String {
     world.text("llama-7b")
 }
 
-/// Rows as long as the recipes let them be: demonstrations, or pairs.
+/// Rows as long as the recipes allow: demonstrations, or pairs.
 fn long_rows(world: &World, pairs: bool) -> String {
     let row = |i: usize| {
         let words = |n: usize| vec!["shirt"; n].join(" ");
@@ -51,7 +51,7 @@ fn recipes<'a>(
 }
 
 #[test]
-fn the_recipes_of_7b_fit_a_card_of_24_gb_and_one_of_80() {
+fn the_7b_recipes_fit_gpus_of_24_gb_and_80_gb() {
     let world = World::new();
     let (model, rows, pairs) = (
         llama_7b(&world),
@@ -119,20 +119,20 @@ fn what_cannot_fit_is_refused_with_the_change_that_would() {
         let sets = sets.split_whitespace().map(str::to_string).collect();
         plan_by("esrl-rlhf", Some(&file), sets, Some(world.path("out")))
     };
-    // each change that is named does it, and one step less does not
+    // the run fits with each change that the advice names
     let number = |error: &str, key: &str| -> usize {
         let (_, rest) = error.split_once(&format!("{key} to ")).expect(error);
         let digits = rest.split(|c: char| !c.is_ascii_digit()).next().unwrap();
         digits.parse().unwrap()
     };
-    let told = |sets: &str| run::one_line(&plan(sets).map(|_| ()).unwrap_err());
+    let refusal = |sets: &str| run::one_line(&plan(sets).map(|_| ()).unwrap_err());
     let tokens = "train.micro_batch_tokens=16384 rollout.prompts=32 train.memory_gb=22";
-    let fewer = number(&told(tokens), "lower train.micro_batch_tokens");
+    let fewer = number(&refusal(tokens), "lower train.micro_batch_tokens");
     plan(&format!("{tokens} train.micro_batch_tokens={fewer}")).unwrap();
     let many = "rollout.prompts=32 rollout.max_rows=32";
-    let fewer = number(&told(many), "lower rollout.max_rows");
+    let fewer = number(&refusal(many), "lower rollout.max_rows");
     plan(&format!("{many} rollout.max_rows={fewer}")).unwrap();
-    let error = told("train.memory_gb=10");
+    let error = refusal("train.memory_gb=10");
     assert!(error.contains("even one sequence of"), "{error}");
     assert!(!error.contains('\n'), "{error}");
     // a limit for all kinds of peak, down to where nothing helps
@@ -154,7 +154,7 @@ fn what_cannot_fit_is_refused_with_the_change_that_would() {
         }
     }
     assert!(helped > 3, "{helped}");
-    // without a limit a card's memory is not known
+    // without a limit, the GPU's memory is unknown here
     let sets = "algorithm.name=ppo device=cuda model.policy=~/base";
     let free = world.plan("esrl-rlhf", sets).unwrap();
     assert_eq!(free["memory"]["budget_gb"], Value::Null);
@@ -162,7 +162,7 @@ fn what_cannot_fit_is_refused_with_the_change_that_would() {
 }
 
 #[test]
-fn a_7b_in_blocks_fits_cards_of_12_and_8_gb() {
+fn a_quantised_7b_fits_gpus_of_12_gb_and_8_gb() {
     let world = World::new();
     let (model, rows, pairs) = (
         llama_7b(&world),

@@ -186,7 +186,7 @@ fn the_errors_of_a_replay_name_the_run() {
     assert_eq!(
         error,
         format!(
-            "{} has changed since {} began; resume with what it began with, or begin a new run",
+            "{} has changed since {} started; resume with the original, or start a new run",
             adapter.display(),
             world.text("run")
         )

@@ -4,6 +4,7 @@ use crate::common::tiny_config;
 use anyhow::Result;
 use candle_core::{Device, Tensor};
 use models::{CausalLm, SpecialTokens};
+use planning::Plan;
 use run::{MetricsRow, PlanArgs, RunArgs};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, HashMap};
@@ -129,12 +130,16 @@ impl World {
 
     /// The plan of `sft`, `reward-model` or `esrl-rlhf` as JSON.
     pub fn plan(&self, stage: &str, sets: &str) -> Result<Value> {
+        Ok(self.plan_record(stage, sets)?.json())
+    }
+
+    pub fn plan_record(&self, stage: &str, sets: &str) -> Result<Plan> {
         let args = match stage {
             "sft" => self.sft_args("out", sets),
             "reward-model" => self.reward_args("out", sets),
             _ => self.rl_args("out", &format!("model.reward=~/rm {sets}")),
         };
-        plan_by(stage, None, args.sets, args.run)
+        plan_of(stage, None, args.sets, args.run)
     }
 
     fn rl_args(&self, run: &str, sets: &str) -> RunArgs {
@@ -228,30 +233,38 @@ pub fn plan_by(
     sets: Vec<String>,
     run: Option<PathBuf>,
 ) -> Result<Value> {
+    Ok(plan_of(stage, config, sets, run)?.json())
+}
+
+fn plan_of(
+    stage: &str,
+    config: Option<&Path>,
+    sets: Vec<String>,
+    run: Option<PathBuf>,
+) -> Result<Plan> {
     let args = PlanArgs {
         config: config.map(Path::to_path_buf),
         sets,
         run,
         ..PlanArgs::default()
     };
-    let plan = match stage {
+    match stage {
         "sft" => {
             let config: sft::Config = args.load_config()?;
             config.check()?;
-            sft::plan(&args, &config)?
+            sft::plan(&args, &config)
         }
         "reward-model" => {
             let config: reward_model::Config = args.load_config()?;
             config.check()?;
-            reward_model::plan(&args, &config)?
+            reward_model::plan(&args, &config)
         }
         _ => {
             let config: esrl_rlhf::Config = args.load_config()?;
             config.check()?;
-            esrl_rlhf::plan(&args, &config)?
+            esrl_rlhf::plan(&args, &config)
         }
-    };
-    Ok(plan.json())
+    }
 }
 
 fn optimizer(section: &str) -> String {

@@ -36,7 +36,6 @@ mod trainable;
 mod update;
 mod value;
 pub mod watch;
-mod workload;
 
 pub use cli::{Cli, print_plan};
 pub use config::Config;

@@ -5,7 +5,6 @@ use crate::checkpoint::{self, BestEvaluation, LoopState, RunTotals};
 use crate::clauses::Clauses;
 use crate::config::Config;
 use crate::data::Task;
-use crate::forecast::StepForecast;
 use crate::inputs::RunInputs;
 use crate::learner::Learner;
 use crate::logp_source::LogpSource;
@@ -14,7 +13,7 @@ use crate::trainable::TrainableParams;
 use crate::watch::WatchState;
 use anyhow::{Result, ensure};
 use models::Fetch;
-use planning::memory::Planned;
+use planning::{MemoryPlan, Plan};
 use run::{Run, RunArgs};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -24,7 +23,7 @@ use train::Frozen;
 pub(crate) struct Session<'a> {
     pub learner: Learner<'a>,
     pub run: Run,
-    pub planned: Planned,
+    pub memory: MemoryPlan,
     pub eval_tasks: Vec<Rc<Task>>,
     /// Steps taken
     pub step: u64,
@@ -51,24 +50,23 @@ pub(crate) fn open<'a>(
 
     // Data and sizes first: what cannot fit is refused before a weight is read.
     let inputs = RunInputs::new(config, needs.clone(), Fetch::Whole)?;
-    let forecast = StepForecast::of(&inputs.source, &needs, config);
-    let work = inputs.workload(&forecast, config)?;
-    let planned = Planned::new(config.memory(), &inputs.meta.base.config, work)?;
+    let Plan { memory, disk, .. } = inputs.plan(config, &dir)?;
+    memory.report();
     if !for_replay {
-        inputs.disk(config, &dir)?.require()?;
+        disk.require()?;
     }
 
     let policy = inputs.meta.load(&device, inputs.keep);
-    let policy = policy.map_err(|e| planned.with_oom_advice(e))?;
+    let policy = policy.map_err(|e| memory.with_oom_advice(e))?;
     let mut roles = Roles::open(config, &needs, policy)?;
-    roles.model_mut().checkpoint_layers(planned.choice.blocks);
+    roles.model_mut().checkpoint_layers(memory.layers);
 
     let mut run = match args.resume {
         true => Run::resume_by(&dir, "esrl-rlhf", config, |old: Config| old.resolved())?,
         false => Run::create(&dir, "esrl-rlhf", config)?,
     };
     policy::write_identity(&mut run, &roles.base, &roles.template)?;
-    record_settings(&mut run, config, &planned)?;
+    record_settings(&mut run, config, &memory)?;
     let counts = serde_json::json!({
         "rows": inputs.source.n_rows(),
         "held_out_prompts": inputs.eval_tasks.len(),
@@ -98,7 +96,7 @@ pub(crate) fn open<'a>(
     let mut session = Session {
         learner,
         run,
-        planned,
+        memory,
         eval_tasks: inputs.eval_tasks,
         step: 0,
         totals: RunTotals::default(),
@@ -140,12 +138,12 @@ fn check_reward_run(config: &Config) -> Result<()> {
     Ok(())
 }
 
-fn record_settings(run: &mut Run, config: &Config, planned: &Planned) -> Result<()> {
+fn record_settings(run: &mut Run, config: &Config, memory: &MemoryPlan) -> Result<()> {
     run.record("reference", config.model.policy.clone().into())?;
     if let Some(reward) = &config.model.reward {
         run.record("reward", reward.to_string_lossy().into())?;
     }
-    run.record("memory", planned.choice.json())?;
+    run.record("memory", memory.json())?;
     run.record("algorithm", serde_json::to_value(&config.algorithm)?)
 }
 

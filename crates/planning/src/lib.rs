@@ -1,4 +1,25 @@
-//! Predicts what a run will take, before a weight is read: memory by phase, disk, tokens, steps and learning rates.
+//! Predicts what a run will take before a weight is read: memory by phase, disk, steps, tokens and
+//! learning rates. A run starts from the same prediction, which chooses how many layers it
+//! checkpoints. Knows sizes only: what a stage reads, trains and samples is the stage's own.
 
-pub mod memory;
-pub mod plan;
+mod batches;
+mod budget;
+mod disk;
+mod estimate;
+mod fit;
+mod oom;
+mod plan;
+mod text;
+mod workload;
+
+pub use batches::{Batches, Forward, visit_batches};
+pub use budget::{MemoryConfig, MemoryPlan, fewest_layers};
+pub use disk::{Disk, adapter_bytes, stored_bytes};
+pub use estimate::Estimate;
+pub use fit::{FitItem, FitStage};
+pub use oom::is_out_of_memory;
+pub use plan::{
+    Certainty, LearningRate, Plan, Steps, Tokens, explain_untrained_source, n_times, notes,
+    tokenizer_bytes,
+};
+pub use workload::{Graph, SamplingMemory, ScoringMemory, Workload};

@@ -1,30 +1,42 @@
-//! The teacher-forced forward: which hidden states stand before which label, and the label's log-probability.
+//! The teacher-forced forward: the hidden state that predicts each label, and the label's
+//! log-probability. N tokens, M labels and B sequences in a batch; d is the model's width.
 
 use candle_core::{Result, Tensor};
 use models::{CausalLm, Lora, Packed, Sequence};
 use ops::{Ragged, TokenScores};
 
-/// Where the labels of a ragged batch are: row `rows[i]` of the hidden states predicts `targets[i]`.
+/// The labels of a ragged batch: row `rows[i]` of the hidden states predicts `targets[i]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Labels {
     pub rows: Vec<u32>,
     pub targets: Vec<u32>,
-    /// Labels per sequence.
+    /// Labels of each sequence
     pub layout: Ragged,
 }
 
-/// Token ids of several sequences with their labels. Neighbours with the same prompt share its tokens.
+/// Token ids of several sequences with their labels. Adjacent sequences with the same prompt share
+/// its tokens.
+///
+/// ```
+/// // two answers to the prompt [1, 5]
+/// let batch = policy::Batch::new([(&[1, 5, 7, 2][..], 2), (&[1, 5, 2][..], 2)]);
+/// assert_eq!(batch.ids, [1, 5, 7, 2, 2]);
+/// assert_eq!(batch.labels.targets, [7, 2, 2]);
+/// // both first labels are predicted by the prompt's last token
+/// assert_eq!(batch.labels.rows, [1, 2, 1]);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
     pub ids: Vec<u32>,
     pub layout: Ragged,
     pub labels: Labels,
-    /// The row of each sequence's last token
+    /// The row of the last token of each sequence
     last: Vec<u32>,
 }
 
 impl Batch {
-    /// Every token from `prompt_len` on is a label; the first token of a sequence has nothing before it and is none.
+    /// Every token from `prompt_len` on is a label, but for the first token of a sequence, which
+    /// nothing predicts.
     pub fn new<'a>(sequences: impl IntoIterator<Item = Sequence<'a>>) -> Self {
         let sequences: Vec<Sequence> = sequences.into_iter().collect();
         let packed = Packed::new(&sequences);
@@ -52,7 +64,7 @@ impl Batch {
         }
     }
 
-    /// Hidden states [N, d] of all tokens.
+    /// Hidden states `[N, d]` of all tokens. `dropout`: the random draw of a training forward.
     pub fn hidden(
         &self,
         model: &CausalLm,
@@ -62,7 +74,7 @@ impl Batch {
         model.hidden(&self.ids, &self.layout, lora, dropout)
     }
 
-    /// The rows of `hidden` that stand before a label, [M, d].
+    /// The rows of `hidden` that predict a label, `[M, d]`.
     pub fn before_labels(&self, hidden: &Tensor) -> Result<Tensor> {
         hidden.index_select(
             &Tensor::new(self.labels.rows.as_slice(), hidden.device())?,
@@ -70,13 +82,13 @@ impl Batch {
         )
     }
 
-    /// The last row of each sequence, [B, d]: where a reward is read.
+    /// The last row of each sequence, `[B, d]`, from which its reward is computed.
     pub fn last_rows(&self, hidden: &Tensor) -> Result<Tensor> {
         hidden.index_select(&Tensor::new(self.last.as_slice(), hidden.device())?, 0)
     }
 }
 
-/// Log-probabilities and entropies of every label, `[M]`. `temperature`: one per sequence, the one it was drawn at.
+/// Log-probabilities and entropies of all labels, `[M]` each. `temperature`: that of each sequence.
 pub fn score(
     model: &CausalLm,
     lora: Option<&Lora>,

@@ -1,52 +1,75 @@
-//! What a run reads, known by its content: one that goes on from a checkpoint needs what it began with.
+//! Records in a run what its results depend on, by content. A resumed run must find the same.
 
-use anyhow::{Context, Result, bail};
+use crate::base::Base;
+use anyhow::{Context, Result, anyhow, bail};
+use data::Template;
 use run::Run;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
-/// Records the data file (`path`, `sha256`) with `counts` under `data`. The place in the data is a number of rows.
+/// Records the data file under `data`: `path`, `sha256` and the `counts` of its rows.
+///
+/// # Errors
+/// Where the file has changed since the run started: its place in the data is a number of rows.
 pub fn record_data(run: &mut Run, path: &Path, mut counts: Value) -> Result<()> {
     let hash = run::file_hash(path)?;
     let before = run.recorded("data").map(|data| &data["sha256"]);
-    refuse_another(run, before, &hash, &path.to_string_lossy())?;
+    check_unchanged(run, before, &hash, &path.to_string_lossy())?;
     counts["path"] = path.to_string_lossy().into();
     counts["sha256"] = hash.into();
     run.record("data", counts)
 }
 
-/// Records the SHA-256 of every other file that the results depend on, under `inputs`: files, and the files of folders.
+/// Records the SHA-256 of every other file that the results depend on, under `inputs`. A directory
+/// stands for the files in it.
+///
+/// # Errors
+/// Where one has changed since the run started.
 pub fn record_inputs(run: &mut Run, paths: &[&Path]) -> Result<()> {
     let before = run.recorded("inputs").cloned().unwrap_or_default();
     let mut now = Map::new();
     for path in paths {
         for file in files(path)? {
             let (name, hash) = (file.to_string_lossy(), run::file_hash(&file)?);
-            refuse_another(run, before.get(&*name), &hash, &name)?;
+            check_unchanged(run, before.get(&*name), &hash, &name)?;
             now.insert(name.into_owned(), hash.into());
         }
     }
     run.record("inputs", now.into())
 }
 
-/// Records `key` of the thing called `name`.
-pub(crate) fn same(run: &mut Run, key: &str, value: &str, name: &str) -> Result<()> {
-    refuse_another(run, run.recorded(key), value, name)?;
-    run.record(key, value.into())
+/// Records the base, and writes template, tokenizer and special tokens into the run directory.
+///
+/// # Errors
+/// Where the base has changed since the run started.
+pub fn write_identity(run: &mut Run, base: &Base, template: &Template) -> Result<()> {
+    let fingerprint = base.model.fingerprint()?;
+    let before = run.recorded("base_fingerprint");
+    check_unchanged(run, before, &fingerprint, &base.source)?;
+    run.record("base_fingerprint", fingerprint.into())?;
+    let template = serde_json::to_string_pretty(template)?;
+    run.write_file("template.json", template.as_bytes())?;
+    let tokenizer = base.tokenizer.to_string(false);
+    let tokenizer = tokenizer.map_err(|e| anyhow!("tokenizer: {e}"))?;
+    run.write_file("tokenizer.json", tokenizer.as_bytes())?;
+    let special = serde_json::to_string_pretty(&base.special)?;
+    run.write_file("special.json", special.as_bytes())?;
+    run.record("base", base.source.clone().into())?;
+    run.record("base_weights", base.weights.name().into())
 }
 
-fn refuse_another(run: &Run, before: Option<&Value>, now: &str, name: &str) -> Result<()> {
+fn check_unchanged(run: &Run, before: Option<&Value>, now: &str, name: &str) -> Result<()> {
     let before = before.and_then(Value::as_str);
     if before.is_some_and(|before| before != now) {
         bail!(
-            "{name} has changed since {} began; resume with what it began with, or begin a new run",
+            "{name} has changed since {} started; resume with the original, or start a new run",
             run.dir().display()
         );
     }
     Ok(())
 }
 
-/// The file, or the files of the folder.
+/// The file, or the files in the directory.
 fn files(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_path_buf()]);

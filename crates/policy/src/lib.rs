@@ -1,18 +1,25 @@
-//! What every stage begins with: a policy opened from a base model or an earlier run, and the teacher-forced forward
-//! that reads log-probabilities off it. Knows where things lie on disk; trains nothing.
+//! Opens a policy from a base model or from the run of an earlier stage, and scores tokens with it
+//! by a teacher-forced forward. Chooses the device, and records in a run what it depends on. Trains
+//! nothing.
 
+mod base;
+mod cuda_unavailable;
 mod device;
 mod forward;
 mod inputs;
 mod meta;
 mod policy;
 mod settings;
+mod source;
+mod template;
 
-pub use device::{DeviceChoice, cuda_unavailable_reason, device, usable_bytes, usable_card};
+pub use base::{Base, encoder, load_base};
+pub use cuda_unavailable::{cuda_unavailable_reason, first_usable_gpu};
+pub use device::{DeviceChoice, default_device, device, usable_bytes};
 pub use forward::{Batch, Labels, per_label, score};
-pub use inputs::{record_data, record_inputs};
+pub use inputs::{record_data, record_inputs, write_identity};
 pub use meta::PolicyMeta;
-pub use policy::{
-    Base, Policy, TemplateChoice, base_weights, encoder, load_base, run_and_adapter, write_identity,
-};
-pub use settings::{auto, check_data, cpu};
+pub use policy::Policy;
+pub use settings::check_data;
+pub use source::{base_weights, run_and_adapter};
+pub use template::{TemplateChoice, default_template};

@@ -1,85 +1,66 @@
-//! A policy before its weights are read: what a plan is made from, and what a run begins with.
+//! A policy before its weights are read: plans are made from it, and runs start from it.
 
-use crate::policy::{Place, encoder_of};
-use crate::{Base, Policy, TemplateChoice};
-use anyhow::{Result, bail};
-use candle_core::Device;
+use crate::base::encoder_of;
+use crate::source::PolicySource;
+use crate::template::TemplateChoice;
+use anyhow::{Result, ensure};
 use data::{Encoder, Template};
-use models::{BaseWeights, Fetch, Lora, LoraConfig, ModelMeta, ModelSource, WeightStorage};
+use models::{BaseWeights, Fetch, LoraConfig, ModelMeta, ModelSource};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
 
-/// What is known of a policy without weights: sizes, and how it is talked to.
+/// What is known of a policy without weights: its sizes and its encoder.
 pub struct PolicyMeta {
     /// Of the run or of the model, for tables
     pub name: String,
-    /// The text the base is opened by
+    /// The text that the base is opened by
     pub source: String,
     pub base: ModelMeta,
-    /// Settings of the adapter that it brings
+    /// Settings of its own adapter
     pub adapter: Option<LoraConfig>,
     pub encoder: Encoder,
     pub template: Template,
-    adapter_dir: Option<PathBuf>,
+    pub(crate) adapter_dir: Option<PathBuf>,
 }
 
 impl PolicyMeta {
-    /// `text` as in [`Policy::open`]. `weights`: what the base is to be kept in (`model.weights`); None: what the run that `text` is keeps it in,
-    /// else what it is stored in. `fetch`: the whole of a hub model where its weights will be read.
+    /// Opens `text` as [`Policy::open`](crate::Policy::open) does. `weights`: the format of the
+    /// projections (`model.weights`); None: as in the run that `text` names, else as stored.
+    /// `fetch`: the whole of a hub model where its weights will be read.
+    ///
+    /// # Errors
+    /// Where the base cannot be read, or the adapter was trained on another format.
     pub fn open(
         text: &str,
         template: TemplateChoice,
         weights: Option<BaseWeights>,
         fetch: Fetch,
     ) -> Result<Self> {
-        let place = Place::of(text)?;
-        if let (Some(asked), Some(of_run)) = (weights, place.weights)
-            && asked != of_run
-        {
-            bail!(
-                "model.weights = \"{}\", but the adapter of {text} was trained on its base in \"{}\"; leave it out, or train that run with it, too",
+        let source = PolicySource::find(text)?;
+        if let (Some(asked), Some(trained_on)) = (weights, source.weights) {
+            ensure!(
+                asked == trained_on,
+                "model.weights = \"{}\", but the adapter of {text} was trained on its base in \
+                 \"{}\"; leave it out, or train that run with it, too",
                 asked.name(),
-                of_run.name()
-            )
-        }
-        let mut base = models::model_meta(&ModelSource::parse(&place.source)?, fetch)?;
-        base.projections = weights.or(place.weights).unwrap_or_default();
-        let (unwieldy, all) = base.projections.count_fallbacks(&base.config)?;
-        if unwieldy > 0 {
-            eprintln!(
-                "model.weights = \"{}\": {unwieldy} of {all} projections have rows that are not whole blocks; they are kept {}",
-                base.projections.name(),
-                match base.projections {
-                    BaseWeights::Q4_K =>
-                        "in q5_0, or as they are stored where their rows are not blocks of 32 either",
-                    _ => "as they are stored",
-                }
+                trained_on.name()
             );
         }
-        Self::on(base, place, template)
+        let mut base = models::model_meta(&ModelSource::parse(&source.base)?, fetch)?;
+        base.projections = weights.or(source.weights).unwrap_or_default();
+        warn_of_unrounded(&base)?;
+        Self::new(base, source, template)
     }
 
     /// A model of random weights of the shape that `dir` describes.
     pub fn random(dir: &Path, seed: u64, template: TemplateChoice) -> Result<Self> {
-        let text = dir.to_string_lossy().into_owned();
-        let place = Place {
-            name: text.clone(),
-            source: text,
-            adapter: None,
-            weights: None,
-            template: None,
-        };
-        Self::on(ModelMeta::random(dir, seed)?, place, template)
+        let mut source = PolicySource::model(&dir.to_string_lossy());
+        source.name.clone_from(&source.base);
+        Self::new(ModelMeta::random(dir, seed)?, source, template)
     }
 
-    fn on(base: ModelMeta, place: Place, template: TemplateChoice) -> Result<Self> {
-        let Place {
-            name,
-            source,
-            adapter: adapter_dir,
-            weights: _,
-            template: of_run,
-        } = place;
+    fn new(base: ModelMeta, source: PolicySource, template: TemplateChoice) -> Result<Self> {
+        let (name, adapter_dir) = (source.name, source.adapter_dir);
+        let (source, of_run) = (source.base, source.template);
         let template = match of_run {
             Some(template) => template,
             None => template.resolve(&source, &base.special, base.chat_template.as_deref())?,
@@ -96,12 +77,12 @@ impl PolicyMeta {
         })
     }
 
-    /// The most tokens a sequence may have.
+    /// The most tokens that a sequence may have.
     pub fn context(&self) -> usize {
         self.base.config.max_position_embeddings
     }
 
-    /// The adapter that it brings, or one of these settings, which must fit the base.
+    /// The settings of its own adapter, or else `lora`, which must fit the base.
     pub fn lora_or(&self, lora: &LoraConfig) -> Result<LoraConfig> {
         match &self.adapter {
             Some(adapter) => Ok(adapter.clone()),
@@ -111,18 +92,23 @@ impl PolicyMeta {
             }
         }
     }
+}
 
-    /// Reads the weights.
-    pub fn load(self, device: &Device, keep: WeightStorage) -> Result<Policy> {
-        let weights = self.base.projections;
-        let base = Base::new(&self.source, weights, self.base.load(device, keep)?);
-        let load = |dir: &PathBuf| Lora::load(dir, &base.model);
-        Ok(Policy {
-            name: self.name,
-            adapter: self.adapter_dir.as_ref().map(load).transpose()?,
-            encoder: self.encoder,
-            template: self.template,
-            base: Rc::new(base),
-        })
+/// Reports projections that cannot be rounded to the format that `model.weights` names.
+fn warn_of_unrounded(base: &ModelMeta) -> Result<()> {
+    let (n_unrounded, n_all) = base.projections.count_fallbacks(&base.config)?;
+    if n_unrounded > 0 {
+        let instead = match base.projections {
+            BaseWeights::Q4_K => {
+                "in q5_0, or as stored where their rows are not blocks of 32 either"
+            }
+            _ => "as stored",
+        };
+        eprintln!(
+            "model.weights = \"{}\": the rows of {n_unrounded} of {n_all} projections are not whole \
+             blocks; they are kept {instead}",
+            base.projections.name(),
+        );
     }
+    Ok(())
 }

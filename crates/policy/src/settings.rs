@@ -1,16 +1,6 @@
-//! Defaults and checks that the settings of several stages share.
+//! Checks of `[data]` settings that several stages share.
 
 use anyhow::{Result, ensure};
-
-/// The default of `device`.
-pub fn cpu() -> String {
-    "cpu".into()
-}
-
-/// The default of `model.template` where a run brings its own.
-pub fn auto() -> String {
-    "auto".into()
-}
 
 /// Refuses values of `[data]` that cannot work.
 pub fn check_data(held_out: f64, max_rows: Option<usize>) -> Result<()> {

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use data::RowsConfig;
 use models::{BaseWeights, LoraConfig};
-use planning::memory::MemoryConfig;
+use planning::MemoryConfig;
 use policy::TemplateChoice;
 use serde::{Deserialize, Serialize};
 use train::FitConfig;
@@ -33,7 +33,7 @@ pub struct Config {
     #[serde(default)]
     pub train: FitConfig,
     /// `cpu`, `cuda` or `cuda:N`
-    #[serde(default = "policy::cpu")]
+    #[serde(default = "policy::default_device")]
     pub device: String,
 }
 
@@ -50,7 +50,7 @@ pub struct ModelConfig {
     pub weights: Option<BaseWeights>,
     /// How a plain model is prompted: `auto`, `alpaca`, `chat`, `raw` (a run brings its own
     /// template)
-    #[serde(default = "policy::auto")]
+    #[serde(default = "policy::default_template")]
     pub template: String,
 }
 
@@ -98,14 +98,7 @@ impl Config {
             r.normalisation_samples
         );
         ensure!(r.max_rows > 0, "reward.max_rows = 0; it must be at least 1");
-        self.memory().check()?;
+        MemoryConfig::from(&self.train).check()?;
         self.train.check()
-    }
-
-    pub(crate) fn memory(&self) -> MemoryConfig {
-        MemoryConfig {
-            memory_gb: self.train.memory_gb,
-            checkpoint_blocks: self.train.checkpoint_blocks,
-        }
     }
 }

@@ -1,68 +1,83 @@
 //! What a reward-model run will take.
 
 use crate::config::Config;
+use crate::pair::Pair;
 use crate::prepare::{Prepared, SHOWN};
 use anyhow::Result;
 use models::Fetch;
-use planning::plan::{
-    Certainty, Disk, Model, Plan, Steps, Stored, Tokens, notes, of_a_run_to_come, times,
-    tokenizer_bytes,
-};
+use planning::{FitItem, FitStage, Forward, Plan, SamplingMemory, ScoringMemory};
 use run::PlanArgs;
 use std::path::Path;
 
-/// Predicts what [`run`](crate::run) would take; no weight is loaded.
+/// Predicts what [`run`](crate::run) would take. Loads no weight.
 pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
-    let prepared = Prepared::new(config, Fetch::Shape)
-        .map_err(|e| of_a_run_to_come(&config.model.source, e))?;
-    let (t, meta, steps) = (&config.train, &prepared.meta, prepared.steps);
-    let work = prepared.workload(config)?;
-    let shape = &meta.base.config;
-    let memory = config.memory().choose(shape, &work)?;
-    let drawn: usize = prepared.requests.iter().map(|request| request.n).sum();
     let dir = args.run.clone().unwrap_or_else(|| "runs/rm".into());
-    Ok(Plan {
-        what: "reward-model".into(),
-        model: Model::of(meta, &prepared.weights),
-        disk: prepared.disk(config, &dir)?,
-        steps: Steps {
-            steps,
-            optimiser_steps: steps,
-            rows: prepared.train.len(),
-            rows_name: "pairs",
-            rows_per_step: t.batch_size.min(prepared.train.len()),
-        },
-        tokens: Tokens {
-            trained: prepared.batches.tokens,
-            certainty: Certainty::Exact,
-            drawn: 0,
-            drawn_to_look: (drawn * config.reward.normalisation_max_new_tokens) as u64,
-        },
-        rates: vec![("train.optimizer", t.optimizer.curve(steps))],
-        notes: notes(&work, config.memory(), &prepared.weights),
-        memory,
-        work,
-    })
+    Prepared::new(config, Fetch::Shape)
+        .map_err(|e| planning::explain_untrained_source(&config.model.source, e))?
+        .plan(config, &dir)
 }
 
 impl Prepared {
-    /// What the run takes in `dir`.
-    pub fn disk(&self, config: &Config, dir: &Path) -> Result<Disk> {
-        let (t, base, steps) = (&config.train, &self.meta.base, self.steps);
-        let trained = Stored {
-            numbers: self.lora.n_params(&base.config) + base.config.hidden_size,
-            tensors: self.lora.n_tensors(&base.config) + 2,
-        };
-        let tokenizer = tokenizer_bytes(base)?;
-        let rows = times(steps, t.log_every) + times(steps, t.eval_every);
-        let shown = times(steps, t.sample_every) * SHOWN * 2 * config.data.max_len;
-        Disk::of(
+    /// The plan that the run in `dir` starts from.
+    pub fn plan(&self, config: &Config, dir: &Path) -> Result<Plan> {
+        let (t, r, shape) = (&config.train, &config.reward, &self.meta.base.config);
+        let parameters = self.lora.n_params(shape) + shape.hidden_size;
+        let prompts: Vec<usize> = self.requests.iter().map(|r| r.prompt.len()).collect();
+        let n_samples = self.requests.iter().map(|request| request.n).sum();
+        let room = r.normalisation_max_new_tokens;
+        let steps = FitStage::steps(t, self.train.len());
+        let shown = planning::n_times(steps, t.sample_every) * SHOWN * 2 * config.data.max_len;
+        FitStage {
+            name: "reward-model",
+            rows_are: "pairs",
+            graph_name: "reward model",
             dir,
-            trained,
-            Stored::default(),
-            (t.keep(), times(steps, t.save_every)),
-            vec![("reward", trained.bytes() + tokenizer as u64)],
-            (tokenizer, rows * 1_000 + shown * 2),
-        )
+            train: t,
+            device: &config.device,
+            meta: &self.meta,
+            weights: &self.weights,
+            lora: Some(&self.lora),
+            parameters,
+            trained_bytes: planning::adapter_bytes(&self.lora, shape, shape.hidden_size),
+            result: "reward",
+            // the adapter that training starts from draws the samples
+            frozen_numbers: self.meta.adapter.as_ref().map_or(0, |_| parameters),
+            train_items: self.train.iter().map(item).collect(),
+            eval_items: self.eval.iter().map(item).collect(),
+            scoring: ScoringMemory {
+                micro_batched: 0,
+                whole: self.scored_whole(room),
+                longest: prompts.iter().max().map_or(0, |prompt| prompt + room),
+            },
+            sampling: SamplingMemory {
+                rows_key: "reward.max_rows",
+                ..SamplingMemory::of(&prompts, n_samples, room, r.max_rows)
+            },
+            sampled_tokens: n_samples * room,
+            sample_bytes: shown * 2,
+        }
+        .plan()
+    }
+
+    /// Tokens of the largest forward that `train.micro_batch_tokens` does not limit: the artefact
+    /// scores samples and golden answers together, and the pairs that are shown are scored
+    /// together.
+    fn scored_whole(&self, room: usize) -> usize {
+        let requests = self.requests.iter();
+        let samples: usize = requests.map(|r| r.n * (r.prompt.len() + room)).sum();
+        let shown = || self.eval.iter().take(SHOWN).map(item);
+        let golden: usize = shown().map(|item| item.counted).sum();
+        let shown: usize = shown().map(|item| item.forward.tokens).sum();
+        samples.max(golden).min(rewards::BATCH_TOKENS).max(shown)
+    }
+}
+
+/// The two answers of a pair share their prompt in a forward.
+fn item(pair: &Pair) -> FitItem {
+    let prompt = pair.chosen.prompt_len;
+    let answers = [&pair.chosen, &pair.rejected].map(|e| e.ids.len() - prompt);
+    FitItem {
+        counted: pair.tokens(),
+        forward: Forward::shared_prompt(prompt, answers),
     }
 }

@@ -7,7 +7,6 @@ use anyhow::{Result, bail};
 use data::{Encoder, Example, Preference};
 use generation::{Request, Sampling};
 use models::{Fetch, LoraConfig, WeightStorage, WeightsMeta};
-use planning::memory::{self, Batches, Drawing, Forward, Graph, Reading, Workload};
 use policy::{DeviceChoice, PolicyMeta, TemplateChoice};
 
 /// Held-out pairs whose scores are shown during training and stored with the artefact.
@@ -26,8 +25,6 @@ pub(crate) struct Prepared {
     pub requests: Vec<Request>,
     /// Held-out pairs whose prompt is a training prompt, too
     pub n_shared: usize,
-    pub batches: Batches,
-    pub steps: usize,
 }
 
 impl Prepared {
@@ -53,13 +50,7 @@ impl Prepared {
             bail!("no pair is held out; raise data.held_out or give data.eval_path");
         }
         let requests = requests(&meta, &rows.held_out, config)?;
-        let t = &config.train;
-        let steps = t.total_steps(train.len().div_ceil(t.batch_size));
-        let counted: Vec<usize> = train.iter().map(Pair::tokens).collect();
-        let held: Vec<Forward> = train.iter().map(forward).collect();
-        let cut = (t.batch_size, t.micro_batch_tokens);
         Ok(Self {
-            batches: memory::of_fit(&counted, &held, cut, steps, t.seed),
             weights: meta.base.weights(keep)?,
             keep,
             meta,
@@ -68,66 +59,8 @@ impl Prepared {
             eval,
             requests,
             n_shared: rows.n_shared,
-            steps,
         })
     }
-
-    /// The sizes that decide the memory of a step.
-    pub fn workload(&self, config: &Config) -> Result<Workload> {
-        let device = DeviceChoice::parse(&config.device)?;
-        let (shape, r) = (&self.meta.base.config, &config.reward);
-        let parameters = self.lora.n_params(shape) + shape.hidden_size;
-        let counted: Vec<usize> = self.eval.iter().map(Pair::tokens).collect();
-        let held: Vec<Forward> = self.eval.iter().map(forward).collect();
-        let evaluated = memory::largest_cut(&counted, &held, config.train.micro_batch_tokens);
-        let room = r.normalisation_max_new_tokens;
-        let prompts: Vec<usize> = self.requests.iter().map(|r| r.prompt.len()).collect();
-        let samples = self.requests.iter().map(|request| request.n).sum();
-        let longest = |pairs: &[Pair]| pairs.iter().map(|p| forward(p).tokens).max().unwrap_or(0);
-        let longest_sample = prompts.iter().max().map_or(0, |prompt| prompt + room);
-        Ok(Workload {
-            device,
-            weight_bytes: self.weights.bytes_in_use(),
-            parameters,
-            // the initial adapter draws the samples
-            adapter_numbers: parameters * (1 + usize::from(self.meta.adapter.is_some())),
-            graphs: vec![Graph {
-                name: "reward model",
-                lora: Some(self.lora.clone()),
-            }],
-            largest: self.batches.largest,
-            longest: longest(&self.train),
-            reading: Reading {
-                cut: evaluated.tokens,
-                whole: self.read_whole(room),
-                longest: longest(&self.eval).max(longest_sample),
-            },
-            drawing: Drawing {
-                rows_key: "reward.max_rows",
-                ..Drawing::of(&prompts, samples, room, r.max_rows)
-            },
-        })
-    }
-
-    /// Tokens of the largest forward that `train.micro_batch_tokens` does not limit: scoring the
-    /// samples and the golden answers for the artefact, and the shown pairs.
-    fn read_whole(&self, room: usize) -> usize {
-        let sample = |request: &Request| request.n * (request.prompt.len() + room);
-        let samples: usize = self.requests.iter().map(sample).sum();
-        let shown = &self.eval[..SHOWN.min(self.eval.len())];
-        let golden: usize = shown.iter().map(Pair::tokens).sum();
-        let shown: usize = shown.iter().map(|pair| forward(pair).tokens).sum();
-        samples.max(golden).min(rewards::BATCH_TOKENS).max(shown)
-    }
-}
-
-/// The two answers of a pair share their prompt.
-fn forward(pair: &Pair) -> Forward {
-    let prompt = pair.chosen.prompt_len;
-    Forward::sharing(
-        prompt,
-        [&pair.chosen, &pair.rejected].map(|e| e.ids.len() - prompt),
-    )
 }
 
 /// Encodes pairs. If one answer of a pair is too long, `data.too_long` applies to the pair.

@@ -7,7 +7,6 @@ use crate::prepare::Prepared;
 use anyhow::Result;
 use generation::{Engine, Request};
 use models::Fetch;
-use planning::memory::Planned;
 use policy::Policy;
 use run::{Run, RunArgs};
 use std::path::Path;
@@ -21,9 +20,9 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let dir = args.directory("runs/rm")?;
     let device = policy::device(&config.device)?;
     let prepared = Prepared::new(config, Fetch::Whole)?;
-    let work = prepared.workload(config)?;
-    let planned = Planned::new(config.memory(), &prepared.meta.base.config, work)?;
-    prepared.disk(config, &dir)?.require()?;
+    let plan = prepared.plan(config, &dir)?;
+    plan.memory.report();
+    plan.disk.require()?;
     let Prepared {
         meta,
         keep,
@@ -35,8 +34,8 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     } = prepared;
     let mut policy = meta
         .load(&device, keep)
-        .map_err(|e| planned.with_oom_advice(e))?;
-    policy.model_mut().checkpoint_layers(planned.choice.blocks);
+        .map_err(|e| plan.memory.with_oom_advice(e))?;
+    policy.model_mut().checkpoint_layers(plan.memory.layers);
     let mut run = if args.resume {
         Run::resume(&dir, "reward-model", config)?
     } else {
@@ -56,11 +55,13 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         inputs.push(&adapter);
     }
     policy::record_inputs(&mut run, &inputs)?;
-    run.record("memory", planned.choice.json())?;
+    run.record("memory", plan.memory.json())?;
     let samples = samples(&policy, &requests, config)?;
     let mut objective = Objective::open(config, policy, eval, samples)?;
     let fitted = train::fit(&mut objective, &train, &config.train, &mut run, args.resume);
-    fitted.map(|_| ()).map_err(|e| planned.with_oom_advice(e))
+    fitted
+        .map(|_| ())
+        .map_err(|e| plan.memory.with_oom_advice(e))
 }
 
 /// The source policy's answers, each after its prompt.

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use data::RowsConfig;
 use models::{BaseWeights, LoraConfig};
-use planning::memory::MemoryConfig;
+use planning::MemoryConfig;
 use policy::TemplateChoice;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -37,7 +37,7 @@ pub struct Config {
     #[serde(default)]
     pub samples: SamplesConfig,
     /// `cpu`, `cuda` or `cuda:N`
-    #[serde(default = "policy::cpu")]
+    #[serde(default = "policy::default_device")]
     pub device: String,
 }
 
@@ -111,15 +111,8 @@ impl Config {
             "samples.max_new_tokens = 0; it must be at least 1 (samples.n = 0 writes no samples)"
         );
         policy::check_data(self.data.held_out, self.data.max_rows)?;
-        self.memory().check()?;
+        MemoryConfig::from(&self.train).check()?;
         self.train.check()
-    }
-
-    pub(crate) fn memory(&self) -> MemoryConfig {
-        MemoryConfig {
-            memory_gb: self.train.memory_gb,
-            checkpoint_blocks: self.train.checkpoint_blocks,
-        }
     }
 
     pub(crate) fn template(&self) -> Result<TemplateChoice> {

@@ -6,7 +6,6 @@ use anyhow::{Context, Result, bail};
 use candle_core::Device;
 use data::{Demonstration, Example, Prompt};
 use models::{Fetch, Lora, LoraConfig, WeightStorage, WeightsMeta};
-use planning::memory::{self, Batches, Drawing, Forward, Graph, Reading, Workload};
 use policy::{Base, DeviceChoice, Policy, PolicyMeta};
 use std::rc::Rc;
 
@@ -28,8 +27,6 @@ pub(crate) struct Prepared {
     pub prompt_lens: Vec<usize>,
     /// Held-out rows whose prompt is a training prompt, too
     pub n_shared: usize,
-    pub batches: Batches,
-    pub steps: usize,
 }
 
 /// The model and adapter that training starts from.
@@ -59,13 +56,7 @@ impl Prepared {
             );
         }
         let (prompts, prompt_lens) = sample_prompts(&rows.held_out, &meta, config)?;
-        let t = &config.train;
-        let steps = t.total_steps(train.len().div_ceil(t.batch_size));
-        let lens: Vec<usize> = train.iter().map(|e| e.ids.len()).collect();
-        let held: Vec<Forward> = lens.iter().map(|len| Forward::alone(*len)).collect();
-        let cut = (t.batch_size, t.micro_batch_tokens);
         Ok(Self {
-            batches: memory::of_fit(&lens, &held, cut, steps, t.seed),
             weights: meta.base.weights(keep)?,
             keep,
             meta,
@@ -75,52 +66,7 @@ impl Prepared {
             prompts,
             prompt_lens,
             n_shared: rows.n_shared,
-            steps,
         })
-    }
-
-    /// The sizes that decide the memory of a step.
-    pub fn workload(&self, config: &Config) -> Result<Workload> {
-        let device = DeviceChoice::parse(&config.device)?;
-        let room = config.samples.max_new_tokens;
-        let lens = |rows: &[Example]| rows.iter().map(|e| e.ids.len()).collect::<Vec<_>>();
-        let (train, eval) = (lens(&self.train), lens(&self.eval));
-        let longest = |lens: &[usize]| lens.iter().copied().max().unwrap_or(0);
-        let held: Vec<Forward> = eval.iter().map(|len| Forward::alone(*len)).collect();
-        let read = memory::largest_cut(&eval, &held, config.train.micro_batch_tokens);
-        let mut work = Workload {
-            device,
-            weight_bytes: self.weights.bytes_in_use(),
-            parameters: self.weights.n_params,
-            adapter_numbers: 0,
-            graphs: vec![Graph {
-                name: "policy",
-                lora: self.lora.clone(),
-            }],
-            largest: self.batches.largest,
-            longest: longest(&train),
-            reading: Reading {
-                cut: read.tokens,
-                whole: 0,
-                longest: longest(&eval),
-            },
-            drawing: Drawing {
-                rows_key: "samples.n",
-                ..Drawing::of(&self.prompt_lens, self.prompts.len(), room, SAMPLE_ROWS)
-            },
-        };
-        match &self.lora {
-            Some(lora) => {
-                work.parameters = lora.n_params(&self.meta.base.config);
-                work.adapter_numbers = work.parameters;
-            }
-            // every forward through trained weights has a graph
-            None => {
-                work.largest = work.largest.or(read);
-                work.longest = work.longest.max(work.reading.longest);
-            }
-        }
-        Ok(work)
     }
 
     /// Loads the weights.

@@ -5,7 +5,6 @@ use crate::objective::Objective;
 use crate::prepare::{Loaded, Prepared};
 use anyhow::Result;
 use models::Fetch;
-use planning::memory::Planned;
 use run::{Run, RunArgs};
 use std::path::Path;
 
@@ -18,9 +17,9 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let device = policy::device(&config.device)?;
     let dir = args.directory("runs/sft")?;
     let prepared = Prepared::new(config, Fetch::Whole)?;
-    let work = prepared.workload(config)?;
-    let planned = Planned::new(config.memory(), &prepared.meta.base.config, work)?;
-    prepared.disk(config, &dir)?.require()?;
+    let plan = prepared.plan(config, &dir)?;
+    plan.memory.report();
+    plan.disk.require()?;
     let Loaded {
         mut start,
         train,
@@ -29,8 +28,8 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         n_shared,
     } = prepared
         .load(config, &device)
-        .map_err(|e| planned.with_oom_advice(e))?;
-    start.base.model.checkpoint_layers(planned.choice.blocks);
+        .map_err(|e| plan.memory.with_oom_advice(e))?;
+    start.base.model.checkpoint_layers(plan.memory.layers);
     let mut run = if args.resume {
         Run::resume(&dir, "sft", config)?
     } else {
@@ -49,9 +48,11 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     )?;
     let inputs: Vec<&Path> = config.data.eval_path.as_deref().into_iter().collect();
     policy::record_inputs(&mut run, &inputs)?;
-    run.record("memory", planned.choice.json())?;
+    run.record("memory", plan.memory.json())?;
     let mut objective = Objective::new(start, config, eval, prompts)?;
     run.record("parameters", objective.parameter_counts())?;
     let fitted = train::fit(&mut objective, &train, &config.train, &mut run, args.resume);
-    fitted.map(|_| ()).map_err(|e| planned.with_oom_advice(e))
+    fitted
+        .map(|_| ())
+        .map_err(|e| plan.memory.with_oom_advice(e))
 }

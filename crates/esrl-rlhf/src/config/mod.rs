@@ -10,7 +10,7 @@ use algorithms::{DataSource, PoolRequirements, Requirements};
 use anyhow::{Result, bail};
 use data::{Format, Only};
 use models::{BaseWeights, LoraConfig, SamplingWeights};
-use planning::memory::MemoryConfig;
+use planning::MemoryConfig;
 use rewards::SourceConfig;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -39,7 +39,7 @@ pub struct Config {
     #[serde(default)]
     pub watch: WatchConfig,
     /// `cpu`, `cuda` or `cuda:N`
-    #[serde(default = "policy::cpu")]
+    #[serde(default = "policy::default_device")]
     pub device: String,
 }
 
@@ -57,7 +57,7 @@ pub struct ModelConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weights: Option<BaseWeights>,
     /// How a plain model is prompted: `auto`, `alpaca`, `chat`, `raw` (a run has its own template)
-    #[serde(default = "policy::auto")]
+    #[serde(default = "policy::default_template")]
     pub template: String,
 }
 
@@ -231,7 +231,7 @@ impl Config {
     pub(crate) fn memory(&self) -> MemoryConfig {
         MemoryConfig {
             memory_gb: self.train.memory_gb,
-            checkpoint_blocks: self.train.checkpoint_blocks,
+            checkpoint_layers: self.train.checkpoint_blocks,
         }
     }
 

@@ -209,15 +209,3 @@ impl ResponsePool {
 pub(crate) fn steps_per_epoch(n_kept: usize, batch: usize) -> usize {
     n_kept.div_ceil(batch)
 }
-
-/// Rows that the `nth` step of a phase takes of `n_kept`: the last step of a pass takes what is
-/// left. Planning calls it.
-pub(crate) fn rows_of_step(n_kept: usize, batch: usize, nth: usize, replacement: bool) -> usize {
-    match replacement {
-        true => batch,
-        false => {
-            let of_pass = nth % steps_per_epoch(n_kept, batch).max(1);
-            batch.min(n_kept - of_pass * batch)
-        }
-    }
-}

@@ -1,8 +1,9 @@
-//! Why a card cannot be used, in one line. Decides on what the driver said; asks nothing itself.
+//! Why a GPU cannot be used, in one line. Decides from the driver's answers; asks nothing itself.
 
 use ops::driver::{Gpu, Machine};
 
-/// What is in the way of using card `number`, and what to do; None: nothing. `machine` is None for a binary without CUDA.
+/// Why the GPU `number` cannot be used, and what to do about it. None: it can be. `machine` is None
+/// in a binary without CUDA.
 pub fn cuda_unavailable_reason(machine: Option<&Machine>, number: usize) -> Option<String> {
     let Some(machine) = machine else {
         return Some(
@@ -12,12 +13,14 @@ pub fn cuda_unavailable_reason(machine: Option<&Machine>, number: usize) -> Opti
     let needs = cuda(machine.needs.cuda);
     let Some(driver) = machine.driver else {
         return Some(format!(
-            "no NVIDIA driver is here (libcuda.so.1 is not found); install one that runs CUDA {needs}"
+            "no NVIDIA driver is installed (libcuda.so.1 is not found); install one that runs CUDA \
+             {needs}"
         ));
     };
     if driver < machine.needs.cuda {
         return Some(format!(
-            "the NVIDIA driver runs CUDA {} and this binary needs {needs}; update the driver, or build with an older toolkit (CUDA_HOME)",
+            "the NVIDIA driver runs CUDA {} and this binary needs {needs}; update the driver, or \
+             build with an older toolkit (CUDA_HOME)",
             cuda(driver)
         ));
     }
@@ -26,21 +29,20 @@ pub fn cuda_unavailable_reason(machine: Option<&Machine>, number: usize) -> Opti
     }
     if machine.gpus.is_empty() {
         return Some(
-            "the NVIDIA driver finds no card; look at nvidia-smi and at CUDA_VISIBLE_DEVICES"
-                .into(),
+            "the NVIDIA driver finds no GPU; check nvidia-smi and CUDA_VISIBLE_DEVICES".into(),
         );
     }
-    let Some(card) = machine.gpus.get(number) else {
+    let Some(gpu) = machine.gpus.get(number) else {
         return Some(format!(
-            "there is no card {number}; there {}",
+            "there is no GPU {number}; there {}",
             listed(&machine.gpus)
         ));
     };
-    if card.capability < machine.needs.capability {
+    if gpu.capability < machine.needs.capability {
         return Some(format!(
-            "card {number}, {}, has compute capability {}, and this binary is for {} and newer",
-            card.name,
-            capability(card.capability),
+            "GPU {number}, {}, has compute capability {}, and this binary is for {} and newer",
+            gpu.name,
+            capability(gpu.capability),
             capability(machine.needs.capability),
         ));
     }
@@ -54,10 +56,10 @@ pub fn cuda_unavailable_reason(machine: Option<&Machine>, number: usize) -> Opti
     ))
 }
 
-/// The first card with nothing in its way.
-pub fn usable_card(machine: Option<&Machine>) -> Option<usize> {
-    let cards = machine.map_or(0, |machine| machine.gpus.len());
-    (0..cards).find(|number| cuda_unavailable_reason(machine, *number).is_none())
+/// The number of the first GPU that can be used.
+pub fn first_usable_gpu(machine: Option<&Machine>) -> Option<usize> {
+    let n_gpus = machine.map_or(0, |machine| machine.gpus.len());
+    (0..n_gpus).find(|number| cuda_unavailable_reason(machine, *number).is_none())
 }
 
 fn cuda(version: u32) -> String {
@@ -68,13 +70,13 @@ fn capability(number: u32) -> String {
     format!("{}.{}", number / 10, number % 10)
 }
 
-fn listed(cards: &[Gpu]) -> String {
-    let names: Vec<String> = cards
+fn listed(gpus: &[Gpu]) -> String {
+    let names: Vec<String> = gpus
         .iter()
         .enumerate()
-        .map(|(number, card)| format!("{number} ({})", card.name))
+        .map(|(number, gpu)| format!("{number} ({})", gpu.name))
         .collect();
-    match cards.len() {
+    match gpus.len() {
         1 => format!("is one: {}", names[0]),
         n => format!("are {n}: {}", names.join(", ")),
     }

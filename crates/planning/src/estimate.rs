@@ -1,0 +1,175 @@
+//! The memory that a training run holds at its peak, counted from sizes before its weights are
+//! read. The constants of the CPU are measured. Those of a GPU are not: its count follows from the
+//! operations that run there and from an assumed context.
+
+use crate::workload::{Graph, Workload};
+use models::Activations;
+
+/// What differs between devices. Bytes, where nothing else is said.
+struct Overhead {
+    /// The process before it has read a model: code, threads, allocator, tokenizer and data; of a
+    /// GPU the context, cuBLAS and its workspace
+    process: f64,
+    /// Activations in memory for each in use: the rest lies in gaps of the heap
+    gaps: f64,
+    /// Rows of the cache for each in use. On the CPU it grows by a quarter, and half of that is
+    /// expected; on a GPU it has its size from the start
+    cache_growth: f64,
+    /// Kept states in main memory for each in use: they grow by doubling
+    state_growth: f64,
+    /// One chunk of the vocabulary head and its gradient
+    head_chunk: f64,
+    /// The same where the head is trained, in candle's operations
+    trained_head_chunk: f64,
+    /// The chunks of two models' logits that are compared
+    compared_chunks: f64,
+}
+
+const CPU: Overhead = Overhead {
+    process: 0.06e9,
+    gaps: 1.02,
+    cache_growth: 1.125,
+    state_growth: 1.5,
+    head_chunk: 0.0,
+    trained_head_chunk: 0.0,
+    compared_chunks: 0.0,
+};
+
+const GPU: Overhead = Overhead {
+    process: 0.7e9,
+    gaps: 1.1,
+    cache_growth: 1.0,
+    state_growth: 0.0,
+    // logits in f32, their gradient in bf16
+    head_chunk: 1.5 * F32 * HEAD_LOGITS,
+    trained_head_chunk: 18.0 * HEAD_LOGITS,
+    compared_chunks: 2.0 * F32 * HEAD_LOGITS,
+};
+
+/// Logits of one chunk of the head on a GPU
+const HEAD_LOGITS: f64 = 16.8e6;
+/// Copies of a trained number beside itself: its gradient in a micro-batch and in the step, and
+/// AdamW's two moments
+const PER_PARAMETER: f64 = 4.0 * F32;
+/// Most tokens of one prefill, unless a prompt is longer
+const PREFILL: usize = 2048;
+const F32: f64 = 4.0;
+pub(crate) const GB: f64 = 1e9;
+
+/// Bytes by what holds them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Estimate {
+    /// The base and the process around it
+    pub weights: f64,
+    /// Adapters, and gradients and optimiser state of what is trained
+    pub adapters: f64,
+    /// Activations and gradients of one micro-batch, by graph. The graphs follow one another
+    pub graphs: Vec<(&'static str, f64)>,
+    /// One forward without a graph
+    pub scoring: f64,
+    /// Keys, values, logits and kept states while sampling
+    pub sampling: f64,
+}
+
+impl Estimate {
+    /// With the first `layers` layers checkpointed.
+    pub fn of(work: &Workload, layers: usize) -> Self {
+        let overhead = work.overhead();
+        let graphs = work.graphs.iter();
+        Self {
+            weights: overhead.process + work.weight_bytes as f64,
+            adapters: PER_PARAMETER * work.parameters as f64 + F32 * work.adapter_numbers as f64,
+            graphs: graphs
+                .map(|graph| (graph.name, work.graph_bytes(graph, layers)))
+                .collect(),
+            scoring: work.forward_bytes(work.scoring.tokens(), work.scoring.longest)
+                + overhead.compared_chunks,
+            sampling: work.sampling_bytes(),
+        }
+    }
+
+    /// Of the largest graph.
+    pub fn activations(&self) -> f64 {
+        self.graphs.iter().map(|(_, b)| *b).fold(0.0, f64::max)
+    }
+
+    /// At the peak: training, scoring and sampling follow one another.
+    pub fn total(&self) -> f64 {
+        let largest = self.activations().max(self.sampling).max(self.scoring);
+        self.weights + self.adapters + largest
+    }
+}
+
+impl Workload {
+    fn overhead(&self) -> &'static Overhead {
+        if self.device.is_cpu() { &CPU } else { &GPU }
+    }
+
+    /// Whether activations and cache are bf16: on a GPU, where the base is frozen and a kernel
+    /// computes its attention.
+    fn bf16(&self) -> bool {
+        let frozen_base = self.graphs.iter().all(|graph| graph.lora.is_some());
+        !self.device.is_cpu() && frozen_base && ops::has_cuda_attention(self.shape.head_dim)
+    }
+
+    /// Bytes of one number of activations and cache in a forward without a graph.
+    fn number(&self) -> f64 {
+        if self.bf16() { F32 / 2.0 } else { F32 }
+    }
+
+    /// Activations and gradients of the largest micro-batch.
+    fn graph_bytes(&self, graph: &Graph, checkpointed: usize) -> f64 {
+        let (shape, overhead) = (&self.shape, self.overhead());
+        let lora = graph.lora.as_ref();
+        let (each, head_parts) = match self.device.is_cpu() {
+            // each thread sums a part of the head's gradient
+            true => (
+                Activations::on_cpu(shape, lora),
+                std::thread::available_parallelism().map_or(1, usize::from),
+            ),
+            false => (Activations::on_gpu(shape, lora), 1),
+        };
+        // hidden states before and after the final norm, those before labels, the head's gradient
+        let head = shape.hidden_size * (5 + head_parts);
+        // one checkpointed layer at a time is computed again
+        let layers = shape.num_hidden_layers;
+        let whole = layers - checkpointed + usize::from(checkpointed > 0);
+        let tokens =
+            whole * each.layer + checkpointed * each.checkpointed_layer + each.gradients + head;
+        let pairs = whole * each.layer_pairs + each.gradient_pairs;
+        let numbers = self.largest.tokens * tokens + self.largest.pairs * pairs;
+        let bytes = overhead.gaps * (each.bytes_per_number * numbers) as f64;
+        if lora.is_none() {
+            return bytes + overhead.trained_head_chunk;
+        }
+        // a checkpointed layer keeps a copy of its adapters
+        let adapters = F32 * (self.parameters * checkpointed) as f64 / layers as f64;
+        bytes + overhead.head_chunk + adapters
+    }
+
+    /// A forward without a graph: what its feed-forward or its attention holds at once.
+    fn forward_bytes(&self, tokens: usize, longest: usize) -> f64 {
+        let per_token = 3 * self.shape.intermediate_size + 5 * self.shape.hidden_size;
+        let per_pair = match self.device.is_cpu() || self.bf16() {
+            true => 0,
+            false => 4 * self.shape.num_attention_heads,
+        };
+        let longest = tokens.min(longest);
+        let numbers = tokens * per_token + longest * longest * per_pair;
+        self.overhead().gaps * self.number() * numbers as f64
+    }
+
+    /// Cache and kept states, and the larger of logits and prefill: prompts are read before
+    /// anything is sampled.
+    fn sampling_bytes(&self) -> f64 {
+        let (shape, sizes, overhead) = (&self.shape, &self.sampling, self.overhead());
+        let width = shape.num_key_value_heads * shape.head_dim;
+        let cached = 2 * shape.num_hidden_layers * width * sizes.cache_rows;
+        let cache = self.number() * overhead.cache_growth * cached as f64;
+        let states = shape.hidden_size * sizes.kept_states;
+        let states = F32 * overhead.state_growth * states as f64;
+        let logits = F32 * (3 * sizes.rows * shape.vocab_size) as f64;
+        let prefill = sizes.prompt_tokens.min(PREFILL.max(sizes.longest_prompt));
+        cache + states + logits.max(self.forward_bytes(prefill, sizes.longest_prompt))
+    }
+}

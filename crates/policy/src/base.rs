@@ -1,0 +1,78 @@
+//! A base model with everything needed to talk to it.
+
+use anyhow::{Context, Result};
+use candle_core::Device;
+use data::{Encoder, Ends, Template};
+use models::{BaseWeights, CausalLm, Fetch, Loaded, ModelSource, SpecialTokens, WeightStorage};
+use std::path::Path;
+use tokenizers::Tokenizer;
+
+/// A base model. It is in memory once, however many policies, critics and reward models use it.
+pub struct Base {
+    /// The text that it was opened by: a directory, a GGUF file or a hub id
+    pub source: String,
+    /// The format of its projections in memory
+    pub weights: BaseWeights,
+    pub model: CausalLm,
+    pub tokenizer: Tokenizer,
+    pub special: SpecialTokens,
+    pub chat_template: Option<String>,
+}
+
+impl Base {
+    pub(crate) fn new(source: &str, weights: BaseWeights, loaded: Loaded) -> Self {
+        Self {
+            source: source.to_string(),
+            weights,
+            model: loaded.model,
+            tokenizer: loaded.tokenizer,
+            special: loaded.special,
+            chat_template: loaded.chat_template,
+        }
+    }
+
+    /// Reads a frozen base.
+    pub fn load(source: &str, weights: BaseWeights, device: &Device) -> Result<Self> {
+        let mut meta = models::model_meta(&ModelSource::parse(source)?, Fetch::Whole)?;
+        meta.projections = weights;
+        let loaded = meta.load(device, WeightStorage::of(device.is_cpu(), false))?;
+        Ok(Self::new(source, weights, loaded))
+    }
+
+    /// Whether this base is `source` with its projections in `weights`. Paths may be written
+    /// differently (`models/x`, `models/x/`, an absolute path).
+    pub fn is(&self, source: &str, weights: BaseWeights) -> bool {
+        let path = |text: &str| Path::new(text).canonicalize().ok();
+        let same_path = || path(source).is_some_and(|p| Some(p) == path(&self.source));
+        self.weights == weights && (self.source == source || same_path())
+    }
+}
+
+/// Reads a frozen base with its projections as they are stored.
+pub fn load_base(source: &str, device: &Device) -> Result<Base> {
+    Base::load(source, BaseWeights::Stored, device)
+}
+
+/// The encoder of a base under a template.
+pub fn encoder(base: &Base, template: &Template) -> Result<Encoder> {
+    encoder_of(&base.source, &base.tokenizer, &base.special, template)
+}
+
+/// `source`: the model's name, for the error where it has no end-of-sequence token.
+pub(crate) fn encoder_of(
+    source: &str,
+    tokenizer: &Tokenizer,
+    special: &SpecialTokens,
+    template: &Template,
+) -> Result<Encoder> {
+    let eos = special.eos.first().with_context(|| {
+        format!("{source} names no end-of-sequence token; answers could never end")
+    })?;
+    let ends = Ends {
+        bos: special.bos.as_ref().map(|(id, _)| *id),
+        add_bos: special.add_bos,
+        eos: eos.0,
+        stop: special.eos.iter().map(|(id, _)| *id).collect(),
+    };
+    Ok(Encoder::new(tokenizer.clone(), template.clone(), ends)?)
+}
