@@ -31,7 +31,7 @@ impl Weights {
             f32s(&[3, input], seed + 1, 0.3),
             f32s(&[out, 3], seed + 2, 0.3),
         );
-        let bias = (seed % 2 == 0).then(|| f32s(&[out], seed + 3, 0.3));
+        let bias = seed.is_multiple_of(2).then(|| f32s(&[out], seed + 3, 0.3));
         Self { weight, bias, pair }
     }
 

@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut meta = models::model_meta(&source, Fetch::Whole)?;
     meta.projections = args.base;
     let device = policy::device(&args.device)?;
-    let storage = WeightStorage::of(device.is_cpu(), false);
+    let storage = WeightStorage::of(ops::keeps_exact_weights(&device), false);
     let model = meta.load(&device, storage)?.model;
     let model = match args.weights {
         SamplingWeights::Same => model,

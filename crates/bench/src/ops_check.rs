@@ -104,8 +104,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let device = policy::device(&args.device)?;
     let mut failed = 0;
     for (dtype, most) in TOLERANCE {
-        // the CPU kernels are f32
-        if device.is_cpu() && dtype != DType::F32 {
+        if !ops::has_kernels(&device, dtype) {
             continue;
         }
         for case in &CASES {

@@ -47,7 +47,10 @@ pub struct Loaded {
 /// # Ok::<(), models::Error>(())
 /// ```
 pub fn load(source: &ModelSource, device: &Device) -> Result<Loaded> {
-    model_meta(source, Fetch::Whole)?.load(device, WeightStorage::of(device.is_cpu(), false))
+    model_meta(source, Fetch::Whole)?.load(
+        device,
+        WeightStorage::of(ops::keeps_exact_weights(device), false),
+    )
 }
 
 /// Everything about a base model that is known without its weights.

@@ -23,3 +23,19 @@ pub fn has_cuda_attention(head_dim: usize) -> bool {
 pub fn preallocates_cache(device: &Device) -> bool {
     !device.is_cpu()
 }
+
+/// Whether frozen matrices keep the exact numbers of their file. On a GPU, whose memory is scarce,
+/// they are rounded to bf16.
+pub fn keeps_exact_weights(device: &Device) -> bool {
+    device.is_cpu()
+}
+
+/// Whether our kernels take activations of this dtype on this device: f32 on the CPU, f32 and bf16 on
+/// a GPU.
+pub fn has_kernels(device: &Device, dtype: DType) -> bool {
+    match dtype {
+        DType::F32 => true,
+        DType::BF16 => device.is_cuda(),
+        _ => false,
+    }
+}

@@ -90,7 +90,9 @@ pub use ragged::{Ragged, micro_batches, micro_batches_by};
 pub use widen::{embedding, widened, widened_by_kernel};
 
 // the process and its devices
-pub use device::{activation_dtype, has_cuda_attention, preallocates_cache};
+pub use device::{
+    activation_dtype, has_cuda_attention, has_kernels, keeps_exact_weights, preallocates_cache,
+};
 pub use level::Level;
 pub use pages::in_large_pages;
 pub use process::prepare_process;

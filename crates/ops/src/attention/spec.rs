@@ -55,7 +55,8 @@ impl AttentionSpec {
     /// Checks `q` [n, H*D] and `k` and `v` [m, K*D] for the operation `name`.
     pub(super) fn check(&self, name: &str, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<()> {
         let ((_, q_width), (_, kv_width)) = (q.dims2()?, k.dims2()?);
-        let whole = self.head_dim > 0 && self.kv_heads > 0 && self.heads % self.kv_heads == 0;
+        let whole =
+            self.head_dim > 0 && self.kv_heads > 0 && self.heads.is_multiple_of(self.kv_heads);
         let widths = q_width == self.q_width() && kv_width == self.kv_width();
         if !whole || !widths || v.dims() != k.dims() {
             bail!(
