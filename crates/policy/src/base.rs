@@ -35,7 +35,10 @@ impl Base {
     pub fn load(source: &str, weights: BaseWeights, device: &Device) -> Result<Self> {
         let mut meta = models::model_meta(&ModelSource::parse(source)?, Fetch::Whole)?;
         meta.projections = weights;
-        let loaded = meta.load(device, WeightStorage::of(ops::keeps_exact_weights(device), false))?;
+        let loaded = meta.load(
+            device,
+            WeightStorage::of(ops::keeps_exact_weights(device), false),
+        )?;
         Ok(Self::new(source, weights, loaded))
     }
 

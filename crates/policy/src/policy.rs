@@ -27,7 +27,10 @@ impl Policy {
     /// model, which `template` tells how to prompt.
     pub fn open(text: &str, template: TemplateChoice, device: &Device) -> Result<Self> {
         let meta = PolicyMeta::open(text, template, None, Fetch::Whole)?;
-        meta.load(device, WeightStorage::of(ops::keeps_exact_weights(device), false))
+        meta.load(
+            device,
+            WeightStorage::of(ops::keeps_exact_weights(device), false),
+        )
     }
 
     /// The same, on one of the `known` bases where it is the same base, so that each base is in
