@@ -180,24 +180,24 @@ impl Text {
     fn draw(rng: &mut Rng) -> Self {
         let mut pool = things();
         pool.shuffle(rng);
-        let mut said = qualities();
-        said.shuffle(rng);
+        let mut chosen = qualities();
+        chosen.shuffle(rng);
         let (subject, object, other) = (pool[0], pool[1], pool[2]);
         let verb = rng.random_range(0..VERBS.len());
         let mut sentences = vec![
-            format!("The {subject} is {}.", said[0]),
-            format!("The {subject} is {}.", said[1]),
+            format!("The {subject} is {}.", chosen[0]),
+            format!("The {subject} is {}.", chosen[1]),
             format!("The {subject} {} the {object}.", VERBS[verb].0),
-            format!("The {other} is {}.", said[2]),
+            format!("The {other} is {}.", chosen[2]),
         ];
         // the first sentence names the subject; the summary keeps the order of the qualities
         sentences[1..].shuffle(rng);
         Self {
             subject,
-            qualities: [said[0], said[1]],
+            qualities: [chosen[0], chosen[1]],
             verb,
             object,
-            other: (said[2], other),
+            other: (chosen[2], other),
             sentences,
         }
     }
