@@ -219,7 +219,7 @@ fn settings_that_cannot_work_with_stored_responses_are_refused() {
     // only known once the pool is there
     let sets = demonstrations("algorithm.name=rwr algorithm.normalise=prompt");
     let error = world.rl("rwr", &sets).unwrap_err().to_string();
-    assert!(error.contains("every stored prompt has one"), "{error}");
+    assert!(error.contains("prompt has only one"), "{error}");
     for (sets, message) in [
         (
             "algorithm.gold.suffix=3",
