@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What `plan` predicts beside what the run then takes, on SmolLM2-135M: a table of peak memory and disk. 15 minutes on 2 cores.
-#   scripts/plan-error.sh [DIR]    DIR: where the runs go (runs/plan-error), made anew
+# The error of `plan` on SmolLM2-135M: a table of planned and measured peak memory and disk.
+# Takes 15 minutes on 2 cores.
+#   scripts/plan-error.sh [DIR]    DIR: directory of the runs, created anew (runs/plan-error)
 # Needs `make build`, and what `make bench` sets up (.bench/model, .bench/rows).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,7 +10,7 @@ dir=${1:-runs/plan-error}
 rm -rf "$dir" && mkdir -p "$dir"
 all='lora.targets=["q_proj","k_proj","v_proj","o_proj","gate_proj","up_proj","down_proj"]'
 
-# number KEY: the first value of that key in the JSON on stdin
+# number KEY: the first value of KEY in the JSON on stdin
 number() { sed -n "s/^ *\"$1\": \([0-9.]*\),*$/\1/p" | head -1; }
 
 # row NAME BINARY CONFIG SET...
@@ -19,18 +20,19 @@ row() {
     for set in "$@"; do sets+=(--set "$set"); done
     plan=$("$binary" plan --config "$config" --run "$run" --json "${sets[@]}" 2> "$dir/$name.log")
     "$binary" --config "$config" --run "$run" "${sets[@]}" >> "$dir/$name.log" 2>&1
-    local said peak disk on_disk tokens blocks
-    said=$(number estimate_gb <<< "$plan")
+    local planned peak disk on_disk tokens layers
+    planned=$(number estimate_gb <<< "$plan")
     tokens=$(number largest_forward_tokens <<< "$plan")
-    blocks=$(number checkpointed_blocks <<< "$plan")
+    layers=$(number checkpointed_blocks <<< "$plan")
     disk=$(number run_bytes <<< "$plan")
     peak=$(number peak_memory_bytes < "$run/run.json")
     on_disk=$(find "$run" -type f -printf '%s\n' | awk '{ sum += $1 } END { print sum }')
-    awk -v n="$name" -v t="$tokens" -v b="$blocks" -v s="$said" -v p="$peak" -v d="$disk" -v o="$on_disk" 'BEGIN {
-        printf "| %s | %d | %d | %.2f | %.2f | %.3f | %.1f : %.1f |\n", n, t, b, s, p / 1e9, s * 1e9 / p, d / 1e6, o / 1e6 }'
+    awk -v n="$name" -v t="$tokens" -v l="$layers" -v s="$planned" -v p="$peak" -v d="$disk" \
+        -v o="$on_disk" 'BEGIN {
+        printf "| %s | %d | %d | %.2f | %.2f | %.3f | %.1f : %.1f |\n", n, t, l, s, p / 1e9, s * 1e9 / p, d / 1e6, o / 1e6 }'
 }
 
-echo "| run | tokens of the largest forward | blocks checkpointed | plan, GB | peak, GB | plan / peak | disk, MB, plan : run |"
+echo "| run | tokens of the largest forward | layers checkpointed | plan, GB | peak, GB | plan / peak | disk, MB, plan : run |"
 echo "|---|---|---|---|---|---|---|"
 sft=configs/bench/sft.toml rm=configs/bench/rm.toml
 for tokens in 256 512 1024 2048; do
@@ -53,7 +55,7 @@ for algorithm in ppo esrl; do
 done
 row ppo-sampling esrl-rlhf configs/bench/ppo.toml train.steps=1 "model.reward=$dir/rm-512" rollout.max_new_tokens=128 rollout.temperature=1.5 \
     train.micro_batch_tokens=256 train.checkpoint_blocks=30
-# as shipped, but for the number of steps
+# as shipped, except for the number of steps
 real=configs/smollm2-135m
 row shipped-sft sft $real/sft.toml train.max_steps=3
 row shipped-rm reward-model $real/rm.toml train.max_steps=3 "model.source=$dir/shipped-sft"

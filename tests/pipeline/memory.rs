@@ -64,10 +64,10 @@ fn activations_are_the_tensors_of_a_layer() {
     // on a frozen base in bf16, by kernels for heads of 16
     let config = tiny_config(json!({ "hidden_size": 48 }));
     let fused = Activations::on_cpu(&config, Some(&lora));
-    let card = Activations::on_gpu(&config, Some(&lora));
-    assert_eq!(card.layer, fused.layer - (48 + 40) + 2 * 3);
-    assert_eq!(card.gradients, fused.gradients + 2 * 3);
-    assert_eq!((card.layer_pairs, card.bytes_per_number), (0, 2));
+    let gpu = Activations::on_gpu(&config, Some(&lora));
+    assert_eq!(gpu.layer, fused.layer - (48 + 40) + 2 * 3);
+    assert_eq!(gpu.gradients, fused.gradients + 2 * 3);
+    assert_eq!((gpu.layer_pairs, gpu.bytes_per_number), (0, 2));
 }
 
 /// By hand, from the sizes of the model: d 24, feed-forward 40, vocabulary 61, 8 numbers in a row of keys.

@@ -96,9 +96,9 @@ fn the_7b_recipes_fit_gpus_of_24_gb_and_80_gb() {
             "{name}: {}",
             large["memory"]
         );
-        let blocks = |plan: &Value| plan["memory"]["checkpointed_blocks"].as_u64().unwrap();
-        assert!(blocks(&small) <= 8, "{name}: {}", small["memory"]);
-        assert_eq!(blocks(&large), 0, "{name}: {}", large["memory"]);
+        let layers = |plan: &Value| plan["memory"]["checkpointed_blocks"].as_u64().unwrap();
+        assert!(layers(&small) <= 8, "{name}: {}", small["memory"]);
+        assert_eq!(layers(&large), 0, "{name}: {}", large["memory"]);
         let forward = gb(&large, "largest_forward_tokens");
         assert!(forward > 2.0 * tokens, "{name}: {forward}");
         assert_eq!(small["steps"], large["steps"], "{name}");

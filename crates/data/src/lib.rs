@@ -20,7 +20,7 @@ pub use fit::{Fitted, TooLong, fit_groups_to_context, fit_to_context};
 pub use loader::{Cursor, Loader};
 pub use only::Only;
 pub use record::{Ask, Demonstration, Message, Preference, Prompt};
-pub use settings::{Rows, RowsConfig};
+pub use settings::{Rows, RowsConfig, check_rows};
 pub use source::{Format, Loaded, demonstrations, preferences, prompts};
 pub use split::{report_shared, split_by_key};
 pub use template::Template;

@@ -42,6 +42,24 @@ fn max_len() -> usize {
     512
 }
 
+/// Fails if `data.held_out` or `data.max_rows` leaves no row to train on.
+///
+/// ```
+/// assert!(data::check_rows(0.05, None).is_ok());
+/// assert!(data::check_rows(1.0, None).is_err());
+/// ```
+pub fn check_rows(held_out: f64, max_rows: Option<usize>) -> Result<()> {
+    if !(0.0..1.0).contains(&held_out) {
+        return Err(Error(format!(
+            "data.held_out = {held_out} is not in [0, 1)"
+        )));
+    }
+    match max_rows {
+        Some(0) => Err(Error("data.max_rows = 0 leaves nothing to train on".into())),
+        _ => Ok(()),
+    }
+}
+
 /// The rows of a stage.
 pub struct Rows<T> {
     pub train: Vec<T>,
@@ -51,8 +69,9 @@ pub struct Rows<T> {
 }
 
 impl<const HELD_OUT: u8> RowsConfig<HELD_OUT> {
-    /// Fails if a row could have no response.
+    /// Fails if no row could be trained on, or a row could have no response.
     pub fn check(&self) -> Result<()> {
+        check_rows(self.held_out, self.max_rows)?;
         match self.max_len {
             0 | 1 => Err(Error(format!(
                 "data.max_len = {} leaves no room for a response",

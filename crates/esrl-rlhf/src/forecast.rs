@@ -35,6 +35,8 @@ struct RowGroup {
 struct Walk<'a> {
     needs: &'a Requirements,
     config: &'a Config,
+    /// Most responses that are sampled for each prompt
+    n_samples: usize,
     /// Whether the rows are known before the run
     known: bool,
 }
@@ -46,6 +48,10 @@ impl StepForecast {
         let walk = Walk {
             needs,
             config,
+            n_samples: match source {
+                RowSource::Prompts { .. } => needs.max_samples,
+                RowSource::Pool(_) | RowSource::Pairs { .. } => 0,
+            },
             known: matches!(source, RowSource::Pairs { .. }),
         };
         match source {
@@ -100,7 +106,7 @@ impl StepForecast {
             self.step(step, times, &groups, walk);
             // the greedy answers to new prompts are no more than these
             let prompts: Vec<usize> = groups.iter().map(|group| group.prompt_len).collect();
-            let n_answers = prompts.len() * walk.needs.max_samples;
+            let n_answers = prompts.len() * walk.n_samples;
             let sampling = SamplingMemory::of(&prompts, n_answers, r.max_new_tokens, r.max_rows);
             self.sampling = self.sampling.max(sampling);
         });

@@ -1,5 +1,5 @@
 //! Sizes of the forwards of a run. Its batches are a function of the seed, so planning walks them
-//! by their sizes: one epoch, which stands for the others.
+//! by their sizes: one epoch, which represents the others.
 
 use data::{Cursor, Loader};
 use ops::Ragged;
@@ -94,7 +94,7 @@ impl Batches {
 
 /// Walks the batches of a run of `steps` steps that passes over its rows in epochs; `loader` opens
 /// the run's own loader. Calls `visit(step, batch, times)` for each batch of the first epoch, which
-/// stands for all complete epochs, and for each batch of the last epoch where that ends early: at
+/// represents all complete epochs, and for each batch of the last epoch where that ends early: at
 /// most two epochs of calls, however many steps there are.
 ///
 /// ```

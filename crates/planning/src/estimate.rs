@@ -5,7 +5,7 @@
 use crate::workload::{Graph, Workload};
 use models::Activations;
 
-/// What differs between devices. Bytes, where nothing else is said.
+/// What differs between devices. In bytes unless noted.
 struct Overhead {
     /// The process before it has read a model: code, threads, allocator, tokenizer and data; of a
     /// GPU the context, cuBLAS and its workspace

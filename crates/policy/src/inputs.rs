@@ -21,7 +21,7 @@ pub fn record_data(run: &mut Run, path: &Path, mut counts: Value) -> Result<()> 
 }
 
 /// Records the SHA-256 of every other file that the results depend on, under `inputs`. A directory
-/// stands for the files in it.
+/// counts as the files in it.
 ///
 /// # Errors
 /// Where one has changed since the run started.

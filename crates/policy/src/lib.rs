@@ -9,7 +9,6 @@ mod forward;
 mod inputs;
 mod meta;
 mod policy;
-mod settings;
 mod source;
 mod template;
 
@@ -20,6 +19,5 @@ pub use forward::{Batch, Labels, per_label, score};
 pub use inputs::{record_data, record_inputs, write_identity};
 pub use meta::PolicyMeta;
 pub use policy::Policy;
-pub use settings::check_data;
 pub use source::{base_weights, run_and_adapter};
 pub use template::{TemplateChoice, default_template};

@@ -100,13 +100,13 @@ fn warn_of_unrounded(base: &ModelMeta) -> Result<()> {
     if n_unrounded > 0 {
         let instead = match base.projections {
             BaseWeights::Q4_K => {
-                "in q5_0, or as stored where their rows are not blocks of 32 either"
+                "in q5_0, or as stored if their rows are not multiples of 32 either"
             }
             _ => "as stored",
         };
         eprintln!(
             "model.weights = \"{}\": the rows of {n_unrounded} of {n_all} projections are not whole \
-             blocks; they are kept {instead}",
+             quantised blocks; they are kept {instead}",
             base.projections.name(),
         );
     }

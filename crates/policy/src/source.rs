@@ -78,7 +78,7 @@ impl PolicySource {
     }
 }
 
-/// The run directory and the adapter that `dir` stands for: a run and its `adapter/`, or an adapter
+/// The run directory and the adapter that `dir` names: a run and its `adapter/`, or an adapter
 /// inside a run, such as `runs/esrl/best`.
 pub fn run_and_adapter(dir: &Path) -> (&Path, PathBuf) {
     match dir.parent() {

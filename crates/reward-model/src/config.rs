@@ -85,7 +85,6 @@ impl Config {
         let (d, r) = (&self.data, &self.reward);
         TemplateChoice::parse(&self.model.template)?;
         policy::DeviceChoice::parse(&self.device)?;
-        policy::check_data(d.held_out, d.max_rows)?;
         d.check()?;
         ensure!(
             r.center_coefficient >= 0.0,

@@ -110,7 +110,6 @@ impl Config {
             self.samples.n == 0 || self.samples.max_new_tokens > 0,
             "samples.max_new_tokens = 0; it must be at least 1 (samples.n = 0 writes no samples)"
         );
-        policy::check_data(self.data.held_out, self.data.max_rows)?;
         MemoryConfig::from(&self.train).check()?;
         self.train.check()
     }

@@ -13,7 +13,7 @@ impl Config {
         policy::DeviceChoice::parse(&self.device)?;
         self.check_algorithm()?;
         rewards::check(&self.rewards)?;
-        policy::check_data(self.data.held_out, self.data.max_rows)?;
+        data::check_rows(self.data.held_out, self.data.max_rows)?;
         r.check()?;
         self.check_sampling_weights()?;
         ensure!(
