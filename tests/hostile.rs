@@ -151,7 +151,7 @@ fn a_post_processor_that_adds_unknown_tokens_is_refused() {
         .unwrap();
     for file in ["unknown_special", "unknown_special_inside"] {
         let error = target(&std::fs::read(corpus.join(file)).unwrap()).unwrap_err();
-        let what = "its post_processor puts \"<s>\", which its special_tokens lack";
+        let what = "its post_processor inserts \"<s>\", which its special_tokens lack";
         assert!(error.ends_with(what), "{error}");
     }
 }

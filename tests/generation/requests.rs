@@ -40,7 +40,7 @@ fn impossible_requests_are_refused_before_any_work() {
         &model,
         ask(&[1; 61], with(4)),
         8,
-        "beyond the model's context of 64",
+        "exceeds the model's context of 64",
     );
     check(&model, ask(&[1, 97], with(4)), 8, "holds token 97");
     check(&model, ask(&[1], heat(-1.0)), 8, "temperature = -1");

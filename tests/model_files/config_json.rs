@@ -52,7 +52,7 @@ fn bad_configs_are_refused() {
             "rope_parameters",
             json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 4.0, "high_freq_factor": 4.0,
                 "original_max_position_embeddings": 8192}),
-            "no ramp",
+            "do not form a ramp",
         ),
         ("rope_parameters", json!(3), "rope_parameters is 3"),
         ("eos_token_id", json!("</s>"), "eos_token_id holds"),

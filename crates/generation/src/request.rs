@@ -60,7 +60,7 @@ impl Request {
         } = self.sampling;
         if self.prompt.is_empty() {
             return refuse(format!(
-                "generation: prompt {at} is empty; a model needs at least one token to go on from"
+                "generation: prompt {at} is empty; a model needs at least one token to continue from"
             ));
         }
         if max_new_tokens == 0 {
@@ -70,13 +70,13 @@ impl Request {
         }
         if self.prompt.len() + max_new_tokens > context {
             return refuse(format!(
-                "generation: prompt {at} has {} tokens, with max_new_tokens = {max_new_tokens} that is beyond the model's context of {context}; shorten one of them",
+                "generation: prompt {at} has {} tokens, which with max_new_tokens = {max_new_tokens} exceeds the model's context of {context}; shorten one of them",
                 self.prompt.len()
             ));
         }
         if !(temperature.is_finite() && temperature >= 0.0) {
             return refuse(format!(
-                "generation: temperature = {temperature} must be a number from 0 (greedy) up"
+                "generation: temperature = {temperature} must be a number of at least 0 (greedy)"
             ));
         }
         if !(top_p > 0.0 && top_p <= 1.0) {

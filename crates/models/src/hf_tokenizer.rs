@@ -55,7 +55,7 @@ fn read_tokenizer(file: &Path, config: &Config) -> Result<Tokenizer> {
     let value: Value =
         serde_json::from_slice(&bytes).map_err(|e| Error::at(file, format!("not JSON: {e}")))?;
     if let Some(id) = unknown_special(&value["post_processor"]) {
-        let what = format!("its post_processor puts {id}, which its special_tokens lack");
+        let what = format!("its post_processor inserts {id}, which its special_tokens lack");
         return Err(Error::at(file, what));
     }
     if let Some(merge) = bad_merge(&value["model"]) {
@@ -123,7 +123,7 @@ pub(crate) fn prepare(mut tokenizer: Tokenizer, config: &Config, file: &Path) ->
         return Err(Error::at(
             file,
             format!(
-                "the tokenizer has {n_ids} ids but the model's vocabulary is {}; they do not belong together",
+                "the tokenizer has {n_ids} ids but the model's vocabulary is {}; the tokenizer is not this model's",
                 config.vocab_size
             ),
         ));

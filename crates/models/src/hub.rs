@@ -172,13 +172,13 @@ impl Hub {
                 "model {id}: {at} answers 403: HF_TOKEN may not read it; accept its licence on the hub first"
             ),
             Some(404) => {
-                format!("model {id}: {at} answers 404: no such model, and no such directory here")
+                format!("model {id}: {at} answers 404: no such model, and no such local directory")
             }
             Some(code) => format!("model {id}: {at} answers {code}; try again later"),
             None => {
                 let text = error.to_string();
                 let line = text.lines().next().unwrap_or_default();
-                format!("model {id} is no directory here and cannot be fetched from {at}: {line}")
+                format!("model {id} is not a local directory and cannot be fetched from {at}: {line}")
             }
         })
     }

@@ -56,7 +56,7 @@ impl SafetensorsFile {
         let data_start = 8 + n_header;
         let wanted = data_start + header.data_len() as u64;
         if wanted != n_bytes {
-            return Err(corrupt(&format!("{n_bytes} bytes where it needs {wanted}")));
+            return Err(corrupt(&format!("{n_bytes} bytes instead of {wanted}")));
         }
         Ok(Self {
             path: path.to_path_buf(),

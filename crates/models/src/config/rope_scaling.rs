@@ -102,7 +102,7 @@ impl RopeScaling {
                 high_freq_factor: high,
                 ..
             } if !(0.0 < *low && low < high && high.is_finite()) => Err(format!(
-                "RoPE scaling: low_freq_factor {low} and high_freq_factor {high} are no ramp; 0 < low < high is needed"
+                "RoPE scaling: low_freq_factor {low} and high_freq_factor {high} do not form a ramp; 0 < low < high is required"
             )),
             _ => Ok(()),
         }
