@@ -7,7 +7,6 @@ use ops::Ragged;
 use serde_json::json;
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
 use testkit::{assert_close, golden};
 
 #[test]
