@@ -178,7 +178,9 @@ impl Hub {
             None => {
                 let text = error.to_string();
                 let line = text.lines().next().unwrap_or_default();
-                format!("model {id} is not a local directory and cannot be fetched from {at}: {line}")
+                format!(
+                    "model {id} is not a local directory and cannot be fetched from {at}: {line}"
+                )
             }
         })
     }
