@@ -197,8 +197,8 @@ fn the_last_batch_of_a_pass_over_a_pool_has_the_remaining_rows() {
     }
 }
 
-/// Two checkpoints of three times the numbers, one more while it is written, and a result: ten times
-/// the numbers.
+/// Two checkpoints of three times the numbers, one more while it is written, and a result: ten
+/// times the numbers.
 #[test]
 fn a_run_without_room_on_the_disk_is_refused_unless_it_has_a_checkpoint() {
     let root = tempfile::tempdir().unwrap();

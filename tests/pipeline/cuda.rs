@@ -1,5 +1,5 @@
-//! GPUs, their drivers and their memory, with injected answers: which device is chosen, and the one line
-//! where a GPU cannot be used.
+//! GPUs, their drivers and their memory, with injected answers: which device is chosen, and the one
+//! line where a GPU cannot be used.
 
 use super::same::assert_same;
 use super::world::World;

@@ -1,4 +1,5 @@
-//! Memory: what is counted, how many layers are checkpointed for it, and that this changes no result.
+//! Memory: what is counted, how many layers are checkpointed for it, and that this changes no
+//! result.
 
 use super::bad_input::refused;
 use super::same::assert_same;
@@ -53,8 +54,8 @@ fn activations_are_the_tensors_of_a_layer() {
 
     assert_eq!(plain.layer_pairs, 0);
 
-    // on a GPU in f32, attention by candle's own operations: q 24 in 3 heads that share one of keys, k
-    // and v 8
+    // on a GPU in f32, attention by candle's own operations: q 24 in 3 heads that share one of
+    // keys, k and v 8
     let own = Activations::on_gpu(&config, None);
     assert_eq!(own.layer, plain.layer + (2 + 2 + 3) * 24 + 2 * 8);
     assert_eq!(
@@ -70,7 +71,8 @@ fn activations_are_the_tensors_of_a_layer() {
     assert_eq!((gpu.layer_pairs, gpu.bytes_per_number), (0, 2));
 }
 
-/// By hand, from the sizes of the model: d 24, feed-forward 40, vocabulary 61, 8 numbers in a row of keys.
+/// By hand, from the sizes of the model: d 24, feed-forward 40, vocabulary 61, 8 numbers in a row
+/// of keys.
 #[test]
 fn every_phase_is_counted() {
     let config = tiny_config(json!({ "num_hidden_layers": 6 }));

@@ -1,4 +1,5 @@
-//! `plan` of LLaMA-7B on a GPU: the shipped recipes fit, and where a run does not, its advice works.
+//! `plan` of LLaMA-7B on a GPU: the shipped recipes fit, and where a run does not, its advice
+//! works.
 
 use super::world::{World, plan_by, tiny};
 use serde_json::{Value, json};
