@@ -3,8 +3,8 @@
 
 use candle_core::{DType, Device, Tensor};
 use models::{
-    CausalLm, Config, Fetch, KvCache, Loaded, Lora, LoraConfig, ModelSource, SamplingWeights,
-    WeightStorage, model_meta,
+    Activations, CausalLm, Config, FAMILIES, Fetch, KvCache, Loaded, Lora, LoraConfig, ModelSource,
+    SamplingWeights, WeightStorage, model_meta,
 };
 use ops::Ragged;
 use serde_json::{Value, json};
@@ -245,6 +245,20 @@ fn the_memory_count_is_what_is_loaded() {
             assert_eq!(counted.n_tensors, model.tensors().len());
         }
     }
+}
+
+/// A product is kept beside its sum with the bias.
+#[test]
+fn the_activation_count_has_a_number_more_for_each_bias() {
+    let config = load(&dir("tied")).model.config;
+    let llama = FAMILIES.iter().find(|family| family.model_type == "llama");
+    let without = Config {
+        family: llama.unwrap(),
+        ..config.clone()
+    };
+    let layer = |config: &Config| Activations::on_cpu(config, None).layer;
+    assert_eq!(layer(&config), layer(&without) + 32 + 2 * 16);
+    assert_eq!(config.n_params(), without.n_params() + 2 * (32 + 2 * 16));
 }
 
 #[test]
