@@ -1,4 +1,4 @@
-//! The reward artefact: what is saved is what is loaded, and what does not fit is refused.
+//! The reward artefact: saving, loading, and what is refused.
 
 use crate::common::tiny_config;
 use candle_core::{Device, Tensor};

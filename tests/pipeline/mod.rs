@@ -19,4 +19,5 @@ mod sampling_weights;
 mod sequence;
 mod stages;
 mod tripwires;
+mod two_stage_gradient;
 pub mod world;

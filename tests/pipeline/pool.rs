@@ -1,5 +1,5 @@
-//! Stored responses: what the head of V_ref learns, how rows are drawn, on which scale they are scored, and the copies of the
-//! policy that GOLD reads.
+//! Stored responses: the head of V_ref, how rows are drawn and scored, and the copies of the policy
+//! that GOLD reads.
 
 use super::bad_input::refused;
 use super::same::check_resume;
@@ -88,7 +88,8 @@ fn v_ref_separates_prompts_and_is_stored_with_their_rows() {
     assert!(error < variance / 4.0, "{error} of {variance}");
 }
 
-/// V_ref and R are one batch where a source is normalised over it: answers that beat the reference keep an advantage.
+/// V_ref and R are one batch where a source is normalised over it: answers that beat the reference
+/// keep an advantage.
 #[test]
 fn the_reference_and_the_pool_are_scored_in_one_batch() {
     let world = World::with_reward();

@@ -1,4 +1,4 @@
-//! A step of a run once more, and runs that an older version began.
+//! Replaying a step of a run, and resuming runs of an older version.
 
 use super::same::assert_same;
 use super::world::{World, tiny};
@@ -56,7 +56,8 @@ fn a_replayed_step_equals_the_recorded_one() {
     let sample = fs::read_to_string(world.path("run/samples/step-000004.md")).unwrap();
     let prompt = text.split('"').nth(1).unwrap();
     assert!(sample.contains(prompt), "{prompt} in {sample}");
-    // with λ = γ = 1 what a token returns is the sum of the rewards from it on, and the advantage is that less the value
+    // with λ = γ = 1 what a token returns is the sum of the rewards from it on, and the advantage
+    // is that less the value
     let (reward, value) = (column(&text, "reward"), column(&text, "value"));
     let (advantage, back) = (column(&text, "advantage"), column(&text, "return"));
     for t in 0..reward.len() {

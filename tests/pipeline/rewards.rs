@@ -1,4 +1,4 @@
-//! RL by sources of reward other than the reward model, and by several together.
+//! RL on sources of reward other than the reward model, and on several at once.
 
 use super::bad_input::refused;
 use super::same::{assert_same, check_resume};
@@ -6,17 +6,18 @@ use super::world::{World, tiny};
 use std::fs;
 use testkit::assert_close_slices;
 
-/// Scores each item by its place in the request; from the `n`th request on it dies, until a file `mended` is there.
+/// A program that scores each item by its place in the request. It exits after `n` requests, until
+/// the file `fixed` exists.
 fn process(world: &World, n: usize) -> String {
     let script = r#"while read -r line; do
-  echo x >> COUNT; [ "$(wc -l < COUNT)" -gt LIMIT ] && [ ! -e MENDED ] && exit 7
+  echo x >> COUNT; [ "$(wc -l < COUNT)" -gt LIMIT ] && [ ! -e FIXED ] && exit 7
   printf '%s\n' "$line" | awk '{ id = $0; sub(/^{"id":/, "", id); sub(/,.*/, "", id); n = gsub(/"response":/, "")
     s = ""; for (i = 0; i < n; i++) s = s (i ? "," : "") i / 4
     print "{\"id\":" id ",\"scores\":[" s "]}" }'
 done"#;
     let script = script
         .replace("COUNT", &world.text("count"))
-        .replace("MENDED", &world.text("mended"))
+        .replace("FIXED", &world.text("fixed"))
         .replace("LIMIT", &n.to_string());
     let file = world.write("score.sh", &script);
     format!("{{kind=\"process\",command=[\"sh\",\"{file}\"],retries=1}}")
@@ -171,17 +172,17 @@ fn a_failing_process_stops_the_run_which_resumes_once_it_is_fixed() {
         assert!(line.contains(part), "{line} lacks {part}");
     }
     assert_eq!(world.info("run")["status"], "failed");
-    world.write("mended", "");
+    world.write("fixed", "");
     world.rl("run", &format!("resume {sets}")).unwrap();
     world.rl("whole", &sets).unwrap();
     assert_same(&world, "whole", "run");
 
     // the same before the first step
-    fs::remove_file(world.path("mended")).unwrap();
+    fs::remove_file(world.path("fixed")).unwrap();
     let line = run::one_line(&world.rl("none", &sets).expect_err("the process is broken"));
     assert!(line.starts_with("step 0: reward process: "), "{line}");
     assert!(line.contains("no checkpoint was written yet"), "{line}");
-    world.write("mended", "");
+    world.write("fixed", "");
     world.rl("none", &format!("resume {sets}")).unwrap();
     assert_same(&world, "whole", "none");
 }

@@ -1,4 +1,5 @@
-//! All stages in sequence, each on the result of the one before: sft, reward-model, esrl-rlhf, evaluate.
+//! All stages in sequence, each on the result of the one before: sft, reward-model, esrl-rlhf,
+//! evaluate.
 
 use super::stages::{check_all_change, check_directory, loss_of};
 use super::world::{World, tiny};
@@ -60,7 +61,8 @@ fn reward_model(world: &World) {
     }
 }
 
-/// With one pass and one minibatch: policy and reference are equal at the first step, and every ratio is 1.
+/// With one pass and one minibatch: policy and reference are equal at the first step, and every
+/// ratio is 1.
 fn ppo(world: &World) {
     world
         .rl(

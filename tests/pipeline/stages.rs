@@ -1,4 +1,5 @@
-//! Each stage on a tiny random model: the files that it writes, the metrics that it logs, and the tensors that change.
+//! Each stage on a tiny random model: the files that it writes, the metrics that it logs, and the
+//! tensors that change.
 
 use super::world::World;
 use candle_core::Device;

@@ -1,4 +1,4 @@
-//! Faults planted in whole runs, and what the run says of them.
+//! Faults in whole runs, and the warnings and errors that they give.
 
 use super::same::check_resume;
 use super::world::{World, tiny};
@@ -10,7 +10,7 @@ fn failed_batch(world: &World, run: &str, step: u64) -> Value {
     serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
 }
 
-/// Long answers are rewarded, whatever they say.
+/// A reward for length alone.
 const HACKED: &str = "algorithm.name=rloo rewards=[{kind=\"length\",min=48}] watch.window=2";
 
 #[test]
@@ -42,7 +42,7 @@ fn a_run_with_warnings_resumes_exactly() {
 #[test]
 fn a_gap_between_sampler_and_scorer_stops_the_run_before_the_update() {
     let world = World::with_reward();
-    // rounding apart is apart, where none is allowed
+    // With thresholds this small, rounding alone is a gap.
     for (run, sets, says) in [
         (
             "gap",
@@ -112,7 +112,7 @@ fn held_out_prompts_in_the_training_data_are_counted() {
     assert_eq!(world.info("rl")["data"]["held_out_in_training"], 30);
 }
 
-/// Lengths are integers carried with the ids, so a pad that is EOS masks nothing.
+/// Lengths are integers beside the ids, so a pad token that is EOS masks nothing.
 #[test]
 fn a_pad_that_is_eos_changes_nothing() {
     let world = World::new();
