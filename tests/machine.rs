@@ -17,8 +17,8 @@ fn unsupported_threads_and_instruction_sets_are_refused() {
     let (threads, simd) = ("RAYON_NUM_THREADS", Level::VARIABLE);
     for (variable, value, message) in [
         (threads, "1", ""),
-        (threads, "0", "0: work needs a thread; give 1 to "),
-        (threads, "100000", "100000 is more than this machine's "),
+        (threads, "0", "0; set it to 1 to "),
+        (threads, "100000", "100000, but this machine has "),
         (threads, "two", "\"two\" is not a number of threads"),
         (threads, "-1", "\"-1\" is not a number of threads"),
         (threads, "", "\"\" is not a number of threads"),
@@ -27,12 +27,12 @@ fn unsupported_threads_and_instruction_sets_are_refused() {
         (
             simd,
             "AVX2",
-            "\"AVX2\" is not an instruction set; give one of auto, ",
+            "\"AVX2\" is not an instruction set; set it to one of auto, ",
         ),
         (
             simd,
             "",
-            "\"\" is not an instruction set; give one of auto, ",
+            "\"\" is not an instruction set; set it to one of auto, ",
         ),
     ] {
         let output = again_in_a_child([(CHILD, "1"), (variable, value)]);
@@ -73,7 +73,7 @@ fn a_level_that_the_cpu_does_not_support_is_refused() {
     }
     assert_eq!(
         Level::chosen(Some("avx512"), &old).unwrap_err(),
-        "WICK_SIMD = avx512: this CPU does not have it; give one of auto, avx2, portable, or unset it"
+        "WICK_SIMD = avx512: this CPU does not have it; set it to one of auto, avx2, portable, or unset it"
     );
     assert_eq!(Level::supported().last(), Some(&Portable));
 }

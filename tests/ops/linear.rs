@@ -86,7 +86,7 @@ fn added_linear_equals_the_reference() {
     let x = |shape: &[usize]| f32s(shape, 1, 1.0);
     let misfit = ops::added_linear(&x(&[3, 5]), &x(&[3, 4]), &x(&[6, 4]));
     let error = misfit.unwrap_err().to_string();
-    assert!(error.contains("make nothing to add to [3, 5]"), "{error}");
+    assert!(error.contains("do not fit the residual [3, 5]"), "{error}");
 }
 
 #[test]

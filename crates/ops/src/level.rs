@@ -70,7 +70,7 @@ impl Level {
         };
         let fit = fit.join(", ");
         Err(format!(
-            "{variable} = {what}; give one of auto, {fit}, or unset it"
+            "{variable} = {what}; set it to one of auto, {fit}, or unset it"
         ))
     }
 
