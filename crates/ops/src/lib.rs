@@ -24,7 +24,7 @@
 //! assert_eq!(y.to_vec2::<f32>()?, [[6.], [6.]]);
 //! let grads = y.sum_all()?.backward()?;
 //! assert_eq!(grads.get(&x).unwrap().to_vec2::<f32>()?, [[1., 2., 3.]; 2]);
-//! # candle_core::Result::Ok(())
+//! # Ok::<(), candle_core::Error>(())
 //! ```
 
 #![allow(unsafe_code)]

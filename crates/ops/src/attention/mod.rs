@@ -35,7 +35,7 @@ use candle_core::{DType, Result, Tensor};
 /// let layout = Ragged::from_lens(&[2, 1]);
 /// let y = ops::causal_attention(&q, &q, &v, &layout, AttentionSpec::new(1, 1, 2))?;
 /// assert_eq!(y.to_vec2::<f32>()?, [[1., 0.], [2., 0.], [5., 5.]]);
-/// # candle_core::Result::Ok(())
+/// # Ok::<(), candle_core::Error>(())
 /// ```
 pub fn causal_attention(
     q: &Tensor,

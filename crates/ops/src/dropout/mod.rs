@@ -20,7 +20,7 @@ use rand_chacha::ChaCha8Rng;
 /// let x = Tensor::ones((2, 50), DType::F32, &Device::Cpu)?;
 /// let y = ops::dropout(&x, 0.5, 7, 0)?.flatten_all()?.to_vec1::<f32>()?;
 /// assert!(y.iter().all(|y| *y == 0.0 || *y == 2.0));
-/// # candle_core::Result::Ok(())
+/// # Ok::<(), candle_core::Error>(())
 /// ```
 pub fn dropout(x: &Tensor, p: f64, seed: u64, module: u32) -> Result<Tensor> {
     if crate::cuda::supports(&[x]) {

@@ -30,7 +30,7 @@ use candle_core::{D, DType, Result, Tensor, bail};
 /// // all 8 tokens are equally likely
 /// assert!((scores.logp.to_vec1::<f32>()?[0] + 8f32.ln()).abs() < 1e-6);
 /// assert!((scores.entropy.to_vec1::<f32>()?[0] - 8f32.ln()).abs() < 1e-6);
-/// # candle_core::Result::Ok(())
+/// # Ok::<(), candle_core::Error>(())
 /// ```
 pub fn token_scores(
     hidden: &Tensor,

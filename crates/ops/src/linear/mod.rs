@@ -60,12 +60,13 @@ pub fn linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
-/// let tensor = |rows: &[[f32; 2]]| Tensor::new(rows, &Device::Cpu);
-/// let (x, w) = (tensor(&[[1., 2.]])?, tensor(&[[1., 0.], [0., 1.]])?);
-/// let (a, b) = (tensor(&[[1., 1.]])?, Tensor::new(&[[1f32], [10.]], &Device::Cpu)?);
+/// let x = Tensor::new(&[[1f32, 2.]], &Device::Cpu)?;
+/// let w = Tensor::new(&[[1f32, 0.], [0., 1.]], &Device::Cpu)?;
+/// let a = Tensor::new(&[[1f32, 1.]], &Device::Cpu)?; // rank 1
+/// let b = Tensor::new(&[[1f32], [10.]], &Device::Cpu)?;
 /// let y = ops::lora_linear(&x, &x, &w, &a, &b, 2.0)?;
 /// assert_eq!(y.to_vec2::<f32>()?, [[1. + 2. * 3., 2. + 2. * 30.]]);
-/// # candle_core::Result::Ok(())
+/// # Ok::<(), candle_core::Error>(())
 /// ```
 pub fn lora_linear(
     x: &Tensor,

@@ -17,7 +17,7 @@ use candle_core::{Result, Tensor, bail};
 /// let y = ops::rms_norm(&x, &weight, 0.0)?.to_vec2::<f32>()?;
 /// // sqrt((9 + 16) / 2) = 3.5355
 /// assert!((y[0][0] - 0.84853).abs() < 1e-5 && (y[0][1] + 2.26274).abs() < 1e-5);
-/// # candle_core::Result::Ok(())
+/// # Ok::<(), candle_core::Error>(())
 /// ```
 pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     check(x, weight)?;

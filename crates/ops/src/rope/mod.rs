@@ -20,7 +20,7 @@ use candle_core::{Result, Tensor, bail};
 /// let (cos, sin) = (table([1., 0.])?, table([0., 1.])?);
 /// // position 1 of this table is a quarter turn
 /// assert_eq!(ops::rope(&x, &cos, &sin, &[1])?.to_vec2::<f32>()?, [[0., 1.]]);
-/// # candle_core::Result::Ok(())
+/// # Ok::<(), candle_core::Error>(())
 /// ```
 pub fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, positions: &[u32]) -> Result<Tensor> {
     let tables = (cos, sin);
