@@ -5,6 +5,7 @@
 #   scripts/same-numbers.sh           compare; exits with 1 and names each file that differs
 #   scripts/same-numbers.sh --short   compare the methods alone, from the demo's sft and rm runs
 #   scripts/same-numbers.sh --record  write the hashes instead
+#   scripts/same-numbers.sh --rehash  write those of the runs that are there
 # Hashed: adapters, reward models, checkpoints (weights, optimiser, state.json), metrics.jsonl,
 # config.toml, samples, answers. Left out: what holds times (timings.jsonl, run.json, events,
 # answers' tstamp). The hashes hold for one processor family (libm, AVX2): record them again on
@@ -20,9 +21,15 @@ mode=${1:-}
 hash_of() {
     local dir=$1
     (cd "$dir" && find . -type f \( -path '*/adapter/*' -o -path '*/reward/*' -o -path '*/best/*' \
-        -o -path '*/model/*' -o -path '*/checkpoints/*' -o -name metrics.jsonl -o -name config.toml \
-        -o -path '*/samples/*' -o -path '*/pool/*' -o -name heldout.json -o -path '*/merged/*' \) \
-        -print0 | LC_ALL=C sort -z | xargs -0 sha256sum) | sed "s#  \./#  $dir/#"
+        -o -path '*/model/*' -o -path '*/checkpoints/*.safetensors' -o -name metrics.jsonl \
+        -o -name config.toml -o -path '*/samples/*' -o -path '*/pool/*' -o -name heldout.json \
+        -o -path '*/merged/*' \) -print0 | LC_ALL=C sort -z | xargs -0 sha256sum) |
+        sed "s#  \./#  $dir/#"
+    # state.json without the seconds that it carries
+    find "$dir" -path '*/checkpoints/*' -name state.json | LC_ALL=C sort | while read -r state; do
+        sum=$(grep -vE '"(secs|time/[a-z_]+)":' "$state" | sha256sum)
+        echo "${sum%% *}  $state"
+    done
     for answers in "$dir"/answers*.jsonl; do
         [ -e "$answers" ] || continue
         sum=$(sed -E 's/"tstamp": *[0-9.e+]+/"tstamp":0/; s/"answer_id": *"[^"]*"/"answer_id":""/' "$answers" | sha256sum)
@@ -63,6 +70,7 @@ all() {
 }
 
 case $mode in
+    --rehash) for dir in runs/demo runs/numbers runs/smoke; do hash_of "$dir"; done >"$hashes" ;;
     --record) all >"$hashes" && wc -l "$hashes" ;;
     --short | "")
         now=$(mktemp)
@@ -76,5 +84,5 @@ case $mode in
             echo "same-numbers: the files above differ (< recorded, > now)" >&2
             exit 1
         fi ;;
-    *) sed -n '2,13s/^# \{0,1\}//p' "$0"; exit 2 ;;
+    *) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit 2 ;;
 esac
