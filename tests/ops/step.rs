@@ -2,7 +2,7 @@
 
 use super::{f32s, tables};
 use candle_core::{DType, Device, Result, Tensor};
-use ops::step::{Layer, Norm, Rotation};
+use ops::step::{Norm, Projection, Rotation};
 use ops::{AttentionSpec, SpinPool};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -35,8 +35,8 @@ impl Weights {
         Self { weight, bias, pair }
     }
 
-    fn layer(&self, adapted: bool) -> Layer<'_> {
-        Layer {
+    fn projection(&self, adapted: bool) -> Projection<'_> {
+        Projection {
             weight: &self.weight,
             bias: self.bias.as_ref(),
             lora: adapted.then_some((&self.pair.0, &self.pair.1)),
@@ -90,8 +90,12 @@ fn a_step_equals_its_operations_one_after_the_other() -> Result<()> {
                 tables: (&cos, &sin),
                 positions: &positions,
             };
-            let layers = [qkv[0].layer(true), qkv[1].layer(false), qkv[2].layer(true)];
-            let found = SpinPool::at_work(|pool| pool.heads(&x, norm, layers, rotation))?;
+            let projections = [
+                qkv[0].projection(true),
+                qkv[1].projection(false),
+                qkv[2].projection(true),
+            ];
+            let found = SpinPool::at_work(|pool| pool.heads(&x, norm, projections, rotation))?;
             let rope = |x: Tensor| ops::rope(&x, &cos, &sin, &positions);
             let wanted = [
                 rope(qkv[0].plain(&h, true)?)?,
@@ -104,16 +108,18 @@ fn a_step_equals_its_operations_one_after_the_other() -> Result<()> {
 
             for adapted in [false, true] {
                 let wide = f32s(&[n, f], 3, 1.0);
-                let found = SpinPool::at_work(|pool| pool.add(&x, &wide, back.layer(adapted)))?;
+                let found =
+                    SpinPool::at_work(|pool| pool.add(&x, &wide, back.projection(adapted)))?;
                 let wanted = (&x + back.plain(&wide, adapted)?)?;
                 assert_close(&name("add"), &found, &wanted, 1e-5);
 
-                let layers = (gate.layer(adapted), up.layer(!adapted));
-                let found = SpinPool::at_work(|pool| pool.gated(&x, norm, layers.0, layers.1))?;
+                let projections = (gate.projection(adapted), up.projection(!adapted));
+                let found =
+                    SpinPool::at_work(|pool| pool.gated(&x, norm, projections.0, projections.1))?;
                 let wanted = ops::swiglu(&gate.plain(&h, adapted)?, &up.plain(&h, !adapted)?)?;
                 assert_close(&name("gated"), &found, &wanted, 1e-5);
             }
-            let misfit = SpinPool::at_work(|pool| pool.add(&x, &x, o.layer(false)));
+            let misfit = SpinPool::at_work(|pool| pool.add(&x, &x, o.projection(false)));
             let error = misfit.unwrap_err().to_string();
             assert!(error.starts_with("add: x is "), "{error}");
         }
@@ -127,7 +133,7 @@ fn a_row_does_not_depend_on_the_other_rows_of_the_kernel() -> Result<()> {
     let zeros = |n| Tensor::zeros((n, 100), DType::F32, &Device::Cpu);
     let of = |x: &Tensor| -> Result<Tensor> {
         let zeros = zeros(x.dim(0)?)?;
-        SpinPool::at_work(|pool| pool.add(&zeros, x, weights.layer(false)))
+        SpinPool::at_work(|pool| pool.add(&zeros, x, weights.projection(false)))
     };
     let all = of(&x)?;
     for (row, some) in [(0, 1), (4, 2), (2, 7)] {

@@ -79,8 +79,8 @@ impl Linear {
     }
 
     /// As the CPU's decoding step takes it.
-    pub fn for_step(&self, lora: &LoraContext) -> step::Layer<'_> {
-        step::Layer {
+    pub fn for_step(&self, lora: &LoraContext) -> step::Projection<'_> {
+        step::Projection {
             weight: &self.weight,
             bias: self.bias.as_ref(),
             lora: self.lora.as_ref().map(|(a, b)| (a, b)),

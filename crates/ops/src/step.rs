@@ -20,7 +20,7 @@ use std::ops::Range;
 /// A frozen projection, adapted or not. Every tensor is contiguous and in main memory; all but the
 /// weight are f32.
 #[derive(Clone, Copy)]
-pub struct Layer<'a> {
+pub struct Projection<'a> {
     /// [out, in]; f32, bf16, [`crate::in_8_bits`] or [`crate::QuantisedBlocks`]
     pub weight: &'a Tensor,
     /// `[out]`, added to the projection (before a rotation)
@@ -56,16 +56,20 @@ impl SpinPool<'_> {
         &self,
         x: &Tensor,
         norm: Norm,
-        layers: [Layer; 3],
+        projections: [Projection; 3],
         rotation: Rotation,
     ) -> Result<[Tensor; 3]> {
         let (cos, sin) = (Data::of(rotation.tables.0)?, Data::of(rotation.tables.1)?);
         let half = rotation.check(x.dim(0)?)?;
-        let work = Work::open(x, &layers)?;
+        let work = Work::open(x, &projections)?;
         let input = work.input(self, Some(norm))?;
         // a task computes whole heads
         let each = COLUMNS.next_multiple_of(2 * half);
-        let outs: Vec<usize> = work.layers.iter().map(|layer| layer.out).collect();
+        let outs: Vec<usize> = work
+            .projections
+            .iter()
+            .map(|projection| projection.out)
+            .collect();
         if outs.iter().any(|out| out % (2 * half) != 0) {
             bail!(
                 "heads: projections of {outs:?} outputs are not multiples of the head width {}",
@@ -96,7 +100,7 @@ impl SpinPool<'_> {
             .into_iter()
             .zip(outs)
             .map(|(y, out)| cpu::tensor(y, (work.n, out)));
-        let mut next = || tensors.next().expect("three layers");
+        let mut next = || tensors.next().expect("three projections");
         Ok([next()?, next()?, next()?])
     }
 
@@ -113,11 +117,11 @@ impl SpinPool<'_> {
         cpu_decoding::cached_attention(q, keys, values, spans, spec, Some(self))
     }
 
-    /// `x + layer(input)`: `x` [n, d], `input` [n, in].
-    pub fn add(&self, x: &Tensor, input: &Tensor, layer: Layer) -> Result<Tensor> {
-        let layers = [layer];
-        let work = Work::open(input, &layers)?;
-        let out = work.layers[0].out;
+    /// `x + projection(input)`: `x` [n, d], `input` [n, in].
+    pub fn add(&self, x: &Tensor, input: &Tensor, projection: Projection) -> Result<Tensor> {
+        let projections = [projection];
+        let work = Work::open(input, &projections)?;
+        let out = work.projections[0].out;
         if x.dims() != [work.n, out] {
             bail!(
                 "add: x is {:?} but the projection gives [{}, {out}]",
@@ -143,14 +147,20 @@ impl SpinPool<'_> {
     }
 
     /// `silu(gate(x)) ∘ up(x)` of the normed `x` [n, d]: [n, out].
-    pub fn gated(&self, x: &Tensor, norm: Norm, gate: Layer, up: Layer) -> Result<Tensor> {
-        let layers = [gate, up];
-        let work = Work::open(x, &layers)?;
-        let out = work.layers[0].out;
-        if work.layers[1].out != out {
+    pub fn gated(
+        &self,
+        x: &Tensor,
+        norm: Norm,
+        gate: Projection,
+        up: Projection,
+    ) -> Result<Tensor> {
+        let projections = [gate, up];
+        let work = Work::open(x, &projections)?;
+        let out = work.projections[0].out;
+        if work.projections[1].out != out {
             bail!(
                 "gated: gate has {out} outputs and up has {}",
-                work.layers[1].out
+                work.projections[1].out
             )
         }
         let input = work.input(self, Some(norm))?;
@@ -181,7 +191,7 @@ struct Work<'a> {
     n: usize,
     /// Width of the input.
     k: usize,
-    layers: Vec<Opened<'a>>,
+    projections: Vec<Opened<'a>>,
 }
 
 struct Opened<'a> {
@@ -209,15 +219,15 @@ struct Input<'a> {
 }
 
 impl<'a> Work<'a> {
-    fn open(x: &'a Tensor, layers: &[Layer<'a>]) -> Result<Self> {
+    fn open(x: &'a Tensor, projections: &[Projection<'a>]) -> Result<Self> {
         let ((n, k), mut at) = (x.dims2()?, 0);
-        let mut opened = Vec::with_capacity(layers.len());
-        for Layer {
+        let mut opened = Vec::with_capacity(projections.len());
+        for Projection {
             weight,
             bias,
             lora,
             scale,
-        } in layers
+        } in projections
         {
             let out = weight.dim(0)?;
             let bias = bias.map(|bias| open_bias(bias, out)).transpose()?;
@@ -263,12 +273,16 @@ impl<'a> Work<'a> {
             x,
             n,
             k,
-            layers: opened,
+            projections: opened,
         })
     }
 
     fn input(&self, pool: &SpinPool, norm: Option<Norm>) -> Result<Input<'_>> {
-        let lows = || self.layers.iter().filter_map(|layer| layer.low.as_ref());
+        let lows = || {
+            self.projections
+                .iter()
+                .filter_map(|projection| projection.low.as_ref())
+        };
         let mut down = vec![0.0; lows().map(|low| self.n * low.rank).sum()];
         let (mut normed, weight) = match &norm {
             Some(norm) if norm.weight.dims() == [self.k] => (
@@ -308,15 +322,15 @@ impl<'a> Work<'a> {
         Ok(Input { x, down })
     }
 
-    /// Computes some columns of projection `layer` into `y` [n, out]. The caller owns these
+    /// Computes some columns of projection `projection` into `y` [n, out]. The caller owns these
     /// columns.
-    fn columns(&self, layer: usize, input: &Input, columns: &Range<usize>, y: Shared) {
+    fn columns(&self, projection: usize, input: &Input, columns: &Range<usize>, y: Shared) {
         let Opened {
             weight,
             bias,
             out,
             low,
-        } = &self.layers[layer];
+        } = &self.projections[projection];
         let k = self.k;
         let w = weight.elements().part(columns.start * k..columns.end * k);
         let low = low.as_ref().map(|low| Term {
