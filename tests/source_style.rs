@@ -10,13 +10,6 @@ const MAX_COMMENT_COLUMNS: usize = 100;
 /// contains this.
 const REASON: &str = "Long because";
 
-/// Paths, or beginnings of paths, of files that are over a limit without a reason, until they are
-/// split. Take a file off when it is within the limits.
-const STILL_LONG: &[&str] = &[];
-
-/// Paths, or beginnings of paths, of files with wide comments, until they are rewritten.
-const STILL_WIDE: &[&str] = &["tests/pipeline/"];
-
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
@@ -48,21 +41,6 @@ fn sources(dir: &str, endings: &[&str]) -> Vec<String> {
 
 fn text_of(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap()
-}
-
-/// Every message begins with a path that a listed one is a prefix of, and every listed one is
-/// needed.
-#[track_caller]
-fn check_listed(messages: &[String], listed: &[&str]) {
-    let is_new = |message: &&String| !listed.iter().any(|path| message.starts_with(path));
-    let new: Vec<_> = messages.iter().filter(is_new).collect();
-    assert!(new.is_empty(), "{} places: {new:#?}", new.len());
-    let is_needed = |path: &&&str| messages.iter().any(|message| message.starts_with(**path));
-    let unneeded: Vec<_> = listed.iter().filter(|path| !is_needed(path)).collect();
-    assert!(
-        unneeded.is_empty(),
-        "no longer over the limit, so take off the list: {unneeded:?}"
-    );
 }
 
 /// Whether a line begins a function, after rustfmt.
@@ -151,7 +129,7 @@ fn files_and_functions_are_short_or_say_why_not() {
             messages.push(format!("{path}:{line}: a function of {n} lines"));
         }
     }
-    check_listed(&messages, STILL_LONG);
+    assert!(messages.is_empty(), "{messages:#?}");
 }
 
 /// Whether a line holds a comment, alone or after code without a string literal, or the help of a
@@ -188,7 +166,7 @@ fn comments_are_at_most_100_columns_wide() {
             }
         }
     }
-    check_listed(&messages, STILL_WIDE);
+    assert!(messages.is_empty(), "{messages:#?}");
 }
 
 /// `module::test` names in docs/trust.md are tests of that file or directory.

@@ -30,8 +30,8 @@ pub fn keeps_exact_weights(device: &Device) -> bool {
     device.is_cpu()
 }
 
-/// Whether our kernels take activations of this dtype on this device: f32 on the CPU, f32 and bf16 on
-/// a GPU.
+/// Whether our kernels take activations of this dtype on this device: f32 on the CPU, f32 and bf16
+/// on a GPU.
 pub fn has_kernels(device: &Device, dtype: DType) -> bool {
     match dtype {
         DType::F32 => true,
