@@ -140,6 +140,20 @@ fn rust_files(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// The form of an operation is chosen by device inside `ops`. `DeviceChoice`, a setting, is no tensor's
+/// device and may be asked anywhere.
+#[test]
+fn no_crate_above_ops_asks_where_a_tensor_is() {
+    let questions = [".is_cuda()", ".device().is_cpu()", "ops::cuda::"];
+    for (name, dir) in crates_on_disk().iter().filter(|(name, _)| *name != "ops") {
+        for file in rust_files(dir) {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let asked = questions.iter().find(|question| text.contains(**question));
+            assert_eq!(asked, None, "{name}: {}", file.display());
+        }
+    }
+}
+
 /// A main.rs parses the command line and calls its library; `bench`, a tool for developers, has no
 /// library.
 #[test]
