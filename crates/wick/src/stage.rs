@@ -1,6 +1,6 @@
 //! Which stage a config is for.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use std::path::Path;
 use toml::{Table, Value};
 
@@ -25,7 +25,7 @@ const MARKS: [(&str, Stage); 8] = [
 ];
 
 impl Stage {
-    /// The stage whose keys the settings have.
+    /// The stage whose keys the settings have, else the one that the file is named after.
     pub fn of(config: Option<&Path>, sets: &[String]) -> Result<Self> {
         let table = run::settings_table(config, sets)?;
         let mut found: Vec<(&str, Self)> = Vec::new();
@@ -37,9 +37,9 @@ impl Stage {
         let file = config.map_or("the settings".into(), |path| path.display().to_string());
         match found[..] {
             [(_, stage)] => Ok(stage),
-            [] => bail!(
+            [] => named_after(config).with_context(|| format!(
                 "{file} could be for sft or rm; name the stage: `wick plan sft …` or `wick plan rm …`"
-            ),
+            )),
             [(a, one), (b, other), ..] => bail!(
                 "{file} has {a} ({}) and {b} ({}); name the stage, such as `wick plan {} …`",
                 one.name(),
@@ -55,6 +55,15 @@ impl Stage {
             Self::Rm => "rm",
             Self::Rlhf => "rlhf",
         }
+    }
+}
+
+/// `sft.toml` and `pretrain.toml` are for sft, `rm.toml` is for rm.
+fn named_after(config: Option<&Path>) -> Option<Stage> {
+    match config?.file_stem()?.to_str()? {
+        "sft" | "pretrain" => Some(Stage::Sft),
+        "rm" => Some(Stage::Rm),
+        _ => None,
     }
 }
 
