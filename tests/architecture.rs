@@ -145,8 +145,8 @@ fn rust_files(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The form of an operation is chosen by device inside `ops`. `DeviceChoice`, a setting, is no tensor's
-/// device and may be asked anywhere.
+/// The form of an operation is chosen by device inside `ops`. `DeviceChoice`, a setting, is no
+/// tensor's device and may be asked anywhere.
 #[test]
 fn no_crate_above_ops_asks_where_a_tensor_is() {
     let questions = [".is_cuda()", ".device().is_cpu()", "ops::cuda::"];

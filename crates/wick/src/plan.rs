@@ -7,8 +7,8 @@ use run::PlanArgs;
 /// Predict the memory, disk, tokens and steps of a run, without loading a weight
 ///
 /// The stage comes from the config: one with [algorithm] is for rlhf, one with [reward] for rm, one
-/// with [samples] or `method` for sft; else from the name of the file, sft.toml or rm.toml. Name the
-/// stage if both leave it open.
+/// with [samples] or `method` for sft; else from the name of the file, sft.toml or rm.toml. Name
+/// the stage if both leave it open.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   wick plan --config configs/tiny/ppo.toml --set train.micro_batch_tokens=512
