@@ -25,7 +25,9 @@ pub(crate) fn for_each_row(
         // relative to the current directory, which is not always the one the settings were written
         // in
         let place = std::path::absolute(path).ok().filter(|_| missing);
-        let place = place.map_or(String::new(), |full| format!(" (looked for {})", full.display()));
+        let place = place.map_or(String::new(), |full| {
+            format!(" (looked for {})", full.display())
+        });
         Error(format!("{shown}: cannot be read: {e}{place}"))
     };
     if path.is_dir() {
