@@ -194,21 +194,21 @@ fn a_first_update_that_differs_from_what_was_scored_is_refused() {
     let narrow = config.of_sampler(false, true);
     narrow.check_first(&metrics(9e-3, 0.15), true).unwrap();
     assert!(narrow.check_first(&metrics(2e-2, 1e-6), true).is_err());
-    let says = |kl, gap| {
+    let error_of = |kl, gap| {
         config
             .check_first(&metrics(kl, gap), true)
             .unwrap_err()
             .to_string()
     };
     for kl in [0.02, f64::NAN] {
-        let text = says(kl, 0.0);
+        let text = error_of(kl, 0.0);
         assert!(
             text.contains("where ratio 1 and KL 0 are expected"),
             "{text}"
         );
         assert!(text.contains("rollout.rescore = true"), "{text}");
     }
-    let text = says(0.0, 0.3);
+    let text = error_of(0.0, 0.3);
     assert!(text.contains("differ by 3.00e-1 nats per token"), "{text}");
     assert!(text.contains("a temperature that is not scored"), "{text}");
 }

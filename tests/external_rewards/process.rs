@@ -44,7 +44,7 @@ fn a_process_sees_prompt_response_and_reference() {
 #[test]
 fn invalid_scores_of_a_process_are_refused() {
     #[track_caller]
-    fn check(scores: &str, says: &str) {
+    fn check(scores: &str, expected: &str) {
         let script = format!(
             "read -r l; n=${{l#*:}}; printf '{{\"id\":%s,%s}}\\n' \"${{n%%,*}}\" '{scores}'; cat > /dev/null"
         );
@@ -55,7 +55,7 @@ fn invalid_scores_of_a_process_are_refused() {
             "{error}"
         );
         assert!(error.contains("failed 2 times; the last time"), "{error}");
-        assert!(error.contains(says), "{error}");
+        assert!(error.contains(expected), "{error}");
         assert_eq!(error.lines().count(), 1);
     }
     check("\"scores\":[1]", "it answered 1 scores for 2 items");

@@ -126,20 +126,20 @@ fn a_failing_server_is_asked_again() {
 #[test]
 fn the_error_says_what_a_server_did_wrong() {
     #[track_caller]
-    fn check(reply: Option<(u16, &'static str)>, n_requests: usize, says: &str) {
+    fn check(reply: Option<(u16, &'static str)>, n_requests: usize, expected: &str) {
         let server = Server::new(move |_, _| reply.map(|(status, text)| (status, text.into())));
         let key = std::env::var("CARGO_PKG_NAME").unwrap();
         let timeout = if reply.is_none() { 0.3 } else { 20.0 };
         let sets = json!({"timeout_secs": timeout, "key_env": "CARGO_PKG_NAME"});
         let error = score(&mut server.mixture(sets), 2).unwrap_err().to_string();
-        assert!(error.contains(says), "{error}");
+        assert!(error.contains(expected), "{error}");
         assert!(
             error.starts_with("reward http: the server http://127.0.0.1:"),
             "{error}"
         );
         assert!(!error.contains(&key[..6]), "{error}");
         assert_eq!(error.lines().count(), 1);
-        assert_eq!(server.n_requests(), n_requests, "{says}");
+        assert_eq!(server.n_requests(), n_requests, "{expected}");
     }
     check(None, 3, "gave no answer");
     check(
@@ -152,7 +152,7 @@ fn the_error_says_what_a_server_did_wrong() {
         1,
         "HTTP 401: who is (key)?",
     );
-    // the key stands across the end of what is shown
+    // The key is cut by the end of what is shown.
     let long = format!("{}wick-tests", ".".repeat(194)).leak();
     check(Some((400, long)), 1, "HTTP 400: ......");
     check(Some((400, "what?")), 1, "HTTP 400: what?");

@@ -68,7 +68,8 @@ fn v_ref_separates_prompts_and_is_stored_with_their_rows() {
         "algorithm.name=a_lol algorithm.value_epochs=60 algorithm.value_lr=0.05 {}",
         by_prompt(&world)
     );
-    let _ = world.rl_by("run", &demonstrations(&sets)); // may find no advantage: V_ref is what is looked at
+    // The run may find no positive advantage; only V_ref is tested.
+    let _ = world.rl_by("run", &demonstrations(&sets));
     let rows = stored(&world, "run");
     let high = 1.0 / (1.0 + (-2f64).exp());
     let n_high = rows.iter().filter(|row| row.1 > 0.5).count();
@@ -192,13 +193,13 @@ fn a_changed_pool_file_is_refused() {
     assert_ne!(changed, text);
     fs::write(&file, changed).unwrap();
     let line = run::one_line(&world.rl("run", &more).unwrap_err());
-    let says = format!(
+    let expected = format!(
         "{} does not have the checksum in {}",
         file.display(),
         world.text("run/pool-000000.sha256")
     );
     assert!(
-        line.starts_with(&format!("step 5: {says}; restore")),
+        line.starts_with(&format!("step 5: {expected}; restore")),
         "{line}"
     );
     assert_eq!(world.content("run"), before);

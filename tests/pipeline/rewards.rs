@@ -223,7 +223,7 @@ fn invalid_rewards_are_refused_before_anything_is_loaded() {
         )),
         &["prompts.json", "held out for evaluation have none"],
     );
-    for (rewards, says) in [
+    for (rewards, expected) in [
         ("{kind=\"blue\"}", "did you mean \"bleu\"?"),
         ("{kind=\"bleu\",target=4}", "unknown key \"target\""),
         (
@@ -242,7 +242,7 @@ fn invalid_rewards_are_refused_before_anything_is_loaded() {
         refused(
             &world,
             rl(&format!("rewards=[{rewards}]")),
-            &["rewards[0]", says],
+            &["rewards[0]", expected],
         );
     }
     let ppo = "algorithm.name=ppo rewards=[{kind=\"length\",target=4}]";

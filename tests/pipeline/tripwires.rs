@@ -43,7 +43,7 @@ fn a_run_with_warnings_resumes_exactly() {
 fn a_gap_between_sampler_and_scorer_stops_the_run_before_the_update() {
     let world = World::with_reward();
     // With thresholds this small, rounding alone is a gap.
-    for (run, sets, says) in [
+    for (run, sets, expected) in [
         (
             "gap",
             "watch.sampler_gap=1e-12",
@@ -60,7 +60,7 @@ fn a_gap_between_sampler_and_scorer_stops_the_run_before_the_update() {
             .unwrap_err();
         let line = run::one_line(&error);
         assert!(
-            line.starts_with("step 1: ") && line.contains(says),
+            line.starts_with("step 1: ") && line.contains(expected),
             "{line}"
         );
         assert!(line.contains("no update was made"), "{line}");

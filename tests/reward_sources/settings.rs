@@ -52,14 +52,14 @@ fn every_kind_is_read_by_its_name() {
     }
 }
 
-/// The settings with this second entry are refused, in one line that has all of `says`.
+/// The settings with this second entry are refused, in one line that has all of `expected`.
 #[track_caller]
-fn refused(entry: &str, says: &[&str]) {
+fn refused(entry: &str, expected: &[&str]) {
     let result = read(&format!("{{ kind = \"model\" }}, {entry}"))
         .and_then(|configs| Ok(rewards::check(&configs)?));
     let line = run::one_line(&result.expect_err(entry));
     assert_eq!(line.lines().count(), 1);
-    for part in says.iter().chain(&["rewards[1]"]) {
+    for part in expected.iter().chain(&["rewards[1]"]) {
         assert!(line.contains(part), "{line} lacks {part}");
     }
 }

@@ -26,8 +26,8 @@ fn a_resumed_run_ends_with_the_same_bytes() {
         fit(&mut dying, &data, &config, &mut run, false).unwrap_err()
     };
     let (died, at) = (died.to_string(), "checkpoints/step-000006");
-    let says = "step 8: power cut; the last good checkpoint is ";
-    assert!(died.starts_with(says) && died.ends_with(at), "{died}");
+    let expected = "step 8: power cut; the last good checkpoint is ";
+    assert!(died.starts_with(expected) && died.ends_with(at), "{died}");
     assert!(dir.join("checkpoints/step-000006").is_dir());
     assert!(!dir.join("checkpoints/step-000008").exists());
 

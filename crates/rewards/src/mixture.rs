@@ -17,19 +17,15 @@ use std::collections::BTreeMap;
 /// use models::{CausalLm, Config};
 /// use rewards::{Item, Mixture, SourceConfig};
 ///
-/// let entry = |text: &str| SourceConfig::try_from(text.parse::<toml::Table>().unwrap());
-/// let length = entry(r#"kind = "length"
-/// unit = "words"
-/// target = 4"#)?;
-/// let format = entry(r#"kind = "format"
-/// ends_with = "."
-/// weight = 0.5"#)?;
+/// let length: SourceConfig = toml::from_str("kind = 'length'\nunit = 'words'\ntarget = 4")?;
+/// let format: SourceConfig = toml::from_str("kind = 'format'\nends_with = '.'\nweight = 0.5")?;
 /// let mut mixture = Mixture::open(&[length, format], None)?;
 ///
-/// # let config: Config = serde_json::from_value(serde_json::json!({
-/// #     "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1,
-/// #     "num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 16,
-/// #     "max_position_embeddings": 16, "rms_norm_eps": 1e-5,
+/// # let config = Config::from_json(&serde_json::json!({
+/// #     "model_type": "llama", "hidden_act": "silu", "vocab_size": 16, "hidden_size": 8,
+/// #     "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+/// #     "num_key_value_heads": 1, "rms_norm_eps": 1e-5, "max_position_embeddings": 16,
+/// #     "tie_word_embeddings": true, "rope_theta": 10000.0,
 /// # }))?;
 /// let model = CausalLm::init(&config, 1, &Device::Cpu)?;
 /// let item = Item {
