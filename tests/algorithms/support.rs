@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use testkit::values;
 
-/// Rows of the data instead: nothing was sampled, scores lie in 0..1.
+/// The same rows as stored answers: nothing was sampled, scores lie in 0..1.
 pub fn stored(mut exp: Experience, seed: u64) -> Experience {
     exp.logp_sampled.clear();
     exp.max_prob.clear();
@@ -88,7 +88,7 @@ pub fn numbers(value: &Value) -> Vec<f64> {
         .collect()
 }
 
-/// What the policy and the critic say, flat.
+/// The policy's log-probabilities and entropies and the critic's values, flat.
 #[derive(Clone, Default)]
 pub struct Now {
     pub logp: Vec<f64>,

@@ -112,7 +112,7 @@ fn others() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// All variants with a prepared experience and a policy that has moved a little.
+/// All variants with a prepared experience and a policy that has changed a little.
 pub fn prepared() -> Vec<(String, Box<dyn Algorithm>, Experience, Now)> {
     let ready = |(name, config): (String, Value)| {
         let mut algorithm = build(name.split(' ').next().unwrap(), &config, 1).unwrap();

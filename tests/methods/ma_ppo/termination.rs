@@ -8,7 +8,7 @@ use testkit::assert_close_slices;
 
 #[test]
 fn each_termination_cuts_at_its_rule() {
-    /// The lengths of the macros of a response of which the reference says this.
+    /// Checks the macro lengths of a response with these reference log-probabilities.
     #[track_caller]
     fn check(config: Value, logp_ref: &[f32], wanted: &[usize]) {
         let n = logp_ref.len();
@@ -132,7 +132,7 @@ fn random_lengths_depend_on_seed_and_response_only() {
     assert_eq!(starts, cut(1, long_responses()));
     assert_ne!(starts, cut(2, long_responses()), "another seed");
     assert_ne!(starts[..24], starts[24..], "another response");
-    // whatever stands beside it
+    // independent of the other rows
     assert_eq!(cut(1, long_responses().select(&[1])), starts[24..]);
 }
 

@@ -23,7 +23,7 @@ fn f32s(value: &Value) -> Vec<f32> {
     numbers(value).iter().map(|v| *v as f32).collect()
 }
 
-/// Stored rows of the golden program, and what the policy says of them.
+/// Stored rows of the golden program, and the policy's log-probabilities.
 fn batch(golden: &Value) -> (Experience, Now) {
     let whole = |name: &str| numbers(&golden[name]).into_iter().map(|v| v as u64);
     let exp = Experience {

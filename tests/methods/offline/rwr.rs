@@ -49,7 +49,7 @@ fn rwr_ranges_from_imitation_to_best_of_k() {
     assert_close_slices("equal rewards", &found, &even, 1e-7);
 }
 
-/// Stored responses are weighed once, over the whole pool: a step's other rows do not matter.
+/// Stored responses are weighted once, over the whole pool. The other rows of a step do not matter.
 #[test]
 fn rwr_weights_depend_on_the_whole_pool() {
     let weigh = |config: Value, keys: &[u64], scores: &[f32]| {
@@ -76,7 +76,7 @@ fn rwr_weights_depend_on_the_whole_pool() {
         .unwrap()
         .to_string();
     assert!(message.contains("prompt has only one"), "{message}");
-    // equal but for rounding: none stands out
+    // rewards equal up to rounding have equal weights
     let found = weigh(json!({}), &keys, &[0.5, 0.5 + 1e-7, 0.5, 0.5])
         .unwrap()
         .0;
@@ -94,7 +94,7 @@ fn rwr_weights_depend_on_the_whole_pool() {
 
 #[test]
 fn the_rwr_minimiser_is_the_data_times_exp_reward() {
-    // answers drawn by a law μ: 1, 2, 3, 2 and 1 times
+    // answers with the frequencies μ: 1, 2, 3, 2 and 1
     let cells: Vec<u32> = vec![0, 1, 1, 2, 2, 2, 3, 3, 4];
     let beta = 1.5;
     let mu = [1.0, 2.0, 3.0, 2.0, 1.0];

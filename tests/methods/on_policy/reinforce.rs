@@ -87,7 +87,7 @@ fn a_baseline_that_includes_the_step_shrinks_the_gradient_by_its_share() {
         let (found, _) = over_pairs(&|| reinforce(baseline), &REWARDS);
         assert_close_slices(baseline, &found, &times(&exact(), 1.0 - share), 1e-6);
     }
-    // after six rewards a response's own is one of eight
+    // after six rewards, its own reward is one of eight
     let later = || {
         let mut algorithm = reinforce("cumulative");
         algorithm

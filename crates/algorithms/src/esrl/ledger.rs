@@ -74,7 +74,7 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// `drawn`: the samples of this step. `k_max`: the most per prompt.
+    /// Metrics of the step. `drawn`: its samples. `k_max`: the most per prompt.
     pub fn metrics(&self, drawn: &Experience, k_max: usize) -> Metrics {
         let Self {
             capability,

@@ -11,7 +11,7 @@
 /// ```
 /// use algorithms::estimators::gae::gae;
 ///
-/// // reward 1 at the end, a critic that says 0.5 throughout
+/// // reward 1 at the end, value 0.5 at every token
 /// let (advantages, returns) = gae(&[0.0, 0.0, 1.0], &[0.5; 3], 1.0, 1.0);
 /// assert_eq!(advantages, [0.5; 3]);
 /// assert_eq!(returns, [1.0; 3]);

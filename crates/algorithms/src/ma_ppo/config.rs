@@ -47,7 +47,7 @@ pub struct MacroConfig {
 pub enum Termination {
     /// Every `ngram` tokens
     Ngram,
-    /// Lengths shuffled anew for each response
+    /// A fresh shuffle of `lengths` for each response
     Random,
     /// Where the reference's perplexity rises
     Perplexity,
