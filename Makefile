@@ -20,11 +20,11 @@ help:            ## this list
 
 ##@ Train
 sft: build       ## fine-tune on demonstrations            CONFIG RUN SET RESUME ARGS
-	$(BIN)/wick sft $(call train,sft)
+	$(BIN)/sft $(call train,sft)
 rm: build        ## train a reward model on pairs          CONFIG RUN SET RESUME ARGS
-	$(BIN)/wick rm $(call train,rm)
+	$(BIN)/reward-model $(call train,rm)
 rlhf: build      ## improve the policy by ALGO             ALGO CONFIG RUN SET RESUME ARGS
-	$(BIN)/wick rlhf $(call train,$(ALGO))
+	$(BIN)/esrl-rlhf $(call train,$(ALGO))
 plan: build      ## memory, disk, tokens, steps of a run   CONFIG SET ARGS="--memory-gb 24"
 	$(BIN)/wick plan --config $(CONFIG) $(sets) $(ARGS)
 

@@ -39,6 +39,14 @@ fn a_ppo_step_is_at_most_15_files_that_exist() {
 }
 
 #[test]
+fn make_rlhf_calls_the_binary_that_the_page_begins_with() {
+    let makefile = std::fs::read_to_string(root().join("Makefile")).unwrap();
+    let target = makefile.lines().skip_while(|line| !line.starts_with("rlhf:"));
+    let recipe = target.skip(1).next().unwrap();
+    assert!(recipe.contains("$(BIN)/esrl-rlhf "), "{recipe}");
+}
+
+#[test]
 fn the_step_is_one_function_that_names_the_five_words_in_order() {
     let file = root().join("crates/esrl-rlhf/src/rl_step.rs");
     let text = std::fs::read_to_string(file).unwrap();
