@@ -169,7 +169,7 @@ fn steps_of_an_old_ppo_run_replay_with_the_recorded_numbers() {
                 html: None,
             })
             .unwrap();
-            let recorded = " metrics are those that the run recorded";
+            let recorded = " metrics equal those that the run recorded";
             assert!(text.contains(recorded), "{run}, step {step}: {text}");
         }
     });

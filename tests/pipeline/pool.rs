@@ -229,7 +229,7 @@ fn settings_that_cannot_work_with_stored_responses_are_refused() {
         ),
         (
             "algorithm.loss=gold algorithm.gold.baseline=1",
-            "unknown key \"algorithm.baseline\"",
+            "unknown key \"algorithm.gold.baseline\"",
         ),
     ] {
         let sets = format!("algorithm.name=rest {sets}");
