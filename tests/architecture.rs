@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// The local crates that each crate may use, in any section of its Cargo.toml. A new entry is a
-/// change of the design: ARCHITECTURE.md says what each crate must not know.
+/// change of the design: docs/architecture.md says what each crate must not know.
 const MAY_USE: &[(&str, &str)] = &[
     ("ops", ""),
     ("run", ""),

@@ -1,4 +1,4 @@
-//! The rows of one step, with everything known about them that has no gradient.
+//! The interface between the training loop and a method: what the loop knows of a step's rows.
 
 use crate::error::{Error, Result};
 use ops::Ragged;

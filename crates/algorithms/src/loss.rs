@@ -5,7 +5,7 @@ use crate::experience::{Experience, groups};
 use crate::metrics::Metrics;
 use candle_core::{Result, Tensor};
 
-/// What the policy assigns to the response tokens of a micro-batch now, with graph.
+/// The current policy's scores of the response tokens of a micro-batch, with graph.
 ///
 /// Flat over the same layout as the experience; f32 (f64 in tests).
 pub struct Scores {
@@ -15,8 +15,8 @@ pub struct Scores {
     pub entropy: Tensor,
 }
 
-/// A sum over the micro-batch divided by the [`Totals`] of the whole optimiser step, so that the
-/// losses and metrics of micro-batches add up.
+/// The loss is a sum over the micro-batch, divided by the [`Totals`] of the whole optimiser step,
+/// so that the losses and metrics of micro-batches add up.
 pub struct Loss {
     /// Scalar, with graph.
     pub loss: Tensor,

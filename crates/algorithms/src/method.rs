@@ -6,7 +6,7 @@ use crate::metrics::Definitions;
 use crate::settings::MethodConfig;
 use serde_json::Value;
 
-/// One name of a method, with the text of `--list`.
+/// One name of a method, with its text in `wick list`.
 #[derive(Clone, Copy, Debug)]
 pub struct Name {
     /// The value of `algorithm.name`.

@@ -12,7 +12,7 @@ use crate::{
 };
 use serde_json::{Value, json};
 
-/// Every method, in the order of `--list`.
+/// Every method, in the order of `wick list`.
 pub fn registry() -> Vec<Entry> {
     [
         Entry::of::<Esrl>(),
@@ -128,8 +128,8 @@ pub fn build(name: &str, given: &Value, seed: u64) -> Result<Box<dyn Algorithm>>
     entry(name)?.build(given, seed)
 }
 
-/// Every setting that the `[algorithm]` table `given` amounts to. Resolving the result again
-/// returns the same.
+/// All settings of a method: its defaults, overridden by the `[algorithm]` table `given`. Resolving
+/// the result again returns the same.
 pub fn resolve(name: &str, given: &Value) -> Result<Value> {
     entry(name)?.resolve(given)
 }

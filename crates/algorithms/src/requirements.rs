@@ -1,6 +1,6 @@
-//! What a method asks of the training loop: its data, the models to read, and the shape of a step.
+//! What a method asks of the training loop.
 
-/// What a method asks of the training loop.
+/// The data of a method, the models to read, and the shape of a step.
 ///
 /// [`Requirements::default`] is on-policy training with one sample per prompt and one optimiser
 /// step per batch, so a method names only what differs.
@@ -112,7 +112,8 @@ pub struct Grow {
     pub keep_data: bool,
 }
 
-/// When a frozen copy of the policy, taken at the start of the run, is taken again.
+/// When a frozen copy of the policy is replaced by a new one. The first copy is taken at the start
+/// of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refresh {
     Never,
@@ -123,7 +124,7 @@ pub enum Refresh {
 }
 
 impl Refresh {
-    /// Whether the copy is taken again before `step`. Step 0 always uses the copy of the start.
+    /// Whether the copy is replaced before `step`. Step 0 always uses the first copy.
     pub fn is_due(self, step: u64, new_epoch: bool) -> bool {
         let every = |n: u64| step.is_multiple_of(n.max(1));
         let due = match self {

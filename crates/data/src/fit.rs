@@ -23,7 +23,7 @@ pub enum TooLong {
 pub struct Fitted<T> {
     /// The rows that fit, in their order.
     pub items: Vec<T>,
-    /// Rows before.
+    /// Number of rows before fitting.
     pub n_rows: usize,
     /// Rows dropped.
     pub n_dropped: usize,

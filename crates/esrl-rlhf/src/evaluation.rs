@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::data::{self, Task};
 use crate::learner::Learner;
-use crate::sample::{self, Draw, DrawStream, DrawWeights};
+use crate::sample::{self, DrawSettings, DrawStream, DrawWeights};
 use crate::score;
 use algorithms::Metrics;
 use algorithms::SamplingPlan;
@@ -33,15 +33,15 @@ pub(crate) fn evaluate(learner: &mut Learner, tasks: &[Rc<Task>]) -> Result<Metr
     };
     // Step 0 each time: every evaluation draws the same random numbers, so that curves differ by
     // the policy alone.
-    let draw = Draw {
+    let settings = DrawSettings {
         stream: DrawStream::Evaluation,
         weights: DrawWeights::Training,
         keep_states: false,
-        ..learner.draw(0)
+        ..learner.draw_settings(0)
     };
     let (roles, plan) = (&mut learner.roles, vec![one; tasks.len()]);
     let policy = roles.policy.frozen();
-    let rows = sample::draw(roles, Some(&policy), tasks, &plan, draw, &mut |_, _| {})?;
+    let rows = sample::draw(roles, Some(&policy), tasks, &plan, settings, &mut |_, _| {})?;
     let n = rows.len() as f64;
     let tokens: usize = rows.iter().map(|row| row.response().len()).sum();
     let finished = rows.iter().filter(|row| row.finished).count();

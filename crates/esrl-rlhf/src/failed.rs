@@ -1,4 +1,4 @@
-//! The batch of a step that was refused, kept in the run directory (`failed/step-000012.json`) for
+//! Saves the batch of a step that failed in the run directory (`failed/step-000012.json`), for
 //! inspection. A number that is not finite is `null` there.
 
 use crate::row::Row;
@@ -7,8 +7,15 @@ use anyhow::{Error, anyhow};
 use run::Run;
 use serde_json::{Map, Value, json};
 
-/// Saves the batch of `step` and names the file in the error that refused it.
-pub(crate) fn saved(run: &Run, step: u64, rows: &[Row], exp: &Experience, why: &Error) -> Error {
+/// Saves the batch of `step`, which failed because of `why`. Returns `why` with the name of the
+/// file.
+pub(crate) fn save_and_explain(
+    run: &Run,
+    step: u64,
+    rows: &[Row],
+    exp: &Experience,
+    why: &Error,
+) -> Error {
     let why = run::one_line(why);
     let kept = json!({ "step": step, "why": why, "rows": of_rows(rows, exp) });
     match run.failed(step, &kept) {

@@ -19,11 +19,11 @@ pub(crate) struct StepForecast {
     pub longest_unit: usize,
     /// Tokens of the longest row
     pub longest_row: usize,
-    /// Of the responses to learn from
+    /// Sampling of the responses to learn from
     pub sampling: SamplingMemory,
 }
 
-/// The rows of one prompt, of one pair, or one row of a pool.
+/// Rows that belong together: those of one prompt or of one pair, or a single row of a pool.
 struct RowGroup {
     key: u64,
     /// 0: shares its prompt with no other row
@@ -112,7 +112,7 @@ impl StepForecast {
         });
     }
 
-    /// Adds a step that the run takes so many times.
+    /// Adds a step that the run takes `times` times.
     fn step(&mut self, step: usize, times: usize, groups: &[RowGroup], walk: &Walk) {
         let Walk { needs, config, .. } = walk;
         let t = &config.train;
@@ -143,7 +143,7 @@ impl StepForecast {
         self.longest_unit = self
             .longest_unit
             .max(unit_tokens.first().copied().unwrap_or(0));
-        // rows yet to be sampled or chosen are shorter or fewer, and split otherwise
+        // Rows yet to be sampled or chosen may be shorter or fewer, and split differently.
         if !walk.known || times > 1 {
             let size = minibatches::minibatch_size(units.len(), needs);
             let most: usize = unit_tokens.iter().take(size).sum();

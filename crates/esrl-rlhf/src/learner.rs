@@ -7,7 +7,7 @@ use crate::logp_source::LogpSource;
 use crate::roles::Roles;
 use crate::row::Row;
 use crate::row_source::RowSource;
-use crate::sample::{Draw, DrawStream, DrawWeights};
+use crate::sample::{DrawSettings, DrawStream, DrawWeights};
 use crate::trainable::TrainableParams;
 use crate::watch::{Seen, WatchReport, WatchState};
 use algorithms::Metrics;
@@ -15,15 +15,15 @@ use algorithms::{Algorithm, Experience, Requirements};
 use candle_core::Var;
 use train::Frozen;
 
-/// Made by `setup.rs`, stepped by `rl_step.rs`.
+/// `setup.rs` makes it; `rl_step.rs` takes its steps.
 pub(crate) struct Learner<'a> {
     pub config: &'a Config,
     pub algorithm: Box<dyn Algorithm>,
-    /// Of the algorithm
+    /// What the algorithm requires
     pub needs: Requirements,
     pub logp_source: LogpSource,
     pub source: RowSource,
-    /// Where the method asks for clauses
+    /// None unless the method asks for clauses
     pub clauses: Option<Clauses>,
     pub roles: Roles,
     pub policy: TrainableParams,
@@ -35,9 +35,9 @@ pub(crate) struct Learner<'a> {
 
 impl Learner<'_> {
     /// How the rollouts of `step` are drawn.
-    pub fn draw(&self, step: u64) -> Draw {
+    pub fn draw_settings(&self, step: u64) -> DrawSettings {
         let r = &self.config.rollout;
-        Draw {
+        DrawSettings {
             sampling: generation::Sampling {
                 temperature: r.temperature,
                 top_k: r.top_k,
@@ -62,7 +62,7 @@ impl Learner<'_> {
         }
     }
 
-    /// Health of a step's sampled responses; stored ones are not watched.
+    /// Watches the health of a step's sampled responses. Stored responses are not watched.
     pub fn watch(&mut self, rows: &[Row], exp: &Experience, metrics: &Metrics) -> WatchReport {
         let drawn: Vec<usize> = (0..rows.len()).filter(|row| exp.sampled[*row]).collect();
         if !matches!(self.source, RowSource::Prompts { .. }) || drawn.is_empty() {

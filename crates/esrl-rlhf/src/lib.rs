@@ -19,6 +19,7 @@ mod minibatches;
 mod plan;
 mod pool;
 mod prepare;
+mod prompt_value;
 mod read;
 mod replay;
 mod rl_step;
@@ -34,7 +35,6 @@ mod step_timer;
 mod train_loop;
 mod trainable;
 mod update;
-mod value;
 pub mod watch;
 
 pub use cli::{Cli, print_plan};

@@ -12,12 +12,13 @@ pub(crate) enum LogpSource {
     Absent,
     /// What the sampler logged when it drew the tokens.
     SamplerLog,
-    /// The hidden states that the sampler drew the tokens from; the policy's forward over them is
-    /// done. A micro-batch with a row that was not sampled takes a forward instead.
+    /// The hidden states that the sampler drew the tokens from, so no further policy forward is
+    /// needed. A micro-batch with a row that was not sampled takes a forward instead.
     SamplerStates,
     /// A teacher-forced forward of the policy.
     PolicyForward,
-    /// A teacher-forced forward of the copy of the policy that [`Requirements::old`] names.
+    /// A teacher-forced forward of the copy of the policy that [`Requirements::old_policy`] asks
+    /// for.
     CopyForward,
 }
 
@@ -58,19 +59,19 @@ impl LogpSource {
         !matches!(self, Self::Absent | Self::SamplerLog)
     }
 
-    /// Whether it takes forwards over the step's rows.
+    /// Whether `read.rs` runs a forward over the step's rows for it.
     pub fn takes_forward(self) -> bool {
         matches!(self, Self::PolicyForward | Self::CopyForward)
     }
 
     /// Whether the first update's forward must reproduce `logp_old` (ratio 1, KL 0, except for
     /// rounding). `scored_as_drawn`: rows are scored at the temperature they were sampled at.
-    pub fn equals_first_update(self, feed: &DataSource, scored_as_drawn: bool) -> bool {
+    pub fn equals_first_update(self, source: &DataSource, scored_as_drawn: bool) -> bool {
         let own = match self {
             Self::SamplerLog => scored_as_drawn,
             Self::SamplerStates | Self::PolicyForward => true,
             Self::Absent | Self::CopyForward => false,
         };
-        own && *feed == DataSource::Rollouts
+        own && *source == DataSource::Rollouts
     }
 }

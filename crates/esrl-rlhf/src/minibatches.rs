@@ -1,6 +1,6 @@
-//! How a step's rows are split: into units that stay together, minibatches of one optimiser step
-//! each, and passes over all. Pure functions of sizes, settings and the seed. The update calls
-//! them, and planning walks a run with them. Micro-batches within a token budget are
+//! Rows form units that must stay together; units form minibatches, one optimiser step each; each
+//! epoch shuffles them again. These are pure functions of sizes, settings and the seed, called by
+//! the update and by planning. Minibatches are cut into micro-batches, within a token budget, by
 //! [`models::micro_batches`].
 
 use algorithms::Requirements;
@@ -26,7 +26,7 @@ pub(crate) fn minibatch_size(n_units: usize, needs: &Requirements) -> usize {
 }
 
 /// The units of each optimiser step of RL step `step` (0-based), in order: [`Requirements::epochs`]
-/// passes, each in an order of its own and split into minibatches.
+/// passes, each shuffled anew and split into minibatches.
 pub(crate) fn optimizer_steps(
     n_units: usize,
     needs: &Requirements,

@@ -4,8 +4,8 @@ use crate::config::{Config, learns_from_scores};
 use crate::forecast::StepForecast;
 use crate::inputs::RunInputs;
 use crate::logp_source::LogpSource;
+use crate::prompt_value;
 use crate::row_source::RowSource;
-use crate::value;
 use algorithms::{Algorithm, Refresh, Requirements};
 use anyhow::Result;
 use models::{Fetch, LoraConfig};
@@ -123,7 +123,7 @@ impl RunInputs {
             && pool.needs().prompt_value.is_some()
         {
             let prompts: usize = pool.prompt_lens().iter().sum();
-            whole = whole.max(prompts.min(value::MAX_TOKENS));
+            whole = whole.max(prompts.min(prompt_value::MAX_TOKENS));
         }
         let limit = config.train.micro_batch_tokens.max(longest_row);
         ScoringMemory {

@@ -28,25 +28,25 @@ pub(crate) struct StepReport {
     pub samples_drawn: usize,
 }
 
-/// Takes step `step` (0-based). A step whose numbers are not sound makes no update and leaves its
-/// rows in `failed/`.
+/// Takes step `step` (0-based). If the update fails, the step's rows are saved in `failed/`; an
+/// earlier error saves nothing. Minibatches before the one that failed have changed the weights.
 pub(crate) fn rl_step(learner: &mut Learner, step: u64, run: &Run) -> Result<StepReport> {
     let mut timer = StepTimer::new();
     let needs = learner.needs.clone();
 
     // 1. Sample: new responses to the next prompts. Methods on stored data take rows of a pool, or
     //    pairs, instead.
-    let draw = learner.draw(step);
+    let settings = learner.draw_settings(step);
     let (algorithm, roles) = (learner.algorithm.as_mut(), &mut learner.roles);
     let mut step_rows = match &mut learner.source {
         RowSource::Prompts { tasks, loader } => {
             let (tasks, new_epoch) = next_tasks(tasks, loader);
             StepRows {
                 new_epoch,
-                ..sample::rollouts(roles, algorithm, &tasks, draw, &mut timer)?
+                ..sample::rollouts(roles, algorithm, &tasks, settings, &mut timer)?
             }
         }
-        RowSource::Pool(pool) => pool.next(step, &*algorithm, roles, draw, run)?,
+        RowSource::Pool(pool) => pool.next(step, &*algorithm, roles, settings, run)?,
         RowSource::Pairs { pairs, loader } => next_pairs(pairs, loader),
     };
 
@@ -66,8 +66,10 @@ pub(crate) fn rl_step(learner: &mut Learner, step: u64, run: &Run) -> Result<Ste
         metrics: of_rows,
     } = step_rows;
 
-    // 3. Read: log-probs of policy and reference, values of the critic, without a graph.
+    // Replace the frozen copies of the policy that are due for a refresh.
     learner.roles.refresh(&needs, step, new_epoch)?;
+
+    // 3. Read: log-probs of policy and reference, values of the critic, without a graph.
     let temperature = learner.scoring_temperature(&exp);
     read::columns(learner, &mut rows, &mut exp, &temperature)?;
     timer.record("time/read");
@@ -84,7 +86,7 @@ pub(crate) fn rl_step(learner: &mut Learner, step: u64, run: &Run) -> Result<Ste
         temperature: &temperature,
     };
     update::update(learner, &batch, &mut metrics)
-        .map_err(|why| failed::saved(run, step + 1, &rows, &exp, &why))?;
+        .map_err(|why| failed::save_and_explain(run, step + 1, &rows, &exp, &why))?;
     timer.record("time/update");
 
     let watched = learner.watch(&rows, &exp, &metrics);

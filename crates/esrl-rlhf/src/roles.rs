@@ -140,13 +140,13 @@ impl Roles {
         &mut base.expect("the base has one owner here").model
     }
 
-    /// Every weight that no optimiser may move: the base's. Frozen adapters are copies of what is
-    /// on disk.
+    /// The weights of the base, which no optimiser may change. Frozen adapters are not listed, since
+    /// they are copies of what is on disk.
     pub fn frozen_tensors(&self) -> Vec<(String, Tensor)> {
         self.base.model.tensors()
     }
 
-    /// Renews the copies of the policy that are due before `step`.
+    /// Replaces the copies of the policy that are due for a refresh before `step`.
     pub fn refresh(&mut self, needs: &Requirements, step: u64, new_epoch: bool) -> Result<()> {
         if needs
             .old_policy
@@ -160,7 +160,7 @@ impl Roles {
         Ok(())
     }
 
-    /// The copies that training renews, by the name of their file in a checkpoint.
+    /// The copies that training refreshes, by the name of their file in a checkpoint.
     pub fn copies(&mut self, needs: &Requirements) -> Vec<(&'static str, &mut Lora)> {
         let old = self.old.as_mut();
         let old = old.filter(|_| needs.old_policy.is_some_and(|when| when != Refresh::Never));

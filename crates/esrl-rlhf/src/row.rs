@@ -16,7 +16,7 @@ pub(crate) struct Row {
     pub sampler: Option<SamplerRecord>,
 }
 
-/// What the sampler logged: per response token, of the distribution that it drew from.
+/// What the sampler logged of a response: its temperature, and numbers for each token.
 pub(crate) struct SamplerRecord {
     pub temperature: f32,
     pub logps: Vec<f32>,
@@ -71,8 +71,8 @@ impl Row {
     }
 }
 
-/// The columns that rows bring themselves. The sampler's are empty if no row was sampled, and 0 for
-/// a row that was not.
+/// The columns that are known from the rows alone. Those of the sampler are empty if no row was
+/// sampled; otherwise they are 0 for rows that were not.
 pub(crate) fn experience(rows: &[Row]) -> Experience {
     let any_drawn = rows.iter().any(|row| row.sampler.is_some());
     let column = |of: fn(&SamplerRecord) -> &Vec<f32>| -> Vec<f32> {

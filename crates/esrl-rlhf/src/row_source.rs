@@ -13,7 +13,7 @@ use anyhow::{Result, bail};
 use policy::PolicyMeta;
 use std::rc::Rc;
 
-/// The data of a run, with its place in it.
+/// The data of a run, and the run's position in it.
 pub(crate) enum RowSource {
     /// Prompts, whose responses are sampled anew at each step
     Prompts {
@@ -54,10 +54,10 @@ impl RowSource {
                 let loader = batches(tasks.len(), config, Cursor::default());
                 Self::Prompts { tasks, loader }
             }
-            (TrainingRows::Demonstrations(rows), feed) => {
+            (TrainingRows::Demonstrations(rows), data_source) => {
                 let rows = rows.into_iter().map(|d| (d.prompt, [d.response])).collect();
                 let answers = data::answered(rows, meta, config)?;
-                let DataSource::Pool(pool) = feed else {
+                let DataSource::Pool(pool) = data_source else {
                     unreachable!("demonstrations are read for a pool")
                 };
                 Self::Pool(Box::new(ResponsePool::new(
@@ -92,7 +92,7 @@ impl RowSource {
         }
     }
 
-    /// The place in the pass over prompts or pairs. A pool's place follows from the step.
+    /// The position in the pass over prompts or pairs. A pool derives its position from the step.
     pub fn cursor(&self) -> Cursor {
         match self {
             Self::Prompts { loader, .. } | Self::Pairs { loader, .. } => loader.cursor(),
@@ -100,7 +100,7 @@ impl RowSource {
         }
     }
 
-    /// Continues from a checkpoint's place.
+    /// Continues from the position that a checkpoint stored.
     pub fn seek(&mut self, cursor: Cursor, config: &Config) {
         let n = self.n_rows();
         if let Self::Prompts { loader, .. } | Self::Pairs { loader, .. } = self {

@@ -14,9 +14,9 @@ use generation::{Engine, Finish, Request, Sample, Sampling};
 use models::Lora;
 use std::rc::Rc;
 
-/// How responses are drawn where the algorithm plans nothing else.
+/// How responses are drawn, unless the algorithm plans otherwise.
 #[derive(Clone, Copy)]
-pub(crate) struct Draw {
+pub(crate) struct DrawSettings {
     pub sampling: Sampling,
     /// Rows decoded together
     pub max_rows: usize,
@@ -28,7 +28,7 @@ pub(crate) struct Draw {
     pub step: u64,
 }
 
-/// Which copy of the frozen base draws.
+/// Which copy of the frozen base responses are sampled from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DrawWeights {
     /// The one that trains
@@ -52,25 +52,25 @@ pub(crate) fn rollouts(
     roles: &mut Roles,
     algorithm: &mut dyn Algorithm,
     tasks: &[Rc<Task>],
-    draw: Draw,
+    settings: DrawSettings,
     timer: &mut StepTimer,
 ) -> Result<StepRows> {
     let needs = algorithm.requirements();
     let keys: Vec<u64> = tasks.iter().map(|task| task.key).collect();
 
-    // Plan: samples and temperature of each prompt. A prompt met for the first time is answered
-    // greedily once.
+    // Plan the samples and the temperature of each prompt. Some methods (ESRL) first want one
+    // greedy answer to each new prompt.
     let mut cost = SamplingCost::default();
-    let estimates = estimates(roles, algorithm, tasks, draw, &mut cost)?;
+    let estimates = estimates(roles, algorithm, tasks, settings, &mut cost)?;
     algorithm.observe(&estimates);
-    let plan = algorithm.plan(&keys, draw.step)?;
+    let plan = algorithm.plan(&keys, settings.step)?;
     timer.record("time/estimate");
 
     let policy = roles.policy.frozen();
-    let mut rows = self::draw(roles, Some(&policy), tasks, &plan, draw, &mut |_, _| {})?;
+    let mut rows = draw(roles, Some(&policy), tasks, &plan, settings, &mut |_, _| {})?;
     cost.add(&rows);
     if needs.reference_answer {
-        rows = with_reference_answers(roles, rows, draw.sampling.max_new_tokens)?;
+        rows = with_reference_answers(roles, rows, settings.sampling.max_new_tokens)?;
     }
     let exp = experience(&rows);
     let keep = algorithm.keep(&exp);
@@ -101,7 +101,7 @@ pub(crate) fn draw(
     lora: Option<&Lora>,
     tasks: &[Rc<Task>],
     plan: &[SamplingPlan],
-    draw: Draw,
+    settings: DrawSettings,
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<Row>> {
     let mut requests = Vec::new();
@@ -112,26 +112,26 @@ pub(crate) fn draw(
             prompt: task.ids.clone(),
             n: plan.n,
             sampling: Sampling {
-                temperature: plan.temperature.unwrap_or(draw.sampling.temperature),
-                ..draw.sampling
+                temperature: plan.temperature.unwrap_or(settings.sampling.temperature),
+                ..settings.sampling
             },
             stream: [
-                draw.seed ^ ((draw.stream as u64) << 32),
-                draw.step,
+                settings.seed ^ ((settings.stream as u64) << 32),
+                settings.step,
                 i as u64,
             ],
         });
         task_of_request.push(i);
     }
     let engine = Engine {
-        model: match draw.weights {
+        model: match settings.weights {
             DrawWeights::Rollout => roles.sampler(),
             DrawWeights::Training => roles.model(),
         },
         lora,
         stop: &roles.encoder.ends().stop,
-        max_rows: draw.max_rows,
-        keep_states: draw.keep_states,
+        max_rows: settings.max_rows,
+        keep_states: settings.keep_states,
     };
     let samples = engine.run(&requests, progress)?;
     let row = |sample: Sample| {
@@ -155,7 +155,7 @@ fn estimates(
     roles: &mut Roles,
     algorithm: &dyn Algorithm,
     tasks: &[Rc<Task>],
-    draw: Draw,
+    settings: DrawSettings,
     cost: &mut SamplingCost,
 ) -> Result<Vec<Estimate>> {
     let keys: Vec<u64> = tasks.iter().map(|task| task.key).collect();
@@ -176,12 +176,19 @@ fn estimates(
         temperature: Some(0.0),
     };
     let plan = vec![greedy; tasks.len()];
-    let draw = Draw {
+    let settings = DrawSettings {
         keep_states: false,
-        ..draw
+        ..settings
     };
     let policy = roles.policy.frozen();
-    let rows = self::draw(roles, Some(&policy), &tasks, &plan, draw, &mut |_, _| {})?;
+    let rows = draw(
+        roles,
+        Some(&policy),
+        &tasks,
+        &plan,
+        settings,
+        &mut |_, _| {},
+    )?;
     cost.add(&rows);
     let scores = score::rewards(roles, &rows)?.total;
     let metrics = match algorithm.requirements().text_metric {

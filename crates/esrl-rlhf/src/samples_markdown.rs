@@ -1,4 +1,4 @@
-//! A step for a person: its rows as Markdown, and the line beside the progress bar.
+//! A step in readable form: its rows as Markdown, and the text beside the progress bar.
 
 use crate::rl_step::StepReport;
 use crate::roles::Roles;

@@ -28,8 +28,8 @@ pub(crate) fn rollouts(
     Ok(())
 }
 
-/// The rewards of rows scored as one batch: weighted sums over the sources. Running statistics take
-/// them in.
+/// The rewards of rows scored as one batch: weighted sums over the sources. Adds the
+/// scores to the running statistics.
 pub(crate) fn rewards(roles: &mut Roles, rows: &[Row]) -> Result<Scored> {
     let readings = readings(roles, rows)?;
     Ok(roles.rewards.sum(&readings))

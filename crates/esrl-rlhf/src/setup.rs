@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use train::Frozen;
 
-/// An open run: what learns, where it writes, and how far it is.
+/// An open run: what learns, where it writes, and how far it has got.
 pub(crate) struct Session<'a> {
     pub learner: Learner<'a>,
     pub run: Run,
@@ -87,6 +87,7 @@ pub(crate) fn open<'a>(
         needs,
         source: inputs.source,
         clauses,
+        // The adapter's `Var`s share storage with the optimiser's: its steps change the policy.
         policy: TrainableParams::new(roles.policy.vars(), &config.train.policy)?,
         critic: critic.transpose()?,
         watch: WatchState::default(),

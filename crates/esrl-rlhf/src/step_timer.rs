@@ -20,7 +20,7 @@ impl StepTimer {
         }
     }
 
-    /// Books the seconds since the last record under `name`.
+    /// Records the seconds since the last record as `name`.
     pub fn record(&mut self, name: &'static str) {
         self.records.push((name, self.last.elapsed().as_secs_f64()));
         self.last = Instant::now();

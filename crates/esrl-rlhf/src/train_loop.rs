@@ -124,7 +124,7 @@ impl Session<'_> {
             watch: learner.watch.clone(),
         };
         checkpoint::check_weights(learner, &report.rows[0])
-            .map_err(|e| failed::saved(&self.run, step, &report.rows, &report.exp, &e))
+            .map_err(|e| failed::save_and_explain(&self.run, step, &report.rows, &report.exp, &e))
             .map_err(|why| failed_step(step, self.memory.with_oom_advice(why), &self.run))?;
         // Before the checkpoint: a run that is killed between the two takes this step again.
         save_policy(learner, &self.run, "adapter")?;

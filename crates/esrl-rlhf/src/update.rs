@@ -15,8 +15,8 @@ use train::Gradients;
 /// Mean over tokens of |logp of the training forward − logp of the sampler| at the step's first
 /// update.
 const SAMPLER_GAP: &str = "policy/sampler_gap";
-/// Also logged as `first/…` for the step's first update: 0 except for rounding, if `logp_old` is of
-/// the same policy.
+/// Also logged as `first/…` for the step's first update. Zero up to rounding when `logp_old` comes
+/// from the policy being updated.
 const AT_FIRST: [&str; 2] = ["policy/approxkl", "policy/clipfrac"];
 
 /// The prepared rows of one step.
@@ -25,7 +25,7 @@ pub(crate) struct UpdateBatch<'a> {
     pub step: u64,
     pub rows: &'a [Row],
     pub exp: &'a Experience,
-    /// The one that each row is scored at
+    /// The temperature that each row is scored at
     pub temperature: &'a [f32],
 }
 
@@ -91,6 +91,7 @@ fn optimizer_step(
     let totals = Totals::of(&batch.exp.select(&units.concat()));
     let mut grads = StepGradients::zeros(learner);
     let mut metrics = Metrics::new();
+    // For tests of failing steps; empty unless built with the feature `fault-injection`.
     train::injected_fault(batch.step + 1)?;
     for range in models::micro_batches(&sequences, learner.config.train.micro_batch_tokens) {
         let rows = units[range].concat();
@@ -186,7 +187,8 @@ fn accumulate(
         loss.loss = (loss.loss + value.loss.detach())?;
         loss.metrics.extend(value.metrics);
     }
-    // Only where every row of the step is comparable; over a part of them it would be no mean.
+    // Log this only if all rows are comparable; otherwise the sum divided by all tokens would not
+    // be a mean.
     if batch.scored_as_drawn() && !batch.exp.logp_sampled.is_empty() {
         let gap = sampler_gap(&logp_now, &exp)?;
         let gap = gap / totals.tokens as f64;

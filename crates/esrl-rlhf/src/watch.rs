@@ -291,8 +291,8 @@ impl WatchConfig {
         }
     }
 
-    /// Before the first update of a step the policy is still the one that sampled and was scored.
-    /// An error where the metrics of the first update's forward say otherwise. `same_forward`: that
+    /// Checks the forward of a step's first update. The policy has not changed since it sampled and
+    /// was scored, so an error if the metrics differ by more than rounding. `same_forward`: this
     /// forward must reproduce `logp_old`.
     pub fn check_first(&self, metrics: &BTreeMap<String, f64>, same_forward: bool) -> Result<()> {
         let beyond = |name: &str, limit: f64| {

@@ -6,8 +6,7 @@ use crate::{answers, compare, merge, plot, score, table};
 use anyhow::Result;
 use std::fmt::Write;
 
-/// Evaluate what training made: answers to questions, runs side by side, scores on data, merged
-/// models
+/// Evaluate trained runs: answers to questions, runs side by side, scores on data, merged models
 ///
 /// A run is a directory that sft, reward-model or esrl-rlhf wrote; most commands also take a plain
 /// model.

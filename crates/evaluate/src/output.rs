@@ -1,4 +1,4 @@
-//! The place that `--out` names.
+//! Checks the path given by `--out`.
 
 use anyhow::{Result, ensure};
 use std::path::Path;

@@ -102,7 +102,7 @@ impl Reward {
     }
 }
 
-/// One sampled answer, as ids and as text.
+/// One sampled answer, as token ids and as text.
 #[derive(Clone, Copy)]
 pub(crate) struct Drawn<'a> {
     pub prompt: &'a [u32],
@@ -117,8 +117,9 @@ pub(crate) fn saved_run(text: &str) -> Result<Option<SavedRun>> {
     run::open_saved_run(policy::run_and_adapter(Path::new(text)).0)
 }
 
-/// Identifies the weights, so that answers of an earlier training under the same name are not mixed
-/// in: hashes of the weight files, or `text` itself for a plain model.
+/// Identifies the weights that `text` names: hashes of the weight files, or `text` itself for a
+/// plain model. Answers are continued only if it is the same, since a run may have been trained
+/// again under its old name.
 pub(crate) fn fingerprint(text: &str) -> Result<String> {
     let (run, adapter) = policy::run_and_adapter(Path::new(text));
     let dir = [run.join("model"), adapter]

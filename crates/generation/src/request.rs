@@ -1,4 +1,4 @@
-//! What the engine is asked for, and what it gives back.
+//! Requests to the engine, and the samples that it returns.
 
 use candle_core::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -50,7 +50,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// Refuses what a model of this context and vocabulary cannot decode. `at` numbers the request.
+    /// An error if a model with this context and vocabulary cannot decode the request. `at`: its
+    /// index, for the message.
     pub(crate) fn check(&self, at: usize, context: usize, vocab: usize) -> Result<()> {
         let Sampling {
             temperature,

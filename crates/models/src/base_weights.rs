@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BaseWeights {
-    /// What the checkpoint has.
+    /// As in the checkpoint.
     #[default]
     Stored,
     Q8_0,

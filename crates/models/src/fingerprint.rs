@@ -33,8 +33,8 @@ fn sample(tensor: &Tensor) -> Result<Vec<f32>> {
 }
 
 impl CausalLm {
-    /// 16 hex digits over the config and a few numbers of every tensor: cheap, and different for
-    /// any two models that were not made to collide. A save and a load do not change it.
+    /// 16 hex digits: a hash of the config and of a few numbers of each tensor. It is cheap, and
+    /// models differ in it unless made to collide. Saving and loading do not change it.
     pub fn fingerprint(&self) -> Result<String> {
         let mut config = self.config.clone();
         // these do not tell weights apart, and copies of a model differ in them

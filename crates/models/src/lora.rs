@@ -55,15 +55,15 @@ impl Lora {
         self.map(Parameter::trainable)
     }
 
-    /// A frozen view that shares no graph with this one. It shares storage, so it follows the
-    /// training of its original.
+    /// A frozen view: detached from the graph, so a forward through it records nothing. It shares
+    /// storage with this adapter, so it follows training.
     pub fn frozen(&self) -> Self {
         let frozen = self.map(|parameter| Ok(parameter.frozen()));
         frozen.expect("a view does not fail")
     }
 
-    /// A frozen copy in `dtype`, for many forwards that would each round it. It shares storage
-    /// where the dtype is the same.
+    /// A frozen copy in `dtype`, so that many forwards need not round it each time. If the dtype
+    /// is the same, it shares storage.
     pub fn frozen_as(&self, dtype: DType) -> Result<Self> {
         self.map(|parameter| {
             let frozen = parameter.tensor().detach();

@@ -1,5 +1,5 @@
-//! Copies of the frozen matrices with fewer bits for sampling, where each token reads all of them.
-//! The error that this causes is measured, and corrected by the training that uses the samples.
+//! Sampling reads every matrix for every token, so it may use copies with fewer bits. The resulting
+//! error is measured, and training on the samples corrects it.
 
 use crate::layer::Layer;
 use crate::model_spec::{Slot, params};

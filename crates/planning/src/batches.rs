@@ -74,15 +74,15 @@ pub struct Batches {
 }
 
 impl Batches {
-    /// Adds a forward that the run makes so many times.
+    /// Adds a forward that the run makes `times` times.
     pub fn add(&mut self, forward: Forward, times: usize) {
         let tokens = (forward.tokens as u64).saturating_mul(times as u64);
         self.tokens = self.tokens.saturating_add(tokens);
         self.largest = self.largest.max(forward);
     }
 
-    /// Allows for a batch of so many tokens whose micro-batches are not known: the largest may be
-    /// as full as `limit`.
+    /// Allows for a batch of `batch_tokens` tokens whose micro-batches are not known: the largest
+    /// may have up to `limit` tokens.
     pub fn add_unknown_split(&mut self, batch_tokens: usize, limit: usize) {
         let (largest, tokens) = (&mut self.largest, batch_tokens.min(limit));
         if tokens > largest.tokens {

@@ -7,7 +7,7 @@ use anyhow::{Result, bail, ensure};
 use serde_json::{Map, Value, json};
 use train::FitConfig;
 
-/// The settings that decide.
+/// The settings that limit memory.
 #[derive(Clone, Copy, Debug)]
 pub struct MemoryConfig {
     /// `train.memory_gb`

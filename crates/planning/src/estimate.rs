@@ -10,12 +10,12 @@ struct Overhead {
     /// The process before it has read a model: code, threads, allocator, tokenizer and data; of a
     /// GPU the context, cuBLAS and its workspace
     process: f64,
-    /// Activations in memory for each in use: the rest lies in gaps of the heap
+    /// Ratio of memory held for activations to activations in use; the excess is fragmentation
     gaps: f64,
-    /// Rows of the cache for each in use. On the CPU it grows by a quarter, and half of that is
-    /// expected; on a GPU it has its size from the start
+    /// Ratio of allocated cache rows to rows in use. On the CPU the cache grows by a quarter, and
+    /// half of that is expected; on a GPU it is allocated whole
     cache_growth: f64,
-    /// Kept states in main memory for each in use: they grow by doubling
+    /// Ratio of main memory held for kept states to states in use: their buffers grow by doubling
     state_growth: f64,
     /// One chunk of the vocabulary head and its gradient
     head_chunk: f64,
@@ -56,7 +56,7 @@ const PREFILL: usize = 2048;
 const F32: f64 = 4.0;
 pub(crate) const GB: f64 = 1e9;
 
-/// Bytes by what holds them.
+/// Bytes of memory by purpose.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Estimate {
     /// The base and the process around it

@@ -18,7 +18,7 @@ const LOGGED: usize = 1_000;
 /// The sizes of one item of the fit loop.
 #[derive(Clone, Copy, Debug)]
 pub struct FitItem {
-    /// Tokens that it counts where batches are cut into micro-batches
+    /// Tokens that count towards `train.micro_batch_tokens`
     pub counted: usize,
     /// What it adds to a forward
     pub forward: Forward,
@@ -27,7 +27,7 @@ pub struct FitItem {
 /// A stage, its model and its items.
 pub struct FitStage<'a> {
     pub name: &'static str,
-    /// What rows and the model that is trained are called
+    /// The words for the rows and for the trained model in the plan's text
     pub rows_are: &'static str,
     pub graph_name: &'static str,
     pub dir: &'a Path,
@@ -35,7 +35,7 @@ pub struct FitStage<'a> {
     pub device: &'a str,
     pub meta: &'a PolicyMeta,
     pub weights: &'a WeightsMeta,
-    /// Of the adapter that is trained. None: every weight is
+    /// Settings of the adapter that is trained. None: all weights of the base are trained
     pub lora: Option<&'a LoraConfig>,
     /// Trained numbers, their bytes in a file, and the directory that they are saved to
     pub parameters: usize,

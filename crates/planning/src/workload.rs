@@ -15,7 +15,7 @@ pub struct Workload {
     pub parameters: usize,
     /// Numbers of all adapters and heads, trained or frozen
     pub adapter_numbers: usize,
-    /// Trained one after the other (policy, critic)
+    /// Models with a backward pass of their own (policy, critic), trained one after the other
     pub graphs: Vec<Graph>,
     /// The largest forward with a graph
     pub largest: Forward,
@@ -25,7 +25,7 @@ pub struct Workload {
     pub sampling: SamplingMemory,
 }
 
-/// What has a backward of its own.
+/// A model with a backward pass of its own.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Graph {
     pub name: &'static str,

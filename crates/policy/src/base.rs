@@ -1,4 +1,4 @@
-//! A base model with everything needed to talk to it.
+//! A base model with its tokenizer, special tokens and chat template.
 
 use anyhow::{Context, Result};
 use candle_core::Device;

@@ -35,8 +35,8 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Every token from `prompt_len` on is a label, but for the first token of a sequence, which
-    /// nothing predicts.
+    /// Every token from `prompt_len` on is a label, except the first token of a sequence, which has
+    /// no preceding token to predict it.
     pub fn new<'a>(sequences: impl IntoIterator<Item = Sequence<'a>>) -> Self {
         let sequences: Vec<Sequence> = sequences.into_iter().collect();
         let packed = Packed::new(&sequences);

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 /// Records the data file under `data`: `path`, `sha256` and the `counts` of its rows.
 ///
 /// # Errors
-/// Where the file has changed since the run started: its place in the data is a number of rows.
+/// If the file has changed since the run started: checkpoints store the position in it as a row
+/// number.
 pub fn record_data(run: &mut Run, path: &Path, mut counts: Value) -> Result<()> {
     let hash = run::file_hash(path)?;
     let before = run.recorded("data").map(|data| &data["sha256"]);
@@ -24,7 +25,7 @@ pub fn record_data(run: &mut Run, path: &Path, mut counts: Value) -> Result<()> 
 /// counts as the files in it.
 ///
 /// # Errors
-/// Where one has changed since the run started.
+/// If one of them has changed since the run started.
 pub fn record_inputs(run: &mut Run, paths: &[&Path]) -> Result<()> {
     let before = run.recorded("inputs").cloned().unwrap_or_default();
     let mut now = Map::new();
@@ -41,7 +42,7 @@ pub fn record_inputs(run: &mut Run, paths: &[&Path]) -> Result<()> {
 /// Records the base, and writes template, tokenizer and special tokens into the run directory.
 ///
 /// # Errors
-/// Where the base has changed since the run started.
+/// If the base has changed since the run started.
 pub fn write_identity(run: &mut Run, base: &Base, template: &Template) -> Result<()> {
     let fingerprint = base.model.fingerprint()?;
     let before = run.recorded("base_fingerprint");

@@ -30,8 +30,8 @@ const FILES: [&str; 5] = [
 ];
 /// Tokens of one forward while scoring.
 pub const BATCH_TOKENS: usize = 4096;
-/// Largest error of a golden score, relative to max(1, |score|): from the order of sums in f32, or,
-/// where either side's activations are bf16, as on a GPU, from rounding.
+/// Largest allowed error of a golden score, relative to max(1, |score|). In f32 it comes from the
+/// order of sums. If either side's activations are bf16, as on a GPU, it comes from rounding.
 const GOLDEN_TOLERANCE: f32 = 1e-3;
 const NARROW_GOLDEN_TOLERANCE: f32 = 5e-2;
 

@@ -61,8 +61,8 @@ impl TryFrom<Table> for SourceConfig {
     }
 }
 
-/// An error for the first value that cannot work, program that does not exist, or key that is not
-/// in the environment. Starts nothing.
+/// Checks the sources without starting them. The error names the first value that cannot work,
+/// program that does not exist, or API key that is not in the environment.
 pub fn check(configs: &[SourceConfig]) -> Result<()> {
     for (i, config) in configs.iter().enumerate() {
         let Shared { weight, clip, .. } = &config.shared;

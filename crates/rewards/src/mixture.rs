@@ -190,8 +190,8 @@ impl Mixture {
         serde_json::to_value(running).unwrap_or_default()
     }
 
-    /// Takes the running statistics of a checkpoint. `Null` (runs of before there were mixtures):
-    /// there are none.
+    /// Restores the running statistics of a checkpoint. Runs older than mixtures have none
+    /// (`Null`).
     pub fn restore(&mut self, state: &Value) -> Result<()> {
         if state.is_null() {
             return Ok(());

@@ -1,10 +1,10 @@
 //! Typed settings: a TOML file, then `--set a.b=c` overrides, into a serde struct.
 //!
-//! The structs use `#[serde(deny_unknown_fields)]` and defaults. Two serde features would spoil the
-//! messages about keys, so settings avoid them: `flatten` (does not work with deny_unknown_fields)
-//! and `untagged` (its error names neither key nor type). Tag an enum, or keep a `toml::Table` and
-//! parse it with [`from_table`] once its kind is known. Relative paths in settings are relative to
-//! the current directory, not to the file.
+//! The structs use `#[serde(deny_unknown_fields)]` and defaults. Two serde features spoil the
+//! messages about keys: `flatten` (does not work with deny_unknown_fields) and `untagged` (its
+//! error names neither key nor type). Where `[algorithm]` and `[[rewards]]` use them, unknown keys
+//! are refused first, and the parts are parsed one by one with [`from_table`]. Relative paths in
+//! settings are relative to the current directory, not to the file.
 
 use crate::config_error::explain;
 use anyhow::{Context, Result, bail};

@@ -64,7 +64,7 @@ impl Run {
         )
     }
 
-    /// Writes failed/step-000012.json, the batch of a step that was rejected. Returns its path.
+    /// Writes failed/step-000012.json, the batch of a step that failed. Returns its path.
     pub fn failed(&self, step: u64, batch: &Value) -> Result<PathBuf> {
         let failed = self.dir.join(FAILED);
         std::fs::create_dir_all(&failed)

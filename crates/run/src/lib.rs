@@ -10,7 +10,7 @@
 //! timings.jsonl           wall-clock timings of those steps
 //! events.out.tfevents.*   both for TensorBoard
 //! samples/step-000100.md  readable samples
-//! failed/step-000012.json the batch of a step that was rejected
+//! failed/step-000012.json the batch of a step that failed
 //! checkpoints/step-000100/{*.safetensors, state.json, SHA256SUMS}
 //! adapter/ reward/ model/ the result of the stage
 //! ```

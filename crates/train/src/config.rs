@@ -11,7 +11,7 @@ pub struct OptimizerConfig {
     /// Peak learning rate
     pub lr: f64,
     pub schedule: Schedule,
-    /// Fraction of the steps that the learning rate rises in
+    /// Fraction of the steps over which the learning rate rises from 0
     pub warmup_ratio: f64,
     pub weight_decay: f64,
     pub beta1: f64,
@@ -102,7 +102,7 @@ pub struct FitConfig {
     /// Largest memory of the process, GB (10⁹ bytes): as many layers are checkpointed as needed
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_gb: Option<f64>,
-    /// Checkpoint exactly so many layers
+    /// Checkpoint exactly this many layers
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_blocks: Option<usize>,
     pub optimizer: OptimizerConfig,
@@ -112,7 +112,7 @@ pub struct FitConfig {
     pub save_every: usize,
     /// Older checkpoints are deleted
     pub keep_checkpoints: usize,
-    /// More of the older ones are deleted where all together would take more MB than this
+    /// Older ones are also deleted while all together take more MB than this
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_checkpoints_mb: Option<u64>,
     pub seed: u64,

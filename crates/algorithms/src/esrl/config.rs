@@ -18,7 +18,7 @@ pub enum Mode {
     Paper,
     /// The authors' code: batch elimination, then PPO
     Released,
-    /// The text, with the changes that make it learn
+    /// The paper's method, with the fixes it needs to learn
     Corrected,
 }
 
@@ -87,7 +87,7 @@ pub struct SamplingConfig {
     pub mode: Mode,
     /// Most samples per prompt
     pub k_max: usize,
-    /// Fewest; 0 lets Eq. 8 leave a prompt out
+    /// Fewest samples per prompt; 0 lets Eq. 8 leave a prompt out
     pub k_floor: usize,
     /// Share of samples that Eq. 8 saves
     pub beta: f64,

@@ -75,7 +75,7 @@ impl Gold {
         }
     }
 
-    /// The models that are read: π̃ and p_MLE.
+    /// Requirements for reading π̃ (`old_policy`) and p_MLE (the reference).
     pub(crate) fn model_requirements(&self) -> Requirements {
         let c = &self.config;
         Requirements {

@@ -91,7 +91,7 @@ pub struct DataConfig {
 pub struct RolloutConfig {
     /// Prompts per step; stored responses or pairs per step for the methods that learn from those
     pub prompts: usize,
-    /// Used where the algorithm plans no other
+    /// Used unless the algorithm plans another
     pub temperature: f32,
     /// 0 = off. Log-probs are those of the full distribution, so truncation makes the update
     /// slightly off-policy
@@ -143,7 +143,7 @@ pub struct TrainConfig {
     /// Largest memory of the process, GB (10⁹ bytes): as many layers are checkpointed as needed
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_gb: Option<f64>,
-    /// Checkpoint exactly so many layers
+    /// Checkpoint exactly this many layers
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_blocks: Option<usize>,
     pub policy: OptimizerConfig,
@@ -159,7 +159,7 @@ pub struct TrainConfig {
     pub sample_every: usize,
     pub save_every: usize,
     pub keep_checkpoints: usize,
-    /// More of the older ones are deleted where all together would take more MB than this
+    /// Older ones are also deleted while all together take more MB than this
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_checkpoints_mb: Option<u64>,
     pub seed: u64,

@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::data::{Answered, Task};
 use crate::roles::Roles;
 use crate::row::{Row, experience};
-use crate::sample::Draw;
+use crate::sample::DrawSettings;
 use crate::step_rows::{SamplingCost, StepRows};
 use algorithms::Metrics;
 use algorithms::{Algorithm, PoolRequirements};
@@ -101,7 +101,7 @@ impl ResponsePool {
         step: u64,
         algorithm: &dyn Algorithm,
         roles: &mut Roles,
-        draw: Draw,
+        settings: DrawSettings,
         run: &Run,
     ) -> Result<StepRows> {
         let start = match &self.origin.needs.grow {
@@ -109,7 +109,7 @@ impl ResponsePool {
             None => 0,
         };
         if self.round.as_ref().is_none_or(|round| round.start != start) {
-            self.round = Some(self.open_round(start, step, roles, draw, run)?);
+            self.round = Some(self.open_round(start, step, roles, settings, run)?);
             self.phase = None;
         }
         let round = self.round.as_ref().expect("just opened");
@@ -137,8 +137,8 @@ impl ResponsePool {
         let nth = step - phase.start;
         let per_epoch = steps_per_epoch(phase.kept.len(), self.batch) as u64;
         let mut at = match self.origin.needs.replacement {
-            true => phase.by_weight(self.batch, draw.seed, step),
-            false => phase.of_epoch(self.batch, draw.seed, nth / per_epoch, nth % per_epoch),
+            true => phase.by_weight(self.batch, settings.seed, step),
+            false => phase.of_epoch(self.batch, settings.seed, nth / per_epoch, nth % per_epoch),
         };
         // A prompt's rows stay together.
         at.sort_by_key(|i| (round.columns.prompt_key[*i], *i));
@@ -173,7 +173,7 @@ impl ResponsePool {
         start: u64,
         step: u64,
         roles: &mut Roles,
-        draw: Draw,
+        settings: DrawSettings,
         run: &Run,
     ) -> Result<Round> {
         let name = format!("pool-{start:06}.jsonl");
@@ -195,11 +195,11 @@ impl ResponsePool {
             "{} is missing; the run cannot continue from step {step}",
             file.display()
         );
-        let draw = Draw {
+        let settings = DrawSettings {
             step: start,
-            ..draw
+            ..settings
         };
-        let round = self.origin.make(start, roles, draw)?;
+        let round = self.origin.make(start, roles, settings)?;
         stored::write(run, &name, &round.to_jsonl(roles.rewards.state())?)?;
         Ok(round)
     }

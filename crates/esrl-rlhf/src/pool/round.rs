@@ -2,12 +2,12 @@
 //! V_ref of their prompts.
 
 use crate::data::{Answered, Task};
+use crate::prompt_value;
 use crate::roles::Roles;
 use crate::row::Row;
-use crate::sample::{self, Draw, DrawStream, DrawWeights};
+use crate::sample::{self, DrawSettings, DrawStream, DrawWeights};
 use crate::score;
 use crate::step_rows::SamplingCost;
-use crate::value;
 use algorithms::{Grow, PoolRequirements, SamplingPlan, ValueFit};
 use anyhow::Result;
 use rand::seq::SliceRandom;
@@ -37,13 +37,13 @@ pub(super) struct Round {
 
 impl Origin {
     /// Samples, scores and, where the method asks, estimates V_ref.
-    pub fn make(&self, start: u64, roles: &mut Roles, draw: Draw) -> Result<Round> {
+    pub fn make(&self, start: u64, roles: &mut Roles, settings: DrawSettings) -> Result<Round> {
         let mut means = BTreeMap::new();
         let mut cost = SamplingCost::default();
         let mut rows: Vec<Row> = Vec::new();
         let mut sampled = Vec::new();
         if let Some(grow) = &self.needs.grow {
-            rows = self.grow(grow, roles, draw)?;
+            rows = self.grow(grow, roles, settings)?;
             sampled = vec![true; rows.len()];
             cost.add(&rows);
         }
@@ -71,7 +71,7 @@ impl Origin {
             // the scale of R.
             let fit = self.needs.prompt_value.as_ref();
             let answers = match fit {
-                Some(fit) => self.of_reference(fit, roles, draw)?,
+                Some(fit) => self.of_reference(fit, roles, settings)?,
                 None => Vec::new(),
             };
             cost.add(&answers);
@@ -79,7 +79,8 @@ impl Origin {
             columns.score = self.scores(roles, &readings);
             let targets = columns.score.split_off(rows.len());
             if let Some(fit) = fit {
-                columns.prompt_value = prompt_values(fit, &rows, &answers, &targets, roles, draw)?;
+                columns.prompt_value =
+                    prompt_values(fit, &rows, &answers, &targets, roles, settings)?;
             }
         }
         Ok(Round {
@@ -92,7 +93,7 @@ impl Origin {
     }
 
     /// Samples `grow.samples` responses to each prompt from the policy as it is.
-    fn grow(&self, grow: &Grow, roles: &Roles, draw: Draw) -> Result<Vec<Row>> {
+    fn grow(&self, grow: &Grow, roles: &Roles, settings: DrawSettings) -> Result<Vec<Row>> {
         let each = SamplingPlan {
             n: grow.samples,
             temperature: Some(grow.temperature),
@@ -106,16 +107,28 @@ impl Origin {
             tokens_before = tokens;
         };
         let policy = roles.policy.frozen();
-        let draw = stored_draw(draw, DrawStream::Grow);
-        let rows = sample::draw(roles, Some(&policy), &self.tasks, &plan, draw, &mut shown)?;
+        let settings = stored_draw(settings, DrawStream::Grow);
+        let rows = sample::draw(
+            roles,
+            Some(&policy),
+            &self.tasks,
+            &plan,
+            settings,
+            &mut shown,
+        )?;
         progress.finish("");
         Ok(rows)
     }
 
     /// One answer of the reference to some of the prompts.
-    fn of_reference(&self, fit: &ValueFit, roles: &Roles, draw: Draw) -> Result<Vec<Row>> {
+    fn of_reference(
+        &self,
+        fit: &ValueFit,
+        roles: &Roles,
+        settings: DrawSettings,
+    ) -> Result<Vec<Row>> {
         let mut order: Vec<usize> = (0..self.tasks.len()).collect();
-        order.shuffle(&mut run::stream(draw.seed, "value prompts", 0, 0));
+        order.shuffle(&mut run::stream(settings.seed, "value prompts", 0, 0));
         order.truncate(fit.prompts);
         let tasks: Vec<Rc<Task>> = order.iter().map(|i| Rc::clone(&self.tasks[*i])).collect();
         let one = SamplingPlan {
@@ -123,8 +136,8 @@ impl Origin {
             temperature: Some(fit.temperature),
         };
         let (plan, reference) = (vec![one; tasks.len()], roles.reference.as_ref());
-        let draw = stored_draw(draw, DrawStream::Value);
-        sample::draw(roles, reference, &tasks, &plan, draw, &mut |_, _| {})
+        let settings = stored_draw(settings, DrawStream::Value);
+        sample::draw(roles, reference, &tasks, &plan, settings, &mut |_, _| {})
     }
 
     /// One score per row, squashed where the method asks and the rewards are not in 0..1 already.
@@ -138,13 +151,14 @@ impl Origin {
     }
 }
 
-/// Stored responses are sampled from the weights that train, and nobody reads their hidden states.
-fn stored_draw(draw: Draw, stream: DrawStream) -> Draw {
-    Draw {
+/// Settings for stored responses: they are sampled from the weights that train, and their hidden
+/// states are not needed.
+fn stored_draw(settings: DrawSettings, stream: DrawStream) -> DrawSettings {
+    DrawSettings {
         stream,
         weights: DrawWeights::Training,
         keep_states: false,
-        ..draw
+        ..settings
     }
 }
 
@@ -173,11 +187,11 @@ fn prompt_values(
     answers: &[Row],
     targets: &[f32],
     roles: &Roles,
-    draw: Draw,
+    settings: DrawSettings,
 ) -> Result<Vec<f32>> {
     let (model, reference) = (roles.model(), roles.reference.as_ref());
     let prompts: Vec<Vec<u32>> = answers.iter().map(|row| row.task.ids.clone()).collect();
-    let head = value::fit(model, reference, &prompts, targets, fit, draw.seed)?;
+    let head = prompt_value::fit(model, reference, &prompts, targets, fit, settings.seed)?;
     let ids: BTreeMap<u64, &[u32]> = rows
         .iter()
         .map(|row| (row.task.key, row.task.ids.as_slice()))

@@ -1,4 +1,5 @@
-//! The judge's part of a comparison: every run answers the judge's questions, then is judged.
+//! The judge's part of a comparison: each run answers the judge's questions, and the judge grades
+//! the answers.
 
 use super::config::CompareConfig;
 use super::plan::Entry;
@@ -9,7 +10,8 @@ use crate::judge::{Judge, JudgeConfig, JudgeReport, judge_with};
 use anyhow::{Context, Result};
 use policy::Policy;
 
-/// Answers the judge's questions with every run (continuing existing files), and has them judged.
+/// Answers the judge's questions with each run, continuing existing files, and lets the judge
+/// grade the answers.
 pub(crate) fn judged(
     config: &CompareConfig,
     judge: JudgeConfig,

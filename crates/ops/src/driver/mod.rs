@@ -1,5 +1,5 @@
-//! What the CUDA driver reports about itself, the GPUs and their memory. Whoever opens a device
-//! decides by it. Without `--features cuda` there is nothing to ask.
+//! What the CUDA driver reports about itself, the GPUs and their memory. `policy` uses it to choose
+//! a device. Without `--features cuda` there is no driver to ask.
 
 #[cfg(feature = "cuda")]
 mod cuda;

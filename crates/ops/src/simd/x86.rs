@@ -6,8 +6,8 @@ use std::arch::x86_64::*;
 
 const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
 
-/// Four rows of 16 lanes, turned by quarters of 128 bits: vector c holds column 4·l + c of the rows
-/// in its quarter l.
+/// Four rows of 16 lanes, transposed within each 128-bit quarter: in quarter l, vector c holds
+/// column 4·l + c of the rows.
 #[inline(always)]
 unsafe fn four_rows_512(from: *const f32, stride: usize) -> [__m512; 4] {
     unsafe {
@@ -29,8 +29,8 @@ unsafe fn four_rows_512(from: *const f32, stride: usize) -> [__m512; 4] {
     }
 }
 
-/// Four rows of 8 lanes, turned by halves of 128 bits: vector c holds column 4·l + c of the rows in
-/// its half l.
+/// Four rows of 8 lanes, transposed within each 128-bit half: in half l, vector c holds column
+/// 4·l + c of the rows.
 #[inline(always)]
 unsafe fn four_rows_256(from: *const f32, stride: usize) -> [__m256; 4] {
     unsafe {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 impl<O: Objective> Fit<'_, O> {
-    /// Takes one step. An error leaves the parameters as the step before left them.
+    /// Takes one step. An error before the optimiser's update leaves the parameters unchanged.
     pub(super) fn step(&mut self) -> Result<FitStep> {
         let mut timer = PhaseTimer::new();
         let (step, data) = (self.state.step + 1, self.data);
