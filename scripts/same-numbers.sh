@@ -22,7 +22,7 @@ hash_of() {
     local dir=$1
     (cd "$dir" && find . -type f \( -path '*/adapter/*' -o -path '*/reward/*' -o -path '*/best/*' \
         -o -path '*/model/*' -o -path '*/checkpoints/*.safetensors' -o -name metrics.jsonl \
-        -o -name config.toml -o -path '*/samples/*' -o -path '*/pool/*' -o -name heldout.json \
+        -o -name config.toml -o -path '*/samples/*' -o -name 'pool-*.jsonl' -o -name heldout.json \
         -o -path '*/merged/*' \) -print0 | LC_ALL=C sort -z | xargs -0 sha256sum) |
         sed "s#  \./#  $dir/#"
     # state.json without the seconds that it carries

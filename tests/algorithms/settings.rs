@@ -168,4 +168,15 @@ fn a_wrong_type_is_reported_with_its_key() {
             entry.name
         );
     }
+    for key in ["eos_penalty", "score_clip", "epochs", "minibatches", "clip"] {
+        let given = json!({ "mode": "released", "ppo": { key: [true] } });
+        let message = build("esrl", &given, 0)
+            .err()
+            .expect("an error")
+            .to_string();
+        assert!(
+            message.contains(&format!("algorithm.ppo.{key}")),
+            "{message}"
+        );
+    }
 }

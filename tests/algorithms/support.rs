@@ -153,6 +153,12 @@ pub fn loss_of(algorithm: &dyn Algorithm, exp: &Experience, now: &Now, totals: T
             .value_loss(value.as_tensor(), exp, totals)
             .unwrap();
         out.loss = (out.loss + value_loss.loss).unwrap();
+        // the loop merges the metrics of both losses
+        let clash = value_loss
+            .metrics
+            .keys()
+            .find(|key| out.metrics.contains_key(*key));
+        assert_eq!(clash, None, "a metric of both losses");
         out.metrics.extend(value_loss.metrics);
     }
     let grads = out.loss.backward().unwrap();

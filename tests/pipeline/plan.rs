@@ -202,9 +202,9 @@ fn the_time_of_plan_does_not_depend_on_the_number_of_steps() {
     }
 }
 
-/// One epoch and the start of another: the rest is extrapolated.
+/// Four epochs and the start of another: the rest is extrapolated.
 #[test]
-fn at_most_two_epochs_of_batches_are_walked() {
+fn at_most_five_epochs_of_batches_are_walked() {
     let loader = |cursor| data::Loader::new(30, 4, 1, cursor);
     let (mut calls, mut rows) = (0, 0);
     let visit = |_: usize, batch: &[usize], times: usize| {
@@ -213,7 +213,53 @@ fn at_most_two_epochs_of_batches_are_walked() {
     };
     // 8 batches an epoch, of 4 rows but for the last of 2; a million epochs and 3 batches
     planning::visit_batches(8_000_003, loader, visit);
-    assert_eq!((calls, rows), (8 + 3, 30_000_000 + 12));
+    assert_eq!((calls, rows), (4 * 8 + 3, 30_000_000 + 12));
+}
+
+/// Of a run of few epochs every batch is walked, so nothing is assumed.
+#[test]
+fn runs_of_four_epochs_are_planned_from_their_own_batches() {
+    let loader = |cursor| data::Loader::new(30, 4, 1, cursor);
+    let mut walked = Vec::new();
+    planning::visit_batches(4 * 8 + 5, loader, |step, batch, times| {
+        walked.push((step, batch.to_vec(), times));
+    });
+    let mut loop_loader = loader(data::Cursor::default());
+    let run: Vec<_> = (0..37)
+        .map(|step| (step, loop_loader.next_batch(), 1))
+        .collect();
+    assert_eq!(walked, run);
+}
+
+#[test]
+fn no_micro_batch_of_any_epoch_is_larger_than_the_bound() {
+    for seed in 0..20 {
+        let mut rng = run::stream(seed, "lengths", 0, 0);
+        let lens: Vec<usize> = (0..40)
+            .map(|_| (60.0 * rand::Rng::random_range(&mut rng, -1.0f64..3.0).exp()) as usize)
+            .collect();
+        let items: Vec<(usize, usize)> = lens.iter().map(|len| (*len, len + len / 3)).collect();
+        for limit in [200, 1024, 4096] {
+            let bound = planning::largest_micro_batch(&items, 4, limit);
+            let mut loader = data::Loader::new(items.len(), 4, seed, data::Cursor::default());
+            let mut largest = 0;
+            for _ in 0..50 * 10 {
+                let batch = loader.next_batch();
+                let counted: Vec<usize> = batch.iter().map(|i| items[*i].0).collect();
+                for range in ops::micro_batches(&counted, limit) {
+                    largest = largest.max(batch[range].iter().map(|i| items[*i].1).sum());
+                }
+            }
+            assert!(
+                largest <= bound,
+                "seed {seed}, limit {limit}: {largest} > {bound}"
+            );
+            assert!(
+                bound <= 2 * largest,
+                "seed {seed}, limit {limit}: {largest}, {bound}"
+            );
+        }
+    }
 }
 
 /// A row is as long in every epoch, so the tokens of sft are exact over any number of steps.

@@ -40,7 +40,12 @@ pub(crate) fn resolve<C: MethodConfig>(defaults: &C, given: &Value) -> Result<C>
 
 /// Reads a struct from `table`; an error names the key.
 pub(crate) fn read<T: DeserializeOwned>(table: &toml::Table) -> Result<T> {
-    run::from_table(table, "algorithm").map_err(|e| Error::Input(format!("{e:#}")))
+    read_at("algorithm", table)
+}
+
+/// Reads a struct from the table at `place`, such as `algorithm.ppo`.
+pub(crate) fn read_at<T: DeserializeOwned>(place: &str, table: &toml::Table) -> Result<T> {
+    run::from_table(table, place).map_err(|e| Error::Input(format!("{e:#}")))
 }
 
 fn merge(base: &mut Value, given: &Value) {

@@ -7,7 +7,7 @@ use crate::minibatches;
 use crate::row_source::{RowSource, batches};
 use algorithms::Requirements;
 use models::{Packed, Sequence};
-use planning::{Batches, Forward, SamplingMemory, visit_batches};
+use planning::{Batches, Forward, SamplingMemory, largest_micro_batch, visit_batches};
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StepForecast {
@@ -21,6 +21,8 @@ pub(crate) struct StepForecast {
     pub longest_row: usize,
     /// Sampling of the responses to learn from
     pub sampling: SamplingMemory,
+    /// Whether some epochs were not walked
+    pub extrapolated: bool,
 }
 
 /// Rows that belong together: those of one prompt or of one pair, or a single row of a pool.
@@ -39,6 +41,8 @@ struct Walk<'a> {
     n_samples: usize,
     /// Whether the rows are known before the run
     known: bool,
+    /// Whether rows are chosen by weights that only their scores give: any may meet
+    weighted: bool,
 }
 
 impl StepForecast {
@@ -53,6 +57,7 @@ impl StepForecast {
                 RowSource::Pool(_) | RowSource::Pairs { .. } => 0,
             },
             known: matches!(source, RowSource::Pairs { .. }),
+            weighted: matches!(source, RowSource::Pool(_)),
         };
         match source {
             RowSource::Prompts { tasks, .. } => {
@@ -102,6 +107,7 @@ impl StepForecast {
         let (r, steps) = (&walk.config.rollout, walk.config.train.steps);
         let loader = |cursor| batches(n_groups, walk.config, cursor);
         visit_batches(steps, loader, |step, batch, times| {
+            self.extrapolated |= times > 1;
             let groups: Vec<RowGroup> = batch.iter().map(|i| group(*i)).collect();
             self.step(step, times, &groups, walk);
             // the greedy answers to new prompts are no more than these
@@ -110,6 +116,46 @@ impl StepForecast {
             let sampling = SamplingMemory::of(&prompts, n_answers, r.max_new_tokens, r.max_rows);
             self.sampling = self.sampling.max(sampling);
         });
+        if self.extrapolated || walk.weighted {
+            self.allow_for_any_step(n_groups, walk, group);
+        }
+    }
+
+    /// Allows for the largest step that the rows could make, in an epoch that was not walked.
+    fn allow_for_any_step(
+        &mut self,
+        n_groups: usize,
+        walk: &Walk,
+        group: impl Fn(usize) -> RowGroup,
+    ) {
+        let (r, t) = (&walk.config.rollout, &walk.config.train);
+        let (mut groups, mut units, mut prompts) = (Vec::new(), Vec::new(), Vec::new());
+        for group in (0..n_groups).map(group) {
+            let rows = group
+                .rows
+                .iter()
+                .map(|row| (row.as_slice(), group.prompt_len));
+            let rows: Vec<Sequence> = rows.collect();
+            let tokens = Packed::new(&rows).ids.len();
+            match walk.needs.whole_groups {
+                true => units.push((tokens, tokens)),
+                false => units.extend(group.rows.iter().map(|row| (row.len(), row.len()))),
+            }
+            groups.push(tokens);
+            prompts.push(group.prompt_len);
+        }
+        for sizes in [&mut groups, &mut prompts] {
+            sizes.sort_unstable_by(|a, b| b.cmp(a));
+            sizes.truncate(r.prompts);
+        }
+        self.step_tokens = self.step_tokens.max(groups.iter().sum());
+        let per_step = (units.len() / n_groups.max(1)) * groups.len();
+        let minibatch = minibatches::minibatch_size(per_step, walk.needs);
+        let largest = largest_micro_batch(&units, minibatch, t.micro_batch_tokens);
+        self.batches.allow_for(largest.min(self.step_tokens));
+        let n_answers = prompts.len() * walk.n_samples;
+        let sampling = SamplingMemory::of(&prompts, n_answers, r.max_new_tokens, r.max_rows);
+        self.sampling = self.sampling.max(sampling);
     }
 
     /// Adds a step that the run takes `times` times.
@@ -144,11 +190,11 @@ impl StepForecast {
             .longest_unit
             .max(unit_tokens.first().copied().unwrap_or(0));
         // Rows yet to be sampled or chosen may be shorter or fewer, and split differently.
-        if !walk.known || times > 1 {
+        if !walk.known {
             let size = minibatches::minibatch_size(units.len(), needs);
             let most: usize = unit_tokens.iter().take(size).sum();
             self.batches
-                .add_unknown_split(most.min(step_tokens), t.micro_batch_tokens);
+                .allow_for(most.min(step_tokens).min(t.micro_batch_tokens));
         }
     }
 }

@@ -66,12 +66,12 @@ impl LogpSource {
 
     /// Whether the first update's forward must reproduce `logp_old` (ratio 1, KL 0, except for
     /// rounding). `scored_as_drawn`: rows are scored at the temperature they were sampled at.
-    pub fn equals_first_update(self, source: &DataSource, scored_as_drawn: bool) -> bool {
+    pub fn equals_first_update(self, needs: &Requirements, scored_as_drawn: bool) -> bool {
         let own = match self {
             Self::SamplerLog => scored_as_drawn,
             Self::SamplerStates | Self::PolicyForward => true,
             Self::Absent | Self::CopyForward => false,
         };
-        own && *source == DataSource::Rollouts
+        own && needs.old_policy.is_none() && needs.source == DataSource::Rollouts
     }
 }

@@ -216,6 +216,8 @@ impl RunInputs {
                 (Certainty::AtMost, t.steps * per_step + prompts)
             }
             RowSource::Pool(pool) => (Certainty::About, pool.n_drawn(t.steps)),
+            // neighbouring pairs of one prompt share its tokens, and epochs order them anew
+            RowSource::Pairs { .. } if forecast.extrapolated => (Certainty::About, 0),
             RowSource::Pairs { .. } => (Certainty::Exact, 0),
         };
         let evaluated = (1 + n_times(t.steps, t.eval_every)) * self.eval_tasks.len();

@@ -53,7 +53,7 @@ pub(crate) fn update(
     let watch = learner.config.watch.of_sampler(separate, narrow);
     let same_forward = learner
         .logp_source
-        .equals_first_update(&needs.source, batch.scored_as_drawn());
+        .equals_first_update(needs, batch.scored_as_drawn());
     let check_first = |metrics: &Metrics| watch.check_first(metrics, same_forward);
 
     for (nth, minibatch) in minibatches.into_iter().enumerate() {

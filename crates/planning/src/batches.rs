@@ -1,5 +1,5 @@
 //! Sizes of the forwards of a run. Its batches are a function of the seed, so planning walks them
-//! by their sizes: one epoch, which represents the others.
+//! by their sizes: the first epochs, of which one represents those that follow.
 
 use data::{Cursor, Loader};
 use ops::Ragged;
@@ -81,10 +81,9 @@ impl Batches {
         self.largest = self.largest.max(forward);
     }
 
-    /// Allows for a batch of `batch_tokens` tokens whose micro-batches are not known: the largest
-    /// may have up to `limit` tokens.
-    pub fn add_unknown_split(&mut self, batch_tokens: usize, limit: usize) {
-        let (largest, tokens) = (&mut self.largest, batch_tokens.min(limit));
+    /// Allows for a forward of `tokens` tokens in a batch that is not walked.
+    pub fn allow_for(&mut self, tokens: usize) {
+        let largest = &mut self.largest;
         if tokens > largest.tokens {
             largest.pairs = (largest.pairs * tokens).div_ceil(largest.tokens.max(1));
             largest.tokens = tokens;
@@ -92,10 +91,42 @@ impl Batches {
     }
 }
 
+/// The most tokens that a micro-batch of any `batch_size` of these items can hold. An item is what
+/// it counts towards `limit`, which only a micro-batch of one item exceeds, and the tokens that it
+/// holds.
+///
+/// ```
+/// // two rows of 520 tokens never fit into 1,024
+/// assert_eq!(planning::largest_micro_batch(&[(520, 520); 9], 4, 1024), 520);
+/// assert_eq!(planning::largest_micro_batch(&[(520, 520), (30, 30), (20, 20)], 4, 1024), 570);
+/// ```
+pub fn largest_micro_batch(items: &[(usize, usize)], batch_size: usize, limit: usize) -> usize {
+    let mut counted: Vec<usize> = items.iter().map(|item| item.0).collect();
+    counted.sort_unstable();
+    let (mut fit, mut sum) = (0, 0);
+    for count in counted.iter().take(batch_size) {
+        sum += count;
+        fit += usize::from(sum <= limit);
+    }
+    let mut held: Vec<usize> = items.iter().map(|item| item.1).collect();
+    held.sort_unstable_by(|a, b| b.cmp(a));
+    let longest = held.first().copied().unwrap_or(0);
+    let together: usize = held.iter().take(fit).sum();
+    let densest = items
+        .iter()
+        .map(|(count, held)| *held as f64 / (*count).max(1) as f64);
+    let full = (limit as f64 * densest.fold(0.0, f64::max)).ceil() as usize;
+    longest.max(together.min(full))
+}
+
+/// Complete epochs that are walked. Runs of up to so many are planned from their own batches; of
+/// longer runs the largest forward is bounded by all that the rows could make.
+const WALKED_EPOCHS: usize = 4;
+
 /// Walks the batches of a run of `steps` steps that passes over its rows in epochs; `loader` opens
-/// the run's own loader. Calls `visit(step, batch, times)` for each batch of the first epoch, which
-/// represents all complete epochs, and for each batch of the last epoch where that ends early: at
-/// most two epochs of calls, however many steps there are.
+/// the run's own loader. Calls `visit(step, batch, times)` for each batch of the first four epochs,
+/// of which the first also represents all that follow, and for each batch of the last epoch where
+/// that ends early: at most five epochs of calls, however many steps there are.
 ///
 /// ```
 /// let loader = |cursor| data::Loader::new(10, 4, 1, cursor);
@@ -105,7 +136,7 @@ impl Batches {
 ///     calls += 1;
 ///     steps += times;
 /// });
-/// assert_eq!((calls, steps), (3 + 1, 3_000_001));
+/// assert_eq!((calls, steps), (4 * 3 + 1, 3_000_001));
 /// ```
 pub fn visit_batches(
     steps: usize,
@@ -114,8 +145,12 @@ pub fn visit_batches(
 ) {
     let per_epoch = loader(Cursor::default()).batches_per_epoch().max(1);
     let (complete, left) = (steps / per_epoch, steps % per_epoch);
-    let first = if complete > 0 { per_epoch } else { 0 };
-    for (epoch, batches, times) in [(0, first, complete), (complete, left, 1)] {
+    let walked = complete.min(WALKED_EPOCHS);
+    let whole = (0..walked).map(|epoch| match epoch {
+        0 => (epoch, per_epoch, complete - walked + 1),
+        _ => (epoch, per_epoch, 1),
+    });
+    for (epoch, batches, times) in whole.chain([(complete, left, 1)]) {
         let mut loader = loader(Cursor { epoch, index: 0 });
         for i in 0..batches {
             visit(epoch * per_epoch + i, &loader.next_batch(), times);

@@ -1,6 +1,6 @@
 //! The plan of a stage that trains by the fit loop (`train::fit`): sft and reward-model.
 
-use crate::batches::{Batches, Forward, visit_batches};
+use crate::batches::{Batches, Forward, largest_micro_batch, visit_batches};
 use crate::budget::MemoryConfig;
 use crate::disk::Disk;
 use crate::plan::{Certainty, Plan, Steps, Tokens, n_times, notes, tokenizer_bytes};
@@ -113,17 +113,21 @@ impl FitStage<'_> {
     fn batches(&self, steps: usize) -> Batches {
         let (t, items) = (self.train, &self.train_items);
         let loader = |cursor| Loader::new(items.len(), t.batch_size, t.seed, cursor);
-        let mut all = Batches::default();
+        let (mut all, mut extrapolated) = (Batches::default(), false);
         visit_batches(steps, loader, |_, batch, times| {
             let batch: Vec<FitItem> = batch.iter().map(|i| items[*i]).collect();
             all.add_micro_batches(&batch, t.micro_batch_tokens, times);
-            if times > 1 {
-                // other epochs batch the items otherwise
-                let counted: usize = batch.iter().map(|item| item.counted).sum();
-                let held: usize = batch.iter().map(|item| item.forward.tokens).sum();
-                all.add_unknown_split(held, t.micro_batch_tokens * held / counted.max(1));
-            }
+            extrapolated |= times > 1;
         });
+        if extrapolated {
+            let sizes = |item: &FitItem| (item.counted, item.forward.tokens);
+            let sizes: Vec<_> = items.iter().map(sizes).collect();
+            all.allow_for(largest_micro_batch(
+                &sizes,
+                t.batch_size,
+                t.micro_batch_tokens,
+            ));
+        }
         all
     }
 

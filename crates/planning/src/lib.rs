@@ -12,7 +12,7 @@ mod plan;
 mod text;
 mod workload;
 
-pub use batches::{Batches, Forward, visit_batches};
+pub use batches::{Batches, Forward, largest_micro_batch, visit_batches};
 pub use budget::{MemoryConfig, MemoryPlan, fewest_layers};
 pub use disk::{Disk, adapter_bytes, stored_bytes};
 pub use estimate::Estimate;

@@ -7,7 +7,7 @@ use crate::estimators::capability::{Capability, Normalisation};
 use crate::ppo;
 use crate::response_reward::ResponseReward;
 use crate::settings::{self, MethodConfig};
-use crate::shared_config::ScoreShaping;
+use crate::shared_config::{ScoreShaping, Updates};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -67,6 +67,10 @@ impl Config {
 impl MethodConfig for Config {
     fn read(table: &toml::Table) -> Result<Self> {
         if table.get("mode").and_then(toml::Value::as_str) == Some("released") {
+            if let Some(toml::Value::Table(ppo)) = table.get("ppo") {
+                settings::read_at::<ScoreShaping>("algorithm.ppo", ppo)?;
+                settings::read_at::<Updates>("algorithm.ppo", ppo)?;
+            }
             return Ok(Self::Released(settings::read(table)?));
         }
         settings::read::<ScoreShaping>(table)?;
