@@ -29,7 +29,7 @@ pub(crate) fn run(setup: &Setup, binary: &str, config: &str, sets: &[String]) ->
     Ok(dir)
 }
 
-/// [`run`], and the timings that it logged.
+/// [`run()`], and the timings that it logged.
 pub(crate) fn time(setup: &Setup, binary: &str, config: &str, sets: &[String]) -> Result<Timing> {
     let dir = run(setup, binary, config, sets)?;
     let mut timing = Timing::default();
