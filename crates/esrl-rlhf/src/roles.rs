@@ -140,8 +140,8 @@ impl Roles {
         &mut base.expect("the base has one owner here").model
     }
 
-    /// The weights of the base, which no optimiser may change. Frozen adapters are not listed, since
-    /// they are copies of what is on disk.
+    /// The weights of the base, which no optimiser may change. Frozen adapters are not listed: they
+    /// are copies of what is on disk.
     pub fn frozen_tensors(&self) -> Vec<(String, Tensor)> {
         self.base.model.tensors()
     }

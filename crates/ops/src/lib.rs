@@ -6,8 +6,8 @@
 //!
 //! An operation is a folder with all its forms: fused on the CPU in f32 where that is faster, our
 //! CUDA kernels on a GPU in bf16 or f32, and for everything else a composition of candle's
-//! operations, which is also what the tests compare the other forms with ([`mod@reference`]). The form
-//! is chosen here, by device and dtype; callers never ask where a tensor is.
+//! operations, which is also what the tests compare the other forms with ([`mod@reference`]). The
+//! form is chosen here, by device and dtype; callers never ask where a tensor is.
 //!
 //! This crate holds the only kernels and the only `unsafe` of the project. It knows nothing of
 //! models and files.
