@@ -90,14 +90,26 @@ impl MemoryConfig {
 }
 
 impl MemoryPlan {
-    /// Prints the summary to stderr.
+    /// Prints the summary and the largest parts to stderr.
     pub fn report(&self) {
-        eprintln!("memory: about {}", self.summary());
+        let e = &self.estimate;
+        eprintln!(
+            "memory: about {} (weights {:.2}, adapters and optimiser {:.2}, activations {:.2}, \
+             sampling {:.2})",
+            self.summary(),
+            e.weights / GB,
+            e.adapters / GB,
+            e.activations() / GB,
+            e.sampling / GB,
+        );
     }
 
     /// The total, its limit and the checkpointed layers, in one line.
     pub fn summary(&self) -> String {
-        let limit = self.budget.map(|bytes| format!(" of {:.2} GB", bytes / GB));
+        let limit = match (self.memory_gb, self.budget) {
+            (Some(limit), _) => Some(format!(" of train.memory_gb = {limit}")),
+            (None, budget) => budget.map(|bytes| format!(" of {:.2} GB usable", bytes / GB)),
+        };
         format!(
             "{:.2} GB{}; {} of {} layers checkpointed",
             self.estimate.total() / GB,

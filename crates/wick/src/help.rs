@@ -18,12 +18,13 @@ pub const GROUPS: [(&str, &[&str]); 5] = [
 ];
 
 const PATH: &str = "From your own data to a model, in five commands:
-  wick sft --config sft.toml --set data.path=demonstrations.json --run runs/sft
-  wick rm --config rm.toml --set data.path=pairs.json --run runs/rm
-  wick rlhf --config ppo.toml --set data.path=prompts.json --run runs/ppo
+  wick sft --set model.source=MODEL --set data.path=demonstrations.json --run runs/sft
+  wick rm --set model.source=runs/sft --set data.path=pairs.jsonl --run runs/rm
+  wick rlhf --set model.policy=runs/sft --set model.reward=runs/rm \\
+            --set data.path=prompts.jsonl --set algorithm.name=ppo --run runs/ppo
   wick compare --runs runs/sft runs/ppo
   wick merge --run runs/ppo --out my-model
-The repository's configs/ has settings to start from.";
+MODEL: a Hugging Face directory, a GGUF file or a hub id. --config FILE reads settings from TOML.";
 
 /// The command with a grouped help.
 pub(crate) fn grouped(command: clap::Command) -> clap::Command {
