@@ -3,6 +3,7 @@
 
 mod keys;
 mod markdown;
+mod method_list;
 mod metric_pages;
 mod readme;
 mod trust_page;
