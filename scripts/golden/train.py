@@ -1,4 +1,4 @@
-"""Golden values of the optimiser and the schedules (tests/train.rs). Needs torch, transformers, safetensors.
+"""Golden values of the optimiser and the schedules (tests/train/). Needs torch, transformers, safetensors.
 
     python scripts/golden/train.py        # writes tests/golden/adamw.safetensors and tests/golden/schedules.json
 
