@@ -1,6 +1,6 @@
 //! Keys and values of sequences in flight, one flat store of token rows per layer. A sequence takes
-//! rows as it grows and may share those of the prompt it continues. It knows nothing of token ids
-//! and sampling.
+//! rows as it grows and may share those of the prompt it continues. It does not deal with
+//! token ids or sampling.
 
 use crate::Config;
 use candle_core::{DType, Device, Result, Tensor, bail};

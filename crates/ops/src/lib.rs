@@ -9,8 +9,8 @@
 //! operations, which is also what the tests compare the other forms with ([`mod@reference`]). The
 //! form is chosen here, by device and dtype; callers never ask where a tensor is.
 //!
-//! This crate holds the only kernels and the only `unsafe` of the project. It knows nothing of
-//! models and files.
+//! This crate holds the only kernels and the only `unsafe` of the project. It does not
+//! deal with models or files.
 //!
 //! Letters: N tokens, B sequences, H query heads, K key/value heads, D head width, d model width, V
 //! vocabulary, M labels.
