@@ -26,10 +26,7 @@ fn main() -> Result<()> {
             instruction: question.to_string(),
             input: String::new(),
         };
-        let prompt = Prompt {
-            ask,
-            reference: None,
-        };
+        let prompt = Prompt::new(ask, None);
         requests.push(Request {
             prompt: policy.encoder.prompt(&prompt)?,
             n: 3, // the prompt is processed once and shared by its samples

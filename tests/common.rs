@@ -45,10 +45,7 @@ pub fn chat(turns: &[(&str, &str)]) -> Ask {
 }
 
 pub fn prompt(ask: Ask) -> Prompt {
-    Prompt {
-        ask,
-        reference: None,
-    }
+    Prompt::new(ask, None)
 }
 
 /// Asserts that the result is an error, printed as this one line.

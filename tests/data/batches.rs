@@ -41,6 +41,27 @@ fn rows_longer_than_the_context_are_counted() {
 }
 
 #[test]
+fn pairs_without_a_difference_are_dropped_whether_truncated_or_not() {
+    let mut later = example(2, 9);
+    later.ids[7] = 99;
+    let pairs = || {
+        vec![
+            [example(2, 5), example(2, 5)],
+            [example(2, 9), later.clone()],
+            [example(2, 5), example(2, 4)],
+            [example(3, 4), example(3, 5)],
+        ]
+    };
+    let cut = data::fit_groups_to_context(pairs(), 6, TooLong::TruncateResponse).unwrap();
+    // EOS alone is no answer
+    assert_eq!(cut.items, [[example(2, 5), example(2, 4)]]);
+    assert_eq!((cut.n_equal, cut.n_truncated, cut.n_empty), (2, 1, 1));
+    let whole = data::fit_groups_to_context(pairs(), 9, TooLong::TruncateResponse).unwrap();
+    assert_eq!(whole.items.len(), 2);
+    assert_eq!((whole.n_equal, whole.n_truncated, whole.n_empty), (1, 0, 1));
+}
+
+#[test]
 fn answers_without_eos_are_refused() {
     let mut rows: Vec<Example> = (0..100).map(|_| example(2, 5)).collect();
     rows[0].ids[4] = 0;

@@ -7,10 +7,7 @@ use std::collections::BTreeMap;
 
 fn demonstration(ask: Ask, response: &str) -> Demonstration {
     Demonstration {
-        prompt: Prompt {
-            ask,
-            reference: Some(response.into()),
-        },
+        prompt: Prompt::new(ask, Some(response.into())),
         response: response.into(),
     }
 }
@@ -246,6 +243,26 @@ fn prompts_of_every_format_come_once_each() {
 }
 
 #[test]
+fn rows_longer_than_any_context_are_dropped() {
+    let long = "b ".repeat(9 << 20);
+    let row = |answer: &str| format!(r#"{{"instruction": "a", "output": "{answer}"}}"#);
+    let lines = [row("one"), row(&long), row("three")];
+    for (name, content) in [
+        ("x.jsonl", lines.join("\n")),
+        ("x.json", format!("[{}]", lines.join(", "))),
+        ("x.txt", format!("one\n{long}\nthree\n")),
+    ] {
+        let (_dir, path) = file(name, &content);
+        let loaded = data::demonstrations(&path, Format::Auto).unwrap();
+        let answers: Vec<&str> = loaded.items.iter().map(|d| d.response.as_str()).collect();
+        assert_eq!(answers, ["one", "three"], "{name}");
+        assert_eq!(loaded.n_rows, 3);
+        assert_eq!(loaded.dropped, dropped(&[("longer than 16 MiB", 1)]));
+        assert_eq!(loaded.sha256, run::hash(content.as_bytes()));
+    }
+}
+
+#[test]
 fn prompt_keys_are_stable_and_equal_across_formats() {
     let key = |ask: Ask| prompt(ask).key();
     // FNV-1a 64 of "foobar", from the function's published test vectors
@@ -256,12 +273,6 @@ fn prompt_keys_are_stable_and_equal_across_formats() {
         key(instruction("a", "")),
         key(chat(&[("system", "s"), ("user", "a")]))
     );
-    let text = |t: &str| {
-        Prompt {
-            ask: Ask::Raw(String::new()),
-            reference: Some(t.into()),
-        }
-        .key()
-    };
+    let text = |t: &str| Prompt::new(Ask::Raw(String::new()), Some(t.into())).key();
     assert_ne!(text("one"), text("two"));
 }

@@ -1,7 +1,9 @@
 //! The crate `data`: formats and their errors, templates, tokens, splits and the loader.
 
 mod batches;
+mod contract;
 mod formats;
+mod meaning;
 mod mistakes;
 mod only;
 mod templates;

@@ -1,8 +1,9 @@
 //! Token ids of prompts and answers.
 
+use super::file;
 use super::templates::{chat_template, golden_templates};
-use crate::common::{instruction, prompt};
-use data::{Ask, Encoder, Ends, Template};
+use crate::common::{chat, instruction, prompt};
+use data::{Ask, Encoder, Ends, Format, Template, TooLong};
 use std::collections::BTreeSet;
 use tokenizers::{AddedToken, Tokenizer};
 
@@ -108,6 +109,87 @@ fn bos_is_never_doubled() {
         (ids.len(), ids.iter().filter(|id| **id == BOS).count()),
         (5, 1)
     );
+}
+
+/// A byte is a token here.
+#[test]
+fn of_a_text_far_beyond_the_limit_only_a_piece_is_tokenised() {
+    let bounded = byte_encoder().within(100);
+    let whole = byte_encoder();
+    let long = "é".repeat(5_000_000);
+    for text in ["a", &long[..200], &long[..800]] {
+        assert_eq!(
+            bounded.response(text).unwrap(),
+            whole.response(text).unwrap()
+        );
+    }
+    let ids = bounded.response(&long).unwrap();
+    assert!((200..3000).contains(&ids.len()), "{}", ids.len());
+    let same = whole.response(&long[..200]).unwrap();
+    assert_eq!(ids[..200], same[..200]);
+    let row = prompt(instruction(&long, ""));
+    assert!((200..3000).contains(&bounded.prompt(&row).unwrap().len()));
+    let example = bounded
+        .example(&prompt(instruction("a", "")), &long)
+        .unwrap();
+    let cut = data::fit_to_context(vec![example.clone()], 100, TooLong::TruncateResponse);
+    let expected = whole
+        .example(&prompt(instruction("a", "")), &long[..200])
+        .unwrap();
+    assert_eq!(cut.unwrap().items[0].ids, expected.ids[..100]);
+    let error = data::fit_to_context(vec![example], 100, TooLong::Error).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("tokens or more, more than max_len = 100")
+    );
+}
+
+#[test]
+fn an_error_of_the_template_names_file_and_row() {
+    let rows = ["a", "b", "stop"].map(|text| format!(r#"{{"instruction": "{text}"}}"#));
+    let (_dir, path) = file("rows.jsonl", rows.join("\n\n"));
+    let prompts = data::prompts(&path, Format::Auto).unwrap().items;
+    let raises = "{% if 'stop' in messages[0].content %}{{ raise_exception('No.') }}{% endif %}\
+                  {{ messages[0].content }}";
+    let chat = encoder(chat_template(raises), false);
+    chat.prompt(&prompts[1]).unwrap();
+    let expected = format!("{}: row 5: chat template (line 1): No.", path.display());
+    assert_eq!(chat.prompt(&prompts[2]).unwrap_err().to_string(), expected);
+    let example = chat.example(&prompts[2], "b");
+    assert_eq!(example.unwrap_err().to_string(), expected);
+}
+
+#[test]
+fn a_chat_template_that_leaves_out_a_turn_is_refused() {
+    let no_system = "{% for m in messages %}{% if m.role != 'system' %}{{ m.content | trim }}\n\
+                     {% endif %}{% endfor %}";
+    let chat_encoder = encoder(chat_template(no_system), false);
+    let with = |role: &str, text: &str| {
+        let turns = [
+            ("user", "Hi. "),
+            ("assistant", "Ho."),
+            (role, text),
+            ("user", "Bye."),
+        ];
+        chat_encoder.prompt(&prompt(chat(&turns)))
+    };
+    with("assistant", "Ha.").unwrap();
+    let error = with("system", "Be kind.").unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "the chat template leaves out the system turn \"Be kind.\"; remove such turns, or set \
+         model.template = \"alpaca\" or \"raw\""
+    );
+    // reasoning is taken out of earlier turns on purpose
+    let short = "{% for m in messages %}{{ m.content.split('</think>')[-1] }}{% endfor %}";
+    let turns = [
+        ("user", "Hi."),
+        ("assistant", "Hm.</think>Ho."),
+        ("user", "Bye."),
+    ];
+    let ids = encoder(chat_template(short), false).prompt(&prompt(chat(&turns)));
+    assert_eq!(ids.unwrap().len(), "Hi.Ho.Bye.".len());
 }
 
 #[test]

@@ -20,12 +20,9 @@ fn a_merged_model_gives_the_adapters_logits_and_prompts() {
     let run = world.policy(&world.text("sft"));
     let plain = Policy::open(&world.text("merged"), TemplateChoice::Auto, &Device::Cpu).unwrap();
     assert!(matches!(plain.template, Template::Chat { .. }) && plain.adapter.is_none());
-    let prompt = |instruction: &str, input: &str| Prompt {
-        ask: Ask::Instruction {
-            instruction: instruction.into(),
-            input: input.into(),
-        },
-        reference: None,
+    let prompt = |instruction: &str, input: &str| {
+        let (instruction, input) = (instruction.into(), input.into());
+        Prompt::new(Ask::Instruction { instruction, input }, None)
     };
     let one = prompt("Reverse these words: palm house.", "");
     assert_eq!(
@@ -35,14 +32,14 @@ fn a_merged_model_gives_the_adapters_logits_and_prompts() {
     let turns = ["Hello.", "Hi.", "Again."]
         .iter()
         .zip(["user", "assistant", "user"]);
-    let chat = Prompt {
-        ask: Ask::Chat(
+    let chat = Prompt::new(
+        Ask::Chat(
             turns
                 .map(|(text, role)| data::Message::new(role, text))
                 .collect(),
         ),
-        reference: None,
-    };
+        None,
+    );
     assert_eq!(
         plain.encoder.prompt(&chat).unwrap(),
         run.encoder.prompt(&chat).unwrap()

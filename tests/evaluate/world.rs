@@ -129,13 +129,7 @@ impl World {
             "Reverse these words: palm house.",
             "Copy this list: pine shirt.",
         ]
-        .map(|text| Prompt {
-            ask: Ask::Instruction {
-                instruction: text.into(),
-                input: String::new(),
-            },
-            reference: None,
-        })
+        .map(|text| Prompt::new(Ask::instruction(text), None))
         .to_vec();
         self.write(
             &format!("{name}/heldout.json"),

@@ -44,10 +44,7 @@ fn tokens(world: &World, prompt: usize, answer: usize) -> (usize, usize) {
         instruction: words(prompt),
         input: String::new(),
     };
-    let prompt = data::Prompt {
-        ask,
-        reference: None,
-    };
+    let prompt = data::Prompt::new(ask, None);
     let encoder = model_meta(world).encoder;
     let example = encoder.example(&prompt, &words(answer)).unwrap();
     (example.prompt_len, example.ids.len())

@@ -7,6 +7,7 @@ mod base_weights;
 mod clauses;
 mod counted;
 mod cuda;
+mod data_rules;
 mod inputs;
 mod memory;
 mod plan;

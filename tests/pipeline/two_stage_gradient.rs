@@ -58,10 +58,7 @@ fn samples(policy: &Policy, lora: &Lora) -> (Vec<Sample>, Vec<(Vec<u32>, usize)>
         };
         policy
             .encoder
-            .prompt(&data::Prompt {
-                ask,
-                reference: None,
-            })
+            .prompt(&data::Prompt::new(ask, None))
             .unwrap()
     });
     let sampling = Sampling {

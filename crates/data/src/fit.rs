@@ -27,12 +27,16 @@ pub struct Fitted<T> {
     pub n_rows: usize,
     /// Rows dropped.
     pub n_dropped: usize,
-    /// Rows truncated; they are among `items`.
+    /// Rows truncated; they are among `items`, unless they are equal now.
     pub n_truncated: usize,
+    /// Groups dropped because their answers are the same tokens, truncated or not.
+    pub n_equal: usize,
+    /// Rows dropped because the tokenizer makes no token of an answer.
+    pub n_empty: usize,
 }
 
 impl<T> Fitted<T> {
-    /// Writes one line to stderr if a row was dropped or truncated; `what` names the rows.
+    /// Says on stderr which rows were dropped or truncated, if any were; `what` names the rows.
     pub fn report(&self, what: &str, max_len: usize) {
         if self.n_dropped + self.n_truncated > 0 {
             eprintln!(
@@ -42,6 +46,17 @@ impl<T> Fitted<T> {
                 self.n_dropped,
                 self.n_truncated
             );
+        }
+        for (n, why) in [
+            (self.n_equal, "two answers of the same tokens"),
+            (self.n_empty, "an answer without tokens"),
+        ] {
+            if n > 0 {
+                eprintln!(
+                    "{what} rows: {n} of {} have {why} and are dropped",
+                    self.n_rows
+                );
+            }
         }
     }
 }
@@ -69,6 +84,8 @@ pub fn fit_to_context(
         n_rows,
         n_dropped,
         n_truncated,
+        n_equal,
+        n_empty,
     } = fitted;
     let items = items.into_iter().map(|[e]| e).collect();
     Ok(Fitted {
@@ -76,11 +93,14 @@ pub fn fit_to_context(
         n_rows,
         n_dropped,
         n_truncated,
+        n_equal,
+        n_empty,
     })
 }
 
 /// The same for examples that belong together, such as the two answers of a preference: a group is
-/// kept or dropped as a whole.
+/// kept or dropped as a whole, and dropped, too, if its answers are the same tokens in the end or
+/// one has none.
 pub fn fit_groups_to_context<const N: usize>(
     groups: Vec<[Example; N]>,
     max_len: usize,
@@ -92,28 +112,54 @@ pub fn fit_groups_to_context<const N: usize>(
         n_rows,
         n_dropped: 0,
         n_truncated: 0,
+        n_equal: 0,
+        n_empty: 0,
     };
     for (i, mut group) in groups.into_iter().enumerate() {
+        // EOS alone: the text vanished in the tokenizer's normalisation.
+        if group.iter().any(|e| e.ids.len() <= e.prompt_len + 1) {
+            fitted.n_empty += 1;
+            continue;
+        }
         let longest = group.iter().map(|e| e.ids.len()).max().unwrap_or(0);
         if longest <= max_len {
-            fitted.items.push(group);
+            fitted.push(group);
             continue;
         }
         match policy {
             TooLong::Error => {
                 return Err(Error(format!(
-                    "row {} of the rows in use has {longest} tokens, more than max_len = {max_len}; \
+                    "row {} of the rows in use has {longest} tokens{}, more than max_len = {max_len}; \
                      raise max_len, or set too_long = \"drop\" or \"truncate_response\"",
-                    i + 1
+                    i + 1,
+                    if longest > 2 * max_len {
+                        " or more"
+                    } else {
+                        ""
+                    }
                 )));
             }
             TooLong::TruncateResponse if group.iter().all(|e| e.prompt_len < max_len) => {
                 group.iter_mut().for_each(|e| e.ids.truncate(max_len));
-                fitted.items.push(group);
                 fitted.n_truncated += 1;
+                fitted.push(group);
             }
             TooLong::Drop | TooLong::TruncateResponse => fitted.n_dropped += 1,
         }
     }
     Ok(fitted)
+}
+
+impl<const N: usize> Fitted<[Example; N]> {
+    /// Keeps the group unless there is nothing to tell its answers apart.
+    fn push(&mut self, group: [Example; N]) {
+        let [first, others @ ..] = &group[..] else {
+            return;
+        };
+        // Texts that differ may be the same tokens after normalisation or truncation.
+        match others.iter().any(|other| first.ids == other.ids) {
+            true => self.n_equal += 1,
+            false => self.items.push(group),
+        }
+    }
 }

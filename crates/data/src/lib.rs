@@ -7,7 +7,9 @@ mod fit;
 mod jinja;
 mod loader;
 mod only;
+mod origin;
 mod record;
+mod rendered;
 mod settings;
 mod source;
 mod split;
@@ -19,9 +21,13 @@ pub use error::{Error, Result};
 pub use fit::{Fitted, TooLong, fit_groups_to_context, fit_to_context};
 pub use loader::{Cursor, Loader};
 pub use only::Only;
+pub use origin::Origin;
 pub use record::{Ask, Demonstration, Message, Preference, Prompt};
 pub use settings::{Rows, RowsConfig, check_rows};
-pub use source::{Format, Loaded, demonstrations, preferences, prompts};
+pub use source::{
+    DataFile, DataFiles, Format, Loaded, ReadOptions, demonstrations, each_prompt_once,
+    preferences, prompts, unused_fields,
+};
 pub use split::{report_shared, split_by_key};
 pub use template::Template;
 pub use tokenise::{Encoder, Ends, Example, check_labels};

@@ -1,5 +1,6 @@
 //! Records of data before any template or tokenizer: prompts, demonstrations, preferences.
 
+use crate::Origin;
 use serde::{Deserialize, Serialize};
 
 /// One turn of a conversation.
@@ -38,6 +39,22 @@ pub enum Ask {
 }
 
 impl Ask {
+    /// An instruction without input.
+    pub fn instruction(text: &str) -> Self {
+        Self::Instruction {
+            instruction: text.to_string(),
+            input: String::new(),
+        }
+    }
+
+    /// The earlier answers in it, which are context.
+    pub fn n_answers(&self) -> usize {
+        match self {
+            Self::Chat(messages) => messages.iter().filter(|m| m.role == "assistant").count(),
+            Self::Instruction { .. } | Self::Raw(_) => 0,
+        }
+    }
+
     /// The question as people read it. It is the same for an instruction with an input, for the two
     /// joined by a blank line (as in comparison files), and for a chat of that one user turn.
     pub fn text(&self) -> String {
@@ -76,18 +93,36 @@ pub struct Prompt {
     pub ask: Ask,
     /// The reference answer.
     pub reference: Option<String>,
+    /// Where it was read.
+    #[serde(skip)]
+    pub origin: Origin,
 }
 
 impl Prompt {
+    /// A prompt made in memory.
+    pub fn new(ask: Ask, reference: Option<String>) -> Self {
+        Self {
+            ask,
+            reference,
+            origin: Origin::default(),
+        }
+    }
+
+    /// Whether there is a reference answer with text in it.
+    pub fn has_reference(&self) -> bool {
+        let text = self.reference.as_deref().unwrap_or_default();
+        !text.trim().is_empty()
+    }
+
     /// A stable identity of the question, for splits and for ESRL's memory: 64-bit FNV-1a of
     /// [`Ask::text`] without surrounding white space. A prompt without text (pre-training) is
     /// identified by its reference.
     ///
     /// ```
     /// use data::{Ask, Prompt};
-    /// let prompt = |instruction: &str, input: &str| Prompt {
-    ///     ask: Ask::Instruction { instruction: instruction.into(), input: input.into() },
-    ///     reference: None,
+    /// let prompt = |instruction: &str, input: &str| {
+    ///     let (instruction, input) = (instruction.into(), input.into());
+    ///     Prompt::new(Ask::Instruction { instruction, input }, None)
     /// };
     /// assert_eq!(prompt("Add.", "1 + 1").key(), prompt("Add.\n\n1 + 1", "").key());
     /// assert_ne!(prompt("Add.", "").key(), prompt("Subtract.", "").key());

@@ -1,6 +1,9 @@
 //! `[data]` of the stages that train on the rows of a file: sft and reward-model.
 
-use crate::{Error, Format, Loaded, Only, Prompt, Result, TooLong, report_shared, split_by_key};
+use crate::{
+    DataFiles, Error, Format, Loaded, Only, Prompt, ReadOptions, Result, TooLong, report_shared,
+    split_by_key,
+};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -26,6 +29,9 @@ pub struct RowsConfig<const HELD_OUT: u8> {
     /// Keep only the rows whose instruction matches this regular expression; the others are counted
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only: Option<Only>,
+    /// Fields of the rows that may be passed over without a word
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<String>,
     /// Use the first rows only
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rows: Option<usize>,
@@ -64,14 +70,23 @@ pub fn check_rows(held_out: f64, max_rows: Option<usize>) -> Result<()> {
 pub struct Rows<T> {
     pub train: Vec<T>,
     pub held_out: Vec<T>,
-    /// Held-out rows whose prompt is a training prompt, too
+    /// Held-out prompts that are training prompts, too
     pub n_shared: usize,
+    /// The files that were read
+    pub files: DataFiles,
 }
 
 impl<const HELD_OUT: u8> RowsConfig<HELD_OUT> {
     /// Fails if no row could be trained on, or a row could have no response.
     pub fn check(&self) -> Result<()> {
         check_rows(self.held_out, self.max_rows)?;
+        if self.max_eval_rows == Some(0) {
+            return Err(Error(
+                "data.max_eval_rows = 0 leaves nothing to evaluate on; to hold nothing out, set \
+                 data.held_out = 0"
+                    .into(),
+            ));
+        }
         match self.max_len {
             0 | 1 => Err(Error(format!(
                 "data.max_len = {} leaves no room for a response",
@@ -95,20 +110,37 @@ impl<const HELD_OUT: u8> RowsConfig<HELD_OUT> {
     /// Reads the rows with `source` and holds some out. Reports what was read on stderr.
     pub fn read<T>(
         &self,
-        source: fn(&Path, Format) -> Result<Loaded<T>>,
+        source: fn(&Path, ReadOptions) -> Result<Loaded<T>>,
         prompt: fn(&T) -> &Prompt,
         seed: u64,
     ) -> Result<Rows<T>> {
         let read = |path: &Path| {
-            let mut loaded = source(path, self.format)?.only(path, self.only.as_ref(), prompt)?;
+            let options = ReadOptions {
+                format: self.format,
+                ignore: self.ignore.clone(),
+            };
+            let mut loaded = source(path, options)?.only(path, self.only.as_ref(), prompt)?;
+            if self.too_long == TooLong::Error && loaded.n_too_big() > 0 {
+                let (shown, n) = (path.display(), loaded.n_too_big());
+                return Err(Error(format!(
+                    "{shown}: {n} rows are longer than 16 MiB; remove them, or set data.too_long = \
+                     \"drop\""
+                )));
+            }
             loaded.report(path);
             loaded.items.truncate(self.max_rows.unwrap_or(usize::MAX));
-            Ok(loaded.items)
+            let file = loaded.file(path);
+            Ok((loaded.items, file))
         };
         let key = |row: &T| prompt(row).key();
-        let rows = read(&self.path)?;
+        let (rows, train_file) = read(&self.path)?;
+        let mut eval_file = None;
         let (train, mut held_out) = match &self.eval_path {
-            Some(path) => (rows, read(path)?),
+            Some(path) => {
+                let (held_out, file) = read(path)?;
+                eval_file = Some(file);
+                (rows, held_out)
+            }
             None => split_by_key(rows, key, self.held_out, seed),
         };
         held_out.truncate(self.max_eval_rows.unwrap_or(usize::MAX));
@@ -118,6 +150,10 @@ impl<const HELD_OUT: u8> RowsConfig<HELD_OUT> {
             train,
             held_out,
             n_shared,
+            files: DataFiles {
+                train: train_file,
+                eval: eval_file,
+            },
         })
     }
 }

@@ -35,19 +35,16 @@ pub fn split_by_key<T>(
         .partition(|item| !held.contains(&key(item)))
 }
 
-/// Counts held-out rows whose prompt is also a training prompt, and warns on stderr if there are
-/// any: an evaluation on them measures memorisation. Takes the keys of both sides.
+/// Counts held-out prompts that are also training prompts, each once, and warns on stderr if there
+/// are any: an evaluation on them measures memorisation. Takes the keys of the rows of both sides.
 pub fn report_shared(
     path: &Path,
     train: impl IntoIterator<Item = u64>,
     held_out: impl IntoIterator<Item = u64>,
 ) -> usize {
     let train: HashSet<u64> = train.into_iter().collect();
-    let (mut n, mut n_shared) = (0, 0);
-    for key in held_out {
-        n += 1;
-        n_shared += usize::from(train.contains(&key));
-    }
+    let held_out: HashSet<u64> = held_out.into_iter().collect();
+    let (n, n_shared) = (held_out.len(), held_out.intersection(&train).count());
     if n_shared > 0 {
         eprintln!(
             "{}: {n_shared} of {n} held-out prompts are also training prompts and measure memorisation; remove them from data.eval_path",

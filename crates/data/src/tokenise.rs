@@ -2,6 +2,7 @@
 //! of the answer is known and never searched for in the text, and `### Response:` and the answer's
 //! first word are separate tokens, as in generation. There is no padding.
 
+use crate::rendered::check_turns;
 use crate::{Ask, Error, Prompt, Result, Template};
 use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer;
@@ -41,6 +42,8 @@ pub struct Encoder {
     template: Template,
     ends: Ends,
     bos_text: Option<String>,
+    /// The most tokens of a sequence that the caller can use.
+    max_tokens: usize,
 }
 
 impl Encoder {
@@ -73,15 +76,32 @@ impl Encoder {
             template,
             ends,
             bos_text,
+            max_tokens: usize::MAX,
         })
+    }
+
+    /// The same encoder for a caller to whom sequences of more than `max_tokens` are all too long.
+    /// Of a text that makes far more it tokenises a piece, so memory is bounded; the ids of that
+    /// are still more than twice `max_tokens`.
+    #[must_use]
+    pub fn within(mut self, max_tokens: usize) -> Self {
+        self.max_tokens = max_tokens;
+        self
     }
 
     /// Ids of the rendered prompt, with BOS first if the model wants it and the template has not
     /// written it.
     ///
-    /// Errors: the template fails; the prompt begins with two BOS tokens.
+    /// Errors, with the prompt's file and row: the template fails or leaves out a turn; the prompt
+    /// begins with two BOS tokens.
     pub fn prompt(&self, prompt: &Prompt) -> Result<Vec<u32>> {
+        self.prompt_ids(prompt)
+            .map_err(|error| prompt.origin.locate(error))
+    }
+
+    fn prompt_ids(&self, prompt: &Prompt) -> Result<Vec<u32>> {
         let text = self.template.render(&prompt.ask)?;
+        check_turns(&prompt.ask, &text)?;
         let has_specials =
             matches!(self.template, Template::Chat { .. }) || matches!(prompt.ask, Ask::Raw(_));
         let tokenizer = if has_specials {
@@ -89,7 +109,7 @@ impl Encoder {
         } else {
             &self.literal
         };
-        let ids = encode(tokenizer, &text)?;
+        let ids = encode(tokenizer, &text, self.max_tokens)?;
         let has_bos = has_specials
             && self
                 .bos_text
@@ -110,7 +130,7 @@ impl Encoder {
 
     /// Ids of the answer without trailing white space, then EOS.
     pub fn response(&self, text: &str) -> Result<Vec<u32>> {
-        let mut ids = encode(&self.literal, text.trim_end())?;
+        let mut ids = encode(&self.literal, text.trim_end(), self.max_tokens)?;
         ids.push(self.ends.eos);
         Ok(ids)
     }
@@ -119,7 +139,8 @@ impl Encoder {
     pub fn example(&self, prompt: &Prompt, response: &str) -> Result<Example> {
         let mut ids = self.prompt(prompt)?;
         let prompt_len = ids.len();
-        ids.extend(self.response(response)?);
+        let response = self.response(response);
+        ids.extend(response.map_err(|error| prompt.origin.locate(error))?);
         Ok(Example {
             ids,
             prompt_len,
@@ -172,11 +193,23 @@ impl Encoder {
     }
 }
 
-fn encode(tokenizer: &Tokenizer, text: &str) -> Result<Vec<u32>> {
-    let encoding = tokenizer
-        .encode_fast(text, false)
-        .map_err(tokenizer_error)?;
-    Ok(encoding.get_ids().to_vec())
+/// The ids of a text, or those of its beginning if that alone makes more than twice `max_tokens`: a
+/// cut changes the tokens beside it, not how many there are.
+fn encode(tokenizer: &Tokenizer, text: &str, max_tokens: usize) -> Result<Vec<u32>> {
+    let enough = max_tokens.saturating_mul(2).saturating_add(16);
+    // English has four bytes a token.
+    let mut n_bytes = enough.saturating_mul(8);
+    loop {
+        let piece = &text[..text.floor_char_boundary(n_bytes)];
+        let encoding = tokenizer
+            .encode_fast(piece, false)
+            .map_err(tokenizer_error)?;
+        let ids = encoding.get_ids();
+        if piece.len() == text.len() || ids.len() > enough {
+            return Ok(ids.to_vec());
+        }
+        n_bytes = n_bytes.saturating_mul(4);
+    }
 }
 
 /// The special token at the start of the text; the longest of several.

@@ -1,9 +1,10 @@
 //! What a run reads: the rows that its method learns from, and the prompts that it is evaluated on.
 
 use crate::config::Config;
+use crate::references;
 use algorithms::{DataSource, Requirements};
 use anyhow::{Context, Result, bail};
-use data::{Demonstration, Encoder, Preference, Prompt};
+use data::{DataFiles, Demonstration, Encoder, Preference, Prompt, ReadOptions};
 use policy::PolicyMeta;
 use std::path::Path;
 use std::rc::Rc;
@@ -31,28 +32,30 @@ pub(crate) struct Data {
     pub held_out: Vec<Prompt>,
     /// Held-out prompts that are also training prompts
     pub n_shared: usize,
+    /// The files that were read
+    pub files: DataFiles,
 }
 
 impl Data {
     /// Reads and checks the files. Needs no model.
     pub fn read(config: &Config, needs: &Requirements) -> Result<Self> {
         let d = &config.data;
-        let (train, held_out) = match &needs.source {
+        let (train, held_out, files) = match &needs.source {
             DataSource::Rollouts => {
-                let (train, held_out) = split(config, data::prompts, |p| p)?;
-                (TrainingRows::Prompts(train), held_out)
+                let (train, held_out, files) = split(config, data::prompts, |p| p)?;
+                (TrainingRows::Prompts(train), held_out, files)
             }
             DataSource::Pool(pool) if pool.grow.as_ref().is_some_and(|g| !g.keep_data) => {
-                let (train, held_out) = split(config, data::prompts, |p| p)?;
-                (TrainingRows::Prompts(train), held_out)
+                let (train, held_out, files) = split(config, data::prompts, |p| p)?;
+                (TrainingRows::Prompts(train), held_out, files)
             }
             DataSource::Pool(_) => {
-                let (train, held_out) = split(config, data::demonstrations, |d| &d.prompt)?;
-                (TrainingRows::Demonstrations(train), held_out)
+                let (train, held_out, files) = split(config, data::demonstrations, |d| &d.prompt)?;
+                (TrainingRows::Demonstrations(train), held_out, files)
             }
             DataSource::Pairs => {
-                let (train, held_out) = split(config, data::preferences, |p| &p.prompt)?;
-                (TrainingRows::Preferences(train), held_out)
+                let (train, held_out, files) = split(config, data::preferences, |p| &p.prompt)?;
+                (TrainingRows::Preferences(train), held_out, files)
             }
         };
         let compares = rewards::needs_reference(&config.rewards);
@@ -66,23 +69,11 @@ impl Data {
                  its own reference and get the top score; use a method that samples, or rest with keep_data = false"
             );
         }
-        let wants_answers = needs.text_metric.is_some() || needs.reference_answer || compares;
-        let no_answer = |prompt: &Prompt| prompt.reference.is_none();
-        if let TrainingRows::Prompts(prompts) = &train
-            && wants_answers
-            && prompts.iter().any(no_answer)
-        {
-            bail!(
-                "{}: this algorithm or its rewards compare with reference answers, and some rows have none",
-                d.path.display()
-            );
-        }
-        if compares && held_out.iter().any(no_answer) {
-            bail!(
-                "{}: the rewards compare with reference answers, and some prompts held out for evaluation have none",
-                d.eval_path.as_ref().unwrap_or(&d.path).display()
-            );
-        }
+        let sampled = match &train {
+            TrainingRows::Prompts(prompts) => Some(prompts.as_slice()),
+            TrainingRows::Demonstrations(_) | TrainingRows::Preferences(_) => None,
+        };
+        references::check(sampled, &held_out, config, needs)?;
         let keys: Vec<u64> = match &train {
             TrainingRows::Prompts(rows) => rows.iter().map(Prompt::key).collect(),
             TrainingRows::Demonstrations(rows) => rows.iter().map(|d| d.prompt.key()).collect(),
@@ -93,42 +84,44 @@ impl Data {
             train,
             held_out,
             n_shared,
+            files,
         })
     }
 }
 
-/// The training rows, and the prompts held out: those of `eval_path`, or a share of the prompts of
-/// `path`.
+/// The training rows, the prompts held out (those of `eval_path`, or a share of the prompts of
+/// `path`; each once), and the files.
 fn split<T>(
     config: &Config,
-    source: fn(&Path, data::Format) -> data::Result<data::Loaded<T>>,
+    source: fn(&Path, ReadOptions) -> data::Result<data::Loaded<T>>,
     prompt: fn(&T) -> &Prompt,
-) -> Result<(Vec<T>, Vec<Prompt>)> {
+) -> Result<(Vec<T>, Vec<Prompt>, DataFiles)> {
     let d = &config.data;
     let only = d.only.as_ref();
-    let mut loaded = source(&d.path, d.format)?.only(&d.path, only, prompt)?;
+    let options = ReadOptions {
+        format: d.format,
+        ignore: d.ignore.clone(),
+    };
+    let mut loaded = source(&d.path, options.clone())?.only(&d.path, only, prompt)?;
     loaded.report(&d.path);
     loaded.items.truncate(d.max_rows.unwrap_or(usize::MAX));
+    let mut files = DataFiles {
+        train: loaded.file(&d.path),
+        eval: None,
+    };
     if let Some(path) = &d.eval_path {
-        let held_out = data::prompts(path, d.format)?.only(path, only, |p| p)?;
+        let held_out = data::prompts(path, options)?.only(path, only, |p| p)?;
         held_out.report(path);
+        files.eval = Some(held_out.file(path));
         let mut held_out = held_out.items;
         held_out.truncate(d.max_rows.unwrap_or(usize::MAX));
-        return Ok((loaded.items, held_out));
+        return Ok((loaded.items, held_out, files));
     }
     let key = |row: &T| prompt(row).key();
     let (train, rows) = data::split_by_key(loaded.items, key, d.held_out, config.train.seed);
-    let mut held_out: Vec<Prompt> = Vec::new();
-    for row in &rows {
-        let prompt = prompt(row);
-        if held_out
-            .last()
-            .is_none_or(|last| last.key() != prompt.key())
-        {
-            held_out.push(prompt.clone());
-        }
-    }
-    Ok((train, held_out))
+    let held_out = rows.iter().map(|row| prompt(row).clone()).collect();
+    let (held_out, _) = data::each_prompt_once(held_out);
+    Ok((train, held_out, files))
 }
 
 /// Encoded prompts. Those that leave no room for a response are left out and counted; `what` names
@@ -157,7 +150,8 @@ pub(crate) fn tasks(
     Ok(tasks)
 }
 
-/// Each row's prompt and its `N` answers with EOS. Rows that are too long are left out and counted.
+/// Each row's prompt and its `N` answers with EOS. Rows that are too long, or whose answers are the
+/// same tokens or none, are left out and counted.
 pub(crate) fn answered<const N: usize>(
     rows: Vec<(Prompt, [String; N])>,
     meta: &PolicyMeta,
@@ -166,23 +160,36 @@ pub(crate) fn answered<const N: usize>(
     let limit = prompt_room(meta, config)?;
     let max_len = limit + config.rollout.max_new_tokens;
     let n_rows = rows.len();
+    let (mut n_long, mut n_equal, mut n_empty) = (0, 0, 0);
     let mut kept = Vec::with_capacity(n_rows);
     for (prompt, answers) in rows {
         let task = Rc::new(task(&meta.encoder, prompt)?);
         let mut responses: [Vec<u32>; N] = std::array::from_fn(|_| Vec::new());
         for (ids, answer) in responses.iter_mut().zip(&answers) {
-            *ids = meta.encoder.response(answer)?;
+            let encoded = meta.encoder.response(answer);
+            *ids = encoded.map_err(|error| task.prompt.origin.locate(error))?;
         }
         let longest = responses.iter().map(Vec::len).max().unwrap_or(0);
-        if task.ids.len() <= limit && task.ids.len() + longest <= max_len {
+        // Texts that differ may be the same tokens, or none but EOS, after normalisation.
+        if responses.iter().any(|ids| ids.len() < 2) {
+            n_empty += 1;
+        } else if N > 1 && responses.iter().all(|ids| *ids == responses[0]) {
+            n_equal += 1;
+        } else if task.ids.len() > limit || task.ids.len() + longest > max_len {
+            n_long += 1;
+        } else {
             kept.push((task, responses));
         }
     }
-    let dropped = n_rows - kept.len();
-    if dropped > 0 {
-        eprintln!(
-            "training rows: {dropped} of {n_rows} have a prompt longer than {limit} tokens or {max_len} with the answer, and are left out"
-        );
+    let long = format!("a prompt longer than {limit} tokens or {max_len} with the answer");
+    for (n, why) in [
+        (n_long, long.as_str()),
+        (n_equal, "two answers of the same tokens"),
+        (n_empty, "an answer without tokens"),
+    ] {
+        if n > 0 {
+            eprintln!("training rows: {n} of {n_rows} have {why}, and are left out");
+        }
     }
     Ok(kept)
 }

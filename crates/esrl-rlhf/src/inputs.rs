@@ -7,7 +7,7 @@ use crate::evaluation::tasks_for_evaluation;
 use crate::row_source::RowSource;
 use algorithms::Requirements;
 use anyhow::{Result, ensure};
-use data::Prompt;
+use data::{DataFiles, Prompt};
 use models::{Fetch, LoraConfig, WeightStorage, WeightsMeta};
 use policy::{DeviceChoice, PolicyMeta, TemplateChoice};
 use std::path::Path;
@@ -31,6 +31,7 @@ pub(crate) struct RunInputs {
     pub eval_tasks: Vec<Rc<Task>>,
     /// Held-out prompts that are also training prompts
     pub n_shared: usize,
+    pub files: DataFiles,
 }
 
 impl RunInputs {
@@ -41,6 +42,7 @@ impl RunInputs {
             train,
             held_out,
             n_shared,
+            files,
         } = Data::read(config, &needs)?;
         let template = TemplateChoice::parse(&config.model.template)?;
         let model = &config.model;
@@ -67,6 +69,7 @@ impl RunInputs {
             held_out,
             eval_tasks,
             n_shared,
+            files,
         })
     }
 

@@ -21,6 +21,7 @@ mod pool;
 mod prepare;
 mod prompt_value;
 mod read;
+mod references;
 mod replay;
 mod rl_step;
 mod roles;

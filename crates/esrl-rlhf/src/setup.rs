@@ -11,6 +11,7 @@ use crate::logp_source::LogpSource;
 use crate::roles::Roles;
 use crate::trainable::TrainableParams;
 use crate::watch::WatchState;
+use ::data::DataFiles;
 use anyhow::{Result, ensure};
 use models::Fetch;
 use planning::{MemoryPlan, Plan};
@@ -72,8 +73,8 @@ pub(crate) fn open<'a>(
         "held_out_prompts": inputs.eval_tasks.len(),
         "held_out_in_training": inputs.n_shared,
     });
-    policy::record_data(&mut run, &config.data.path, counts)?;
-    record_inputs(&mut run, config)?;
+    policy::record_data(&mut run, &inputs.files, counts)?;
+    record_inputs(&mut run, &inputs.files, config)?;
     let held_out = serde_json::to_string_pretty(&inputs.held_out)?;
     run.write_file("heldout.json", held_out.as_bytes())?;
 
@@ -150,13 +151,13 @@ fn record_settings(run: &mut Run, config: &Config, memory: &MemoryPlan) -> Resul
 
 /// The held-out file, the adapter that policy and reference start from, and the reward model, by
 /// their content.
-fn record_inputs(run: &mut Run, config: &Config) -> Result<()> {
+fn record_inputs(run: &mut Run, files: &DataFiles, config: &Config) -> Result<()> {
     let (_, adapter) = policy::run_and_adapter(Path::new(&config.model.policy));
     let adapter = Some(adapter).filter(|dir| dir.is_dir());
     let reward = config.model.reward.as_ref().map(|dir| dir.join("reward"));
-    let inputs = [config.data.eval_path.clone(), adapter, reward];
+    let inputs = [adapter, reward];
     let inputs: Vec<&Path> = inputs.iter().flatten().map(PathBuf::as_path).collect();
-    policy::record_inputs(run, &inputs)
+    policy::record_inputs(run, files, &inputs)
 }
 
 /// Records how often each health watch began to warn.

@@ -9,7 +9,7 @@ use crate::fastchat::{self, Answer, Choice, Question, QuestionId, category_tempe
 use crate::jsonl::{self, Appender};
 use crate::output::ensure_parent;
 use crate::policies::{self, PolicyOpener};
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use data::{Message, Prompt};
 use generation::{Finish, Request, Sampling};
 use policy::Policy;
@@ -216,10 +216,12 @@ fn batch_turns(
             let Some(before) = &dialogues[i] else {
                 continue;
             };
-            let prompt = policy.encoder.prompt(&Prompt {
-                ask: ask(question, before),
-                reference: None,
-            })?;
+            let prompt = policy
+                .encoder
+                .prompt(&Prompt::new(ask(question, before), None))
+                .with_context(|| {
+                    format!("{}: question {}", config.questions.display(), question.id)
+                })?;
             let room = context.saturating_sub(prompt.len());
             if room == 0 {
                 dialogues[i] = None;
@@ -256,10 +258,7 @@ fn batch_turns(
 /// A question's next turn, with the turns and answers before it, as the template expects them.
 fn ask(question: &Question, answered: &[Turn]) -> data::Ask {
     if answered.is_empty() {
-        return data::Ask::Instruction {
-            instruction: question.turns[0].clone(),
-            input: String::new(),
-        };
+        return data::Ask::instruction(&question.turns[0]);
     }
     let mut messages = Vec::new();
     for (i, user) in question.turns[..=answered.len()].iter().enumerate() {

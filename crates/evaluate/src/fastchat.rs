@@ -8,7 +8,7 @@ use crate::jsonl;
 use anyhow::{Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// The id of a question: a number (FastChat's own files) or a text.
@@ -82,6 +82,7 @@ pub fn questions(path: &Path) -> Result<Vec<Question>> {
     }
     let mut seen = BTreeSet::new();
     let mut questions = Vec::with_capacity(rows.len());
+    let mut unused: BTreeMap<&str, usize> = BTreeMap::new();
     for (i, row) in rows.iter().enumerate() {
         let question = match question(row) {
             Ok(question) => question,
@@ -96,6 +97,19 @@ pub fn questions(path: &Path) -> Result<Vec<Question>> {
             );
         }
         questions.push(question);
+        let text = row.get("turns").map_or("text", |_| "turns");
+        let known = ["question_id", "category", "reference", text];
+        for field in data::unused_fields(row.as_object().expect("a question"), &known) {
+            *unused.entry(field).or_default() += 1;
+        }
+    }
+    if !unused.is_empty() {
+        let counts = unused.iter().map(|(name, n)| format!("{name:?} ({n})"));
+        let counts = counts.collect::<Vec<_>>().join(", ");
+        eprintln!(
+            "{}: fields that are not used (questions): {counts}",
+            path.display()
+        );
     }
     Ok(questions)
 }

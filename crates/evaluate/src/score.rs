@@ -6,7 +6,7 @@ use crate::output::ensure_parent;
 use crate::policies::{self, PolicyOpener, Reward};
 use crate::stats::{self, Estimate};
 use anyhow::{Result, bail, ensure};
-use data::{Demonstration, Example, Format, Preference};
+use data::{Demonstration, Example, Format, Preference, ReadOptions};
 use policy::{Batch, Policy};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -24,6 +24,9 @@ pub struct ScoreConfig {
     /// comparison_v2, hh, pairs
     #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = format)]
     pub format: Format,
+    /// Fields of the rows that may be passed over without a word (data.ignore of the stages)
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
+    pub ignore: Vec<String>,
     /// Use the first rows only
     #[arg(long, value_name = "N")]
     pub max_rows: Option<usize>,
@@ -53,6 +56,7 @@ impl ScoreConfig {
             run: run.to_string(),
             data: data.to_path_buf(),
             format: Format::Auto,
+            ignore: Vec::new(),
             max_rows: None,
             out: None,
             batch_tokens: 4096,
@@ -138,8 +142,12 @@ pub fn score(config: &ScoreConfig) -> Result<ScoreReport> {
     }
     let mut opener = PolicyOpener::new(&config.device)?;
     let is_reward = policies::saved_run(&config.run)?.is_some_and(|r| r.stage == "reward-model");
+    let options = ReadOptions {
+        format: config.format,
+        ignore: config.ignore.clone(),
+    };
     let (report, rows) = if is_reward {
-        let mut loaded = data::preferences(&config.data, config.format)?;
+        let mut loaded = data::preferences(&config.data, options)?;
         loaded.report(&config.data);
         loaded.items.truncate(config.max_rows.unwrap_or(usize::MAX));
         pairs(
@@ -148,7 +156,7 @@ pub fn score(config: &ScoreConfig) -> Result<ScoreReport> {
             config,
         )?
     } else {
-        let mut loaded = data::demonstrations(&config.data, config.format)?;
+        let mut loaded = data::demonstrations(&config.data, options)?;
         loaded.report(&config.data);
         loaded.items.truncate(config.max_rows.unwrap_or(usize::MAX));
         demonstrations(&opener.policy(&config.run)?, &loaded.items, config)?
@@ -166,12 +174,22 @@ fn pairs(
 ) -> Result<(ScoreReport, String)> {
     let context = reward.base.model.config.max_position_embeddings;
     let mut kept: Vec<(usize, Example, Example)> = Vec::new();
+    let mut n_equal = 0;
     for (row, item) in items.iter().enumerate() {
         let chosen = reward.encoder.example(&item.prompt, &item.chosen)?;
         let rejected = reward.encoder.example(&item.prompt, &item.rejected)?;
-        if chosen.ids.len().max(rejected.ids.len()) <= context {
+        if chosen.ids == rejected.ids {
+            n_equal += 1;
+        } else if chosen.ids.len().max(rejected.ids.len()) <= context {
             kept.push((row, chosen, rejected));
         }
+    }
+    if n_equal > 0 {
+        eprintln!(
+            "{}: {n_equal} of {} pairs have two answers of the same tokens and are left out",
+            config.data.display(),
+            items.len()
+        );
     }
     if kept.is_empty() {
         bail!(
@@ -197,7 +215,7 @@ fn pairs(
             rejected_tokens: tokens(rejected),
         })
         .collect();
-    let report = summarise_pairs(&rows, items.len() - kept.len(), config.seed);
+    let report = summarise_pairs(&rows, items.len() - kept.len() - n_equal, config.seed);
     Ok((ScoreReport::Pairs(report), crate::jsonl::to_text(&rows)?))
 }
 

@@ -56,9 +56,10 @@ pub fn load_base(source: &str, device: &Device) -> Result<Base> {
     Base::load(source, BaseWeights::Stored, device)
 }
 
-/// The encoder of a base under a template.
+/// The encoder of a base under a template, for texts up to the model's context.
 pub fn encoder(base: &Base, template: &Template) -> Result<Encoder> {
-    encoder_of(&base.source, &base.tokenizer, &base.special, template)
+    let encoder = encoder_of(&base.source, &base.tokenizer, &base.special, template)?;
+    Ok(encoder.within(base.model.config.max_position_embeddings))
 }
 
 /// `source`: the model's name, for the error where it has no end-of-sequence token.

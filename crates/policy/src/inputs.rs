@@ -2,38 +2,47 @@
 
 use crate::base::Base;
 use anyhow::{Context, Result, anyhow, bail};
-use data::Template;
+use data::{DataFiles, Template};
 use run::Run;
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
-/// Records the data file under `data`: `path`, `sha256` and the `counts` of its rows.
+/// Records the training rows' file under `data`: `path`, `sha256` of the bytes that were read, and
+/// the `counts` of its rows.
 ///
 /// # Errors
 /// If the file has changed since the run started: checkpoints store the position in it as a row
 /// number.
-pub fn record_data(run: &mut Run, path: &Path, mut counts: Value) -> Result<()> {
-    let hash = run::file_hash(path)?;
+pub fn record_data(run: &mut Run, files: &DataFiles, mut counts: Value) -> Result<()> {
+    let file = &files.train;
+    let path = file.path.to_string_lossy();
     let before = run.recorded("data").map(|data| &data["sha256"]);
-    check_unchanged(run, before, &hash, &path.to_string_lossy())?;
-    counts["path"] = path.to_string_lossy().into();
-    counts["sha256"] = hash.into();
+    check_unchanged(run, before, &file.sha256, &path)?;
+    counts["path"] = path.into();
+    counts["sha256"] = file.sha256.clone().into();
     run.record("data", counts)
 }
 
-/// Records the SHA-256 of every other file that the results depend on, under `inputs`. A directory
-/// counts as the files in it.
+/// Records the SHA-256 of every other file that the results depend on, under `inputs`: of the
+/// held-out rows' file as it was read, and of `paths`. A directory counts as the files in it.
 ///
 /// # Errors
 /// If one of them has changed since the run started.
-pub fn record_inputs(run: &mut Run, paths: &[&Path]) -> Result<()> {
+pub fn record_inputs(run: &mut Run, files: &DataFiles, paths: &[&Path]) -> Result<()> {
     let before = run.recorded("inputs").cloned().unwrap_or_default();
     let mut now = Map::new();
+    let mut record = |file: &Path, hash: String| -> Result<()> {
+        let name = file.to_string_lossy();
+        check_unchanged(run, before.get(&*name), &hash, &name)?;
+        now.insert(name.into_owned(), hash.into());
+        Ok(())
+    };
+    if let Some(eval) = &files.eval {
+        record(&eval.path, eval.sha256.clone())?;
+    }
     for path in paths {
-        for file in files(path)? {
-            let (name, hash) = (file.to_string_lossy(), run::file_hash(&file)?);
-            check_unchanged(run, before.get(&*name), &hash, &name)?;
-            now.insert(name.into_owned(), hash.into());
+        for file in files_in(path)? {
+            record(&file, run::file_hash(&file)?)?;
         }
     }
     run.record("inputs", now.into())
@@ -71,7 +80,7 @@ fn check_unchanged(run: &Run, before: Option<&Value>, now: &str, name: &str) -> 
 }
 
 /// The file, or the files in the directory.
-fn files(path: &Path) -> Result<Vec<PathBuf>> {
+fn files_in(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_path_buf()]);
     }

@@ -65,9 +65,11 @@ impl PolicyMeta {
             Some(template) => template,
             None => template.resolve(&source, &base.special, base.chat_template.as_deref())?,
         };
+        let context = base.config.max_position_embeddings;
+        let encoder = encoder_of(&source, &base.tokenizer, &base.special, &template)?;
         let config_of = |dir: &PathBuf| LoraConfig::of_adapter(dir);
         Ok(Self {
-            encoder: encoder_of(&source, &base.tokenizer, &base.special, &template)?,
+            encoder: encoder.within(context),
             adapter: adapter_dir.as_ref().map(config_of).transpose()?,
             name,
             source,

@@ -2,7 +2,7 @@
 //! answer.
 
 use crate::config::Config;
-use crate::pair::Pair;
+use crate::pair::{Pair, right};
 use crate::prepare::SHOWN;
 use anyhow::Result;
 use candle_core::{Tensor, Var};
@@ -136,7 +136,7 @@ impl train::Objective for Objective {
             loss = (loss + ((chosen + rejected)?.sqr()?.sum_all()? * self.center_coefficient)?)?;
         }
         let margins = margin.detach().to_vec1::<f32>()?;
-        let right = margins.iter().filter(|m| **m > 0.0).count() as f64;
+        let right: f64 = margins.iter().map(|margin| right(*margin)).sum();
         let sum: f64 = margins.iter().map(|m| *m as f64).sum();
         Ok((
             loss,
@@ -157,7 +157,7 @@ impl train::Objective for Objective {
         }
         let n = margins.len().max(1) as f64;
         let mean = margins.iter().map(|m| *m as f64).sum::<f64>() / n;
-        let right = margins.iter().filter(|m| **m > 0.0).count() as f64;
+        let right: f64 = margins.iter().map(|margin| right(*margin)).sum();
         let longer: f64 = self.eval.iter().map(Pair::longer_wins).sum();
         let metrics = BTreeMap::from([
             ("accuracy".to_string(), right / n),

@@ -19,10 +19,15 @@ impl Pair {
     /// 1 if the rule "the longer answer wins" is right, 0 if wrong, ½ for equal lengths.
     pub fn longer_wins(&self) -> f64 {
         let n = |e: &Example| e.ids.len() - e.prompt_len;
-        match n(&self.chosen).cmp(&n(&self.rejected)) {
-            std::cmp::Ordering::Greater => 1.0,
-            std::cmp::Ordering::Equal => 0.5,
-            std::cmp::Ordering::Less => 0.0,
-        }
+        right(n(&self.chosen) as f32 - n(&self.rejected) as f32)
+    }
+}
+
+/// 1 if the chosen answer has more, 0 if less, ½ for a tie: `score` counts the same.
+pub(crate) fn right(margin: f32) -> f64 {
+    match margin {
+        m if m > 0.0 => 1.0,
+        0.0 => 0.5,
+        _ => 0.0,
     }
 }

@@ -4,7 +4,7 @@
 use crate::config::Config;
 use crate::pair::Pair;
 use anyhow::{Result, bail};
-use data::{Encoder, Example, Preference};
+use data::{DataFiles, Encoder, Example, Preference};
 use generation::{Request, Sampling};
 use models::{Fetch, LoraConfig, WeightStorage, WeightsMeta};
 use policy::{DeviceChoice, PolicyMeta, TemplateChoice};
@@ -23,8 +23,9 @@ pub(crate) struct Prepared {
     pub eval: Vec<Pair>,
     /// Requests to the source policy; the scores of its answers normalise the reward
     pub requests: Vec<Request>,
-    /// Held-out pairs whose prompt is a training prompt, too
+    /// Held-out prompts that are training prompts, too
     pub n_shared: usize,
+    pub files: DataFiles,
 }
 
 impl Prepared {
@@ -38,8 +39,9 @@ impl Prepared {
         let keep = WeightStorage::of(DeviceChoice::parse(&config.device)?.is_cpu(), false);
         let lora = meta.lora_or(&config.lora)?;
         config.data.check_context(meta.context())?;
-        let train = pairs("training", &rows.train, &meta.encoder, config)?;
-        let eval = pairs("held-out", &rows.held_out, &meta.encoder, config)?;
+        let encoder = meta.encoder.clone().within(config.data.max_len);
+        let train = pairs("training", &rows.train, &encoder, config)?;
+        let eval = pairs("held-out", &rows.held_out, &encoder, config)?;
         if train.is_empty() {
             bail!(
                 "{}: no pair is left to train on; raise data.max_len or lower data.held_out",
@@ -59,6 +61,7 @@ impl Prepared {
             eval,
             requests,
             n_shared: rows.n_shared,
+            files: rows.files,
         })
     }
 }

@@ -30,6 +30,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         eval,
         requests,
         n_shared,
+        files,
         ..
     } = prepared;
     let mut policy = meta
@@ -45,16 +46,13 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     run.record("source", config.model.source.clone().into())?;
     policy::record_data(
         &mut run,
-        &config.data.path,
+        &files,
         serde_json::json!({ "train_pairs": train.len(), "held_out_pairs": eval.len(), "held_out_in_training": n_shared }),
     )?;
     // The samples that normalise the scores depend on this adapter.
     let (_, adapter) = policy::run_and_adapter(Path::new(&config.model.source));
-    let mut inputs: Vec<&Path> = config.data.eval_path.as_deref().into_iter().collect();
-    if adapter.is_dir() {
-        inputs.push(&adapter);
-    }
-    policy::record_inputs(&mut run, &inputs)?;
+    let adapter = Some(adapter.as_path()).filter(|dir| dir.is_dir());
+    policy::record_inputs(&mut run, &files, adapter.as_slice())?;
     run.record("memory", plan.memory.json())?;
     let samples = samples(&policy, &requests, config)?;
     let mut objective = Objective::open(config, policy, eval, samples)?;

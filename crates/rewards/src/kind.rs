@@ -1,7 +1,9 @@
 //! The kinds of source, and the keys of each.
 
+use crate::bleu::sentence_bleu;
 use crate::format::Format;
 use crate::length::Length;
+use crate::rouge::rouge_n;
 use crate::shared::own_keys;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -151,6 +153,19 @@ impl Kind {
             self,
             Bleu(_) | Rouge1(_) | Rouge2(_) | RougeL(_) | RougeLsum(_)
         )
+    }
+
+    /// Whether no response can score above 0 against this reference: it has no token or n-gram to
+    /// compare. False for sources that do not compare.
+    pub(crate) fn is_useless(&self, reference: &str) -> bool {
+        match self {
+            Self::Bleu(_) => sentence_bleu(reference, &[reference], true) == 0.0,
+            Self::Rouge2(_) => rouge_n(2, reference, reference, false) == 0.0,
+            Self::Rouge1(_) | Self::RougeL(_) | Self::RougeLsum(_) => {
+                rouge_n(1, reference, reference, false) == 0.0
+            }
+            _ => false,
+        }
     }
 
     pub(crate) fn in_unit_range(&self) -> bool {

@@ -127,6 +127,41 @@ pub fn file_hash(path: &Path) -> Result<String> {
     hash().with_context(|| format!("cannot read {}", path.display()))
 }
 
+/// Reads from `R` and hashes what was read, so that the hash is of those very bytes.
+///
+/// ```
+/// use std::io::Read;
+/// let mut reader = run::HashingReader::new(&b"abc"[..]);
+/// reader.read_to_end(&mut Vec::new())?;
+/// assert_eq!(reader.finish(), run::hash(b"abc"));
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct HashingReader<R> {
+    inner: R,
+    hash: Sha256,
+}
+
+impl<R: Read> HashingReader<R> {
+    /// Nothing is read yet.
+    pub fn new(inner: R) -> Self {
+        let hash = Sha256::new();
+        Self { inner, hash }
+    }
+
+    /// SHA-256 of the bytes that were read, in hexadecimal.
+    pub fn finish(self) -> String {
+        hex(&self.hash.finalize())
+    }
+}
+
+impl<R: Read> Read for HashingReader<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let n = self.inner.read(buffer)?;
+        self.hash.update(&buffer[..n]);
+        Ok(n)
+    }
+}
+
 /// SHA-256 of `bytes`, in hexadecimal.
 pub fn hash(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))

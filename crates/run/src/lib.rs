@@ -45,7 +45,7 @@ pub use checkpoint_list::{Damaged, RetentionPolicy, has_checkpoint, newest_intac
 pub use config::{from_table, load_config, settings_table};
 pub use config_error::nearest;
 pub use directory::Run;
-pub use files::{atomic_write, file_hash, free_space_bytes, hash, require_space};
+pub use files::{HashingReader, atomic_write, file_hash, free_space_bytes, hash, require_space};
 pub use memory::{measure_peak_by, peak_memory_bytes, resident_memory_bytes, usable_memory_bytes};
 pub use metrics::{MetricsRow, is_timing, read_metrics};
 pub use process::{exit, main, one_line, print};

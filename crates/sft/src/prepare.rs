@@ -2,11 +2,12 @@
 //! rows. Training and `plan` both start here.
 
 use crate::config::{Config, Method};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use candle_core::Device;
-use data::{Demonstration, Example, Prompt};
+use data::{DataFiles, Demonstration, Example, Prompt};
 use models::{Fetch, Lora, LoraConfig, WeightStorage, WeightsMeta};
 use policy::{Base, DeviceChoice, Policy, PolicyMeta};
+use std::collections::HashSet;
 use std::rc::Rc;
 
 /// Samples decoded together.
@@ -25,8 +26,9 @@ pub(crate) struct Prepared {
     pub prompts: Vec<Prompt>,
     /// Tokens of each of `prompts`
     pub prompt_lens: Vec<usize>,
-    /// Held-out rows whose prompt is a training prompt, too
+    /// Held-out prompts that are training prompts, too
     pub n_shared: usize,
+    pub files: DataFiles,
 }
 
 /// The model and adapter that training starts from.
@@ -66,6 +68,7 @@ impl Prepared {
             prompts,
             prompt_lens,
             n_shared: rows.n_shared,
+            files: rows.files,
         })
     }
 
@@ -105,6 +108,7 @@ impl Prepared {
             eval: self.eval,
             prompts: self.prompts,
             n_shared: self.n_shared,
+            files: self.files,
         })
     }
 }
@@ -116,6 +120,7 @@ pub(crate) struct Loaded {
     pub eval: Vec<Example>,
     pub prompts: Vec<Prompt>,
     pub n_shared: usize,
+    pub files: DataFiles,
 }
 
 /// The model's metadata, and the adapter to train.
@@ -144,8 +149,8 @@ fn model_meta(config: &Config, fetch: Fetch) -> Result<(PolicyMeta, Option<LoraC
     Ok((meta, Some(lora)))
 }
 
-/// The first held-out prompts that leave room for a sample, and their tokens. They may be longer
-/// than the rows of `data.max_len`.
+/// The first held-out prompts, each once, that leave room for a sample, and their tokens. They may
+/// be longer than the rows of `data.max_len`.
 fn sample_prompts(
     held_out: &[Demonstration],
     meta: &PolicyMeta,
@@ -156,10 +161,15 @@ fn sample_prompts(
     if n > 0 && room >= context {
         bail!("samples.max_new_tokens = {room} fills the model's context of {context}; lower it");
     }
-    let (mut prompts, mut lens) = (Vec::new(), Vec::new());
+    let (mut prompts, mut lens, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
     for demonstration in held_out {
         if prompts.len() == n {
             break;
+        }
+        // Texts for pre-training have the same prompt, none.
+        let is_text = matches!(demonstration.prompt.ask, data::Ask::Raw(_));
+        if !is_text && !seen.insert(demonstration.prompt.key()) {
+            continue;
         }
         let len = meta.encoder.prompt(&demonstration.prompt)?.len();
         if len + room <= context {
@@ -176,12 +186,9 @@ fn examples(
     meta: &PolicyMeta,
     config: &Config,
 ) -> Result<Vec<Example>> {
-    let encode = |d: &Demonstration| meta.encoder.example(&d.prompt, &d.response);
-    let all = items
-        .iter()
-        .map(encode)
-        .collect::<data::Result<Vec<_>>>()
-        .context("tokenising")?;
+    let encoder = meta.encoder.clone().within(config.data.max_len);
+    let encode = |d: &Demonstration| encoder.example(&d.prompt, &d.response);
+    let all = items.iter().map(encode).collect::<data::Result<Vec<_>>>()?;
     if !all.is_empty() {
         data::check_labels(&all, meta.encoder.ends().eos)?;
     }

@@ -6,7 +6,6 @@ use crate::prepare::{Loaded, Prepared};
 use anyhow::Result;
 use models::Fetch;
 use run::{Run, RunArgs};
-use std::path::Path;
 
 /// Trains into the run directory of `args`, default runs/sft.
 ///
@@ -26,6 +25,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         eval,
         prompts,
         n_shared,
+        files,
     } = prepared
         .load(config, &device)
         .map_err(|e| plan.memory.with_oom_advice(e))?;
@@ -43,11 +43,10 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     run.record("source", source.into())?;
     policy::record_data(
         &mut run,
-        &config.data.path,
+        &files,
         serde_json::json!({ "train_rows": train.len(), "held_out_rows": eval.len(), "held_out_in_training": n_shared }),
     )?;
-    let inputs: Vec<&Path> = config.data.eval_path.as_deref().into_iter().collect();
-    policy::record_inputs(&mut run, &inputs)?;
+    policy::record_inputs(&mut run, &files, &[])?;
     run.record("memory", plan.memory.json())?;
     let mut objective = Objective::new(start, config, eval, prompts)?;
     run.record("parameters", objective.parameter_counts())?;

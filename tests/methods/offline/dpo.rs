@@ -29,6 +29,8 @@ fn dpo_loss_at_the_reference_is_ln_2() {
         &at_reference(&exp),
     );
     assert_close_slices("loss", &[found.loss], &[2f64.ln()], 1e-7);
+    // ties, each of which is half right
+    assert_eq!(found.metrics["rewards/accuracies"], 0.5);
     let sign = [-1.0, 1.0].repeat(4);
     let wanted: Vec<f64> = sign.iter().map(|s| s * 0.4 / 2.0 / 4.0).collect();
     assert_close_slices("gradient", &found.d_logp, &per_token(&exp, &wanted), 1e-7);

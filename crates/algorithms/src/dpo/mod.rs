@@ -145,12 +145,18 @@ impl Algorithm for Dpo {
         };
         let beta = self.config.beta;
         let (won, lost) = (beta * sum(&ratio, &chosen)?, beta * sum(&ratio, &rejected)?);
-        let right = host(&h)?.iter().filter(|h| **h > 0.0).count();
+        // a tie counts half, as in the reward model's accuracy
+        let right = |h: &f64| match *h {
+            h if h > 0.0 => 1.0,
+            0.0 => 0.5,
+            _ => 0.0,
+        };
+        let right: f64 = host(&h)?.iter().map(right).sum();
         let metrics = Metrics::from([
             ("rewards/chosen".into(), won),
             ("rewards/rejected".into(), lost),
             ("rewards/margins".into(), won - lost),
-            ("rewards/accuracies".into(), right as f64 / n),
+            ("rewards/accuracies".into(), right / n),
             ("logps/chosen".into(), sum(&logp, &chosen)?),
             ("logps/rejected".into(), sum(&logp, &rejected)?),
             ("loss/policy".into(), host(&loss)?[0]),

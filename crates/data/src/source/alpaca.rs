@@ -1,31 +1,30 @@
-//! Stanford Alpaca: `instruction`, optional `input`, `output`. As prompts, rows need no `output`.
+//! Stanford Alpaca: `instruction`, optional `input`, `output`; Dolly's `context` and `response` are
+//! the same by other names. `system` and `history` are read. As prompts, rows need no answer.
 
 use super::collector::{Collector, Want};
 use super::format::Format;
+use super::prompt;
 use super::row::{Kind, Row, Source};
-use crate::{Ask, Prompt, Result};
+use crate::Result;
 
 pub(super) const SOURCE: Source = Source {
     format: Format::Alpaca,
     name: "Alpaca",
     fields: "instruction, input, output",
+    descriptive: &["category"],
     kind: Kind::Demonstrations,
     fits: |row| row.contains_key("instruction"),
     read,
 };
 
 fn read(row: &Row, collector: &mut Collector) -> Result<()> {
-    let ask = Ask::Instruction {
-        instruction: row.text("instruction")?.to_string(),
-        input: row.text_or_empty("input")?.to_string(),
-    };
-    if collector.want == Want::Prompts && !row.has("output") {
-        collector.prompt(Prompt {
-            ask,
-            reference: None,
-        });
+    let input = row.text_or_empty(row.one_of(["input", "context"])?)?;
+    let ask = prompt::ask(row, row.text("instruction")?, input)?;
+    let output = row.one_of(["output", "response"])?;
+    if collector.want == Want::Prompts && !row.has(output) {
+        collector.prompt(ask, None);
     } else {
-        collector.demonstration(ask, row.text("output")?);
+        collector.demonstration(ask, row.text(output)?);
     }
     Ok(())
 }

@@ -1,7 +1,9 @@
 //! The records of a file's rows. Rules for every format (no empty answers, no equal pairs) are
-//! here.
+//! here, and what is reported once about all rows together.
 
-use crate::{Ask, Demonstration, Preference, Prompt};
+use super::marks::mark;
+use super::rows::{MAX_ROW_BYTES, TOO_BIG};
+use crate::{Ask, Demonstration, Message, Origin, Preference, Prompt};
 use std::collections::BTreeMap;
 
 /// The records the caller asks for.
@@ -19,7 +21,21 @@ pub(super) struct Collector {
     pub preferences: Vec<Preference>,
     pub prompts: Vec<Prompt>,
     pub dropped: BTreeMap<String, usize>,
+    /// Where the current row is.
+    pub origin: Origin,
+    /// Fields that no reader used, with the number of their rows.
+    pub unused: BTreeMap<String, usize>,
+    /// Turns of questions after the first, which are not used.
+    pub later_turns: usize,
+    /// Answers in conversations before the one that is learnt.
+    context_answers: usize,
+    /// Texts with marks of ready-made prompts: how many, and the first mark with its row.
+    marked_prompts: Marked,
+    marked_answers: Marked,
 }
+
+/// How many texts have a mark, and the first one with its row.
+type Marked = Option<(usize, String, Origin)>;
 
 impl Collector {
     pub fn new(want: Want) -> Self {
@@ -29,33 +45,69 @@ impl Collector {
             preferences: Vec::new(),
             prompts: Vec::new(),
             dropped: BTreeMap::new(),
+            origin: Origin::default(),
+            unused: BTreeMap::new(),
+            later_turns: 0,
+            context_answers: 0,
+            marked_prompts: None,
+            marked_answers: None,
         }
+    }
+
+    /// Records so far.
+    pub fn n_records(&self) -> usize {
+        self.demonstrations.len() + self.preferences.len() + self.prompts.len()
     }
 
     /// Counts a row that is not used.
     pub fn drop_row(&mut self, reason: &str) {
-        *self.dropped.entry(reason.to_string()).or_default() += 1;
+        self.drop_rows(reason, 1);
     }
 
-    /// Adds a prompt without an answer.
-    pub fn prompt(&mut self, prompt: Prompt) {
-        match prompt.ask.text().trim() {
-            "" => self.drop_row("empty prompt"),
-            _ => self.prompts.push(prompt),
+    /// Counts `n` rows that are not used.
+    pub fn drop_rows(&mut self, reason: &str, n: usize) {
+        if n > 0 {
+            *self.dropped.entry(reason.to_string()).or_default() += n;
+        }
+    }
+
+    /// Whether a conversation can be a prompt: every turn has a known role, and the last one is the
+    /// user's (`otherwise` names the fault). If not, the row is dropped.
+    pub fn takes(&mut self, messages: &[Message], otherwise: &str) -> bool {
+        const ROLES: [&str; 3] = ["system", "user", "assistant"];
+        let unknown = messages.iter().find(|m| !ROLES.contains(&m.role.as_str()));
+        if let Some(Message { role, .. }) = unknown {
+            self.drop_row(&format!("conversation with a turn of the role {role:?}"));
+            return false;
+        }
+        let takes = messages.last().is_some_and(|last| last.role == "user");
+        if !takes {
+            self.drop_row(otherwise);
+        }
+        takes
+    }
+
+    /// Adds a prompt, with the reference answer if there is one.
+    pub fn prompt(&mut self, ask: Ask, reference: Option<String>) {
+        let prompt = self.prompt_of(ask, reference);
+        if prompt.ask.text().trim().is_empty() {
+            self.drop_row("empty prompt");
+        } else if self.accepts(&prompt.ask, &[prompt.reference.as_deref().unwrap_or("")]) {
+            self.look_for_marks(&prompt.ask, &[]);
+            self.prompts.push(prompt);
         }
     }
 
     /// Adds a prompt with its response, which is also the prompt's reference.
     pub fn demonstration(&mut self, ask: Ask, response: &str) {
-        let prompt = Prompt {
-            ask,
-            reference: Some(response.to_string()),
-        };
         if self.want == Want::Prompts {
-            self.prompt(prompt);
+            self.prompt(ask, Some(response.to_string()));
         } else if response.trim().is_empty() {
             self.drop_row("empty answer");
-        } else {
+        } else if self.accepts(&ask, &[response]) {
+            self.look_for_marks(&ask, &[response]);
+            self.context_answers += ask.n_answers();
+            let prompt = self.prompt_of(ask, Some(response.to_string()));
             self.demonstrations.push(Demonstration {
                 prompt,
                 response: response.to_string(),
@@ -65,17 +117,15 @@ impl Collector {
 
     /// Adds a prompt with a better and a worse answer.
     pub fn preference(&mut self, ask: Ask, chosen: &str, rejected: &str) {
-        let prompt = Prompt {
-            ask,
-            reference: None,
-        };
         if self.want == Want::Prompts {
-            self.prompt(prompt);
+            self.prompt(ask, None);
         } else if chosen.trim().is_empty() || rejected.trim().is_empty() {
             self.drop_row("empty answer");
         } else if chosen.trim() == rejected.trim() {
             self.drop_row("both answers equal");
-        } else {
+        } else if self.accepts(&ask, &[chosen, rejected]) {
+            self.look_for_marks(&ask, &[chosen, rejected]);
+            let prompt = self.prompt_of(ask, None);
             let (chosen, rejected) = (chosen.to_string(), rejected.to_string());
             self.preferences.push(Preference {
                 prompt,
@@ -83,5 +133,86 @@ impl Collector {
                 rejected,
             });
         }
+    }
+
+    fn prompt_of(&self, ask: Ask, reference: Option<String>) -> Prompt {
+        Prompt {
+            ask,
+            reference,
+            origin: self.origin.clone(),
+        }
+    }
+
+    /// Whether the texts of a row are of a length that anything could use. If not, it is dropped.
+    fn accepts(&mut self, ask: &Ask, answers: &[&str]) -> bool {
+        let n_bytes = answers.iter().map(|text| text.len()).sum::<usize>() + ask.text().len();
+        let accepts = n_bytes <= MAX_ROW_BYTES;
+        if !accepts {
+            self.drop_row(TOO_BIG);
+        }
+        accepts
+    }
+
+    /// Looks for marks of ready-made prompts. Raw text is one by intent.
+    fn look_for_marks(&mut self, ask: &Ask, answers: &[&str]) {
+        let in_prompt = match ask {
+            Ask::Instruction { instruction, input } => mark(instruction).or_else(|| mark(input)),
+            Ask::Chat(messages) => messages.iter().find_map(|m| mark(&m.content)),
+            Ask::Raw(_) => return,
+        };
+        let in_answer = answers.iter().find_map(|text| mark(text));
+        for (found, marked) in [
+            (in_prompt, &mut self.marked_prompts),
+            (in_answer, &mut self.marked_answers),
+        ] {
+            if let Some(mark) = found {
+                let (n, ..) = marked.get_or_insert((0, mark, self.origin.clone()));
+                *n += 1;
+            }
+        }
+    }
+
+    /// One line for each thing that a user should know of the rows that are used.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if !self.unused.is_empty() {
+            let counts = self
+                .unused
+                .iter()
+                .map(|(name, n)| format!("{name:?} ({n})"));
+            let counts = counts.collect::<Vec<_>>().join(", ");
+            let names: Vec<&String> = self.unused.keys().collect();
+            notes.push(format!(
+                "fields that are not used (rows): {counts}; if that is right, set data.ignore = \
+                 {names:?}"
+            ));
+        }
+        if let Some((n, mark, origin)) = &self.marked_prompts {
+            notes.push(format!(
+                "{n} prompts contain marks of a ready-made prompt ({mark:?}; first: {origin}), and \
+                 a template is put around them; if they are ready-made, remove the marks or set \
+                 model.template = \"raw\""
+            ));
+        }
+        if let Some((n, mark, origin)) = &self.marked_answers {
+            notes.push(format!(
+                "{n} answers contain marks of another turn ({mark:?}; first: {origin}), which are \
+                 learnt as text; remove them if they are left over from a template"
+            ));
+        }
+        if self.context_answers > 0 {
+            notes.push(format!(
+                "{} earlier assistant turns are context only: of a conversation the last answer is \
+                 learnt",
+                self.context_answers
+            ));
+        }
+        if self.later_turns > 0 {
+            notes.push(format!(
+                "{} later turns of questions are not used: the first one is the prompt",
+                self.later_turns
+            ));
+        }
+        notes
     }
 }

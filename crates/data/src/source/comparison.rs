@@ -7,7 +7,8 @@
 
 use super::collector::{Collector, Want};
 use super::format::Format;
-use super::row::{Kind, Row, Source};
+use super::prompt;
+use super::row::{Kind, Row, Source, number};
 use crate::{Ask, Result};
 use serde_json::Value;
 
@@ -15,6 +16,7 @@ pub(super) const V1: Source = Source {
     format: Format::ComparisonV1,
     name: "comparison (version 1)",
     fields: "user_input, completion_a (the better), completion_b",
+    descriptive: &[],
     kind: Kind::Preferences,
     fits: |row| row.contains_key("user_input") && row.contains_key("completion_a"),
     read: read_v1,
@@ -24,17 +26,14 @@ pub(super) const V2: Source = Source {
     format: Format::ComparisonV2,
     name: "comparison (version 2)",
     fields: "user_input, responses_and_scores: a list of {response, score}",
+    descriptive: &[],
     kind: Kind::Preferences,
     fits: |row| row.contains_key("user_input") && row.contains_key("responses_and_scores"),
     read: read_v2,
 };
 
 fn ask(row: &Row) -> Result<Ask> {
-    let instruction = row.text("user_input")?.to_string();
-    Ok(Ask::Instruction {
-        instruction,
-        input: String::new(),
-    })
+    prompt::ask(row, row.text("user_input")?, "")
 }
 
 fn read_v1(row: &Row, collector: &mut Collector) -> Result<()> {
@@ -50,25 +49,27 @@ fn read_v2(row: &Row, collector: &mut Collector) -> Result<()> {
     const LIST: &str = "responses_and_scores";
     let mut scored: Vec<(&str, f64)> = Vec::new();
     for (i, item) in row.list(LIST)?.iter().enumerate() {
+        row.only_read(LIST, item, &["response", "score", "source"]);
         scored.push((
             row.text_at(LIST, i, item, "response")?,
             score(row, i, item)?,
         ));
     }
+    let ask = ask(row)?;
     if scored.len() < 2 {
         collector.drop_row("fewer than two responses");
         return Ok(());
     }
     if collector.want == Want::Prompts {
-        collector.preference(ask(row)?, scored[0].0, scored[1].0);
+        collector.preference(ask, scored[0].0, scored[1].0);
         return Ok(());
     }
     for (i, (one, one_score)) in scored.iter().enumerate() {
         for (other, other_score) in &scored[i + 1..] {
             if one_score > other_score {
-                collector.preference(ask(row)?, one, other);
+                collector.preference(ask.clone(), one, other);
             } else if one_score < other_score {
-                collector.preference(ask(row)?, other, one);
+                collector.preference(ask.clone(), other, one);
             } else {
                 collector.drop_row("pair with equal scores");
             }
@@ -82,9 +83,5 @@ fn score(row: &Row, index: usize, item: &Value) -> Result<f64> {
     let name = format!("responses_and_scores[{index}].score");
     let value = item.get("score");
     let value = value.ok_or_else(|| row.error(format!("field \"{name}\" is missing")))?;
-    let number = match value {
-        Value::String(text) => text.trim().parse().ok().filter(|n: &f64| n.is_finite()),
-        other => other.as_f64(),
-    };
-    number.ok_or_else(|| row.error(format!("field \"{name}\" is {value}, not a number")))
+    number(value).ok_or_else(|| row.error(format!("field \"{name}\" is {value}, not a number")))
 }

@@ -1,15 +1,17 @@
 //! FastChat question files: `question_id`, `text` or `turns`, `category`. The first turn is the
-//! prompt.
+//! prompt; later ones are counted.
 
 use super::collector::Collector;
 use super::format::Format;
+use super::prompt;
 use super::row::{Kind, Row, Source};
-use crate::{Ask, Prompt, Result};
+use crate::Result;
 
 pub(super) const SOURCE: Source = Source {
     format: Format::Fastchat,
     name: "FastChat question",
     fields: "question_id, text (or turns), category",
+    descriptive: &["question_id", "category"],
     kind: Kind::Questions,
     fits: |row| {
         row.contains_key("question_id") && (row.contains_key("text") || row.contains_key("turns"))
@@ -18,19 +20,14 @@ pub(super) const SOURCE: Source = Source {
 };
 
 fn read(row: &Row, collector: &mut Collector) -> Result<()> {
-    let instruction = if row.has("turns") {
-        let first = row.list("turns")?.first().and_then(|turn| turn.as_str());
+    let question = if row.has("turns") {
+        let turns = row.list("turns")?;
+        let first = turns.first().and_then(|turn| turn.as_str());
+        collector.later_turns += turns.len().saturating_sub(1);
         first.ok_or_else(|| row.error("field \"turns\" does not begin with a string"))?
     } else {
         row.text("text")?
     };
-    let ask = Ask::Instruction {
-        instruction: instruction.to_string(),
-        input: String::new(),
-    };
-    collector.prompt(Prompt {
-        ask,
-        reference: None,
-    });
+    collector.prompt(prompt::ask(row, question, "")?, None);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The names of the dataset formats, as settings write them.
+//! The names of the dataset formats, as settings write them, and how a file is to be read.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,4 +27,29 @@ pub enum Format {
     Pairs,
     /// FastChat questions, as prompts only.
     Fastchat,
+}
+
+/// How a file is read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReadOptions {
+    /// Its format.
+    pub format: Format,
+    /// Fields that may be passed over: `data.ignore`.
+    pub ignore: Vec<String>,
+}
+
+impl ReadOptions {
+    /// Whether a field may be passed over.
+    pub(super) fn ignores(&self, field: &str) -> bool {
+        self.ignore.iter().any(|name| name == field)
+    }
+}
+
+impl From<Format> for ReadOptions {
+    fn from(format: Format) -> Self {
+        Self {
+            format,
+            ignore: Vec::new(),
+        }
+    }
 }

@@ -3,16 +3,16 @@
 
 use super::collector::Collector;
 use super::format::Format;
+use super::prompt::with_system;
 use super::row::{Kind, Row, Source};
-use crate::{Ask, Message, Result};
-
-const HUMAN: &str = "\n\nHuman:";
-const ASSISTANT: &str = "\n\nAssistant:";
+use super::transcript::{ASSISTANT, HUMAN, turns};
+use crate::{Ask, Result};
 
 pub(super) const SOURCE: Source = Source {
     format: Format::Hh,
     name: "HH",
     fields: "chosen, rejected: transcripts of \"\\n\\nHuman: …\\n\\nAssistant: …\"",
+    descriptive: &[],
     kind: Kind::Preferences,
     fits: |row| {
         ["chosen", "rejected"]
@@ -33,6 +33,7 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
         let messages = turns(prompt);
         match messages.last() {
             Some(last) if last.role == "user" => {
+                let messages = with_system(row, messages)?;
                 collector.preference(Ask::Chat(messages), chosen, rejected);
             }
             _ => collector.drop_row("transcript without a Human turn before its answer"),
@@ -52,25 +53,4 @@ fn split<'a>(row: &Row<'a>, field: &str) -> Result<(&'a str, &'a str)> {
         .rsplit_once(ASSISTANT)
         .ok_or_else(|| malformed("has no \"\\n\\nAssistant:\" turn"))?;
     Ok((prompt, answer.trim()))
-}
-
-fn turns(mut transcript: &str) -> Vec<Message> {
-    let mut messages = Vec::new();
-    while !transcript.is_empty() {
-        let (role, rest) = match transcript.strip_prefix(HUMAN) {
-            Some(rest) => ("user", rest),
-            None => (
-                "assistant",
-                transcript.strip_prefix(ASSISTANT).unwrap_or(transcript),
-            ),
-        };
-        let next = [HUMAN, ASSISTANT]
-            .iter()
-            .filter_map(|marker| rest.find(marker))
-            .min();
-        let end = next.unwrap_or(rest.len());
-        messages.push(Message::new(role, rest[..end].trim()));
-        transcript = &rest[end..];
-    }
-    messages
 }

@@ -9,20 +9,26 @@ mod comparison;
 mod fastchat;
 mod format;
 mod hh;
+mod marks;
 mod pairs;
+mod prompt;
 mod prompt_completion;
 mod row;
 mod rows;
 mod text;
+mod transcript;
+mod unused;
 
-use crate::{Demonstration, Error, Preference, Prompt, Result};
+use crate::{Demonstration, Error, Origin, Preference, Prompt, Result};
 use collector::{Collector, Want};
 use row::{Kind, Row, Source};
-use rows::Object;
+use rows::{Object, TOO_BIG};
 use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-pub use format::Format;
+pub use format::{Format, ReadOptions};
+pub use unused::unused_fields;
 
 /// The registry. `auto` tries formats in this order, the more specific first.
 const SOURCES: [&Source; 9] = [
@@ -46,11 +52,46 @@ pub struct Loaded<T> {
     pub n_rows: usize,
     /// Rows dropped, by reason, e.g. `empty answer`.
     pub dropped: BTreeMap<String, usize>,
+    /// What a user should know of the rows that are used, a line each.
+    pub notes: Vec<String>,
+    /// SHA-256 of the bytes that were read, in hexadecimal.
+    pub sha256: String,
+}
+
+/// A file that was read, and the SHA-256 of its bytes as they were read, in hexadecimal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DataFile {
+    /// Its name in the settings.
+    pub path: PathBuf,
+    /// Of the bytes that the rows come from, even if the file has changed since or was a pipe.
+    pub sha256: String,
+}
+
+/// The data files of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DataFiles {
+    /// Of the training rows
+    pub train: DataFile,
+    /// Of the held-out rows, if they have one of their own
+    pub eval: Option<DataFile>,
 }
 
 impl<T> Loaded<T> {
-    /// Writes one line to stderr:
-    /// `data/x.json: 6929 rows, 6900 used; dropped: 29 both answers equal`.
+    /// The file that the records come from.
+    pub fn file(&self, path: &Path) -> DataFile {
+        DataFile {
+            path: path.to_path_buf(),
+            sha256: self.sha256.clone(),
+        }
+    }
+
+    /// Rows dropped because they are longer than any context.
+    pub fn n_too_big(&self) -> usize {
+        self.dropped.get(TOO_BIG).copied().unwrap_or(0)
+    }
+
+    /// Writes the counts to stderr in one line,
+    /// `data/x.json: 6929 rows, 6900 used; dropped: 29 both answers equal`, and then the notes.
     pub fn report(&self, path: &Path) {
         let reasons = self
             .dropped
@@ -68,64 +109,91 @@ impl<T> Loaded<T> {
             self.n_rows,
             self.items.len()
         );
+        for note in &self.notes {
+            eprintln!("{}: {note}", path.display());
+        }
     }
 }
 
 /// Reads prompts with the answer to imitate.
 ///
 /// Errors, in one line with file and row: the file cannot be read, a row does not fit the format,
-/// the format holds no demonstrations, or no row can be used.
-pub fn demonstrations(path: &Path, format: Format) -> Result<Loaded<Demonstration>> {
-    let (collector, n_rows) = read(path, format, Want::Demonstrations)?;
-    finish(path, collector.demonstrations, n_rows, collector.dropped)
+/// a field that nothing reads would change what the row means, the format holds no demonstrations,
+/// or no row can be used.
+pub fn demonstrations(
+    path: &Path,
+    options: impl Into<ReadOptions>,
+) -> Result<Loaded<Demonstration>> {
+    let mut read = read(path, &options.into(), Want::Demonstrations)?;
+    let items = std::mem::take(&mut read.collector.demonstrations);
+    read.finish(path, items)
 }
 
 /// Reads prompts with a better and a worse answer. Errors as [`demonstrations`].
-pub fn preferences(path: &Path, format: Format) -> Result<Loaded<Preference>> {
-    let (collector, n_rows) = read(path, format, Want::Preferences)?;
-    finish(path, collector.preferences, n_rows, collector.dropped)
+pub fn preferences(path: &Path, options: impl Into<ReadOptions>) -> Result<Loaded<Preference>> {
+    let mut read = read(path, &options.into(), Want::Preferences)?;
+    let items = std::mem::take(&mut read.collector.preferences);
+    read.finish(path, items)
 }
 
 /// Reads the prompts of any format, each once. Errors as [`demonstrations`].
-pub fn prompts(path: &Path, format: Format) -> Result<Loaded<Prompt>> {
-    let (mut collector, n_rows) = read(path, format, Want::Prompts)?;
+pub fn prompts(path: &Path, options: impl Into<ReadOptions>) -> Result<Loaded<Prompt>> {
+    let mut read = read(path, &options.into(), Want::Prompts)?;
+    let (items, n_repeated) = each_prompt_once(std::mem::take(&mut read.collector.prompts));
+    read.collector.drop_rows("repeated prompt", n_repeated);
+    read.finish(path, items)
+}
+
+/// The prompts without those that came before, wherever, and how many those are.
+///
+/// ```
+/// let prompt = |text: &str| data::Prompt::new(data::Ask::instruction(text), None);
+/// let (once, n) = data::each_prompt_once(["a", "b", "a"].map(prompt).to_vec());
+/// assert_eq!((once, n), (["a", "b"].map(prompt).to_vec(), 1));
+/// ```
+pub fn each_prompt_once(mut prompts: Vec<Prompt>) -> (Vec<Prompt>, usize) {
+    let n = prompts.len();
     let mut seen = HashSet::new();
-    let mut items = Vec::new();
-    for prompt in std::mem::take(&mut collector.prompts) {
-        match seen.insert(prompt.key()) {
-            true => items.push(prompt),
-            false => collector.drop_row("repeated prompt"),
-        }
-    }
-    finish(path, items, n_rows, collector.dropped)
+    prompts.retain(|prompt| seen.insert(prompt.key()));
+    let n_repeated = n - prompts.len();
+    (prompts, n_repeated)
 }
 
-fn finish<T>(
-    path: &Path,
-    items: Vec<T>,
+/// A file that was read.
+struct ReadFile {
+    collector: Collector,
     n_rows: usize,
-    dropped: BTreeMap<String, usize>,
-) -> Result<Loaded<T>> {
-    if items.is_empty() {
-        let reasons = dropped.iter().map(|(reason, n)| format!("{n} {reason}"));
-        let reasons = reasons.collect::<Vec<_>>().join(", ");
-        return Err(Error(format!(
-            "{}: none of its {n_rows} rows can be used: {reasons}",
-            path.display()
-        )));
-    }
-    Ok(Loaded {
-        items,
-        n_rows,
-        dropped,
-    })
+    sha256: String,
 }
 
-fn read(path: &Path, format: Format, want: Want) -> Result<(Collector, usize)> {
+impl ReadFile {
+    fn finish<T>(self, path: &Path, items: Vec<T>) -> Result<Loaded<T>> {
+        let (notes, dropped) = (self.collector.notes(), self.collector.dropped);
+        if items.is_empty() {
+            let reasons = dropped.iter().map(|(reason, n)| format!("{n} {reason}"));
+            let reasons = reasons.collect::<Vec<_>>().join(", ");
+            return Err(Error(format!(
+                "{}: none of its {} rows can be used: {reasons}",
+                path.display(),
+                self.n_rows
+            )));
+        }
+        Ok(Loaded {
+            items,
+            n_rows: self.n_rows,
+            dropped,
+            notes,
+            sha256: self.sha256,
+        })
+    }
+}
+
+fn read(path: &Path, options: &ReadOptions, want: Want) -> Result<ReadFile> {
     let mut collector = Collector::new(want);
+    let shared: Arc<Path> = path.into();
     let mut n_rows = 0;
-    let mut source: Option<&Source> = SOURCES.into_iter().find(|s| s.format == format);
-    rows::for_each_row(path, &mut |number, object| {
+    let mut source: Option<&Source> = SOURCES.into_iter().find(|s| s.format == options.format);
+    let file = rows::for_each_row(path, &mut |number, object| {
         let source = match source {
             Some(source) => source,
             None => *source.insert(sniff(path, number, object)?),
@@ -134,17 +202,25 @@ fn read(path: &Path, format: Format, want: Want) -> Result<(Collector, usize)> {
             check_kind(path, source, want)?;
         }
         n_rows += 1;
-        (source.read)(
-            &Row {
-                path,
-                number,
-                object,
-                source,
-            },
-            &mut collector,
-        )
+        collector.origin = Origin::new(Arc::clone(&shared), number);
+        let (row, before) = (
+            Row::new(path, number, object, source),
+            collector.n_records(),
+        );
+        (source.read)(&row, &mut collector)?;
+        if collector.n_records() > before {
+            for field in row.unused(options)? {
+                *collector.unused.entry(field).or_default() += 1;
+            }
+        }
+        Ok(())
     })?;
-    Ok((collector, n_rows))
+    collector.drop_rows(TOO_BIG, file.n_too_big);
+    Ok(ReadFile {
+        collector,
+        n_rows: n_rows + file.n_too_big,
+        sha256: file.sha256,
+    })
 }
 
 fn sniff(path: &Path, number: usize, object: &Object) -> Result<&'static Source> {
@@ -169,8 +245,11 @@ fn sniff(path: &Path, number: usize, object: &Object) -> Result<&'static Source>
 
 fn check_kind(path: &Path, source: &Source, want: Want) -> Result<()> {
     let wanted = match (want, source.kind) {
+        (Want::Prompts, Kind::Texts) => {
+            "prompts; write each as a row {\"prompt\": …} of a .jsonl file"
+        }
         (Want::Prompts, _)
-        | (Want::Demonstrations, Kind::Demonstrations)
+        | (Want::Demonstrations, Kind::Demonstrations | Kind::Texts)
         | (Want::Preferences, Kind::Preferences) => return Ok(()),
         (Want::Demonstrations, _) => {
             "prompts with one answer (Alpaca, prompt/completion, chat messages, text)"
@@ -183,6 +262,7 @@ fn check_kind(path: &Path, source: &Source, want: Want) -> Result<()> {
         Kind::Demonstrations => "demonstrations",
         Kind::Preferences => "preferences",
         Kind::Questions => "questions without answers",
+        Kind::Texts => "texts without prompts",
     };
     let (path, name) = (path.display(), source.name);
     Err(Error(format!(

@@ -1,11 +1,15 @@
 //! A dataset format and one row in it: typed access to the row's fields, with errors that name
-//! file, row and field.
+//! file, row and field. A row remembers which of its fields were read; the others are checked
+//! after the reader is done, so no reader can pass over one in silence.
 
 use super::collector::Collector;
-use super::format::Format;
+use super::format::{Format, ReadOptions};
 use super::rows::{Object, row_error, type_name};
+use super::unused::{Effect, effect, is_empty};
 use crate::{Error, Message, Result};
 use serde_json::Value;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// The records that a format's rows hold.
@@ -14,6 +18,8 @@ pub(super) enum Kind {
     Demonstrations,
     Preferences,
     Questions,
+    /// Texts without a prompt
+    Texts,
 }
 
 /// One dataset format.
@@ -23,6 +29,8 @@ pub(super) struct Source {
     pub name: &'static str,
     /// For error messages: `instruction, input, output`.
     pub fields: &'static str,
+    /// Fields of the format that describe a row and are used by nothing.
+    pub descriptive: &'static [&'static str],
     pub kind: Kind,
     /// Whether a row with these fields is likely in this format.
     pub fits: fn(&Object) -> bool,
@@ -32,13 +40,28 @@ pub(super) struct Source {
 
 /// A row and what its errors name.
 pub(super) struct Row<'a> {
-    pub path: &'a Path,
-    pub number: usize,
-    pub object: &'a Object,
-    pub source: &'a Source,
+    path: &'a Path,
+    number: usize,
+    object: &'a Object,
+    source: &'a Source,
+    /// Fields of the row that were read.
+    read: RefCell<BTreeSet<String>>,
+    /// Fields inside lists that were not: `messages[].name` and its value.
+    unread: RefCell<Vec<(String, &'a Value)>>,
 }
 
 impl<'a> Row<'a> {
+    pub fn new(path: &'a Path, number: usize, object: &'a Object, source: &'a Source) -> Self {
+        Self {
+            path,
+            number,
+            object,
+            source,
+            read: RefCell::default(),
+            unread: RefCell::default(),
+        }
+    }
+
     /// `file: row 12: {what}; Alpaca rows have …`
     pub fn error(&self, what: impl std::fmt::Display) -> Error {
         let Source { name, fields, .. } = self.source;
@@ -60,7 +83,13 @@ impl<'a> Row<'a> {
         self.object.contains_key(field)
     }
 
+    /// Whether the field is there and says something.
+    pub fn says(&self, field: &str) -> bool {
+        self.object.get(field).is_some_and(|value| !is_empty(value))
+    }
+
     pub fn value(&self, field: &str) -> Result<&'a Value> {
+        self.read.borrow_mut().insert(field.to_string());
         let missing = || self.error(format!("field \"{field}\" is missing"));
         self.object.get(field).ok_or_else(missing)
     }
@@ -77,6 +106,27 @@ impl<'a> Row<'a> {
         match self.object.get(field) {
             None | Some(Value::Null) => Ok(""),
             Some(_) => self.text(field),
+        }
+    }
+
+    /// A finite number, or one in a string, as some releases have it.
+    pub fn number(&self, field: &str) -> Result<f64> {
+        let value = self.value(field)?;
+        number(value)
+            .ok_or_else(|| self.error(format!("field \"{field}\" is {value}, not a number")))
+    }
+
+    /// The field under one of two names; an error if both say something. If neither is there,
+    /// `names[0]` is the one that the error misses.
+    pub fn one_of(&self, names: [&'static str; 2]) -> Result<&'static str> {
+        let [one, other] = names;
+        match (self.says(one), self.says(other)) {
+            (true, true) => Err(self.error(format!(
+                "fields \"{one}\" and \"{other}\" mean the same; remove one of them"
+            ))),
+            (false, true) => Ok(other),
+            _ if !self.has(one) && self.has(other) => Ok(other),
+            _ => Ok(one),
         }
     }
 
@@ -105,7 +155,16 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// `[{"role": …, "content": …}, …]`, or ShareGPT's `[{"from": …, "value": …}, …]`.
+    /// Says that of an object in the list `field` only `known` is read.
+    pub fn only_read(&self, field: &str, item: &'a Value, known: &[&str]) {
+        let fields = item.as_object().into_iter().flatten();
+        let others = fields.filter(|(key, _)| !known.contains(&key.as_str()));
+        let named = others.map(|(key, value)| (format!("{field}[].{key}"), value));
+        self.unread.borrow_mut().extend(named);
+    }
+
+    /// `[{"role": …, "content": …}, …]`, or ShareGPT's `[{"from": …, "value": …}, …]`. Other names
+    /// of the user and the assistant get the usual one; an unknown role stays as it is.
     pub fn messages(&self, field: &str) -> Result<Vec<Message>> {
         let mut messages = Vec::new();
         for (i, item) in self.list(field)?.iter().enumerate() {
@@ -113,13 +172,60 @@ impl<'a> Row<'a> {
                 true => ("from", "value"),
                 false => ("role", "content"),
             };
-            let role = match self.text_at(field, i, item, role)? {
-                "human" => "user",
-                "gpt" => "assistant",
-                role => role,
+            self.only_read(field, item, &[role, content]);
+            let role = self.text_at(field, i, item, role)?;
+            let role = match role.to_lowercase().as_str() {
+                "human" | "user" => "user",
+                "gpt" | "assistant" | "model" | "bot" | "chatgpt" | "bing" | "bard" => "assistant",
+                "system" => "system",
+                _ => role,
             };
             messages.push(Message::new(role, self.text_at(field, i, item, content)?));
         }
         Ok(messages)
+    }
+
+    /// The fields that say something and were not read, without those that `options` ignores.
+    ///
+    /// Errors: one of them would change what the row means or what its prompt is.
+    pub fn unused(&self, options: &ReadOptions) -> Result<Vec<String>> {
+        let read = self.read.borrow();
+        let fields = self.object.iter();
+        let fields = fields
+            .filter(|(name, _)| !read.contains(*name))
+            .filter(|(name, _)| !self.source.descriptive.contains(&name.as_str()))
+            .map(|(name, value)| (name.clone(), value));
+        let mut unused = BTreeSet::new();
+        for (name, value) in fields.chain(self.unread.borrow().iter().cloned()) {
+            let last = name.rsplit('.').next().unwrap_or(&name);
+            if is_empty(value) || options.ignores(&name) || options.ignores(last) {
+                continue;
+            }
+            let why = match effect(last) {
+                Effect::Unknown => {
+                    unused.insert(name);
+                    continue;
+                }
+                Effect::Label => "grades or weighs the row, and nothing here reads it",
+                Effect::Context => "belongs to the prompt, and there is no place for it here",
+            };
+            return Err(row_error(
+                self.path,
+                self.number,
+                format!(
+                    "field \"{name}\" {why}; remove such rows or the field, or set data.ignore = \
+                     [\"{name}\"] to use the rows without it"
+                ),
+            ));
+        }
+        Ok(unused.into_iter().collect())
+    }
+}
+
+/// A finite number, or one in a string.
+pub(super) fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::String(text) => text.trim().parse().ok().filter(|n: &f64| n.is_finite()),
+        other => other.as_f64(),
     }
 }

@@ -1,39 +1,47 @@
-//! Rows of a file, one at a time: a JSON array of objects, JSON Lines, or lines of text. Only the
-//! current row is in memory. Knows no format; every error names the file and the row (for JSON
-//! Lines, the line).
+//! Rows of a file, one at a time: a JSON array of objects, JSON Lines, or lines of text. The file
+//! is read once, from its start to its end, so a pipe will do; its hash is of the bytes that were
+//! read. Only the current row is in memory, and of a line longer than [`MAX_ROW_BYTES`] not even
+//! that. Knows no format; every error names the file and the row (for JSON Lines, the line).
 
 use crate::{Error, Result};
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::fs::File;
-use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
 
 pub(crate) type Object = Map<String, Value>;
 
 const EXPECTED: &str = "expected a JSON array of objects, or one JSON object per line";
+
+/// The longest line, and the most text of a row. No context holds that much: 16 MiB of English are
+/// four million tokens.
+pub(crate) const MAX_ROW_BYTES: usize = 16 << 20;
+
+/// Why a row is dropped that is longer.
+pub(crate) const TOO_BIG: &str = "longer than 16 MiB";
+
+/// A file that was read to its end.
+pub(crate) struct Whole {
+    /// SHA-256 of its bytes, in hexadecimal.
+    pub sha256: String,
+    /// Lines longer than [`MAX_ROW_BYTES`], which were skipped.
+    pub n_too_big: usize,
+}
 
 /// Calls `each(row number from 1, row)` for every row of the file. A line of a `.txt` file is the
 /// row `{"text": line}`.
 pub(crate) fn for_each_row(
     path: &Path,
     each: &mut dyn FnMut(usize, &Object) -> Result<()>,
-) -> Result<()> {
+) -> Result<Whole> {
     let shown = path.display();
-    let fail = |e: std::io::Error| {
-        let missing = e.kind() == std::io::ErrorKind::NotFound && path.is_relative();
-        // relative to the current directory, which is not always the one the settings were written
-        // in
-        let place = std::path::absolute(path).ok().filter(|_| missing);
-        let place = place.map_or(String::new(), |full| {
-            format!(" (looked for {})", full.display())
-        });
-        Error(format!("{shown}: cannot be read: {e}{place}"))
-    };
+    let fail = |e: std::io::Error| unreadable(path, &e);
     if path.is_dir() {
         return Err(Error(format!("{shown}: is a directory, not a data file")));
     }
-    let mut reader = BufReader::with_capacity(1 << 16, File::open(path).map_err(fail)?);
+    let file = run::HashingReader::new(File::open(path).map_err(fail)?);
+    let mut reader = BufReader::with_capacity(1 << 16, file);
     if reader
         .fill_buf()
         .map_err(fail)?
@@ -41,13 +49,13 @@ pub(crate) fn for_each_row(
     {
         reader.consume(3);
     }
-    let mut n_rows = 0;
+    let (mut n_rows, mut n_too_big) = (0, 0);
     let mut counted = |number: usize, row: &Object| {
         n_rows += 1;
         each(number, row)
     };
     if is_text(path) {
-        lines(path, &mut reader, &mut |number, line| {
+        n_too_big = lines(path, &mut reader, &mut |number, line| {
             counted(
                 number,
                 &Map::from_iter([("text".to_string(), Value::from(line))]),
@@ -56,17 +64,70 @@ pub(crate) fn for_each_row(
     } else {
         match first_byte(&mut reader).map_err(fail)? {
             None => return Err(Error(format!("{shown}: is empty; {EXPECTED}"))),
-            Some(b'[') => array(path, reader, &mut counted)?,
-            Some(b'{') => lines(path, &mut reader, &mut |number, line| {
-                counted(number, &object(path, number, line)?)
-            })?,
+            Some(b'[') => array(path, &mut reader, &mut counted)?,
+            Some(b'{') => {
+                n_too_big = lines(path, &mut reader, &mut |number, line| {
+                    counted(number, &object(path, number, line)?)
+                })?;
+            }
             Some(_) => return Err(Error(format!("{shown}: is not JSON; {EXPECTED}"))),
         }
     }
-    match n_rows {
-        0 => Err(Error(format!("{shown}: has no rows"))),
-        _ => Ok(()),
+    if n_rows + n_too_big == 0 {
+        return Err(Error(format!("{shown}: has no rows")));
     }
+    std::io::copy(&mut reader, &mut std::io::sink()).map_err(fail)?;
+    Ok(Whole {
+        sha256: reader.into_inner().finish(),
+        n_too_big,
+    })
+}
+
+/// Why the file cannot be read. For one that does not exist: where it was looked for, and the name
+/// in that folder that is most like it.
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    let shown = path.display();
+    if error.kind() != std::io::ErrorKind::NotFound {
+        return Error(format!("{shown}: cannot be read: {error}"));
+    }
+    // relative to the current directory, which is not always the one the settings were written in
+    let full = std::path::absolute(path)
+        .ok()
+        .filter(|_| path.is_relative());
+    let place = full.map_or(String::new(), |full| {
+        format!(" (looked for {})", full.display())
+    });
+    let near = similar_file(path).map_or(String::new(), |near| {
+        format!("; did you mean {}?", near.display())
+    });
+    Error(format!("{shown}: cannot be read: {error}{place}{near}"))
+}
+
+/// The file in the same folder with the most similar name.
+fn similar_file(path: &Path) -> Option<PathBuf> {
+    let wrong = path.file_name()?.to_str()?;
+    let folder = path.parent()?;
+    let listed = match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
+    };
+    let entries = std::fs::read_dir(listed)
+        .ok()?
+        .filter_map(|entry| entry.ok());
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let holds_rows = |name: &String| {
+        let extension = name.rsplit('.').next().unwrap_or_default();
+        ["json", "jsonl", "txt"].contains(&extension)
+    };
+    let mut names: Vec<String> = names.filter(holds_rows).collect();
+    names.sort();
+    let stem = |name: &str| name.split('.').next().unwrap_or_default().to_string();
+    let same_stem = names.iter().find(|name| stem(name) == stem(wrong));
+    let known: Vec<&str> = names.iter().map(String::as_str).collect();
+    let near = same_stem
+        .map(String::as_str)
+        .or_else(|| run::nearest(wrong, &known));
+    near.map(|near| folder.join(near))
 }
 
 pub(crate) fn is_text(path: &Path) -> bool {
@@ -85,17 +146,29 @@ fn first_byte(reader: &mut impl BufRead) -> std::io::Result<Option<u8>> {
         .find(|b| !b.is_ascii_whitespace()))
 }
 
+/// Calls `each` for every line that is not blank. Returns how many were too long and skipped.
 fn lines(
     path: &Path,
     reader: &mut impl BufRead,
     each: &mut dyn FnMut(usize, &str) -> Result<()>,
-) -> Result<()> {
+) -> Result<usize> {
     let mut bytes = Vec::new();
+    let mut n_too_big = 0;
     for number in 1.. {
         bytes.clear();
-        let n = reader.read_until(b'\n', &mut bytes);
-        if n.map_err(|e| row_error(path, number, format!("cannot be read: {e}")))? == 0 {
+        let fail = |e| row_error(path, number, format!("cannot be read: {e}"));
+        let limit = MAX_ROW_BYTES as u64 + 1;
+        let mut limited = reader.by_ref().take(limit);
+        if limited.read_until(b'\n', &mut bytes).map_err(fail)? == 0 {
             break;
+        }
+        if bytes.len() > MAX_ROW_BYTES {
+            if bytes.last() != Some(&b'\n') {
+                reader.skip_until(b'\n').map_err(fail)?;
+            }
+            n_too_big += 1;
+            bytes = Vec::new();
+            continue;
         }
         let line = str::from_utf8(&bytes)
             .map_err(|_| row_error(path, number, "is not UTF-8 text; convert the file to UTF-8"))?;
@@ -104,7 +177,7 @@ fn lines(
             each(number, line)?;
         }
     }
-    Ok(())
+    Ok(n_too_big)
 }
 
 fn object(path: &Path, number: usize, line: &str) -> Result<Object> {

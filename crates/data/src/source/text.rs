@@ -10,7 +10,8 @@ pub(super) const SOURCE: Source = Source {
     format: Format::Text,
     name: "text",
     fields: "text (in a .txt file, each line)",
-    kind: Kind::Demonstrations,
+    descriptive: &[],
+    kind: Kind::Texts,
     fits: |row| row.contains_key("text"),
     read,
 };

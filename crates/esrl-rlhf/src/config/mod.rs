@@ -80,6 +80,9 @@ pub struct DataConfig {
     /// Use only the rows whose instruction matches this regular expression; the others are counted
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only: Option<Only>,
+    /// Fields of the rows that may be passed over without a word
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<String>,
     /// Use the first rows only
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rows: Option<usize>,

@@ -33,6 +33,9 @@ pub struct CompareConfig {
         value_parser = crate::score::format
     )]
     pub format: Format,
+    /// Fields of the rows of --prompts that may be passed over without a word
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
+    pub ignore: Vec<String>,
     /// Use the first N prompts
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub n: usize,
@@ -78,6 +81,7 @@ impl CompareConfig {
             runs: runs.iter().map(|r| r.to_string()).collect(),
             prompts: None,
             format: Format::Auto,
+            ignore: Vec::new(),
             n: 100,
             reward: None,
             out: out.to_path_buf(),

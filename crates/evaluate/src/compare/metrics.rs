@@ -53,13 +53,13 @@ pub(crate) fn compare_with_references(
     compared
 }
 
-/// Fails if metrics are requested and a prompt has no reference answer.
+/// Fails if metrics are requested and a prompt has no reference answer, or an empty one.
 pub(crate) fn check(metrics: &[Metric], prompts: &[Prompt], from: &str) -> Result<()> {
-    let n_without = prompts.iter().filter(|p| p.reference.is_none()).count();
+    let n_without = prompts.iter().filter(|p| !p.has_reference()).count();
     ensure!(
         metrics.is_empty() || n_without == 0,
-        "--metrics needs reference answers, and {n_without} of the {} prompts of {from} have none; \
-         give --prompts FILE with answers",
+        "--metrics needs reference answers, and {n_without} of the {} prompts of {from} have \
+         none or an empty one; give --prompts FILE with answers",
         prompts.len()
     );
     Ok(())

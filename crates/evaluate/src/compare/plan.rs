@@ -5,7 +5,7 @@ use super::config::CompareConfig;
 use super::metrics;
 use crate::policies;
 use anyhow::{Context, Result, bail, ensure};
-use data::Prompt;
+use data::{Origin, Prompt, ReadOptions};
 use generation::Sampling;
 use run::SavedRun;
 use serde_json::Value;
@@ -106,7 +106,11 @@ fn entries(runs: &[String]) -> Result<Vec<Entry>> {
 /// `--prompts`, or the prompts that the first RL run held out.
 fn prompts(config: &CompareConfig, rl: Option<&SavedRun>) -> Result<(Vec<Prompt>, String)> {
     if let Some(path) = &config.prompts {
-        let loaded = data::prompts(path, config.format)?;
+        let options = ReadOptions {
+            format: config.format,
+            ignore: config.ignore.clone(),
+        };
+        let loaded = data::prompts(path, options)?;
         loaded.report(path);
         return Ok((loaded.items, path.display().to_string()));
     }
@@ -116,8 +120,19 @@ fn prompts(config: &CompareConfig, rl: Option<&SavedRun>) -> Result<(Vec<Prompt>
     let path = run.dir.join("heldout.json");
     let text = std::fs::read(&path)
         .with_context(|| format!("cannot read {}; give --prompts FILE", path.display()))?;
-    let prompts: Vec<Prompt> = serde_json::from_slice(&text)
+    let mut prompts: Vec<Prompt> = serde_json::from_slice(&text)
         .with_context(|| format!("{} is damaged; give --prompts FILE", path.display()))?;
+    for (i, prompt) in prompts.iter_mut().enumerate() {
+        prompt.origin = Origin::new(path.as_path().into(), i + 1);
+    }
+    // Runs of older versions held a prompt out once for each of its rows.
+    let (prompts, n_repeated) = data::each_prompt_once(prompts);
+    if n_repeated > 0 {
+        eprintln!(
+            "{}: {n_repeated} repeated prompts are left out",
+            path.display()
+        );
+    }
     ensure!(
         !prompts.is_empty(),
         "{} has no held-out prompts; give --prompts FILE",

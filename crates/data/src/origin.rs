@@ -1,0 +1,48 @@
+//! Where a record was read, for error messages.
+
+use crate::Error;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The file and row (from 1) of a record; unknown for one made in memory.
+///
+/// It is no part of what the record is: any two are equal, and it is not stored.
+///
+/// ```
+/// use data::{Error, Origin};
+/// let origin = Origin::new(std::path::Path::new("x.jsonl").into(), 17);
+/// assert_eq!(origin.locate(Error("no EOS".into())).to_string(), "x.jsonl: row 17: no EOS");
+/// assert_eq!(Origin::default().locate(Error("no EOS".into())).to_string(), "no EOS");
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Origin(Option<(Arc<Path>, usize)>);
+
+impl Origin {
+    /// Row `row` of `file`.
+    pub fn new(file: Arc<Path>, row: usize) -> Self {
+        Self(Some((file, row)))
+    }
+
+    /// The error with file and row before it.
+    pub fn locate(&self, error: Error) -> Error {
+        match &self.0 {
+            Some(_) => Error(format!("{self}: {error}")),
+            None => error,
+        }
+    }
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match &self.0 {
+            Some((file, row)) => write!(f, "{}: row {row}", file.display()),
+            None => f.write_str("a prompt"),
+        }
+    }
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,22 @@
+//! A check of what a chat template made of a conversation: templates may pass over turns.
+
+use crate::{Ask, Error, Message, Result};
+
+/// Fails if the text lacks a system or user turn of the conversation, or an assistant's without
+/// reasoning (which templates take out of earlier turns on purpose).
+pub(crate) fn check_turns(ask: &Ask, text: &str) -> Result<()> {
+    let Ask::Chat(messages) = ask else {
+        return Ok(());
+    };
+    let lost = |m: &&Message| !m.content.contains("</think>") && !text.contains(m.content.trim());
+    match messages.iter().find(lost) {
+        None => Ok(()),
+        Some(Message { role, content }) => {
+            let begin: String = content.trim().chars().take(40).collect();
+            Err(Error(format!(
+                "the chat template leaves out the {role} turn {begin:?}; remove such turns, or set \
+                 model.template = \"alpaca\" or \"raw\""
+            )))
+        }
+    }
+}

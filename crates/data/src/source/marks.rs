@@ -1,0 +1,39 @@
+//! Ready-made prompts inside a text field, recognised by their marks. They are reported, not
+//! refused: code or a story may contain them, and with `model.template = "raw"` a ready-made prompt
+//! is right as it is.
+
+/// What begins a turn in the formats of prompts that models are trained on.
+const MARKS: [&str; 14] = [
+    "\n\nHuman:",
+    "\n\nAssistant:",
+    "### Instruction:",
+    "### Response:",
+    "### Human:",
+    "### Assistant:",
+    "<|im_start|>",
+    "<|start_header_id|>",
+    "<|begin_of_text|>",
+    "<start_of_turn>",
+    "<|user|>",
+    "<|assistant|>",
+    "[INST]",
+    "<<SYS>>",
+];
+
+/// Names of speakers at the start of lines; one alone proves nothing.
+const SPEAKERS: [(&str, &str); 3] = [
+    ("Human:", "Assistant:"),
+    ("USER:", "ASSISTANT:"),
+    ("User:", "Assistant:"),
+];
+
+/// The first mark of a ready-made prompt in `text`, as people write it.
+pub(super) fn mark(text: &str) -> Option<String> {
+    let found = MARKS.iter().find(|mark| text.contains(*mark));
+    if let Some(mark) = found {
+        return Some(mark.trim_start().to_string());
+    }
+    let begins = |name: &str| text.lines().any(|line| line.starts_with(name));
+    let (one, other) = SPEAKERS.iter().find(|(a, b)| begins(a) && begins(b))?;
+    Some(format!("{one} … {other}"))
+}

@@ -1,0 +1,72 @@
+//! The prompt of a row in any format of single prompts: a text, with the `system` prompt and the
+//! `history` that may stand beside it.
+
+use super::row::Row;
+use super::transcript;
+use crate::{Ask, Message, Result};
+use serde_json::Value;
+
+/// The prompt `instruction` with `input`, after the row's `system` (or `system_prompt`) and
+/// `history`. A Human/Assistant transcript in the instruction is read as a conversation.
+pub(super) fn ask(row: &Row, instruction: &str, input: &str) -> Result<Ask> {
+    let mut messages = history(row)?;
+    match transcript::conversation(instruction) {
+        Some(turns) if input.trim().is_empty() => messages.extend(turns),
+        _ => {
+            let ask = Ask::Instruction {
+                instruction: instruction.to_string(),
+                input: input.to_string(),
+            };
+            if messages.is_empty() && system(row)?.is_empty() {
+                return Ok(ask);
+            }
+            messages.push(Message::new("user", &ask.text()));
+        }
+    }
+    with_system(row, messages).map(Ask::Chat)
+}
+
+/// The conversation after the row's `system` prompt. One that begins with another is an error.
+pub(super) fn with_system(row: &Row, mut messages: Vec<Message>) -> Result<Vec<Message>> {
+    let system = system(row)?;
+    if system.is_empty() {
+        return Ok(messages);
+    }
+    match messages.iter().find(|message| message.role == "system") {
+        Some(other) if other.content.trim() == system.trim() => {}
+        Some(_) => return Err(row.error("has two different system prompts; remove one of them")),
+        None => messages.insert(0, Message::new("system", system)),
+    }
+    Ok(messages)
+}
+
+fn system<'a>(row: &Row<'a>) -> Result<&'a str> {
+    let field = row.one_of(["system", "system_prompt"])?;
+    match row.says(field) {
+        true => row.text(field),
+        false => Ok(""),
+    }
+}
+
+/// Turns before the prompt: `[["a question", "its answer"], …]`, or messages.
+fn history(row: &Row) -> Result<Vec<Message>> {
+    if !row.says("history") {
+        return Ok(Vec::new());
+    }
+    let turns = row.list("history")?;
+    if turns.iter().all(Value::is_object) {
+        return row.messages("history");
+    }
+    let mut messages = Vec::new();
+    for turn in turns {
+        let texts = turn.as_array().map(Vec::as_slice);
+        let Some([Value::String(question), Value::String(answer)]) = texts else {
+            return Err(row.error(
+                "field \"history\" is neither a list of [question, answer] nor of messages",
+            ));
+        };
+        messages.push(Message::new("user", question));
+        messages.push(Message::new("assistant", answer));
+    }
+    Ok(messages)
+}

@@ -1,0 +1,123 @@
+//! Which fields of a row may be passed over.
+//!
+//! A field that no reader uses is counted and named. One that would change what a row means (a
+//! label, a score, a weight) or what its prompt is (tools, images) is an error. `data.ignore`
+//! silences both.
+
+use serde_json::{Map, Value};
+
+/// What a field would do if it were read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Effect {
+    /// Nothing that is known
+    Unknown,
+    /// It grades, weighs or reverses the row
+    Label,
+    /// It is a part of the prompt
+    Context,
+}
+
+/// Words in the name of a field that grades, weighs or reverses its row.
+const LABELS: [&str; 30] = [
+    "label",
+    "labels",
+    "score",
+    "scores",
+    "weight",
+    "weights",
+    "margin",
+    "margins",
+    "rating",
+    "ratings",
+    "reward",
+    "rewards",
+    "rank",
+    "ranks",
+    "ranking",
+    "preference",
+    "preferred",
+    "winner",
+    "better",
+    "best",
+    "vote",
+    "votes",
+    "upvotes",
+    "downvotes",
+    "mask",
+    "masked",
+    "train",
+    "desirable",
+    "grade",
+    "correct",
+];
+
+/// Parts of a prompt for which there is no place here.
+const CONTEXT: [&str; 14] = [
+    "tool",
+    "tools",
+    "function",
+    "functions",
+    "documents",
+    "image",
+    "images",
+    "audio",
+    "audios",
+    "video",
+    "videos",
+    "calls",
+    "call",
+    "pixel",
+];
+
+/// The effect that the name of a field promises: `score_chosen`, `isCorrect`, `tool_calls`.
+pub(super) fn effect(name: &str) -> Effect {
+    let words = words(name);
+    let any = |known: &[&str]| words.iter().any(|word| known.contains(&word.as_str()));
+    match () {
+        () if any(&CONTEXT) => Effect::Context,
+        () if any(&LABELS) => Effect::Label,
+        () => Effect::Unknown,
+    }
+}
+
+/// The fields of a row beside `known` that say something.
+///
+/// ```
+/// let row = serde_json::json!({ "text": "Hi", "system": "Be kind.", "tools": [] });
+/// assert_eq!(data::unused_fields(row.as_object().unwrap(), &["text"]), ["system"]);
+/// ```
+pub fn unused_fields<'a>(row: &'a Map<String, Value>, known: &[&str]) -> Vec<&'a str> {
+    let fields = row.iter().filter(|(_, value)| !is_empty(value));
+    let names = fields.map(|(name, _)| name.as_str());
+    names.filter(|name| !known.contains(name)).collect()
+}
+
+/// The words of a name in lower case: of snake, kebab or camel case.
+fn words(name: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut lower = false;
+    for c in name.chars() {
+        if !c.is_alphanumeric() || (lower && c.is_uppercase()) {
+            words.push(String::new());
+        }
+        if c.is_alphanumeric() {
+            let word = words.last_mut().expect("there is a word");
+            word.extend(c.to_lowercase());
+        }
+        lower = c.is_lowercase();
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// Whether a value says nothing: null, blank, or lists and objects of such. Some files hold a list
+/// as text (`"tools": "[]"`).
+pub(super) fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(_) | Value::Number(_) => false,
+        Value::String(text) => matches!(text.trim(), "" | "[]" | "{}" | "null"),
+        Value::Array(items) => items.iter().all(is_empty),
+        Value::Object(fields) => fields.values().all(is_empty),
+    }
+}

@@ -1,0 +1,352 @@
+//! What no reader may do in silence: every format against every kind of field that it does not
+//! know, value of a wrong type, and text that belongs elsewhere. A new format must name a row here.
+
+use super::file;
+use data::{Format, Loaded, ReadOptions};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Read {
+    Demonstrations,
+    Preferences,
+    Prompts,
+}
+
+/// A row of a format, the records it holds, and its texts, the first of them the prompt (as JSON
+/// pointers).
+struct Sample {
+    row: Value,
+    read: Read,
+    texts: &'static [&'static str],
+}
+
+/// The compiler asks for a row of every format.
+fn sample(format: Format) -> Sample {
+    let (read, row, texts): (Read, Value, &[&str]) = match format {
+        Format::Auto | Format::Alpaca => (
+            Read::Demonstrations,
+            json!({"instruction": "Say hi.", "input": "", "output": "Hi.", "category": "chat"}),
+            &["/instruction", "/output"],
+        ),
+        Format::PromptCompletion => (
+            Read::Demonstrations,
+            json!({"prompt": "Say hi.", "completion": "Hi."}),
+            &["/prompt", "/completion"],
+        ),
+        Format::Chat => (
+            Read::Demonstrations,
+            json!({"messages": [{"role": "user", "content": "Say hi."},
+                                {"role": "assistant", "content": "Hi."}]}),
+            &[
+                "/messages/0/content",
+                "/messages/1/content",
+                "/messages/0/role",
+                "/messages/1/role",
+            ],
+        ),
+        Format::Text => (Read::Demonstrations, json!({"text": "Hi."}), &["/text"]),
+        Format::ComparisonV1 => (
+            Read::Preferences,
+            json!({"user_input": "Say hi.", "completion_a": "Hi.", "completion_b": "No."}),
+            &["/user_input", "/completion_a", "/completion_b"],
+        ),
+        Format::ComparisonV2 => (
+            Read::Preferences,
+            json!({"user_input": "Say hi.", "responses_and_scores": [
+                {"response": "Hi.", "score": 2, "source": "x"}, {"response": "No.", "score": "1"}]}),
+            &[
+                "/user_input",
+                "/responses_and_scores/0/response",
+                "/responses_and_scores/1/response",
+            ],
+        ),
+        Format::Hh => (
+            Read::Preferences,
+            json!({"chosen": "\n\nHuman: Say hi.\n\nAssistant: Hi.",
+                   "rejected": "\n\nHuman: Say hi.\n\nAssistant: No."}),
+            &["/chosen", "/rejected"],
+        ),
+        Format::Pairs => (
+            Read::Preferences,
+            json!({"prompt": "Say hi.", "chosen": "Hi.", "rejected": "No."}),
+            &["/prompt", "/chosen", "/rejected"],
+        ),
+        Format::Fastchat => (
+            Read::Prompts,
+            json!({"question_id": 1, "category": "chat", "text": "Say hi."}),
+            &["/text"],
+        ),
+    };
+    Sample { row, read, texts }
+}
+
+/// All formats, by the names that settings know.
+fn formats() -> Vec<Format> {
+    let error = serde_json::from_value::<Format>("no such format".into()).unwrap_err();
+    let error = error.to_string();
+    let (_, names) = error.split_once("one of").unwrap();
+    let names = names.split('`').skip(1).step_by(2);
+    let formats = names.map(|name| serde_json::from_value(name.into()).unwrap());
+    let formats: Vec<Format> = formats.collect();
+    assert!(formats.len() >= 10, "{error}");
+    formats
+}
+
+/// What reading says: the records as text, the rows dropped, the notes.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    items: String,
+    dropped: BTreeMap<String, usize>,
+    notes: Vec<String>,
+}
+
+fn outcome<T: Debug>(loaded: data::Result<Loaded<T>>) -> Result<Outcome, String> {
+    let loaded = loaded.map_err(|e| e.to_string())?;
+    Ok(Outcome {
+        items: format!("{:?}", loaded.items),
+        dropped: loaded.dropped,
+        notes: loaded.notes,
+    })
+}
+
+/// Reads a row of the format and then `row`. The text of the first differs, so both count as
+/// prompts.
+fn read(format: Format, read: Read, row: &Value, ignore: &[&str]) -> Result<Outcome, String> {
+    let Sample { row: good, .. } = sample(format);
+    let good = good.to_string().replace("Say hi.", "Say ho.");
+    let (_dir, path) = file("rows.jsonl", format!("{good}\n{row}\n"));
+    let options = ReadOptions {
+        format,
+        ignore: ignore.iter().map(ToString::to_string).collect(),
+    };
+    let result = match read {
+        Read::Demonstrations => outcome(data::demonstrations(&path, options)),
+        Read::Preferences => outcome(data::preferences(&path, options)),
+        Read::Prompts => outcome(data::prompts(&path, options)),
+    };
+    // two runs differ in their folder
+    let dir = format!("{:?}", path.parent().unwrap());
+    let dir = dir.trim_matches('"');
+    result.map_err(|e| e.replace(dir, "")).map(|o| Outcome {
+        items: o.items.replace(dir, ""),
+        notes: o.notes.iter().map(|note| note.replace(dir, "")).collect(),
+        ..o
+    })
+}
+
+/// Each format with its own records and, where it holds prompts, as prompts.
+fn each(check: impl Fn(Format, Read, Sample)) {
+    for format in formats() {
+        let own = sample(format).read;
+        check(format, own, sample(format));
+        if own != Read::Prompts && format != Format::Text {
+            check(format, Read::Prompts, sample(format));
+        }
+    }
+}
+
+fn with(row: &Value, field: &str, value: &Value) -> Value {
+    let mut row = row.clone();
+    row[field] = value.clone();
+    row
+}
+
+#[test]
+fn a_field_that_nothing_reads_is_named_until_it_is_ignored() {
+    each(|format, kind, sample| {
+        let plain = read(format, kind, &sample.row, &[]).unwrap();
+        assert_eq!(plain.notes, [""; 0], "{format:?}");
+        for value in [
+            json!("x"),
+            json!(5),
+            json!(false),
+            json!([1]),
+            json!({"a": "b"}),
+        ] {
+            let row = with(&sample.row, "remark", &value);
+            let found = read(format, kind, &row, &[]).unwrap();
+            assert_eq!(found.items, plain.items, "{format:?} {value}");
+            let note = "fields that are not used (rows): \"remark\" (1); if that is right, set \
+                        data.ignore = [\"remark\"]";
+            assert_eq!(found.notes, [note], "{format:?} {value}");
+            let ignored = read(format, kind, &row, &["remark", "no such field"]).unwrap();
+            assert_eq!(ignored, plain, "{format:?} {value}");
+        }
+        let says_nothing = [
+            json!(null),
+            json!(""),
+            json!(" \n"),
+            json!("[]"),
+            json!([]),
+            json!({}),
+            json!([null, ""]),
+        ];
+        for value in &says_nothing {
+            for field in ["remark", "label", "tools", "system", "history"] {
+                let row = with(&sample.row, field, value);
+                let found = read(format, kind, &row, &[]).unwrap();
+                assert_eq!(found, plain, "{format:?} {field} {value}");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_field_that_changes_what_a_row_means_is_an_error_until_it_is_ignored() {
+    let fields = [
+        ("label", json!(false)),
+        ("label", json!(true)),
+        ("labels", json!("bad")),
+        ("score", json!(1)),
+        ("score_of_judge", json!("3.5")),
+        ("weight", json!(0)),
+        ("margin", json!(5)),
+        ("rating", json!("4")),
+        ("reward", json!(-1.5)),
+        ("isPreferred", json!(false)),
+        ("tools", json!([{"name": "search"}])),
+        ("tools", json!("[{\"name\": \"search\"}]")),
+        ("tool_calls", json!([{"name": "search"}])),
+        ("functions", json!({"name": "search"})),
+        ("images", json!(["a.png"])),
+    ];
+    each(|format, kind, sample| {
+        let plain = read(format, kind, &sample.row, &[]).unwrap();
+        for (field, value) in &fields {
+            let row = with(&sample.row, field, value);
+            let error = read(format, kind, &row, &[]).unwrap_err();
+            let start = format!("/rows.jsonl: row 2: field \"{field}\" ");
+            assert!(error.starts_with(&start), "{format:?}: {error}");
+            let remedy = format!("data.ignore = [\"{field}\"]");
+            assert!(error.contains(&remedy), "{format:?}: {error}");
+            let ignored = read(format, kind, &row, &[field]).unwrap();
+            assert_eq!(ignored, plain, "{format:?} {field}");
+        }
+    });
+}
+
+#[test]
+fn fields_of_turns_and_answers_are_checked_too() {
+    let (chat, scored) = (sample(Format::Chat), sample(Format::ComparisonV2));
+    let turn = |key: &str, value: Value| {
+        let mut row = chat.row.clone();
+        row["messages"][0][key] = value;
+        read(Format::Chat, chat.read, &row, &[])
+    };
+    let note = |name: &str| {
+        format!(
+            "fields that are not used (rows): \"{name}\" (1); if that is right, set data.ignore = \
+             [\"{name}\"]"
+        )
+    };
+    let named = turn("name", json!("Ann")).unwrap();
+    assert_eq!(named.notes, [note("messages[].name")]);
+    for (key, value) in [("weight", json!(0)), ("tool_calls", json!([{"id": 1}]))] {
+        let error = turn(key, value).unwrap_err();
+        assert!(error.contains(&format!("row 2: field \"messages[].{key}\"")));
+    }
+    let mut row = scored.row.clone();
+    row["responses_and_scores"][1]["model"] = json!("m");
+    let found = read(Format::ComparisonV2, scored.read, &row, &[]).unwrap();
+    assert_eq!(found.notes, [note("responses_and_scores[].model")]);
+    for ignore in ["responses_and_scores[].model", "model"] {
+        let found = read(Format::ComparisonV2, scored.read, &row, &[ignore]).unwrap();
+        assert_eq!(found.notes, [""; 0]);
+    }
+}
+
+#[test]
+fn a_text_of_a_wrong_type_or_none_is_an_error_or_a_dropped_row() {
+    each(|format, kind, sample| {
+        for pointer in sample.texts {
+            for value in [json!(7), json!(true), json!(null), json!([]), json!({})] {
+                let mut row = sample.row.clone();
+                *row.pointer_mut(pointer).unwrap() = value.clone();
+                let what = format!("{format:?} as {kind:?}: {pointer} = {value}");
+                let field = pointer.split('/').nth(1).unwrap();
+                match read(format, kind, &row, &[]) {
+                    Err(error) => {
+                        assert!(error.contains("row 2: field"), "{what}: {error}");
+                        assert!(error.contains(field), "{what}: {error}");
+                    }
+                    Ok(found) => assert_eq!(found.dropped.len(), 1, "{what}: {found:?}"),
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn system_prompts_and_history_are_read_or_named() {
+    let history = json!([["Who are you?", "A parrot."]]);
+    each(|format, kind, sample| {
+        for (field, value, text) in [
+            ("system", json!("Be kind."), "Be kind."),
+            ("system_prompt", json!("Be kind."), "Be kind."),
+            ("history", history.clone(), "A parrot."),
+        ] {
+            let row = with(&sample.row, field, &value);
+            let found = read(format, kind, &row, &[]).unwrap();
+            let named = found.notes.iter().any(|note| note.contains(field));
+            let reads = found.items.contains(text);
+            assert!(reads != named, "{format:?} {field}: {found:?}");
+            let reads_system = format != Format::Text;
+            assert!(
+                reads == (reads_system && (field != "history" || found.items.contains("Who are"))),
+                "{format:?} {field}: {found:?}"
+            );
+        }
+    });
+}
+
+#[test]
+fn transcripts_in_a_prompt_are_read_as_conversations_and_marks_are_named() {
+    let transcript = "\n\nHuman: Hi.\n\nAssistant: Ho.\n\nHuman: Bye.\n\nAssistant:";
+    let marked = [
+        "### Instruction:\nSay hi.\n\n### Response:",
+        "<|im_start|>user\nSay hi.<|im_end|>",
+        "[INST] Say hi. [/INST]",
+        "<|start_header_id|>user<|end_header_id|>",
+        "<start_of_turn>user\nSay hi.",
+        "USER: Say hi.\nASSISTANT: Hi.\nUSER: Again.",
+        "Human: Say hi.\nAssistant:",
+    ];
+    each(|format, kind, sample| {
+        if matches!(format, Format::Text | Format::Hh) {
+            return; // raw text, and transcripts as such
+        }
+        let prompt = sample.texts[0];
+        let mut row = sample.row.clone();
+        *row.pointer_mut(prompt).unwrap() = transcript.into();
+        let found = read(format, kind, &row, &[]).unwrap();
+        match format {
+            Format::Chat => assert!(found.notes[0].starts_with("1 prompts contain marks")),
+            _ => {
+                let turns = "Chat([Message { role: \"user\", content: \"Hi.\" }, \
+                             Message { role: \"assistant\", content: \"Ho.\" }, \
+                             Message { role: \"user\", content: \"Bye.\" }])";
+                assert!(found.items.contains(turns), "{format:?}: {}", found.items);
+            }
+        }
+        for text in marked {
+            *row.pointer_mut(prompt).unwrap() = text.into();
+            let found = read(format, kind, &row, &[]).unwrap();
+            let note = &found.notes[0];
+            let named = note.starts_with("1 prompts contain marks of a ready-made prompt (\"");
+            assert!(
+                named && note.contains("rows.jsonl: row 2"),
+                "{text}: {note}"
+            );
+        }
+        if kind == Read::Prompts {
+            return;
+        }
+        let mut row = sample.row.clone();
+        *row.pointer_mut(sample.texts[1]).unwrap() = "Hi.\n\nHuman: Bye.".into();
+        let found = read(format, kind, &row, &[]).unwrap();
+        let named = found.notes[0].starts_with("1 answers contain marks of another turn (\"Human:");
+        assert!(named, "{format:?}: {:?}", found.notes);
+    });
+}
