@@ -6,11 +6,13 @@ ALGO ?= esrl
 config = $(or $(CONFIG),configs/tiny/$(1).toml)
 world = $(filter-out tiny .,$(notdir $(patsubst %/,%,$(dir $(CONFIG)))))
 run = $(or $(RUN),runs$(addprefix /,$(world))/$(basename $(notdir $(call config,$(1)))))
-sets := $(foreach s,$(SET),--set '$(s)')
+# One word for the shell, whatever is in it.
+quoted = '$(subst ','\'',$(1))'
+sets := $(foreach s,$(SET),--set $(call quoted,$(s)))
 opts = $(sets) $(if $(RESUME),--resume) $(ARGS)
-train = --config $(call config,$(1)) --run $(call run,$(1)) $(opts)
-questions = $(or $(QUESTIONS),data/tiny/questions.jsonl)
-compared = $(or $(RUNS),$(wildcard runs/sft runs/ppo runs/esrl))
+train = --config $(call quoted,$(call config,$(1))) --run $(call quoted,$(call run,$(1))) $(opts)
+questions = $(call quoted,$(or $(QUESTIONS),data/tiny/questions.jsonl))
+compared = $(foreach r,$(or $(RUNS),$(wildcard runs/sft runs/ppo runs/esrl)),$(call quoted,$(r)))
 
 # Lines of `make help`: `##@ heading`, `target: ## text`, `#@ NAME text`.
 help:            ## this list
@@ -26,21 +28,23 @@ rm: build        ## train a reward model on pairs          CONFIG RUN SET RESUME
 rlhf: build      ## improve the policy by ALGO             ALGO CONFIG RUN SET RESUME ARGS
 	$(BIN)/esrl-rlhf $(call train,$(ALGO))
 plan: build      ## memory, disk, tokens, steps of a run   CONFIG SET ARGS="--memory-gb 24"
-	$(BIN)/wick plan --config $(CONFIG) $(sets) $(ARGS)
+	$(BIN)/wick plan --config $(call quoted,$(CONFIG)) $(sets) $(ARGS)
 
 ##@ Evaluate
 answers: build   ## answer FastChat questions              RUN QUESTIONS OUT GREEDY ARGS
-	$(BIN)/wick answers --run $(RUN) --questions $(questions) \
-		--out $(or $(OUT),answers.jsonl) $(if $(GREEDY),--greedy) $(ARGS)
+	$(BIN)/wick answers --run $(call quoted,$(RUN)) --questions $(questions) \
+		--out $(call quoted,$(or $(OUT),answers.jsonl)) $(if $(GREEDY),--greedy) $(ARGS)
 compare: build   ## a table of runs                        RUNS OUT QUESTIONS ARGS
-	$(BIN)/wick compare --runs $(compared) $(if $(OUT),--out $(OUT)) \
-		$(if $(QUESTIONS),--judge-questions $(QUESTIONS)) $(ARGS)
+	$(BIN)/wick compare --runs $(compared) $(if $(OUT),--out $(call quoted,$(OUT))) \
+		$(if $(QUESTIONS),--judge-questions $(questions)) $(ARGS)
 score: build     ## score data with a run                  RUN DATA OUT ARGS
-	$(BIN)/wick score --run $(RUN) --data $(DATA) $(if $(OUT),--out $(OUT)) $(ARGS)
+	$(BIN)/wick score --run $(call quoted,$(RUN)) --data $(call quoted,$(DATA)) \
+		$(if $(OUT),--out $(call quoted,$(OUT))) $(ARGS)
 replay: build    ## recompute one RL step, token by token  RUN STEP HTML ARGS
-	$(BIN)/wick replay $(RUN) --step $(STEP) $(if $(HTML),--html $(HTML)) $(ARGS)
+	$(BIN)/wick replay $(call quoted,$(RUN)) --step $(call quoted,$(STEP)) \
+		$(if $(HTML),--html $(call quoted,$(HTML))) $(ARGS)
 merge: build     ## write a run as one merged model        RUN OUT ARGS
-	$(BIN)/wick merge --run $(RUN) --out $(OUT) $(ARGS)
+	$(BIN)/wick merge --run $(call quoted,$(RUN)) --out $(call quoted,$(OUT)) $(ARGS)
 
 ##@ The tiny world
 demo: build      ## the whole pipeline into runs/demo, in 80 seconds

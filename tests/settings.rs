@@ -278,3 +278,73 @@ fn an_error_is_one_line_without_repetition_or_frames() {
         "stage: reading: cannot open the file"
     );
 }
+
+#[test]
+fn an_override_without_a_value_unsets_its_key() {
+    let config = load(FILE, &["data.max_rows=5", "data.max_rows=", "train.lr="]).unwrap();
+    assert_eq!((config.data.max_rows, config.train.lr), (None, 0.0));
+    assert_eq!(load(FILE, &["train.note=\"\""]).unwrap().train.note, "");
+    let nothing = "there is nothing to unset (an empty text is \"\")";
+    for set in ["data.max_rows=", "data.max_row=", "train.lr.peak="] {
+        check_error(FILE, &[set], &format!("--set {set}: {nothing}"));
+    }
+}
+
+/// Products of such numbers would overflow.
+#[test]
+fn numbers_that_are_too_large_are_refused() {
+    let most = 1_000_000_000;
+    let n = i64::MAX;
+    check_error(
+        FILE,
+        &["data.max_rows=9223372036854775807"],
+        &format!(
+            "--set data.max_rows=9223372036854775807: data.max_rows = {n} is too large; the most is {most}"
+        ),
+    );
+    check_error(
+        &FILE.replace("100", "9223372036854775807"),
+        &[],
+        &format!(
+            "config file x.toml: train.max_steps = {n} is too large; the most is 1000000000000000"
+        ),
+    );
+    let config = load(
+        FILE,
+        &["data.max_rows=1000000000", "train.max_steps=1000000000000"],
+    )
+    .unwrap();
+    assert_eq!(config.data.max_rows, Some(most));
+}
+
+/// A run stores its settings.
+#[test]
+fn a_key_in_a_setting_is_refused_and_not_repeated() {
+    for url in [
+        "https://me:pass@host/v1",
+        "https://host/v1?auth=abcdefgh",
+        "https://host/v1#token=abcdefgh",
+        "https://host/sk-abcdefgh12345678/v1",
+    ] {
+        let set = format!("rewards.0.name={url}");
+        let error = load(FILE, &[&set]).unwrap_err();
+        assert!(
+            error.contains("rewards.0.name holds a key or password"),
+            "{error}"
+        );
+        assert!(
+            !error.contains("pass@") && !error.contains("abcdefgh"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_message_that_begins_with_a_number_is_no_stack_frame() {
+    let error = anyhow::anyhow!("2024: no such file");
+    assert_eq!(run::one_line(&error), "2024: no such file");
+    assert_eq!(
+        run::one_line(&anyhow::anyhow!("")),
+        "an error without a message"
+    );
+}

@@ -193,3 +193,24 @@ fn tests_named_in_the_trust_page_exist() {
     let missing: Vec<_> = names.iter().filter(|name| !has_test(name)).collect();
     assert!(missing.is_empty(), "no such tests: {missing:#?}");
 }
+
+/// `println!` and `eprintln!` panic where the stream is closed or full, which would end a run. Text
+/// for people goes through `run::say` and `run::print`.
+#[test]
+fn only_one_place_prints() {
+    let mut found = Vec::new();
+    for path in sources("crates", &[".rs"]) {
+        let is_program = !path.contains("/src/") || path.contains("/src/bin/");
+        if is_program {
+            continue; // build scripts, benchmarks, examples
+        }
+        for (at, line) in text_of(&path).lines().enumerate() {
+            let code = line.split("//").next().unwrap_or_default();
+            let prints = ["println!(", "print!(", "dbg!("];
+            if prints.iter().any(|name| code.contains(name)) {
+                found.push(format!("{path}:{}: {}", at + 1, line.trim()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}

@@ -160,7 +160,7 @@ fn runs_of_the_wrong_kind_are_refused() {
     refused(
         &world,
         ppo(&world, "out", "model.policy=~/cut"),
-        &["adapter_model.safetensors", "truncated"],
+        &["adapter_model.safetensors does not match SHA256SUMS"],
     );
     fs::remove_dir_all(world.path("cut/adapter")).unwrap();
     refused(

@@ -4,20 +4,28 @@ use super::bad_input::refused;
 use super::world::{World, tiny};
 use clap::Parser;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+
+/// The files below `dir` with their bytes; links to one file are one.
+fn files(dir: &Path, found: &mut BTreeMap<u64, u64>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let metadata = fs::metadata(&path).unwrap();
+        match metadata.is_dir() {
+            true => files(&path, found),
+            false => drop(found.insert(metadata.ino(), metadata.len())),
+        }
+    }
+}
 
 /// Bytes of all files below `dir`.
 fn bytes(dir: &Path) -> f64 {
-    let mut sum = 0.0;
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        sum += match path.is_dir() {
-            true => bytes(&path),
-            false => fs::metadata(&path).unwrap().len() as f64,
-        };
-    }
-    sum
+    let mut found = BTreeMap::new();
+    files(dir, &mut found);
+    found.values().sum::<u64>() as f64
 }
 
 fn numbers(values: &Value) -> Vec<f64> {

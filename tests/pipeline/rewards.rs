@@ -133,9 +133,14 @@ fn running_normalisation_of_a_pool_resumes_exactly() {
     world.copy("whole", "early");
     let early = world.path("early");
     fs::remove_dir_all(early.join("checkpoints")).unwrap();
+    world.forget_sums("early");
     let info = early.join("run.json");
     let text = fs::read_to_string(&info).unwrap();
-    fs::write(info, text.replace(r#""finished""#, r#""running""#)).unwrap();
+    fs::write(
+        info,
+        text.replace(r#""status":"finished""#, r#""status":"running""#),
+    )
+    .unwrap();
     for entry in fs::read_dir(&early).unwrap() {
         let file = entry.unwrap().path();
         let name = file.file_name().unwrap().to_str().unwrap();

@@ -85,7 +85,7 @@ impl World {
         sft::run(&args, &config)
     }
 
-    fn sft_args(&self, run: &str, sets: &str) -> RunArgs {
+    pub fn sft_args(&self, run: &str, sets: &str) -> RunArgs {
         let data = tiny("demonstrations.json");
         let defaults = format!(
             "model.source=~/base model.template=alpaca lora.r=4 lora.alpha=8 data.path={data} \
@@ -104,7 +104,7 @@ impl World {
         reward_model::run(&args, &config)
     }
 
-    fn reward_args(&self, run: &str, sets: &str) -> RunArgs {
+    pub fn reward_args(&self, run: &str, sets: &str) -> RunArgs {
         let data = tiny("comparisons.json");
         let defaults = format!(
             "model.source=~/sft data.path={data} data.max_rows=30 data.held_out=0.2 data.max_len=96 \
@@ -142,7 +142,7 @@ impl World {
         plan_of(stage, None, args.sets, args.run)
     }
 
-    fn rl_args(&self, run: &str, sets: &str) -> RunArgs {
+    pub fn rl_args(&self, run: &str, sets: &str) -> RunArgs {
         let data = tiny("prompts.json");
         let defaults = format!(
             "model.policy=~/sft data.path={data} data.max_rows=30 data.held_out=0.1 \
@@ -165,6 +165,15 @@ impl World {
     /// The content of run.json.
     pub fn info(&self, run: &str) -> Value {
         serde_json::from_slice(&fs::read(self.path(run).join("run.json")).unwrap()).unwrap()
+    }
+
+    /// Removes the hashes from run.json: a run of an older version, or one changed by hand.
+    pub fn forget_sums(&self, run: &str) {
+        let mut info = self.info(run);
+        for key in ["sha256", "files", "used"] {
+            info.as_object_mut().unwrap().remove(key);
+        }
+        fs::write(self.path(run).join("run.json"), info.to_string()).unwrap();
     }
 
     pub fn settings(&self, run: &str) -> toml::Table {

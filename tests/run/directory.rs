@@ -42,7 +42,7 @@ fn a_run_stores_what_a_later_stage_needs() {
         fs::read_to_string(dir.join("samples/step-000100.md")).unwrap(),
         "# Step 100\n"
     );
-    assert_eq!(names(&dir.join("adapter")), ["b"]);
+    assert_eq!(names(&dir.join("adapter")), ["SHA256SUMS", "b"]);
     let mut files = names(&dir);
     let events = files.remove(2);
     assert!(events.starts_with("events.out.tfevents."), "{events}");
@@ -82,6 +82,7 @@ fn an_existing_directory_is_refused_and_unchanged() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("r");
     fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("config.toml"), "").unwrap();
     let name = dir.display();
     let help = "continue a run with --resume, or choose another --run";
     refused(
@@ -93,8 +94,8 @@ fn an_existing_directory_is_refused_and_unchanged() {
         &format!("{name} is not a run directory (it has no run.json)"),
     );
     assert_eq!(names(root.path()), ["r"]);
-    assert!(names(&dir).is_empty());
-    fs::remove_dir(&dir).unwrap();
+    assert_eq!(names(&dir), ["config.toml"]);
+    fs::remove_dir_all(&dir).unwrap();
     refused(
         Run::resume(&dir, "sft", &settings(0.1, 1)),
         &format!("{name}: no such run; leave out --resume to begin it"),
@@ -153,7 +154,7 @@ fn only_one_process_writes_a_run() {
 #[test]
 fn file_names_cannot_leave_the_run_directory() {
     let root = tempfile::tempdir().unwrap();
-    let run = Run::create(&root.path().join("r"), "sft", &settings(0.1, 1)).unwrap();
+    let mut run = Run::create(&root.path().join("r"), "sft", &settings(0.1, 1)).unwrap();
     for name in ["", "../x", "a/b", ".lock"] {
         refused(
             run.write_file(name, b""),
@@ -161,4 +162,42 @@ fn file_names_cannot_leave_the_run_directory() {
         );
     }
     assert_eq!(names(root.path()), ["r"]);
+}
+
+/// An empty directory, such as a mounted file system, and what a process left that was killed
+/// before it had written run.json.
+#[test]
+fn a_run_is_created_in_an_empty_directory_and_in_what_a_kill_left() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("r");
+    fs::create_dir(&dir).unwrap();
+    refused(
+        Run::resume(&dir, "sft", &settings(0.1, 1)),
+        &format!(
+            "{} is not a run directory (it has no run.json); leave out --resume to begin it",
+            dir.display()
+        ),
+    );
+    fs::create_dir(dir.join("lost+found")).unwrap();
+    let made = Run::create(&dir, "sft", &settings(0.1, 1)).unwrap();
+    drop(made);
+    assert!(run::open_saved_run(&dir).unwrap().is_some());
+
+    fs::remove_file(dir.join("run.json")).unwrap();
+    fs::write(dir.join(".tmp-abc"), "half").unwrap();
+    fs::write(dir.join("metrics.jsonl"), "half").unwrap();
+    let args = run::RunArgs {
+        run: Some(dir.clone()),
+        ..Default::default()
+    };
+    assert_eq!(args.directory("other").unwrap(), dir);
+    drop(Run::create(&dir, "sft", &settings(0.2, 1)).unwrap());
+    assert!(!dir.join(".tmp-abc").exists());
+    assert!(run::read_metrics(&dir).unwrap().is_empty());
+    let stored = run::open_saved_run(&dir).unwrap().unwrap().config;
+    assert_eq!(stored["train"]["lr"].as_float(), Some(0.2));
+    // Files of somebody else are none of ours.
+    fs::remove_file(dir.join("run.json")).unwrap();
+    fs::write(dir.join("notes.txt"), "mine").unwrap();
+    assert!(Run::create(&dir, "sft", &settings(0.1, 1)).is_err());
 }

@@ -76,11 +76,10 @@ fn a_clock_set_back_changes_nothing() {
     drop(run);
     let info = fs::read_to_string(dir.join("run.json")).unwrap();
     let year = info.split("\"started\": \"").nth(1).unwrap()[..4].to_string();
-    fs::write(
-        dir.join("run.json"),
-        info.replace(&format!("\"{year}-"), "\"2999-"),
-    )
-    .unwrap();
+    let mut info: serde_json::Value =
+        serde_json::from_str(&info.replace(&format!("\"{year}-"), "\"2999-")).unwrap();
+    info.as_object_mut().unwrap().remove("sha256").unwrap();
+    fs::write(dir.join("run.json"), info.to_string()).unwrap();
     let events_file = names(&dir)
         .into_iter()
         .find(|n| n.starts_with("events."))
@@ -124,4 +123,96 @@ fn tensorboard_events_hold_the_metrics() {
     );
     assert!(events[1].scalars[0].1.is_nan());
     assert_eq!(events[1].scalars[1].1, 0.25);
+}
+
+/// A flipped byte, a lost newline, text that is no JSON: the line stays in its file, is not read as
+/// if nothing had happened, and hides no other.
+#[test]
+fn a_damaged_line_hides_no_other_and_is_never_deleted() {
+    let root = tempfile::tempdir().unwrap();
+    for (name, from, to, lost) in [
+        ("metrics.jsonl", "0.375", "0.875", Some(3)),
+        ("metrics.jsonl", "{\"step\":3", "(\"step\":3", Some(3)),
+        ("metrics.jsonl", "\"step\":3", "\"step\":9", Some(3)),
+        ("metrics.jsonl", "\"step\":4", "\"step\":9", Some(4)),
+        ("timings.jsonl", "{\"step\":3", "(\"step\":3", None),
+        (
+            "timings.jsonl",
+            "{\"step\":3,\"secs\":",
+            "{\"step\":3,\"secs\":7",
+            None,
+        ),
+    ] {
+        let dir = root.path().join(format!("{}", names(root.path()).len()));
+        let mut run = Run::create(&dir, "sft", &settings(0.1, 1)).unwrap();
+        for step in 1..=6 {
+            run.log(step, &metrics(f64::from(step as u32) / 8.0))
+                .unwrap();
+            if step == 4 {
+                save(&mut run, step, 1);
+            }
+        }
+        drop(run);
+        let file = dir.join(name);
+        let text = fs::read_to_string(&file).unwrap();
+        let damaged = text.replacen(from, to, 1);
+        assert_ne!(damaged, text, "{from}");
+        fs::write(&file, &damaged).unwrap();
+        let steps = || -> Vec<u64> {
+            let rows = run::read_metrics(&dir).unwrap();
+            for row in &rows {
+                assert_eq!(row.metrics["loss/policy"], row.step as f64 / 8.0, "{from}");
+                assert!(row.secs < 60.0, "{from}");
+            }
+            rows.iter().map(|row| row.step).collect()
+        };
+        let without = |all: &[u64]| -> Vec<u64> {
+            all.iter()
+                .copied()
+                .filter(|step| Some(*step) != lost)
+                .collect()
+        };
+        assert_eq!(steps(), without(&[1, 2, 3, 4, 5, 6]), "{from}");
+        let mut run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
+        run.log(5, &metrics(0.625)).unwrap();
+        drop(run);
+        assert_eq!(steps(), without(&[1, 2, 3, 4, 5]), "{from}");
+        let kept = fs::read_to_string(&file).unwrap();
+        let first_four: Vec<&str> = damaged.lines().take(4).collect();
+        assert_eq!(
+            kept.lines().take(4).collect::<Vec<_>>(),
+            first_four,
+            "{from}"
+        );
+        assert_eq!(kept.lines().count(), 5, "{from}");
+    }
+}
+
+#[test]
+fn a_damaged_event_loses_only_itself() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("r");
+    let mut run = Run::create(&dir, "sft", &settings(0.1, 1)).unwrap();
+    for step in 1..=5 {
+        run.log(step, &metrics(0.5)).unwrap();
+    }
+    save(&mut run, 5, 1);
+    drop(run);
+    let file = names(&dir)
+        .into_iter()
+        .find(|n| n.starts_with("events."))
+        .unwrap();
+    let file = dir.join(file);
+    let whole = fs::read(&file).unwrap();
+    let record = (whole.len() - run::events_up_to(&whole, Some(4)).len()) as u64;
+    // in the length of the second step's record, in its bytes, and in its last checksum
+    let second = whole.len() as u64 - 4 * record;
+    for at in [second, second + 7, second + 20, second + record - 1] {
+        let mut bytes = whole.clone();
+        bytes[at as usize] ^= 1;
+        fs::write(&file, bytes).unwrap();
+        drop(Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap());
+        let steps: Vec<u64> = events(&dir).iter().map(|event| event.step).collect();
+        assert_eq!(steps, [1, 3, 4, 5], "byte {at}");
+    }
 }

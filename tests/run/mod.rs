@@ -1,9 +1,13 @@
 //! The `run` crate's run directories.
 
 mod checkpoints;
+mod damage;
 mod directory;
 mod logs;
+mod results;
 mod resume;
+mod secrets;
+mod streams;
 
 use run::{RetentionPolicy, Run};
 use serde_json::{Value, json};

@@ -56,12 +56,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    run::exit(match Cli::parse().command {
-        Command::Compare(args) => compare::run(&args),
-        Command::Sizes(args) => sizes::run(&args),
-        Command::Decode(args) => decode::run(&args),
-        Command::Kernels(args) => kernels::run(&args),
-        Command::CheckOps(args) => ops_check::run(&args),
-        Command::Matmul { size } => machine::matmul(size),
-    })
+    run::exit(
+        run::parsed(Cli::try_parse()).and_then(|cli| match cli.command {
+            Command::Compare(args) => compare::run(&args),
+            Command::Sizes(args) => sizes::run(&args),
+            Command::Decode(args) => decode::run(&args),
+            Command::Kernels(args) => kernels::run(&args),
+            Command::CheckOps(args) => ops_check::run(&args),
+            Command::Matmul { size } => machine::matmul(size),
+        }),
+    )
 }

@@ -39,7 +39,7 @@ impl<T> Fitted<T> {
     /// Says on stderr which rows were dropped or truncated, if any were; `what` names the rows.
     pub fn report(&self, what: &str, max_len: usize) {
         if self.n_dropped + self.n_truncated > 0 {
-            eprintln!(
+            run::say!(
                 "{what} rows: {} of {} are longer than {max_len} tokens: {} dropped, {} truncated",
                 self.n_dropped + self.n_truncated,
                 self.n_rows,
@@ -52,7 +52,7 @@ impl<T> Fitted<T> {
             (self.n_empty, "an answer without tokens"),
         ] {
             if n > 0 {
-                eprintln!(
+                run::say!(
                     "{what} rows: {n} of {} have {why} and are dropped",
                     self.n_rows
                 );

@@ -46,7 +46,7 @@ pub fn report_shared(
     let held_out: HashSet<u64> = held_out.into_iter().collect();
     let (n, n_shared) = (held_out.len(), held_out.intersection(&train).count());
     if n_shared > 0 {
-        eprintln!(
+        run::say!(
             "{}: {n_shared} of {n} held-out prompts are also training prompts and measure memorisation; remove them from data.eval_path",
             path.display()
         );

@@ -142,7 +142,7 @@ pub(crate) fn tasks(
         }
     }
     if tasks.len() < n_prompts {
-        eprintln!(
+        run::say!(
             "{what} prompts: {} of {n_prompts} are longer than {limit} tokens and are left out",
             n_prompts - tasks.len()
         );
@@ -188,7 +188,7 @@ pub(crate) fn answered<const N: usize>(
         (n_empty, "an answer without tokens"),
     ] {
         if n > 0 {
-            eprintln!("training rows: {n} of {n_rows} have {why}, and are left out");
+            run::say!("training rows: {n} of {n_rows} have {why}, and are left out");
         }
     }
     Ok(kept)

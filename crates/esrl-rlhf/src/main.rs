@@ -4,5 +4,7 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    run::main(ops::prepare_process, || esrl_rlhf::Cli::parse().execute())
+    run::main(ops::prepare_process, || {
+        run::parsed(esrl_rlhf::Cli::try_parse())?.execute()
+    })
 }

@@ -86,7 +86,7 @@ pub(crate) fn fit(
             .map(|t| (f64::from(*t) - mean).powi(2))
             .sum::<f64>()
             / n;
-        eprintln!(
+        run::say!(
             "V_ref: mean squared error {mse:.4} on {} answers of the reference; their scores have variance {variance:.4}",
             targets.len()
         );

@@ -48,7 +48,7 @@ fn report_useless(which: &str, prompts: &[Prompt], config: &Config) {
         &config.rewards,
         prompts.iter().map(|p| p.reference.as_deref().unwrap_or("")),
     ) {
-        eprintln!(
+        run::say!(
             "{which} prompts: {n} of {} have a reference in which {kind} finds nothing to compare, so \
              it is 0 for every response (first: {})",
             prompts.len(),

@@ -106,6 +106,7 @@ pub(crate) fn open<'a>(
     };
     if args.resume {
         session.load_last_checkpoint()?;
+        session.run.prune(config.train.keep())?;
     }
     record_warnings(&mut session.run, &session.learner.watch)?;
     Ok(session)

@@ -69,7 +69,7 @@ impl Session<'_> {
         let (step, config) = (self.step, self.learner.config);
         let t = &config.train;
         for warning in &report.warnings {
-            eprintln!("step {step}: {warning}");
+            run::say!("step {step}: {warning}");
         }
         if !report.warnings.is_empty() {
             record_warnings(&mut self.run, &self.learner.watch)?;

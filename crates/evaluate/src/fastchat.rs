@@ -106,7 +106,7 @@ pub fn questions(path: &Path) -> Result<Vec<Question>> {
     if !unused.is_empty() {
         let counts = unused.iter().map(|(name, n)| format!("{name:?} ({n})"));
         let counts = counts.collect::<Vec<_>>().join(", ");
-        eprintln!(
+        run::say!(
             "{}: fields that are not used (questions): {counts}",
             path.display()
         );

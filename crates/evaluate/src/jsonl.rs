@@ -39,12 +39,11 @@ impl Appender {
         Ok((appender, rows.items))
     }
 
-    /// Appends one line in one write, so that a reader never sees half of it unless the machine
-    /// stops.
+    /// Appends one line in one write, without secrets, so that a reader never sees half of it
+    /// unless the machine stops.
     pub fn push(&mut self, row: &impl Serialize) -> Result<()> {
-        let mut line = serde_json::to_vec(row)?;
-        line.push(b'\n');
-        self.write(&line)
+        let line = serde_json::to_string(row)?;
+        self.write(format!("{}\n", run::redact(&line)).as_bytes())
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {

@@ -158,6 +158,7 @@ pub fn merge(config: &MergeConfig) -> Result<MergeReport> {
             Dtype::Bf16 => TOLERANCE_BF16 * f64::max(largest, 1.0),
         },
     )?;
+    run::write_sums(aside.path())?;
     std::fs::rename(aside.path(), out)
         .with_context(|| format!("cannot create {}", out.display()))?;
     // Renamed to `out`: nothing to delete.

@@ -38,7 +38,7 @@ impl PolicyOpener {
         let policy = Policy::open_sharing(text, TemplateChoice::Auto, &self.device, &self.bases)?;
         let plain = run::open_saved_run(Path::new(text))?.is_none();
         if plain && policy.base.chat_template.is_none() {
-            eprintln!("{text} has no chat template; using the Alpaca format");
+            run::say!("{text} has no chat template; using the Alpaca format");
         }
         self.keep(&policy.base);
         Ok(policy)

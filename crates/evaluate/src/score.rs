@@ -162,7 +162,7 @@ pub fn score(config: &ScoreConfig) -> Result<ScoreReport> {
         demonstrations(&opener.policy(&config.run)?, &loaded.items, config)?
     };
     if let Some(out) = &config.out {
-        run::atomic_write(out, rows.as_bytes())?;
+        run::write_text(out, &rows)?;
     }
     Ok(report)
 }
@@ -185,7 +185,7 @@ fn pairs(
         }
     }
     if n_equal > 0 {
-        eprintln!(
+        run::say!(
             "{}: {n_equal} of {} pairs have two answers of the same tokens and are left out",
             config.data.display(),
             items.len()

@@ -95,7 +95,7 @@ pub use device::{
 };
 pub use level::Level;
 pub use pages::in_large_pages;
-pub use process::prepare_process;
+pub use process::{n_threads, prepare_process};
 
 /// Every operation as a composition of candle's own: what the fused forms are tested against, and
 /// what devices and dtypes without a fused form run.

@@ -34,6 +34,11 @@ pub fn prepare_process() -> Result<(), String> {
     Ok(())
 }
 
+/// The threads that the kernels use: `RAYON_NUM_THREADS`, or those of the machine.
+pub fn n_threads() -> usize {
+    rayon::current_num_threads()
+}
+
 /// Whether this process is known to have one thread.
 fn is_single_threaded() -> bool {
     std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)

@@ -93,7 +93,7 @@ impl MemoryPlan {
     /// Prints the summary and the largest parts to stderr.
     pub fn report(&self) {
         let e = &self.estimate;
-        eprintln!(
+        run::say!(
             "memory: about {} (weights {:.2}, adapters and optimiser {:.2}, activations {:.2}, \
              sampling {:.2})",
             self.summary(),

@@ -53,7 +53,7 @@ pub fn device(text: &str) -> Result<Device> {
         DeviceChoice::Cpu => {
             if text == "auto" {
                 let why = cuda_unavailable_reason(machine(), 0).unwrap_or_default();
-                eprintln!("device: the CPU, since {why}");
+                run::say!("device: the CPU, since {why}");
             }
             return Ok(Device::Cpu);
         }
@@ -65,7 +65,7 @@ pub fn device(text: &str) -> Result<Device> {
     if let (Some(memory), Some(machine)) = (ops::driver::memory(&device), machine()) {
         let (free, total) = (memory.free as f64 / 1e9, memory.total as f64 / 1e9);
         let name = &machine.gpus[number].name;
-        eprintln!("device: GPU {number}, {name}, {free:.1} of {total:.1} GB free");
+        run::say!("device: GPU {number}, {name}, {free:.1} of {total:.1} GB free");
     }
     run::measure_peak_by(move || gpu_memory(number).map_or(0, |memory| memory.peak));
     Ok(device)

@@ -48,7 +48,8 @@ pub fn record_inputs(run: &mut Run, files: &DataFiles, paths: &[&Path]) -> Resul
     run.record("inputs", now.into())
 }
 
-/// Records the base, and writes template, tokenizer and special tokens into the run directory.
+/// Records the base and what computes on it, and writes template, tokenizer and special tokens into
+/// the run directory.
 ///
 /// # Errors
 /// If the base has changed since the run started.
@@ -65,7 +66,11 @@ pub fn write_identity(run: &mut Run, base: &Base, template: &Template) -> Result
     let special = serde_json::to_string_pretty(&base.special)?;
     run.write_file("special.json", special.as_bytes())?;
     run.record("base", base.source.clone().into())?;
-    run.record("base_weights", base.weights.name().into())
+    run.record("base_weights", base.weights.name().into())?;
+    run.record_used(Map::from_iter([
+        ("threads".to_string(), ops::n_threads().into()),
+        ("simd".to_string(), ops::Level::current().name().into()),
+    ]))
 }
 
 fn check_unchanged(run: &Run, before: Option<&Value>, now: &str, name: &str) -> Result<()> {
@@ -88,7 +93,8 @@ fn files_in(path: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(path).with_context(context)? {
         let file = entry.with_context(context)?.path();
-        if file.is_file() {
+        // The checksums say nothing that the files do not.
+        if file.is_file() && !file.ends_with("SHA256SUMS") {
             files.push(file);
         }
     }

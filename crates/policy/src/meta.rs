@@ -106,7 +106,7 @@ fn warn_of_unrounded(base: &ModelMeta) -> Result<()> {
             }
             _ => "as stored",
         };
-        eprintln!(
+        run::say!(
             "model.weights = \"{}\": the rows of {n_unrounded} of {n_all} projections are not whole \
              quantised blocks; they are kept {instead}",
             base.projections.name(),

@@ -32,10 +32,14 @@ impl PolicySource {
     }
 
     /// `text`: a run directory of sft or esrl-rlhf, an adapter in it (`RUN/best`), or a model.
+    ///
+    /// # Errors
+    /// If it is incomplete or damaged; results and merged models have checksums.
     pub fn find(text: &str) -> Result<Self> {
         let given = Path::new(text);
         let (dir, adapter_dir) = run_and_adapter(given);
         let Some(run) = run::open_saved_run(dir)? else {
+            run::check_sums(given)?;
             return Ok(Self::model(text));
         };
         run.warn_if_unfinished();
@@ -61,6 +65,14 @@ impl PolicySource {
                 run.stage
             )
         };
+        if full.is_dir() {
+            run::check_result(&full)?;
+        } else {
+            run::check_sums(Path::new(&base))?;
+        }
+        if adapter_dir.is_dir() {
+            run::check_result(&adapter_dir)?;
+        }
         let file = dir.join("template.json");
         let template = std::fs::read_to_string(&file)
             .with_context(|| format!("cannot read {}", file.display()))?;

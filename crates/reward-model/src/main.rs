@@ -5,6 +5,6 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     run::main(ops::prepare_process, || {
-        reward_model::Cli::parse().execute()
+        run::parsed(reward_model::Cli::try_parse())?.execute()
     })
 }

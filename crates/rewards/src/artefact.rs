@@ -153,8 +153,8 @@ impl RewardModel {
         run::atomic_write(&dir.join(MANIFEST), text.as_bytes()).map_err(|e| failed(MANIFEST, &e))
     }
 
-    /// Opens an artefact on the base that it was trained on. A missing file, another base, or
-    /// golden scores that differ are errors.
+    /// Opens an artefact on the base that it was trained on. A missing file, one that does not
+    /// match SHA256SUMS, another base, or golden scores that differ are errors.
     pub fn load(dir: &Path, model: &CausalLm) -> Result<Self> {
         let at = dir.display();
         if !dir.is_dir() {
@@ -167,6 +167,7 @@ impl RewardModel {
                 "{at}: {missing} is missing; the reward artefact is incomplete, copy all of it or train it again"
             ));
         }
+        run::check_result(dir).map_err(|e| Error::Input(run::one_line(&e)))?;
         let manifest = read_manifest(&dir.join(MANIFEST))?;
         let found = model.fingerprint()?;
         if found != manifest.base_fingerprint {

@@ -1,5 +1,6 @@
 //! The command line arguments that all training commands share.
 
+use crate::open::is_creatable;
 use anyhow::{Result, bail};
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
@@ -16,7 +17,8 @@ pub struct RunArgs {
     /// Run directory to create
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
-    /// Continue the run from its last complete checkpoint
+    /// Continue the run from its last complete checkpoint. Without --config it has the settings
+    /// that it began with
     #[arg(long)]
     pub resume: bool,
     /// Prove that these settings resume exactly: run once to the end, then kill and resume other
@@ -35,10 +37,11 @@ impl RunArgs {
     /// The run's directory; `default` without `--run`.
     ///
     /// # Errors
-    /// If the directory exists and `--resume` was not given.
+    /// If a run cannot be created there, since it exists and is not empty, and `--resume` was not
+    /// given.
     pub fn directory(&self, default: &str) -> Result<PathBuf> {
         let dir = self.run.clone().unwrap_or_else(|| default.into());
-        if !self.resume && dir.exists() {
+        if !self.resume && !is_creatable(&dir) {
             bail!(
                 "{} exists; continue it with --resume or choose another --run",
                 dir.display()

@@ -1,18 +1,18 @@
-//! One checkpoint, `checkpoints/step-000100/`: the stage's tensors, then `state.json`, then
-//! `SHA256SUMS` of both, which `sha256sum -c` reads. The directory gets its name once everything is
+//! One checkpoint, `checkpoints/step-000100/`: the stage's tensors, links to the run's results,
+//! then `state.json`, then `SHA256SUMS` of all. The directory gets its name once everything is
 //! written and synced.
 //!
-//! state.json is `{"format", "step", "secs", "state"}`: `secs` of work so far, and `state` from the
-//! stage. Format 0 (no key) had no checksums.
+//! state.json is `{"format", "step", "secs", "results", "state"}`: `secs` of work so far, the
+//! results of the run at this step, and `state` from the stage. Format 0 (no key) had no checksums.
 
-use crate::files::{atomic_dir, atomic_write, file_hash};
+use crate::files::atomic_dir;
+use crate::results;
+use crate::sums::{self, SUMS, names, write_sums};
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 pub(crate) const STATE: &str = "state.json";
-const SUMS: &str = "SHA256SUMS";
 /// The format that this version writes; it reads all earlier ones.
 const FORMAT: u64 = 1;
 
@@ -28,41 +28,42 @@ struct Written<'a, T> {
     format: u64,
     step: u64,
     secs: f64,
+    results: Vec<String>,
     state: &'a T,
 }
 
 #[derive(Deserialize)]
 struct Stored {
     secs: f64,
+    /// None: an older version, which linked none
+    results: Option<Vec<String>>,
     state: serde_json::Value,
 }
 
 impl Checkpoint {
+    /// Writes it into `checkpoints`, with links to the results of `run`.
     pub(crate) fn write(
+        run: &Path,
         checkpoints: &Path,
         step: u64,
         secs: f64,
         state: &impl Serialize,
         write: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<()> {
-        let written = Written {
-            format: FORMAT,
-            step,
-            secs,
-            state,
-        };
-        let state = serde_json::to_vec_pretty(&written).context("state of the checkpoint")?;
         let target = checkpoints.join(format!("step-{step:06}"));
         atomic_dir(&target, |dir| {
             write(dir)?;
+            let written = Written {
+                format: FORMAT,
+                step,
+                secs,
+                results: results::link(run, dir)?,
+                state,
+            };
+            let state = serde_json::to_vec_pretty(&written).context("state of the checkpoint")?;
             std::fs::write(dir.join(STATE), &state)
                 .with_context(|| format!("cannot write {STATE}"))?;
-            let mut sums = String::new();
-            for name in names(dir)? {
-                let hash = file_hash(&dir.join(&name))?;
-                writeln!(sums, "{hash}  {name}").expect("writing to a String");
-            }
-            atomic_write(&dir.join(SUMS), sums.as_bytes())
+            write_sums(dir)
         })
     }
 
@@ -94,24 +95,10 @@ impl Checkpoint {
     }
 
     fn failed_checksum(&self) -> Result<Option<String>> {
-        let Ok(sums) = std::fs::read_to_string(self.dir.join(SUMS)) else {
-            return Ok(Some(format!("{SUMS} cannot be read")));
-        };
-        if !sums.ends_with('\n') {
-            return Ok(Some(format!("{SUMS} is truncated")));
+        if let Some(what) = sums::damage(&self.dir)? {
+            return Ok(Some(what));
         }
-        for line in sums.lines() {
-            let Some((hash, name)) = line.split_once("  ") else {
-                return Ok(Some(format!("{SUMS} is truncated")));
-            };
-            match file_hash(&self.dir.join(name)) {
-                Ok(found) if found == hash => {}
-                Ok(_) => return Ok(Some(format!("{name} does not match {SUMS}"))),
-                Err(_) => return Ok(Some(format!("{name} cannot be read"))),
-            }
-        }
-        let summed = sums.lines().count();
-        let there = names(&self.dir)?.len() - 1;
+        let (summed, there) = (sums::n_listed(&self.dir), names(&self.dir)?.len() - 1);
         Ok((summed != there).then(|| format!("{SUMS} lists {summed} files, {there} exist")))
     }
 
@@ -122,6 +109,11 @@ impl Checkpoint {
     /// Seconds of work up to this checkpoint.
     pub(crate) fn secs(&self) -> Result<f64> {
         Ok(self.stored()?.secs)
+    }
+
+    /// The results of the run at this step; None: an older version did not keep them.
+    pub(crate) fn results(&self) -> Result<Option<Vec<String>>> {
+        Ok(self.stored()?.results)
     }
 
     pub(crate) fn state<T: DeserializeOwned>(&self) -> Result<T> {
@@ -154,20 +146,10 @@ impl Checkpoint {
     }
 }
 
-/// Names of the files in a directory, sorted. A checkpoint has no subdirectories.
-fn names(dir: &Path) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
-        names.push(entry?.file_name().to_string_lossy().into_owned());
-    }
-    names.sort();
-    Ok(names)
-}
-
-/// Bytes of all files in a checkpoint.
+/// Bytes of the files that a checkpoint holds beside the run's results.
 pub(crate) fn size(dir: &Path) -> Result<u64> {
     let mut bytes = 0;
-    for name in names(dir)? {
+    for name in names(dir)?.iter().filter(|name| !results::is_linked(name)) {
         bytes += std::fs::metadata(dir.join(name))?.len();
     }
     Ok(bytes)

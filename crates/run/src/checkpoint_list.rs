@@ -85,7 +85,7 @@ pub(crate) fn latest_intact(run: &Path) -> Result<Option<Checkpoint>> {
         let aside = checkpoint.dir.with_file_name(aside);
         let _ = std::fs::remove_dir_all(&aside); // one quarantined earlier
         std::fs::rename(&checkpoint.dir, &aside).with_context(|| format!("cannot rename {at}"))?;
-        eprintln!(
+        crate::say!(
             "{at} is damaged ({what}); renamed to {}, using the checkpoint before it",
             aside.display()
         );
@@ -130,7 +130,10 @@ pub(crate) fn prune(checkpoints: &Path, keep: RetentionPolicy) -> Result<()> {
         let aside = checkpoints.join(format!("{TEMPORARY}step-{:06}", old.step));
         let delete =
             std::fs::rename(&old.dir, &aside).and_then(|()| std::fs::remove_dir_all(&aside));
-        delete.with_context(|| format!("cannot delete {}", old.dir.display()))?;
+        // One checkpoint too many is no reason to end a run.
+        if let Err(why) = delete {
+            crate::say!("cannot delete {}: {why}; going on", old.dir.display());
+        }
     }
     Ok(())
 }

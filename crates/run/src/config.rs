@@ -7,6 +7,7 @@
 //! settings are relative to the current directory, not to the file.
 
 use crate::config_error::explain;
+use crate::redact::redact;
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 use std::path::Path;
@@ -15,8 +16,9 @@ use toml::{Table, Value};
 /// Loads settings from a TOML file and `--set a.b=c` overrides into a typed config.
 ///
 /// The value of an override is parsed as TOML if possible (`50`, `1e-5`, `true`, `["q", "v"]`, `{
-/// name = "bleu" }`); otherwise it is a string, so paths and names need no quotes. A whole number
-/// in the key is an index into an array: `rewards.0.weight=2`.
+/// name = "bleu" }`); otherwise it is a string, so paths and names need no quotes. Without a value,
+/// `key=`, it unsets the key. A whole number in the key is an index into an array:
+/// `rewards.0.weight=2`.
 ///
 /// # Errors
 /// One line that names the file or the override, the key, and what is expected. An unknown key
@@ -54,7 +56,62 @@ pub fn load_config<T: DeserializeOwned>(file: Option<&Path>, sets: &[String]) ->
             (None, None) => "no --config".to_string(),
         }
     };
+    check_values(&Value::Table(table.clone()), "")
+        .map_err(|(key, why)| anyhow::anyhow!("{}: {key} {why}", redact(&source(&key))))?;
     parse(table, "", source)
+}
+
+/// Keys that nothing is multiplied by but sizes: their limit is higher.
+const LARGE: [&str; 8] = [
+    "steps",
+    "max_steps",
+    "log_every",
+    "eval_every",
+    "save_every",
+    "sample_every",
+    "keep_checkpoints",
+    "keep_checkpoints_mb",
+];
+
+/// Refuses whole numbers with which later products would overflow, and keys of servers, which would
+/// be stored. The error: the key and what is wrong with its value.
+fn check_values(value: &Value, key: &str) -> Result<(), (String, String)> {
+    let inner = |part: &str| match key {
+        "" => part.to_string(),
+        key => format!("{key}.{part}"),
+    };
+    let last = key.rsplit('.').next().unwrap_or(key);
+    match value {
+        Value::Table(table) => table
+            .iter()
+            .try_for_each(|(k, v)| check_values(v, &inner(k))),
+        Value::Array(items) => {
+            let mut items = items.iter().enumerate();
+            items.try_for_each(|(i, v)| check_values(v, &inner(&i.to_string())))
+        }
+        Value::Integer(n) if last != "seed" => {
+            let most = match last {
+                _ if LARGE.contains(&last) => 1_000_000_000_000_000,
+                // plans go through them one by one
+                "samples" | "epochs" => 1_000_000,
+                _ => 1_000_000_000,
+            };
+            match *n > most {
+                true => Err((
+                    key.into(),
+                    format!("= {n} is too large; the most is {most}"),
+                )),
+                false => Ok(()),
+            }
+        }
+        Value::String(text) if redact(text) != *text => Err((
+            key.into(),
+            "holds a key or password, which the run would store; put it into an environment \
+             variable and name that (key_env)"
+                .into(),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The settings of [`load_config`] as a table, unchecked.
@@ -124,8 +181,25 @@ fn apply(table: &mut Table, set: &str) -> Result<Vec<String>> {
         bail!("expected KEY=VALUE, such as train.max_steps=50");
     };
     let path = key_parts(key.trim())?;
-    put(table, &path, value_of(value.trim()))?;
+    match value.trim() {
+        "" => unset(table, &path)?,
+        value => put(table, &path, value_of(value))?,
+    }
     Ok(path)
+}
+
+/// Removes a key; what is not set cannot be unset.
+fn unset(table: &mut Table, path: &[String]) -> Result<()> {
+    let (last, inner) = path.split_last().context("an empty key")?;
+    let mut place = Some(&mut *table);
+    for part in inner {
+        place = place
+            .and_then(|table| table.get_mut(part))
+            .and_then(Value::as_table_mut);
+    }
+    let removed = place.and_then(|table| table.remove(last));
+    let text = r#"there is nothing to unset (an empty text is "")"#;
+    removed.map(|_| ()).context(text)
 }
 
 /// The text as a TOML value, or as a string if it is not TOML.

@@ -3,10 +3,12 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::checkpoint_list::{self, CHECKPOINTS, RetentionPolicy};
-use crate::files::{atomic_dir, atomic_write};
+use crate::files::{atomic_write, hash};
 use crate::memory::peak_memory_bytes;
 use crate::metrics::{MetricsLog, number};
-use crate::run_info::write_info;
+use crate::redact::{redact, redact_json};
+use crate::results;
+use crate::run_info::{announce, settle, write_info};
 use crate::time_format::rfc3339;
 use anyhow::{Context, Result, ensure};
 use serde::{Serialize, de::DeserializeOwned};
@@ -60,7 +62,7 @@ impl Run {
             .with_context(|| format!("cannot create {}", samples.display()))?;
         atomic_write(
             &samples.join(format!("step-{step:06}.md")),
-            markdown.as_bytes(),
+            redact(markdown).as_bytes(),
         )
     }
 
@@ -70,7 +72,9 @@ impl Run {
         std::fs::create_dir_all(&failed)
             .with_context(|| format!("cannot create {}", failed.display()))?;
         let file = failed.join(format!("step-{step:06}.json"));
-        atomic_write(&file, serde_json::to_string(batch)?.as_bytes())?;
+        let mut batch = batch.clone();
+        redact_json(&mut batch);
+        atomic_write(&file, serde_json::to_string(&batch)?.as_bytes())?;
         Ok(file)
     }
 
@@ -91,15 +95,23 @@ impl Run {
             .with_context(|| format!("cannot create {}", checkpoints.display()))?;
         self.log.sync()?;
         checkpoint_list::require_space(&checkpoints)
-            .and_then(|()| Checkpoint::write(&checkpoints, step, self.secs(), state, write))
+            .and_then(|()| {
+                Checkpoint::write(&self.dir, &checkpoints, step, self.secs(), state, write)
+            })
             .with_context(|| {
                 format!(
                     "step {step} was not saved; earlier checkpoints are intact, continue from them \
                      with --resume"
                 )
             })?;
-        checkpoint_list::prune(&checkpoints, keep)?;
+        self.prune(keep)?;
         self.put_cost()
+    }
+
+    /// Deletes the checkpoints that `keep` does not retain. A resumed run calls it before its first
+    /// step, since a kill may have come between a checkpoint and the deletion of an older one.
+    pub fn prune(&self, keep: RetentionPolicy) -> Result<()> {
+        checkpoint_list::prune(&self.dir.join(CHECKPOINTS), keep)
     }
 
     /// The newest complete checkpoint.
@@ -121,16 +133,56 @@ impl Run {
     }
 
     /// Replaces a whole subdirectory (`adapter`, `reward`, `model`) atomically: `write` fills a
-    /// temporary directory, which is renamed into place.
+    /// temporary directory, which is renamed into place. It gets a SHA256SUMS.
     pub fn replace_dir(&self, name: &str, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         check_name(name)?;
-        atomic_dir(&self.dir.join(name), write)
+        results::replace(&self.dir.join(name), write)
     }
 
-    /// Writes a file of the run's root atomically (template.json, tokenizer.json, …).
-    pub fn write_file(&self, name: &str, bytes: &[u8]) -> Result<()> {
+    /// Writes a file of the run's root atomically (template.json, tokenizer.json, …). Its hash is
+    /// in run.json, and whoever opens the run checks it.
+    pub fn write_file(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
         check_name(name)?;
-        atomic_write(&self.dir.join(name), bytes)
+        announce(&mut self.info, name, bytes);
+        write_info(&self.dir, &self.info)?;
+        atomic_write(&self.dir.join(name), bytes)?;
+        settle(&mut self.info, name);
+        Ok(())
+    }
+
+    /// Writes a file of the run's root atomically with its checksum beside it, `<stem>.sha256` in
+    /// the format of `sha256sum -c`. Its reader checks it.
+    pub fn write_with_sum(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        check_name(name)?;
+        let file = self.dir.join(name);
+        // First: alone it is harmless.
+        let sum = format!("{}  {name}\n", hash(bytes));
+        atomic_write(&file.with_extension("sha256"), sum.as_bytes())?;
+        atomic_write(&file, bytes)
+    }
+
+    /// Records what computes the run (`threads`, `simd`, …) beside this binary: under `used` of
+    /// run.json, and for a resumed run in its entry of `resumed`. Reports on stderr what is not as
+    /// it was, since the last bits of the results may depend on it.
+    pub fn record_used(&mut self, facts: Map<String, Value>) -> Result<()> {
+        let mut used = crate::provenance::binary();
+        used.extend(facts);
+        let resumed = self.info.get("resumed").and_then(Value::as_array);
+        let n_resumed = resumed.map_or(0, Vec::len);
+        let earlier = resumed.into_iter().flatten().rev().skip(1);
+        let before = earlier.filter_map(|entry| entry.get("used")).next();
+        let before = before.or_else(|| self.info.get("used")).cloned();
+        if n_resumed > 0
+            && let Some(before) = before
+        {
+            report_changes(&before, &used);
+        }
+        if n_resumed == 0 {
+            self.info.insert("used".into(), used.into());
+        } else {
+            self.info["resumed"][n_resumed - 1]["used"] = used.into();
+        }
+        write_info(&self.dir, &self.info)
     }
 
     /// Adds facts to run.json (data hashes, base model, parents, parameter counts).
@@ -159,7 +211,7 @@ impl Run {
     /// continue.
     pub fn stopped(&mut self, step: u64) -> Result<()> {
         self.end("stopped")?;
-        eprintln!(
+        crate::say!(
             "stopped at step {step}; continue with the same command and --resume ({})",
             self.dir.display()
         );
@@ -194,6 +246,27 @@ impl Drop for Run {
         } else {
             self.end("failed")
         };
+    }
+}
+
+/// One line on stderr with the facts that are not as before.
+fn report_changes(before: &Value, used: &Map<String, Value>) {
+    let mut changes = Vec::new();
+    for (name, now) in used {
+        match before.get(name) {
+            Some(then) if then != now && name == "binary_sha256" => {
+                changes.push("another binary".to_string());
+            }
+            Some(then) if then != now => changes.push(format!("{name} {now} (was {then})")),
+            _ => {}
+        }
+    }
+    if !changes.is_empty() {
+        crate::say!(
+            "going on with {}: the last bits of the results may differ from those of an \
+             uninterrupted run",
+            changes.join(", ")
+        );
     }
 }
 

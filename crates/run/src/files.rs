@@ -1,5 +1,6 @@
 //! Atomic files and directories: written under a temporary name, synced, renamed into place.
 
+use crate::redact::redact;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use std::fs::{File, Metadata, Permissions};
@@ -27,11 +28,17 @@ pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<()> {
         file.write_all(bytes)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|e| e.error)?;
-        sync_dir(parent)
+        sync_renamed(path);
+        Ok(())
     };
     write()
         .map_err(|e| plain(&e, path))
         .with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// [`atomic_write`] of a report or of rows for others to read, without secrets.
+pub fn write_text(path: &Path, text: &str) -> Result<()> {
+    atomic_write(path, redact(text).as_bytes())
 }
 
 /// An I/O error without the temporary name that tempfile adds.
@@ -79,10 +86,29 @@ fn put_in_place(aside: TempDir, target: &Path) -> std::io::Result<()> {
         // Without an exchange, `target` does not exist for a moment.
         let old = temporary_dir(parent(target)).map_err(std::io::Error::other)?;
         std::fs::rename(target, old.path())?;
-        std::fs::rename(aside.path(), target)?;
+        if let Err(why) = std::fs::rename(aside.path(), target) {
+            // Dropped, `old` would delete the directory that was to be replaced.
+            let old = old.keep();
+            return Err(match std::fs::rename(&old, target) {
+                Ok(()) => why,
+                Err(_) => std::io::Error::other(format!("{why}; it is in {}", old.display())),
+            });
+        }
         let _ = aside.keep();
     } // else `aside` now holds the old directory and deletes it on drop
-    sync_dir(parent(target))
+    sync_renamed(target);
+    Ok(())
+}
+
+/// Syncs the directory of a file that has just been renamed into place. The file is there, so an
+/// error is only reported.
+fn sync_renamed(path: &Path) {
+    if let Err(why) = sync_dir(parent(path)) {
+        crate::say!(
+            "{} is written, but a power failure might undo it: the disk did not confirm it ({why})",
+            path.display()
+        );
+    }
 }
 
 /// Syncs every file and directory under `dir`.

@@ -5,14 +5,15 @@
 //! A run directory:
 //! ```text
 //! config.toml             every setting, resolved
-//! run.json                stage, status, command, version, machine, seconds, peak memory, facts
+//! run.json                stage, status, command, version, machine, seconds, peak memory, facts,
+//!                         hashes of the files beside it, and its own
 //! metrics.jsonl           one row per logged step; the same bytes for the same settings
-//! timings.jsonl           wall-clock timings of those steps
+//! timings.jsonl           wall-clock timings of those steps, checksums of both rows
 //! events.out.tfevents.*   both for TensorBoard
 //! samples/step-000100.md  readable samples
 //! failed/step-000012.json the batch of a step that failed
-//! checkpoints/step-000100/{*.safetensors, state.json, SHA256SUMS}
-//! adapter/ reward/ model/ the result of the stage
+//! checkpoints/step-000100/{*.safetensors, <result>.<file>, state.json, SHA256SUMS}
+//! adapter/ best/ reward/ model/  the results of the stage, each with SHA256SUMS
 //! ```
 
 mod args;
@@ -28,12 +29,16 @@ mod open;
 mod process;
 mod progress;
 mod provenance;
+mod redact;
+mod results;
 mod resume_settings;
 mod run_info;
 mod saved_run;
+mod say;
 mod signals;
 mod stage_command;
 mod stream;
+mod sums;
 mod tensorboard;
 mod time_format;
 mod verify;
@@ -45,16 +50,21 @@ pub use checkpoint_list::{Damaged, RetentionPolicy, has_checkpoint, newest_intac
 pub use config::{from_table, load_config, settings_table};
 pub use config_error::nearest;
 pub use directory::Run;
-pub use files::{HashingReader, atomic_write, file_hash, free_space_bytes, hash, require_space};
+pub use files::{
+    HashingReader, atomic_write, file_hash, free_space_bytes, hash, require_space, write_text,
+};
 pub use memory::{measure_peak_by, peak_memory_bytes, resident_memory_bytes, usable_memory_bytes};
 pub use metrics::{MetricsRow, is_timing, read_metrics};
-pub use process::{exit, main, one_line, print};
+pub use process::{exit, main, one_line, parsed, print};
 pub use progress::Progress;
 pub use provenance::{cpu_model, git_commit};
+pub use redact::{hide, redact};
 pub use saved_run::{SavedRun, open_saved_run};
+pub use say::{printable, say};
 pub use signals::{stop_on_signals, stop_requested};
 pub use stage_command::StageArgs;
 pub use stream::stream;
+pub use sums::{check_result, check_sums, write_sums};
 pub use tensorboard::events_up_to;
 pub use time_format::rfc3339;
 pub use verify::verify_resume;

@@ -4,9 +4,14 @@ use crate::checkpoint::Checkpoint;
 use crate::checkpoint_list::{CHECKPOINTS, latest_intact, sweep};
 use crate::config::from_table;
 use crate::directory::{FAILED, Run, SAMPLES};
-use crate::files::{atomic_write, parent, sync_dir, sync_tree, temporary_dir};
-use crate::metrics::MetricsLog;
-use crate::run_info::{CONFIG, INFO, read_config, read_info, write_info};
+use crate::files::{TEMPORARY, atomic_write, parent, sync_dir, sync_tree};
+use crate::metrics::{METRICS, MetricsLog, TIMINGS};
+use crate::results::{self, RESULTS};
+use crate::run_info::{
+    CONFIG, INFO, announce, damaged_files, read_config, read_info, settle, write_info,
+};
+use crate::sums::names;
+use crate::tensorboard::EVENTS;
 use crate::time_format::rfc3339;
 use crate::{provenance, resume_settings, signals};
 use anyhow::{Context, Result, bail, ensure};
@@ -18,15 +23,14 @@ use std::time::{Instant, SystemTime};
 use toml::Table;
 
 const LOCK: &str = ".lock";
-/// Results that later stages use.
-const RESULTS: [&str; 3] = ["adapter", "model", "reward"];
 
 impl Run {
     /// Creates `dir` with config.toml (resolved, every key) and run.json (provenance: stage, argv,
     /// version, git commit if any, start time, machine, threads).
     ///
     /// # Errors
-    /// If `dir` exists or cannot be written. Nothing is left behind on an error.
+    /// If `dir` cannot be written, or exists and is not empty. Nothing is left behind on an error;
+    /// what a killed process left of a directory without run.json is used.
     ///
     /// ```
     /// let root = tempfile::tempdir()?;
@@ -41,25 +45,18 @@ impl Run {
     /// # Ok::<(), anyhow::Error>(())
     /// ```
     pub fn create(dir: &Path, stage: &str, config: &impl Serialize) -> Result<Self> {
-        if dir.symlink_metadata().is_ok() {
-            let what = if dir.join(INFO).exists() {
-                "is a run already"
-            } else {
-                "exists and is not a run"
-            };
-            bail!(
-                "{} {what}; continue a run with --resume, or choose another --run",
-                dir.display()
-            );
-        }
+        ensure_creatable(dir)?;
         let config = toml::to_string_pretty(config).context("settings")?;
         let mut info = provenance::collect(stage);
         if let Some(seed) = seed(&config) {
             info.insert("seed".into(), seed.into());
         }
-        let made = make_parents(dir)?;
+        let made = make_directories(dir)?;
         let created = create_contents(dir, &config, info);
         if created.is_err() {
+            if made.iter().any(|made| made == dir) {
+                let _ = std::fs::remove_dir_all(dir);
+            }
             for dir in made.iter().rev() {
                 let _ = std::fs::remove_dir(dir); // only if it is empty
             }
@@ -101,7 +98,11 @@ impl Run {
         );
         ensure!(
             dir.join(INFO).exists(),
-            "{shown} is not a run directory (it has no {INFO})"
+            "{shown} is not a run directory (it has no {INFO}){}",
+            match is_creatable(dir) {
+                true => "; leave out --resume to begin it",
+                false => "",
+            }
         );
         let lock = lock(dir)?;
         let mut info = read_info(dir)?;
@@ -122,9 +123,20 @@ impl Run {
             );
         }
         let secs_before = latest.as_ref().map_or(Ok(0.0), Checkpoint::secs)?;
-        replace_config(dir, config, migrate)?;
-        let step = latest.map(|checkpoint| checkpoint.step);
-        let log = MetricsLog::reopen(dir, step)?;
+        check_files(dir, &info)?;
+        replace_config(dir, &mut info, config, migrate)?;
+        let step = latest.as_ref().map(|checkpoint| checkpoint.step);
+        let (log, cut) = MetricsLog::reopen(dir, step)?;
+        if cut || !still_finished {
+            drop_later(dir, step.unwrap_or(0))?;
+            match &latest {
+                Some(checkpoint) => {
+                    let linked = checkpoint.results()?;
+                    results::restore(dir, &checkpoint.dir, linked.as_deref())?;
+                }
+                None => results::restore(dir, dir, Some(&[]))?,
+            }
+        }
         let peak_before = info.get("peak_memory_bytes").and_then(Value::as_u64);
         record_resume(&mut info, step);
         write_info(dir, &info)?;
@@ -142,17 +154,54 @@ impl Run {
     }
 }
 
-/// Builds the whole directory under a temporary name and renames it; an error deletes it.
-fn create_contents(dir: &Path, config: &str, info: Map<String, Value>) -> Result<Run> {
-    let aside = temporary_dir(parent(dir))?;
-    let lock = lock(aside.path())?;
-    atomic_write(&aside.path().join(CONFIG), config.as_bytes())?;
-    write_info(aside.path(), &info)?;
-    let log = MetricsLog::create(aside.path())?;
-    sync_tree(aside.path())?;
+/// Whether a run may be created in `dir`: it does not exist, is empty, or has what a process that
+/// was killed while it created a run left there.
+pub(crate) fn is_creatable(dir: &Path) -> bool {
+    if dir.symlink_metadata().is_err() {
+        return true;
+    }
+    let Ok(found) = names(dir) else { return false };
+    let of_ours = |name: &String| {
+        [LOCK, CONFIG, METRICS, TIMINGS].contains(&name.as_str())
+            || [TEMPORARY, EVENTS]
+                .iter()
+                .any(|start| name.starts_with(start))
+    };
+    // an empty file system of its own has lost+found
+    let mut found = found.iter().filter(|name| *name != "lost+found").peekable();
+    found.peek().is_none() || (dir.join(LOCK).exists() && found.all(of_ours))
+}
+
+fn ensure_creatable(dir: &Path) -> Result<()> {
+    if is_creatable(dir) {
+        return Ok(());
+    }
+    let what = match dir.join(INFO).exists() {
+        true => "is a run already",
+        false => "exists and is not a run",
+    };
+    bail!(
+        "{} {what}; continue a run with --resume, or choose another --run",
+        dir.display()
+    )
+}
+
+/// Fills the directory; run.json, which makes it a run, comes last.
+fn create_contents(dir: &Path, config: &str, mut info: Map<String, Value>) -> Result<Run> {
+    let lock = lock(dir)?;
+    ensure_creatable(dir)?; // now that nobody else creates it
+    sweep(dir)?;
+    for name in names(dir)? {
+        if [CONFIG, METRICS, TIMINGS].contains(&name.as_str()) || name.starts_with(EVENTS) {
+            std::fs::remove_file(dir.join(name))?;
+        }
+    }
+    atomic_write(&dir.join(CONFIG), config.as_bytes())?;
+    announce(&mut info, CONFIG, config.as_bytes());
+    let log = MetricsLog::create(dir)?;
+    sync_tree(dir)?;
     signals::stop_on_signals()?;
-    std::fs::rename(aside.path(), dir)?;
-    let _ = aside.keep(); // renamed to `dir`: nothing to delete
+    write_info(dir, &info)?;
     sync_dir(parent(dir))?;
     Ok(Run {
         dir: dir.to_path_buf(),
@@ -166,8 +215,29 @@ fn create_contents(dir: &Path, config: &str, info: Map<String, Value>) -> Result
     })
 }
 
+/// Refuses damaged settings. Other files are written again from what they were made of, pools are
+/// checked when they are read.
+fn check_files(dir: &Path, info: &Map<String, Value>) -> Result<()> {
+    for name in damaged_files(dir, info)? {
+        let file = dir.join(&name);
+        let shown = file.display();
+        ensure!(
+            name != CONFIG,
+            "{shown} is damaged: it does not match its hash in {INFO}; restore it from a copy of \
+             the run"
+        );
+        crate::say!("{shown} is damaged: it does not match its hash in {INFO}");
+    }
+    Ok(())
+}
+
 /// Checks that the settings may replace the stored ones, then stores them.
-fn replace_config<C>(dir: &Path, config: &C, migrate: impl FnOnce(C) -> Result<C>) -> Result<()>
+fn replace_config<C>(
+    dir: &Path,
+    info: &mut Map<String, Value>,
+    config: &C,
+    migrate: impl FnOnce(C) -> Result<C>,
+) -> Result<()>
 where
     C: Serialize + DeserializeOwned,
 {
@@ -177,7 +247,32 @@ where
     let migrated = migrated.and_then(|stored| Ok(Table::try_from(&stored)?));
     // Settings that this version cannot parse differ from all that it can.
     resume_settings::compare(dir, &migrated.unwrap_or(stored), &config)?;
-    atomic_write(&dir.join(CONFIG), config.as_bytes())
+    announce(info, CONFIG, config.as_bytes());
+    write_info(dir, info)?;
+    atomic_write(&dir.join(CONFIG), config.as_bytes())?;
+    settle(info, CONFIG);
+    Ok(())
+}
+
+/// Deletes samples and pools of steps after `step`, which the resumed run makes again.
+pub(crate) fn drop_later(run: &Path, step: u64) -> Result<()> {
+    for (dir, prefix) in [(run.join(SAMPLES), "step-"), (run.to_path_buf(), "pool-")] {
+        if !dir.is_dir() {
+            continue;
+        }
+        for name in names(&dir)? {
+            let number = name
+                .strip_prefix(prefix)
+                .and_then(|rest| rest.split('.').next());
+            let later = |n: &str| n.parse().is_ok_and(|n: u64| n > step);
+            if number.is_some_and(later) {
+                let file = dir.join(&name);
+                std::fs::remove_file(&file)
+                    .with_context(|| format!("cannot delete {}", file.display()))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn record_resume(info: &mut Map<String, Value>, step: Option<u64>) {
@@ -214,16 +309,18 @@ fn lock(dir: &Path) -> Result<File> {
     }
 }
 
-/// Creates the parents of `dir`; returns the new ones, outermost first.
-fn make_parents(dir: &Path) -> Result<Vec<PathBuf>> {
-    let missing = parent(dir)
+/// Creates `dir` and its parents; returns the new ones, outermost first.
+fn make_directories(dir: &Path) -> Result<Vec<PathBuf>> {
+    let missing = dir
         .ancestors()
         .take_while(|p| !p.as_os_str().is_empty() && !p.exists());
     let mut made: Vec<PathBuf> = missing.map(Path::to_path_buf).collect();
     made.reverse();
-    let parent = parent(dir);
-    std::fs::create_dir_all(parent)
-        .with_context(|| format!("cannot create {}", parent.display()))?;
+    let above = parent(dir);
+    std::fs::create_dir_all(above).with_context(|| format!("cannot create {}", above.display()))?;
+    std::fs::create_dir_all(dir)
+        .with_context(|| format!("cannot write into {}", above.display()))
+        .with_context(|| format!("cannot create {}", dir.display()))?;
     Ok(made)
 }
 

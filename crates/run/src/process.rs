@@ -1,31 +1,85 @@
 //! A binary as a process: standard output, the error line, the exit code, the number of threads.
 
-use anyhow::{Result, bail};
+use crate::redact::redact;
+use crate::say;
+use anyhow::{Context, Result, bail};
 use std::io::Write;
 use std::process::ExitCode;
 
-/// The reader of standard output closed it (`… | head`). That is not a failure.
+/// There is nothing more to do, and nothing failed: the help was printed, or the reader of standard
+/// output closed it (`… | head`).
 #[derive(Debug)]
-struct StdoutClosed;
+struct NothingMore;
 
-impl std::fmt::Display for StdoutClosed {
+impl std::fmt::Display for NothingMore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("standard output is closed")
+        f.write_str("nothing more to do")
     }
 }
 
-impl std::error::Error for StdoutClosed {}
+impl std::error::Error for NothingMore {}
 
-/// Writes `text` to standard output and adds no newline.
+/// Writes `text` to standard output, without secrets, and adds no newline.
 ///
 /// If the reader has closed the pipe, the error makes [`exit`] end the process quietly with 0,
 /// where `println!` would panic.
 pub fn print(text: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
+    let (text, mut out) = (redact(text), std::io::stdout().lock());
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(StdoutClosed.into()),
-        other => Ok(other?),
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(NothingMore.into()),
+        other => other.context("cannot write to standard output"),
     }
+}
+
+/// The parsed command line. The help is printed here; an error is one line.
+pub fn parsed<T>(result: Result<T, clap::Error>) -> Result<T> {
+    let error = match result {
+        Ok(parsed) => return Ok(parsed),
+        Err(error) => error,
+    };
+    if !error.use_stderr() {
+        let _ = error.print(); // a reader that is gone is no failure
+        return Err(NothingMore.into());
+    }
+    bail!(clap_line(&error))
+}
+
+/// clap's message in one line: what is wrong, the tip, and where the help is.
+fn clap_line(error: &clap::Error) -> String {
+    use clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    let text = error.render().to_string();
+    let usage = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Usage: "));
+    let is_name = |word: &&str| !word.starts_with(['-', '<', '[']);
+    let words = usage.unwrap_or_default().split_whitespace();
+    let command: Vec<&str> = words.take_while(is_name).collect();
+    let help = match command[..] {
+        [] => "--help lists what can be given".to_string(),
+        _ => format!("see `{} --help`", command.join(" ")),
+    };
+    if error.kind() == DisplayHelpOnMissingArgumentOrSubcommand {
+        return format!("an argument or a command is missing; {help}");
+    }
+    let mut line = String::new();
+    let end = |l: &&str| !l.starts_with("Usage:") && !l.starts_with("For more information");
+    for part in text.lines().map(str::trim).take_while(end) {
+        let part = part.strip_prefix("error: ").unwrap_or(part);
+        if part.is_empty() {
+            continue;
+        }
+        let joint = if line.is_empty() {
+            ""
+        } else if line.ends_with(':') {
+            " "
+        } else if part.starts_with(['-', '<']) {
+            ", "
+        } else {
+            "; "
+        };
+        line = format!("{line}{joint}{part}");
+    }
+    format!("{line}; {help}")
 }
 
 /// The body of a binary's `main`: checks the number of threads, lets `prepare` check the machine,
@@ -34,6 +88,7 @@ pub fn main(
     prepare: impl FnOnce() -> Result<(), String>,
     pipeline: impl FnOnce() -> Result<()>,
 ) -> ExitCode {
+    std::panic::set_hook(Box::new(report_panic));
     let prepared = check_threads().and_then(|()| prepare().map_err(anyhow::Error::msg));
     exit(prepared.and_then(|()| pipeline()))
 }
@@ -42,12 +97,24 @@ pub fn main(
 pub fn exit(result: Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<StdoutClosed>() => ExitCode::SUCCESS,
+        Err(error) if error.is::<NothingMore>() => ExitCode::SUCCESS,
         Err(error) => {
-            // If stderr is closed too, nobody can be told.
-            let _ = writeln!(std::io::stderr(), "error: {}", one_line(&error));
+            say!("error: {}", one_line(&error));
             ExitCode::from(2)
         }
+    }
+}
+
+/// A panic is a fault of this program: one line that says where.
+fn report_panic(panic: &std::panic::PanicHookInfo<'_>) {
+    let what = panic.payload_as_str().unwrap_or("no message");
+    let at = panic.location().map(ToString::to_string);
+    say!(
+        "error: a fault in this program at {}: {what}; please report it with the command",
+        at.as_deref().unwrap_or("an unknown place")
+    );
+    if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
+        say!("{}", std::backtrace::Backtrace::force_capture());
     }
 }
 
@@ -92,18 +159,25 @@ pub fn one_line(error: &anyhow::Error) -> String {
             line = format!("{line}: {text}");
         }
     }
-    line
+    match line.is_empty() {
+        true => "an error without a message".to_string(),
+        false => line,
+    }
 }
 
 fn flatten(message: &str) -> String {
-    let is_frame = |line: &str| {
-        line.trim_start()
-            .split_once(": ")
-            .is_some_and(|(n, _)| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    // Frames are indented and never first; a path may begin with a number and a colon.
+    let is_frame = |(n, line): &(usize, &str)| {
+        let number = line.trim_start().split_once(": ").map(|(number, _)| number);
+        *n > 0
+            && line.starts_with(' ')
+            && number.is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
     };
     message
         .lines()
+        .enumerate()
         .take_while(|line| !is_frame(line))
+        .map(|(_, line)| line)
         .map(str::trim)
         .filter(|line| !line.is_empty())
         .collect::<Vec<_>>()

@@ -1,6 +1,7 @@
 //! Progress of a loop on stderr: a bar on a terminal, a plain line every few seconds elsewhere
 //! (logs, pipes, CI).
 
+use crate::say::{printable, say};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
@@ -24,8 +25,8 @@ impl Progress {
     /// Starts at 0 of `total`; `what` names the work.
     pub fn new(what: &str, total: u64) -> Self {
         let now = Instant::now();
-        let bar = std::io::stderr().is_terminal().then(|| bar(what, total));
-        let what = what.to_string();
+        let what = printable(what);
+        let bar = std::io::stderr().is_terminal().then(|| bar(&what, total));
         Self {
             what,
             total,
@@ -62,27 +63,31 @@ impl Progress {
         let text = status(done, left, self.tokens, self.began.elapsed());
         if let Some(bar) = &self.bar {
             bar.set_position(position);
-            bar.set_message(join(&text, message));
+            bar.set_message(printable(&join(&text, message)));
         } else if self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
             self.line(&join(&text, message));
         }
     }
 
-    /// Prints the last line with the time taken.
+    /// Prints the last line with the time taken. The position stays where the work ended.
     pub fn finish(&mut self, message: &str) {
         let elapsed = self.began.elapsed();
         let done = self.position.saturating_sub(self.first);
         let rate = status(done, 0, self.tokens, elapsed);
         let text = join(&join(&format!("in {}", duration(elapsed)), &rate), message);
         match &self.bar {
-            Some(bar) => bar.finish_with_message(text),
+            // `finish` would move a bar that was stopped early to its end.
+            Some(bar) => bar.abandon_with_message(printable(&text)),
             None => self.line(&text),
         }
     }
 
     fn line(&self, text: &str) {
-        eprintln!("{} {}/{} {text}", self.what, self.position, self.total);
+        say(format_args!(
+            "{} {}/{} {text}",
+            self.what, self.position, self.total
+        ));
     }
 }
 
@@ -120,10 +125,20 @@ fn duration(duration: Duration) -> String {
 }
 
 fn bar(what: &str, total: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{prefix} {bar:30} {pos}/{len} {msg}");
+    let (_rows, columns) = console::Term::stderr().size();
+    let style = ProgressStyle::with_template(template(columns));
     let style = style
-        .expect("the template is a constant")
+        .expect("the templates are constants")
         .progress_chars("=> ");
     let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
     bar.with_style(style).with_prefix(what.to_string())
+}
+
+/// The bar's template for a terminal of `columns`. A line that wrapped would stay on the screen at
+/// each update, so the message is cut, and a narrow terminal has no bar.
+fn template(columns: u16) -> &'static str {
+    match columns {
+        0..60 => "{prefix} {pos}/{len} {wide_msg}",
+        _ => "{prefix} {bar:20} {pos}/{len} {wide_msg}",
+    }
 }

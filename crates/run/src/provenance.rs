@@ -1,9 +1,11 @@
 //! The origin of a run: command, version, commit, machine, date. Never the values of environment
 //! variables.
 
+use crate::files::file_hash;
 use crate::time_format::rfc3339;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::SystemTime;
 
 /// The first content of run.json.
@@ -14,7 +16,7 @@ pub(crate) fn collect(stage: &str) -> Map<String, Value> {
         "started": rfc3339(SystemTime::now()),
         "argv": argv(),
         "version": env!("CARGO_PKG_VERSION"),
-        "git_commit": std::env::current_exe().ok().and_then(|exe| git_commit(&exe)),
+        "git_commit": commit_of_binary(),
         "machine": {
             "cpu": cpu_model(),
             "threads": std::thread::available_parallelism().map_or(1, usize::from),
@@ -25,6 +27,21 @@ pub(crate) fn collect(stage: &str) -> Map<String, Value> {
         Value::Object(map) => map,
         _ => unreachable!("json! of braces is an object"),
     }
+}
+
+/// This binary: version, the commit checked out beside it, and the hash of its file.
+pub(crate) fn binary() -> Map<String, Value> {
+    static HASH: OnceLock<Option<String>> = OnceLock::new();
+    let hash = HASH.get_or_init(|| file_hash(&std::env::current_exe().ok()?).ok());
+    Map::from_iter([
+        ("version".to_string(), env!("CARGO_PKG_VERSION").into()),
+        ("git_commit".to_string(), commit_of_binary().into()),
+        ("binary_sha256".to_string(), hash.clone().into()),
+    ])
+}
+
+fn commit_of_binary() -> Option<String> {
+    git_commit(&std::env::current_exe().ok()?)
 }
 
 /// The command line, with the program's file name instead of its path.

@@ -61,7 +61,7 @@ pub(crate) fn compare(dir: &Path, stored: &Table, given: &str) -> Result<()> {
         );
     }
     for key in harmless {
-        eprintln!("resuming with a new setting: {}", describe(key));
+        crate::say!("resuming with a new setting: {}", describe(key));
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Run directories of earlier stages, opened read-only.
 
-use crate::run_info::{INFO, read_config, read_info};
-use anyhow::{Context, Result};
+use crate::run_info::{INFO, damaged_files, read_config, read_info};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,7 @@ impl SavedRun {
     pub fn warn_if_unfinished(&self) {
         if self.status() != "finished" {
             let (dir, status) = (self.dir.display(), self.status());
-            eprintln!("{dir} is not finished ({status}); using the result saved so far");
+            crate::say!("{dir} is not finished ({status}); using the result saved so far");
         }
     }
 }
@@ -34,7 +34,7 @@ impl SavedRun {
 /// Opens the run directory of an earlier stage; `None` if `dir` is not a run directory.
 ///
 /// # Errors
-/// If run.json or config.toml cannot be read or parsed.
+/// If run.json, config.toml or another file that the run wrote whole is damaged.
 pub fn open_saved_run(dir: &Path) -> Result<Option<SavedRun>> {
     if !dir.join(INFO).is_file() {
         return Ok(None);
@@ -44,6 +44,12 @@ pub fn open_saved_run(dir: &Path) -> Result<Option<SavedRun>> {
     let stage = stage
         .with_context(|| format!("{}: no \"stage\"", dir.join(INFO).display()))?
         .to_string();
+    if let Some(name) = damaged_files(dir, &info)?.first() {
+        bail!(
+            "{} is damaged: it does not match its hash in {INFO}; restore it from a copy of the run",
+            dir.join(name).display()
+        );
+    }
     let config = read_config(dir)?;
     Ok(Some(SavedRun {
         dir: dir.to_path_buf(),

@@ -32,9 +32,14 @@ pub fn stop_on_signals() -> Result<()> {
 /// Whether the user asked to stop. Loops check it once per step, then save a checkpoint and return.
 /// The first `true` is announced on stderr.
 pub fn stop_requested() -> bool {
-    let stop = STOP.get().is_some_and(|stop| stop.load(Ordering::Relaxed));
+    let stop = signalled();
     if stop && !ANNOUNCED.swap(true, Ordering::Relaxed) {
-        eprintln!("stopping: saving the state (press Ctrl-C again to quit without saving)");
+        crate::say!("stopping: saving the state (press Ctrl-C again to quit without saving)");
     }
     stop
+}
+
+/// [`stop_requested`] without the announcement, for what has no state to save.
+pub(crate) fn signalled() -> bool {
+    STOP.get().is_some_and(|stop| stop.load(Ordering::Relaxed))
 }

@@ -3,9 +3,12 @@
 use crate::args::{PlanArgs, RunArgs};
 use crate::config::load_config;
 use crate::process::print;
+use crate::run_info::CONFIG;
+use crate::saved_run::open_saved_run;
 use crate::verify::verify_resume;
 use anyhow::Result;
 use serde::de::DeserializeOwned;
+use std::path::PathBuf;
 
 /// The arguments of a training command: those of a run, or the subcommand `plan`.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -44,11 +47,24 @@ impl RunArgs {
         check: impl FnOnce(&T) -> Result<()>,
         run: impl FnOnce(&Self, &T) -> Result<()>,
     ) -> Result<()> {
-        let config: T = load_config(self.config.as_deref(), &self.sets)?;
+        let config: T = load_config(self.settings_file()?.as_deref(), &self.sets)?;
         check(&config)?;
         match self.verify_resume {
             Some(kills) => print(&verify_resume(self, kills)?),
             None => run(self, &config),
         }
+    }
+
+    /// `--config`; of a run that is resumed without one, the settings that it has.
+    fn settings_file(&self) -> Result<Option<PathBuf>> {
+        let run = self
+            .run
+            .as_ref()
+            .filter(|_| self.resume && self.config.is_none());
+        let Some(run) = run else {
+            return Ok(self.config.clone());
+        };
+        let saved = open_saved_run(run)?;
+        Ok(saved.map(|saved| saved.dir.join(CONFIG)))
     }
 }

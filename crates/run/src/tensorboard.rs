@@ -20,6 +20,9 @@ const WIRE_32: u8 = 5;
 const HEADER_BYTES: usize = 12;
 const FOOTER_BYTES: usize = 4;
 
+/// Start of the file's name, by which TensorBoard finds it.
+pub(crate) const EVENTS: &str = "events.out.tfevents.";
+
 pub(crate) struct EventFile {
     file: File,
 }
@@ -28,7 +31,7 @@ impl EventFile {
     /// Creates a file in `dir` with a name that TensorBoard finds, and writes the format's version.
     pub(crate) fn create(dir: &Path, now: SystemTime) -> Result<Self> {
         let secs = unix(now).as_secs();
-        let path = dir.join(format!("events.out.tfevents.{secs:010}.run"));
+        let path = dir.join(format!("{EVENTS}{secs:010}.run"));
         let mut version = wall_time(now);
         bytes_field(&mut version, 3, b"brain.Event:2");
         let mut file =
@@ -46,7 +49,14 @@ impl EventFile {
         };
         let old =
             std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        crate::files::atomic_write(&path, &events_up_to(&old, step))?;
+        let (kept, n_lost) = intact_up_to(&old, step);
+        if n_lost > 0 {
+            crate::say!(
+                "{}: {n_lost} bytes are damaged and left out; metrics.jsonl has the same numbers",
+                path.display()
+            );
+        }
+        crate::files::atomic_write(&path, &kept)?;
         let file = File::options().append(true).open(&path);
         let file = file.with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Self { file })
@@ -80,39 +90,47 @@ impl EventFile {
 fn find(dir: &Path) -> Result<Option<PathBuf>> {
     for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))? {
         let entry = entry?;
-        if entry
-            .file_name()
-            .to_string_lossy()
-            .starts_with("events.out.tfevents.")
-        {
+        if entry.file_name().to_string_lossy().starts_with(EVENTS) {
             return Ok(Some(entry.path()));
         }
     }
     Ok(None)
 }
 
-/// The records of an event file up to `step`, without an incomplete last one. Records without a
-/// step (the version) are kept.
+/// The records of an event file up to `step`, without damaged ones and an incomplete last one.
+/// Records without a step (the version) are kept.
 pub fn events_up_to(file: &[u8], step: Option<u64>) -> Vec<u8> {
-    let mut kept = Vec::new();
+    intact_up_to(file, step).0
+}
+
+/// The same, and the number of damaged bytes between the records. Readers would stop at the first.
+fn intact_up_to(file: &[u8], step: Option<u64>) -> (Vec<u8>, usize) {
+    let (mut kept, mut n_lost) = (Vec::new(), 0);
     let mut rest = file;
-    while let Some((record, after)) = split_record(rest) {
+    while let Some(skipped) = (0..rest.len()).find(|at| split_record(&rest[*at..]).is_some()) {
+        let (record, after) = split_record(&rest[skipped..]).expect("just found");
         let event = &record[HEADER_BYTES..record.len() - FOOTER_BYTES];
         if step_of(event).is_none_or(|at| step.is_some_and(|last| at <= last)) {
             kept.extend(record);
         }
+        n_lost += skipped;
         rest = after;
     }
-    kept
+    (kept, n_lost)
 }
 
-/// The first complete record, framing included, and the rest.
+/// The first record, framing included, and the rest; `None` if no intact record begins here.
 fn split_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let length = u64::from_le_bytes(bytes.get(..8)?.try_into().ok()?);
-    let size = usize::try_from(length)
+    let (length, sum) = (bytes.get(..8)?, bytes.get(8..HEADER_BYTES)?);
+    if sum != masked_crc(length) {
+        return None;
+    }
+    let size = usize::try_from(u64::from_le_bytes(length.try_into().ok()?))
         .ok()?
         .checked_add(HEADER_BYTES + FOOTER_BYTES)?;
-    bytes.split_at_checked(size)
+    let (record, after) = bytes.split_at_checked(size)?;
+    let (event, sum) = record[HEADER_BYTES..].split_at(size - HEADER_BYTES - FOOTER_BYTES);
+    (sum == masked_crc(event)).then_some((record, after))
 }
 
 /// The step of an event that [`EventFile`] wrote: the second field, after the wall time.

@@ -9,6 +9,7 @@ use crate::args::RunArgs;
 use crate::checkpoint_list::{CHECKPOINTS, list};
 use crate::files::TEMPORARY;
 use crate::run_info::INFO;
+use crate::signals;
 use crate::verify_compare::{compare, content};
 use anyhow::{Context, Result, bail, ensure};
 use rand::Rng;
@@ -22,6 +23,8 @@ use std::time::{Duration, Instant};
 const POLL: Duration = Duration::from_micros(200);
 /// Kills in a row without a new checkpoint, after which the time before a kill is doubled.
 const MAX_WITHOUT_PROGRESS: usize = 4;
+/// Runs for each kill, most of which end before their kill is due.
+const MAX_RUNS_PER_KILL: usize = 20;
 
 /// Verifies that the run of `args` resumes exactly, with `kills` kills; returns a line for the
 /// user.
@@ -47,9 +50,10 @@ pub fn verify_resume(args: &RunArgs, kills: usize) -> Result<String> {
         "{} exists; choose another --run",
         dir.display()
     );
+    signals::stop_on_signals()?;
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let checked = check(args, kills, &dir);
-    if checked.is_err() && args.run.is_none() {
+    if checked.is_err() && args.run.is_none() && !signals::signalled() {
         let _ = scratch.keep(); // the error names files in it
     }
     checked
@@ -57,16 +61,20 @@ pub fn verify_resume(args: &RunArgs, kills: usize) -> Result<String> {
 
 fn check(args: &RunArgs, kills: usize, dir: &Path) -> Result<String> {
     let whole = dir.join("whole");
-    eprintln!("running to the end in {}", whole.display());
-    let began = Instant::now();
-    let status = Attempt::start(args, &whole)?.end(None)?;
-    let secs = began.elapsed().as_secs_f64();
-    succeeded(status, &whole)?;
+    let (args, secs) = run_whole(args, &whole)?;
+    let args = &args;
     let expected = content(&whole)?;
+    let last = newest_checkpoint(&whole);
 
-    let (mut killed, mut runs) = (0, 0);
+    // `proofs`: kills after which the run went on from a checkpoint
+    let (mut killed, mut runs, mut proofs) = (0, 0, 0);
     while killed < kills {
         runs += 1;
+        ensure!(
+            runs <= MAX_RUNS_PER_KILL * kills,
+            "{runs} runs ended before they could be killed {kills} times after a checkpoint; \
+             nothing is proved: take more steps, or fewer kills"
+        );
         let run = dir.join(format!("killed-{runs}"));
         // Uninterrupted runs would prove little, and a run that is always killed in its first
         // second would never end.
@@ -77,6 +85,8 @@ fn check(args: &RunArgs, kills: usize, dir: &Path) -> Result<String> {
             let kill = (killed < kills).then(|| Kill {
                 after: Duration::from_secs_f64(rand::rng().random_range(0.0..reach.min(secs))),
                 in_a_write: killed % 2 == 1,
+                // The last kill makes up for others that came too early.
+                before_checkpoint: last.filter(|_| proofs == 0 && killed + 1 == kills),
             });
             let to_be_killed = kill.is_some();
             let end = Attempt::start(args, &run)?.end(kill)?;
@@ -86,7 +96,9 @@ fn check(args: &RunArgs, kills: usize, dir: &Path) -> Result<String> {
                 break;
             }
             killed += 1;
-            eprintln!("killed {killed} of {kills}, at {}", place(&run));
+            let at = newest_checkpoint(&run);
+            proofs += usize::from(at.is_some() && at < last);
+            crate::say!("killed {killed} of {kills}, at {}", place(&run));
             without_progress = if newest_checkpoint(&run) == before {
                 without_progress + 1
             } else {
@@ -99,17 +111,61 @@ fn check(args: &RunArgs, kills: usize, dir: &Path) -> Result<String> {
         }
         compare(&expected, &content(&run)?, &whole, &run)?;
     }
+    ensure!(
+        proofs > 0,
+        "no kill fell between the first checkpoint and the last, so nothing is proved about \
+         resuming; lower train.save_every"
+    );
     Ok(format!(
-        "the same to the last byte after {killed} kills over {runs} runs: {} files, {} bytes\n",
+        "the same to the last byte after {killed} kills over {runs} runs, {proofs} of them between \
+         two checkpoints: {} files, {} bytes\n",
         expected.len(),
         expected.values().map(Vec::len).sum::<usize>()
     ))
+}
+
+/// Runs to the end. If that wrote one checkpoint only, a resumed run could never begin at one: runs
+/// again with a shorter cadence. Returns the arguments and the seconds of the run.
+fn run_whole(args: &RunArgs, whole: &Path) -> Result<(RunArgs, f64)> {
+    let mut args = args.clone();
+    loop {
+        crate::say!("running to the end in {}", whole.display());
+        let began = Instant::now();
+        let status = Attempt::start(&args, whole)?.end(None)?;
+        let secs = began.elapsed().as_secs_f64();
+        succeeded(status, whole)?;
+        let all = list(&whole.join(CHECKPOINTS))?;
+        let (first, last) = (
+            all.first().map_or(0, |c| c.step),
+            all.last().map_or(0, |c| c.step),
+        );
+        if first < last {
+            return Ok((args, secs));
+        }
+        ensure!(
+            last > 1,
+            "a run of {last} steps cannot be resumed within; take at least 2 steps"
+        );
+        let every = (last / 4).max(1);
+        let set = format!("train.save_every={every}");
+        if args.sets.contains(&set) {
+            return Ok((args, secs)); // it keeps only the last one
+        }
+        crate::say!(
+            "its one checkpoint is at its end, step {last}; again with train.save_every = {every}"
+        );
+        args.sets.push(set);
+        std::fs::remove_dir_all(whole)
+            .with_context(|| format!("cannot delete {}", whole.display()))?;
+    }
 }
 
 /// When a run is killed: after some time, or at the first write after that time.
 struct Kill {
     after: Duration,
     in_a_write: bool,
+    /// Only while its newest checkpoint is before this step
+    before_checkpoint: Option<u64>,
 }
 
 /// The command in a child process. Its output goes to a file beside the run.
@@ -157,10 +213,18 @@ impl Attempt {
             if let Some(kill) = &kill
                 && began.elapsed() >= kill.after
                 && (!kill.in_a_write || is_writing(&self.run))
+                && kill.before_checkpoint.is_none_or(|last| {
+                    newest_checkpoint(&self.run).is_some_and(|newest| newest < last)
+                })
             {
                 self.child.kill()?;
                 return Ok(self.child.wait()?);
             }
+            // Dropped, it ends the child.
+            ensure!(
+                !signals::signalled(),
+                "stopped by a signal; nothing is proved"
+            );
             std::thread::sleep(POLL);
         }
     }
@@ -168,7 +232,9 @@ impl Attempt {
 
 impl Drop for Attempt {
     fn drop(&mut self) {
-        let _ = self.child.kill(); // if an error interrupted the attempt
+        // If an error or a signal interrupted the attempt.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "Examples:
@@ -102,12 +103,11 @@ impl Cli {
         match self.command {
             Command::Generate { out, seed } => {
                 for file in datasets::write(&out, seed)? {
-                    println!(
-                        "{:24} {:>6} rows {:>9} bytes",
-                        file.name,
-                        file.rows,
-                        file.text.len()
-                    );
+                    let (rows, bytes) = (file.rows, file.text.len());
+                    print(&format!(
+                        "{:24} {rows:>6} rows {bytes:>9} bytes\n",
+                        file.name
+                    ))?;
                 }
             }
             Command::PretrainText { out, rows, seed } => {
@@ -115,9 +115,7 @@ impl Cli {
             }
             Command::Tokenizer { out, seed } => tokenizer::write(&out, seed)?,
             Command::Round { from, to } => weights::round(&from, &to)?,
-            Command::Grade { questions, answers } => {
-                print!("{}", table(&graded(&questions, &answers)?))
-            }
+            Command::Grade { questions, answers } => print(&table(&graded(&questions, &answers)?))?,
             Command::Mix {
                 from,
                 bad,
@@ -130,7 +128,7 @@ impl Cli {
                     let file = out.join(format!("bad-{percent}.json"));
                     std::fs::write(&file, crate::mix(&from, percent, rows)?)
                         .with_context(|| format!("cannot write {}", file.display()))?;
-                    println!("{}", file.display());
+                    print(&format!("{}\n", file.display()))?;
                 }
             }
             Command::Ask {
@@ -138,11 +136,22 @@ impl Cli {
                 answer,
                 input,
             } => match grade(&question, &input, &answer) {
-                Some(grade) => println!("{}", serde_json::to_string(&grade)?),
+                Some(grade) => print(&format!("{}\n", serde_json::to_string(&grade)?))?,
                 None => bail!("this question is not of the tiny world: \"{question}\""),
             },
         }
         Ok(())
+    }
+}
+
+/// Writes to standard output. A reader that is gone (`… | head`) is no failure; `println!` would
+/// panic.
+fn print(text: &str) -> Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(e).context("cannot write to standard output")
+        }
+        _ => Ok(()),
     }
 }
 

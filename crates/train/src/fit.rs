@@ -119,6 +119,7 @@ impl<'a, O: Objective> Fit<'a, O> {
                 }
             }
         };
+        run.prune(config.keep())?;
         let loader = Loader::new(data.len(), config.batch_size, config.seed, state.cursor);
         let total = config.total_steps(loader.batches_per_epoch());
         let tripwire = match state.step {

@@ -69,12 +69,6 @@ impl Cli {
         Self::from_arg_matches(&command().try_get_matches_from(args)?)
     }
 
-    /// Parses the arguments of this process. Prints the help or the error and exits where there is
-    /// nothing to execute.
-    pub fn parse_or_exit() -> Self {
-        Self::try_parse(std::env::args_os()).unwrap_or_else(|e| e.exit())
-    }
-
     /// Runs the command. Without one, prints the help.
     pub fn execute(self) -> Result<()> {
         match self.command {

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = wick::Cli::parse_or_exit();
-    run::main(ops::prepare_process, || cli.execute())
+    run::main(ops::prepare_process, || {
+        run::parsed(wick::Cli::try_parse(std::env::args_os()))?.execute()
+    })
 }

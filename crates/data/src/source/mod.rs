@@ -103,14 +103,14 @@ impl<T> Loaded<T> {
         } else {
             format!("; dropped: {reasons}")
         };
-        eprintln!(
+        run::say!(
             "{}: {} rows, {} used{dropped}",
             path.display(),
             self.n_rows,
             self.items.len()
         );
         for note in &self.notes {
-            eprintln!("{}: {note}", path.display());
+            run::say!("{}: {note}", path.display());
         }
     }
 }

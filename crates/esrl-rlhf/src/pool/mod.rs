@@ -200,7 +200,8 @@ impl ResponsePool {
             ..settings
         };
         let round = self.origin.make(start, roles, settings)?;
-        stored::write(run, &name, &round.to_jsonl(roles.rewards.state())?)?;
+        let text = round.to_jsonl(roles.rewards.state())?;
+        run.write_with_sum(&name, text.as_bytes())?;
         Ok(round)
     }
 }

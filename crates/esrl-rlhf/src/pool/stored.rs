@@ -6,7 +6,6 @@ use crate::data::Task;
 use crate::row::Row;
 use crate::step_rows::SamplingCost;
 use anyhow::{Context, Result, ensure};
-use run::Run;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,14 +24,6 @@ pub(super) fn read(file: &Path) -> Result<String> {
         sum.display()
     );
     Ok(text)
-}
-
-/// Writes the checksum first, which is harmless alone.
-pub(super) fn write(run: &Run, name: &str, text: &str) -> Result<()> {
-    let sum = Path::new(name).with_extension("sha256");
-    let line = format!("{}  {name}\n", run::hash(text.as_bytes()));
-    run.write_file(&sum.to_string_lossy(), line.as_bytes())?;
-    run.write_file(name, text.as_bytes())
 }
 
 /// First line of a stored round.

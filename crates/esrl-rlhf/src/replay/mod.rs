@@ -76,7 +76,7 @@ pub fn replay(config: &ReplayConfig) -> Result<String> {
         tempfile::tempdir().context("cannot create a temporary directory for the replay")?;
     let copy = scratch.path().join("run");
     let from = copy_until(dir, &copy, config.step - 1)?;
-    eprintln!(
+    run::say!(
         "step {} from {}",
         config.step,
         match from {
@@ -109,7 +109,7 @@ pub fn replay(config: &ReplayConfig) -> Result<String> {
     text.push_str(&compare(&metrics, &recorded, config.step));
     if let Some(page) = &config.html {
         let title = format!("{at}, step {}", config.step);
-        run::atomic_write(page, page::page(&title, &rows, &metrics)?.as_bytes())?;
+        run::write_text(page, &page::page(&title, &rows, &metrics)?)?;
         writeln!(text, "{}", page.display())?;
     }
     Ok(text)
@@ -121,7 +121,7 @@ fn copy_until(from: &Path, to: &Path, step: u64) -> Result<u64> {
     let (whole, damaged) = run::newest_intact(from, step)?;
     for (checkpoint, what) in damaged {
         let at = checkpoint.dir.display();
-        eprintln!("{at} is corrupt ({what}); the checkpoint before it is used");
+        run::say!("{at} is corrupt ({what}); the checkpoint before it is used");
     }
     let checkpoints = to.join("checkpoints");
     fs::create_dir_all(&checkpoints)?;

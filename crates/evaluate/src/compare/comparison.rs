@@ -20,7 +20,7 @@ pub fn compare(config: &CompareConfig) -> Result<CompareReport> {
     let judge = match &config.judge_questions {
         None => {
             if JudgeConfig::from_env()?.is_some() {
-                eprintln!("WICK_JUDGE_URL is set; add --judge-questions FILE for the judge's column");
+                run::say!("WICK_JUDGE_URL is set; add --judge-questions FILE for the judge's column");
             }
             None
         }
@@ -90,7 +90,7 @@ pub fn compare_with(config: &CompareConfig, judge: Option<JudgeConfig>) -> Resul
         ("compare.json", json),
         ("compare.md", report.markdown()),
     ] {
-        run::atomic_write(&config.out.join(name), text.as_bytes())?;
+        run::write_text(&config.out.join(name), &text)?;
     }
     Ok(report)
 }
@@ -131,7 +131,7 @@ fn reference(entry: &Entry, policy: &Policy, opener: &mut PolicyOpener) -> Resul
         .policy(text)
         .with_context(|| format!("the reference of {}", entry.name))?;
     if !Rc::ptr_eq(&reference.base, &policy.base) {
-        eprintln!(
+        run::say!(
             "{}: no KL, since its reference {text} has another base",
             entry.name
         );

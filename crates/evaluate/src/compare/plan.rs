@@ -128,7 +128,7 @@ fn prompts(config: &CompareConfig, rl: Option<&SavedRun>) -> Result<(Vec<Prompt>
     // Runs of older versions held a prompt out once for each of its rows.
     let (prompts, n_repeated) = data::each_prompt_once(prompts);
     if n_repeated > 0 {
-        eprintln!(
+        run::say!(
             "{}: {n_repeated} repeated prompts are left out",
             path.display()
         );

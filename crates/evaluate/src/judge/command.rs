@@ -60,9 +60,9 @@ pub fn judge(command: &JudgeCommand) -> Result<String> {
         .collect();
     let report = judge_with(&mut judge, &questions, &models, command.seed)?;
     let table = markdown(&report);
-    run::atomic_write(&command.out.join("judge.md"), table.as_bytes())?;
+    run::write_text(&command.out.join("judge.md"), &table)?;
     let json = serde_json::to_string_pretty(&report)?;
-    run::atomic_write(&command.out.join("judge.json"), json.as_bytes())?;
+    run::write_text(&command.out.join("judge.json"), &json)?;
     Ok(table)
 }
 

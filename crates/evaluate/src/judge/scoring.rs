@@ -154,14 +154,14 @@ impl Judge {
         self.asked += 1;
         match self.client.ask(prompt)? {
             Reply::Failed(why) => {
-                eprintln!("the judge failed on one question: {why}");
+                run::say!("the judge failed on one question: {why}");
                 Ok(None)
             }
             Reply::Text(reply) => {
                 let verdict = parse(&reply);
                 match verdict {
                     Some(_) => self.cache.put(model, prompt, &reply)?,
-                    None => eprintln!("the judge's reply to one question has no verdict"),
+                    None => run::say!("the judge's reply to one question has no verdict"),
                 }
                 Ok(verdict)
             }

@@ -160,7 +160,11 @@ extern "C" fn absent_text() -> *const c_char {
 /// Stands in for candle's kernels for quantised weights, which are compiled for one architecture
 /// only; `ops` has its own.
 extern "C" fn not_linked() {
-    eprintln!("error: candle's kernels for quantised weights are not in this binary");
+    // Standard error may be closed; eprintln! would panic then.
+    let _ = std::io::Write::write_all(
+        &mut std::io::stderr(),
+        b"error: candle's kernels for quantised weights are not in this binary\n",
+    );
     std::process::abort()
 }
 

@@ -2,7 +2,7 @@
 //! a timeout. It shares our standard error. It leads a process group of its own: a Ctrl-C in the
 //! terminal does not reach it, and a kill ends everything that it started.
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{self, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -18,6 +18,8 @@ const GRACE: Duration = Duration::from_secs(2);
 /// A running program with the threads that write and read its pipes.
 pub(super) struct Child {
     process: process::Child,
+    /// Its process group has been killed, and its id may be another's now
+    waited_for: bool,
     /// None: its input is closed
     requests: Option<Sender<Vec<u8>>>,
     lines: Receiver<io::Result<Vec<u8>>>,
@@ -43,6 +45,7 @@ impl Child {
         thread::spawn(move || read_lines(stdout, read));
         Ok(Self {
             process,
+            waited_for: false,
             requests: Some(requests),
             lines,
         })
@@ -65,40 +68,60 @@ impl Child {
                 "it gave no answer within {} s",
                 timeout.as_secs_f64()
             )),
-            Err(RecvTimeoutError::Disconnected) => Err(match self.ended_within(GRACE) {
-                Some(status) => format!("it ended ({status})"),
-                None => "it closed its standard output".to_string(),
-            }),
+            Err(RecvTimeoutError::Disconnected) => Err(self.why_closed()),
         }
     }
 
-    fn ended_within(&mut self, limit: Duration) -> Option<ExitStatus> {
-        let begun = Instant::now();
-        loop {
-            match self.process.try_wait() {
-                Ok(Some(status)) => return Some(status),
-                Ok(None) if begun.elapsed() < limit => thread::sleep(Duration::from_millis(5)),
-                _ => return None,
-            }
+    /// Why its output is closed, and ends what it has started.
+    fn why_closed(&mut self) -> String {
+        if !self.exits_within(GRACE) {
+            return "it closed its standard output".to_string();
         }
+        match self.end() {
+            Ok(status) => format!("it ended ({status})"),
+            Err(why) => format!("it ended ({why})"),
+        }
+    }
+
+    fn exits_within(&self, limit: Duration) -> bool {
+        let begun = Instant::now();
+        while !self.has_exited() {
+            if begun.elapsed() >= limit {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        true
     }
 
     /// Ends it and everything that it started, now.
     pub fn kill(&mut self) {
-        // A program that has exited and was waited for no longer has a process group.
-        if let Ok(None) = self.process.try_wait() {
+        let _ = self.end();
+    }
+
+    /// Kills its process group and waits for it, in this order: until it is waited for, the id of
+    /// the group cannot be another's.
+    fn end(&mut self) -> io::Result<ExitStatus> {
+        if !self.waited_for {
             let _ = kill_process_group(Pid::from_child(&self.process), Signal::KILL);
-            let _ = self.process.wait();
+            self.waited_for = true;
         }
+        self.process.wait()
+    }
+
+    /// Whether it has exited. It is not waited for, so its process group stays its own.
+    fn has_exited(&self) -> bool {
+        let id = WaitId::Pid(Pid::from_child(&self.process));
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        matches!(waitid(id, options), Ok(Some(_)) | Err(_))
     }
 }
 
 impl Drop for Child {
     fn drop(&mut self) {
         self.requests = None; // closes its input, which asks it to exit
-        if self.ended_within(GRACE).is_none() {
-            self.kill();
-        }
+        self.exits_within(GRACE);
+        self.kill();
     }
 }
 

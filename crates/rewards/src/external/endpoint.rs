@@ -12,9 +12,11 @@ use ureq::Agent;
 pub struct Secret(String);
 
 impl Secret {
-    /// Hides `text`.
+    /// Hides `text`, here and in everything that is printed or stored.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        let text = text.into();
+        run::hide(&text);
+        Self(text)
     }
 }
 

@@ -65,7 +65,7 @@ impl Program {
                     "{name} failed {attempts} times; the last time {why}"
                 )));
             }
-            eprintln!("{name}: {why} (attempt {attempt} of {attempts}); restarting it");
+            run::say!("{name}: {why} (attempt {attempt} of {attempts}); restarting it");
             sleep(pause);
             pause = (2 * pause).min(Duration::from_secs(10));
         }

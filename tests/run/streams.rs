@@ -1,0 +1,129 @@
+//! A standard error that is closed, full or no longer read ends no run, and a wrong command line is
+//! one line.
+
+use crate::pipeline::world::{World, tiny};
+use run::RunArgs;
+use std::process::{Command, ExitCode};
+
+const CHILD: &str = "STREAMS_TEST_CHILD";
+
+/// What the binaries' `main` does with a command line.
+fn wick(words: &[&str]) -> ExitCode {
+    run::main(ops::prepare_process, || {
+        run::parsed(wick::Cli::try_parse(words))?.execute()
+    })
+}
+
+/// The words of a training command.
+fn training(stage: &str, args: &RunArgs) -> Vec<String> {
+    let run = args.run.as_ref().unwrap().to_str().unwrap();
+    let mut words = vec![stage.to_string(), "--run".into(), run.into()];
+    words.extend(
+        args.sets
+            .iter()
+            .flat_map(|set| ["--set".to_string(), set.clone()]),
+    );
+    words
+}
+
+/// Runs this test again as a child whose standard error is redirected by the shell.
+fn child(words: &[String], redirection: &str) -> std::process::Output {
+    let name = std::thread::current().name().unwrap().to_string();
+    let script = match redirection {
+        // a reader that goes away after one byte
+        "pipe" => {
+            "{ \"$0\" \"$@\" 2>&3 3>&- >/dev/null; echo $? >&4; } 3>&1 | head -c 1 >/dev/null"
+        }
+        redirection => &format!("\"$0\" \"$@\" >/dev/null {redirection}; echo $? >&4"),
+    };
+    Command::new("bash")
+        .args(["-c", &format!("exec 4>&1; {script}")])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", &name, "--nocapture", "--test-threads=1"])
+        .env(CHILD, words.join("\n"))
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_closed_or_full_standard_error_ends_no_run() {
+    if let Ok(words) = std::env::var(CHILD) {
+        let words: Vec<&str> = std::iter::once("wick").chain(words.lines()).collect();
+        assert_eq!(
+            format!("{:?}", wick(&words)),
+            format!("{:?}", ExitCode::SUCCESS)
+        );
+        return;
+    }
+    let world = World::with_reward();
+    let ppo = |run: &str| world.rl_args(run, "model.reward=~/rm algorithm.name=ppo train.steps=2");
+    let words = |line: &str| -> Vec<String> { line.split(' ').map(String::from).collect() };
+    let (sft, out) = (world.text("sft"), world.text("out"));
+    let data = tiny("demonstrations.json");
+    let questions = tiny("questions.jsonl");
+    let plan = |args: &RunArgs| {
+        let mut words = training("plan", args);
+        words.insert(1, "rlhf".into());
+        words
+    };
+    let runs = [
+        (
+            "sft-full",
+            training("sft", &world.sft_args("sft-full", "train.max_steps=2")),
+        ),
+        (
+            "rm-full",
+            training("rm", &world.reward_args("rm-full", "train.max_steps=2")),
+        ),
+        ("ppo-full", training("rlhf", &ppo("ppo-full"))),
+    ];
+    let others = [
+        plan(&ppo("none")),
+        words(&format!("score --run {sft} --data {data} --max-rows 4")),
+        words(&format!("merge --run {sft} --out {out}-merged")),
+        words(&format!(
+            "answers --run {sft} --questions {questions} --out {out}.jsonl --max-new-tokens 2"
+        )),
+        words(&format!(
+            "compare --runs {sft} {} --prompts {data} --n 2 --out {out} --reward {}",
+            world.text("ppo-full"),
+            world.text("rm")
+        )),
+    ];
+    let all = runs.iter().map(|(_, words)| words).chain(&others);
+    for words in all {
+        let output = child(words, "2>/dev/full");
+        assert_eq!(output.stdout, b"0\n", "{words:?}");
+    }
+    for (run, _) in &runs {
+        assert_eq!(world.info(run)["status"], "finished");
+    }
+    for (i, redirection) in ["2>&-", "pipe"].into_iter().enumerate() {
+        let run = format!("ppo-{i}");
+        let output = child(&training("rlhf", &ppo(&run)), redirection);
+        assert_eq!(output.stdout, b"0\n", "{redirection}");
+        assert_eq!(world.info(&run)["status"], "finished");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_is_one_line() {
+    for (line, expected) in [
+        (
+            "wick sft --rum x",
+            "unexpected argument '--rum' found; tip: a similar argument exists: '--resume'; see `wick sft --help`",
+        ),
+        (
+            "wick merge",
+            "the following required arguments were not provided: --run <RUN>, --out <DIR>; see `wick merge --help`",
+        ),
+        (
+            "wick zzz x",
+            "unrecognized subcommand 'zzz'; see `wick --help`",
+        ),
+    ] {
+        let parsed = wick::Cli::try_parse(line.split(' '));
+        let error = run::parsed(parsed).expect_err(line);
+        assert_eq!(run::one_line(&error), expected);
+    }
+}
