@@ -114,6 +114,9 @@ gpu-proof:       ## on a GPU: correctness, then 7B steps against PyTorch, 10 min
 	scripts/gpu-proof.sh
 
 ##@ Fetch
+fetch-tokenizers:   ## those of Llama 2, Llama 3.2, Qwen2.5 into .models/
+	scripts/fetch-tokenizers.sh
+
 fetch-smollm2:   ## SmolLM2-135M-Instruct into .models/
 	scripts/fetch-smollm2.sh
 fetch-data:      ## Alpaca, GPT-4 comparisons, Vicuna questions into data/real/
@@ -131,6 +134,6 @@ fetch-data:      ## Alpaca, GPT-4 comparisons, Vicuna questions into data/real/
 #@ ARGS="--max-new-tokens 256" further flags of the command
 
 .PHONY: answers bench bench-ops bench-sizes build check ci compare crash cuda cuda-check demo \
-	demo-short docs examples experiments fetch-data fetch-smollm2 fuzz gpu-proof help kernels \
+	demo-short docs examples experiments fetch-data fetch-smollm2 fetch-tokenizers fuzz gpu-proof help kernels \
 	merge plan recipe replay rlhf rm score sft smoke table test test-external tiny-base tiny-world \
 	two-stage

@@ -48,6 +48,12 @@ pub fn prompt(ask: Ask) -> Prompt {
     Prompt::new(ask, None)
 }
 
+/// Ids of a text with EOS, after no prompt.
+pub fn answer(encoder: &data::Encoder, text: &str) -> Vec<u32> {
+    let nothing = prompt(Ask::Raw(String::new()));
+    encoder.answer(&nothing, text).unwrap()
+}
+
 /// Asserts that the result is an error, printed as this one line.
 #[track_caller]
 pub fn refused<T>(result: anyhow::Result<T>, expected: &str) {

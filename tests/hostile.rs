@@ -161,6 +161,7 @@ fn render(source: &str) -> String {
         source: source.into(),
         bos: "<s>".into(),
         eos: "</s>".into(),
+        date: None,
     };
     let ask = Ask::Chat(vec![Message::new("user", "q")]);
     match template.render(&ask) {

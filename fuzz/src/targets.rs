@@ -167,6 +167,7 @@ fn chat_template(bytes: &[u8]) -> Result<(), String> {
         source: String::from_utf8_lossy(bytes).into_owned(),
         bos: "<s>".into(),
         eos: "</s>".into(),
+        date: None,
     };
     let turns = ["system", "user"].map(|role| Message::new(role, "Say \"ab\"."));
     printed(template.render(&Ask::Chat(turns.into())))

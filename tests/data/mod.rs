@@ -1,6 +1,7 @@
 //! The crate `data`: formats and their errors, templates, tokens, splits and the loader.
 
 mod batches;
+mod chat;
 mod contract;
 mod formats;
 mod meaning;

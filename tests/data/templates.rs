@@ -50,7 +50,13 @@ pub fn golden_templates() -> (BTreeMap<String, Template>, Vec<serde_json::Value>
         .iter()
         .map(|(name, t)| {
             let (source, bos, eos) = (text(&t["source"]), text(&t["bos"]), text(&t["eos"]));
-            (name.clone(), Template::Chat { source, bos, eos })
+            let template = Template::Chat {
+                source,
+                bos,
+                eos,
+                date: None,
+            };
+            (name.clone(), template)
         });
     (
         templates.collect(),
@@ -82,6 +88,7 @@ pub fn chat_template(source: &str) -> Template {
         source: source.into(),
         bos: "<s>".into(),
         eos: "</s>".into(),
+        date: None,
     }
 }
 
@@ -111,14 +118,6 @@ fn failing_chat_templates_name_the_line() {
     assert!(
         error.contains("Conversation roles must alternate"),
         "{error}"
-    );
-    let date = chat_template("{{ strftime_now('%d %b %Y') }}")
-        .render(&instruction("a", ""))
-        .unwrap();
-    let parts: Vec<&str> = date.split(' ').collect();
-    assert!(
-        parts.len() == 3 && parts[0].len() == 2 && parts[1].len() == 3 && parts[2] >= "2025",
-        "{date}"
     );
 }
 

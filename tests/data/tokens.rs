@@ -2,7 +2,7 @@
 
 use super::file;
 use super::templates::{chat_template, golden_templates};
-use crate::common::{chat, instruction, prompt};
+use crate::common::{answer, chat, instruction, prompt};
 use data::{Ask, Encoder, Ends, Format, Template, TooLong};
 use std::collections::BTreeSet;
 use tokenizers::{AddedToken, Tokenizer};
@@ -65,7 +65,7 @@ fn examples_are_prompt_ids_then_response_ids_then_eos() {
         let (before, after) = example.ids.split_at(example.prompt_len);
         assert_eq!(before, encoder.prompt(&prompt).unwrap());
         assert_eq!(before.first() == Some(&BOS), add_bos);
-        assert_eq!(after, encoder.response("Ja.").unwrap());
+        assert_eq!(after, answer(&encoder, "Ja."));
         assert_eq!((after.len(), after[3]), (4, EOS));
         assert_eq!(encoder.decode(after).unwrap(), "Ja.");
         assert_eq!(
@@ -118,14 +118,11 @@ fn of_a_text_far_beyond_the_limit_only_a_piece_is_tokenised() {
     let whole = byte_encoder();
     let long = "é".repeat(5_000_000);
     for text in ["a", &long[..200], &long[..800]] {
-        assert_eq!(
-            bounded.response(text).unwrap(),
-            whole.response(text).unwrap()
-        );
+        assert_eq!(answer(&bounded, text), answer(&whole, text));
     }
-    let ids = bounded.response(&long).unwrap();
+    let ids = answer(&bounded, &long);
     assert!((200..3000).contains(&ids.len()), "{}", ids.len());
-    let same = whole.response(&long[..200]).unwrap();
+    let same = answer(&whole, &long[..200]);
     assert_eq!(ids[..200], same[..200]);
     let row = prompt(instruction(&long, ""));
     assert!((200..3000).contains(&bounded.prompt(&row).unwrap().len()));
@@ -195,7 +192,7 @@ fn a_chat_template_that_leaves_out_a_turn_is_refused() {
 #[test]
 fn special_tokens_in_data_are_text() {
     let encoder = encoder(Template::Alpaca, false);
-    let ids = encoder.response("a</s>b").unwrap();
+    let ids = answer(&encoder, "a</s>b");
     assert_eq!(ids.len(), 7);
     assert_eq!(ids.iter().filter(|id| **id == EOS).count(), 1);
     assert_eq!(encoder.decode(&ids).unwrap(), "a</s>b");
@@ -254,5 +251,5 @@ fn the_tokenizers_own_truncation_and_padding_are_off() {
         ..Default::default()
     }));
     let encoder = Encoder::new(tokenizer, Template::Raw, ends(false)).unwrap();
-    assert_eq!(encoder.response(&"a".repeat(20)).unwrap().len(), 21);
+    assert_eq!(answer(&encoder, &"a".repeat(20)).len(), 21);
 }

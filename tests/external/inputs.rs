@@ -21,6 +21,12 @@ pub fn smollm2() -> PathBuf {
     input("WICK_SMOLLM2", default, "run `make fetch-smollm2`")
 }
 
+/// The directory of a real tokenizer.
+pub fn tokenizer(name: &str) -> PathBuf {
+    let default = format!(".models/tokenizers/{name}");
+    input("WICK_TOKENIZERS", &default, "run `make fetch-tokenizers`")
+}
+
 /// A file of the directory of public data sets.
 pub fn real_data(name: &str) -> PathBuf {
     let path = input("WICK_REAL_DATA", "data/real", "run `make fetch-data`").join(name);

@@ -4,3 +4,4 @@
 mod inputs;
 mod real_data;
 mod smollm2;
+mod tokenizers;

@@ -80,7 +80,12 @@ fn bad_tokenizers_are_refused() {
     fs::write(&file, before).unwrap(); // cut off in the decoder
     says(load(dir.path()), &["tokenizer.json", "not JSON"]);
     fs::remove_file(&file).unwrap();
-    says(load(dir.path()), &["tokenizer.json"]);
+    says(load(dir.path()), &["tokenizer.json", "no such file"]);
+    fs::write(dir.path().join("tokenizer.model"), "").unwrap();
+    says(
+        load(dir.path()),
+        &["tokenizer.model is not read", "AutoTokenizer"],
+    );
     let dir = copy("tied");
     fs::write(dir.path().join("tokenizer_config.json"), "{").unwrap();
     says(load(dir.path()), &["tokenizer_config.json", "not JSON"]);

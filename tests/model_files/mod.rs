@@ -3,7 +3,9 @@
 
 mod adapters;
 mod bad_directories;
+mod bombs;
 mod config_json;
+mod contradictions;
 mod directories;
 mod gguf;
 

@@ -19,6 +19,7 @@ mod same;
 mod sampling_weights;
 mod sequence;
 mod stages;
+mod template_date;
 mod tripwires;
 mod two_stage_gradient;
 pub mod world;

@@ -12,6 +12,8 @@ use crate::{Error, Message, Result};
 use environment::environment;
 use minijinja::value::Serde;
 use minijinja::{ErrorKind, context};
+use regex::Regex;
+use std::sync::LazyLock;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -33,45 +35,60 @@ const MAX_TEXT_BYTES: usize = 1 << 20;
 /// memory.
 const MAX_TIME: Duration = Duration::from_secs(10);
 const MAX_GROWTH_BYTES: u64 = 2 << 30;
-/// Time before the first check. Rendering takes microseconds, and other threads allocate too.
-const FIRST_CHECK: Duration = Duration::from_millis(250);
-const CHECK_EVERY: Duration = Duration::from_millis(10);
+/// Rendering takes microseconds. A loop of large strings fills a gigabyte in a tenth of a second.
+const CHECK_EVERY: Duration = Duration::from_millis(5);
+
+/// One turn as templates see it.
+#[derive(Clone, serde::Serialize)]
+pub(crate) struct Turn {
+    pub role: String,
+    pub content: String,
+    /// Alpaca's input, for templates that ask for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alpaca_input: Option<String>,
+}
+
+impl From<&Message> for Turn {
+    fn from(message: &Message) -> Self {
+        Self {
+            role: message.role.clone(),
+            content: message.content.clone(),
+            alpaca_input: None,
+        }
+    }
+}
+
+/// What a template renders.
+pub(crate) struct Rendering {
+    pub source: String,
+    pub turns: Vec<Turn>,
+    pub bos: String,
+    pub eos: String,
+    pub add_generation_prompt: bool,
+    /// The time of `strftime_now`, seconds since 1970.
+    pub secs: u64,
+}
 
 /// Renders in a thread of its own. A thread that exceeds the limits is abandoned, since the error
 /// ends the process soon.
-pub(crate) fn render(
-    source: &str,
-    messages: &[Message],
-    bos: &str,
-    eos: &str,
-    add_generation_prompt: bool,
-) -> Result<String> {
-    if source.len() > MAX_SOURCE_BYTES {
+pub(crate) fn render(what: Rendering) -> Result<String> {
+    if what.source.len() > MAX_SOURCE_BYTES {
         return Err(Error(format!(
             "chat template: {} bytes long, more than the limit of {MAX_SOURCE_BYTES}",
-            source.len()
+            what.source.len()
         )));
     }
-    let (source, messages) = (source.to_string(), messages.to_vec());
-    let (bos, eos) = (bos.to_string(), eos.to_string());
     let (sender, receiver) = mpsc::sync_channel(1);
     let work = move || {
-        let _ = sender.send(render_here(
-            &source,
-            &messages,
-            &bos,
-            &eos,
-            add_generation_prompt,
-        ));
+        let _ = sender.send(render_here(&what));
     };
+    let (began, before) = (Instant::now(), run::resident_memory_bytes());
     let started = std::thread::Builder::new()
         .stack_size(STACK_BYTES)
         .spawn(work);
     started.map_err(|e| Error(format!("chat template: cannot start a thread: {e}")))?;
-    let (began, before) = (Instant::now(), run::resident_memory_bytes());
-    let mut wait = FIRST_CHECK;
     loop {
-        match receiver.recv_timeout(wait) {
+        match receiver.recv_timeout(CHECK_EVERY) {
             Ok(rendered) => return rendered,
             Err(RecvTimeoutError::Disconnected) => {
                 return Err(Error("chat template: the template engine crashed".into()));
@@ -89,26 +106,19 @@ pub(crate) fn render(
                 "chat template: uses more than 2 GiB of memory".into(),
             ));
         }
-        wait = CHECK_EVERY;
     }
 }
 
-fn render_here(
-    source: &str,
-    messages: &[Message],
-    bos: &str,
-    eos: &str,
-    add_generation_prompt: bool,
-) -> Result<String> {
-    let source = without_generation_tags(source);
-    let mut environment = environment();
+fn render_here(what: &Rendering) -> Result<String> {
+    let source = without_generation_tags(&what.source);
+    let mut environment = environment(what.secs);
     environment.set_fuel(Some(FUEL));
     let template = environment.template_from_str(&source).map_err(failed)?;
     let values = context! {
-        messages => Serde(messages), add_generation_prompt, bos_token => bos, eos_token => eos,
-        tools => (), documents => (),
+        messages => Serde(&what.turns), add_generation_prompt => what.add_generation_prompt,
+        bos_token => what.bos.as_str(), eos_token => what.eos.as_str(), tools => (), documents => (),
     };
-    let asked: usize = messages.iter().map(|m| m.content.len()).sum();
+    let asked: usize = what.turns.iter().map(|turn| turn.content.len()).sum();
     let mut output = BoundedOutput {
         bytes: Vec::new(),
         n_bytes_left: MAX_TEXT_BYTES + 4 * asked,
@@ -159,14 +169,17 @@ fn failed(error: minijinja::Error) -> Error {
 }
 
 /// Replaces `{% generation %}`, which marks the assistant's tokens for transformers' masks and
-/// prints nothing.
+/// prints nothing. Any spacing and whitespace control is kept.
 fn without_generation_tags(source: &str) -> String {
-    let mut text = source.to_string();
-    for (tag, block) in [("generation", "if true"), ("endgeneration", "endif")] {
-        for (open, close) in [("{%", "%}"), ("{%-", "%}"), ("{%", "-%}"), ("{%-", "-%}")] {
-            let from = format!("{open} {tag} {close}");
-            text = text.replace(&from, &format!("{open} {block} {close}"));
-        }
-    }
-    text
+    static TAG: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}").expect("a regular expression")
+    });
+    let with = |found: &regex::Captures| {
+        let block = match found.get(2) {
+            Some(_) => "endif",
+            None => "if true",
+        };
+        format!("{{%{} {block} {}%}}", &found[1], &found[3])
+    };
+    TAG.replace_all(source, with).into_owned()
 }

@@ -1,7 +1,9 @@
 //! Training data: records, dataset formats (one file each), templates, tokenising, the split by
 //! prompt and the resumable loader. Knows no models and no tensors. Sequences are never padded.
 
+mod boundary;
 mod clauses;
+mod clock;
 mod error;
 mod fit;
 mod jinja;
@@ -17,6 +19,7 @@ mod template;
 mod tokenise;
 
 pub use clauses::{clause_starts, clause_tokens};
+pub use clock::{template_now, template_time};
 pub use error::{Error, Result};
 pub use fit::{Fitted, TooLong, fit_groups_to_context, fit_to_context};
 pub use loader::{Cursor, Loader};

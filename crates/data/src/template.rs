@@ -1,8 +1,14 @@
 //! How a question becomes the text of a prompt. Knows no tokens.
 
+use crate::clock::{template_now, template_time};
+use crate::jinja::{Rendering, Turn};
 use crate::record::{Ask, Message, transcript};
 use crate::{Error, Result, jinja};
 use serde::{Deserialize, Serialize};
+
+/// The key of a message that holds Alpaca's input. A chat template that reads it gets instruction
+/// and input apart.
+const ALPACA_INPUT: &str = "alpaca_input";
 
 /// The text around a question. Every run saves its template as `template.json`.
 ///
@@ -29,6 +35,10 @@ pub enum Template {
         bos: String,
         /// The text of the EOS token.
         eos: String,
+        /// The time that the template prints, RFC 3339: frozen when the run began. None: the
+        /// current time, or a template that prints none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        date: Option<String>,
     },
     /// The question's text as it is; a conversation as an HH transcript that ends in
     /// `\n\nAssistant:`.
@@ -50,10 +60,7 @@ impl Template {
                 Ask::Chat(messages) => alpaca_chat(messages),
                 Ask::Raw(text) => Ok(text.clone()),
             },
-            Self::Chat { source, bos, eos } => match ask {
-                Ask::Chat(messages) => jinja::render(source, messages, bos, eos, true),
-                _ => jinja::render(source, &[Message::new("user", &ask.text())], bos, eos, true),
-            },
+            Self::Chat { .. } => self.render_chat(ask, None),
             Self::Raw => Ok(match ask {
                 Ask::Chat(messages) => format!("\n\n{}\n\nAssistant:", transcript(messages)),
                 _ => ask.text(),
@@ -61,21 +68,89 @@ impl Template {
         }
     }
 
-    /// The text that this template puts directly after an answer (`<|im_end|>` and what follows);
-    /// empty if there is none or rendering fails.
-    pub(crate) fn after_answer(&self) -> String {
-        const ANSWER: &str = "an answer that is in no template";
-        let Self::Chat { source, bos, eos } = self else {
-            return String::new();
+    /// The chat template's text of a question: with the generation prompt, or with an answer.
+    fn render_chat(&self, ask: &Ask, answer: Option<&str>) -> Result<String> {
+        let Self::Chat {
+            source,
+            bos,
+            eos,
+            date,
+        } = self
+        else {
+            return Err(Error("not a chat template".into()));
         };
-        let messages = [
-            Message::new("user", "a question"),
-            Message::new("assistant", ANSWER),
-        ];
-        let text = jinja::render(source, &messages, bos, eos, false).unwrap_or_default();
-        text.split_once(ANSWER)
-            .map(|(_, after)| after.to_string())
-            .unwrap_or_default()
+        let mut turns = match ask {
+            Ask::Chat(messages) => messages.iter().map(Turn::from).collect(),
+            Ask::Instruction { instruction, input }
+                if source.contains(ALPACA_INPUT) && !input.trim().is_empty() =>
+            {
+                vec![Turn {
+                    role: "user".into(),
+                    content: instruction.clone(),
+                    alpaca_input: Some(input.clone()),
+                }]
+            }
+            _ => vec![Turn::from(&Message::new("user", &ask.text()))],
+        };
+        turns.extend(answer.map(|answer| Turn::from(&Message::new("assistant", answer))));
+        jinja::render(Rendering {
+            source: source.clone(),
+            turns,
+            bos: bos.clone(),
+            eos: eos.clone(),
+            add_generation_prompt: answer.is_none(),
+            secs: match date {
+                Some(date) => template_time(date)?,
+                None => template_time(&template_now())?,
+            },
+        })
+    }
+
+    /// The whole text of a question and its answer, with what the template writes after it. None:
+    /// this is no chat template, or the question is rendered text already.
+    pub(crate) fn render_answered(&self, ask: &Ask, answer: &str) -> Option<Result<String>> {
+        match (self, ask) {
+            (Self::Chat { .. }, Ask::Instruction { .. } | Ask::Chat(_)) => {
+                Some(self.render_chat(ask, Some(answer)))
+            }
+            _ => None,
+        }
+    }
+
+    /// The texts that this template puts between a question and its answer, beyond the generation
+    /// prompt, and after the answer (`<|im_end|>` and what follows). None: it is no chat template,
+    /// or it does not render a question with an answer.
+    pub(crate) fn around_answer(&self) -> Option<(String, String)> {
+        const ANSWER: &str = "an answer that is in no template";
+        let ask = Ask::instruction("a question");
+        let text = self.render_answered(&ask, ANSWER)?.ok()?;
+        let prompt = self.render(&ask).ok()?;
+        let (before, after) = text.split_once(ANSWER)?;
+        let before = before.strip_prefix(&prompt).unwrap_or_default();
+        Some((before.to_string(), after.to_string()))
+    }
+
+    /// Whether the text depends on the time: the template calls `strftime_now`.
+    pub fn prints_the_date(&self) -> bool {
+        matches!(self, Self::Chat { source, .. } if source.contains("strftime_now"))
+    }
+
+    /// The frozen time of a template that prints it.
+    pub fn date(&self) -> Option<&str> {
+        match self {
+            Self::Chat { date, .. } => date.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The same template at a time, RFC 3339. A template that prints none is unchanged.
+    #[must_use]
+    pub fn at(mut self, time: &str) -> Self {
+        let prints = self.prints_the_date();
+        if let (Self::Chat { date, .. }, true) = (&mut self, prints) {
+            *date = Some(time.to_string());
+        }
+        self
     }
 }
 

@@ -1,10 +1,13 @@
-//! Token ids of prompts and answers. The two are tokenised separately and joined, so the position
-//! of the answer is known and never searched for in the text, and `### Response:` and the answer's
-//! first word are separate tokens, as in generation. There is no padding.
+//! Token ids of prompts and answers. They are those of the whole text tokenised at once, as long as
+//! these begin with the ids of the prompt alone, which generation starts from. Where a token would
+//! span the boundary, the answer is tokenised apart and counted. There is no padding.
 
+use crate::boundary::Boundaries;
 use crate::rendered::check_turns;
 use crate::{Ask, Error, Prompt, Result, Template};
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::sync::Arc;
 use tokenizers::Tokenizer;
 
 /// Prompt and answer as one sequence.
@@ -42,6 +45,16 @@ pub struct Encoder {
     template: Template,
     ends: Ends,
     bos_text: Option<String>,
+    /// The text of the token that ends an answer.
+    end_text: String,
+    /// What the template writes between the generation prompt and an answer, and between the answer
+    /// and its end token.
+    around: (String, String),
+    specials: HashSet<u32>,
+    /// Whether a text by itself gets a blank in front, as in most SentencePiece models.
+    adds_blank: bool,
+    boundaries: Arc<Boundaries>,
+    notes: Vec<String>,
     /// The most tokens of a sequence that the caller can use.
     max_tokens: usize,
 }
@@ -61,21 +74,43 @@ impl Encoder {
                 )));
             }
         }
-        if let Some(id) = special_at_start(&tokenizer, &template.after_answer()) {
-            ends.eos = id;
-        }
+        let around = template.around_answer();
+        let after = around.as_ref().map(|(_, after)| after.as_str());
+        let end = after.and_then(|after| end_in(&tokenizer, &ends, after));
+        ends.eos = end.unwrap_or(ends.eos);
         if !ends.stop.contains(&ends.eos) {
             ends.stop.insert(0, ends.eos);
         }
         let bos_text = ends.bos.and_then(|id| tokenizer.id_to_token(id));
+        let end_text = tokenizer.id_to_token(ends.eos).unwrap_or_default();
+        let notes = match (&template, end) {
+            (Template::Chat { .. }, None) => vec![no_end(after, &end_text)],
+            _ => Vec::new(),
+        };
+        let around = around.filter(|_| end.is_some()).map(|(before, after)| {
+            let end = after.find(&end_text).unwrap_or(0);
+            (before, after[..end].to_string())
+        });
+        let specials = tokenizer.get_added_tokens_decoder().into_iter();
+        let specials = specials
+            .filter(|(_, token)| token.special)
+            .map(|(id, _)| id);
         let mut literal = tokenizer.clone();
         literal.set_encode_special_tokens(true);
+        let alone = encode(&literal, "a", usize::MAX)?;
+        let adds_blank = after_newline(&literal, "a", usize::MAX)?.is_some_and(|ids| ids != alone);
         Ok(Self {
+            specials: specials.collect(),
             rendered: tokenizer,
             literal,
             template,
             ends,
             bos_text,
+            end_text,
+            around: around.unwrap_or_default(),
+            adds_blank,
+            boundaries: Arc::default(),
+            notes,
             max_tokens: usize::MAX,
         })
     }
@@ -86,6 +121,13 @@ impl Encoder {
     #[must_use]
     pub fn within(mut self, max_tokens: usize) -> Self {
         self.max_tokens = max_tokens;
+        self
+    }
+
+    /// The same encoder whose template prints another date.
+    #[must_use]
+    pub fn with_template(mut self, template: Template) -> Self {
+        self.template = template;
         self
     }
 
@@ -100,23 +142,38 @@ impl Encoder {
     }
 
     fn prompt_ids(&self, prompt: &Prompt) -> Result<Vec<u32>> {
+        let text = self.prompt_text(prompt)?;
+        let body = encode(self.tokenizer_of(&prompt.ask), &text, self.max_tokens)?;
+        self.with_bos(&prompt.ask, &text, body)
+    }
+
+    fn prompt_text(&self, prompt: &Prompt) -> Result<String> {
         let text = self.template.render(&prompt.ask)?;
         check_turns(&prompt.ask, &text)?;
-        let has_specials =
-            matches!(self.template, Template::Chat { .. }) || matches!(prompt.ask, Ask::Raw(_));
-        let tokenizer = if has_specials {
-            &self.rendered
-        } else {
-            &self.literal
-        };
-        let ids = encode(tokenizer, &text, self.max_tokens)?;
-        let has_bos = has_specials
+        Ok(text)
+    }
+
+    /// Whether special tokens in the text of a prompt are tokens.
+    fn has_specials(&self, ask: &Ask) -> bool {
+        matches!(self.template, Template::Chat { .. }) || matches!(ask, Ask::Raw(_))
+    }
+
+    fn tokenizer_of(&self, ask: &Ask) -> &Tokenizer {
+        match self.has_specials(ask) {
+            true => &self.rendered,
+            false => &self.literal,
+        }
+    }
+
+    /// The ids of a prompt, with BOS first where the model wants it and `text` does not have it.
+    fn with_bos(&self, ask: &Ask, text: &str, body: Vec<u32>) -> Result<Vec<u32>> {
+        let has_bos = self.has_specials(ask)
             && self
                 .bos_text
                 .as_ref()
                 .is_some_and(|bos| text.starts_with(bos.as_str()));
         let bos = self.ends.bos.filter(|_| self.ends.add_bos && !has_bos);
-        let ids: Vec<u32> = bos.into_iter().chain(ids).collect();
+        let ids: Vec<u32> = bos.into_iter().chain(body).collect();
         match ids[..] {
             [first, second, ..] if Some(first) == self.ends.bos && second == first => {
                 Err(Error(format!(
@@ -128,19 +185,19 @@ impl Encoder {
         }
     }
 
-    /// Ids of the answer without trailing white space, then EOS.
-    pub fn response(&self, text: &str) -> Result<Vec<u32>> {
-        let mut ids = encode(&self.literal, text.trim_end(), self.max_tokens)?;
-        ids.push(self.ends.eos);
-        Ok(ids)
+    /// Ids of an answer to a prompt, as [`Encoder::example`] has them.
+    pub fn answer(&self, prompt: &Prompt, response: &str) -> Result<Vec<u32>> {
+        let mut example = self.example(prompt, response)?;
+        Ok(example.ids.split_off(example.prompt_len))
     }
 
-    /// Prompt and answer as one sequence.
+    /// Prompt and answer as one sequence: the ids of the whole text up to the token that ends the
+    /// answer. The answer has no white space at its end but what the chat template writes.
+    ///
+    /// Errors, with the prompt's file and row: as those of [`Encoder::prompt`].
     pub fn example(&self, prompt: &Prompt, response: &str) -> Result<Example> {
-        let mut ids = self.prompt(prompt)?;
-        let prompt_len = ids.len();
-        let response = self.response(response);
-        ids.extend(response.map_err(|error| prompt.origin.locate(error))?);
+        let made = self.example_ids(prompt, response);
+        let (ids, prompt_len) = made.map_err(|error| prompt.origin.locate(error))?;
         Ok(Example {
             ids,
             prompt_len,
@@ -148,9 +205,83 @@ impl Encoder {
         })
     }
 
+    fn example_ids(&self, prompt: &Prompt, response: &str) -> Result<(Vec<u32>, usize)> {
+        let text = self.prompt_text(prompt)?;
+        let tokenizer = self.tokenizer_of(&prompt.ask);
+        let body = encode(tokenizer, &text, self.max_tokens)?;
+        let response = response.trim_end();
+        let whole = match self.template.render_answered(&prompt.ask, response) {
+            Some(Err(error)) if self.notes.is_empty() => return Err(error),
+            Some(Ok(whole)) if self.notes.is_empty() => whole,
+            _ => format!("{text}{response}{}", self.end_text),
+        };
+        let written = match whole.strip_prefix(&text) {
+            Some(rest) => rest.rfind(&self.end_text).map_or(rest, |at| &rest[..at]),
+            None => {
+                self.boundaries.count_rewritten();
+                &format!("{}{response}{}", self.around.0, self.around.1)
+            }
+        };
+        let answer = self.answer_ids(tokenizer, &text, &body, written)?;
+        let mut ids = self.with_bos(&prompt.ask, &text, body)?;
+        let prompt_len = ids.len();
+        ids.extend(answer);
+        ids.push(self.ends.eos);
+        Ok((ids, prompt_len))
+    }
+
+    /// What follows `body`, the ids of `text`, in the ids of both texts.
+    fn answer_ids(
+        &self,
+        tokenizer: &Tokenizer,
+        text: &str,
+        body: &[u32],
+        answer: &str,
+    ) -> Result<Vec<u32>> {
+        if body.len() <= self.max_tokens {
+            let whole = encode(tokenizer, &format!("{text}{answer}"), self.max_tokens)?;
+            match whole.strip_prefix(body) {
+                // A special token that stands in the data is text.
+                Some(ids) if ids.iter().any(|id| self.specials.contains(id)) => {}
+                Some(ids) => return Ok(ids.to_vec()),
+                None => self.boundaries.count_joined(text, answer),
+            }
+        }
+        let after = match self.adds_blank {
+            true => after_newline(&self.literal, answer, self.max_tokens)?,
+            false => None,
+        };
+        match after {
+            Some(ids) => Ok(ids),
+            None => encode(&self.literal, answer, self.max_tokens),
+        }
+    }
+
+    /// What a user should know about the template, once: how answers end where it writes no token
+    /// for that.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// How many answers were not tokenised with their prompts since the last call, and why; `what`
+    /// names the rows.
+    pub fn boundary_notes(&self, what: &str) -> Vec<String> {
+        self.boundaries.take(what)
+    }
+
+    /// Says on stderr what [`Encoder::boundary_notes`] returns.
+    pub fn report_boundaries(&self, what: &str) {
+        for note in self.boundary_notes(what) {
+            run::say!("{note}");
+        }
+    }
+
     /// Text of response ids without special tokens.
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        self.rendered.decode(ids, true).map_err(tokenizer_error)
+        // The token that ends answers need not be special.
+        let ends = |id: &&u32| !self.ends.stop.contains(id);
+        let ids: Vec<u32> = ids.iter().filter(ends).copied().collect();
+        self.rendered.decode(&ids, true).map_err(tokenizer_error)
     }
 
     /// One token as text for people; special tokens by name.
@@ -212,14 +343,40 @@ fn encode(tokenizer: &Tokenizer, text: &str, max_tokens: usize) -> Result<Vec<u3
     }
 }
 
-/// The special token at the start of the text; the longest of several.
-fn special_at_start(tokenizer: &Tokenizer, text: &str) -> Option<u32> {
-    let text = text.trim_start();
-    let specials = tokenizer.get_added_tokens_decoder();
-    let fits = specials
-        .iter()
-        .filter(|(_, t)| t.special && text.starts_with(&t.content));
-    fits.max_by_key(|(_, t)| t.content.len()).map(|(id, _)| *id)
+/// The ids of a text as they are after a line break, where no blank is put in front. None: the
+/// line break and the text share a token.
+fn after_newline(tokenizer: &Tokenizer, text: &str, max_tokens: usize) -> Result<Option<Vec<u32>>> {
+    let newline = encode(tokenizer, "\n", max_tokens)?;
+    let both = encode(tokenizer, &format!("\n{text}"), max_tokens)?;
+    Ok(both.strip_prefix(&newline[..]).map(<[u32]>::to_vec))
+}
+
+/// The token that ends an answer in the text that a template writes after it: the first special
+/// one or stop token, or any token of its own that the text begins with. The longest of several.
+fn end_in(tokenizer: &Tokenizer, ends: &Ends, after: &str) -> Option<u32> {
+    let start = after.len() - after.trim_start().len();
+    let tokens = tokenizer.get_added_tokens_decoder();
+    let found = tokens.iter().filter_map(|(id, token)| {
+        let at = after.find(&token.content)?;
+        let ends = token.special || ends.stop.contains(id) || at == start;
+        ends.then_some((at, std::cmp::Reverse(token.content.len()), *id))
+    });
+    found.min().map(|(_, _, id)| id)
+}
+
+/// `after`: what the template writes after an answer.
+fn no_end(after: Option<&str>, end: &str) -> String {
+    let begin = |text: &str| text.trim().chars().take(40).collect::<String>();
+    match after.map(begin).as_deref() {
+        None => format!("the chat template renders no answer; answers end with {end}"),
+        Some("") => {
+            format!("the chat template writes no token after an answer; answers end with {end}")
+        }
+        Some(text) => format!(
+            "the chat template ends an answer with {text:?}, which is no token of its own; answers end \
+             with {end}"
+        ),
+    }
 }
 
 fn tokenizer_error(error: tokenizers::Error) -> Error {

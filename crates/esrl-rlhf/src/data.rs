@@ -166,8 +166,7 @@ pub(crate) fn answered<const N: usize>(
         let task = Rc::new(task(&meta.encoder, prompt)?);
         let mut responses: [Vec<u32>; N] = std::array::from_fn(|_| Vec::new());
         for (ids, answer) in responses.iter_mut().zip(&answers) {
-            let encoded = meta.encoder.response(answer);
-            *ids = encoded.map_err(|error| task.prompt.origin.locate(error))?;
+            *ids = meta.encoder.answer(&task.prompt, answer)?;
         }
         let longest = responses.iter().map(Vec::len).max().unwrap_or(0);
         // Texts that differ may be the same tokens, or none but EOS, after normalisation.
@@ -181,6 +180,7 @@ pub(crate) fn answered<const N: usize>(
             kept.push((task, responses));
         }
     }
+    meta.encoder.report_boundaries("training");
     let long = format!("a prompt longer than {limit} tokens or {max_len} with the answer");
     for (n, why) in [
         (n_long, long.as_str()),

@@ -36,8 +36,13 @@ pub(crate) struct RunInputs {
 
 impl RunInputs {
     /// Reads the data and the model's metadata. `config`: resolved. `fetch`: how much of a hub
-    /// model to fetch.
-    pub fn new(config: &Config, needs: Requirements, fetch: Fetch) -> Result<Self> {
+    /// model to fetch. `resumed`: the run that is continued.
+    pub fn new(
+        config: &Config,
+        needs: Requirements,
+        fetch: Fetch,
+        resumed: Option<&Path>,
+    ) -> Result<Self> {
         let Data {
             train,
             held_out,
@@ -47,6 +52,7 @@ impl RunInputs {
         let template = TemplateChoice::parse(&config.model.template)?;
         let model = &config.model;
         let meta = PolicyMeta::open(&model.policy, template, model.weights, fetch)?;
+        let meta = meta.at(model.template_date.as_deref(), resumed)?;
         if let Some(dir) = &model.reward {
             check_reward(dir, &meta)?;
         }

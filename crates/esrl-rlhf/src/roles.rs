@@ -184,9 +184,17 @@ fn open_reward(dir: &Path, base: &Base, template: &Template, policy: &str) -> Re
     let reward = RewardModel::load(&dir.join("reward"), &base.model)
         .with_context(|| format!("reward model {}", dir.display()))?;
     ensure!(
-        reward.template == *template,
+        policy::same_but_date(&reward.template, template),
         "the reward model {} was trained under another prompt template than the policy {policy}; train it from the run or model the policy comes from",
         dir.display(),
     );
+    if let (Some(trained), Some(now)) = (reward.template.date(), template.date())
+        && trained != now
+    {
+        run::say!(
+            "the reward model {} was trained on prompts of the date {trained}; this run's have {now}",
+            dir.display()
+        );
+    }
     Ok(reward)
 }

@@ -225,7 +225,7 @@ fn with_reference_answers(
             .peek()
             .is_none_or(|next| !Rc::ptr_eq(&next.task, &task));
         if let Some(reference) = task.prompt.reference.as_deref().filter(|_| last) {
-            let ids = roles.encoder.response(reference)?;
+            let ids = roles.encoder.answer(&task.prompt, reference)?;
             if ids.len() <= max_new_tokens {
                 out.push(Row::new(&task, &ids, true, None));
             }

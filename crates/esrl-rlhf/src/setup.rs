@@ -50,7 +50,8 @@ pub(crate) fn open<'a>(
     };
 
     // Data and sizes first: what cannot fit is refused before a weight is read.
-    let inputs = RunInputs::new(config, needs.clone(), Fetch::Whole)?;
+    let resumed = args.resume.then_some(dir.as_path());
+    let inputs = RunInputs::new(config, needs.clone(), Fetch::Whole, resumed)?;
     let Plan { memory, disk, .. } = inputs.plan(config, &dir)?;
     memory.report();
     if !for_replay {

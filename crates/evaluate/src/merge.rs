@@ -24,17 +24,19 @@ const TOLERANCE: f64 = 1e-3;
 /// The same for bf16 weights (8 bits of mantissa), relative to the largest logit.
 const TOLERANCE_BF16: f64 = 0.05;
 /// The Alpaca prompt as a chat template, equal to what `data::Template::Alpaca` renders: the last
-/// user turn is the instruction, everything before it the input. A final assistant turn is the
-/// answer and ends with EOS.
+/// user turn is the instruction, everything before it the input. A single turn may have its input
+/// in `alpaca_input`. A final assistant turn is the answer and ends with EOS.
 const ALPACA: &str = r#"
 {%- set answered = messages[-1].role == 'assistant' -%}
 {%- set asked = messages[:-1] if answered else messages -%}
 {%- set speaker = {'user': 'Human', 'assistant': 'Assistant', 'system': 'System'} -%}
-{%- if asked | length > 1 -%}
+{%- set with_input = asked[-1].alpaca_input is defined and asked[-1].alpaca_input -%}
+{%- if asked | length > 1 or with_input -%}
 {{- 'Below is an instruction that describes a task, paired with an input that provides further context. Write a response that appropriately completes the request.\n\n### Instruction:\n' + asked[-1].content + '\n\n### Input:\n' -}}
 {%- for message in asked[:-1] -%}
 {{- ('' if loop.first else '\n\n') + speaker[message.role] + ': ' + message.content -}}
 {%- endfor -%}
+{%- if with_input -%}{{- ('\n\n' if asked | length > 1 else '') + asked[-1].alpaca_input -}}{%- endif -%}
 {%- else -%}
 {{- 'Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n### Instruction:\n' + asked[-1].content -}}
 {%- endif -%}
@@ -159,6 +161,7 @@ pub fn merge(config: &MergeConfig) -> Result<MergeReport> {
         },
     )?;
     run::write_sums(aside.path())?;
+    say_prompt(&policy.template);
     std::fs::rename(aside.path(), out)
         .with_context(|| format!("cannot create {}", out.display()))?;
     // Renamed to `out`: nothing to delete.
@@ -185,11 +188,27 @@ fn save(merged: &CausalLm, policy: &Policy, dtype: Dtype, dir: &Path) -> Result<
         Template::Alpaca => Some(alpaca.as_str()),
         Template::Raw => None,
     };
-    merged.save_hf(dir, &base.tokenizer, &base.special, chat_template)?;
+    let (tokenizer, special) = (&base.tokenizer, &base.special);
+    merged.save_copy(dir, tokenizer, special, chat_template, &base.defaults)?;
     if dtype == Dtype::Bf16 {
         narrow(dir)?;
     }
     Ok(())
+}
+
+/// Says how other programs must prompt the model where its chat template does not show it.
+fn say_prompt(template: &Template) {
+    match template {
+        Template::Chat { .. } => {}
+        Template::Alpaca => run::say!(
+            "the chat template is Alpaca's prompt; the input of an instruction goes into the message \
+             as \"alpaca_input\": {{\"role\": \"user\", \"content\": INSTRUCTION, \"alpaca_input\": INPUT}}"
+        ),
+        Template::Raw => run::say!(
+            "no chat template is written: the run's prompts are the text itself (template = \"raw\"); \
+             give other programs the text, not messages"
+        ),
+    }
 }
 
 /// Rounds the weights in `dir` to bf16.

@@ -68,7 +68,7 @@ impl PolicyOpener {
         self.keep(&base);
         let model = RewardModel::load(&artefact, &base.model)
             .with_context(|| format!("reward model {text}"))?;
-        let template = model.template.clone();
+        let template = policy::dated(model.template.clone(), &run.info);
         Ok(Reward {
             name: file_name(dir),
             encoder: policy::encoder(&base, &template)?,

@@ -1,7 +1,7 @@
 //! Weights of a Hugging Face directory: one safetensors file, or shards with an index; f32, f16 and
 //! bf16. Every tensor must be there once with the right shape, and no unknown tensor beside it.
 
-use crate::hf_tokenizer::read_json;
+use crate::hf_files::read_json;
 use crate::model_spec::params;
 use crate::safetensors_file::SafetensorsFile;
 use crate::weight_storage::StoragePlan;
@@ -65,6 +65,23 @@ pub(crate) fn check_shape(file: &Path, name: &str, got: &[usize], want: &[usize]
     ))
 }
 
+/// Whether the weights hold an output matrix with other numbers than the embeddings. Weights that
+/// are not there, or damaged, are the loader's to report.
+pub(crate) fn has_other_head(dir: &Path) -> Result<bool> {
+    const HEAD: &str = "lm_head.weight";
+    const EMBEDDINGS: &str = "model.embed_tokens.weight";
+    let files = weight_files(dir).unwrap_or_default();
+    let files: Vec<_> = files
+        .iter()
+        .filter_map(|file| SafetensorsFile::open(file).ok())
+        .collect();
+    let find = |name: &str| files.iter().find(|file| file.shape(name).is_ok());
+    match (find(HEAD), find(EMBEDDINGS)) {
+        (Some(head), Some(embeddings)) => Ok(!head.equal(HEAD, embeddings, EMBEDDINGS)?),
+        _ => Ok(false),
+    }
+}
+
 /// Tensors of older checkpoints that repeat what is known.
 fn is_redundant(name: &str, config: &Config) -> bool {
     name.ends_with(".rotary_emb.inv_freq")
@@ -84,7 +101,9 @@ pub(crate) fn weight_files(dir: &Path) -> Result<Vec<PathBuf>> {
         return Err(Error::at(
             dir,
             if pickled {
-                "holds pytorch_model.bin, which is not read; convert it to safetensors"
+                "holds pytorch_model.bin, which is not read; convert it to safetensors with `python -c \
+                 \"from transformers import AutoModelForCausalLM as M; \
+                 M.from_pretrained('.').save_pretrained('.')\"` in that directory"
             } else {
                 "no model.safetensors and no model.safetensors.index.json"
             },

@@ -2,7 +2,7 @@
 //! the cache needs no network.
 //! Honours HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE as huggingface_hub does.
 
-use crate::hf_tokenizer::read_json;
+use crate::hf_files::read_json;
 use crate::hf_weights::shard_names;
 use crate::{Error, Result};
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
@@ -14,9 +14,10 @@ const TOKENIZER: &str = "tokenizer.json";
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 /// Fetched if the repository has them.
-const OPTIONAL: [&str; 5] = [
+const OPTIONAL: [&str; 6] = [
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "added_tokens.json",
     "generation_config.json",
     "chat_template.jinja",
     "chat_template.json",

@@ -1,13 +1,14 @@
 //! A base model before its weights are read: its shape, its tokenizer, and what its weights will
 //! take in memory.
 
-use crate::hf_tokenizer::{read_hf_directory, read_json};
-use crate::hf_weights::{read_weights, weight_files};
+use crate::hf_files::read_json;
+use crate::hf_tokenizer::read_hf_directory;
+use crate::hf_weights::{has_other_head, read_weights, weight_files};
 use crate::safetensors_file::{SafetensorsFile, is_pointer};
 use crate::weight_storage::{StoragePlan, WeightStorage};
 use crate::{
-    BaseWeights, CausalLm, Config, Fetch, Hub, ModelSource, Result, SpecialTokens, WeightsMeta,
-    gguf,
+    BaseWeights, CausalLm, Config, Fetch, HfDefaults, Hub, ModelSource, Result, SpecialTokens,
+    WeightsMeta, gguf,
 };
 use candle_core::Device;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,8 @@ pub struct Loaded {
     pub special: SpecialTokens,
     /// Jinja source of the model's own chat template, if it has one.
     pub chat_template: Option<String>,
+    /// What a copy of the model keeps of its files.
+    pub defaults: HfDefaults,
 }
 
 /// Loads a frozen base model: exact on the CPU, rounded to bf16 on a GPU ([`WeightStorage`]).
@@ -61,6 +64,10 @@ pub struct ModelMeta {
     pub special: SpecialTokens,
     /// Jinja source of the model's own chat template, if it has one.
     pub chat_template: Option<String>,
+    /// What a copy of the model keeps of its files.
+    pub defaults: HfDefaults,
+    /// How files that contradict each other were settled, a line each.
+    pub notes: Vec<String>,
     /// The format of the projections of a frozen base.
     pub projections: BaseWeights,
     weights: WeightsSource,
@@ -87,6 +94,8 @@ pub fn model_meta(source: &ModelSource, fetch: Fetch) -> Result<ModelMeta> {
                 tokenizer: header.tokenizer,
                 special: header.special,
                 chat_template: header.chat_template,
+                defaults: HfDefaults::default(),
+                notes: Vec::new(),
                 projections: BaseWeights::Stored,
                 weights: WeightsSource::Gguf(Box::new(header.tensors)),
             })
@@ -96,12 +105,22 @@ pub fn model_meta(source: &ModelSource, fetch: Fetch) -> Result<ModelMeta> {
 
 impl ModelMeta {
     fn of_dir(dir: &Path) -> Result<Self> {
-        let read = read_hf_directory(dir)?;
+        let mut read = read_hf_directory(dir)?;
+        if read.config.tie_word_embeddings && has_other_head(dir)? {
+            read.config.tie_word_embeddings = false;
+            read.notes.push(
+                "config.json says tie_word_embeddings, but the weights hold an lm_head that differs from \
+                 the embeddings; it is used, as in transformers"
+                    .into(),
+            );
+        }
         Ok(Self {
             config: read.config,
             tokenizer: read.tokenizer,
             special: read.special,
             chat_template: read.chat_template,
+            defaults: read.defaults,
+            notes: read.notes,
             projections: BaseWeights::Stored,
             weights: WeightsSource::Dir(dir.to_path_buf()),
         })
@@ -181,6 +200,7 @@ impl ModelMeta {
             tokenizer: self.tokenizer,
             special: self.special,
             chat_template: self.chat_template,
+            defaults: self.defaults,
         })
     }
 

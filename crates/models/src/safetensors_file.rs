@@ -102,6 +102,36 @@ impl SafetensorsFile {
             .map_err(Error::io(&self.path))
     }
 
+    /// Whether a tensor holds the numbers of another one, in another file or this one.
+    pub fn equal(&self, name: &str, other: &Self, other_name: &str) -> Result<bool> {
+        let (a, b) = (self.info(name)?, other.info(other_name)?);
+        if a.shape != b.shape {
+            return Ok(false);
+        }
+        if a.dtype != b.dtype {
+            let a = self.read(name, &Device::Cpu)?.flatten_all()?;
+            let b = other.read(other_name, &Device::Cpu)?.flatten_all()?;
+            return Ok(a.to_vec1::<f32>()? == b.to_vec1::<f32>()?);
+        }
+        const PIECE: usize = 1 << 20;
+        let (mut left, mut right) = (vec![0; PIECE], vec![0; PIECE]);
+        let n = a.data_offsets.1 - a.data_offsets.0;
+        for at in (0..n).step_by(PIECE) {
+            let len = PIECE.min(n - at);
+            let fill = |file: &Self, info: &TensorInfo, piece: &mut Vec<u8>| {
+                let start = file.data_start + (info.data_offsets.0 + at) as u64;
+                let read = file.file.read_exact_at(&mut piece[..len], start);
+                read.map_err(Error::io(&file.path))
+            };
+            fill(self, a, &mut left)?;
+            fill(other, b, &mut right)?;
+            if left[..len] != right[..len] {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     pub fn read_all(&self, device: &Device) -> Result<HashMap<String, Tensor>> {
         let names = self.names().into_iter();
         let tensors = names.map(|name| {

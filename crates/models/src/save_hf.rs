@@ -2,8 +2,8 @@
 //! load. f32.
 
 use crate::safetensors_file::write_tensors;
-use crate::{CausalLm, Error, Result, SpecialTokens};
-use serde_json::{Value, json};
+use crate::{CausalLm, Error, HfDefaults, Result, SpecialTokens};
+use serde_json::Value;
 use std::path::Path;
 
 impl CausalLm {
@@ -17,6 +17,25 @@ impl CausalLm {
         special: &SpecialTokens,
         chat_template: Option<&str>,
     ) -> Result<()> {
+        self.save_copy(
+            dir,
+            tokenizer,
+            special,
+            chat_template,
+            &HfDefaults::default(),
+        )
+    }
+
+    /// The same, with the settings that the files of the original model have: pad token, padding
+    /// side, greatest length, generation defaults.
+    pub fn save_copy(
+        &self,
+        dir: &Path,
+        tokenizer: &tokenizers::Tokenizer,
+        special: &SpecialTokens,
+        chat_template: Option<&str>,
+        defaults: &HfDefaults,
+    ) -> Result<()> {
         write_tensors(&dir.join("model.safetensors"), &self.tensors(), &[])?;
         let write = |name: &str, text: String| {
             let file = dir.join(name);
@@ -27,28 +46,25 @@ impl CausalLm {
             .map_err(|e| Error::at(&dir.join("tokenizer.json"), e))?;
         write("tokenizer.json", text)?;
 
-        let bos = special.bos.as_ref();
-        let eos: Vec<u32> = special.eos.iter().map(|(id, _)| *id).collect();
-        let mut settings = json!({
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "bos_token": bos.map(|(_, text)| text),
-            "eos_token": special.eos.first().map(|(_, text)| text),
-            "add_bos_token": special.add_bos,
-            "model_max_length": self.config.max_position_embeddings,
-            "clean_up_tokenization_spaces": false,
-        });
+        let context = self.config.max_position_embeddings;
+        let mut settings = defaults.tokenizer_config(special, context);
         if let Some(template) = chat_template {
-            settings["chat_template"] = template.into();
+            settings.insert("chat_template".into(), template.into());
         }
-        write("tokenizer_config.json", format!("{settings:#}\n"))?;
-
-        let bos_id = bos.map_or(Value::Null, |(id, _)| (*id).into());
-        let generation = json!({"bos_token_id": bos_id, "eos_token_id": eos});
+        write(
+            "tokenizer_config.json",
+            format!("{:#}\n", Value::Object(settings)),
+        )?;
+        let generation = Value::Object(defaults.generation_config(special));
         write("generation_config.json", format!("{generation:#}\n"))?;
 
         let mut config = self.config.clone();
-        config.bos_token_id = bos.map(|(id, _)| *id);
-        config.eos_token_id = eos;
-        write("config.json", format!("{:#}\n", config.to_json()))
+        config.bos_token_id = special.bos.as_ref().map(|(id, _)| *id);
+        config.eos_token_id = special.eos.iter().map(|(id, _)| *id).collect();
+        let mut config = config.to_json();
+        if let Some(pad) = &defaults.pad_token_id {
+            config["pad_token_id"] = pad.clone();
+        }
+        write("config.json", format!("{config:#}\n"))
     }
 }

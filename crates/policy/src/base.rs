@@ -3,7 +3,10 @@
 use anyhow::{Context, Result};
 use candle_core::Device;
 use data::{Encoder, Ends, Template};
-use models::{BaseWeights, CausalLm, Fetch, Loaded, ModelSource, SpecialTokens, WeightStorage};
+use models::{
+    BaseWeights, CausalLm, Fetch, HfDefaults, Loaded, ModelMeta, ModelSource, SpecialTokens,
+    WeightStorage,
+};
 use std::path::Path;
 use tokenizers::Tokenizer;
 
@@ -17,6 +20,8 @@ pub struct Base {
     pub tokenizer: Tokenizer,
     pub special: SpecialTokens,
     pub chat_template: Option<String>,
+    /// What a copy of the model keeps of its files
+    pub defaults: HfDefaults,
 }
 
 impl Base {
@@ -28,6 +33,7 @@ impl Base {
             tokenizer: loaded.tokenizer,
             special: loaded.special,
             chat_template: loaded.chat_template,
+            defaults: loaded.defaults,
         }
     }
 
@@ -35,6 +41,7 @@ impl Base {
     pub fn load(source: &str, weights: BaseWeights, device: &Device) -> Result<Self> {
         let mut meta = models::model_meta(&ModelSource::parse(source)?, Fetch::Whole)?;
         meta.projections = weights;
+        report_notes(source, &meta);
         let loaded = meta.load(
             device,
             WeightStorage::of(ops::keeps_exact_weights(device), false),
@@ -54,6 +61,13 @@ impl Base {
 /// Reads a frozen base with its projections as they are stored.
 pub fn load_base(source: &str, device: &Device) -> Result<Base> {
     Base::load(source, BaseWeights::Stored, device)
+}
+
+/// Says on stderr how the files of a model that contradict each other were settled.
+pub(crate) fn report_notes(source: &str, meta: &ModelMeta) {
+    for note in &meta.notes {
+        run::say!("{source}: {note}");
+    }
 }
 
 /// The encoder of a base under a template, for texts up to the model's context.
@@ -78,5 +92,9 @@ pub(crate) fn encoder_of(
         eos: eos.0,
         stop: special.eos.iter().map(|(id, _)| *id).collect(),
     };
-    Ok(Encoder::new(tokenizer.clone(), template.clone(), ends)?)
+    let encoder = Encoder::new(tokenizer.clone(), template.clone(), ends)?;
+    for note in encoder.notes() {
+        run::say!("{source}: {note}");
+    }
+    Ok(encoder)
 }

@@ -58,6 +58,9 @@ pub fn write_identity(run: &mut Run, base: &Base, template: &Template) -> Result
     let before = run.recorded("base_fingerprint");
     check_unchanged(run, before, &fingerprint, &base.source)?;
     run.record("base_fingerprint", fingerprint.into())?;
+    if let Some(date) = template.date() {
+        run.record("template_date", date.into())?;
+    }
     let template = serde_json::to_string_pretty(template)?;
     run.write_file("template.json", template.as_bytes())?;
     let tokenizer = base.tokenizer.to_string(false);

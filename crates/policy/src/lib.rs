@@ -20,4 +20,6 @@ pub use inputs::{record_data, record_inputs, write_identity};
 pub use meta::PolicyMeta;
 pub use policy::Policy;
 pub use source::{base_weights, run_and_adapter};
-pub use template::{TemplateChoice, default_template};
+pub use template::{
+    TemplateChoice, check_template_date, dated, default_template, same_but_date, template_date,
+};

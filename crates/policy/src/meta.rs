@@ -1,8 +1,8 @@
 //! A policy before its weights are read: plans are made from it, and runs start from it.
 
-use crate::base::encoder_of;
+use crate::base::{encoder_of, report_notes};
 use crate::source::PolicySource;
-use crate::template::TemplateChoice;
+use crate::template::{TemplateChoice, check_template_date, saved_template};
 use anyhow::{Result, ensure};
 use data::{Encoder, Template};
 use models::{BaseWeights, Fetch, LoraConfig, ModelMeta, ModelSource};
@@ -20,6 +20,8 @@ pub struct PolicyMeta {
     pub encoder: Encoder,
     pub template: Template,
     pub(crate) adapter_dir: Option<PathBuf>,
+    /// Whether it comes from a run, with that run's template
+    is_run: bool,
 }
 
 impl PolicyMeta {
@@ -47,6 +49,7 @@ impl PolicyMeta {
         }
         let mut base = models::model_meta(&ModelSource::parse(&source.base)?, fetch)?;
         base.projections = weights.or(source.weights).unwrap_or_default();
+        report_notes(&source.base, &base);
         warn_of_unrounded(&base)?;
         Self::new(base, source, template)
     }
@@ -61,6 +64,7 @@ impl PolicyMeta {
     fn new(base: ModelMeta, source: PolicySource, template: TemplateChoice) -> Result<Self> {
         let (name, adapter_dir) = (source.name, source.adapter_dir);
         let (source, of_run) = (source.base, source.template);
+        let is_run = of_run.is_some();
         let template = match of_run {
             Some(template) => template,
             None => template.resolve(&source, &base.special, base.chat_template.as_deref())?,
@@ -76,7 +80,50 @@ impl PolicyMeta {
             base,
             template,
             adapter_dir,
+            is_run,
         })
+    }
+
+    /// The same policy whose template prints a frozen time: that of the `resumed` run, else
+    /// `given` (`model.template_date`), else that of the run it comes from, else now.
+    ///
+    /// # Errors
+    /// If `given` is no date, or the resumed run cannot be read.
+    pub fn at(self, given: Option<&str>, resumed: Option<&Path>) -> Result<Self> {
+        check_template_date(given)?;
+        if !self.template.prints_the_date() {
+            if given.is_some() {
+                run::say!("model.template_date is not used: the template prints no date");
+            }
+            return Ok(self);
+        }
+        let run = resumed.map(run::open_saved_run).transpose()?.flatten();
+        // A run that was killed at its beginning has none, and has used no date yet.
+        let run = run.filter(|run| run.dir.join("template.json").exists());
+        let of_run = run.map(|run| saved_template(&run.dir, &run.info));
+        let of_run = of_run.transpose()?;
+        let of_run = of_run.as_ref().and_then(Template::date);
+        let own = self.template.date().map(str::to_string);
+        if let (None, Some(given), Some(own)) = (of_run, given, &own)
+            && given != own
+            && self.is_run
+        {
+            run::say!(
+                "{} prints the date {own}; this run prints {given}",
+                self.name
+            );
+        }
+        match of_run.or(given) {
+            None => Ok(self),
+            Some(time) => {
+                let template = self.template.clone().at(time);
+                Ok(Self {
+                    encoder: self.encoder.clone().with_template(template.clone()),
+                    template,
+                    ..self
+                })
+            }
+        }
     }
 
     /// The most tokens that a sequence may have.

@@ -1,5 +1,6 @@
 //! Finds the parts of a policy on disk: its base, its adapter and its template.
 
+use crate::template::saved_template;
 use anyhow::{Context, Result, bail};
 use data::Template;
 use models::BaseWeights;
@@ -73,11 +74,7 @@ impl PolicySource {
         if adapter_dir.is_dir() {
             run::check_result(&adapter_dir)?;
         }
-        let file = dir.join("template.json");
-        let template = std::fs::read_to_string(&file)
-            .with_context(|| format!("cannot read {}", file.display()))?;
-        let template = serde_json::from_str(&template)
-            .with_context(|| format!("{} is damaged", file.display()))?;
+        let template = saved_template(dir, &run.info)?;
         let adapter_dir = adapter_dir.is_dir().then_some(adapter_dir);
         let weights = adapter_dir.is_some().then(|| base_weights(&run.info));
         Ok(Self {

@@ -52,6 +52,14 @@ pub struct ModelConfig {
     /// template)
     #[serde(default = "policy::default_template")]
     pub template: String,
+    /// The time that a chat template prints, such as `2026-11-30`. Default: that of the run it
+    /// starts from, else the time when the run begins
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "policy::template_date"
+    )]
+    pub template_date: Option<String>,
 }
 
 /// The loss, and the samples that normalise the reward.
@@ -84,6 +92,7 @@ impl Config {
     pub fn check(&self) -> Result<()> {
         let (d, r) = (&self.data, &self.reward);
         TemplateChoice::parse(&self.model.template)?;
+        policy::check_template_date(self.model.template_date.as_deref())?;
         policy::DeviceChoice::parse(&self.device)?;
         d.check()?;
         ensure!(

@@ -8,6 +8,7 @@ use data::{DataFiles, Encoder, Example, Preference};
 use generation::{Request, Sampling};
 use models::{Fetch, LoraConfig, WeightStorage, WeightsMeta};
 use policy::{DeviceChoice, PolicyMeta, TemplateChoice};
+use std::path::Path;
 
 /// Held-out pairs whose scores are shown during training and stored with the artefact.
 pub(crate) const SHOWN: usize = 4;
@@ -29,13 +30,15 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    /// Reads and encodes the data. `fetch`: which files of a hub model must be local.
-    pub fn new(config: &Config, fetch: Fetch) -> Result<Self> {
+    /// Reads and encodes the data. `fetch`: which files of a hub model must be local. `resumed`:
+    /// the run that is continued.
+    pub fn new(config: &Config, fetch: Fetch, resumed: Option<&Path>) -> Result<Self> {
         let rows = config
             .data
             .read(data::preferences, |p| &p.prompt, config.train.seed)?;
         let template = TemplateChoice::parse(&config.model.template)?;
         let meta = PolicyMeta::open(&config.model.source, template, config.model.weights, fetch)?;
+        let meta = meta.at(config.model.template_date.as_deref(), resumed)?;
         let keep = WeightStorage::of(DeviceChoice::parse(&config.device)?.is_cpu(), false);
         let lora = meta.lora_or(&config.lora)?;
         config.data.check_context(meta.context())?;
@@ -83,6 +86,7 @@ fn pairs(
     if !all.is_empty() {
         data::check_labels(all.as_flattened(), encoder.ends().eos)?;
     }
+    encoder.report_boundaries(what);
     let fitted = data::fit_groups_to_context(all, config.data.max_len, config.data.too_long)?;
     fitted.report(what, config.data.max_len);
     let pair = |[chosen, rejected]: [Example; 2]| Pair { chosen, rejected };

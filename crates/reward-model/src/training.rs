@@ -19,7 +19,7 @@ use std::path::Path;
 pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let dir = args.directory("runs/rm")?;
     let device = policy::device(&config.device)?;
-    let prepared = Prepared::new(config, Fetch::Whole)?;
+    let prepared = Prepared::new(config, Fetch::Whole, args.resume.then_some(dir.as_path()))?;
     let plan = prepared.plan(config, &dir)?;
     plan.memory.report();
     plan.disk.require()?;

@@ -59,6 +59,14 @@ pub struct ModelConfig {
     /// `auto` (the model's own chat template, else Alpaca), `alpaca`, `chat`, `raw`
     #[serde(default = "alpaca")]
     pub template: String,
+    /// The time that a chat template prints, such as `2026-11-30`. Default: that of the run it
+    /// starts from, else the time when the run begins
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "policy::template_date"
+    )]
+    pub template_date: Option<String>,
 }
 
 /// Which weights are trained.
@@ -95,6 +103,7 @@ impl Config {
     /// Checks the values, before anything is read.
     pub fn check(&self) -> Result<()> {
         self.template()?;
+        policy::check_template_date(self.model.template_date.as_deref())?;
         policy::DeviceChoice::parse(&self.device)?;
         ensure!(
             self.model.random.is_some() || !self.model.source.is_empty(),

@@ -146,11 +146,12 @@ impl train::Objective for Objective {
         match &self.start.adapter {
             Some(adapter) => run.replace_dir("adapter", |dir| Ok(adapter.save(dir, &base.source)?)),
             None => run.replace_dir("model", |dir| {
-                Ok(base.model.save_hf(
+                Ok(base.model.save_copy(
                     dir,
                     &base.tokenizer,
                     &base.special,
                     base.chat_template.as_deref(),
+                    &base.defaults,
                 )?)
             }),
         }

@@ -8,6 +8,7 @@ use data::{DataFiles, Demonstration, Example, Prompt};
 use models::{Fetch, Lora, LoraConfig, WeightStorage, WeightsMeta};
 use policy::{Base, DeviceChoice, Policy, PolicyMeta};
 use std::collections::HashSet;
+use std::path::Path;
 use std::rc::Rc;
 
 /// Samples decoded together.
@@ -40,13 +41,14 @@ pub(crate) struct Start {
 }
 
 impl Prepared {
-    /// Reads and encodes the data. `fetch`: which files of a hub model must be local.
-    pub fn new(config: &Config, fetch: Fetch) -> Result<Self> {
+    /// Reads and encodes the data. `fetch`: which files of a hub model must be local. `resumed`:
+    /// the run that is continued.
+    pub fn new(config: &Config, fetch: Fetch, resumed: Option<&Path>) -> Result<Self> {
         let rows = config
             .data
             .read(data::demonstrations, |d| &d.prompt, config.train.seed)?;
         let device = DeviceChoice::parse(&config.device)?;
-        let (meta, lora) = model_meta(config, fetch)?;
+        let (meta, lora) = model_meta(config, fetch, resumed)?;
         let keep = WeightStorage::of(device.is_cpu(), lora.is_none());
         let fit = |name: &str, items: &[Demonstration]| examples(name, items, &meta, config);
         let train = fit("training", &rows.train)?;
@@ -124,7 +126,11 @@ pub(crate) struct Loaded {
 }
 
 /// The model's metadata, and the adapter to train.
-fn model_meta(config: &Config, fetch: Fetch) -> Result<(PolicyMeta, Option<LoraConfig>)> {
+fn model_meta(
+    config: &Config,
+    fetch: Fetch,
+    resumed: Option<&Path>,
+) -> Result<(PolicyMeta, Option<LoraConfig>)> {
     let template = config.template()?;
     let full = config.method == Method::Full;
     let meta = match &config.model.random {
@@ -136,6 +142,7 @@ fn model_meta(config: &Config, fetch: Fetch) -> Result<(PolicyMeta, Option<LoraC
         Some(dir) => PolicyMeta::random(dir, config.train.seed, template)?,
         None => PolicyMeta::open(&config.model.source, template, config.model.weights, fetch)?,
     };
+    let meta = meta.at(config.model.template_date.as_deref(), resumed)?;
     if full {
         if meta.adapter.is_some() {
             bail!(
@@ -192,6 +199,7 @@ fn examples(
     if !all.is_empty() {
         data::check_labels(&all, meta.encoder.ends().eos)?;
     }
+    encoder.report_boundaries(name);
     config.data.check_context(meta.context())?;
     let fitted = data::fit_to_context(all, config.data.max_len, config.data.too_long)?;
     fitted.report(name, config.data.max_len);

@@ -15,7 +15,7 @@ use run::{Run, RunArgs};
 pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let device = policy::device(&config.device)?;
     let dir = args.directory("runs/sft")?;
-    let prepared = Prepared::new(config, Fetch::Whole)?;
+    let prepared = Prepared::new(config, Fetch::Whole, args.resume.then_some(dir.as_path()))?;
     let plan = prepared.plan(config, &dir)?;
     plan.memory.report();
     plan.disk.require()?;

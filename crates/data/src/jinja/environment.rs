@@ -1,7 +1,7 @@
 //! The engine as transformers sets it up: syntax, functions, Python's methods and `json.dumps`.
 //! Filters and formats that allocate what a number asks for are bounded.
 
-use super::strftime::{now, strftime};
+use super::strftime::strftime;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Rest, Value, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, filters};
@@ -10,7 +10,8 @@ use serde::Serialize;
 /// Largest width that a filter or format accepts.
 const MAX_WIDTH: i64 = 100_000;
 
-pub(super) fn environment() -> Environment<'static> {
+/// `secs`: the time of `strftime_now`, seconds since 1970.
+pub(super) fn environment(secs: u64) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_syntax(
         SyntaxConfig::builder()
@@ -31,7 +32,9 @@ pub(super) fn environment() -> Environment<'static> {
             Err(Error::new(ErrorKind::InvalidOperation, message))
         },
     );
-    environment.add_function("strftime_now", |format: String| strftime(&format, now()));
+    environment.add_function("strftime_now", move |format: String| {
+        strftime(&format, secs).map_err(|what| Error::new(ErrorKind::InvalidOperation, what))
+    });
     environment.add_filter("tojson", to_json);
     // the originals, under names that no template can write
     environment.add_filter("bounded slice", filters::slice);
@@ -97,9 +100,15 @@ fn too_wide(width: &str) -> Error {
     Error::new(ErrorKind::InvalidOperation, what)
 }
 
-/// `json.dumps(value, ensure_ascii=False, indent=indent)`.
+/// `json.dumps(value, ensure_ascii=False, indent=indent)`. Other options are an error.
 fn to_json(value: &Value, options: Kwargs) -> std::result::Result<Value, Error> {
     let indent: Option<usize> = options.get("indent")?;
+    let ascii: Option<bool> = options.get("ensure_ascii")?;
+    options.assert_all_used()?;
+    if ascii == Some(true) {
+        let what = "tojson: ensure_ascii=true is not supported";
+        return Err(Error::new(ErrorKind::InvalidOperation, what));
+    }
     let mut bytes = Vec::new();
     let written = match indent {
         Some(n) if n > 64 => {

@@ -1,16 +1,8 @@
-//! `strftime_now`: today's date in a template, in UTC with English names.
+//! `strftime_now`: the date in a template, in UTC with English names, as Python formats it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Seconds since 1970, UTC.
-pub(super) fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs())
-}
-
-/// Formats a time with the codes that chat templates use; other codes stay as they are.
-pub(super) fn strftime(format: &str, secs: u64) -> String {
+/// Formats a time with Python's codes. A code that is not known is an error: its text would differ
+/// from transformers'.
+pub(super) fn strftime(format: &str, secs: u64) -> Result<String, String> {
     const MONTHS: [&str; 12] = [
         "January",
         "February",
@@ -38,6 +30,8 @@ pub(super) fn strftime(format: &str, secs: u64) -> String {
     let (year, month, day) = civil(days);
     let (month_name, day_name) = (MONTHS[month - 1], DAYS[(days % 7) as usize]);
     let (hour, minute, second) = (secs / 3600 % 24, secs / 60 % 60, secs % 60);
+    let (month, half_hour) = (month as u64, (hour + 11) % 12 + 1);
+    let year_day = days - first_day(year) + 1;
     let mut text = String::new();
     let mut chars = format.chars();
     while let Some(c) = chars.next() {
@@ -45,24 +39,50 @@ pub(super) fn strftime(format: &str, secs: u64) -> String {
             text.push(c);
             continue;
         }
-        match chars.next() {
-            Some('Y') => text += &year.to_string(),
-            Some('y') => text += &format!("{:02}", year % 100),
-            Some('m') => text += &format!("{month:02}"),
-            Some('d') => text += &format!("{day:02}"),
-            Some('B') => text += month_name,
-            Some('b') => text += &month_name[..3],
-            Some('A') => text += day_name,
-            Some('a') => text += &day_name[..3],
-            Some('H') => text += &format!("{hour:02}"),
-            Some('M') => text += &format!("{minute:02}"),
-            Some('S') => text += &format!("{second:02}"),
-            Some('%') => text.push('%'),
-            Some(other) => text.extend(['%', other]),
-            None => text.push('%'),
+        let mut code = chars.next();
+        // glibc's flag: without leading zeros
+        let bare = code == Some('-');
+        if bare {
+            code = chars.next();
+        }
+        let mut number = |n: u64, width: usize| match bare {
+            true => text += &n.to_string(),
+            false => text += &format!("{n:0width$}"),
+        };
+        match code {
+            Some('Y') => number(year, 4),
+            Some('y') => number(year % 100, 2),
+            Some('m') => number(month, 2),
+            Some('d') => number(day, 2),
+            Some('H') => number(hour, 2),
+            Some('I') => number(half_hour, 2),
+            Some('M') => number(minute, 2),
+            Some('S') => number(second, 2),
+            Some('j') => number(year_day, 3),
+            Some('e') if !bare => text += &format!("{day:2}"),
+            Some('B') if !bare => text += month_name,
+            Some('b' | 'h') if !bare => text += &month_name[..3],
+            Some('A') if !bare => text += day_name,
+            Some('a') if !bare => text += &day_name[..3],
+            Some('p') if !bare => text += if hour < 12 { "AM" } else { "PM" },
+            Some('F') if !bare => text += &format!("{year:04}-{month:02}-{day:02}"),
+            Some('T') if !bare => text += &format!("{hour:02}:{minute:02}:{second:02}"),
+            Some('R') if !bare => text += &format!("{hour:02}:{minute:02}"),
+            Some('%') if !bare => text.push('%'),
+            other => {
+                let flag = if bare { "-" } else { "" };
+                let code = other.map(String::from).unwrap_or_default();
+                return Err(format!("strftime_now: the code %{flag}{code} is not known"));
+            }
         }
     }
-    text
+    Ok(text)
+}
+
+/// The first of January of a year, in days from 1970-01-01.
+fn first_day(year: u64) -> u64 {
+    let leap_days = |year: u64| year / 4 - year / 100 + year / 400;
+    (year - 1970) * 365 + leap_days(year - 1) - leap_days(1969)
 }
 
 /// Year, month 1..=12 and day 1..=31 of a day counted from 1970-01-01 (H. Hinnant,

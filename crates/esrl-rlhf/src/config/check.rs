@@ -10,6 +10,7 @@ impl Config {
     pub fn check(&self) -> Result<()> {
         let (r, t) = (&self.rollout, &self.train);
         policy::TemplateChoice::parse(&self.model.template)?;
+        policy::check_template_date(self.model.template_date.as_deref())?;
         policy::DeviceChoice::parse(&self.device)?;
         self.check_algorithm()?;
         rewards::check(&self.rewards)?;

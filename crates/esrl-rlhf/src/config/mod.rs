@@ -59,6 +59,14 @@ pub struct ModelConfig {
     /// How a plain model is prompted: `auto`, `alpaca`, `chat`, `raw` (a run has its own template)
     #[serde(default = "policy::default_template")]
     pub template: String,
+    /// The time that a chat template prints, such as `2026-11-30`. Default: that of the run it
+    /// starts from, else the time when the run begins
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "policy::template_date"
+    )]
+    pub template_date: Option<String>,
 }
 
 /// `[data]`

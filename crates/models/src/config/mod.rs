@@ -7,6 +7,7 @@ pub use rope_scaling::RopeScaling;
 
 use crate::config_json::{Fields, token_ids};
 use crate::families::{self, Family};
+use crate::hf_files::read_json;
 use crate::layer_spec::{LayerSpec, LayerWidths};
 use crate::{Error, Result};
 use ops::AttentionSpec;
@@ -51,9 +52,7 @@ pub struct Config {
 impl Config {
     /// Reads and checks a `config.json`.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-        let value: Value =
-            serde_json::from_str(&text).map_err(|e| Error::at(path, format!("not JSON: {e}")))?;
+        let value = read_json(path)?.ok_or_else(|| Error::at(path, "no such file"))?;
         Self::from_json(&value).map_err(|what| Error::at(path, what))
     }
 
