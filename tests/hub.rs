@@ -291,6 +291,35 @@ fn errors_of_the_hub_are_one_line() {
 }
 
 #[test]
+fn a_list_of_files_that_unpacks_to_much_is_refused() {
+    use flate2::{Compression, write::GzEncoder};
+    use std::io::Write;
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    for _ in 0..64 {
+        gzip.write_all(&vec![b' '; 1 << 20]).unwrap();
+    }
+    let packed = gzip.finish().unwrap();
+    let server = Server::http("127.0.0.1:0").unwrap();
+    let cache = tempfile::tempdir().unwrap();
+    let hub = Hub {
+        endpoint: format!("http://{}", server.server_addr()),
+        token: None,
+        cache_dir: cache.path().to_path_buf(),
+        offline: false,
+    };
+    let thread = std::thread::spawn(move || {
+        let encoding = Header::from_bytes("Content-Encoding", "gzip").unwrap();
+        let reply = Response::from_data(packed).with_header(encoding);
+        let _ = server.recv().unwrap().respond(reply);
+    });
+    says(
+        hub.fetch("org/bomb", Fetch::Whole),
+        &["org/bomb", "its list of files has more than 16 MiB"],
+    );
+    thread.join().unwrap();
+}
+
+#[test]
 fn incomplete_repositories_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let fake = FakeHub::new(&[("org/m", dir.path())], None);

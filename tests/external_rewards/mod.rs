@@ -1,6 +1,7 @@
 //! External programs and servers as sources of reward: valid answers, and every kind of invalid
 //! one. Programs are `sh` scripts.
 
+mod bounds;
 mod process;
 mod program;
 mod server;

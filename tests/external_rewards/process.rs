@@ -60,7 +60,18 @@ fn invalid_scores_of_a_process_are_refused() {
     }
     check("\"scores\":[1]", "it answered 1 scores for 2 items");
     check("\"scores\":[1,2,3]", "it answered 3 scores for 2 items");
-    check("\"scores\":[1,NaN]", "which is not a JSON object");
+    check("\"scores\":[]", "it answered 0 scores for 2 items");
+    check("\"scores\":[1,NaN]", "score 2 is NaN, not a finite number");
+    check(
+        "\"scores\":[-Infinity,1]",
+        "score 1 is Infinity, not a finite number",
+    );
+    check(
+        "\"scores\":[true,1]",
+        "score 1 is true, not a finite number",
+    );
+    check("\"scores\":[1,[1]]", "score 2 is [1], not a finite number");
+    check("\"scores\":[1,{}]", "score 2 is {}, not a finite number");
     check("\"scores\":[1,1e999]", "which is not a JSON object");
     check(
         "\"scores\":[1,1e300]",

@@ -170,3 +170,62 @@ fn a_program_exits_when_its_input_closes() {
     drop(program);
     assert!(end.exists(), "it was given the time to end by itself");
 }
+
+#[test]
+fn a_line_is_bounded() {
+    let script = "head -c 17000000 /dev/zero | tr '\\0' a; cat > /dev/null";
+    let message = fails(script, retry(60_000, 0));
+    assert!(
+        message.contains("it wrote a line of more than 16 MiB"),
+        "{message}"
+    );
+}
+
+#[test]
+fn control_characters_of_a_program_reach_no_message() {
+    let script = "printf 'bad \\033[2J\\007line \\342\\200\\256x\\n'; cat > /dev/null";
+    let message = fails(script, retry(20_000, 0));
+    assert!(
+        message.contains("it wrote \"bad \\u{1b}[2J\\u{7}line \\u{202e}x\""),
+        "{message}"
+    );
+}
+
+/// Runs in two processes: the second, which has `PARENT` set, starts a program and is killed.
+#[test]
+fn a_program_ends_with_a_process_that_is_killed() {
+    const PARENT: &str = "WICK_TEST_KILLED_PARENT";
+    if let Some(pid) = std::env::var_os(PARENT) {
+        let pid = Path::new(&pid).display();
+        let script = format!("sleep 600 & echo $! > {pid}; exec sleep 600");
+        let _program = Program::start(&sh(&script), retry(3000, 0)).unwrap();
+        std::thread::sleep(Duration::from_secs(600));
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let pid = dir.path().join("pid");
+    let name = "external_rewards::program::a_program_ends_with_a_process_that_is_killed";
+    let mut parent = std::process::Command::new(std::env::current_exe().unwrap())
+        .args([name, "--exact"])
+        .env(PARENT, &pid)
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let wait = |done: &dyn Fn() -> bool| {
+        let begun = Instant::now();
+        while !done() && begun.elapsed() < Duration::from_secs(30) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        done()
+    };
+    let written = || std::fs::read_to_string(&pid).is_ok_and(|text| text.ends_with('\n'));
+    assert!(wait(&written), "the program was not started");
+    parent.kill().unwrap(); // SIGKILL: it can clean up nothing
+    parent.wait().unwrap();
+    let child = std::fs::read_to_string(&pid).unwrap();
+    let status = Path::new("/proc").join(child.trim()).join("status");
+    let ended = || std::fs::read_to_string(&status).map_or(true, |text| text.contains("State:\tZ"));
+    assert!(
+        wait(&ended),
+        "a program outlives the process that started it"
+    );
+}

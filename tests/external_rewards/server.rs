@@ -170,7 +170,17 @@ fn the_error_says_what_a_server_did_wrong() {
     check(
         Some((200, "{\"scores\":[NaN,1]}")),
         3,
-        "the reply is not JSON",
+        "score 1 is NaN, not a finite number",
+    );
+    check(
+        Some((200, "{\"scores\":[1,\"1\"]}")),
+        3,
+        "score 2 is \"1\", not a finite number",
+    );
+    check(
+        Some((200, "{\"scores\":[1,2,3]}")),
+        3,
+        "it answered 3 scores for 2 items",
     );
 }
 

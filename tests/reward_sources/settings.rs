@@ -100,6 +100,20 @@ fn invalid_settings_are_refused_in_one_line() {
 }
 
 #[test]
+fn a_url_with_a_key_in_it_is_refused() {
+    for url in [
+        "http://x/?auth=abc",
+        "http://x/#token=abc",
+        "http://x?a=1&access_token=abc",
+        "http://x/v1/sk-0123456789/score",
+        "http://x/?id=hf_0123456789",
+    ] {
+        let entry = format!("{{ kind = \"http\", url = \"{url}\" }}");
+        refused(&entry, &["has a key in its url", "key_env"]);
+    }
+}
+
+#[test]
 fn invalid_values_of_a_kind_are_refused_in_one_line() {
     refused("{ kind = \"length\" }", &["needs target, min or max"]);
     refused(

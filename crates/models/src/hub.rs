@@ -7,6 +7,7 @@ use crate::hf_weights::shard_names;
 use crate::{Error, Result};
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, CacheRepo};
+use std::io::Read;
 use std::path::PathBuf;
 
 const CONFIG: &str = "config.json";
@@ -22,6 +23,21 @@ const OPTIONAL: [&str; 6] = [
     "chat_template.jinja",
     "chat_template.json",
 ];
+
+/// A longer list of a repository's files is refused.
+const MAX_LISTING_BYTES: u64 = 16 << 20;
+
+/// What the hub says of a repository.
+#[derive(serde::Deserialize)]
+struct Listing {
+    siblings: Vec<Sibling>,
+}
+
+/// A file of it.
+#[derive(serde::Deserialize)]
+struct Sibling {
+    rfilename: String,
+}
 
 /// Which files of a hub model are fetched if they are not in the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,8 +132,8 @@ impl Hub {
             .build()
             .map_err(|e| self.explain(id, &e))?
             .model(id.to_string());
-        let info = repo.info().map_err(|e| self.explain(id, &e))?;
-        let has = |name: &str| info.siblings.iter().any(|s| s.rfilename == name);
+        let listing = self.listing(id, &repo)?;
+        let has = |name: &str| listing.siblings.iter().any(|s| s.rfilename == name);
         let get = |name: &str| self.get(id, &repo, name);
 
         for name in [CONFIG, TOKENIZER] {
@@ -145,6 +161,23 @@ impl Hub {
             )));
         }
         Ok(cached(&cache, what)?.filter(|dir| config.starts_with(dir)))
+    }
+
+    /// The files of a repository. Its length is limited after decompression, which hf-hub's own
+    /// reader does not do.
+    fn listing(&self, id: &str, repo: &ApiRepo) -> Result<Listing> {
+        let failed = |e| self.explain(id, &ApiError::RequestError(Box::new(e)));
+        let mut response = repo.info_request().call().map_err(failed)?;
+        let mut text = Vec::new();
+        let mut body = response.body_mut().as_reader().take(MAX_LISTING_BYTES + 1);
+        let wrong = |why: String| Error::Input(format!("model {id}: {}: {why}", self.endpoint));
+        let read = body.read_to_end(&mut text);
+        read.map_err(|e| wrong(e.to_string()))?;
+        if text.len() as u64 > MAX_LISTING_BYTES {
+            let mib = MAX_LISTING_BYTES >> 20;
+            return Err(wrong(format!("its list of files has more than {mib} MiB")));
+        }
+        serde_json::from_slice(&text).map_err(|e| wrong(format!("its list of files: {e}")))
     }
 
     fn get(&self, id: &str, repo: &ApiRepo, name: &str) -> Result<PathBuf> {

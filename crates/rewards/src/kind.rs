@@ -209,13 +209,10 @@ impl Http {
             .url
             .strip_prefix("http://")
             .or(self.url.strip_prefix("https://"));
-        let host = rest.map(|rest| rest.split('/').next().unwrap_or_default());
+        let host = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
         match host {
             None | Some("") => {
-                return Err(format!(
-                    "needs a url of http:// or https://, not {:?}",
-                    self.url
-                ));
+                return Err("needs a url that begins with http:// or https:// and a host".into());
             }
             Some(host) if host.contains('@') => {
                 return Err(
@@ -249,14 +246,29 @@ impl Http {
     }
 }
 
-/// Whether a field of the URL's query has the name of a secret.
+/// Whether the URL holds a secret: a field of its query or fragment with the name of one, or a part
+/// that has the form of a key.
 fn has_secret(url: &str) -> bool {
-    let query = url.split_once('?').map_or("", |(_, query)| query);
-    let names = query.split('&').filter_map(|field| field.split('=').next());
-    let secret = ["key", "token", "secret", "password"];
-    names
-        .map(str::to_lowercase)
-        .any(|name| secret.iter().any(|word| name.contains(word)))
+    let names = [
+        "key",
+        "token",
+        "secret",
+        "password",
+        "auth",
+        "sig",
+        "signature",
+    ];
+    let begins = ["sk-", "sk_", "hf_", "ghp_", "gho_", "xoxb-", "AIza", "AKIA"];
+    let (_, rest) = url.split_once("://").unwrap_or(("", url));
+    let (_, fields) = rest.split_once(['?', '#']).unwrap_or((rest, ""));
+    let named = fields.split(['&', ';', '#', '?']).any(|field| {
+        let name = field.split('=').next().unwrap_or_default().to_lowercase();
+        names.iter().any(|word| name.ends_with(word))
+    });
+    let formed = rest
+        .split(['/', '?', '#', '&', ';', '='])
+        .any(|part| part.len() >= 10 && begins.iter().any(|begin| part.starts_with(begin)));
+    named || formed
 }
 
 fn check_request(batch_size: usize, timeout_secs: f64, backoff_secs: f64) -> Result<(), String> {

@@ -1,17 +1,24 @@
 //! One running program: lines into its standard input, lines out of its standard output, each with
-//! a timeout. It shares our standard error. It leads a process group of its own: a Ctrl-C in the
-//! terminal does not reach it, and a kill ends everything that it started.
+//! a timeout. What it writes to standard error is shown without control characters. It leads a
+//! process group of its own: a Ctrl-C in the terminal does not reach it, and a kill ends everything
+//! that it started. It never outlives us.
 
+use super::foreign_text::printable;
+use super::scores::MAX_REPLY_BYTES;
+use super::watchdog::Watchdog;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{self, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::path::Path;
+use std::process::{self, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// A longer line is not an answer.
-const MAX_LINE_BYTES: u64 = 1 << 26;
+/// Time for the last lines of its standard error once it is killed.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+/// The part of a line of its standard error that is shown.
+const MAX_SHOWN_CHARS: usize = 1000;
 /// Time that a program has to exit once its input is closed.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -23,6 +30,9 @@ pub(super) struct Child {
     /// None: its input is closed
     requests: Option<Sender<Vec<u8>>>,
     lines: Receiver<io::Result<Vec<u8>>>,
+    /// Shows its standard error
+    shows: JoinHandle<()>,
+    _watchdog: Watchdog,
 }
 
 impl Child {
@@ -33,21 +43,31 @@ impl Child {
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .process_group(0)
             .spawn()?;
+        let watchdog = Watchdog::over(process.id()).inspect_err(|_| {
+            let _ = process.kill();
+        })?;
         let stdin = process.stdin.take().expect("piped");
         let stdout = process.stdout.take().expect("piped");
+        let stderr = process.stderr.take().expect("piped");
+        let name = Path::new(program).file_name().unwrap_or_default();
+        let name = name.to_string_lossy().into_owned();
         // Threads, since a program may read nothing or write nothing. They end when the pipes
         // close.
         let (requests, to_write) = channel();
         thread::spawn(move || write_all(stdin, to_write));
         let (read, lines) = sync_channel(1);
         thread::spawn(move || read_lines(stdout, read));
+        let shows = thread::spawn(move || show_lines(stderr, &name));
         Ok(Self {
             process,
             waited_for: false,
             requests: Some(requests),
             lines,
+            shows,
+            _watchdog: watchdog,
         })
     }
 
@@ -58,9 +78,9 @@ impl Child {
             let _ = requests.send(request);
         }
         match self.lines.recv_timeout(timeout) {
-            Ok(Ok(line)) if line.len() as u64 >= MAX_LINE_BYTES => Err(format!(
+            Ok(Ok(line)) if line.len() as u64 >= MAX_REPLY_BYTES => Err(format!(
                 "it wrote a line of more than {} MiB",
-                MAX_LINE_BYTES >> 20
+                MAX_REPLY_BYTES >> 20
             )),
             Ok(Ok(line)) => Ok(line),
             Ok(Err(e)) => Err(format!("its output cannot be read: {e}")),
@@ -105,6 +125,11 @@ impl Child {
         if !self.waited_for {
             let _ = kill_process_group(Pid::from_child(&self.process), Signal::KILL);
             self.waited_for = true;
+            // Its last words are shown before our error. What left its group may hold the pipe.
+            let begun = Instant::now();
+            while !self.shows.is_finished() && begun.elapsed() < LAST_WORDS {
+                thread::sleep(Duration::from_millis(2));
+            }
         }
         self.process.wait()
     }
@@ -139,7 +164,7 @@ fn read_lines(stdout: ChildStdout, lines: SyncSender<io::Result<Vec<u8>>>) {
         let mut line = Vec::new();
         let read = stdout
             .by_ref()
-            .take(MAX_LINE_BYTES)
+            .take(MAX_REPLY_BYTES)
             .read_until(b'\n', &mut line);
         let send = match read {
             Ok(0) => return,
@@ -148,6 +173,25 @@ fn read_lines(stdout: ChildStdout, lines: SyncSender<io::Result<Vec<u8>>>) {
         };
         if lines.send(send).is_err() {
             return;
+        }
+    }
+}
+
+/// Shows what a program writes to its standard error, line by line.
+fn show_lines(stderr: ChildStderr, name: &str) {
+    let mut stderr = BufReader::new(stderr);
+    let mut line = Vec::new();
+    // The rest of a longer line is the next one.
+    let max_bytes = 4 * MAX_SHOWN_CHARS as u64;
+    loop {
+        line.clear();
+        match stderr.by_ref().take(max_bytes).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let text = printable(&String::from_utf8_lossy(&line), MAX_SHOWN_CHARS);
+        if !text.is_empty() {
+            run::say!("{name}: {text}");
         }
     }
 }

@@ -1,8 +1,11 @@
 //! A web server that answers POST requests of JSON, with retries, back-off and a deadline. The key
 //! goes into the request's header and nowhere else: not into messages, files or debug output.
 
+use super::foreign_text::printable;
+use super::scores::{MAX_REPLY_BYTES, parse};
 use serde_json::Value;
 use std::cell::Cell;
+use std::io::Read;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use ureq::Agent;
@@ -54,6 +57,8 @@ pub enum Failure {
     Refused(String),
     /// The server was never reached
     Unreachable(String),
+    /// The server does not accept this request as it is (HTTP 400, 422)
+    Rejected(String),
     /// No answer to this request; the next one may succeed
     Failed(String),
 }
@@ -65,6 +70,7 @@ impl std::fmt::Display for Failure {
             Self::Unusable(why) => ("cannot be asked, its address or key is unusable", why),
             Self::Refused(why) => ("refuses; check its address and key", why),
             Self::Unreachable(why) => ("cannot be reached", why),
+            Self::Rejected(why) => ("does not accept the request", why),
             Self::Failed(why) => ("gave no answer", why),
         };
         write!(f, "{what}: {why}")
@@ -163,35 +169,50 @@ impl Endpoint {
         let status = response.status().as_u16();
         let pause = response.headers().get("retry-after");
         let pause = pause.and_then(|v| v.to_str().ok()?.trim().parse().ok());
-        let text = match response.body_mut().read_to_string() {
-            Ok(text) => text,
-            Err(e) => return Attempt::Retry(self.redact(&e.to_string()), None),
+        // Redact before anything else: a reply may be stored, and a part of a key would not be
+        // found.
+        let text = match read_text(response.body_mut().as_reader()) {
+            Ok(text) => self.redact(&text),
+            Err(why) => return Attempt::Retry(self.redact(&why), None),
         };
-        let why = || {
-            // Redact before cutting: a part of a key would not be found.
-            let start: String = self.redact(&text).chars().take(200).collect();
-            format!("HTTP {status}: {}", start.replace('\n', " "))
-        };
+        let why = || format!("HTTP {status}: {}", printable(&text, 200));
         let answer = || {
-            let reply = serde_json::from_str(&text);
+            let reply = parse(text.as_bytes());
             read(&reply.map_err(|e| format!("the reply is not JSON: {e}"))?)
         };
         match status {
             200 => match answer() {
                 Ok(answer) => Attempt::Answer(answer),
-                Err(why) => Attempt::Retry(self.redact(&why), None),
+                Err(why) => Attempt::Retry(why, None),
             },
+            400 | 422 => Attempt::GiveUp(Failure::Rejected(why())),
             401 | 403 | 404 => Attempt::GiveUp(Failure::Refused(why())),
             408 | 409 | 429 | 500.. => Attempt::Retry(why(), pause.map(Duration::from_secs)),
             _ => Attempt::GiveUp(Failure::Failed(why())),
         }
     }
 
-    /// Servers sometimes quote the key that they refuse.
+    /// Servers sometimes quote the key that they refuse, and errors an address with a key in it.
     fn redact(&self, text: &str) -> String {
+        let text = text.replace(&self.url, "(its address)");
         match &self.key {
             Some(Secret(key)) if !key.is_empty() => text.replace(key, "(key)"),
-            _ => text.to_string(),
+            _ => text,
         }
     }
+}
+
+/// A reply's text, at most [`MAX_REPLY_BYTES`] of it as they are after decompression: a small reply
+/// may unpack to gigabytes. Bytes that are no UTF-8 are replaced.
+fn read_text(body: impl Read) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    let read = body.take(MAX_REPLY_BYTES + 1).read_to_end(&mut bytes);
+    read.map_err(|e| e.to_string())?;
+    if bytes.len() as u64 > MAX_REPLY_BYTES {
+        return Err(format!(
+            "the reply has more than {} MiB",
+            MAX_REPLY_BYTES >> 20
+        ));
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

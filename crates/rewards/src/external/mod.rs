@@ -3,8 +3,10 @@
 
 mod child;
 mod endpoint;
+mod foreign_text;
 mod program;
 mod scores;
+mod watchdog;
 
 pub use endpoint::{Endpoint, Failure, Secret};
 pub use program::{Program, RetryPolicy};

@@ -1,8 +1,12 @@
 //! The protocol of programs and servers as sources of reward: the request `{"items": [{"prompt",
 //! "response", "reference"}]}`, and the answer `{"scores": [number]}`, one score per item in order.
 
+use super::foreign_text::printable;
 use crate::Item;
 use serde_json::{Map, Value, json};
+
+/// A longer reply of a program or a server is no answer.
+pub(super) const MAX_REPLY_BYTES: u64 = 16 << 20;
 
 /// The request for some items, without its id.
 pub(crate) fn request(items: &[Item]) -> Map<String, Value> {
@@ -20,18 +24,32 @@ pub(crate) fn request(items: &[Item]) -> Map<String, Value> {
 /// Parses a program's line: a JSON object that answers request `id`. The error says what is wrong
 /// with it.
 pub fn read_reply(line: &[u8], id: u64) -> Result<Map<String, Value>, String> {
-    let reply: Map<String, Value> = serde_json::from_slice(line).map_err(|e| {
-        let start: String = String::from_utf8_lossy(line).chars().take(80).collect();
-        format!(
-            "it wrote {:?}, which is not a JSON object: {e}",
-            start.trim()
-        )
+    let reply: Map<String, Value> = parse(line).map_err(|e| {
+        let start = printable(&String::from_utf8_lossy(line), 80);
+        format!("it wrote \"{start}\", which is not a JSON object: {e}")
     })?;
     match reply.get("id") {
         Some(found) if found.as_u64() == Some(id) => Ok(reply),
-        Some(found) => Err(format!("it answered id {found} to request {id}")),
+        Some(found) => {
+            let found = printable(&found.to_string(), 40);
+            Err(format!("it answered id {found} to request {id}"))
+        }
         None => Err("its answer has no id".to_string()),
     }
+}
+
+/// Parses JSON. Python writes NaN and Infinity, which JSON has not: they are read as texts, so that
+/// the score is named.
+pub(super) fn parse<T: serde::de::DeserializeOwned>(text: &[u8]) -> serde_json::Result<T> {
+    serde_json::from_slice(text).or_else(|error| {
+        let text = String::from_utf8_lossy(text);
+        let quoted = ["NaN", "Infinity"]
+            .into_iter()
+            .fold(text.replace("-Infinity", "Infinity"), |text, name| {
+                text.replace(name, &format!("\"{name}\""))
+            });
+        serde_json::from_str(&quoted).map_err(|_| error)
+    })
 }
 
 /// The `n` scores of a reply. The error says what is wrong with them.
@@ -44,7 +62,13 @@ pub fn scores_of(reply: &Map<String, Value>, n: usize) -> Result<Vec<f32>, Strin
     let score = |(i, value): (usize, &Value)| {
         let score = value.as_f64().map(|score| score as f32);
         let finite = score.filter(|score| score.is_finite());
-        finite.ok_or_else(|| format!("score {} is {value}, not a finite number", i + 1))
+        finite.ok_or_else(|| {
+            let shown = match value {
+                Value::String(name) if name == "NaN" || name == "Infinity" => name.clone(),
+                other => printable(&other.to_string(), 40),
+            };
+            format!("score {} is {shown}, not a finite number", i + 1)
+        })
     };
     scores.iter().enumerate().map(score).collect()
 }
