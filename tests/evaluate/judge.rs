@@ -1,103 +1,11 @@
 //! The judge: what counts as a verdict, and how errors of the endpoint are handled. The endpoint is
 //! a local server.
 
+use super::judge_server::{JudgeServer, KEY, Play};
 use evaluate::fastchat::{Answer, Choice, Question, QuestionId};
-use evaluate::judge::{
-    Better, Judge, JudgeConfig, Secret, Total, better, judge_with, markdown, rating,
-};
+use evaluate::judge::{Judge, JudgeConfig, Total, judge_with, markdown};
 use serde_json::{Value, json};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::Duration;
-use tiny_http::{Response, Server};
-
-const KEY: &str = "sk-very-secret";
-
-/// How the server handles a request.
-pub enum Play {
-    Say(&'static str),
-    Status(u16),
-    /// Accepts the connection and never replies.
-    Hang,
-}
-
-pub struct JudgeServer {
-    server: Arc<Server>,
-    /// Bodies and authorisation headers of the requests so far.
-    requests: Arc<Mutex<Vec<(Value, String)>>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl JudgeServer {
-    /// `play` gets the user message and the number of earlier requests.
-    pub fn new(play: impl Fn(&str, usize) -> Play + Send + 'static) -> Self {
-        let server = Arc::new(Server::http("127.0.0.1:0").unwrap());
-        let requests = Arc::new(Mutex::new(Vec::new()));
-        let (listening, seen) = (server.clone(), requests.clone());
-        let thread = std::thread::spawn(move || {
-            let mut hanging = Vec::new();
-            for mut request in listening.incoming_requests() {
-                let mut body = String::new();
-                request.as_reader().read_to_string(&mut body).unwrap();
-                let body: Value = serde_json::from_str(&body).unwrap();
-                let key = request
-                    .headers()
-                    .iter()
-                    .find(|h| h.field.equiv("Authorization"));
-                let key = key.map(|h| h.value.to_string()).unwrap_or_default();
-                let user = body["messages"][1]["content"].as_str().unwrap().to_string();
-                let before = {
-                    let mut seen = seen.lock().unwrap();
-                    seen.push((body, key.clone()));
-                    seen.len() - 1
-                };
-                match play(&user, before) {
-                    Play::Hang => hanging.push(request),
-                    // A careless server that quotes the key in its reply.
-                    Play::Status(code) => {
-                        let text = format!("cannot serve {key}");
-                        request
-                            .respond(Response::from_string(text).with_status_code(code))
-                            .unwrap();
-                    }
-                    Play::Say(text) => {
-                        let reply = json!({"choices": [{"message": {"role": "assistant", "content": text}}]});
-                        request
-                            .respond(Response::from_string(reply.to_string()))
-                            .unwrap();
-                    }
-                }
-            }
-        });
-        Self {
-            server,
-            requests,
-            thread: Some(thread),
-        }
-    }
-
-    pub fn config(&self) -> JudgeConfig {
-        let url = format!("http://{}/v1", self.server.server_addr());
-        JudgeConfig {
-            timeout: Duration::from_millis(300),
-            retries: 2,
-            backoff: Duration::from_millis(1),
-            deadline: Duration::from_secs(5),
-            ..JudgeConfig::new(&url, "model-j", Some(Secret::new(KEY)))
-        }
-    }
-
-    pub fn n_requests(&self) -> usize {
-        self.requests.lock().unwrap().len()
-    }
-}
-
-impl Drop for JudgeServer {
-    fn drop(&mut self) {
-        self.server.unblock();
-        self.thread.take().unwrap().join().unwrap();
-    }
-}
 
 fn question(id: u64) -> Question {
     Question {
@@ -126,46 +34,6 @@ fn rate(judge: &mut Judge, n: u64) -> anyhow::Result<Total> {
     let ids: Vec<u64> = (1..=n).collect();
     let questions: Vec<Question> = ids.iter().map(|id| question(*id)).collect();
     judge.rate(&questions, &answers("m", &ids), &mut || {})
-}
-
-#[test]
-fn a_rating_is_the_first_bracket_and_a_number_from_1_to_10() {
-    #[track_caller]
-    fn check(reply: &str, expected: Option<f64>) {
-        assert_eq!(rating(reply), expected, "{reply:?}");
-    }
-    check("Rating: [[4]]", Some(4.0));
-    check("Because.\n\nRating: [[ 8.5 ]] and then [[2]]", Some(8.5));
-    check("[[10]]", Some(10.0));
-    check("[[1]]", Some(1.0));
-    check("[[0]]", None);
-    check("[[11]]", None);
-    check("[[11]] or rather [[5]]", None);
-    check("[[-3]]", None);
-    check("[[1e1]]", None);
-    check("[[inf]]", None);
-    check("[[NaN]]", None);
-    check("[[7/10]]", None);
-    check("[[]]", None);
-    check("[[7", None);
-    check("[7]", None);
-    check("7", None);
-    check("", None);
-}
-
-#[test]
-fn a_choice_is_the_first_bracket_and_one_of_three() {
-    #[track_caller]
-    fn check(reply: &str, expected: Option<Better>) {
-        assert_eq!(better(reply), expected, "{reply:?}");
-    }
-    check("So: [[A]]", Some(Better::A));
-    check("[[B]] rather than [[A]]", Some(Better::B));
-    check("[[C]]", Some(Better::C));
-    check("[[a]]", None);
-    check("[[D]]", None);
-    check("[[AB]]", None);
-    check("A", None);
 }
 
 #[test]
@@ -200,6 +68,8 @@ fn ratings_are_summed_and_verdicts_cached() {
         );
     }
 
+    drop(judge);
+
     // The second time everything is cached; another judge model is asked again.
     let mut again = Judge::open(server.config(), &cache).unwrap();
     let total = again
@@ -207,6 +77,7 @@ fn ratings_are_summed_and_verdicts_cached() {
         .unwrap();
     assert_eq!((total.sum, total.mean()), (9.5, Some(4.75)));
     assert_eq!((again.asked, again.cached, server.n_requests()), (0, 2, 2));
+    drop(again);
     let other = JudgeConfig {
         model: "model-k".into(),
         ..server.config()
@@ -238,6 +109,134 @@ fn a_reply_without_a_verdict_is_a_failure_and_no_score() {
         1,
         "failures are not kept"
     );
+    assert_eq!(server.n_requests(), 3, "it is asked once more");
+    let reasons: Vec<_> = judge.failures.iter().collect();
+    assert_eq!(
+        reasons,
+        [(&"the reply has no clear verdict".to_string(), &1)]
+    );
+}
+
+#[test]
+fn without_any_verdict_there_is_no_total() {
+    let dir = tempfile::tempdir().unwrap();
+    let questions = [question(1), question(2)];
+    let rows = [
+        ("first".to_string(), answers("first", &[1, 2])),
+        ("second".to_string(), answers("second", &[1, 2])),
+    ];
+    #[track_caller]
+    fn fails(
+        dir: &std::path::Path,
+        questions: &[Question],
+        rows: &[(String, Vec<Answer>)],
+        play: impl Fn(&str, usize) -> Play + Send + 'static,
+        expected: &str,
+    ) {
+        let server = JudgeServer::new(play);
+        let cache = dir.join(format!("{}.jsonl", expected.len()));
+        let mut judge = Judge::open(server.config(), &cache).unwrap();
+        let error = judge_with(&mut judge, questions, rows, 1).unwrap_err();
+        let error = run::one_line(&error);
+        assert!(error.contains(expected), "{error}");
+    }
+    fails(
+        dir.path(),
+        &questions,
+        &rows,
+        |_, _| Play::Say("no idea"),
+        "gave no verdict at all on 8 requests: 8 x the reply has no clear verdict",
+    );
+    fails(
+        dir.path(),
+        &questions,
+        &rows,
+        |_, _| Play::Reject("no"),
+        "8 x HTTP 400: \"no\"",
+    );
+    fails(
+        dir.path(),
+        &questions,
+        &rows,
+        |user, _| match user.contains("ANSWER A") || user.contains("first says") {
+            true => Play::Say("[[C]] [[5]]"),
+            false => Play::Say("?"),
+        },
+        "the judge rated none of the 2 answers of second",
+    );
+    fails(
+        dir.path(),
+        &[question(7)],
+        &rows,
+        |_, _| Play::Say("[[5]]"),
+        "first answers none of the questions",
+    );
+}
+
+#[test]
+fn a_judge_that_refuses_a_parameter_is_asked_in_another_way() {
+    #[track_caller]
+    fn check(accepts: fn(&Value) -> bool, n_refused: usize) {
+        let dir = tempfile::tempdir().unwrap();
+        let server = JudgeServer::strict(move |body, _, _| match accepts(body) {
+            true => Play::Say("[[7]]"),
+            false => Play::Reject("unsupported parameter"),
+        });
+        let mut judge = Judge::open(server.config(), &dir.path().join("v.jsonl")).unwrap();
+        let total = rate(&mut judge, 3).unwrap();
+        assert_eq!((total.sum, total.judged), (21.0, 3));
+        // What was accepted once is used from then on.
+        assert_eq!(server.n_requests(), 3 + n_refused);
+    }
+    check(|_| true, 0);
+    check(|body| body.get("max_tokens").is_none(), 1);
+    check(
+        |body| body.get("max_tokens").is_none() && body.get("temperature").is_none(),
+        2,
+    );
+    check(
+        |body| body.get("temperature").is_none() && body.get("max_tokens").is_some(),
+        3,
+    );
+    check(
+        |body| {
+            ["temperature", "max_tokens", "max_completion_tokens"]
+                .iter()
+                .all(|key| body.get(key).is_none())
+        },
+        4,
+    );
+}
+
+#[test]
+fn a_key_that_a_judge_quotes_is_not_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("verdicts.jsonl");
+    let server = JudgeServer::new(|_, _| Play::Quote);
+    let mut judge = Judge::open(server.config(), &cache).unwrap();
+    assert_eq!(rate(&mut judge, 1).unwrap().sum, 4.0);
+    let text = std::fs::read_to_string(&cache).unwrap();
+    assert!(text.contains("You sent") && !text.contains(KEY), "{text}");
+}
+
+#[test]
+fn the_content_of_a_message_may_be_a_list_of_parts() {
+    #[track_caller]
+    fn check(message: Value, expected: Option<f64>) {
+        let dir = tempfile::tempdir().unwrap();
+        let shown = message.to_string();
+        let server = JudgeServer::new(move |_, _| Play::Message(message.clone()));
+        let mut judge = Judge::open(server.config(), &dir.path().join("v.jsonl")).unwrap();
+        let total = rate(&mut judge, 1).unwrap();
+        assert_eq!(total.ratings.first().map(|(_, r)| *r), expected, "{shown}");
+    }
+    let text = |text: &str| json!({"type": "text", "text": text});
+    check(
+        json!({"content": [text("Good.\n"), text("Rating: [[4]]")]}),
+        Some(4.0),
+    );
+    check(json!({"content": null, "reasoning_content": "[[3]]"}), None);
+    check(json!({"content": 7}), None);
 }
 
 #[test]

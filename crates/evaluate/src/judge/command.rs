@@ -3,7 +3,7 @@
 use super::client::JudgeConfig;
 use super::scoring::{Judge, Pairs, Total};
 use crate::fastchat::{self, Answer, Question};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -32,6 +32,14 @@ pub struct JudgeRow {
     pub total: Total,
     /// Against the first model; `None` for the first itself.
     pub pairs: Option<Pairs>,
+}
+
+impl JudgeRow {
+    /// Verdicts on the model: ratings, and pairs judged in both orders.
+    fn n_verdicts(&self) -> usize {
+        let pairs = self.pairs.as_ref().and_then(|pairs| pairs.wins.as_ref());
+        self.total.judged + pairs.map_or(0, |w| 2 * (w.wins + w.ties + w.losses))
+    }
 }
 
 /// The table.
@@ -67,6 +75,9 @@ pub fn judge(command: &JudgeCommand) -> Result<String> {
 }
 
 /// Rates every model (name and answers) and compares it with the first one.
+///
+/// # Errors
+/// If the judge gave no verdict at all, or none on the answers of one model.
 pub fn judge_with(
     judge: &mut Judge,
     questions: &[Question],
@@ -96,6 +107,22 @@ pub fn judge_with(
         "{} requests, {} cached",
         judge.asked, judge.cached
     ));
+    let unanswered = |row: &&JudgeRow| row.total.missing == questions.len();
+    if let Some(row) = rows.iter().find(unanswered) {
+        bail!(
+            "{} answers none of the questions; is it the right question file?",
+            row.model
+        );
+    }
+    judge.report_failures(rows.iter().map(JudgeRow::n_verdicts).sum())?;
+    let unrated = |row: &&JudgeRow| row.total.judged == 0 && row.total.failed > 0;
+    if let Some(row) = rows.iter().find(unrated) {
+        bail!(
+            "the judge rated none of the {} answers of {}",
+            row.total.failed,
+            row.model
+        );
+    }
     Ok(JudgeReport {
         judge: judge.client.config.model.clone(),
         questions: questions.len(),
@@ -119,8 +146,8 @@ pub fn markdown(report: &JudgeReport) -> String {
         let pairs = row.pairs.as_ref().map_or("–".into(), pairs_cell);
         writeln!(
             text,
-            "| {} | {} / {} | {mean} | {} | {} | {} | {pairs} |",
-            row.model, t.sum, t.out_of, t.judged, t.failed, t.missing
+            "| {} | {} | {mean} | {} | {} | {} | {pairs} |",
+            row.model, t, t.judged, t.failed, t.missing
         )
         .expect("writing to a String");
     }

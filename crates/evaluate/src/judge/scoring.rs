@@ -3,10 +3,10 @@
 use super::cache::Cache;
 use super::client::{Client, JudgeConfig, Reply};
 use super::prompt::{self, JudgePrompt};
-use super::verdict::{Better, better, rating};
+use super::verdict::{Better, NoVerdict, read_better, read_rating};
 use crate::fastchat::{Answer, Question, QuestionId};
 use crate::stats::Wins;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,7 +19,15 @@ pub struct Judge {
     pub asked: usize,
     /// Verdicts from the cache so far.
     pub cached: usize,
+    /// Verdicts that the judge did not give, by reason.
+    pub failures: BTreeMap<String, usize>,
 }
+
+/// Reasons of failures that are shown.
+const MAX_REASONS: usize = 3;
+
+/// Reads a reply's verdict, knowing what the judge was shown.
+type Parse<T> = fn(&str, &str) -> std::result::Result<T, NoVerdict>;
 
 /// The ratings of one model's answers.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -44,6 +52,20 @@ impl Total {
     }
 }
 
+impl std::fmt::Display for Total {
+    /// Without a rating there is no sum. A sum of fewer ratings than questions says so.
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        if self.judged == 0 {
+            return f.write_str("–");
+        }
+        write!(f, "{} / {}", self.sum, self.out_of)?;
+        match self.failed + self.missing {
+            0 => Ok(()),
+            n => write!(f, " ({n} not judged)"),
+        }
+    }
+}
+
 /// Verdicts on pairs of answers by two models, seen from the first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Pairs {
@@ -63,6 +85,7 @@ impl Judge {
             cache: Cache::open(cache)?,
             asked: 0,
             cached: 0,
+            failures: BTreeMap::new(),
         })
     }
 
@@ -87,7 +110,7 @@ impl Judge {
                 None => total.missing += 1,
                 Some(answer) => {
                     let prompt = prompt::single(&question.turns, answer);
-                    match self.verdict(&prompt, rating)? {
+                    match self.verdict(&prompt, read_rating)? {
                         None => total.failed += 1,
                         Some(rating) => {
                             total.judged += 1;
@@ -118,8 +141,8 @@ impl Judge {
                 let first = prompt::pair(&question.turns, mine, theirs);
                 let second = prompt::pair(&question.turns, theirs, mine);
                 let verdicts = (
-                    self.verdict(&first, better)?,
-                    self.verdict(&second, better)?,
+                    self.verdict(&first, read_better)?,
+                    self.verdict(&second, read_better)?,
                 );
                 match verdicts {
                     (Some(Better::A), Some(Better::B)) => outcomes.push(1.0),
@@ -141,31 +164,63 @@ impl Judge {
     }
 
     /// The verdict on one prompt, from the cache or the judge; `None` if the judge failed.
-    fn verdict<T>(
-        &mut self,
-        prompt: &JudgePrompt,
-        parse: fn(&str) -> Option<T>,
-    ) -> Result<Option<T>> {
-        let model = &self.client.config.model;
-        if let Some(verdict) = self.cache.get(model, prompt).and_then(parse) {
+    ///
+    /// A reply without a verdict is asked for once more: a judge at its own temperature may do
+    /// better.
+    fn verdict<T>(&mut self, prompt: &JudgePrompt, parse: Parse<T>) -> Result<Option<T>> {
+        let model = self.client.config.model.clone();
+        let read = |reply: &str| parse(reply, &prompt.user);
+        if let Some(Ok(verdict)) = self.cache.get(&model, prompt).map(read) {
             self.cached += 1;
             return Ok(Some(verdict));
         }
-        self.asked += 1;
-        match self.client.ask(prompt)? {
-            Reply::Failed(why) => {
-                run::say!("the judge failed on one question: {why}");
-                Ok(None)
-            }
-            Reply::Text(reply) => {
-                let verdict = parse(&reply);
-                match verdict {
-                    Some(_) => self.cache.put(model, prompt, &reply)?,
-                    None => run::say!("the judge's reply to one question has no verdict"),
+        let mut why = String::new();
+        for _ in 0..2 {
+            self.asked += 1;
+            let (reply, cut) = match self.client.ask(prompt)? {
+                Reply::Text { text, cut } => (text, cut),
+                Reply::Failed(reason) => {
+                    why = reason;
+                    break; // the endpoint has retried what is worth it
                 }
-                Ok(verdict)
+            };
+            match read(&reply) {
+                Ok(verdict) => {
+                    self.cache.put(&model, prompt, &reply)?;
+                    return Ok(Some(verdict));
+                }
+                Err(_) if cut => why = "the reply was cut off before its verdict".to_string(),
+                Err(reason) => why = reason.to_string(),
             }
         }
+        *self.failures.entry(why).or_default() += 1;
+        Ok(None)
+    }
+
+    /// Says how many verdicts are missing and why.
+    ///
+    /// # Errors
+    /// If there is no verdict at all: a total would be of nothing.
+    pub fn report_failures(&self, n_verdicts: usize) -> Result<()> {
+        let n_failed: usize = self.failures.values().sum();
+        if n_failed == 0 {
+            return Ok(());
+        }
+        let mut reasons: Vec<(&String, &usize)> = self.failures.iter().collect();
+        reasons.sort_by_key(|(_, n)| std::cmp::Reverse(**n));
+        let more = reasons.len().saturating_sub(MAX_REASONS);
+        let shown = reasons.iter().take(MAX_REASONS);
+        let mut shown: Vec<String> = shown.map(|(why, n)| format!("{n} x {why}")).collect();
+        if more > 0 {
+            shown.push(format!("{more} other reasons"));
+        }
+        let reasons = shown.join("; ");
+        if n_verdicts == 0 {
+            bail!("the judge gave no verdict at all on {n_failed} requests: {reasons}");
+        }
+        let n_all = n_verdicts + n_failed;
+        eprintln!("the judge gave no verdict on {n_failed} of {n_all} requests: {reasons}");
+        Ok(())
     }
 }
 
