@@ -149,32 +149,21 @@ fn bad_input_of_answers_is_refused_before_anything_is_written() {
     );
     refused(
         answers(&AnswersConfig {
-            questions: world.path("none.jsonl"),
+            questions: Some(world.path("none.jsonl")),
             ..config(&world.text("sft"))
         }),
         "none.jsonl",
     );
-    let wrong = world.write(
-        "alpaca.json",
-        "[{\"instruction\": \"x\", \"output\": \"y\"}]",
-    );
     refused(
         answers(&AnswersConfig {
-            questions: wrong,
-            ..config(&world.text("sft"))
-        }),
-        "expected a FastChat question file",
-    );
-    refused(
-        answers(&AnswersConfig {
-            out: world.path("sft"),
+            out: Some(world.path("sft")),
             ..config(&world.text("sft"))
         }),
         "is a directory",
     );
     refused(
         answers(&AnswersConfig {
-            out: world.path("no/out.jsonl"),
+            out: Some(world.path("no/out.jsonl")),
             ..config(&world.text("sft"))
         }),
         "does not exist",
@@ -194,4 +183,192 @@ fn bad_input_of_answers_is_refused_before_anything_is_written() {
         "--temperature -1",
     );
     assert!(!out.exists());
+}
+
+#[test]
+fn a_wrong_question_file_is_named_in_one_line() {
+    let world = World::new();
+    let questions = world.questions();
+    let out = world.path("out.jsonl");
+    let config = || AnswersConfig::new(&world.text("base"), &questions, &out);
+    for (text, expected) in [
+        (
+            "[{\"body\": \"x\"}]",
+            "row 1: fields body fit no known format",
+        ),
+        (
+            "[{\"body\": \"x\"}]",
+            "answers needs FastChat questions, or prompts",
+        ),
+        (
+            "{\"question_id\": 1, \"body\": \"x\"}",
+            "no field text or turns",
+        ),
+        ("not JSON", "is not JSON"),
+        ("", "is empty"),
+    ] {
+        refused(
+            answers(&AnswersConfig {
+                questions: Some(world.write("wrong.json", text)),
+                ..config()
+            }),
+            expected,
+        );
+    }
+    for (prompt, questions, expected) in [
+        (vec![" ".to_string()], None, "--prompt is empty"),
+        (
+            vec!["x".to_string()],
+            Some(questions.clone()),
+            "give one of them",
+        ),
+        (vec![], None, "give --questions FILE or --prompt TEXT"),
+    ] {
+        refused(
+            answers(&AnswersConfig {
+                prompt,
+                questions,
+                ..config()
+            }),
+            expected,
+        );
+    }
+    refused(
+        answers(&AnswersConfig {
+            out: None,
+            ..config()
+        }),
+        "--out FILE is missing",
+    );
+    assert!(!out.exists());
+}
+
+#[test]
+fn any_file_of_prompts_is_answered_in_its_order_with_its_ids() {
+    #[track_caller]
+    fn check(world: &World, text: &str, ids: &[QuestionId], grades: Option<f64>) {
+        let questions = world.write("prompts.jsonl", text);
+        let out = world.path("prompts-answers.jsonl");
+        let _ = std::fs::remove_file(&out);
+        let config = AnswersConfig {
+            max_new_tokens: 4,
+            ..AnswersConfig::new(&world.text("base"), &questions, &out)
+        };
+        let report = answers(&config).unwrap();
+        assert_eq!(report.answered, ids.len());
+        assert_eq!(report.oracle.is_some(), grades.is_some(), "{text}");
+        let answered = fastchat::answers(&out).unwrap();
+        let found: Vec<_> = answered.into_iter().map(|a| a.question_id).collect();
+        assert_eq!(found, ids, "{text}");
+    }
+    let world = World::new();
+    let number = QuestionId::Number;
+    let word = |text: &str| QuestionId::Text(text.into());
+    // Alpaca, with a repeated row and one without a question: the row's number is its id.
+    let row =
+        "{\"instruction\": \"Copy this list:\", \"input\": \"pine shirt.\", \"output\": \"\"}\n";
+    let empty = "{\"instruction\": \"\", \"input\": \"\", \"output\": \"\"}\n";
+    let text = format!("{row}{empty}{row}");
+    check(&world, &text, &[number(1), number(3)], None);
+    let known = "{\"instruction\": \"Copy this list: pine shirt.\", \"output\": \"\"}\n";
+    check(&world, known, &[number(1)], Some(1.0));
+    // Conversations and prompts with ids of their own, which are kept.
+    let chat = |id: &str| {
+        let turns = "[{\"role\": \"user\", \"content\": \"One.\"}, {\"role\": \"assistant\", \"content\": \"Two.\"}]";
+        format!("{{\"id\": {id}, \"messages\": {turns}}}\n")
+    };
+    let text = chat("\"b\"") + &chat("\"a\"");
+    check(&world, &text, &[word("b"), word("a")], None);
+    // Repeated ids tell nothing apart, and neither do some rows' alone.
+    check(
+        &world,
+        &(chat("7") + &chat("7")),
+        &[number(1), number(2)],
+        None,
+    );
+    let text = chat("7") + &chat("null");
+    check(&world, &text, &[number(1), number(2)], None);
+}
+
+#[test]
+fn prompts_of_the_command_line_are_answered_without_a_file() {
+    let world = World::new();
+    let config = AnswersConfig {
+        questions: None,
+        out: None,
+        prompt: vec!["Copy this list: pine shirt.".into(), "word ".repeat(200)],
+        max_new_tokens: 4,
+        greedy: true,
+        ..AnswersConfig::new(&world.text("base"), Path::new(""), Path::new(""))
+    };
+    let report = answers(&config).unwrap();
+    let [Some(answer), None] = &report.printed[..] else {
+        panic!("{:?}", report.printed)
+    };
+    // The same answer as from a file.
+    let questions = world.write(
+        "q.jsonl",
+        "{\"question_id\": 1, \"text\": \"Copy this list: pine shirt.\"}\n",
+    );
+    let out = world.path("a.jsonl");
+    let from_file = AnswersConfig {
+        questions: Some(questions),
+        out: Some(out.clone()),
+        prompt: Vec::new(),
+        ..config
+    };
+    answers(&from_file).unwrap();
+    assert_eq!(&fastchat::answers(&out).unwrap()[0].turns()[0], answer);
+}
+
+#[test]
+fn answers_of_two_models_never_mix() {
+    let (world, questions) = with_run();
+    let config = |run: &str, out: &str| AnswersConfig {
+        max_new_tokens: 4,
+        model_id: Some("m".into()),
+        ..AnswersConfig::new(&world.text(run), &questions, &world.path(out))
+    };
+    #[track_caller]
+    fn is_another(config: &AnswersConfig) {
+        refused(
+            answers(config),
+            "was answered with other weights or settings",
+        );
+    }
+    // An adapter that is scaled otherwise, under its old name.
+    answers(&config("sft", "a.jsonl")).unwrap();
+    let settings = world.path("sft/adapter/adapter_config.json");
+    let text = std::fs::read_to_string(&settings).unwrap();
+    let mut changed: serde_json::Value = serde_json::from_str(&text).unwrap();
+    changed["lora_alpha"] = serde_json::json!(3.0 * changed["lora_alpha"].as_f64().unwrap());
+    std::fs::write(&settings, changed.to_string()).unwrap();
+    is_another(&config("sft", "a.jsonl"));
+    std::fs::write(&settings, text).unwrap();
+    assert_eq!(answers(&config("sft", "a.jsonl")).unwrap().answered, 0);
+    // A plain model that is replaced.
+    answers(&config("base", "b.jsonl")).unwrap();
+    let weights = world.path("base/model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    let last = bytes.len() - 2;
+    bytes[last] ^= 1;
+    std::fs::write(&weights, bytes).unwrap();
+    is_another(&config("base", "b.jsonl"));
+}
+
+#[test]
+fn two_processes_do_not_answer_into_one_file() {
+    let (world, questions) = with_run();
+    let config = short(&world, &questions, "a.jsonl", 16);
+    let (held, _) =
+        evaluate::jsonl::Appender::open::<fastchat::Answer>(&world.path("a.jsonl")).unwrap();
+    refused(answers(&config), "is being written by another process");
+    drop(held);
+    let report = answers(&config).unwrap();
+    // A file with every line twice, as older versions could write it.
+    let text = std::fs::read_to_string(world.path("a.jsonl")).unwrap();
+    world.write("a.jsonl", &text.repeat(2));
+    let again = answers(&config).unwrap();
+    assert_eq!((again.already, again.answered), (2, 0));
+    assert_eq!(again.oracle, report.oracle, "each question counts once");
 }

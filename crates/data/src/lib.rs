@@ -28,8 +28,8 @@ pub use origin::Origin;
 pub use record::{Ask, Demonstration, Message, Preference, Prompt};
 pub use settings::{Rows, RowsConfig, check_rows};
 pub use source::{
-    DataFile, DataFiles, Format, Loaded, ReadOptions, demonstrations, each_prompt_once,
-    preferences, prompts, unused_fields,
+    DataFile, DataFiles, Format, Loaded, ReadOptions, RowPrompt, demonstrations, each_prompt_once,
+    preferences, prompts, prompts_by_row, unused_fields,
 };
 pub use split::{report_shared, split_by_key};
 pub use template::Template;

@@ -29,13 +29,15 @@ pub struct Cli {
 /// The commands that evaluate.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Answer a FastChat question file, in FastChat's answer format
+    /// Answer questions: a file of them, in FastChat's answer format, or a prompt, printed
     ///
     /// Writes after every batch. Called again with the same arguments, it continues. Questions
-    /// whose prompt does not fit the model's context are reported, not truncated.
+    /// whose prompt does not fit the model's context are reported, not truncated. A file of another
+    /// format than FastChat's keeps its order, and its ids (question_id or id) or row numbers.
     #[command(after_help = "Examples:
   wick answers --run runs/esrl --questions vicuna.jsonl --out answers/esrl.jsonl
-  wick answers --run runs/sft --questions vicuna.jsonl --out answers/sft.jsonl --greedy
+  wick answers --run runs/sft --prompt Hello --greedy
+  wick answers --run runs/sft --questions alpaca.json --out answers/sft.jsonl --greedy
   wick answers --run model.gguf --questions vicuna.jsonl --out base.jsonl --model-id base")]
     Answers(AnswersConfig),
     /// Compare runs side by side on the same held-out prompts
@@ -99,8 +101,11 @@ impl Command {
     pub fn execute(self) -> Result<()> {
         run::print(&match self {
             Self::Answers(config) => {
-                let out = config.out.display().to_string();
-                answers_text(&answers(&config)?, &out)
+                let report = answers(&config)?;
+                match &config.out {
+                    Some(out) => answers_text(&report, &out.display().to_string()),
+                    None => printed_answers(&report, &config.prompt),
+                }
             }
             Self::Compare(config) => compare(&config)?.markdown(),
             Self::Table(config) => table(&config)?,
@@ -110,6 +115,23 @@ impl Command {
             Self::Merge(config) => format!("{}\n", merge(&config)?),
         })
     }
+}
+
+/// The answers of `--prompt`; several with their prompts.
+fn printed_answers(report: &crate::AnswersReport, prompts: &[String]) -> String {
+    let mut text = String::new();
+    for (prompt, answer) in prompts.iter().zip(&report.printed) {
+        if prompts.len() > 1 {
+            writeln!(text, "> {}", prompt.replace('\n', "\n> ")).expect("writing to a String");
+        }
+        let answer = answer.as_deref();
+        let answer = answer.unwrap_or("(not answered: the prompt fills the context)");
+        writeln!(text, "{answer}").expect("writing to a String");
+    }
+    if report.cut > 0 {
+        eprintln!("{} of the answers ended at the length limit", report.cut);
+    }
+    text
 }
 
 fn answers_text(report: &crate::AnswersReport, out: &str) -> String {

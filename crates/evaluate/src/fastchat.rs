@@ -149,21 +149,49 @@ fn question(row: &Value) -> std::result::Result<Question, String> {
     })
 }
 
-/// The answers of one model, written by `wick answers` or FastChat.
+/// The answers of one model, written by `wick answers` or FastChat. Of several answers to one
+/// question the last counts, as for FastChat; how many are left out is said.
 pub fn answers(path: &Path) -> Result<Vec<Answer>> {
-    let answers: Vec<Answer> = jsonl::read(path)?;
+    let shown = path.display();
+    if !path.exists() {
+        bail!("{shown} does not exist; `wick answers` writes answer files");
+    }
+    let answers: Vec<Answer> = jsonl::read_appended(path)?;
     let Some(first) = answers.first() else {
-        bail!("{} has no answers", path.display());
+        bail!("{shown} has no answers");
     };
     if let Some(other) = answers.iter().find(|a| a.model_id != first.model_id) {
         bail!(
-            "{} has answers of two models, {} and {}; give one file per model",
-            path.display(),
+            "{shown} has answers of two models, {} and {}; give one file per model",
             first.model_id,
             other.model_id
         );
     }
-    Ok(answers)
+    Ok(each_once(path, answers))
+}
+
+/// The last answer to each question, in the order of the first ones.
+pub(crate) fn each_once(path: &Path, answers: Vec<Answer>) -> Vec<Answer> {
+    let n_lines = answers.len();
+    let mut places = BTreeMap::new();
+    let mut kept: Vec<Answer> = Vec::with_capacity(n_lines);
+    for answer in answers {
+        match places.get(&answer.question_id) {
+            Some(at) => kept[*at] = answer,
+            None => {
+                places.insert(answer.question_id.clone(), kept.len());
+                kept.push(answer);
+            }
+        }
+    }
+    if kept.len() < n_lines {
+        eprintln!(
+            "{}: {} lines answer a question again; the last answer to each counts",
+            path.display(),
+            n_lines - kept.len()
+        );
+    }
+    kept
 }
 
 /// FastChat's temperature for a category (`temperature_config`, default 0.7).

@@ -1,13 +1,13 @@
-//! JSONL files that grow while a program runs. If it is killed, the incomplete last line is removed
-//! when the file is opened again.
+//! JSONL files that grow while a program runs. One process writes at a time. If it is killed, the
+//! incomplete last line is removed when the file is opened again.
 
 use anyhow::{Context, Result, bail};
 use serde::{Serialize, de::DeserializeOwned};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// An open JSONL file to which complete lines are appended.
+/// An open JSONL file to which complete lines are appended. Nobody else can open it meanwhile.
 pub struct Appender {
     file: File,
     path: PathBuf,
@@ -19,16 +19,27 @@ impl Appender {
     /// An incomplete last line (the writer was killed) is removed from the file.
     ///
     /// # Errors
-    /// If any other line cannot be parsed.
+    /// If another process has it open, or any other line cannot be parsed.
     pub fn open<T: DeserializeOwned>(path: &Path) -> Result<(Self, Vec<T>)> {
+        if path.is_dir() {
+            bail!("{} is a directory; give a file", path.display());
+        }
+        let failed = || format!("cannot write {}", path.display());
+        let options = OpenOptions::new().create(true).append(true).clone();
+        let file = options.open(path).with_context(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => bail!(
+                "{} is being written by another process; wait for it, or choose another file",
+                path.display()
+            ),
+            Err(TryLockError::Error(e)) => return Err(e).with_context(failed),
+        }
+        // Read under the lock, so that no line of another process is missed.
         let rows = read_torn::<T>(path)?;
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        rows.report(path, "removed");
         file.set_len(rows.complete_bytes as u64)
-            .with_context(|| format!("cannot write {}", path.display()))?;
+            .with_context(failed)?;
         let mut appender = Self {
             file,
             path: path.to_path_buf(),
@@ -59,11 +70,27 @@ struct Torn<T> {
     complete_bytes: usize,
     /// The last complete line has no newline.
     lacks_newline: bool,
+    /// The incomplete last line begins here.
+    torn_line: Option<usize>,
 }
 
-/// Reads a file of [`Appender`] without changing it. A missing file has no rows.
+impl<T> Torn<T> {
+    fn report(&self, path: &Path, what: &str) {
+        if let Some(line) = self.torn_line {
+            eprintln!(
+                "{} line {line} is incomplete (its writer was killed) and is {what}",
+                path.display()
+            );
+        }
+    }
+}
+
+/// Reads a file of [`Appender`] without changing it. A missing file has no rows. An incomplete last
+/// line is left out, and said so.
 pub fn read_appended<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
-    Ok(read_torn(path)?.items)
+    let rows = read_torn(path)?;
+    rows.report(path, "left out");
+    Ok(rows.items)
 }
 
 fn read_torn<T: DeserializeOwned>(path: &Path) -> Result<Torn<T>> {
@@ -79,6 +106,7 @@ fn read_torn<T: DeserializeOwned>(path: &Path) -> Result<Torn<T>> {
         items: Vec::new(),
         complete_bytes: 0,
         lacks_newline: false,
+        torn_line: None,
     };
     for (i, line) in bytes.split_inclusive(|b| *b == b'\n').enumerate() {
         let ends = line.last() == Some(&b'\n');
@@ -86,7 +114,10 @@ fn read_torn<T: DeserializeOwned>(path: &Path) -> Result<Torn<T>> {
             match serde_json::from_slice(line) {
                 Ok(item) => torn.items.push(item),
                 // Only an incomplete line was ours; a file of another kind must not be changed.
-                Err(e) if !ends && e.is_eof() => break,
+                Err(e) if !ends && e.is_eof() => {
+                    torn.torn_line = Some(i + 1);
+                    break;
+                }
                 Err(e) => bail!("{} line {}: {e}", path.display(), i + 1),
             }
         }

@@ -3,6 +3,7 @@
 //! the first row.
 
 mod alpaca;
+mod by_row;
 mod chat;
 mod collector;
 mod comparison;
@@ -23,10 +24,12 @@ use crate::{Demonstration, Error, Origin, Preference, Prompt, Result};
 use collector::{Collector, Want};
 use row::{Kind, Row, Source};
 use rows::{Object, TOO_BIG};
+use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+pub use by_row::{RowPrompt, prompts_by_row};
 pub use format::{Format, ReadOptions};
 pub use unused::unused_fields;
 
@@ -162,8 +165,18 @@ pub fn each_prompt_once(mut prompts: Vec<Prompt>) -> (Vec<Prompt>, usize) {
 /// A file that was read.
 struct ReadFile {
     collector: Collector,
+    /// The rows that gave prompts, if prompts were wanted
+    prompt_rows: Vec<PromptRow>,
     n_rows: usize,
     sha256: String,
+}
+
+/// A row with a prompt.
+struct PromptRow {
+    number: usize,
+    id: Option<Value>,
+    /// The place of its first prompt
+    first: usize,
 }
 
 impl ReadFile {
@@ -191,7 +204,7 @@ impl ReadFile {
 fn read(path: &Path, options: &ReadOptions, want: Want) -> Result<ReadFile> {
     let mut collector = Collector::new(want);
     let shared: Arc<Path> = path.into();
-    let mut n_rows = 0;
+    let (mut n_rows, mut prompt_rows) = (0, Vec::new());
     let mut source: Option<&Source> = SOURCES.into_iter().find(|s| s.format == options.format);
     let file = rows::for_each_row(path, &mut |number, object| {
         let source = match source {
@@ -209,6 +222,14 @@ fn read(path: &Path, options: &ReadOptions, want: Want) -> Result<ReadFile> {
         );
         (source.read)(&row, &mut collector)?;
         if collector.n_records() > before {
+            if want == Want::Prompts {
+                let id = object.get("question_id").or_else(|| object.get("id"));
+                prompt_rows.push(PromptRow {
+                    number,
+                    id: id.cloned(),
+                    first: before,
+                });
+            }
             for field in row.unused(options)? {
                 *collector.unused.entry(field).or_default() += 1;
             }
@@ -218,6 +239,7 @@ fn read(path: &Path, options: &ReadOptions, want: Want) -> Result<ReadFile> {
     collector.drop_rows(TOO_BIG, file.n_too_big);
     Ok(ReadFile {
         collector,
+        prompt_rows,
         n_rows: n_rows + file.n_too_big,
         sha256: file.sha256,
     })
