@@ -7,9 +7,9 @@
 #   scripts/same-numbers.sh --record  write the hashes instead
 #   scripts/same-numbers.sh --rehash  write those of the runs that are there
 # Hashed: adapters, reward models, checkpoints (weights, optimiser, state.json), metrics.jsonl,
-# config.toml, samples, answers. Left out: what holds times (timings.jsonl, run.json, events,
-# answers' tstamp). The hashes hold for one processor family (libm, AVX2): record them again on
-# another.
+# config.toml, answers. Left out: what holds times (timings.jsonl, run.json, events, answers'
+# tstamp) and the choice of rows that are shown (samples). The hashes hold for one processor family
+# (libm, AVX2): record them again on another.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export RAYON_NUM_THREADS=1 WICK_SIMD=avx2
@@ -22,7 +22,7 @@ hash_of() {
     local dir=$1
     (cd "$dir" && find . -type f \( -path '*/adapter/*' -o -path '*/reward/*' -o -path '*/best/*' \
         -o -path '*/model/*' -o -path '*/checkpoints/*.safetensors' -o -name metrics.jsonl \
-        -o -name config.toml -o -path '*/samples/*' -o -name 'pool-*.jsonl' -o -name heldout.json \
+        -o -name config.toml -o -name 'pool-*.jsonl' -o -name heldout.json \
         -o -path '*/merged/*' \) -print0 | LC_ALL=C sort -z | xargs -0 sha256sum) |
         sed "s#  \./#  $dir/#"
     # state.json without the seconds that it carries

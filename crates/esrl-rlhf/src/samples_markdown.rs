@@ -4,12 +4,18 @@ use crate::rl_step::StepReport;
 use crate::roles::Roles;
 use algorithms::Metrics;
 use anyhow::Result;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
-/// The first rows of the step as Markdown.
+/// Rows that are shown.
+const SHOWN: usize = 8;
+
+/// Some rows of the step as Markdown: one of each prompt first, then further ones.
 pub(crate) fn rows(roles: &Roles, report: &StepReport, step: u64) -> Result<String> {
     let mut text = format!("# Step {step}: rows learnt from\n");
-    for (i, row) in report.rows.iter().enumerate().take(8) {
+    let keys: Vec<u64> = report.rows.iter().map(|row| row.task.key).collect();
+    for i in different_first(&keys, SHOWN) {
+        let row = &report.rows[i];
         let prompt = row.task.prompt.ask.text();
         let answer = roles.encoder.decode(row.response())?;
         let n = row.response().len();
@@ -24,6 +30,17 @@ pub(crate) fn rows(roles: &Roles, report: &StepReport, step: u64) -> Result<Stri
         )?;
     }
     Ok(text)
+}
+
+/// The places of `n` items, in order, of as many different keys as there are.
+fn different_first(keys: &[u64], n: usize) -> Vec<usize> {
+    let mut seen = BTreeSet::new();
+    let (mut first, further): (Vec<usize>, Vec<usize>) =
+        (0..keys.len()).partition(|i| seen.insert(keys[*i]));
+    first.extend(further);
+    first.truncate(n);
+    first.sort_unstable();
+    first
 }
 
 /// Loss, reward, KL and evaluation of a step in a few words.
