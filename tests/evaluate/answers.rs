@@ -343,8 +343,10 @@ fn answers_of_two_models_never_mix() {
     let mut changed: serde_json::Value = serde_json::from_str(&text).unwrap();
     changed["lora_alpha"] = serde_json::json!(3.0 * changed["lora_alpha"].as_f64().unwrap());
     std::fs::write(&settings, changed.to_string()).unwrap();
+    run::write_sums(&world.path("sft/adapter")).unwrap();
     is_another(&config("sft", "a.jsonl"));
     std::fs::write(&settings, text).unwrap();
+    run::write_sums(&world.path("sft/adapter")).unwrap();
     assert_eq!(answers(&config("sft", "a.jsonl")).unwrap().answered, 0);
     // A plain model that is replaced.
     answers(&config("base", "b.jsonl")).unwrap();

@@ -1,9 +1,9 @@
-//! `wick compare`, `wick table` and `wick plot`.
+//! `wick compare`.
 
-use super::judge::{JudgeServer, Play};
+use super::judge_server::{JudgeServer, Play};
 use super::world::{CONTEXT, World, refused};
 use evaluate::judge::JudgeConfig;
-use evaluate::{CompareConfig, Metric, compare, compare_with};
+use evaluate::{CompareConfig, CompareReport, Metric, compare, compare_with};
 use serde_json::Value;
 
 #[test]
@@ -62,8 +62,29 @@ fn runs_are_compared_on_the_same_prompts() {
     assert_eq!(written["rows"][1]["name"], "esrl");
     let table = std::fs::read_to_string(out.join("compare.md")).unwrap();
     assert_eq!(table, report.markdown());
+    check_table(&table);
+    assert!(!table.contains("judge"));
+    let lines: Vec<Value> = evaluate::jsonl::read(&out.join("responses.jsonl")).unwrap();
+    assert_eq!(lines.len(), 3);
+    assert_eq!(
+        lines[0]["answers"]["sft"]["text"],
+        lines[0]["answers"]["same"]["text"]
+    );
+    check_pairs(&report, &lines);
+    // The same call gives the same numbers.
+    let again = compare(&CompareConfig::new(&runs, &world.path("again"))).unwrap();
+    assert_eq!(
+        serde_json::to_value(&again.rows).unwrap(),
+        serde_json::to_value(&report.rows).unwrap()
+    );
+}
+
+/// It has the columns, and fits a terminal.
+#[track_caller]
+fn check_table(table: &str) {
     for heading in [
-        "| run |",
+        "| run ",
+        "reward minus sft's",
         "reward, normalised",
         "wins against sft by reward",
         "oracle (1-10)",
@@ -72,19 +93,33 @@ fn runs_are_compared_on_the_same_prompts() {
     ] {
         assert!(table.contains(heading), "{heading} is not in\n{table}");
     }
-    assert!(!table.contains("judge"));
-    let lines: Vec<Value> = evaluate::jsonl::read(&out.join("responses.jsonl")).unwrap();
-    assert_eq!(lines.len(), 3);
-    assert_eq!(
-        lines[0]["answers"]["sft"]["text"],
-        lines[0]["answers"]["same"]["text"]
-    );
-    // The same call gives the same numbers.
-    let again = compare(&CompareConfig::new(&runs, &world.path("again"))).unwrap();
-    assert_eq!(
-        serde_json::to_value(&again.rows).unwrap(),
-        serde_json::to_value(&report.rows).unwrap()
-    );
+    for line in table.lines() {
+        assert!(line.chars().count() <= 100, "{line}");
+    }
+}
+
+/// The responses have plain prompts, and the differences are those of the paired rewards.
+#[track_caller]
+fn check_pairs(report: &CompareReport, lines: &[Value]) {
+    let asked: Vec<&str> = lines.iter().filter_map(|l| l["prompt"].as_str()).collect();
+    let expected = [
+        "Copy this list: cello boot.",
+        "Reverse these words: palm house.",
+        "Copy this list: pine shirt.",
+    ];
+    assert_eq!(asked, expected);
+    let reward = |l: &Value, run: &str| l["answers"][run]["reward"].as_f64().unwrap();
+    let differences = lines.iter().map(|l| reward(l, "esrl") - reward(l, "sft"));
+    let mean = differences.sum::<f64>() / 3.0;
+    let [sft, esrl, same] = &report.rows[..] else {
+        panic!("{} rows", report.rows.len())
+    };
+    assert!((esrl.reward_difference.unwrap().mean - mean).abs() < 1e-6);
+    assert_eq!(same.reward_difference.unwrap().mean, 0.0);
+    assert!(sft.reward_difference.is_none() && esrl.oracle_difference.is_some());
+    // All three tie: no difference was seen, but three prompts prove little.
+    let rate = same.reward_wins.unwrap().rate;
+    assert!(rate.low < 0.2 && rate.high > 0.8, "{rate:?}");
 }
 
 #[test]
@@ -96,6 +131,10 @@ fn bad_input_of_compare_is_refused() {
     let config = |runs: &[&str]| CompareConfig::new(runs, &world.path("out"));
     refused(compare(&config(&[&sft])), "give --prompts FILE");
     refused(compare(&config(&[&sft, &sft])), "given twice");
+    refused(
+        compare(&config(&[&sft, &world.text("missing")])),
+        "missing does not exist; give a run directory",
+    );
     refused(
         compare(&config(&[&world.text("rm")])),
         "is a reward model; pass it as --reward",
@@ -201,115 +240,13 @@ fn a_judge_adds_its_columns() {
     );
     let table = report.markdown();
     assert!(
-        table.contains("| judge |") && table.contains("| 8 / 30 (1 not judged) |"),
+        table.contains("| judge  ") && table.contains("| 8 / 30 (1 not judged) |"),
         "{table}"
     );
     // A second call samples nothing and sends no request.
     let asked = server.n_requests();
     compare_with(&config, Some(server.config())).unwrap();
     assert_eq!(server.n_requests(), asked);
-}
-
-#[test]
-fn a_table_of_seeds_has_means_and_spreads() {
-    let dir = tempfile::tempdir().unwrap();
-    let write = |seed: usize, oracle: [f64; 2], samples: serde_json::Value| {
-        let at = dir.path().join(format!("compare-{seed}"));
-        std::fs::create_dir(&at).unwrap();
-        let row = |name: &str, oracle: f64, samples: &serde_json::Value| {
-            serde_json::json!({"name": name, "oracle": {"mean": oracle}, "samples_drawn": samples,
-                "wall_hours": 0.01, "kl_exact": null})
-        };
-        let none = serde_json::Value::Null;
-        let rows = [
-            row("sft", oracle[0], &none),
-            row("ppo", oracle[1], &samples),
-        ];
-        let text = serde_json::json!({ "rows": rows }).to_string();
-        std::fs::write(at.join("compare.json"), text).unwrap();
-        at
-    };
-    let compared = vec![
-        write(1, [4.0, 8.0], serde_json::json!(100)),
-        write(2, [5.0, 8.0], serde_json::json!(120)),
-    ];
-    let out = dir.path().join("table.md");
-    let config = evaluate::TableConfig {
-        compared: compared.clone(),
-        out: Some(out.clone()),
-    };
-    let text = evaluate::table(&config).unwrap();
-    let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines.len(), 4);
-    assert_eq!(
-        lines[2],
-        "| `ppo` | 8.00 ± 0.00 | – | – | – | 110 ± 14 | – | 36 ± 0 | – | 2 |"
-    );
-    assert_eq!(
-        lines[3],
-        "| `sft` | 4.50 ± 0.71 | – | – | – | – | – | 36 ± 0 | – | 2 |"
-    );
-    assert_eq!(std::fs::read_to_string(out).unwrap(), text);
-    std::fs::remove_file(compared[1].join("compare.json")).unwrap();
-    let error = evaluate::table(&config).unwrap_err().to_string();
-    assert!(error.contains("run `wick compare` first"), "{error}");
-}
-
-#[test]
-fn a_plot_has_a_panel_per_column_and_a_series_per_name() {
-    let dir = tempfile::tempdir().unwrap();
-    let row = |name: &str, stage: &str, oracle: f64| serde_json::json!({"name": name, "stage": stage, "oracle": {"mean": oracle}, "tokens_drawn": 20_000.0});
-    let compared: Vec<_> = [7.0, 8.0]
-        .iter()
-        .enumerate()
-        .map(|(seed, oracle)| {
-            let at = dir.path().join(format!("compare-{seed}"));
-            std::fs::create_dir(&at).unwrap();
-            let rows = [
-                row("sft", "sft", 4.0),
-                row("esrl@0.1", "esrl-rlhf", *oracle),
-                row("esrl@0.5", "esrl-rlhf", oracle - 1.0),
-                row("mrt@0.1", "esrl-rlhf", *oracle),
-            ];
-            let text = serde_json::json!({ "rows": rows }).to_string();
-            std::fs::write(at.join("compare.json"), text).unwrap();
-            at
-        })
-        .collect();
-    let mut config = evaluate::PlotConfig {
-        compared,
-        runs: Vec::new(),
-        metric: None,
-        y: vec!["oracle".into(), "tokens_drawn".into()],
-        title: "Elimination".into(),
-        x: "beta".into(),
-        out: dir.path().join("plot.svg"),
-    };
-    evaluate::plot(&config).unwrap();
-    let svg = std::fs::read_to_string(&config.out).unwrap();
-    for text in [
-        "Elimination",
-        "beta",
-        "oracle (1-10)",
-        "tokens drawn",
-        "esrl",
-        "mrt",
-        "20k",
-    ] {
-        assert!(
-            svg.contains(&format!("\n{text}\n")),
-            "{text} is not in {svg}"
-        );
-    }
-    assert!(!svg.contains("sft"));
-    // three points in each of two panels
-    assert_eq!(svg.matches("<circle").count(), 6);
-    config.y = vec!["orakel".into()];
-    let error = evaluate::plot(&config).unwrap_err().to_string();
-    assert!(
-        error.contains("--y orakel is not known; it is one of oracle, "),
-        "{error}"
-    );
 }
 
 #[test]
@@ -365,7 +302,7 @@ fn answers_are_compared_with_reference_answers() {
     assert!((row.bleu.unwrap().mean - mean("bleu")).abs() < 1e-9);
     assert!((row.rouge_l.unwrap().mean - mean("rouge_l")).abs() < 1e-9);
     let table = report.markdown();
-    for heading in ["| corpus BLEU |", "| sentence BLEU |", "| ROUGE-L |"] {
+    for heading in ["| corpus BLEU ", "| sentence BLEU ", "| ROUGE-L "] {
         assert!(table.contains(heading), "{heading} is not in\n{table}");
     }
     // Prompts without reference answers are refused before sampling.

@@ -2,7 +2,7 @@
 
 use evaluate::fastchat::{self, Answer, Choice, QuestionId, category_temperature};
 use evaluate::jsonl::{self, Appender};
-use evaluate::stats::{Wins, correlation, estimate, mean, quantile, std};
+use evaluate::stats::{Wins, correlation, estimate, mean, paired_difference, quantile, share, std};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -156,6 +156,98 @@ fn an_incomplete_last_line_is_removed_and_other_damage_refused() {
         .unwrap()
         .to_string();
     assert!(error.contains("is a directory"), "{error}");
+}
+
+#[test]
+fn one_process_writes_a_file_at_a_time() {
+    let (_dir, path) = file("{\"a\":1}\n");
+    let (mut first, _) = Appender::open::<Value>(&path).unwrap();
+    let error = Appender::open::<Value>(&path).err().unwrap().to_string();
+    assert!(
+        error.contains("is being written by another process"),
+        "{error}"
+    );
+    first.push(&json!({"b": 2})).unwrap();
+    drop(first);
+    assert_eq!(Appender::open::<Value>(&path).unwrap().1.len(), 2);
+}
+
+#[test]
+fn an_answer_file_counts_each_question_once() {
+    let line = |id: u64, text: &str| {
+        json!({"question_id": id, "answer_id": text, "model_id": "m", "tstamp": 0.0,
+            "choices": [{"index": 0, "turns": [text]}]})
+    };
+    let rows = [line(1, "old"), line(2, "two"), line(1, "new")];
+    let torn = "{\"question_id\": 3, \"answer";
+    let (_dir, path) = file(&(jsonl::to_text(&rows).unwrap() + torn));
+    let answers = fastchat::answers(&path).unwrap();
+    let texts: Vec<&str> = answers.iter().map(|a| a.turns()[0].as_str()).collect();
+    assert_eq!(texts, ["new", "two"], "the last of each, as for FastChat");
+    let error = fastchat::answers(&path.with_file_name("none")).unwrap_err();
+    assert!(error.to_string().contains("none does not exist"), "{error}");
+}
+
+#[test]
+fn shares_have_wilsons_interval_where_all_agree() {
+    #[track_caller]
+    fn check(outcome: f64, n: u64, low: f64, high: f64) {
+        let prompts: Vec<u64> = (0..n).collect();
+        let e = share(&vec![outcome; n as usize], &prompts, 1).unwrap();
+        assert_eq!((e.mean, e.n), (outcome, n as usize));
+        assert!(
+            (e.low - low).abs() < 1e-4 && (e.high - high).abs() < 1e-4,
+            "{e:?}"
+        );
+    }
+    // By hand: z²/(n + z²) is the width at the edge, with z² = 3.8415.
+    check(1.0, 10, 0.7225, 1.0);
+    check(0.0, 10, 0.0, 0.2775);
+    check(1.0, 1, 0.2065, 1.0);
+    check(0.5, 4, 0.1500, 0.8500);
+    let wins = Wins::from_scores([(2.0, 1.0), (3.0, 1.0)], 1).unwrap();
+    assert!(wins.rate.low < 0.4 && wins.rate.high == 1.0, "{wins:?}");
+    assert_eq!(share(&[], &[], 1), None);
+}
+
+#[test]
+fn rows_of_one_prompt_are_resampled_together() {
+    // 20 prompts with 20 rows each; all rows of a prompt agree, so there are 20 trials, not 400.
+    let prompts: Vec<u64> = (0..400).map(|i| i / 20).collect();
+    let outcomes: Vec<f64> = prompts.iter().map(|p| (p % 2) as f64).collect();
+    let e = share(&outcomes, &prompts, 1).unwrap();
+    assert_eq!((e.mean, e.n), (0.5, 400));
+    // 0.5 ± 1.96 · 0.5 / √20 = 0.5 ± 0.219
+    assert!(
+        (e.low - 0.281).abs() < 0.04 && (e.high - 0.719).abs() < 0.04,
+        "{e:?}"
+    );
+    let rows: Vec<u64> = (0..400).collect();
+    let alone = share(&outcomes, &rows, 1).unwrap();
+    assert!(alone.high - alone.low < 0.11, "{alone:?}");
+    // Each row a prompt of its own: the interval is that of the mean.
+    assert_eq!(Some(alone), estimate(&outcomes, 1));
+    // At the edge prompts are counted, too: Wilson's with n = 20.
+    let right = share(&[1.0; 400], &prompts, 1).unwrap();
+    assert!((right.low - 0.8389).abs() < 1e-4, "{right:?}");
+    // Prompts of different sizes: the mean is over rows.
+    let uneven = share(&[1.0, 1.0, 1.0, 0.0], &[1, 1, 1, 2], 1).unwrap();
+    assert_eq!(uneven.mean, 0.75);
+}
+
+#[test]
+fn a_paired_difference_cancels_what_the_prompts_share() {
+    let hard: Vec<f64> = (0..50).map(|i| f64::from(i * 7 % 50)).collect();
+    let pairs = hard
+        .iter()
+        .enumerate()
+        .map(|(i, h)| (h + 1.0 + 0.1 * (i % 2) as f64, *h));
+    let e = paired_difference(pairs, 1).unwrap();
+    assert!(
+        (e.mean - 1.05).abs() < 1e-9 && e.low > 1.0 && e.high < 1.1,
+        "{e:?}"
+    );
+    assert_eq!(paired_difference([], 1), None);
 }
 
 #[test]

@@ -69,6 +69,13 @@ fn a_policy_is_scored_by_its_loss_per_response_token() {
     refused(score(&config), "scores.jsonl exists");
     refused(
         score(&ScoreConfig {
+            max_rows: Some(0),
+            ..ScoreConfig::new(&world.text("sft"), &data)
+        }),
+        "--max-rows 0",
+    );
+    refused(
+        score(&ScoreConfig {
             out: None,
             data: world.path("no.json"),
             ..config
@@ -111,7 +118,12 @@ fn a_reward_model_is_scored_against_the_length_rule() {
     assert!((report.accuracy.mean - accuracy).abs() < 1e-12);
     assert_eq!(report.longer_wins_accuracy, (1.0 + 0.0 + 0.5 + 1.0) / 4.0);
     assert!((report.margin_mean - margins.iter().sum::<f64>() / 4.0).abs() < 1e-9);
-    assert_eq!((report.pairs, report.left_out), (4, 1));
+    // The four pairs are of one prompt, so there is one trial.
+    assert_eq!((report.pairs, report.prompts, report.left_out), (4, 1, 1));
+    assert!(
+        report.accuracy.high - report.accuracy.low > 0.5,
+        "{report:?}"
+    );
     assert!(
         ScoreReport::Pairs(report)
             .to_string()

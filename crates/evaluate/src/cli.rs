@@ -129,7 +129,7 @@ fn printed_answers(report: &crate::AnswersReport, prompts: &[String]) -> String 
         writeln!(text, "{answer}").expect("writing to a String");
     }
     if report.cut > 0 {
-        eprintln!("{} of the answers ended at the length limit", report.cut);
+        run::say!("{} of the answers ended at the length limit", report.cut);
     }
     text
 }

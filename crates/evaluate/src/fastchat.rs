@@ -185,7 +185,7 @@ pub(crate) fn each_once(path: &Path, answers: Vec<Answer>) -> Vec<Answer> {
         }
     }
     if kept.len() < n_lines {
-        eprintln!(
+        run::say!(
             "{}: {} lines answer a question again; the last answer to each counts",
             path.display(),
             n_lines - kept.len()

@@ -77,7 +77,7 @@ struct Torn<T> {
 impl<T> Torn<T> {
     fn report(&self, path: &Path, what: &str) {
         if let Some(line) = self.torn_line {
-            eprintln!(
+            run::say!(
                 "{} line {line} is incomplete (its writer was killed) and is {what}",
                 path.display()
             );

@@ -10,6 +10,7 @@ pub mod fastchat;
 pub mod jsonl;
 pub mod judge;
 mod merge;
+mod oracle;
 mod output;
 mod plot;
 mod policies;

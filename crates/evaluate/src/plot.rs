@@ -1,6 +1,7 @@
 //! `wick plot`: comparisons of several seeds, or learning curves, as an SVG.
 
 use crate::chart::{self, Panel};
+use crate::output::ensure_parent;
 use crate::table::{self, COLUMNS};
 use anyhow::{Context, Result, bail, ensure};
 use std::path::PathBuf;
@@ -13,8 +14,7 @@ pub struct PlotConfig {
         long,
         num_args = 1..,
         value_name = "DIR",
-        conflicts_with = "runs",
-        required_unless_present = "runs"
+        conflicts_with = "runs"
     )]
     pub compared: Vec<PathBuf>,
     /// Run directories: plots --metric over steps. Directories of the same name are seeds
@@ -40,6 +40,16 @@ pub struct PlotConfig {
 
 /// Writes the picture; returns its path as a line.
 pub fn plot(config: &PlotConfig) -> Result<String> {
+    ensure!(
+        !config.compared.is_empty() || !config.runs.is_empty(),
+        "nothing to plot; give --compared DIR that `wick compare` wrote, or --runs RUN --metric NAME"
+    );
+    ensure!(
+        !config.out.is_dir(),
+        "{} is a directory; --out is an SVG file",
+        config.out.display()
+    );
+    ensure_parent(&config.out)?;
     let (panels, words) = if config.runs.is_empty() {
         points(config)?
     } else {

@@ -3,10 +3,11 @@
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use data::{Encoder, Template};
+use models::ModelSource;
 use policy::{Base, Policy, TemplateChoice};
 use rewards::RewardModel;
 use run::SavedRun;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 /// Opens policies and reward models, and reuses the bases opened so far.
@@ -35,8 +36,8 @@ impl PolicyOpener {
     /// Opens a policy: a run of sft or esrl-rlhf, or a plain model, which uses its own chat
     /// template.
     pub fn policy(&mut self, text: &str) -> Result<Policy> {
+        let plain = saved_run(text)?.is_none();
         let policy = Policy::open_sharing(text, TemplateChoice::Auto, &self.device, &self.bases)?;
-        let plain = run::open_saved_run(Path::new(text))?.is_none();
         if plain && policy.base.chat_template.is_none() {
             run::say!("{text} has no chat template; using the Alpaca format");
         }
@@ -58,8 +59,7 @@ impl PolicyOpener {
         if !artefact.is_dir() {
             bail!("{text} has no reward/ yet: the run has not saved a result");
         }
-        let source = run.info.get("base").and_then(|v| v.as_str());
-        let source = source.with_context(|| format!("{text}/run.json has no base"))?;
+        let source = &policy::base_of_run(dir, &run.info)?;
         let weights = policy::base_weights(&run.info)?;
         let base = match self.bases.iter().find(|base| base.is(source, weights)) {
             Some(base) => base.clone(),
@@ -113,30 +113,63 @@ pub(crate) struct Drawn<'a> {
 }
 
 /// The run directory that `text` names; `None` for a plain model.
+///
+/// # Errors
+/// If it is neither a run nor a model: a mistyped path.
 pub(crate) fn saved_run(text: &str) -> Result<Option<SavedRun>> {
-    run::open_saved_run(policy::run_and_adapter(Path::new(text)).0)
+    let run = run::open_saved_run(policy::run_and_adapter(Path::new(text)).0)?;
+    if run.is_none() && !Path::new(text).exists() && ModelSource::parse(text).is_err() {
+        bail!(
+            "{text} does not exist; give a run directory, a model's directory, a .gguf file or a \
+             hub id (org/name)"
+        );
+    }
+    Ok(run)
 }
 
-/// Identifies the weights that `text` names: hashes of the weight files, or `text` itself for a
-/// plain model. Answers are continued only if it is the same, since a run may have been trained
-/// again under its old name.
-pub(crate) fn fingerprint(text: &str) -> Result<String> {
+/// Identifies the policy that `text` names by all that its answers depend on: the base's shape and
+/// a sample of its weights, their format, the template, and the hashes of the files that are its
+/// own (a run's model or adapter, a plain model's directory or file). Answers are continued only if
+/// it is the same: a run may have been trained again, or a model replaced, under its old name.
+pub(crate) fn fingerprint(text: &str, policy: &Policy) -> Result<String> {
     let (run, adapter) = policy::run_and_adapter(Path::new(text));
-    let dir = [run.join("model"), adapter]
-        .into_iter()
-        .find(|dir| dir.is_dir());
-    let Some(dir) = dir else {
-        return Ok(text.to_string());
+    let given = Path::new(text).to_path_buf();
+    let own = match saved_run(text)?.is_some() {
+        true => [run.join("model"), adapter]
+            .into_iter()
+            .find(|p| p.is_dir()),
+        false => Some(given).filter(|path| path.exists()), // else a hub id
     };
-    let mut files: Vec<_> = std::fs::read_dir(&dir)
-        .and_then(|entries| entries.map(|e| Ok(e?.path())).collect())
-        .with_context(|| format!("cannot read {}", dir.display()))?;
-    files.sort();
-    let weights = files
+    let own = own.as_deref().map(weight_files).transpose()?;
+    let hashes: Vec<String> = own
+        .unwrap_or_default()
         .iter()
-        .filter(|f| f.extension().is_some_and(|e| e == "safetensors"));
-    let hashes: Vec<String> = weights.map(|f| run::file_hash(f)).collect::<Result<_>>()?;
-    Ok(hashes.join(" "))
+        .map(|file| run::file_hash(file))
+        .collect::<Result<_>>()?;
+    Ok(serde_json::json!([
+        policy.model().fingerprint()?,
+        policy.base.weights.name(),
+        policy.template,
+        hashes,
+    ])
+    .to_string())
+}
+
+/// The weights in a directory with the settings that they are used by, or the file itself.
+fn weight_files(path: &Path) -> Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_path_buf()]);
+    }
+    let mut files: Vec<PathBuf> = std::fs::read_dir(path)
+        .and_then(|entries| entries.map(|e| Ok(e?.path())).collect())
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    let settings = ["config.json", "adapter_config.json", "tokenizer.json"];
+    files.retain(|file| {
+        file.extension().is_some_and(|e| e == "safetensors")
+            || settings.iter().any(|name| file.ends_with(name))
+    });
+    files.sort();
+    Ok(files)
 }
 
 /// The last part of a path.

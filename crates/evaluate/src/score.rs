@@ -9,6 +9,7 @@ use anyhow::{Result, bail, ensure};
 use data::{Demonstration, Example, Format, Preference, ReadOptions};
 use policy::{Batch, Policy};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The arguments of `wick score`.
@@ -78,9 +79,12 @@ pub enum ScoreReport {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PairScores {
     pub pairs: usize,
+    /// Different prompts among them.
+    pub prompts: usize,
     /// Pairs that do not fit the context.
     pub left_out: usize,
-    /// Share of pairs in which the chosen answer scores higher; equal scores count half.
+    /// Share of pairs in which the chosen answer scores higher; equal scores count half. The
+    /// interval resamples prompts, since pairs of one prompt are not independent.
     pub accuracy: Estimate,
     /// The same for the rule "the answer with more tokens wins".
     pub longer_wins_accuracy: f64,
@@ -131,6 +135,10 @@ pub fn score(config: &ScoreConfig) -> Result<ScoreReport> {
     ensure!(
         config.batch_tokens > 0,
         "--batch-tokens 0; it must be at least 1"
+    );
+    ensure!(
+        config.max_rows != Some(0),
+        "--max-rows 0; it must be at least 1, or be left out to score all rows"
     );
     if let Some(out) = &config.out {
         ensure!(
@@ -215,7 +223,12 @@ fn pairs(
             rejected_tokens: tokens(rejected),
         })
         .collect();
-    let report = summarise_pairs(&rows, items.len() - kept.len() - n_equal, config.seed);
+    let left_out = items.len() - kept.len() - n_equal;
+    let prompts: Vec<u64> = kept
+        .iter()
+        .map(|(row, ..)| items[*row].prompt.key())
+        .collect();
+    let report = summarise_pairs(&rows, &prompts, left_out, config.seed);
     Ok((ScoreReport::Pairs(report), crate::jsonl::to_text(&rows)?))
 }
 
@@ -228,7 +241,8 @@ fn right(difference: f64) -> f64 {
     }
 }
 
-fn summarise_pairs(rows: &[PairRow], left_out: usize, seed: u64) -> PairScores {
+/// `prompts`: the prompt of each row.
+fn summarise_pairs(rows: &[PairRow], prompts: &[u64], left_out: usize, seed: u64) -> PairScores {
     let mut margins: Vec<f64> = rows.iter().map(|r| r.margin).collect();
     let verdicts: Vec<f64> = margins.iter().map(|m| right(*m)).collect();
     let longer: Vec<f64> = rows
@@ -244,7 +258,8 @@ fn summarise_pairs(rows: &[PairRow], left_out: usize, seed: u64) -> PairScores {
     PairScores {
         pairs: rows.len(),
         left_out,
-        accuracy: stats::estimate(&verdicts, seed).expect("there is a pair"),
+        prompts: prompts.iter().collect::<BTreeSet<_>>().len(),
+        accuracy: stats::share(&verdicts, prompts, seed).expect("there is a pair"),
         longer_wins_accuracy: stats::mean(&longer),
         margin_mean: stats::mean(&margins),
         margin_std: stats::std(&margins),
@@ -317,8 +332,9 @@ impl std::fmt::Display for ScoreReport {
                 let a = &s.accuracy;
                 writeln!(
                     f,
-                    "pairs                 {}{}",
+                    "pairs                 {}{}{}",
                     s.pairs,
+                    of_prompts(s),
                     left_out(s.left_out)
                 )?;
                 writeln!(
@@ -351,6 +367,13 @@ impl std::fmt::Display for ScoreReport {
             }
         }
     }
+}
+
+fn of_prompts(scores: &PairScores) -> String {
+    if scores.prompts == scores.pairs {
+        return String::new();
+    }
+    format!(" on {} prompts", scores.prompts)
 }
 
 fn left_out(n: usize) -> String {

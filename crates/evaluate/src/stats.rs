@@ -1,13 +1,20 @@
-//! Means with bootstrap intervals, and win rates. Plain numbers only.
+//! Means with intervals, and win rates. Plain numbers only.
 //!
-//! Intervals are percentile bootstrap (Efron 1979) over items: 2,000 resamples, 2.5 % and 97.5 %
-//! quantiles, drawn from the named stream (seed, "bootstrap"). The same numbers give the same
-//! interval.
+//! Intervals are percentile bootstrap (Efron 1979): 2,000 resamples, 2.5 % and 97.5 % quantiles,
+//! drawn from the named stream (seed, "bootstrap"). The same numbers give the same interval. What
+//! is resampled are the prompts: rows of one prompt are drawn together, since they are not
+//! independent.
+//!
+//! A share that is the same for every prompt has no spread to resample: at 0 % and 100 % the
+//! bootstrap would have width zero. It gets Wilson's interval (1927) for as many trials as prompts.
 
 use rand::Rng;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 const RESAMPLES: u64 = 2000;
+/// The 97.5 % quantile of the normal distribution.
+const Z: f64 = 1.959_963_984_540_054;
 
 /// A mean and its 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,7 +26,7 @@ pub struct Estimate {
     pub n: usize,
 }
 
-/// Mean of `values` with its interval; `None` without values.
+/// Mean of `values` with its interval, each value of a prompt of its own; `None` without values.
 ///
 /// ```
 /// use evaluate::stats::estimate;
@@ -28,21 +35,91 @@ pub struct Estimate {
 /// assert!(e.low < e.mean && e.mean < e.high);
 /// ```
 pub fn estimate(values: &[f64], seed: u64) -> Option<Estimate> {
-    let n = values.len();
-    if n == 0 {
+    let singles: Vec<Group> = values.iter().map(|v| Group { sum: *v, n: 1 }).collect();
+    bootstrap(&singles, seed)
+}
+
+/// Mean of outcomes from 0 to 1 (1 right, 0 wrong, ½ a tie) with its interval. `prompts` names the
+/// prompt of each outcome; outcomes of one prompt are resampled together.
+///
+/// ```
+/// use evaluate::stats::share;
+/// let all_right = share(&[1.0; 10], &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10], 1).expect("outcomes");
+/// assert!(all_right.high == 1.0 && (all_right.low - 0.722).abs() < 0.001); // Wilson's
+/// ```
+pub fn share(outcomes: &[f64], prompts: &[u64], seed: u64) -> Option<Estimate> {
+    let groups = grouped(outcomes, prompts);
+    let of_group = |group: &Group| group.sum / group.n as f64;
+    let first = groups.first().map(of_group)?;
+    if groups.iter().all(|group| of_group(group) == first) {
+        let (low, high) = wilson(first, groups.len());
+        return Some(Estimate {
+            mean: first,
+            low,
+            high,
+            n: outcomes.len(),
+        });
+    }
+    bootstrap(&groups, seed)
+}
+
+/// The values of one prompt.
+#[derive(Clone, Copy, Default)]
+struct Group {
+    sum: f64,
+    n: usize,
+}
+
+/// In the order in which the prompts come first.
+fn grouped(values: &[f64], prompts: &[u64]) -> Vec<Group> {
+    let mut place = BTreeMap::new();
+    let mut groups: Vec<Group> = Vec::new();
+    for (value, prompt) in values.iter().zip(prompts) {
+        let at = *place.entry(prompt).or_insert(groups.len());
+        if at == groups.len() {
+            groups.push(Group::default());
+        }
+        groups[at].sum += value;
+        groups[at].n += 1;
+    }
+    groups
+}
+
+fn bootstrap(groups: &[Group], seed: u64) -> Option<Estimate> {
+    if groups.is_empty() {
         return None;
     }
+    let mean_of = |drawn: &mut dyn Iterator<Item = Group>| {
+        let (mut sum, mut n) = (0.0, 0);
+        for group in drawn {
+            sum += group.sum;
+            n += group.n;
+        }
+        sum / n as f64
+    };
     let mut rng = run::stream(seed, "bootstrap", 0, 0);
     let mut means: Vec<f64> = (0..RESAMPLES)
-        .map(|_| (0..n).map(|_| values[rng.random_range(0..n)]).sum::<f64>() / n as f64)
+        .map(|_| {
+            let draws = 0..groups.len();
+            mean_of(&mut draws.map(|_| groups[rng.random_range(0..groups.len())]))
+        })
         .collect();
     means.sort_by(f64::total_cmp);
     Some(Estimate {
-        mean: mean(values),
+        mean: mean_of(&mut groups.iter().copied()),
         low: quantile(&means, 0.025),
         high: quantile(&means, 0.975),
-        n,
+        n: groups.iter().map(|group| group.n).sum(),
     })
+}
+
+/// Wilson's 95 % interval of a share seen in `n` trials.
+fn wilson(share: f64, n: usize) -> (f64, f64) {
+    let n = n as f64;
+    let centre = (share + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
+    let variance = share * (1.0 - share) / n + Z * Z / (4.0 * n * n);
+    let half = Z * variance.sqrt() / (1.0 + Z * Z / n);
+    ((centre - half).max(0.0), (centre + half).min(1.0))
 }
 
 /// Arithmetic mean; NaN without values.
@@ -75,14 +152,14 @@ pub struct Wins {
 }
 
 impl Wins {
-    /// From one outcome per item: 1 a win, 0.5 a tie, 0 a loss.
+    /// From one outcome for each prompt: 1 a win, 0.5 a tie, 0 a loss.
     pub fn from_outcomes(outcomes: &[f64], seed: u64) -> Option<Self> {
         let count = |outcome: f64| outcomes.iter().filter(|o| **o == outcome).count();
         Some(Self {
             wins: count(1.0),
             ties: count(0.5),
             losses: count(0.0),
-            rate: estimate(outcomes, seed)?,
+            rate: share(outcomes, &each_its_own(outcomes.len()), seed)?,
         })
     }
 
@@ -98,6 +175,24 @@ impl Wins {
             .collect();
         Self::from_outcomes(&outcomes, seed)
     }
+}
+
+/// The mean of mine − theirs with its interval: both answered the same prompts, so the prompts'
+/// difficulty cancels.
+pub fn paired_difference(
+    pairs: impl IntoIterator<Item = (f64, f64)>,
+    seed: u64,
+) -> Option<Estimate> {
+    let differences: Vec<f64> = pairs
+        .into_iter()
+        .map(|(mine, theirs)| mine - theirs)
+        .collect();
+    estimate(&differences, seed)
+}
+
+/// Prompts for outcomes that each have one.
+fn each_its_own(n: usize) -> Vec<u64> {
+    (0..n as u64).collect()
 }
 
 /// Pearson correlation; 0 if one side is constant.

@@ -1,5 +1,6 @@
 //! `wick table`: one line per method from comparisons of several seeds, mean and spread.
 
+use crate::output::ensure_parent;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::fmt::Write;
@@ -34,6 +35,9 @@ pub(crate) const COLUMNS: [Column; 8] = [
 /// The Markdown table: mean ± sample standard deviation over the seeds, sorted by the first column,
 /// best first.
 pub fn table(config: &TableConfig) -> Result<String> {
+    if let Some(out) = &config.out {
+        ensure_parent(out)?;
+    }
     let mut rows: Vec<(String, Vec<Vec<f64>>)> = Vec::new();
     for dir in &config.compared {
         for row in rows_of(dir)? {
@@ -77,6 +81,11 @@ pub fn table(config: &TableConfig) -> Result<String> {
 
 /// The rows of a directory's compare.json.
 pub(crate) fn rows_of(dir: &Path) -> Result<Vec<Value>> {
+    ensure!(
+        dir.is_dir(),
+        "{} does not exist; give a directory that `wick compare` wrote (its --out)",
+        dir.display()
+    );
     let file = dir.join("compare.json");
     let text = std::fs::read(&file)
         .with_context(|| format!("cannot read {}; run `wick compare` first", file.display()))?;

@@ -9,6 +9,7 @@ mod forward;
 mod inputs;
 mod meta;
 mod policy;
+mod recorded;
 mod source;
 mod template;
 
@@ -19,6 +20,7 @@ pub use forward::{Batch, Labels, per_label, score};
 pub use inputs::{record_data, record_inputs, write_identity};
 pub use meta::PolicyMeta;
 pub use policy::Policy;
+pub use recorded::{base_of_run, find_recorded};
 pub use source::{base_weights, run_and_adapter};
 pub use template::{
     TemplateChoice, check_template_date, dated, default_template, same_but_date, template_date,

@@ -1,5 +1,6 @@
 //! Finds the parts of a policy on disk: its base, its adapter and its template.
 
+use crate::recorded::base_of_run;
 use crate::template::saved_template;
 use anyhow::{Context, Result, bail};
 use data::Template;
@@ -53,9 +54,7 @@ impl PolicySource {
         let base = if full.is_dir() {
             full.to_string_lossy().into_owned()
         } else if adapter_dir.is_dir() {
-            let base = run.info.get("base").and_then(|v| v.as_str());
-            base.with_context(|| format!("{text}/run.json does not name its base model"))?
-                .to_string()
+            base_of_run(dir, &run.info)?
         } else if run.stage == "reward-model" {
             bail!(
                 "{text} is a reward model, not a policy; give an sft or esrl-rlhf run, or a model"

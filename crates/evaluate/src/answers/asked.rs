@@ -116,7 +116,7 @@ fn ids(path: &Path, rows: &[RowPrompt]) -> Vec<QuestionId> {
     match ids {
         Some(ids) if ids.iter().collect::<BTreeSet<_>>().len() == ids.len() => ids,
         Some(_) => {
-            eprintln!(
+            run::say!(
                 "{}: ids are repeated; question_id is the number of the row",
                 path.display()
             );

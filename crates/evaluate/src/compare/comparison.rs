@@ -2,11 +2,12 @@
 
 use super::config::{CompareConfig, Oracle};
 use super::judged::judged;
-use super::measure::{Drawing, Measured, Measurement, oracle};
+use super::measure::{Drawing, Measured, Measurement};
 use super::plan::{Entry, Plan};
 use super::report::{CompareReport, RewardNote, Row};
 use crate::jsonl;
 use crate::judge::JudgeConfig;
+use crate::oracle;
 use crate::policies::{PolicyOpener, Reward};
 use crate::stats::{self, Wins};
 use anyhow::{Context, Result, bail};
@@ -53,7 +54,7 @@ pub fn compare_with(config: &CompareConfig, judge: Option<JudgeConfig>) -> Resul
         with_oracle: match config.oracle {
             Oracle::None => false,
             Oracle::Tiny => true,
-            Oracle::Auto => prompts.iter().all(|p| oracle(p, "").is_some()),
+            Oracle::Auto => prompts.iter().all(|p| oracle::grade(&p.ask, "").is_some()),
         },
         metrics: &config.metrics,
         drawing: Drawing {
@@ -119,18 +120,18 @@ fn fitting(plan: &Plan, policies: &[Policy]) -> Result<Vec<Prompt>> {
 }
 
 /// The policy that an RL run started from; `None` if its base is another one.
-fn reference(entry: &Entry, policy: &Policy, opener: &mut PolicyOpener) -> Result<Option<Policy>> {
-    let recorded = entry
-        .run
-        .as_ref()
-        .and_then(|run| run.info.get("reference")?.as_str());
+fn reference(entry: &Entry, of: &Policy, opener: &mut PolicyOpener) -> Result<Option<Policy>> {
+    let recorded = entry.run.as_ref().and_then(|run| {
+        let reference = run.info.get("reference")?.as_str()?;
+        Some(policy::find_recorded(&run.dir, reference))
+    });
     let Some(text) = recorded else {
         return Ok(None);
     };
     let reference = opener
-        .policy(text)
+        .policy(&text)
         .with_context(|| format!("the reference of {}", entry.name))?;
-    if !Rc::ptr_eq(&reference.base, &policy.base) {
+    if !Rc::ptr_eq(&reference.base, &of.base) {
         run::say!(
             "{}: no KL, since its reference {text} has another base",
             entry.name
@@ -160,7 +161,13 @@ fn row(entry: &Entry, mine: &Measured, first: &Measured, seed: u64) -> Row {
             .flatten()
     };
     let both = |m: &Vec<f64>, f: &Vec<f64>| m.iter().copied().zip(f.iter().copied()).collect();
+    let difference = |pairs: Vec<(f64, f64)>| {
+        (!is_first)
+            .then(|| stats::paired_difference(pairs, seed))
+            .flatten()
+    };
     let oracles = mine.oracle.iter().zip(&first.oracle);
+    let oracles: Vec<(f64, f64)> = oracles.filter_map(|(m, f)| Some(((*m)?, (*f)?))).collect();
     Row {
         name: entry.name.clone(),
         source: entry.text.clone(),
@@ -175,8 +182,14 @@ fn row(entry: &Entry, mine: &Measured, first: &Measured, seed: u64) -> Row {
             .as_ref()
             .zip(first.reward.as_ref())
             .and_then(|(m, f)| wins(both(m, f))),
+        reward_difference: mine
+            .reward
+            .as_ref()
+            .zip(first.reward.as_ref())
+            .and_then(|(m, f)| difference(both(m, f))),
         oracle: stats::estimate(&graded(mine), seed),
-        oracle_wins: wins(oracles.filter_map(|(m, f)| Some(((*m)?, (*f)?))).collect()),
+        oracle_difference: difference(oracles.clone()),
+        oracle_wins: wins(oracles),
         corpus_bleu: mine.compared.corpus_bleu,
         bleu: column(&mine.compared.bleu),
         rouge_l: column(&mine.compared.rouge_l),
@@ -218,7 +231,7 @@ fn responses(entries: &[Entry], prompts: &[Prompt], measured: &[Measured]) -> Ve
             .zip(measured)
             .map(|(e, m)| (e.name.clone(), answer(m, i)))
             .collect();
-        json!({ "prompt": prompt.ask, "reference": prompt.reference, "answers": answers })
+        json!({ "prompt": prompt.ask.text(), "reference": prompt.reference, "answers": answers })
     };
     prompts.iter().enumerate().map(line).collect()
 }

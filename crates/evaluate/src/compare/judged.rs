@@ -3,9 +3,8 @@
 
 use super::config::CompareConfig;
 use super::plan::Entry;
-use crate::answers::{AnswersConfig, Identity, answer_with};
+use crate::answers::{AnswersConfig, Asked, Identity, answer_into};
 use crate::fastchat::{self, Answer};
-use crate::jsonl;
 use crate::judge::{Judge, JudgeConfig, JudgeReport, judge_with};
 use anyhow::{Context, Result};
 use policy::Policy;
@@ -21,9 +20,10 @@ pub(crate) fn judged(
     let path = config.judge_questions.as_deref();
     let path = path.context("--judge-questions is missing")?;
     let questions = fastchat::questions(path)?;
+    let asked: Vec<Asked> = questions.iter().cloned().map(Asked::from).collect();
     let mut all: Vec<(String, Vec<Answer>)> = Vec::with_capacity(entries.len());
     for (entry, policy) in entries.iter().zip(policies) {
-        let mut answers = AnswersConfig {
+        let answers = AnswersConfig {
             max_new_tokens: config.judge_max_new_tokens,
             batch: config.batch,
             seed: config.seed,
@@ -33,12 +33,10 @@ pub(crate) fn judged(
         let identity = Identity::new(&answers, policy)?;
         // The file is named after everything the answers depend on, so a retrained run gets a new
         // one.
-        let id = identity.answer_id(&answers, &questions[0]);
-        answers.out = config.out.join(format!("answers-{id}.jsonl"));
-        let existing = jsonl::read_appended(&answers.out)?;
-        identity.check(&answers, &existing, &questions)?;
-        answer_with(policy, &identity, &answers, &questions)?;
-        all.push((entry.name.clone(), jsonl::read_appended(&answers.out)?));
+        let id = identity.answer_id(&answers, &asked[0]);
+        let out = config.out.join(format!("answers-{id}.jsonl"));
+        let (_, answered) = answer_into(&out, policy, &identity, &answers, &asked)?;
+        all.push((entry.name.clone(), answered));
     }
     let mut judge = Judge::open(judge, &config.out.join("verdicts.jsonl"))?;
     judge_with(&mut judge, &questions, &all, config.seed)

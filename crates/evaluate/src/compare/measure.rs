@@ -2,6 +2,7 @@
 
 use super::metrics::{Compared, Metric, compare_with_references};
 use crate::draw::{SampleProgress, draw};
+use crate::oracle;
 use crate::policies::{Drawn, Reward};
 use anyhow::{Result, ensure};
 use data::Prompt;
@@ -71,10 +72,11 @@ impl Measurement<'_> {
             .as_ref()
             .zip(self.reward)
             .map(|(raw, reward)| wide(raw.iter().map(|r| reward.model.normalised(*r)).collect()));
-        let graded = texts
-            .iter()
-            .zip(prompts)
-            .map(|(text, prompt)| self.with_oracle.then(|| oracle(prompt, text)).flatten());
+        let graded = texts.iter().zip(prompts).map(|(text, prompt)| {
+            self.with_oracle
+                .then(|| oracle::grade(&prompt.ask, text))
+                .flatten()
+        });
         let ended = samples.iter().map(|s| f64::from(u8::from(has_ended(s))));
         Ok(Measured {
             oracle: graded.collect(),
@@ -136,21 +138,6 @@ impl Measurement<'_> {
 
 fn has_ended(sample: &Sample) -> bool {
     sample.finish == Finish::Stop
-}
-
-/// The tiny world's grade, 1 to 10; `None` if the question is not one of its own.
-pub(crate) fn oracle(prompt: &Prompt, answer: &str) -> Option<f64> {
-    let grade = match &prompt.ask {
-        data::Ask::Instruction { instruction, input } => {
-            tiny_world::grade(instruction, input, answer)
-        }
-        data::Ask::Chat(messages) => match &messages[..] {
-            [one] => tiny_world::grade(&one.content, "", answer),
-            _ => None,
-        },
-        data::Ask::Raw(text) => tiny_world::grade(text, "", answer),
-    };
-    Some(grade?.score)
 }
 
 /// Both policies score the same tokens, at the temperature of the sampling (1 for greedy).

@@ -3,6 +3,7 @@
 mod comparison;
 mod config;
 mod judged;
+mod layout;
 mod measure;
 mod metrics;
 mod plan;

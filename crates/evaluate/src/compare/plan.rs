@@ -53,11 +53,11 @@ impl Plan {
                 .unwrap_or_else(|| number("max_new_tokens").unwrap_or(256.0) as usize),
             ..Sampling::default()
         };
-        let recorded = rl.and_then(|run| run.info.get("reward").and_then(Value::as_str));
-        let reward = config
-            .reward
-            .clone()
-            .or_else(|| recorded.map(PathBuf::from));
+        let recorded = rl.and_then(|run| {
+            let reward = run.info.get("reward").and_then(Value::as_str)?;
+            Some(PathBuf::from(policy::find_recorded(&run.dir, reward)))
+        });
+        let reward = config.reward.clone().or(recorded);
         let (mut prompts, prompts_from) = prompts(config, rl)?;
         prompts.truncate(config.n);
         ensure!(!prompts.is_empty(), "{prompts_from} has no prompts");

@@ -1,5 +1,6 @@
 //! The comparison as data and as Markdown.
 
+use super::layout::{self, tables, wrapped};
 use crate::judge::{JudgeReport, JudgeRow};
 use crate::stats::{Estimate, Wins};
 use serde::Serialize;
@@ -39,8 +40,11 @@ pub struct Row {
     pub reward_normalised: Option<Estimate>,
     /// By reward, against the first run.
     pub reward_wins: Option<Wins>,
+    /// Reward minus that of the first run's answer to the same prompt.
+    pub reward_difference: Option<Estimate>,
     pub oracle: Option<Estimate>,
     pub oracle_wins: Option<Wins>,
+    pub oracle_difference: Option<Estimate>,
     /// BLEU of all answers together, 0 to 100.
     pub corpus_bleu: Option<f64>,
     /// Mean over answers, 0 to 100; so is `rouge_l`.
@@ -60,33 +64,20 @@ pub struct Row {
     pub tokens_drawn: Option<f64>,
 }
 
-/// A column: its heading, and the cell of a row.
-type Column<'a> = (String, Cell<'a>);
-type Cell<'a> = Box<dyn Fn(&Row) -> Option<String> + 'a>;
+type Column<'a> = layout::Column<'a, Row>;
+
+fn column<'a>(heading: &str, cell: impl Fn(&Row) -> Option<String> + 'a) -> Column<'a> {
+    (heading.to_string(), Box::new(cell))
+}
 
 impl CompareReport {
-    /// The report as Markdown: a column for every value that at least one run has, then a legend.
+    /// The report as Markdown: a column for every value that at least one run has, in tables of at
+    /// most 100 columns of text, some of the answers, then a legend.
     pub fn markdown(&self) -> String {
-        let columns: Vec<Column> = self
-            .columns()
-            .into_iter()
-            .filter(|(_, cell)| self.rows.iter().any(|row| cell(row).is_some()))
-            .collect();
-        let mut text = String::from("# Comparison\n\n| run |");
-        for (heading, _) in &columns {
-            write!(text, " {heading} |").expect("writing to a String");
-        }
-        text.push_str("\n|---|");
-        text.push_str(&"---|".repeat(columns.len()));
-        for row in &self.rows {
-            write!(text, "\n| {} |", row.name).expect("writing to a String");
-            for (_, cell) in &columns {
-                let cell = cell(row).unwrap_or_else(|| "–".to_string());
-                write!(text, " {cell} |").expect("writing to a String");
-            }
-        }
-        text.push_str("\n\n");
-        text.push_str(&self.legend());
+        let names: Vec<&str> = self.rows.iter().map(|row| row.name.as_str()).collect();
+        let mut text = String::from("# Comparison\n\n");
+        text.push_str(&tables("run", &names, &self.rows, &self.columns()));
+        text.push_str(&wrapped(&self.legend()));
         text
     }
 
@@ -101,18 +92,27 @@ impl CompareReport {
     fn quality_columns(&self) -> Vec<Column<'_>> {
         let first = self.rows.first().map_or("", |row| row.name.as_str());
         let wins_by = |what: &str| format!("wins against {first} by {what}");
+        let minus = |what: &str| format!("{what} minus {first}'s");
         vec![
             column("reward", |r| r.reward.map(|e| with_interval(&e, 3))),
             column("reward, normalised", |r| {
                 r.reward_normalised.map(|e| with_interval(&e, 3))
             }),
             column(&wins_by("reward"), |r| r.reward_wins.map(|w| percent(&w))),
+            column(&minus("reward"), |r| {
+                r.reward_difference.map(|e| with_interval(&e, 3))
+            }),
             column("oracle (1-10)", |r| r.oracle.map(|e| with_interval(&e, 2))),
             column(&wins_by("oracle"), |r| r.oracle_wins.map(|w| percent(&w))),
+            column(&minus("oracle"), |r| {
+                r.oracle_difference.map(|e| with_interval(&e, 2))
+            }),
             column("corpus BLEU", |r| r.corpus_bleu.map(|b| format!("{b:.2}"))),
             column("sentence BLEU", |r| r.bleu.map(|e| with_interval(&e, 1))),
             column("ROUGE-L", |r| r.rouge_l.map(|e| with_interval(&e, 1))),
-            column("judge", |r| self.judged(&r.name).map(judge_total)),
+            column("judge", |r| {
+                self.judged(&r.name).map(|row| row.total.to_string())
+            }),
             column(&wins_by("judge"), |r| {
                 let pairs = self.judged(&r.name)?.pairs.as_ref()?;
                 pairs.wins.map(|w| percent(&w))
@@ -139,7 +139,9 @@ impl CompareReport {
             .expect("writing to a String");
         }
         text.push_str(
-            ".\nBrackets: 95 % bootstrap interval over prompts. Wins: wins plus half the ties.\n",
+            ".\nBrackets: 95 % interval, bootstrap over prompts (Wilson's where every outcome is the \
+             same). Wins: wins plus half the ties. Differences: mean over prompts of the run's value \
+             minus the first run's, answers drawn with the same random streams.\n",
         );
         if let Some(reward) = &self.reward {
             writeln!(
@@ -171,10 +173,6 @@ impl CompareReport {
         text.push_str("Hours, memory, samples and tokens: of the run's own training.\n");
         text
     }
-}
-
-fn column<'a>(heading: &str, cell: impl Fn(&Row) -> Option<String> + 'a) -> Column<'a> {
-    (heading.to_string(), Box::new(cell))
 }
 
 /// Length, KL and the cost of the training.
@@ -210,15 +208,4 @@ fn percent(wins: &Wins) -> String {
         100.0 * rate.low,
         100.0 * rate.high
     )
-}
-
-fn judge_total(row: &JudgeRow) -> String {
-    let t = &row.total;
-    let unjudged = t.failed + t.missing;
-    let note = if unjudged > 0 {
-        format!(" ({unjudged} not judged)")
-    } else {
-        String::new()
-    };
-    format!("{} / {}{note}", t.sum, t.out_of)
 }

@@ -158,12 +158,12 @@ impl Client {
     fn accept(&self, dialect: Dialect) {
         self.accepted.set(Some(dialect));
         if !dialect.temperature {
-            eprintln!(
+            run::say!(
                 "the judge refuses a temperature of 0; it judges at its own, so verdicts may vary"
             );
         }
         if dialect.max_tokens.is_none() {
-            eprintln!("the judge refuses a length limit; its replies are as long as it likes");
+            run::say!("the judge refuses a length limit; its replies are as long as it likes");
         }
     }
 

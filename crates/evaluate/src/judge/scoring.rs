@@ -219,7 +219,7 @@ impl Judge {
             bail!("the judge gave no verdict at all on {n_failed} requests: {reasons}");
         }
         let n_all = n_verdicts + n_failed;
-        eprintln!("the judge gave no verdict on {n_failed} of {n_all} requests: {reasons}");
+        run::say!("the judge gave no verdict on {n_failed} of {n_all} requests: {reasons}");
         Ok(())
     }
 }

@@ -1,0 +1,120 @@
+//! `wick table` and `wick plot`: comparisons of several seeds.
+
+use super::world::refused;
+
+#[test]
+fn a_table_of_seeds_has_means_and_spreads() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |seed: usize, oracle: [f64; 2], samples: serde_json::Value| {
+        let at = dir.path().join(format!("compare-{seed}"));
+        std::fs::create_dir(&at).unwrap();
+        let row = |name: &str, oracle: f64, samples: &serde_json::Value| {
+            serde_json::json!({"name": name, "oracle": {"mean": oracle}, "samples_drawn": samples,
+                "wall_hours": 0.01, "kl_exact": null})
+        };
+        let none = serde_json::Value::Null;
+        let rows = [
+            row("sft", oracle[0], &none),
+            row("ppo", oracle[1], &samples),
+        ];
+        let text = serde_json::json!({ "rows": rows }).to_string();
+        std::fs::write(at.join("compare.json"), text).unwrap();
+        at
+    };
+    let compared = vec![
+        write(1, [4.0, 8.0], serde_json::json!(100)),
+        write(2, [5.0, 8.0], serde_json::json!(120)),
+    ];
+    let out = dir.path().join("table.md");
+    let config = evaluate::TableConfig {
+        compared: compared.clone(),
+        out: Some(out.clone()),
+    };
+    let text = evaluate::table(&config).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 4);
+    assert_eq!(
+        lines[2],
+        "| `ppo` | 8.00 ± 0.00 | – | – | – | 110 ± 14 | – | 36 ± 0 | – | 2 |"
+    );
+    assert_eq!(
+        lines[3],
+        "| `sft` | 4.50 ± 0.71 | – | – | – | – | – | 36 ± 0 | – | 2 |"
+    );
+    assert_eq!(std::fs::read_to_string(out).unwrap(), text);
+    std::fs::remove_file(compared[1].join("compare.json")).unwrap();
+    let error = evaluate::table(&config).unwrap_err().to_string();
+    assert!(error.contains("run `wick compare` first"), "{error}");
+}
+
+#[test]
+fn a_plot_has_a_panel_per_column_and_a_series_per_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let row = |name: &str, stage: &str, oracle: f64| serde_json::json!({"name": name, "stage": stage, "oracle": {"mean": oracle}, "tokens_drawn": 20_000.0});
+    let compared: Vec<_> = [7.0, 8.0]
+        .iter()
+        .enumerate()
+        .map(|(seed, oracle)| {
+            let at = dir.path().join(format!("compare-{seed}"));
+            std::fs::create_dir(&at).unwrap();
+            let rows = [
+                row("sft", "sft", 4.0),
+                row("esrl@0.1", "esrl-rlhf", *oracle),
+                row("esrl@0.5", "esrl-rlhf", oracle - 1.0),
+                row("mrt@0.1", "esrl-rlhf", *oracle),
+            ];
+            let text = serde_json::json!({ "rows": rows }).to_string();
+            std::fs::write(at.join("compare.json"), text).unwrap();
+            at
+        })
+        .collect();
+    let mut config = evaluate::PlotConfig {
+        compared,
+        runs: Vec::new(),
+        metric: None,
+        y: vec!["oracle".into(), "tokens_drawn".into()],
+        title: "Elimination".into(),
+        x: "beta".into(),
+        out: dir.path().join("plot.svg"),
+    };
+    evaluate::plot(&config).unwrap();
+    let svg = std::fs::read_to_string(&config.out).unwrap();
+    for text in [
+        "Elimination",
+        "beta",
+        "oracle (1-10)",
+        "tokens drawn",
+        "esrl",
+        "mrt",
+        "20k",
+    ] {
+        assert!(
+            svg.contains(&format!("\n{text}\n")),
+            "{text} is not in {svg}"
+        );
+    }
+    assert!(!svg.contains("sft"));
+    // three points in each of two panels
+    assert_eq!(svg.matches("<circle").count(), 6);
+    #[track_caller]
+    fn fails(config: &evaluate::PlotConfig, expected: &str) {
+        refused(evaluate::plot(config), expected);
+    }
+    let compared = std::mem::take(&mut config.compared);
+    fails(&config, "give --compared DIR");
+    config.compared = vec![dir.path().join("none")];
+    fails(
+        &config,
+        "none does not exist; give a directory that `wick compare` wrote",
+    );
+    config.compared = compared;
+    let out = std::mem::replace(&mut config.out, dir.path().join("no/plot.svg"));
+    fails(&config, "--out is written into it");
+    config.out = out;
+    config.y = vec!["orakel".into()];
+    let error = evaluate::plot(&config).unwrap_err().to_string();
+    assert!(
+        error.contains("--y orakel is not known; it is one of oracle, "),
+        "{error}"
+    );
+}
