@@ -3,7 +3,7 @@
 
 use super::judge_server::{JudgeServer, KEY, Play};
 use evaluate::fastchat::{Answer, Choice, Question, QuestionId};
-use evaluate::judge::{Judge, JudgeConfig, Total, judge_with, markdown};
+use evaluate::judge::{Judge, JudgeConfig, Secret, Total, judge_with, markdown};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -217,6 +217,13 @@ fn a_key_that_a_judge_quotes_is_not_stored() {
     assert_eq!(rate(&mut judge, 1).unwrap().sum, 4.0);
     let text = std::fs::read_to_string(&cache).unwrap();
     assert!(text.contains("You sent") && !text.contains(KEY), "{text}");
+    // A key that is a word of the protocol breaks no reply.
+    let config = JudgeConfig {
+        key: Some(Secret::new("content")),
+        ..server.config()
+    };
+    let mut judge = Judge::open(config, &dir.path().join("other.jsonl")).unwrap();
+    assert_eq!(rate(&mut judge, 1).unwrap().sum, 4.0);
 }
 
 #[test]

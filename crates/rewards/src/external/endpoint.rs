@@ -10,6 +10,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use ureq::Agent;
 
+/// Texts of replies lose no shorter key: as a word it would be part of other texts.
+const MIN_KEY_LEN: usize = 8;
+
 /// A text that is never printed.
 #[derive(Clone)]
 pub struct Secret(String);
@@ -169,21 +172,22 @@ impl Endpoint {
         let status = response.status().as_u16();
         let pause = response.headers().get("retry-after");
         let pause = pause.and_then(|v| v.to_str().ok()?.trim().parse().ok());
-        // Redact before anything else: a reply may be stored, and a part of a key would not be
-        // found.
         let text = match read_text(response.body_mut().as_reader()) {
-            Ok(text) => self.redact(&text),
+            Ok(text) => text,
             Err(why) => return Attempt::Retry(self.redact(&why), None),
         };
-        let why = || format!("HTTP {status}: {}", printable(&text, 200));
+        // Redact before cutting: a part of a key would not be found.
+        let why = || format!("HTTP {status}: {}", printable(&self.redact(&text), 200));
         let answer = || {
-            let reply = parse(text.as_bytes());
-            read(&reply.map_err(|e| format!("the reply is not JSON: {e}"))?)
+            let reply = parse::<Value>(text.as_bytes());
+            let mut reply = reply.map_err(|e| format!("the reply is not JSON: {e}"))?;
+            self.redact_texts(&mut reply); // it may be stored
+            read(&reply)
         };
         match status {
             200 => match answer() {
                 Ok(answer) => Attempt::Answer(answer),
-                Err(why) => Attempt::Retry(why, None),
+                Err(why) => Attempt::Retry(self.redact(&why), None),
             },
             400 | 422 => Attempt::GiveUp(Failure::Rejected(why())),
             401 | 403 | 404 => Attempt::GiveUp(Failure::Refused(why())),
@@ -198,6 +202,22 @@ impl Endpoint {
         match &self.key {
             Some(Secret(key)) if !key.is_empty() => text.replace(key, "(key)"),
             _ => text,
+        }
+    }
+
+    /// Cuts the key out of the texts of a reply. The names of its fields stay.
+    fn redact_texts(&self, reply: &mut Value) {
+        let Some(Secret(key)) = self.key.as_ref().filter(|key| key.0.len() >= MIN_KEY_LEN) else {
+            return;
+        };
+        let mut below = vec![reply];
+        while let Some(value) = below.pop() {
+            match value {
+                Value::String(text) if text.contains(key) => *text = text.replace(key, "(key)"),
+                Value::Array(items) => below.extend(items),
+                Value::Object(fields) => below.extend(fields.values_mut()),
+                _ => {}
+            }
         }
     }
 }
