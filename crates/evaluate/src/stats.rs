@@ -119,7 +119,10 @@ fn wilson(share: f64, n: usize) -> (f64, f64) {
     let centre = (share + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
     let variance = share * (1.0 - share) / n + Z * Z / (4.0 * n * n);
     let half = Z * variance.sqrt() / (1.0 + Z * Z / n);
-    ((centre - half).max(0.0), (centre + half).min(1.0))
+    // At the edges exactly, whatever the rounding.
+    let low = if share == 0.0 { 0.0 } else { centre - half };
+    let high = if share == 1.0 { 1.0 } else { centre + half };
+    (low, high)
 }
 
 /// Arithmetic mean; NaN without values.
