@@ -6,6 +6,7 @@ use models::{Activations, Fetch, KvCache};
 use planning::{Disk, SamplingMemory};
 use policy::{PolicyMeta, TemplateChoice};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::fs;
 
 /// Width 32, feed-forward 48, 4 heads that share 2 of keys of 8, 2 layers.
@@ -207,7 +208,7 @@ fn a_run_without_room_on_the_disk_is_refused_unless_it_has_a_checkpoint() {
         copies: 0,
         retention: run::RetentionPolicy { n, mb },
         n_checkpoints,
-        results: vec![("adapter", bytes as u64)],
+        results: BTreeMap::from([("adapter", bytes as u64)]),
         other: 0,
     };
     let (fits, not) = (free / 12, free / 9);

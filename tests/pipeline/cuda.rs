@@ -7,8 +7,7 @@ use crate::common::tiny_config;
 use models::LoraConfig;
 use ops::driver::{Gpu, Machine, Needs};
 use planning::{
-    Estimate, Forward, Graph, MemoryConfig, SamplingMemory, ScoringMemory, Workload,
-    is_out_of_memory,
+    Estimate, Forward, MemoryConfig, SamplingMemory, ScoringMemory, Workload, is_out_of_memory,
 };
 use policy::{DeviceChoice, cuda_unavailable_reason, first_usable_gpu};
 use serde_json::json;
@@ -124,10 +123,7 @@ fn work(device: DeviceChoice) -> Workload {
         weight_bytes: 4_000_000,
         parameters: 1000,
         adapter_numbers: 1500,
-        graphs: vec![Graph {
-            name: "policy",
-            lora: Some(LoraConfig::default()),
-        }],
+        graphs: vec![("policy", Some(LoraConfig::default()))],
         largest: Forward {
             tokens: 100_000,
             pairs: 0,
@@ -135,6 +131,7 @@ fn work(device: DeviceChoice) -> Workload {
         longest: 100,
         scoring: ScoringMemory::default(),
         sampling: SamplingMemory::default(),
+        rows_key: "rollout.max_rows",
     }
 }
 

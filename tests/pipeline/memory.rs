@@ -6,7 +6,7 @@ use super::same::assert_same;
 use super::world::{World, tiny};
 use crate::common::tiny_config;
 use models::{Activations, Config, LoraConfig};
-use planning::{Estimate, Forward, Graph, SamplingMemory, ScoringMemory, Workload};
+use planning::{Estimate, Forward, SamplingMemory, ScoringMemory, Workload};
 use policy::DeviceChoice;
 use serde_json::json;
 
@@ -22,14 +22,12 @@ pub fn work(shape: &Config, tokens: usize) -> Workload {
         longest: 100,
         scoring: ScoringMemory::default(),
         sampling: SamplingMemory::default(),
+        rows_key: "rollout.max_rows",
     }
 }
 
-fn graph(lora: LoraConfig) -> Graph {
-    Graph {
-        name: "policy",
-        lora: Some(lora),
-    }
+fn graph(lora: LoraConfig) -> (&'static str, Option<LoraConfig>) {
+    ("policy", Some(lora))
 }
 
 #[test]
@@ -85,11 +83,10 @@ fn every_phase_is_counted() {
         prompt_tokens: 30,
         longest_prompt: 20,
         answer_rows: 16,
-        rows_key: "rollout.max_rows",
         kept_states: 100,
     };
     let e = Estimate::of(&full, 2);
-    let each = Activations::on_cpu(&config, full.graphs[0].lora.as_ref());
+    let each = Activations::on_cpu(&config, full.graphs[0].1.as_ref());
     assert_eq!(e.weights, 0.06e9 + 4e6);
     let scoring = |tokens: f64| 1.02 * 4.0 * tokens * (3.0 * 40.0 + 5.0 * 24.0);
     assert_eq!(e.scoring, scoring(500.0));
@@ -123,7 +120,7 @@ fn every_phase_is_counted() {
     let e = Estimate::of(&full, 2);
     let cache = 4.0 * (2 * 6 * 8 * 400) as f64;
     assert_eq!(e.sampling, cache + gpu(30.0, 20.0));
-    let each = Activations::on_gpu(&config, full.graphs[0].lora.as_ref());
+    let each = Activations::on_gpu(&config, full.graphs[0].1.as_ref());
     assert_eq!(e.weights, 0.7e9 + 4e6);
     let token = 5 * each.layer + 2 * each.checkpointed_layer + each.gradients + 24 * 6;
     let pair = 5 * each.layer_pairs + each.gradient_pairs;

@@ -3,6 +3,7 @@
 use super::bad_input::refused;
 use super::world::{World, tiny};
 use clap::Parser;
+use planning::{Forward, RowSize};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -220,7 +221,7 @@ fn at_most_five_epochs_of_batches_are_walked() {
         rows += batch.len() * times;
     };
     // 8 batches an epoch, of 4 rows but for the last of 2; a million epochs and 3 batches
-    planning::visit_batches(8_000_003, loader, visit);
+    assert!(planning::visit_batches(8_000_003, loader, visit));
     assert_eq!((calls, rows), (4 * 8 + 3, 30_000_000 + 12));
 }
 
@@ -229,9 +230,10 @@ fn at_most_five_epochs_of_batches_are_walked() {
 fn runs_of_four_epochs_are_planned_from_their_own_batches() {
     let loader = |cursor| data::Loader::new(30, 4, 1, cursor);
     let mut walked = Vec::new();
-    planning::visit_batches(4 * 8 + 5, loader, |step, batch, times| {
+    let extrapolated = planning::visit_batches(4 * 8 + 5, loader, |step, batch, times| {
         walked.push((step, batch.to_vec(), times));
     });
+    assert!(!extrapolated);
     let mut loop_loader = loader(data::Cursor::default());
     let run: Vec<_> = (0..37)
         .map(|step| (step, loop_loader.next_batch(), 1))
@@ -268,6 +270,68 @@ fn no_micro_batch_of_any_epoch_is_larger_than_the_bound() {
             );
         }
     }
+}
+
+/// Groups of rows that share a prompt or not: their sizes are those of the packed ids.
+#[test]
+fn packed_sizes_are_those_of_the_packed_ids() {
+    let mut rng = run::stream(1, "lengths", 0, 0);
+    let mut up_to = |n: usize| rand::Rng::random_range(&mut rng, 1..=n);
+    for _ in 0..50 {
+        let mut sizes = Vec::new();
+        for prompt in 0..4 {
+            let size = (prompt % 3, up_to(5));
+            let responses = up_to(3);
+            sizes.extend((0..responses).map(|_| RowSize {
+                prompt: if responses == 2 { (0, 0) } else { size },
+                response: up_to(4),
+            }));
+        }
+        // equal prompts have equal ids
+        let ids: Vec<Vec<u32>> = sizes
+            .iter()
+            .map(|row| {
+                let mut ids = vec![row.prompt.0 as u32; row.prompt.1];
+                ids.resize(row.tokens(), 9);
+                ids
+            })
+            .collect();
+        let rows = ids
+            .iter()
+            .zip(&sizes)
+            .map(|(ids, row)| (&ids[..], row.prompt.1));
+        let layout = models::Packed::new(&rows.collect::<Vec<_>>()).layout();
+        let (lens, reads) = (layout.lens(), layout.contexts());
+        let pairs = lens.iter().zip(&reads).map(|(len, read)| len * read);
+        let pairs = pairs.sum();
+        let tokens = layout.n_tokens();
+        assert_eq!(Forward::packed(&sizes), Forward { tokens, pairs });
+    }
+}
+
+/// Weights may choose the longest row of a pool each time, if rows are replaced.
+#[test]
+fn a_pool_with_replacement_may_repeat_its_longest_row() {
+    let world = World::new();
+    let words = |n: usize| vec!["shirt"; n].join(" ");
+    let row = |n: usize| serde_json::json!({ "instruction": words(3), "output": words(n) });
+    let rows: Vec<Value> = (1..=9).chain([30]).map(row).collect();
+    let data = world.write("rows.json", &Value::from(rows).to_string());
+    let largest = |algorithm: &str, prompts: usize, limit: usize| {
+        let sets = format!(
+            "model.policy=~/base algorithm.name={algorithm} data.path={data} train.steps=1 \
+             data.held_out=0 rollout.max_new_tokens=40 rollout.prompts={prompts} train.micro_batch_tokens={limit}"
+        );
+        let plan = world.plan("esrl-rlhf", &sets).unwrap();
+        let tokens = &plan["memory"]["largest_forward_tokens"];
+        tokens.as_u64().unwrap() as usize
+    };
+    let longest = largest("a_lol", 1, 4096);
+    assert_eq!(largest("a_lol", 4, 4096), 4 * longest);
+    assert_eq!(largest("a_lol", 4, 3 * longest + 5), 3 * longest + 5);
+    assert_eq!(largest("a_lol", 4, 1), longest);
+    // each row once: answers of 30, 9, 8 and 7 words
+    assert_eq!(largest("rwr", 4, 4096), 4 * longest - 21 - 22 - 23);
 }
 
 /// A row is as long in every epoch, so the tokens of sft are exact over any number of steps.

@@ -1,13 +1,13 @@
 //! Dry run of an RL run from sequence lengths: the forwards that its steps make. Walks the loop's
-//! own batches, units, minibatches and micro-batches. Responses yet to be sampled are placeholders
-//! of the longest length, and every prompt gets the most samples that its method may draw.
+//! own batches, minibatches and micro-batches. Responses yet to be sampled count with the longest
+//! length, and every prompt gets the most samples that its method may draw.
 
 use crate::config::Config;
-use crate::minibatches;
+use crate::data::Task;
+use crate::minibatches::{minibatch_size, optimizer_steps};
 use crate::row_source::{RowSource, batches};
 use algorithms::Requirements;
-use models::{Packed, Sequence};
-use planning::{Batches, Forward, SamplingMemory, largest_micro_batch, visit_batches};
+use planning::{Batches, Forward, RowSize, SamplingMemory, largest_micro_batch, visit_batches};
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct StepForecast {
@@ -25,13 +25,8 @@ pub(crate) struct StepForecast {
     pub extrapolated: bool,
 }
 
-/// Rows that belong together: those of one prompt or of one pair, or a single row of a pool.
-struct RowGroup {
-    key: u64,
-    /// 0: shares its prompt with no other row
-    prompt_len: usize,
-    rows: Vec<Vec<u32>>,
-}
+/// Rows that belong together: those of one prompt or of one pair, or a row of a pool.
+type Group = Vec<RowSize>;
 
 /// What decides how a step is cut.
 struct Walk<'a> {
@@ -39,16 +34,32 @@ struct Walk<'a> {
     config: &'a Config,
     /// Most responses that are sampled for each prompt
     n_samples: usize,
-    /// Whether the rows are known before the run
+    /// Whether it is known before the run which rows meet, and how long they are
     known: bool,
-    /// Whether rows are chosen by weights that only their scores give: any may meet
-    weighted: bool,
 }
 
 impl StepForecast {
     pub fn of(source: &RowSource, needs: &Requirements, config: &Config) -> Self {
         let r = &config.rollout;
-        let mut forecast = Self::default();
+        let row = |task: &Task, response: usize| RowSize {
+            prompt: (task.key, task.ids.len()),
+            response,
+        };
+        let n_rows = needs.max_samples + usize::from(needs.reference_answer);
+        let groups: Vec<Group> = match source {
+            RowSource::Prompts { tasks, .. } => tasks
+                .iter()
+                .map(|task| vec![row(task, r.max_new_tokens); n_rows])
+                .collect(),
+            RowSource::Pairs { pairs, .. } => pairs
+                .iter()
+                .map(|(task, answers)| answers.iter().map(|ids| row(task, ids.len())).collect())
+                .collect(),
+            RowSource::Pool(pool) => {
+                let lens = pool.lens(config).into_iter();
+                lens.map(|len| vec![RowSize::alone(len)]).collect()
+            }
+        };
         let walk = Walk {
             needs,
             config,
@@ -57,144 +68,97 @@ impl StepForecast {
                 RowSource::Pool(_) | RowSource::Pairs { .. } => 0,
             },
             known: matches!(source, RowSource::Pairs { .. }),
-            weighted: matches!(source, RowSource::Pool(_)),
         };
-        match source {
-            RowSource::Prompts { tasks, .. } => {
-                let n = needs.max_samples + usize::from(needs.reference_answer);
-                forecast.walk(tasks.len(), &walk, |i| {
-                    let ids = [&tasks[i].ids, vec![0; r.max_new_tokens].as_slice()].concat();
-                    RowGroup {
-                        key: tasks[i].key,
-                        prompt_len: tasks[i].ids.len(),
-                        rows: vec![ids; n],
-                    }
-                });
-            }
-            RowSource::Pairs { pairs, .. } => forecast.walk(pairs.len(), &walk, |i| {
-                let (task, answers) = &pairs[i];
-                let row = |answer: &Vec<u32>| [task.ids.as_slice(), answer].concat();
-                RowGroup {
-                    key: i as u64,
-                    prompt_len: task.ids.len(),
-                    rows: answers.iter().map(row).collect(),
-                }
-            }),
-            // only scores decide which rows a step takes: they are taken for random ones
-            RowSource::Pool(pool) => {
-                let lens = pool.lens(config);
-                let n = match pool.needs().replacement {
-                    // every batch is full
-                    true => lens.len().next_multiple_of(r.prompts),
-                    false => lens.len(),
-                };
-                forecast.walk(n, &walk, |i| RowGroup {
-                    key: i as u64,
-                    prompt_len: 0,
-                    rows: vec![vec![0; lens[i % lens.len()]]],
-                });
-                forecast.longest_row = lens.into_iter().max().unwrap_or(0);
-                forecast.longest_unit = forecast.longest_row;
-                let prompts = pool.prompt_lens();
-                forecast.sampling =
-                    SamplingMemory::of(&prompts, pool.n_drawn(1), r.max_new_tokens, r.max_rows);
-            }
+        let pool = match source {
+            RowSource::Pool(pool) => Some(pool),
+            RowSource::Prompts { .. } | RowSource::Pairs { .. } => None,
+        };
+        let (mut n, mut all) = (groups.len(), groups.iter().collect::<Vec<_>>());
+        if pool.is_some_and(|pool| pool.needs().replacement) {
+            // every batch is full, and weights may choose the longest row each time
+            n = n.next_multiple_of(r.prompts);
+            all.sort_by_key(|group| group[0].response);
+            all = vec![all[all.len() - 1]; r.prompts];
+        }
+        let mut forecast = Self::default();
+        let loader = |cursor| batches(n, config, cursor);
+        forecast.extrapolated = visit_batches(config.train.steps, loader, |step, batch, times| {
+            let batch: Vec<&Group> = batch.iter().map(|i| &groups[i % groups.len()]).collect();
+            forecast.step(step, times, &batch, &walk);
+        });
+        // only scores decide which rows of a pool a step takes: any may meet
+        if forecast.extrapolated || pool.is_some() {
+            forecast.allow_for(&all, &walk);
+        }
+        if let Some(pool) = pool {
+            let (prompts, n) = (pool.prompt_lens(), pool.n_drawn(1));
+            forecast.sampling = SamplingMemory::of(&prompts, n, r.max_new_tokens, r.max_rows);
         }
         forecast
     }
 
-    fn walk(&mut self, n_groups: usize, walk: &Walk, group: impl Fn(usize) -> RowGroup) {
-        let (r, steps) = (&walk.config.rollout, walk.config.train.steps);
-        let loader = |cursor| batches(n_groups, walk.config, cursor);
-        visit_batches(steps, loader, |step, batch, times| {
-            self.extrapolated |= times > 1;
-            let groups: Vec<RowGroup> = batch.iter().map(|i| group(*i)).collect();
-            self.step(step, times, &groups, walk);
-            // the greedy answers to new prompts are no more than these
-            let prompts: Vec<usize> = groups.iter().map(|group| group.prompt_len).collect();
-            let n_answers = prompts.len() * walk.n_samples;
-            let sampling = SamplingMemory::of(&prompts, n_answers, r.max_new_tokens, r.max_rows);
-            self.sampling = self.sampling.max(sampling);
-        });
-        if self.extrapolated || walk.weighted {
-            self.allow_for_any_step(n_groups, walk, group);
+    /// The units of these groups, of which no micro-batch splits one.
+    fn units<'a>(&mut self, groups: &[&'a Group], walk: &Walk) -> Vec<&'a [RowSize]> {
+        let whole = walk.needs.whole_groups;
+        let size = |group: &Group| if whole { group.len() } else { 1 };
+        let units = groups.iter().flat_map(|group| group.chunks(size(group)));
+        for unit in units.clone() {
+            self.longest_unit = self.longest_unit.max(Forward::packed(unit).tokens);
+            let longest = unit.iter().map(RowSize::tokens).max();
+            self.longest_row = self.longest_row.max(longest.unwrap_or(0));
         }
-    }
-
-    /// Allows for the largest step that the rows could make, in an epoch that was not walked.
-    fn allow_for_any_step(
-        &mut self,
-        n_groups: usize,
-        walk: &Walk,
-        group: impl Fn(usize) -> RowGroup,
-    ) {
-        let (r, t) = (&walk.config.rollout, &walk.config.train);
-        let (mut groups, mut units, mut prompts) = (Vec::new(), Vec::new(), Vec::new());
-        for group in (0..n_groups).map(group) {
-            let rows = group
-                .rows
-                .iter()
-                .map(|row| (row.as_slice(), group.prompt_len));
-            let rows: Vec<Sequence> = rows.collect();
-            let tokens = Packed::new(&rows).ids.len();
-            match walk.needs.whole_groups {
-                true => units.push((tokens, tokens)),
-                false => units.extend(group.rows.iter().map(|row| (row.len(), row.len()))),
-            }
-            groups.push(tokens);
-            prompts.push(group.prompt_len);
-        }
-        for sizes in [&mut groups, &mut prompts] {
-            sizes.sort_unstable_by(|a, b| b.cmp(a));
-            sizes.truncate(r.prompts);
-        }
-        self.step_tokens = self.step_tokens.max(groups.iter().sum());
-        let per_step = (units.len() / n_groups.max(1)) * groups.len();
-        let minibatch = minibatches::minibatch_size(per_step, walk.needs);
-        let largest = largest_micro_batch(&units, minibatch, t.micro_batch_tokens);
-        self.batches.allow_for(largest.min(self.step_tokens));
-        let n_answers = prompts.len() * walk.n_samples;
-        let sampling = SamplingMemory::of(&prompts, n_answers, r.max_new_tokens, r.max_rows);
-        self.sampling = self.sampling.max(sampling);
+        units.collect()
     }
 
     /// Adds a step that the run takes `times` times.
-    fn step(&mut self, step: usize, times: usize, groups: &[RowGroup], walk: &Walk) {
-        let Walk { needs, config, .. } = walk;
-        let t = &config.train;
-        let packed = |units: &[Vec<Sequence>]| Forward::of(&Packed::new(&units.concat()).layout());
-        let (mut keys, mut rows) = (Vec::new(), Vec::new());
-        for group in groups {
-            for row in &group.rows {
-                keys.push(group.key);
-                rows.push((row.as_slice(), group.prompt_len));
-                self.longest_row = self.longest_row.max(row.len());
-            }
-        }
-        let units: Vec<Vec<Sequence>> = minibatches::units(&keys, needs.whole_groups)
-            .into_iter()
-            .map(|unit| unit.into_iter().map(|row| rows[row]).collect())
-            .collect();
-        let step_tokens = packed(&units).tokens;
-        let mut unit_tokens: Vec<usize> = units.chunks(1).map(|unit| packed(unit).tokens).collect();
-        for minibatch in minibatches::optimizer_steps(units.len(), needs, t.seed, step as u64) {
+    fn step(&mut self, step: usize, times: usize, groups: &[&Group], walk: &Walk) {
+        let (t, units) = (&walk.config.train, self.units(groups, walk));
+        let tokens = Forward::packed(&units.concat()).tokens;
+        self.step_tokens = self.step_tokens.max(tokens);
+        for minibatch in optimizer_steps(units.len(), walk.needs, t.seed, step as u64) {
             self.optimiser_steps += times;
-            let units: Vec<Vec<Sequence>> = minibatch.iter().map(|u| units[*u].clone()).collect();
-            for range in models::micro_batches(&units, t.micro_batch_tokens) {
-                self.batches.add(packed(&units[range]), times);
+            let units: Vec<&[RowSize]> = minibatch.iter().map(|unit| units[*unit]).collect();
+            // a unit may share its prompt with the row before it
+            let added = |i: usize, first: bool| match units[..i].last().and_then(|u| u.last()) {
+                Some(before) if !first => {
+                    let both = [&[*before], units[i]].concat();
+                    Forward::packed(&both).tokens - before.tokens()
+                }
+                _ => Forward::packed(units[i]).tokens,
+            };
+            for range in ops::micro_batches_by(units.len(), t.micro_batch_tokens, added) {
+                let forward = Forward::packed(&units[range].concat());
+                self.batches.add(forward, times);
             }
         }
-        unit_tokens.sort_unstable_by(|a, b| b.cmp(a));
-        self.step_tokens = self.step_tokens.max(step_tokens);
-        self.longest_unit = self
-            .longest_unit
-            .max(unit_tokens.first().copied().unwrap_or(0));
-        // Rows yet to be sampled or chosen may be shorter or fewer, and split differently.
         if !walk.known {
-            let size = minibatches::minibatch_size(units.len(), needs);
-            let most: usize = unit_tokens.iter().take(size).sum();
-            self.batches
-                .allow_for(most.min(step_tokens).min(t.micro_batch_tokens));
+            self.allow_for(groups, walk);
         }
+    }
+
+    /// Allows for the largest step that takes `rollout.prompts` of these groups. Rows yet to be
+    /// sampled or chosen may be shorter or fewer, and split differently.
+    fn allow_for(&mut self, groups: &[&Group], walk: &Walk) {
+        let (r, limit) = (&walk.config.rollout, walk.config.train.micro_batch_tokens);
+        let tokens = |rows: &[RowSize]| Forward::packed(rows).tokens;
+        let item = |unit: &[RowSize]| (tokens(unit) * usize::from(walk.known), tokens(unit));
+        let items: Vec<_> = self.units(groups, walk).into_iter().map(item).collect();
+        let largest_first = |mut sizes: Vec<usize>| {
+            sizes.sort_unstable_by(|a, b| b.cmp(a));
+            sizes.truncate(r.prompts);
+            sizes
+        };
+        let full = largest_first(groups.iter().map(|group| tokens(group)).collect());
+        let prompts = largest_first(groups.iter().map(|group| group[0].prompt.1).collect());
+        let minibatch = minibatch_size(items.len() / groups.len() * full.len(), walk.needs);
+        let step_tokens = full.iter().sum();
+        self.step_tokens = self.step_tokens.max(step_tokens);
+        let largest = largest_micro_batch(&items, minibatch, limit);
+        let most = step_tokens.min(limit.max(self.longest_unit));
+        self.batches.allow_for(largest.min(most));
+        // the greedy answers to new prompts are no more than these
+        let n_answers = prompts.len() * walk.n_samples;
+        let sampling = SamplingMemory::of(&prompts, n_answers, r.max_new_tokens, r.max_rows);
+        self.sampling = self.sampling.max(sampling);
     }
 }

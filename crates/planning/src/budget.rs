@@ -4,7 +4,8 @@
 use crate::estimate::{Estimate, GB};
 use crate::workload::Workload;
 use anyhow::{Result, bail, ensure};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use train::FitConfig;
 
 /// The settings that limit memory.
@@ -63,21 +64,19 @@ impl MemoryConfig {
 
     /// The same with `usable` bytes. A GPU cannot give more than it has free.
     pub fn plan_within(&self, work: Workload, usable: Option<f64>) -> Result<MemoryPlan> {
+        let n_layers = work.shape.num_hidden_layers;
         let asked = self.memory_gb.map(|gb| gb * GB);
-        let (layers, budget) = match (self.checkpoint_layers, asked, usable) {
-            (Some(n), _, _) => {
-                let n_layers = work.shape.num_hidden_layers;
-                ensure!(
-                    n <= n_layers,
-                    "train.checkpoint_blocks = {n}, but the model has {n_layers} layers"
-                );
-                (n, None)
+        let short = |asked: f64| !work.device.is_cpu() && usable.is_some_and(|free| free < asked);
+        let (budget, memory_gb) = match asked.is_none_or(short) {
+            true => (usable, None),
+            false => (asked, self.memory_gb),
+        };
+        let (layers, budget) = match self.checkpoint_layers {
+            Some(n) if n > n_layers => {
+                bail!("train.checkpoint_blocks = {n}, but the model has {n_layers} layers")
             }
-            (None, Some(asked), Some(free)) if !work.device.is_cpu() && free < asked => {
-                (fewest_layers(&work, Some(free), None)?, Some(free))
-            }
-            (None, Some(_), _) => (fewest_layers(&work, asked, self.memory_gb)?, asked),
-            (None, None, _) => (fewest_layers(&work, usable, None)?, usable),
+            Some(n) => (n, None),
+            None => (fewest_layers(&work, budget, memory_gb)?, budget),
         };
         Ok(MemoryPlan {
             layers,
@@ -92,30 +91,28 @@ impl MemoryConfig {
 impl MemoryPlan {
     /// Prints the summary and the largest parts to stderr.
     pub fn report(&self) {
-        let e = &self.estimate;
-        run::say!(
-            "memory: about {} (weights {:.2}, adapters and optimiser {:.2}, activations {:.2}, \
-             sampling {:.2})",
-            self.summary(),
-            e.weights / GB,
-            e.adapters / GB,
-            e.activations() / GB,
-            e.sampling / GB,
-        );
+        let (e, gb) = (&self.estimate, |bytes: f64| format!("{:.2}", bytes / GB));
+        let weights = format!("weights {}", gb(e.weights));
+        let adapters = format!("adapters and optimiser {}", gb(e.adapters));
+        let (graph, sampling) = (gb(e.activations()), gb(e.sampling));
+        let parts = format!("{weights}, {adapters}, activations {graph}, sampling {sampling}");
+        run::say!("memory: about {} ({parts})", self.summary());
     }
 
     /// The total, its limit and the checkpointed layers, in one line.
     pub fn summary(&self) -> String {
         let limit = match (self.memory_gb, self.budget) {
-            (Some(limit), _) => Some(format!(" of train.memory_gb = {limit}")),
-            (None, budget) => budget.map(|bytes| format!(" of {:.2} GB usable", bytes / GB)),
+            (Some(limit), _) => format!(" of train.memory_gb = {limit}"),
+            (None, Some(bytes)) => format!(" of {:.2} GB usable", bytes / GB),
+            (None, None) => String::new(),
         };
-        format!(
-            "{:.2} GB{}; {} of {} layers checkpointed",
+        let (total, n) = (
             self.estimate.total() / GB,
-            limit.unwrap_or_default(),
-            self.layers,
             self.work.shape.num_hidden_layers,
+        );
+        format!(
+            "{total:.2} GB{limit}; {} of {n} layers checkpointed",
+            self.layers
         )
     }
 
@@ -123,10 +120,7 @@ impl MemoryPlan {
     pub fn json(&self) -> Value {
         let gb = |bytes: f64| (bytes / GB * 1e6).round() / 1e6;
         let e = &self.estimate;
-        let graphs = e.graphs.iter();
-        let graphs: Map<String, Value> = graphs
-            .map(|(name, bytes)| (name.to_string(), gb(*bytes).into()))
-            .collect();
+        let graphs = e.graphs.iter().map(|(name, bytes)| (*name, gb(*bytes)));
         json!({
             "checkpointed_blocks": self.layers,
             "blocks": self.work.shape.num_hidden_layers,
@@ -135,7 +129,7 @@ impl MemoryPlan {
             "weights_gb": gb(e.weights),
             "adapters_gb": gb(e.adapters),
             "activations_gb": gb(e.activations()),
-            "graphs_gb": graphs,
+            "graphs_gb": graphs.collect::<BTreeMap<_, _>>(),
             "reading_gb": gb(e.scoring),
             "sampling_gb": gb(e.sampling),
         })
@@ -169,47 +163,49 @@ pub fn fewest_layers(
 /// The cheapest settings with which the run fits, every layer checkpointed: smaller forwards, else
 /// fewer rows decoded together, else both.
 pub(crate) fn cheapest_change(work: &Workload, budget: f64) -> Option<String> {
-    let fits = |work: Workload| {
-        let layers = work.shape.num_hidden_layers;
-        Estimate::of(&work, layers).total() <= budget
-    };
-    let fewer_tokens = |work: &Workload| {
+    const SAME: usize = usize::MAX;
+    let layers = work.shape.num_hidden_layers;
+    let fits = |tokens, rows| Estimate::of(&work.within(tokens, rows), layers).total() <= budget;
+    let fewer_tokens = |rows| {
         let mut less = (work.longest..work.largest.tokens).rev();
-        less.find(|tokens| fits(work.with_tokens(*tokens)))
+        less.find(|tokens| fits(*tokens, rows))
     };
-    let fewer_rows = |work: &Workload| {
-        let mut less = (1..work.sampling.rows).rev();
-        less.find(|rows| fits(work.with_rows(*rows)))
+    let fewer_rows = |tokens| {
+        (1..work.sampling.rows)
+            .rev()
+            .find(|rows| fits(tokens, *rows))
     };
-    let key = work.sampling.rows_key;
-    if let Some(tokens) = fewer_tokens(work) {
-        return Some(format!("lower train.micro_batch_tokens to {tokens}"));
+    let lower_tokens = |n: usize| format!("train.micro_batch_tokens to {n}");
+    let lower_rows = |n: usize| format!("{} to {n}", work.rows_key);
+    if let Some(tokens) = fewer_tokens(SAME) {
+        return Some(format!("lower {}", lower_tokens(tokens)));
     }
-    if let Some(rows) = fewer_rows(work) {
-        return Some(format!("lower {key} to {rows}"));
+    if let Some(rows) = fewer_rows(SAME) {
+        return Some(format!("lower {}", lower_rows(rows)));
     }
-    let rows = fewer_rows(&work.with_tokens(work.longest))?;
-    let tokens = fewer_tokens(&work.with_rows(rows)).unwrap_or(work.longest);
+    let rows = fewer_rows(work.longest)?;
+    let tokens = fewer_tokens(rows).unwrap_or(work.longest);
     Some(format!(
-        "lower {key} to {rows} and train.micro_batch_tokens to {tokens}"
+        "lower {} and {}",
+        lower_rows(rows),
+        lower_tokens(tokens)
     ))
 }
 
 /// What the run needs in its smallest forwards, where no setting makes it fit.
 fn smallest_need(work: &Workload) -> String {
-    let least = work.with_tokens(work.longest).with_rows(1);
-    let estimate = Estimate::of(&least, work.shape.num_hidden_layers);
-    let (needs, whole) = (estimate.total() / GB, least.scoring.whole);
-    let scoring_is_largest = estimate.scoring > estimate.activations().max(estimate.sampling);
-    match scoring_is_largest && whole > least.scoring.longest.max(work.longest) {
+    let least = work.within(work.longest, 1);
+    let e = Estimate::of(&least, work.shape.num_hidden_layers);
+    let (needs, longest, whole) = (e.total() / GB, work.longest, least.scoring.whole);
+    let scoring_is_largest = e.scoring > e.activations().max(e.sampling);
+    match scoring_is_largest && whole > least.scoring.longest.max(longest) {
         true => format!(
             "scoring {whole} tokens together needs {needs:.1} GB; raise train.memory_gb, or take \
              fewer rows per step"
         ),
         false => format!(
-            "even one sequence of {} tokens needs {needs:.1} GB; raise train.memory_gb, or shorten \
-             the data",
-            work.longest
+            "even one sequence of {longest} tokens needs {needs:.1} GB; raise train.memory_gb, or \
+             shorten the data"
         ),
     }
 }

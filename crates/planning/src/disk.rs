@@ -3,7 +3,8 @@
 use anyhow::{Context, Result};
 use models::{Config, LoraConfig};
 use run::RetentionPolicy;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Bytes of one tensor in a safetensors header.
@@ -21,10 +22,8 @@ pub fn stored_bytes(numbers: usize, tensors: usize) -> u64 {
 /// Bytes of an adapter, with a scalar head of `head` numbers (0: no head).
 pub fn adapter_bytes(lora: &LoraConfig, config: &Config, head: usize) -> u64 {
     let head_tensors = if head > 0 { 2 } else { 0 };
-    stored_bytes(
-        lora.n_params(config) + head,
-        lora.n_tensors(config) + head_tensors,
-    )
+    let tensors = lora.n_tensors(config) + head_tensors;
+    stored_bytes(lora.n_params(config) + head, tensors)
 }
 
 /// What a run writes. Sizes are in bytes.
@@ -40,7 +39,7 @@ pub struct Disk {
     /// Checkpoints that will be written
     pub n_checkpoints: usize,
     /// The directories that the next stage takes
-    pub results: Vec<(&'static str, u64)>,
+    pub results: BTreeMap<&'static str, u64>,
     /// Tokenizer, metrics and samples
     pub other: usize,
 }
@@ -52,16 +51,9 @@ impl Disk {
 
     /// The checkpoints that are kept at the end.
     pub fn checkpoints(&self) -> u64 {
-        let n = self.retention.n.min(self.n_checkpoints);
-        let kept = RetentionPolicy {
-            n,
-            ..self.retention
-        };
-        if n == 0 {
-            0
-        } else {
-            kept.bytes(self.checkpoint())
-        }
+        let mut kept = self.retention;
+        kept.n = kept.n.min(self.n_checkpoints);
+        kept.bytes(self.checkpoint())
     }
 
     /// Everything that is neither checkpoint nor result.
@@ -71,10 +63,9 @@ impl Disk {
 
     /// The run directory at the end.
     pub fn run(&self) -> u64 {
-        let results = self.results.iter().map(|(_, bytes)| bytes);
         // Checkpoints hold the results of their step, the newest as links to the present ones.
         let n = (self.checkpoints() / self.checkpoint()).max(1);
-        self.checkpoints() + n * results.sum::<u64>() + self.other()
+        self.checkpoints() + n * self.results.values().sum::<u64>() + self.other()
     }
 
     /// While a new checkpoint is written beside those kept.
@@ -93,14 +84,10 @@ impl Disk {
     }
 
     pub(crate) fn json(&self) -> Value {
-        let results = self.results.iter();
-        let results: Map<String, Value> = results
-            .map(|(name, bytes)| (name.to_string(), (*bytes).into()))
-            .collect();
         json!({
             "checkpoint_bytes": self.checkpoint(),
             "checkpoints_kept_bytes": self.checkpoints(),
-            "results_bytes": results,
+            "results_bytes": self.results,
             "other_bytes": self.other(),
             "run_bytes": self.run(),
             "most_bytes": self.most(),

@@ -2,8 +2,8 @@
 //! read. The constants of the CPU are measured. Those of a GPU are not: its count follows from the
 //! operations that run there and from an assumed context.
 
-use crate::workload::{Graph, Workload};
-use models::Activations;
+use crate::workload::Workload;
+use models::{Activations, LoraConfig};
 
 /// What differs between devices. In bytes unless noted.
 struct Overhead {
@@ -17,12 +17,8 @@ struct Overhead {
     cache_growth: f64,
     /// Ratio of main memory held for kept states to states in use: their buffers grow by doubling
     state_growth: f64,
-    /// One chunk of the vocabulary head and its gradient
-    head_chunk: f64,
-    /// The same where the head is trained, in candle's operations
-    trained_head_chunk: f64,
-    /// The chunks of two models' logits that are compared
-    compared_chunks: f64,
+    /// Logits that the head computes at once
+    head_logits: f64,
 }
 
 const CPU: Overhead = Overhead {
@@ -30,9 +26,7 @@ const CPU: Overhead = Overhead {
     gaps: 1.02,
     cache_growth: 1.125,
     state_growth: 1.5,
-    head_chunk: 0.0,
-    trained_head_chunk: 0.0,
-    compared_chunks: 0.0,
+    head_logits: 0.0,
 };
 
 const GPU: Overhead = Overhead {
@@ -40,14 +34,9 @@ const GPU: Overhead = Overhead {
     gaps: 1.1,
     cache_growth: 1.0,
     state_growth: 0.0,
-    // logits in f32, their gradient in bf16
-    head_chunk: 1.5 * F32 * HEAD_LOGITS,
-    trained_head_chunk: 18.0 * HEAD_LOGITS,
-    compared_chunks: 2.0 * F32 * HEAD_LOGITS,
+    head_logits: 16.8e6,
 };
 
-/// Logits of one chunk of the head on a GPU
-const HEAD_LOGITS: f64 = 16.8e6;
 /// Copies of a trained number beside itself: its gradient in a micro-batch and in the step, and
 /// AdamW's two moments
 const PER_PARAMETER: f64 = 4.0 * F32;
@@ -75,15 +64,17 @@ impl Estimate {
     /// With the first `layers` layers checkpointed.
     pub fn of(work: &Workload, layers: usize) -> Self {
         let overhead = work.overhead();
-        let graphs = work.graphs.iter();
+        let graph = |(name, lora): &(&'static str, Option<LoraConfig>)| {
+            (*name, work.graph_bytes(lora.as_ref(), layers))
+        };
+        let scored = work.scoring.micro_batched.max(work.scoring.whole);
+        // the logits of two models are compared
+        let compared = 2.0 * F32 * overhead.head_logits;
         Self {
             weights: overhead.process + work.weight_bytes as f64,
             adapters: PER_PARAMETER * work.parameters as f64 + F32 * work.adapter_numbers as f64,
-            graphs: graphs
-                .map(|graph| (graph.name, work.graph_bytes(graph, layers)))
-                .collect(),
-            scoring: work.forward_bytes(work.scoring.tokens(), work.scoring.longest)
-                + overhead.compared_chunks,
+            graphs: work.graphs.iter().map(graph).collect(),
+            scoring: work.forward_bytes(scored, work.scoring.longest) + compared,
             sampling: work.sampling_bytes(),
         }
     }
@@ -108,8 +99,7 @@ impl Workload {
     /// Whether activations and cache are bf16: on a GPU, where the base is frozen and a kernel
     /// computes its attention.
     fn bf16(&self) -> bool {
-        let frozen_base = self.graphs.iter().all(|graph| graph.lora.is_some());
-        !self.device.is_cpu() && frozen_base && ops::has_cuda_attention(self.shape.head_dim)
+        !self.device.is_cpu() && self.frozen_base() && ops::has_cuda_attention(self.shape.head_dim)
     }
 
     /// Bytes of one number of activations and cache in a forward without a graph.
@@ -118,15 +108,12 @@ impl Workload {
     }
 
     /// Activations and gradients of the largest micro-batch.
-    fn graph_bytes(&self, graph: &Graph, checkpointed: usize) -> f64 {
+    fn graph_bytes(&self, lora: Option<&LoraConfig>, checkpointed: usize) -> f64 {
         let (shape, overhead) = (&self.shape, self.overhead());
-        let lora = graph.lora.as_ref();
+        // each thread of a CPU sums a part of the head's gradient
+        let threads = || std::thread::available_parallelism().map_or(1, usize::from);
         let (each, head_parts) = match self.device.is_cpu() {
-            // each thread sums a part of the head's gradient
-            true => (
-                Activations::on_cpu(shape, lora),
-                std::thread::available_parallelism().map_or(1, usize::from),
-            ),
+            true => (Activations::on_cpu(shape, lora), threads()),
             false => (Activations::on_gpu(shape, lora), 1),
         };
         // hidden states before and after the final norm, those before labels, the head's gradient
@@ -140,11 +127,13 @@ impl Workload {
         let numbers = self.largest.tokens * tokens + self.largest.pairs * pairs;
         let bytes = overhead.gaps * (each.bytes_per_number * numbers) as f64;
         if lora.is_none() {
-            return bytes + overhead.trained_head_chunk;
+            // candle's own operations
+            return bytes + 18.0 * overhead.head_logits;
         }
         // a checkpointed layer keeps a copy of its adapters
         let adapters = F32 * (self.parameters * checkpointed) as f64 / layers as f64;
-        bytes + overhead.head_chunk + adapters
+        // logits in f32, their gradient in bf16
+        bytes + 1.5 * F32 * overhead.head_logits + adapters
     }
 
     /// A forward without a graph: what its feed-forward or its attention holds at once.

@@ -12,14 +12,14 @@ mod plan;
 mod text;
 mod workload;
 
-pub use batches::{Batches, Forward, largest_micro_batch, visit_batches};
+pub use batches::{Batches, Forward, RowSize, largest_micro_batch, visit_batches};
 pub use budget::{MemoryConfig, MemoryPlan, fewest_layers};
-pub use disk::{Disk, adapter_bytes, stored_bytes};
+pub use disk::{Disk, adapter_bytes};
 pub use estimate::Estimate;
-pub use fit::{FitItem, FitStage};
+pub use fit::FitStage;
 pub use oom::is_out_of_memory;
 pub use plan::{
-    Certainty, LearningRate, Plan, Steps, Tokens, explain_untrained_source, n_times, notes,
+    Certainty, LearningRate, Plan, Steps, Tokens, explain_untrained_source, n_times,
     tokenizer_bytes,
 };
-pub use workload::{Graph, SamplingMemory, ScoringMemory, Workload};
+pub use workload::{SamplingMemory, ScoringMemory, Workload};

@@ -36,26 +36,29 @@ impl MemoryPlan {
 
     /// The cheapest change for a GPU on which this process can have `usable` bytes (None: unknown).
     pub fn oom_advice(&self, usable: Option<f64>) -> String {
-        let work = &self.work;
-        let planned = self.estimate.total();
-        let budget = usable.map_or(MARGIN * planned, |bytes| bytes.min(MARGIN * planned));
+        let (work, planned) = (&self.work, self.estimate.total());
+        let budget = usable.unwrap_or(f64::MAX).min(MARGIN * planned);
         let available = usable.filter(|bytes| *bytes < planned);
         let available = available.map(|b| format!(" and {:.1} GB are available", b / GB));
         let n_layers = work.shape.num_hidden_layers;
         let fits = |layers: &usize| Estimate::of(work, *layers).total() <= budget;
+        let set = |layers| format!("set train.checkpoint_blocks = {layers}");
         let change = match (self.layers + 1..=n_layers).find(fits) {
             Some(_) if self.memory_gb.is_some() => {
                 let gb = (budget / GB * 10.0).floor() / 10.0;
                 format!("lower train.memory_gb to {gb:.1}")
             }
-            Some(layers) => format!("set train.checkpoint_blocks = {layers}"),
+            Some(layers) => set(layers),
             None => {
-                let all = format!("set train.checkpoint_blocks = {n_layers}");
-                let all = (self.layers < n_layers).then_some(all);
-                let changes = all.into_iter().chain(cheapest_change(work, budget));
-                changes
-                    .reduce(|all, change| format!("{all} and {change}"))
-                    .unwrap_or_else(|| "free GPU memory, or use a larger GPU".into())
+                let all = (self.layers < n_layers).then(|| set(n_layers));
+                let changes: Vec<String> = all
+                    .into_iter()
+                    .chain(cheapest_change(work, budget))
+                    .collect();
+                match changes.is_empty() {
+                    true => "free GPU memory, or use a larger GPU".into(),
+                    false => changes.join(" and "),
+                }
             }
         };
         format!(

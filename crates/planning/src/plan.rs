@@ -1,8 +1,7 @@
 //! What a run will take, as one record: `plan` prints it, and the run starts from it.
 
-use crate::budget::{MemoryConfig, MemoryPlan};
+use crate::budget::MemoryPlan;
 use crate::disk::Disk;
-use crate::workload::Workload;
 use anyhow::{Error, Result, anyhow};
 use models::{ModelMeta, ModelSource, WeightsMeta};
 use serde::Serialize;
@@ -13,18 +12,17 @@ use std::path::Path;
 pub struct Plan {
     /// `sft`, `reward-model` or the name of a method
     pub stage: String,
-    /// The base, and whether its files are here
+    /// The base and its weights
     pub source: String,
-    pub n_weights: usize,
-    pub weights_here: bool,
+    pub weights: WeightsMeta,
     pub memory: MemoryPlan,
     pub disk: Disk,
     pub steps: Steps,
     pub tokens: Tokens,
     /// The learning rate at a step, from 0, by the section of the settings that decides it
     pub rates: Vec<(&'static str, LearningRate)>,
-    /// What was assumed
-    pub notes: Vec<String>,
+    /// What the stage assumed
+    pub assumed: Option<String>,
 }
 
 pub type LearningRate = Box<dyn Fn(usize) -> f64>;
@@ -95,21 +93,6 @@ pub fn explain_untrained_source(text: &str, error: Error) -> Error {
     }
 }
 
-/// What a reader must know about the numbers.
-pub fn notes(work: &Workload, memory: MemoryConfig, weights: &WeightsMeta) -> Vec<String> {
-    let frozen = work.graphs.iter().all(|graph| graph.lora.is_some());
-    let mut notes = Vec::new();
-    if !work.device.is_cpu() {
-        notes.push("the GPU's figures are computed from its operations, not measured");
-        if memory.memory_gb.is_none() && policy::usable_bytes(work.device).is_none() {
-            notes.push("the GPU's memory is unknown here: give --memory-gb to fit within it");
-        }
-    } else if frozen && !weights.present {
-        notes.push("the weights are not here: the dtype of config.json says if bf16 holds them");
-    }
-    notes.into_iter().map(String::from).collect()
-}
-
 impl Plan {
     /// Prints the plan, or returns an error where the disk has no room.
     pub fn print(&self, as_json: bool) -> Result<()> {
@@ -118,6 +101,23 @@ impl Plan {
             true => run::print(&format!("{:#}\n", self.json())),
             false => run::print(&self.text()),
         }
+    }
+
+    /// What a reader must know about the numbers.
+    pub(crate) fn notes(&self) -> Vec<&str> {
+        let (memory, device) = (&self.memory, self.memory.work.device);
+        let mut notes = Vec::new();
+        if !device.is_cpu() {
+            notes.push("the GPU's figures are computed from its operations, not measured");
+            if memory.memory_gb.is_none() && policy::usable_bytes(device).is_none() {
+                notes.push("the GPU's memory is unknown here: give --memory-gb to fit within it");
+            }
+        } else if memory.work.frozen_base() && !self.weights.present {
+            notes
+                .push("the weights are not here: the dtype of config.json says if bf16 holds them");
+        }
+        notes.extend(self.assumed.as_deref());
+        notes
     }
 
     /// Everything, with the learning rate of every step.
@@ -134,8 +134,8 @@ impl Plan {
             "what": self.stage,
             "model": {
                 "source": self.source,
-                "weights": self.n_weights,
-                "weights_here": self.weights_here,
+                "weights": self.weights.n_params,
+                "weights_here": self.weights.present,
                 "trained": work.parameters,
                 "on_cpu": work.device.is_cpu(),
             },
@@ -144,7 +144,7 @@ impl Plan {
             "memory": memory,
             "disk": self.disk.json(),
             "learning_rate": rates.collect::<Map<String, Value>>(),
-            "notes": self.notes,
+            "notes": self.notes(),
         })
     }
 }

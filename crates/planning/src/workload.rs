@@ -15,22 +15,17 @@ pub struct Workload {
     pub parameters: usize,
     /// Numbers of all adapters and heads, trained or frozen
     pub adapter_numbers: usize,
-    /// Models with a backward pass of their own (policy, critic), trained one after the other
-    pub graphs: Vec<Graph>,
+    /// Models with a backward pass of their own (policy, critic), trained one after the other, and
+    /// their adapters. None: the base's own weights are trained
+    pub graphs: Vec<(&'static str, Option<LoraConfig>)>,
     /// The largest forward with a graph
     pub largest: Forward,
     /// Tokens of the longest training unit that no micro-batch splits
     pub longest: usize,
     pub scoring: ScoringMemory,
     pub sampling: SamplingMemory,
-}
-
-/// A model with a backward pass of its own.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Graph {
-    pub name: &'static str,
-    /// None: the base's own weights are trained
-    pub lora: Option<LoraConfig>,
+    /// The setting that limits how many answers are decoded together
+    pub rows_key: &'static str,
 }
 
 /// Sizes of the forwards without a graph.
@@ -56,42 +51,33 @@ pub struct SamplingMemory {
     pub longest_prompt: usize,
     /// Rows of keys and values of the longest answer
     pub answer_rows: usize,
-    /// The setting that limits how many are decoded together
-    pub rows_key: &'static str,
     /// Sampled tokens whose hidden state is kept
     pub kept_states: usize,
 }
 
 impl Workload {
-    /// The same run in forwards of at most `tokens` tokens.
-    pub(crate) fn with_tokens(&self, tokens: usize) -> Self {
-        let tokens = tokens.min(self.largest.tokens);
-        let mut less = self.clone();
-        less.largest = Forward {
-            tokens,
-            pairs: self.largest.pairs.min(tokens * self.longest),
-        };
-        let cut = &mut less.scoring.micro_batched;
-        *cut = (*cut).min(tokens.max(self.scoring.longest));
-        less
+    /// Whether the base itself is not trained.
+    pub(crate) fn frozen_base(&self) -> bool {
+        self.graphs.iter().all(|(_, lora)| lora.is_some())
     }
 
-    /// The same run with at most `rows` rows decoded together.
-    pub(crate) fn with_rows(&self, rows: usize) -> Self {
+    /// The same run in forwards of at most `tokens` tokens (`usize::MAX`: as they are), and at most
+    /// `rows` rows decoded together.
+    pub(crate) fn within(&self, tokens: usize, rows: usize) -> Self {
         let mut less = self.clone();
+        if tokens < usize::MAX {
+            let tokens = tokens.min(self.largest.tokens);
+            let pairs = self.largest.pairs.min(tokens * self.longest);
+            less.largest = Forward { tokens, pairs };
+            let cut = &mut less.scoring.micro_batched;
+            *cut = (*cut).min(tokens.max(self.scoring.longest));
+        }
         let s = &mut less.sampling;
         let each = KvCache::rows_for(s.longest_prompt) + s.answer_rows;
         s.rows = s.rows.min(rows);
-        s.cache_rows = s.cache_rows.min(each * rows);
-        s.prompt_tokens = s.prompt_tokens.min(s.longest_prompt * rows);
+        s.cache_rows = s.cache_rows.min(each * s.rows);
+        s.prompt_tokens = s.prompt_tokens.min(s.longest_prompt * s.rows);
         less
-    }
-}
-
-impl ScoringMemory {
-    /// Tokens of the largest forward.
-    pub fn tokens(&self) -> usize {
-        self.micro_batched.max(self.whole)
     }
 }
 
@@ -132,7 +118,6 @@ impl SamplingMemory {
             prompt_tokens: self.prompt_tokens.max(other.prompt_tokens),
             longest_prompt: self.longest_prompt.max(other.longest_prompt),
             answer_rows: self.answer_rows.max(other.answer_rows),
-            rows_key: self.rows_key,
             kept_states: self.kept_states.max(other.kept_states),
         }
     }

@@ -5,7 +5,7 @@ use crate::prepare::{Prepared, SAMPLE_ROWS};
 use anyhow::Result;
 use data::Example;
 use models::Fetch;
-use planning::{FitItem, FitStage, Forward, Plan, SamplingMemory, ScoringMemory};
+use planning::{FitStage, Plan, RowSize, SamplingMemory, ScoringMemory};
 use run::PlanArgs;
 use std::path::Path;
 
@@ -20,52 +20,33 @@ pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
 impl Prepared {
     /// The plan that the run in `dir` starts from.
     pub fn plan(&self, config: &Config, dir: &Path) -> Result<Plan> {
-        let (t, shape, weights) = (&config.train, &self.meta.base.config, &self.weights);
-        let (result, parameters, trained_bytes) = match &self.lora {
-            Some(lora) => {
-                let bytes = planning::adapter_bytes(lora, shape, 0);
-                ("adapter", lora.n_params(shape), bytes)
-            }
-            None => {
-                let bytes = planning::stored_bytes(weights.n_params, weights.n_tensors);
-                ("model", weights.n_params, bytes)
-            }
-        };
         let (n, room) = (self.prompts.len(), config.samples.max_new_tokens);
-        let steps = FitStage::steps(t, self.train.len());
-        let sampled_tokens = planning::n_times(steps, t.sample_every) * n * room;
+        let item = |example: &Example| vec![RowSize::alone(example.ids.len())];
         FitStage {
             name: "sft",
             rows_are: "rows",
             graph_name: "policy",
+            result: if self.lora.is_some() {
+                "adapter"
+            } else {
+                "model"
+            },
             dir,
-            train: t,
+            train: &config.train,
             device: &config.device,
             meta: &self.meta,
-            weights,
+            weights: &self.weights,
             lora: self.lora.as_ref(),
-            parameters,
-            trained_bytes,
-            result,
-            frozen_numbers: 0,
+            head: 0,
             train_items: self.train.iter().map(item).collect(),
             eval_items: self.eval.iter().map(item).collect(),
             scoring: ScoringMemory::default(),
-            sampling: SamplingMemory {
-                rows_key: "samples.n",
-                ..SamplingMemory::of(&self.prompt_lens, n, room, SAMPLE_ROWS)
-            },
-            sampled_tokens,
-            sample_bytes: sampled_tokens * 5,
+            sampling: SamplingMemory::of(&self.prompt_lens, n, room, SAMPLE_ROWS),
+            rows_key: "samples.n",
+            sampled_once: 0,
+            sampled_tokens: n * room,
+            sample_bytes: n * room * 5,
         }
         .plan()
-    }
-}
-
-fn item(example: &Example) -> FitItem {
-    let tokens = example.ids.len();
-    FitItem {
-        counted: tokens,
-        forward: Forward::sequence(tokens),
     }
 }

@@ -78,20 +78,18 @@ impl ResponsePool {
         tasks.map(|task| task.ids.len()).collect()
     }
 
+    /// Rounds made in a run of `steps` steps. Planning calls it.
+    pub fn n_rounds(&self, steps: usize) -> usize {
+        let grow = self.needs().grow.as_ref();
+        grow.map_or(1, |grow| steps.div_ceil(grow.every.max(1) as usize))
+    }
+
     /// Responses sampled in a run of `steps` steps. Planning calls it.
     pub fn n_drawn(&self, steps: usize) -> usize {
-        let PoolRequirements {
-            grow, prompt_value, ..
-        } = self.needs();
-        let tasks = self.origin.tasks.len();
-        let rounds = |every: u64| steps.div_ceil(every.max(1) as usize);
-        let grown = grow
-            .as_ref()
-            .map_or(0, |grow| rounds(grow.every) * grow.samples * tasks);
-        let valued = prompt_value
-            .as_ref()
-            .map_or(0, |fit| fit.prompts.min(tasks));
-        grown + valued
+        let (needs, tasks) = (self.needs(), self.origin.tasks.len());
+        let grown = needs.grow.as_ref().map_or(0, |grow| grow.samples * tasks);
+        let valued = needs.prompt_value.as_ref();
+        self.n_rounds(steps) * grown + valued.map_or(0, |fit| fit.prompts.min(tasks))
     }
 
     /// Makes or reads the round that `step` belongs to, weights it where a phase begins, and takes
