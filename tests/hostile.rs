@@ -279,18 +279,18 @@ fn a_template_is_bounded_in_time_and_memory() {
     }
     let slow = "{% set a = range(100000) | list %}{% for i in a %}{% set b = a | sort | length %}{% endfor %}";
     let doubled = format!("{{% set x = 'x' %}}{}", "{% set x = x ~ x %}".repeat(37));
+    let out_of_time = "error: chat template: does not finish within 10 s";
+    let out_of_memory = "error: chat template: uses more than 2 GiB of memory";
+    // on a busy machine doubling a text may run out of time before it runs out of memory
     for (source, expected) in [
-        (slow, "error: chat template: does not finish within 10 s"),
-        (
-            &doubled,
-            "error: chat template: uses more than 2 GiB of memory",
-        ),
+        (slow, &[out_of_time][..]),
+        (&doubled, &[out_of_memory, out_of_time]),
     ] {
         let output = crate::common::again_in_a_child([(CHILD, source)]);
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(
-            text.lines().any(|line| line == expected),
-            "{expected}: {text}"
+            text.lines().any(|line| expected.contains(&line)),
+            "{expected:?}: {text}"
         );
     }
 }
