@@ -95,21 +95,25 @@ fn declared(file: &Path, start: &str, library: usize, functions: &mut Vec<Functi
     );
 }
 
-/// The output of `cargo metadata` for this build.
+/// The output of `cargo metadata` for this build. Not `--offline`: on a fresh machine the
+/// dependencies of the tests, which it lists too, may not have been downloaded yet.
 fn metadata() -> String {
     let cargo = std::env::var_os("CARGO").expect("cargo sets CARGO");
     let output = Command::new(cargo)
         .args([
             "metadata",
             "--format-version=1",
-            "--offline",
             "--locked",
             "--features=cuda",
         ])
         .output()
         .expect("cargo metadata runs");
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "cargo metadata: {errors}");
+    assert!(
+        output.status.success(),
+        "cargo metadata, which finds the sources of cudarc, failed (run `cargo fetch` first if there \
+         is no network here): {errors}"
+    );
     String::from_utf8(output.stdout).expect("cargo metadata is UTF-8")
 }
 
