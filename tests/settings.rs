@@ -348,3 +348,47 @@ fn a_message_that_begins_with_a_number_is_no_stack_frame() {
         "an error without a message"
     );
 }
+
+/// Names of other trainers suggest ours, in each stage's own tables.
+#[test]
+fn another_trainers_name_of_a_setting_suggests_ours() {
+    fn suggested<T: serde::de::DeserializeOwned>(key: &str) -> String {
+        let error = run::load_config::<T>(None, &[format!("{key}=1")]);
+        let error = run::one_line(&error.err().expect("an unknown key"));
+        let (_, name) = error.split_once("did you mean \"").expect(&error);
+        name.trim_end_matches("\"?").to_string()
+    }
+    for (wrong, ours) in [
+        ("train.learning_rate", "train.optimizer.lr"),
+        ("train.lr", "train.optimizer.lr"),
+        ("train.num_train_epochs", "train.epochs"),
+        ("train.per_device_train_batch_size", "train.batch_size"),
+        ("train.save_steps", "train.save_every"),
+        ("train.optimizer.learning_rate", "train.optimizer.lr"),
+        ("lora.rank", "lora.r"),
+        ("lora.target_modules", "lora.targets"),
+        ("lora.lora_alpha", "lora.alpha"),
+        ("data.max_seq_length", "data.max_len"),
+        ("data.dataset", "data.path"),
+        ("model.model_name_or_path", "model.source"),
+    ] {
+        assert_eq!(suggested::<sft::Config>(wrong), ours, "sft: {wrong}");
+        if !wrong.starts_with("lora") {
+            assert_eq!(
+                suggested::<reward_model::Config>(wrong),
+                ours,
+                "rm: {wrong}"
+            );
+        }
+    }
+    for (wrong, ours) in [
+        ("train.learning_rate", "train.policy.lr"),
+        ("train.num_steps", "train.steps"),
+        ("rollout.max_tokens", "rollout.max_new_tokens"),
+        ("rollout.batch_size", "rollout.prompts"),
+        ("model.model_name_or_path", "model.policy"),
+        ("model.reward_model", "model.reward"),
+    ] {
+        assert_eq!(suggested::<esrl_rlhf::Config>(wrong), ours, "rlhf: {wrong}");
+    }
+}

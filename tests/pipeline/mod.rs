@@ -18,6 +18,7 @@ mod rewards;
 mod same;
 mod sampling_weights;
 mod sequence;
+mod stage_end;
 mod stages;
 mod template_date;
 mod tripwires;

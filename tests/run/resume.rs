@@ -22,7 +22,7 @@ fn a_run_resumes_only_with_its_stage_and_settings() {
     );
     save(&mut run, 1, 1);
     drop(run);
-    let help = "use the settings it began with, or choose another --run";
+    let help = "leave out --config and --set to use its own, or choose another --run";
     refused(
         Run::resume(&dir, "reward-model", &settings(0.1, 1)),
         &format!("{name} is a run of sft, not of reward-model"),

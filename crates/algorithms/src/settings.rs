@@ -66,7 +66,7 @@ fn known_keys(at: &str, defaults: &Value, given: &Value) -> Result<()> {
     for (key, value) in given {
         let Some(default) = own.get(key) else {
             let known: Vec<&str> = own.keys().map(String::as_str).collect();
-            let near = run::nearest(key, &known).unwrap_or_default();
+            let near = run::suggest(key, &known).unwrap_or_default();
             return Err(Error::Input(format!(
                 "unknown key \"{at}.{key}\"; did you mean \"{at}.{near}\"?"
             )));

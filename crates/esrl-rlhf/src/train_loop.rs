@@ -11,7 +11,7 @@ use crate::samples_markdown::{self, headline};
 use crate::setup::{self, Session, record_warnings};
 use algorithms::Metrics;
 use anyhow::{Error, Result, anyhow, ensure};
-use run::{Progress, RunArgs};
+use run::{Curve, Progress, RunArgs};
 
 /// Trains a policy into `args.run`.
 pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
@@ -141,7 +141,17 @@ impl Session<'_> {
             summary.insert("best_step".into(), best.step as f64);
             summary.insert("best_reward".into(), best.reward);
         }
-        self.run.finish(&summary)
+        self.run.finish(&summary)?;
+        let curves = [
+            Curve::new("held-out reward", "eval/reward"),
+            Curve::new("reward", "objective/scores"),
+            Curve::new("KL", "objective/kl"),
+        ];
+        let (command, dir) = (run::command("compare"), self.run.dir());
+        let policy = &self.learner.config.model.policy;
+        let next = format!("{command} --runs {policy} {}", dir.display());
+        run::say_outcome(dir, &curves, "adapter", &next);
+        Ok(())
     }
 
     fn failed_step(&self, step: u64, why: Error) -> Error {

@@ -8,7 +8,7 @@ use anyhow::Result;
 use generation::{Engine, Request};
 use models::Fetch;
 use policy::Policy;
-use run::{Run, RunArgs};
+use run::{Curve, Run, RunArgs};
 use std::path::Path;
 
 /// Trains into the run directory of `args`, default runs/rm.
@@ -56,10 +56,26 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     run.record("memory", plan.memory.json())?;
     let samples = samples(&policy, &requests, config)?;
     let mut objective = Objective::open(config, policy, eval, samples)?;
-    let fitted = train::fit(&mut objective, &train, &config.train, &mut run, args.resume);
-    fitted
-        .map(|_| ())
-        .map_err(|e| plan.memory.with_oom_advice(e))
+    let fitted = train::fit(&mut objective, &train, &config.train, &mut run, args.resume)
+        .map_err(|e| plan.memory.with_oom_advice(e))?;
+    if fitted.finished {
+        say_outcome(&dir, config);
+    }
+    Ok(())
+}
+
+fn say_outcome(dir: &Path, config: &Config) {
+    let accuracy = Curve {
+        baseline: Some(("the longer answer wins", "eval/longer_wins_accuracy")),
+        ..Curve::new("held-out accuracy", "eval/accuracy")
+    };
+    let curves = [Curve::new("held-out loss", "eval/loss"), accuracy];
+    let (command, policy, run) = (run::command("rlhf"), &config.model.source, dir.display());
+    let next = format!(
+        "{command} --set model.policy={policy} --set model.reward={run} --set data.path=PROMPTS \
+         --set algorithm.name=ppo --run runs/ppo"
+    );
+    run::say_outcome(dir, &curves, "reward", &next);
 }
 
 /// The source policy's answers, each after its prompt.

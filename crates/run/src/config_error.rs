@@ -1,7 +1,7 @@
 //! Translates serde's errors about settings for users: the dotted key, what is wrong, what is
 //! expected.
 
-use strsim::{jaro_winkler, normalized_damerau_levenshtein};
+use crate::suggest::{nearest, suggest};
 
 /// An error about one key of the settings.
 pub(crate) struct Problem {
@@ -60,10 +60,10 @@ fn unknown_field(here: &str, rest: &str) -> Problem {
         .strip_suffix(wrong)
         .map_or(here, |p| p.strip_suffix('.').unwrap_or(p));
     let key = join(parent, wrong);
-    let text = match nearest(wrong, known) {
+    let text = match suggest(wrong, known) {
         Some(near) => format!(
             "unknown key {key:?}; did you mean {:?}?",
-            join(parent, near)
+            join(parent, &near)
         ),
         None => format!("unknown key {key:?}; nothing can be set there"),
     };
@@ -87,25 +87,6 @@ fn unknown_variant(here: String, rest: &str) -> Problem {
         ),
         key: here,
     }
-}
-
-/// The known name most similar to `wrong`: by edit distance, by common prefix, and by one
-/// containing the other (`step`, `max_steps`). `None` if `known` is empty.
-///
-/// ```
-/// assert_eq!(run::nearest("max_step", &["lr", "max_steps"]), Some("max_steps"));
-/// ```
-pub fn nearest<'a>(wrong: &str, known: &[&'a str]) -> Option<&'a str> {
-    let likeness = |name: &str| {
-        let holds = name.contains(wrong) || wrong.contains(name);
-        normalized_damerau_levenshtein(wrong, name)
-            + 0.5 * jaro_winkler(wrong, name)
-            + if holds { 0.5 } else { 0.0 }
-    };
-    known
-        .iter()
-        .copied()
-        .max_by(|a, b| likeness(a).total_cmp(&likeness(b)))
 }
 
 /// The words between backquotes.

@@ -211,10 +211,14 @@ impl Run {
     /// continue.
     pub fn stopped(&mut self, step: u64) -> Result<()> {
         self.end("stopped")?;
-        crate::say!(
-            "stopped at step {step}; continue with the same command and --resume ({})",
-            self.dir.display()
-        );
+        let stage = self.info.get("stage").and_then(Value::as_str);
+        let name = match stage.unwrap_or_default() {
+            "reward-model" => "rm",
+            "esrl-rlhf" => "rlhf",
+            stage => stage,
+        };
+        let (command, dir) = (crate::command(name), self.dir.display());
+        crate::say!("stopped at step {step}; continue with: {command} --resume --run {dir}");
         Ok(())
     }
 

@@ -25,6 +25,9 @@ const MAY_CHANGE: [&str; 14] = [
     "device",
 ];
 
+/// Settings that an error names.
+const SHOWN: usize = 3;
+
 /// Fails if settings differ that must not, naming each. Reports the allowed changes on stderr.
 pub(crate) fn compare(dir: &Path, stored: &Table, given: &str) -> Result<()> {
     let (old, new) = (flat(stored), flat(&given.parse()?));
@@ -53,9 +56,18 @@ pub(crate) fn compare(dir: &Path, stored: &Table, given: &str) -> Result<()> {
     };
     let (harmless, refused): (Vec<_>, Vec<_>) = keys.into_iter().partition(may_change);
     if !refused.is_empty() {
-        let list: Vec<String> = refused.into_iter().map(describe).collect();
+        // Another method brings settings of its own: its name says it all.
+        let method = |key: &&&String| **key == "algorithm.name";
+        let mut list: Vec<String> = match refused.iter().find(method) {
+            Some(name) => vec![describe(name)],
+            None => refused.iter().take(SHOWN).copied().map(describe).collect(),
+        };
+        if refused.len() > list.len() {
+            list.push(format!("and {} more", refused.len() - list.len()));
+        }
         bail!(
-            "{} cannot be resumed with other settings: {}; use the settings it began with, or choose another --run",
+            "{} cannot be resumed with other settings: {}; leave out --config and --set to use its \
+             own, or choose another --run",
             dir.display(),
             list.join(", ")
         );

@@ -1,11 +1,12 @@
 //! Training: opens the run, then hands the objective to the fit loop.
 
-use crate::config::Config;
+use crate::config::{Config, Method};
 use crate::objective::Objective;
 use crate::prepare::{Loaded, Prepared};
 use anyhow::Result;
 use models::Fetch;
-use run::{Run, RunArgs};
+use run::{Curve, Run, RunArgs};
+use std::path::Path;
 
 /// Trains into the run directory of `args`, default runs/sft.
 ///
@@ -50,8 +51,24 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     run.record("memory", plan.memory.json())?;
     let mut objective = Objective::new(start, config, eval, prompts)?;
     run.record("parameters", objective.parameter_counts())?;
-    let fitted = train::fit(&mut objective, &train, &config.train, &mut run, args.resume);
-    fitted
-        .map(|_| ())
-        .map_err(|e| plan.memory.with_oom_advice(e))
+    let fitted = train::fit(&mut objective, &train, &config.train, &mut run, args.resume)
+        .map_err(|e| plan.memory.with_oom_advice(e))?;
+    if fitted.finished {
+        say_outcome(&dir, config);
+    }
+    Ok(())
+}
+
+fn say_outcome(dir: &Path, config: &Config) {
+    let curves = [
+        Curve::new("training loss", "train/loss"),
+        Curve::new("held-out loss", "eval/loss"),
+    ];
+    let result = match config.method {
+        Method::Lora => "adapter",
+        Method::Full => "model",
+    };
+    let (command, run) = (run::command("rm"), dir.display());
+    let next = format!("{command} --set model.source={run} --set data.path=PAIRS --run runs/rm");
+    run::say_outcome(dir, &curves, result, &next);
 }

@@ -90,5 +90,5 @@ impl Cli {
 
 /// The clap command of `wick`, its help grouped.
 pub fn command() -> clap::Command {
-    grouped(Cli::command())
+    grouped(Cli::command().propagate_version(true))
 }

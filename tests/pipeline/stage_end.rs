@@ -1,0 +1,51 @@
+//! The last lines of each stage: what came out, where it is, and the command that goes on.
+
+use super::world::World;
+use crate::common::again_in_a_child;
+
+/// Whether a line is `WORDS <number> → <number>` and so on, numbers written as `#`.
+fn shape(line: &str) -> String {
+    let words = line.split(' ').map(|word| {
+        let number = word.trim_end_matches([';', ')']);
+        match number.parse::<f64>() {
+            Ok(_) => word.replace(number, "#"),
+            Err(_) => word.to_string(),
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn a_stage_ends_with_what_came_out_and_the_next_command() {
+    const CHILD: &str = "STAGE_END_TEST_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        let world = World::new();
+        world.sft("sft", "").unwrap();
+        world.reward("rm", "").unwrap();
+        world.rl("ppo", "algorithm.name=ppo").unwrap();
+        run::say!("ROOT {}", world.path("").display());
+        return;
+    }
+    let output = again_in_a_child([(CHILD, "1")]);
+    let text = String::from_utf8(output.stderr).unwrap();
+    let root = text.lines().find_map(|line| line.strip_prefix("ROOT "));
+    let root = root.unwrap_or_else(|| panic!("{text}"));
+    let lines: Vec<String> = text
+        .lines()
+        .map(|l| shape(&l.replace(root, "~/")))
+        .collect();
+    for wanted in [
+        "training loss # → #; held-out loss # → #",
+        "result: ~/sft/adapter",
+        "next: reward-model --set model.source=~/sft --set data.path=PAIRS --run runs/rm",
+        "held-out loss # → #; held-out accuracy # → # (the longer answer wins: #)",
+        "result: ~/rm/reward",
+        "next: esrl-rlhf --set model.policy=~/sft --set model.reward=~/rm --set data.path=PROMPTS \
+         --set algorithm.name=ppo --run runs/ppo",
+        "held-out reward # → #; reward # → #; KL # → #",
+        "result: ~/ppo/adapter",
+        "next: evaluate compare --runs ~/sft ~/ppo",
+    ] {
+        assert!(lines.iter().any(|line| line == wanted), "{wanted}\n{text}");
+    }
+}
