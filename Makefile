@@ -11,6 +11,8 @@ quoted = '$(subst ','\'',$(1))'
 sets := $(foreach s,$(SET),--set $(call quoted,$(s)))
 opts = $(sets) $(if $(RESUME),--resume) $(ARGS)
 train = --config $(call quoted,$(call config,$(1))) --run $(call quoted,$(call run,$(1))) $(opts)
+# A method that was named must be that of the config: ALGO=ppo CONFIG=my/esrl.toml is an error.
+asked = $(if $(filter command environment,$(firstword $(origin ALGO))),--algo $(call quoted,$(ALGO)))
 questions = $(call quoted,$(or $(QUESTIONS),data/tiny/questions.jsonl))
 compared = $(foreach r,$(or $(RUNS),$(wildcard runs/sft runs/ppo runs/esrl)),$(call quoted,$(r)))
 
@@ -26,7 +28,7 @@ sft: build       ## fine-tune on demonstrations            CONFIG RUN SET RESUME
 rm: build        ## train a reward model on pairs          CONFIG RUN SET RESUME ARGS
 	$(BIN)/reward-model $(call train,rm)
 rlhf: build      ## improve the policy by ALGO             ALGO CONFIG RUN SET RESUME ARGS
-	$(BIN)/esrl-rlhf $(call train,$(ALGO))
+	$(BIN)/esrl-rlhf $(call train,$(ALGO)) $(asked)
 plan: build      ## memory, disk, tokens, steps of a run   CONFIG SET ARGS="--memory-gb 24"
 	$(BIN)/wick plan --config $(call quoted,$(CONFIG)) $(sets) $(ARGS)
 

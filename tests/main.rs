@@ -30,6 +30,7 @@ mod rewards;
 mod run;
 mod run_parts;
 mod settings;
+mod settings_contract;
 mod source_style;
 mod tiny_world;
 mod train;

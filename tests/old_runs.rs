@@ -75,9 +75,13 @@ fn assert_same_metrics(found: &str, recorded: &str) {
     assert_eq!(found.len(), recorded.len());
     for (found, recorded) in found.iter().zip(&recorded) {
         assert_eq!(found.step, recorded.step);
-        let names = |row: &MetricsRow| row.metrics.keys().cloned().collect::<Vec<_>>();
-        assert_eq!(names(found), names(recorded), "step {}", found.step);
+        // a later version may log more
         for (name, value) in &recorded.metrics {
+            assert!(
+                found.metrics.contains_key(name),
+                "step {}: no {name}",
+                found.step
+            );
             let off = (found.metrics[name] - value).abs();
             assert!(
                 off <= TOLERANCE * value.abs().max(0.1),

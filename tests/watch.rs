@@ -28,6 +28,8 @@ fn seen<'a>(responses: &'a [Vec<u32>], rewards: &[f64]) -> Seen<'a> {
         entropy: Some(1.2),
         kl: Some(3.0),
         kl_exact: Some(3.1),
+        grad_norm: Some(0.4),
+        past_start: true,
     }
 }
 
@@ -98,6 +100,55 @@ fn each_fault_warns_once() {
         "diverges from the reference",
     );
     check("negative_kl", |s| s.kl = Some(-2.0), "rollout.top_p = 1.0");
+    check(
+        "idle_steps",
+        |s| s.rewards.fill(0.25),
+        "steps teach nothing",
+    );
+    check(
+        "idle_steps",
+        |s| s.grad_norm = Some(0.0),
+        "every gradient is 0",
+    );
+}
+
+#[test]
+fn a_reward_for_shortness_warns_like_one_for_length() {
+    let (responses, _) = healthy();
+    let rewards: Vec<f64> = responses.iter().map(|r| -(r.len() as f64)).collect();
+    let mut state = WatchState::default();
+    let mut warnings = Vec::new();
+    for _ in 0..2 * WINDOW {
+        warnings.extend(state.see(&seen(&responses, &rewards), &config()).warnings);
+    }
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let begin = "watch/length_correlation is -1.000, below -watch.length_correlation = -0.7: \
+                 shorter responses get higher rewards";
+    assert!(warnings[0].starts_with(begin), "{warnings:?}");
+    assert!(warnings[0].contains("with a min"), "{warnings:?}");
+}
+
+#[test]
+fn a_policy_that_does_not_move_warns_once() {
+    let (responses, rewards) = healthy();
+    let mut state = WatchState::default();
+    let mut see = |past_start: bool, kl: f64| {
+        let mut step = seen(&responses, &rewards);
+        (step.past_start, step.kl, step.kl_exact) = (past_start, Some(kl), Some(kl));
+        state.see(&step, &config()).warnings
+    };
+    // at the start of a run every policy is near its reference
+    for _ in 0..2 * WINDOW {
+        assert_eq!(see(false, 1e-5), Vec::<String>::new());
+    }
+    let warnings: Vec<String> = (0..2 * WINDOW).flat_map(|_| see(true, 1e-5)).collect();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let begin = "watch/kl is 0.000, below watch.min_kl = 0.001: a quarter of the run is over";
+    assert!(warnings[0].starts_with(begin), "{warnings:?}");
+    assert!(
+        warnings[0].contains("raise train.policy.lr"),
+        "{warnings:?}"
+    );
 }
 
 #[test]

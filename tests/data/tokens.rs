@@ -253,3 +253,46 @@ fn the_tokenizers_own_truncation_and_padding_are_off() {
     let encoder = Encoder::new(tokenizer, Template::Raw, ends(false)).unwrap();
     assert_eq!(answer(&encoder, &"a".repeat(20)).len(), 21);
 }
+
+/// Llama 3 has two end tokens. Training writes one of them, and only that one is read by a reward
+/// model.
+#[test]
+fn a_second_end_token_gives_way_to_eos() {
+    let period = u32::from(b'.');
+    let ends = Ends {
+        stop: vec![EOS, IM_END, period],
+        ..ends(false)
+    };
+    let encoder = Encoder::new(byte_tokenizer(), Template::Raw, ends).unwrap();
+    let ended = |ids: &[u32], context: usize| encoder.ended_as_trained(ids, 2, context);
+    assert_eq!(ended(&[7, 8, 9, EOS], 9), [7, 8, 9, EOS]);
+    assert_eq!(
+        ended(&[7, 8, 9, IM_END], 9),
+        [7, 8, 9, EOS],
+        "a token of its own: in place of it"
+    );
+    assert_eq!(
+        ended(&[7, 8, 9, period], 9),
+        [7, 8, 9, period, EOS],
+        "text: after it"
+    );
+    assert_eq!(
+        ended(&[7, 8, 9, period], 4),
+        [7, 8, 9, EOS],
+        "no room for one more"
+    );
+    assert_eq!(ended(&[7, 8, 9], 9), [7, 8, 9], "cut off");
+    assert_eq!(
+        ended(&[7, period], 9),
+        [7, period],
+        "a stop token of the prompt ends nothing"
+    );
+    // as the text of the response would be trained on
+    let answer = |text: &str| {
+        encoder
+            .answer(&prompt(Ask::Raw("ab".into())), text)
+            .unwrap()
+    };
+    let text = encoder.decode(&[9, IM_END]).unwrap();
+    assert_eq!(answer(&text), ended(&[7, 8, 9, IM_END], 9)[2..]);
+}

@@ -29,6 +29,7 @@ fn items(n: usize) -> Vec<Item<'static>> {
         response: "x\n",
         reference: Some("x"),
         ids: &[1, 2],
+        prompt_len: 0,
         n_response_tokens: 1,
     };
     vec![item; n]

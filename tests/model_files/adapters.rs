@@ -152,3 +152,47 @@ fn an_adapter_of_another_base_is_refused() {
         &["another base", "trained on org/base"],
     );
 }
+
+#[test]
+fn numbers_that_are_not_finite_are_refused() {
+    let model = tiny("tied").model;
+    let key = "base_model.model.model.layers.1.self_attn.v_proj.lora_B.weight";
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let dir = copy("adapter");
+        let poison = |tensors: &mut HashMap<String, Tensor>, key: &str| {
+            let tensor = tensors.get_mut(key).unwrap();
+            let shape = tensor.shape().clone();
+            let mut numbers = tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            numbers[5] = bad;
+            *tensor = Tensor::from_vec(numbers, shape, CPU).unwrap();
+        };
+        edit_weights(&dir.path().join("adapter_model.safetensors"), |t| {
+            poison(t, key)
+        });
+        says(
+            Lora::load(dir.path(), &model),
+            &[
+                &format!("tensor {key} holds {bad} (number 5)"),
+                "adapter_model.safetensors",
+            ],
+        );
+        let base = copy("tied");
+        let key = "model.layers.0.mlp.up_proj.weight";
+        edit_weights(&base.path().join("model.safetensors"), |t| poison(t, key));
+        let source = models::ModelSource::Dir(base.path().to_path_buf());
+        says(
+            models::load(&source, CPU),
+            &[&format!("tensor {key} holds {bad} (number 5)")],
+        );
+        let file = base.path().join("head.safetensors");
+        let head = models::ScalarHead::zeros(8, CPU).unwrap();
+        head.save(&file).unwrap();
+        edit_weights(&file, |t| {
+            t.insert("bias".into(), Tensor::new(&[bad], CPU).unwrap());
+        });
+        says(
+            models::ScalarHead::load(&file, 8, CPU),
+            &[&format!("tensor bias holds {bad} (number 0)")],
+        );
+    }
+}

@@ -156,3 +156,34 @@ fn bytes_that_are_not_a_weight_are_refused() {
         "{error}"
     );
 }
+
+/// NaN and infinity in place of every two bytes of a block: they are found where they are a scale,
+/// which is where they make a number that is not finite.
+#[test]
+fn a_scale_that_is_not_finite_is_found() {
+    for format in QuantisedBlocks::ALL {
+        let (blocks, wide) = weight(format, 2, 512);
+        assert_eq!(format.bad_scale(&blocks).unwrap(), None);
+        assert!(testkit::values(&wide).iter().all(|v| v.is_finite()));
+        let bytes = blocks.flatten_all().unwrap().to_vec1::<u8>().unwrap();
+        let (block, mut n_scales) = (1, 0);
+        for at in 0..format.bytes() - 1 {
+            for bad in [0x7e00u16, 0x7c00, 0xfc00] {
+                let mut bytes = bytes.clone();
+                let place = block * format.bytes() + at;
+                bytes[place..place + 2].copy_from_slice(&bad.to_le_bytes());
+                let blocks = Tensor::from_vec(bytes, blocks.shape(), &Device::Cpu).unwrap();
+                let found = format.bad_scale(&blocks).unwrap();
+                let wide = testkit::values(&ops::widened(&blocks).unwrap());
+                let bad = wide.iter().any(|v| !v.is_finite());
+                assert_eq!(found.is_some(), bad, "{format:?}, byte {at}");
+                if let Some((nth, scale)) = found {
+                    assert_eq!(nth, block);
+                    assert!(!scale.is_finite());
+                    n_scales += 1;
+                }
+            }
+        }
+        assert!(n_scales >= 3, "{format:?}");
+    }
+}

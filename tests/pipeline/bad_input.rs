@@ -107,8 +107,8 @@ fn impossible_settings_of_rl_are_refused() {
             "train.keep_checkpoints = 0",
         ),
         (
-            "algorithm.name=ppo train.save_every=0",
-            "train.save_every = 0",
+            "algorithm.name=ppo train.keep_checkpoints=0",
+            "train.keep_checkpoints = 0",
         ),
     ] {
         refused(&world, world.rl("out", sets), &[says]);

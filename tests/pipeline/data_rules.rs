@@ -137,9 +137,9 @@ fn pairs_that_are_equal_after_truncation_are_dropped() {
     };
     let words = ["oak", "hat", "elm", "fox", "dog", "axe"];
     let twins: String = words.iter().map(|word| pair(word, &long)).collect();
-    let sets = "data.too_long=truncate_response data.held_out=0.5";
+    let sets = "data.too_long=truncate_response";
     let data = world.write("twins.jsonl", &twins);
-    let result = world.reward("out", &format!("{sets} data.path={data}"));
+    let result = world.reward("out", &format!("{sets} data.held_out=0.5 data.path={data}"));
     refused(
         &world,
         result,

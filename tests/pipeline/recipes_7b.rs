@@ -204,3 +204,25 @@ fn a_quantised_7b_fits_gpus_of_12_gb_and_8_gb() {
         }
     }
 }
+
+/// ESRL's Table 3 compares PPO with ESRL. The two recipes differ in the elimination alone.
+#[test]
+fn the_recipes_of_ppo_and_esrl_differ_in_the_method_alone() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../configs/llama-7b");
+    let resolved = |name: &str| {
+        let file = root.join(format!("{name}.toml"));
+        let config: esrl_rlhf::Config = run::load_config(Some(&file), &[]).unwrap();
+        config.check().unwrap();
+        let mut all = serde_json::to_value(config).unwrap();
+        let mut given = all.as_object_mut().unwrap().remove("algorithm").unwrap();
+        let method = given.as_object_mut().unwrap().remove("name").unwrap();
+        let method = algorithms::resolve(method.as_str().unwrap(), &given).unwrap();
+        (all, method)
+    };
+    let ((ppo, of_ppo), (esrl, of_esrl)) = (resolved("ppo"), resolved("esrl"));
+    assert_eq!(ppo, esrl, "everything but [algorithm]");
+    let alone = json!({ "mode": "released", "beta": 0.3, "ppo": of_ppo });
+    assert_eq!(of_esrl, alone);
+    // the batch of the paper's four GPUs
+    assert_eq!(ppo["rollout"]["prompts"], 16);
+}

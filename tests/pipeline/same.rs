@@ -168,9 +168,13 @@ fn micro_batches_change_nothing() {
             )
             .unwrap();
         for algorithm in ["ppo", "esrl"] {
+            let critic = match algorithm {
+                "ppo" => "train.critic.lr=1e-3 train.critic.eps=1e-3",
+                _ => "",
+            };
             let sets = format!(
-                "algorithm.name={algorithm} train.steps=2 train.policy.lr=1e-3 train.policy.eps=1e-3 \
-                 train.critic.lr=1e-3 train.critic.eps=1e-3 train.micro_batch_tokens={tokens}"
+                "algorithm.name={algorithm} train.steps=2 train.policy.lr=1e-3 \
+                 train.policy.eps=1e-3 {critic} train.micro_batch_tokens={tokens}"
             );
             world.rl(&format!("{algorithm}-{name}"), &sets).unwrap();
         }

@@ -65,9 +65,23 @@ impl World {
     /// The arguments of a stage. `sets` are those of `--set`, separated by blanks; `~/` at the
     /// start of a value is this directory. The last of equal keys counts. The word `resume` is
     /// `--resume`.
+    ///
+    /// Defaults that the sets make unused are left out.
     fn args(&self, run: &str, defaults: &str, sets: &str) -> RunArgs {
         let folder = format!("={}/", self.dir.path().to_str().unwrap());
-        let words = defaults.split_whitespace().chain(sets.split_whitespace());
+        let has = |word: &str| sets.contains(word);
+        let critic = ["name=ppo", "name=ma_ppo", "mode=released"]
+            .into_iter()
+            .any(has);
+        let unused = |word: &&str| {
+            (word.starts_with("data.held_out") && has("data.eval_path="))
+                || (word.starts_with("lora.") && has("method=full"))
+                || (word.starts_with("model.source") && has("model.random="))
+                || (word.starts_with("samples.max") && has("samples.n=0"))
+                || (word.starts_with("train.critic.") && !critic)
+        };
+        let defaults = defaults.split_whitespace().filter(|word| !unused(word));
+        let words = defaults.chain(sets.split_whitespace());
         let (resume, sets): (Vec<_>, Vec<_>) = words.partition(|word| *word == "resume");
         RunArgs {
             config: None,

@@ -151,3 +151,46 @@ fn plain_sums_are_not_normalised_and_change_no_statistics() {
     assert_close_slices("mean", &[scored.means["length_2"]], &[0.25], 1e-6);
     assert_eq!(world.mixture.state(), state);
 }
+
+/// A reward model was trained on answers that end in EOS. One that was cut off is read at its last
+/// token, or at an EOS put after it.
+#[test]
+fn a_response_that_was_cut_off_is_read_where_the_setting_says() {
+    let model = crate::rewards::model(1);
+    let reward = crate::rewards::trained(&model);
+    let eos = reward.ends.eos;
+    let cut = [5, 6, 7, 8];
+    let ended = [&cut[..], &[eos]].concat();
+    let normalised = |ids: &[u32]| {
+        let raw = reward.score(&model, &[(ids, 0)]).unwrap();
+        reward.normalised(raw[0])
+    };
+    let (at_last, at_eos) = (normalised(&cut), normalised(&ended));
+    assert!((at_last - at_eos).abs() > 1e-3, "{at_last} and {at_eos}");
+    for (keys, ids, wanted) in [
+        ("", &cut[..], at_last),
+        ("unfinished = \"last_token\"", &cut, at_last),
+        ("unfinished = \"eos\"", &cut, at_eos),
+        ("unfinished = \"eos\"", &ended, at_eos),
+    ] {
+        let config: rewards::SourceConfig =
+            toml::from_str(&format!("kind = \"model\"\n{keys}")).unwrap();
+        let reward = crate::rewards::trained(&model);
+        let mut mixture = rewards::Mixture::open(&[config], Some(reward)).unwrap();
+        let item = rewards::Item {
+            prompt: "p",
+            response: "r",
+            reference: None,
+            ids,
+            prompt_len: 2,
+            n_response_tokens: ids.len() - 2,
+        };
+        let scored = mixture.score(&model, &[item]).unwrap();
+        testkit::assert_close_slices(
+            keys,
+            &[f64::from(scored.total[0])],
+            &[f64::from(wanted)],
+            1e-6,
+        );
+    }
+}

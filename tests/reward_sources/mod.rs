@@ -30,6 +30,7 @@ fn item(response: &str) -> Item<'_> {
         response,
         reference: None,
         ids: &[1, 2, 3],
+        prompt_len: 0,
         n_response_tokens: response.len(),
     }
 }

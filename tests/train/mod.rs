@@ -22,6 +22,7 @@ struct Regression {
     eval: Vec<Item>,
     unreached: Option<Var>,
     saved_at: std::cell::RefCell<Vec<f64>>,
+    draws: Vec<u64>,
 }
 
 type Item = Vec<([f32; 3], f32)>;
@@ -35,6 +36,7 @@ impl Regression {
             eval: items(5, 99),
             unreached: None,
             saved_at: Default::default(),
+            draws: Vec::new(),
         }
     }
 
@@ -81,7 +83,8 @@ impl Objective for Regression {
         items.iter().map(|i| i.len()).sum()
     }
 
-    fn loss_sum(&mut self, items: &[&Item], _: u64) -> Result<(Tensor, BTreeMap<String, f64>)> {
+    fn loss_sum(&mut self, items: &[&Item], draw: u64) -> Result<(Tensor, BTreeMap<String, f64>)> {
+        self.draws.push(draw);
         let rows = self.count(items) as f64;
         let metrics = BTreeMap::from([("rows".to_string(), rows)]);
         Ok((self.squared_error(items)?, metrics))

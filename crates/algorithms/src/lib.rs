@@ -49,9 +49,11 @@ pub use loss::{Loss, Scores, Totals};
 pub use method::{Method, Name};
 pub use metrics::{Definitions, Metrics, rollout_metrics};
 pub use pool_columns::PoolColumns;
-pub use registry::{Entry, build, metric_definition, metric_names, names, registry, resolve};
+pub use registry::{
+    Entry, build, metric_definition, metric_names, names, registry, resolve, unused,
+};
 pub use requirements::{
     DataSource, Grow, PoolRequirements, Refresh, Requirements, TextMetric, ValueFit,
 };
-pub use settings::MethodConfig;
+pub use settings::{MethodConfig, Unused};
 pub use shared_config::{EosPenalty, ScoreShaping, Updates};

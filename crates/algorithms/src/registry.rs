@@ -4,7 +4,7 @@ use crate::algorithm::Algorithm;
 use crate::error::{Error, Result};
 use crate::method::Method;
 use crate::metrics::Definitions;
-use crate::settings::{self, MethodConfig};
+use crate::settings::{self, MethodConfig, Unused};
 use crate::shared_metrics::SHARED;
 use crate::{
     a_lol::ALol, dpo::Dpo, esrl::Esrl, gold::Gold, grpo::Grpo, ma_ppo::MaPpo, mrt::Mrt, ppo::Ppo,
@@ -46,6 +46,7 @@ pub struct Entry {
     pub metrics: Definitions,
     build: fn(&str, &Value, u64) -> Result<Box<dyn Algorithm>>,
     resolve: fn(&str, &Value) -> Result<Value>,
+    unused: fn(&str, &Value) -> Result<Unused>,
 }
 
 impl Entry {
@@ -59,6 +60,7 @@ impl Entry {
             metrics: M::METRICS,
             build: build_method::<M>,
             resolve: resolve_method::<M>,
+            unused: unused_of_method::<M>,
         };
         M::NAMES.iter().map(entry).collect()
     }
@@ -84,6 +86,21 @@ fn build_method<M: Method>(name: &str, given: &Value, seed: u64) -> Result<Box<d
 
 fn resolve_method<M: Method>(name: &str, given: &Value) -> Result<Value> {
     Ok(json!(settings::resolve(&M::defaults(name, given)?, given)?))
+}
+
+/// The keys of `given` that have another value than the default and are never read.
+fn unused_of_method<M: Method>(name: &str, given: &Value) -> Result<Unused> {
+    let defaults = M::defaults(name, given)?;
+    let config = settings::resolve(&defaults, given)?;
+    let (values, defaults) = (json!(config), json!(defaults));
+    let at = |table: &Value, key: &str| {
+        table
+            .pointer(&format!("/{}", key.replace('.', "/")))
+            .cloned()
+    };
+    let mut unused = config.unused();
+    unused.retain(|(key, _)| at(&values, key) != at(&defaults, key));
+    Ok(unused)
 }
 
 /// The names of all methods.
@@ -132,6 +149,13 @@ pub fn build(name: &str, given: &Value, seed: u64) -> Result<Box<dyn Algorithm>>
 /// the result again returns the same.
 pub fn resolve(name: &str, given: &Value) -> Result<Value> {
     entry(name)?.resolve(given)
+}
+
+/// The keys of the `[algorithm]` table `given` that are not at their default and that the method
+/// never reads under the others, each with why. They are accepted by [`build`], since a resolved
+/// table has every key.
+pub fn unused(name: &str, given: &Value) -> Result<Unused> {
+    (entry(name)?.unused)(name, given)
 }
 
 fn entry(name: &str) -> Result<Entry> {

@@ -21,6 +21,23 @@ pub trait MethodConfig: Serialize + DeserializeOwned + Default {
 
     /// An error that names the key and the range, when a value cannot work.
     fn check(&self) -> Result<()>;
+
+    /// The keys that the method never reads under the other settings, each with why:
+    /// `("kl_target", "kl_controller is \"fixed\"")`.
+    fn unused(&self) -> Unused {
+        Unused::new()
+    }
+}
+
+/// Keys that are never read, and why.
+pub type Unused = Vec<(String, String)>;
+
+/// The part of `all` whose condition holds.
+pub(crate) fn unused_where(all: &[(bool, &[&str], &str)]) -> Unused {
+    let holds = all.iter().filter(|(holds, _, _)| *holds);
+    let keys =
+        holds.flat_map(|(_, keys, why)| keys.iter().map(|key| (key.to_string(), why.to_string())));
+    keys.collect()
 }
 
 /// `defaults` overridden by the keys of `given`, table by table. Not checked.

@@ -4,6 +4,7 @@
 mod boundary;
 mod clauses;
 mod clock;
+mod ended;
 mod error;
 mod fit;
 mod jinja;
@@ -26,7 +27,7 @@ pub use loader::{Cursor, Loader};
 pub use only::Only;
 pub use origin::Origin;
 pub use record::{Ask, Demonstration, Message, Preference, Prompt};
-pub use settings::{Rows, RowsConfig, check_rows};
+pub use settings::{EVAL_PATH_INSTEAD, Rows, RowsConfig, check_rows};
 pub use source::{
     DataFile, DataFiles, Format, Loaded, ReadOptions, RowPrompt, demonstrations, each_prompt_once,
     preferences, prompts, prompts_by_row, unused_fields,

@@ -48,6 +48,9 @@ fn max_len() -> usize {
     512
 }
 
+/// Why `data.held_out` is not used.
+pub const EVAL_PATH_INSTEAD: &str = "the rows of data.eval_path are held out";
+
 /// Fails if `data.held_out` or `data.max_rows` leaves no row to train on.
 ///
 /// ```

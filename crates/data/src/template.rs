@@ -46,6 +46,15 @@ pub enum Template {
 }
 
 impl Template {
+    /// Its name in `model.template`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Alpaca => "alpaca",
+            Self::Chat { .. } => "chat",
+            Self::Raw => "raw",
+        }
+    }
+
     /// The text up to the answer. `Ask::Raw` is that text already, whatever the template.
     ///
     /// Errors: the chat template fails or exceeds its limits; a conversation that the Alpaca

@@ -28,9 +28,9 @@ pub struct Ends {
     pub bos: Option<u32>,
     /// Whether a sequence begins with BOS when the template has not written it.
     pub add_bos: bool,
-    /// The token that ends an answer.
+    /// The token that ends an answer in training, and where a reward model reads it.
     pub eos: u32,
-    /// Tokens at which generation stops; `eos` is one of them.
+    /// Tokens at which generation may stop; `eos` is one of them.
     pub stop: Vec<u32>,
 }
 
@@ -39,7 +39,7 @@ pub struct Ends {
 #[derive(Clone)]
 pub struct Encoder {
     /// Recognises special tokens in text, as in the output of a chat template.
-    rendered: Tokenizer,
+    pub(crate) rendered: Tokenizer,
     /// Takes text literally: a `</s>` in the data is four characters, not the EOS token.
     literal: Tokenizer,
     template: Template,

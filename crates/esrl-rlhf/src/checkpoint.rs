@@ -45,12 +45,20 @@ pub(crate) struct RunTotals {
     /// Greedy estimates included, here and in the tokens
     pub samples_drawn: usize,
     pub tokens_drawn: usize,
+    /// Steps whose learning rate or gradient was 0, those in which only the critic learns not
+    /// counted
+    #[serde(default)]
+    pub idle_steps: usize,
     /// Sums over steps of the metrics named `time/…` and `esrl/samples_full`
     pub sums: Metrics,
 }
 
 impl RunTotals {
-    pub fn add(&mut self, report: &StepReport) {
+    /// `only_critic`: the step trains the critic alone.
+    pub fn add(&mut self, report: &StepReport, only_critic: bool) {
+        let is_zero = |name: &str| report.metrics.get(name) == Some(&0.0);
+        let idle = !only_critic && (is_zero("policy/lr") || is_zero("policy/grad_norm"));
+        self.idle_steps += usize::from(idle);
         self.samples_drawn += report.samples_drawn;
         self.tokens_drawn += report.tokens_drawn;
         let summed = |name: &str| name.starts_with("time/") || name == "esrl/samples_full";

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::replay::{self, ReplayConfig};
 use crate::{explain, plan, train_loop};
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use clap::{Parser, Subcommand};
 use run::PlanArgs;
 
@@ -23,6 +23,9 @@ pub struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     args: run::RunArgs,
+    /// The method that the config must be of; another one is an error
+    #[arg(long, value_name = "METHOD")]
+    algo: Option<String>,
     /// Print the algorithms and their papers
     #[arg(long)]
     list: bool,
@@ -52,7 +55,29 @@ impl Cli {
         if let Some(metric) = &self.explain {
             return run::print(&explain::explain(metric)?);
         }
-        self.args.execute(Config::check, train_loop::run)
+        let check = |config: &Config| {
+            self.check_method(config)?;
+            config.check()
+        };
+        self.args.execute(check, train_loop::run)
+    }
+
+    /// Refuses a config of another method than `--algo`. The name of a shipped config is as good
+    /// as that of its method: `esrl-released`.
+    fn check_method(&self, config: &Config) -> Result<()> {
+        let Some(asked) = &self.algo else {
+            return Ok(());
+        };
+        let file = self.args.config.as_deref();
+        let is_file = file.is_some_and(|file| file.file_stem() == Some(asked.as_ref()));
+        let name = config.algorithm.get("name").and_then(|name| name.as_str());
+        ensure!(
+            is_file || name == Some(asked),
+            "{asked} was asked for, and {} is a config of {}; give the config of {asked}, or leave ALGO out",
+            file.map_or("the given one".into(), |file| file.display().to_string()),
+            name.unwrap_or("no method"),
+        );
+        Ok(())
     }
 }
 

@@ -79,6 +79,15 @@ impl RunInputs {
         })
     }
 
+    /// Numbers of rows, for run.json.
+    pub fn counts(&self) -> serde_json::Value {
+        serde_json::json!({
+            "rows": self.source.n_rows(),
+            "held_out_prompts": self.eval_tasks.len(),
+            "held_out_in_training": self.n_shared,
+        })
+    }
+
     /// The critic's adapter, where there is a critic.
     pub fn critic(&self, config: &Config) -> Option<&LoraConfig> {
         let of_reward = self.reward.as_ref();

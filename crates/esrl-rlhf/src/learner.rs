@@ -63,7 +63,13 @@ impl Learner<'_> {
     }
 
     /// Watches the health of a step's sampled responses. Stored responses are not watched.
-    pub fn watch(&mut self, rows: &[Row], exp: &Experience, metrics: &Metrics) -> WatchReport {
+    pub fn watch(
+        &mut self,
+        step: u64,
+        rows: &[Row],
+        exp: &Experience,
+        metrics: &Metrics,
+    ) -> WatchReport {
         let drawn: Vec<usize> = (0..rows.len()).filter(|row| exp.sampled[*row]).collect();
         if !matches!(self.source, RowSource::Prompts { .. }) || drawn.is_empty() {
             return WatchReport::default();
@@ -77,6 +83,8 @@ impl Learner<'_> {
             entropy: known("objective/entropy"),
             kl: known("objective/kl"),
             kl_exact: known("objective/kl_exact"),
+            grad_norm: known("policy/grad_norm").filter(|_| known("policy/lr") > Some(0.0)),
+            past_start: 4 * (step + 1) >= self.config.train.steps as u64,
         };
         self.watch.see(&seen, &self.config.watch)
     }

@@ -16,6 +16,7 @@ mod inputs;
 mod learner;
 mod logp_source;
 mod minibatches;
+mod outcome;
 mod plan;
 mod pool;
 mod prepare;

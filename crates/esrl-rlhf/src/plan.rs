@@ -26,9 +26,10 @@ pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
     let config = &config.resolved()?;
     let dir = args.run.clone().unwrap_or_else(|| "runs/rlhf".into());
     let needs = config.build_algorithm()?.requirements();
-    RunInputs::new(config, needs, Fetch::Shape, None)
-        .map_err(|e| planning::explain_untrained_source(&config.model.policy, e))?
-        .plan(config, &dir)
+    let inputs = RunInputs::new(config, needs, Fetch::Shape, None)
+        .map_err(|e| planning::explain_untrained_source(&config.model.policy, e))?;
+    config.refuse_unused(&inputs.meta.own_settings(), false)?;
+    inputs.plan(config, &dir)
 }
 
 impl RunInputs {

@@ -89,7 +89,7 @@ pub(crate) fn rl_step(learner: &mut Learner, step: u64, run: &Run) -> Result<Ste
         .map_err(|why| failed::save_and_explain(run, step + 1, &rows, &exp, &why))?;
     timer.record("time/update");
 
-    let watched = learner.watch(&rows, &exp, &metrics);
+    let watched = learner.watch(step, &rows, &exp, &metrics);
     metrics.extend(watched.metrics);
     let secs = timer.finish(&mut metrics);
     let tokens = match needs.source {

@@ -38,9 +38,14 @@ pub(crate) fn rewards(roles: &mut Roles, rows: &[Row]) -> Result<Scored> {
 /// The raw score of each row by each source.
 pub(crate) fn readings(roles: &mut Roles, rows: &[Row]) -> Result<Readings> {
     let text = |row: &Row| {
+        let context = roles.model().config.max_position_embeddings;
+        let ended = roles
+            .encoder
+            .ended_as_trained(&row.ids, row.prompt_len, context);
         Ok((
             row.task.prompt.ask.text(),
             roles.encoder.decode(row.response())?,
+            ended,
         ))
     };
     let texts = rows.iter().map(text).collect::<Result<Vec<_>>>()?;
@@ -48,12 +53,13 @@ pub(crate) fn readings(roles: &mut Roles, rows: &[Row]) -> Result<Readings> {
     Ok(roles.rewards.read(&roles.base.model, &items)?)
 }
 
-fn item<'a>((row, (prompt, response)): (&'a Row, &'a (String, String))) -> Item<'a> {
+fn item<'a>((row, (prompt, response, ids)): (&'a Row, &'a (String, String, Vec<u32>))) -> Item<'a> {
     Item {
         prompt,
         response,
         reference: row.task.prompt.reference.as_deref(),
-        ids: &row.ids,
+        ids,
+        prompt_len: row.prompt_len,
         n_response_tokens: row.response().len(),
     }
 }

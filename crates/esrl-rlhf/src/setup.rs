@@ -12,6 +12,7 @@ use crate::roles::Roles;
 use crate::trainable::TrainableParams;
 use crate::watch::WatchState;
 use ::data::DataFiles;
+use algorithms::DataSource;
 use anyhow::{Result, ensure};
 use models::Fetch;
 use planning::{MemoryPlan, Plan};
@@ -44,14 +45,16 @@ pub(crate) fn open<'a>(
     let algorithm = config.build_algorithm()?;
     let needs = algorithm.requirements();
     check_reward_run(config)?;
-    let clauses = match needs.clauses {
-        true => Some(Clauses::open(&config.rollout.clauses)?),
-        false => None,
-    };
+    let clauses = needs
+        .clauses
+        .then(|| Clauses::open(&config.rollout.clauses));
+    let clauses = clauses.transpose()?;
 
     // Data and sizes first: what cannot fit is refused before a weight is read.
     let resumed = args.resume.then_some(dir.as_path());
     let inputs = RunInputs::new(config, needs.clone(), Fetch::Whole, resumed)?;
+    let (own, counts) = (inputs.meta.own_settings(), inputs.counts());
+    config.refuse_unused(&own, args.resume)?;
     let Plan { memory, disk, .. } = inputs.plan(config, &dir)?;
     memory.report();
     if !for_replay {
@@ -63,24 +66,22 @@ pub(crate) fn open<'a>(
     let mut roles = Roles::open(config, &needs, policy)?;
     roles.model_mut().checkpoint_layers(memory.layers);
 
+    let used = config.clone().in_use(&own);
     let mut run = match args.resume {
-        true => Run::resume_by(&dir, "esrl-rlhf", config, |old: Config| old.resolved())?,
-        false => Run::create(&dir, "esrl-rlhf", config)?,
+        true => Run::resume_by(&dir, "esrl-rlhf", &used, |old: Config| {
+            Ok(old.resolved()?.in_use(&own))
+        })?,
+        false => Run::create(&dir, "esrl-rlhf", &used)?,
     };
     policy::write_identity(&mut run, &roles.base, &roles.template)?;
     record_settings(&mut run, config, &memory)?;
-    let counts = serde_json::json!({
-        "rows": inputs.source.n_rows(),
-        "held_out_prompts": inputs.eval_tasks.len(),
-        "held_out_in_training": inputs.n_shared,
-    });
     policy::record_data(&mut run, &inputs.files, counts)?;
     record_inputs(&mut run, &inputs.files, config)?;
     let held_out = serde_json::to_string_pretty(&inputs.held_out)?;
     run.write_file("heldout.json", held_out.as_bytes())?;
 
-    let params = roles.critic.as_ref().map(|critic| critic.params());
-    let critic = params.map(|params| TrainableParams::new(params, &config.train.critic));
+    let critic = roles.critic.as_ref();
+    let critic = critic.map(|c| TrainableParams::new(c.params(), &config.train.critic));
     let separate = roles.samples_from_separate_weights();
     let learner = Learner {
         config,
@@ -147,8 +148,24 @@ fn record_settings(run: &mut Run, config: &Config, memory: &MemoryPlan) -> Resul
     if let Some(reward) = &config.model.reward {
         run.record("reward", reward.to_string_lossy().into())?;
     }
+    note_temperature(run, config)?;
     run.record("memory", memory.json())?;
     run.record("algorithm", serde_json::to_value(&config.algorithm)?)
+}
+
+/// Says where responses are drawn at another temperature than they are learnt from at.
+fn note_temperature(run: &mut Run, config: &Config) -> Result<()> {
+    let needs = config.build_algorithm()?.requirements();
+    let drawn_at = config.rollout.temperature;
+    let drawn = needs.source == DataSource::Rollouts && drawn_at != 1.0;
+    if drawn && !needs.at_sampling_temperature {
+        let text = format!(
+            "responses are drawn at rollout.temperature = {drawn_at}, and this algorithm learns \
+             from them at temperature 1"
+        );
+        run.note("temperature", &text)?;
+    }
+    Ok(())
 }
 
 /// The held-out file, the adapter that policy and reference start from, and the reward model, by

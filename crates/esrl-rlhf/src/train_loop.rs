@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::evaluation::evaluate;
 use crate::failed;
 use crate::learner::Learner;
+use crate::outcome;
 use crate::rl_step::{StepReport, rl_step};
 use crate::samples_markdown::{self, headline};
 use crate::setup::{self, Session, record_warnings};
@@ -59,7 +60,8 @@ impl Session<'_> {
     fn take_step(&mut self) -> Result<StepReport> {
         let report = rl_step(&mut self.learner, self.step, &self.run)
             .map_err(|why| self.failed_step(self.step + 1, why))?;
-        self.totals.add(&report);
+        let warmup = self.learner.config.train.critic_warmup_steps as u64;
+        self.totals.add(&report, self.step < warmup);
         self.step += 1;
         Ok(report)
     }
@@ -76,7 +78,7 @@ impl Session<'_> {
         }
         let stopping = run::stop_requested() || (config.watch.stop && !report.warnings.is_empty());
         let last = step == t.steps as u64;
-        let due = |every: usize| step.is_multiple_of(every as u64) || last;
+        let due = |every: usize| last || (every > 0 && step.is_multiple_of(every as u64));
         if due(t.eval_every) {
             let metrics = self.evaluate()?;
             self.keep_best(&metrics)?;
@@ -134,6 +136,7 @@ impl Session<'_> {
     }
 
     fn close(mut self) -> Result<()> {
+        outcome::note(&mut self.run, &self.totals, self.best, self.step)?;
         let mut summary = self.totals.sums;
         summary.insert("samples_drawn".into(), self.totals.samples_drawn as f64);
         summary.insert("tokens_drawn".into(), self.totals.tokens_drawn as f64);

@@ -92,7 +92,12 @@ impl Reward {
     /// rendered and tokenised again, with EOS only if the policy drew it.
     pub fn row(&self, policy: &Policy, prompt: &data::Prompt, drawn: Drawn) -> Result<Vec<u32>> {
         if Rc::ptr_eq(&policy.base, &self.base) && policy.template == self.template {
-            return Ok([drawn.prompt, drawn.response].concat());
+            let ids = [drawn.prompt, drawn.response].concat();
+            let context = self.base.model.config.max_position_embeddings;
+            let ended = self
+                .encoder
+                .ended_as_trained(&ids, drawn.prompt.len(), context);
+            return Ok(ended);
         }
         let mut ids = self.encoder.example(prompt, drawn.text)?.ids;
         if !drawn.finished {

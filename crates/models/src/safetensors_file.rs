@@ -169,8 +169,31 @@ impl SafetensorsFile {
                 ));
             }
         };
+        check_finite(&self.path, name, &values)?;
         Ok(Tensor::from_vec(values, shape, device)?)
     }
+}
+
+/// An error that names the tensor and the first of its numbers that is NaN or infinite. With such a
+/// weight every score and every answer would be meaningless.
+pub(crate) fn check_finite(file: &Path, name: &str, values: &[f32]) -> Result<()> {
+    // A fold over all numbers is vectorised; a search that may stop is not.
+    if values.iter().fold(true, |ok, v| ok & v.is_finite()) {
+        return Ok(());
+    }
+    match values.iter().position(|v| !v.is_finite()) {
+        Some(at) => Err(not_finite(file, name, at, values[at])),
+        None => Ok(()),
+    }
+}
+
+/// The error for a tensor whose number `at` is `value`.
+pub(crate) fn not_finite(file: &Path, name: &str, at: usize, value: f32) -> Error {
+    let what = format!(
+        "tensor {name} holds {value} (number {at}); the file is damaged or its training diverged, \
+         use another copy or an earlier checkpoint"
+    );
+    Error::at(file, what)
 }
 
 /// Whether a file is a Git LFS pointer to weights that were not fetched.

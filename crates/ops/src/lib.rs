@@ -40,6 +40,7 @@ mod linear;
 mod rms_norm;
 mod rope;
 mod sampling;
+mod softplus;
 pub mod step;
 mod swiglu;
 mod widen;
@@ -74,6 +75,7 @@ pub use checkpoint::checkpoint;
 pub use head::{
     ComparedScores, TokenScores, compared_scores, token_scores, token_scores_trainable,
 };
+pub use softplus::softplus;
 
 // decoding
 pub use attention::cached_attention;

@@ -97,6 +97,28 @@ impl QuantisedBlocks {
         width / self.numbers() * self.bytes()
     }
 
+    /// Where a block's scales in f16 are: byte offsets.
+    fn scales(self) -> &'static [usize] {
+        match self {
+            Self::Q4_0 | Self::Q5_0 | Self::Q8_0 => &[0],
+            Self::Q4_1 | Self::Q5_1 | Self::Q4_K | Self::Q5_K => &[0, 2],
+            Self::Q2_K => &[80, 82],
+            Self::Q3_K => &[108],
+            Self::Q6_K => &[208],
+        }
+    }
+
+    /// The first scale of a weight that is NaN or infinite, with the number of its block.
+    pub fn bad_scale(self, weight: &Tensor) -> Result<Option<(usize, f32)>> {
+        let bytes = weight.flatten_all()?.to_vec1::<u8>()?;
+        let blocks = bytes.chunks_exact(self.bytes()).enumerate();
+        let mut scales = blocks.flat_map(|(nth, block)| {
+            let of_block = self.scales().iter();
+            of_block.map(move |at| (nth, f16_at(block, *at)))
+        });
+        Ok(scales.find(|(_, scale)| !scale.is_finite()))
+    }
+
     /// Unpacks numbers `32·g..32·g + 32` of a block.
     #[inline(always)]
     pub(crate) fn group(self, block: &[u8], g: usize, out: &mut [f32; GROUP]) {

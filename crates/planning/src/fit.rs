@@ -100,7 +100,7 @@ impl FitStage<'_> {
                 evaluated_at_most: (self.sampled_once + looks * self.sampled_tokens) as u64,
             },
             rates: vec![("train.optimizer", Box::new(rate))],
-            assumed: None,
+            assumed: t.capped_by_epochs(n_rows.div_ceil(t.batch_size)),
         })
     }
 

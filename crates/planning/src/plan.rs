@@ -21,7 +21,7 @@ pub struct Plan {
     pub tokens: Tokens,
     /// The learning rate at a step, from 0, by the section of the settings that decides it
     pub rates: Vec<(&'static str, LearningRate)>,
-    /// What the stage assumed
+    /// What the stage assumed, or takes otherwise than its settings say
     pub assumed: Option<String>,
 }
 

@@ -20,8 +20,10 @@ pub struct PolicyMeta {
     pub encoder: Encoder,
     pub template: Template,
     pub(crate) adapter_dir: Option<PathBuf>,
+    /// The text that it was opened by
+    pub(crate) source_text: String,
     /// Whether it comes from a run, with that run's template
-    is_run: bool,
+    pub(crate) is_run: bool,
 }
 
 impl PolicyMeta {
@@ -51,17 +53,23 @@ impl PolicyMeta {
         base.projections = weights.or(source.weights).unwrap_or_default();
         report_notes(&source.base, &base);
         warn_of_unrounded(&base)?;
-        Self::new(base, source, template)
+        Self::new(text, base, source, template)
     }
 
     /// A model of random weights of the shape that `dir` describes.
     pub fn random(dir: &Path, seed: u64, template: TemplateChoice) -> Result<Self> {
         let mut source = PolicySource::model(&dir.to_string_lossy());
         source.name.clone_from(&source.base);
-        Self::new(ModelMeta::random(dir, seed)?, source, template)
+        let text = source.base.clone();
+        Self::new(&text, ModelMeta::random(dir, seed)?, source, template)
     }
 
-    fn new(base: ModelMeta, source: PolicySource, template: TemplateChoice) -> Result<Self> {
+    fn new(
+        text: &str,
+        base: ModelMeta,
+        source: PolicySource,
+        template: TemplateChoice,
+    ) -> Result<Self> {
         let (name, adapter_dir) = (source.name, source.adapter_dir);
         let (source, of_run) = (source.base, source.template);
         let is_run = of_run.is_some();
@@ -80,6 +88,7 @@ impl PolicyMeta {
             base,
             template,
             adapter_dir,
+            source_text: text.to_string(),
             is_run,
         })
     }

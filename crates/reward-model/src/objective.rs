@@ -106,9 +106,9 @@ impl Objective {
     }
 }
 
-/// `-log σ(margin)`, stable for large margins.
+/// `-log σ(margin)`
 fn neg_log_sigmoid(margin: &Tensor) -> candle_core::Result<Tensor> {
-    margin.neg()?.relu()? + (margin.abs()?.neg()?.exp()? + 1.0)?.log()?
+    ops::softplus(&margin.neg()?)
 }
 
 impl train::Objective for Objective {

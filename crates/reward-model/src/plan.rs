@@ -12,9 +12,10 @@ use std::path::Path;
 /// Predicts what [`run`](crate::run) would take. Loads no weight.
 pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
     let dir = args.run.clone().unwrap_or_else(|| "runs/rm".into());
-    Prepared::new(config, Fetch::Shape, None)
-        .map_err(|e| planning::explain_untrained_source(&config.model.source, e))?
-        .plan(config, &dir)
+    let prepared = Prepared::new(config, Fetch::Shape, None)
+        .map_err(|e| planning::explain_untrained_source(&config.model.source, e))?;
+    config.refuse_unused(&prepared.meta.own_settings(), false)?;
+    prepared.plan(config, &dir)
 }
 
 impl Prepared {

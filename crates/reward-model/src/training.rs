@@ -20,6 +20,9 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let dir = args.directory("runs/rm")?;
     let device = policy::device(&config.device)?;
     let prepared = Prepared::new(config, Fetch::Whole, args.resume.then_some(dir.as_path()))?;
+    let own = prepared.meta.own_settings();
+    config.refuse_unused(&own, args.resume)?;
+    let used = config.clone().in_use(&own);
     let plan = prepared.plan(config, &dir)?;
     plan.memory.report();
     plan.disk.require()?;
@@ -38,9 +41,10 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         .map_err(|e| plan.memory.with_oom_advice(e))?;
     policy.model_mut().checkpoint_layers(plan.memory.layers);
     let mut run = if args.resume {
-        Run::resume(&dir, "reward-model", config)?
+        let migrate = |old: Config| Ok(old.in_use(&own));
+        Run::resume_by(&dir, "reward-model", &used, migrate)?
     } else {
-        Run::create(&dir, "reward-model", config)?
+        Run::create(&dir, "reward-model", &used)?
     };
     policy::write_identity(&mut run, &policy.base, &policy.template)?;
     run.record("source", config.model.source.clone().into())?;
@@ -98,8 +102,11 @@ fn samples(policy: &Policy, requests: &[Request], config: &Config) -> Result<Vec
         tokens_before = tokens;
     })?;
     progress.finish("");
-    Ok(drawn
-        .into_iter()
-        .map(|s| [requests[s.request].prompt.as_slice(), &s.ids].concat())
-        .collect())
+    let context = policy.model().config.max_position_embeddings;
+    let row = |sample: generation::Sample| {
+        let prompt = &requests[sample.request].prompt;
+        let ids = [prompt.as_slice(), &sample.ids].concat();
+        policy.encoder.ended_as_trained(&ids, prompt.len(), context)
+    };
+    Ok(drawn.into_iter().map(row).collect())
 }

@@ -251,6 +251,17 @@ impl RewardModel {
         Ok(self.head.apply(&last.detach())?.to_vec1::<f32>()?)
     }
 
+    /// The row with EOS at its end, where it has none; in its last token's place where the model's
+    /// `context` has no room for one more.
+    pub(crate) fn ended(&self, row: &[u32], context: usize) -> Vec<u32> {
+        let mut ids = row.to_vec();
+        if ids.last() != Some(&self.ends.eos) {
+            ids.truncate(context.saturating_sub(1));
+            ids.push(self.ends.eos);
+        }
+        ids
+    }
+
     /// `(raw - mean) / std`
     pub fn normalised(&self, raw: f32) -> f32 {
         ((f64::from(raw) - self.mean) / self.std) as f32

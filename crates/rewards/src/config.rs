@@ -22,7 +22,7 @@ impl SourceConfig {
     /// The trained reward model alone.
     pub fn model() -> Self {
         Self {
-            kind: Kind::Model(Model {}),
+            kind: Kind::Model(Model::default()),
             shared: Shared::default(),
         }
     }

@@ -7,8 +7,10 @@ pub struct Item<'a> {
     pub response: &'a str,
     /// The data's answer, if it has one
     pub reference: Option<&'a str>,
-    /// Prompt and response
+    /// Prompt and response; a finished one ends in the EOS that the reward model was trained on
     pub ids: &'a [u32],
-    /// Tokens of the response, EOS included
+    /// Tokens of the prompt in `ids`
+    pub prompt_len: usize,
+    /// Tokens of the response as it was drawn, the one that ended it included
     pub n_response_tokens: usize,
 }

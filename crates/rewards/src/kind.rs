@@ -61,10 +61,25 @@ kinds! {
     "http" Http(Http),
 }
 
-/// Keys of kind `model`: none.
+/// Keys of kind `model`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Model {}
+pub struct Model {
+    pub unfinished: Unfinished,
+}
+
+/// Where the reward model reads a response that was cut off. It was trained on answers that end in
+/// EOS, and reads their EOS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unfinished {
+    /// At its last token, a position that no training row had; a missing-EOS penalty is meant to
+    /// outweigh what it says there
+    #[default]
+    LastToken,
+    /// At an EOS put after it
+    Eos,
+}
 
 /// Keys of kind `bleu`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -33,6 +33,7 @@ use std::collections::BTreeMap;
 ///     response: "Red and blue.",
 ///     reference: None,
 ///     ids: &[1, 2, 3, 4, 5],
+///     prompt_len: 1,
 ///     n_response_tokens: 4,
 /// };
 /// let scored = mixture.score(&model, &[item])?;

@@ -1,7 +1,7 @@
 //! An open source of reward: it gives raw scores, before they are normalised, clipped and weighted.
 
 use crate::external::{Endpoint, Program, RetryPolicy, Secret, request, scores_of};
-use crate::kind::Kind;
+use crate::kind::{Kind, Unfinished};
 use crate::{Error, Item, Result, RewardModel, rouge_l, rouge_lsum, rouge_n, sentence_bleu};
 use models::CausalLm;
 use serde_json::{Map, Value};
@@ -11,7 +11,7 @@ type Metric = dyn Fn(&Item) -> Result<f64>;
 
 /// A running program, a server's address, or a function.
 pub(crate) enum OpenSource {
-    Model,
+    Model(Unfinished),
     /// Scores one response at a time
     Each(Box<Metric>),
     /// With its responses per request
@@ -30,7 +30,7 @@ impl OpenSource {
     /// Starts the program, reads the key. `kind` is checked already.
     pub fn open(kind: &Kind) -> Result<Self> {
         Ok(match kind.clone() {
-            Kind::Model(_) => Self::Model,
+            Kind::Model(keys) => Self::Model(keys.unfinished),
             Kind::Bleu(keys) => compared(move |response, reference| {
                 sentence_bleu(response, &[reference], keys.effective_order) / 100.0
             }),
@@ -81,12 +81,17 @@ impl OpenSource {
         reward: Option<&RewardModel>,
     ) -> Result<Vec<f32>> {
         let scores = match self {
-            Self::Model => {
+            Self::Model(unfinished) => {
                 let reward = reward.ok_or_else(no_model)?;
-                fn row<'a>(item: &Item<'a>) -> models::Sequence<'a> {
-                    (item.ids, item.ids.len() - item.n_response_tokens)
-                }
-                let rows: Vec<_> = items.iter().map(row).collect();
+                let closed = |item: &Item| match unfinished {
+                    Unfinished::LastToken => item.ids.to_vec(),
+                    Unfinished::Eos => reward.ended(item.ids, model.config.max_position_embeddings),
+                };
+                let rows: Vec<Vec<u32>> = items.iter().map(closed).collect();
+                let rows = rows.iter().zip(items);
+                let rows: Vec<_> = rows
+                    .map(|(ids, i)| (ids.as_slice(), i.prompt_len))
+                    .collect();
                 let raw = reward.score(model, &rows)?;
                 raw.into_iter()
                     .map(|score| reward.normalised(score))

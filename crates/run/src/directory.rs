@@ -196,6 +196,31 @@ impl Run {
         self.info.get(key)
     }
 
+    /// Says `text` on stderr and keeps it under `notes` of run.json, once in a run for each `key`.
+    pub fn note(&mut self, key: &str, text: &str) -> Result<()> {
+        let mut notes = match self.recorded("notes") {
+            Some(Value::Object(notes)) => notes.clone(),
+            _ => Map::new(),
+        };
+        if notes.contains_key(key) {
+            return Ok(());
+        }
+        crate::say!("{text}");
+        notes.insert(key.into(), text.into());
+        self.record("notes", notes.into())
+    }
+
+    /// Takes back what [`note`](Self::note) said under these keys, before it is judged anew.
+    pub fn forget_notes(&mut self, keys: &[&str]) -> Result<()> {
+        match self.recorded("notes").cloned() {
+            Some(Value::Object(mut notes)) => {
+                notes.retain(|key, _| !keys.contains(&key.as_str()));
+                self.record("notes", notes.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Marks the run finished and writes wall seconds (summed over resumes) and peak memory into
     /// run.json.
     pub fn finish(&mut self, summary: &BTreeMap<String, f64>) -> Result<()> {

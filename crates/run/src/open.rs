@@ -7,6 +7,7 @@ use crate::directory::{FAILED, Run, SAMPLES};
 use crate::files::{TEMPORARY, atomic_write, parent, sync_dir, sync_tree};
 use crate::metrics::{METRICS, MetricsLog, TIMINGS};
 use crate::results::{self, RESULTS};
+use crate::rules::{self, Rules};
 use crate::run_info::{
     CONFIG, INFO, announce, damaged_files, read_config, read_info, settle, write_info,
 };
@@ -48,6 +49,7 @@ impl Run {
         ensure_creatable(dir)?;
         let config = toml::to_string_pretty(config).context("settings")?;
         let mut info = provenance::collect(stage);
+        info.insert(rules::KEY.into(), Rules::CURRENT.number().into());
         if let Some(seed) = seed(&config) {
             info.insert("seed".into(), seed.into());
         }
@@ -244,7 +246,9 @@ where
     let config = toml::to_string_pretty(config).context("settings")?;
     let stored = read_config(dir)?;
     let migrated = from_table(&stored, "").and_then(migrate);
-    let migrated = migrated.and_then(|stored| Ok(Table::try_from(&stored)?));
+    // As text, like the new settings: an f32 in memory is another number than the decimals that are
+    // written for it.
+    let migrated = migrated.and_then(|stored| Ok(toml::to_string_pretty(&stored)?.parse()?));
     // Settings that this version cannot parse differ from all that it can.
     resume_settings::compare(dir, &migrated.unwrap_or(stored), &config)?;
     announce(info, CONFIG, config.as_bytes());

@@ -1,7 +1,7 @@
 //! Named random streams: every random draw in the project comes from a stream keyed by (seed,
 //! purpose, step, row). So a result does not depend on threads, on draws elsewhere, or on resuming.
 
-use rand::SeedableRng;
+use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
@@ -25,4 +25,9 @@ pub fn stream(seed: u64, purpose: &str, step: u64, row: u64) -> ChaCha8Rng {
     hash.update(step.to_le_bytes());
     hash.update(row.to_le_bytes());
     ChaCha8Rng::from_seed(hash.finalize().into())
+}
+
+/// One number of the stream (seed, purpose, 0, 0), for what is keyed by a number of its own.
+pub fn stream_key(seed: u64, purpose: &str) -> u64 {
+    stream(seed, purpose, 0, 0).next_u64()
 }

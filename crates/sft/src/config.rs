@@ -4,7 +4,8 @@ use anyhow::{Result, ensure};
 use data::RowsConfig;
 use models::{BaseWeights, LoraConfig};
 use planning::MemoryConfig;
-use policy::TemplateChoice;
+use policy::{OwnSettings, TemplateChoice};
+use run::UnusedSettings;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use train::FitConfig;
@@ -121,6 +122,38 @@ impl Config {
         );
         MemoryConfig::from(&self.train).check()?;
         self.train.check()
+    }
+
+    /// Refuses settings that nothing reads; on `resume`, says so. `own`: what the source brings.
+    pub(crate) fn refuse_unused(&self, own: &OwnSettings, resume: bool) -> Result<()> {
+        let minimal = "model = {}\ndata = { path = \"\" }".parse()?;
+        let defaults: Self = run::from_table(&minimal, "")?;
+        let mut unused = UnusedSettings::new(self, &defaults)?;
+        let full = self.method == Method::Full;
+        unused.check("lora", full, "method = \"full\" trains every weight");
+        let random = self.model.random.is_some();
+        let why = "model.random starts from random weights instead";
+        unused.check("model.source", random, why);
+        let given = self.data.eval_path.is_some();
+        unused.check("data.held_out", given, data::EVAL_PATH_INSTEAD);
+        let none = self.samples.n == 0;
+        unused.check(
+            "samples.max_new_tokens",
+            none,
+            "samples.n = 0 writes no samples",
+        );
+        let template = (
+            self.model.template.as_str(),
+            defaults.model.template.as_str(),
+        );
+        own.note_unused(template, &self.lora, &mut unused)?;
+        unused.refuse_or_report(resume)
+    }
+
+    /// The settings with what the source brings in place of what was given.
+    pub(crate) fn in_use(mut self, own: &OwnSettings) -> Self {
+        own.put_into(&mut self.model.template, &mut self.lora);
+        self
     }
 
     pub(crate) fn template(&self) -> Result<TemplateChoice> {

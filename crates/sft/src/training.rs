@@ -17,6 +17,9 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let device = policy::device(&config.device)?;
     let dir = args.directory("runs/sft")?;
     let prepared = Prepared::new(config, Fetch::Whole, args.resume.then_some(dir.as_path()))?;
+    let own = prepared.meta.own_settings();
+    config.refuse_unused(&own, args.resume)?;
+    let used = config.clone().in_use(&own);
     let plan = prepared.plan(config, &dir)?;
     plan.memory.report();
     plan.disk.require()?;
@@ -32,9 +35,9 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         .map_err(|e| plan.memory.with_oom_advice(e))?;
     start.base.model.checkpoint_layers(plan.memory.layers);
     let mut run = if args.resume {
-        Run::resume(&dir, "sft", config)?
+        Run::resume_by(&dir, "sft", &used, |old: Config| Ok(old.in_use(&own)))?
     } else {
-        Run::create(&dir, "sft", config)?
+        Run::create(&dir, "sft", &used)?
     };
     policy::write_identity(&mut run, &start.base, &start.template)?;
     let source = match &config.model.random {

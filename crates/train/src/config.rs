@@ -91,7 +91,7 @@ impl OptimizerConfig {
 pub struct FitConfig {
     /// Passes over the data; may be a fraction
     pub epochs: f64,
-    /// Stop after this many steps, whatever `epochs` is; the schedule ends there too
+    /// Stop after this many steps where `epochs` gives more; the schedule ends there too
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_steps: Option<usize>,
     /// Items per optimiser step
@@ -167,6 +167,19 @@ impl FitConfig {
             n: self.keep_checkpoints,
             mb: self.keep_checkpoints_mb,
         }
+    }
+
+    /// One line where `max_steps` is more than `epochs` gives, so that the run is shorter than it
+    /// says.
+    pub fn capped_by_epochs(&self, batches_per_epoch: usize) -> Option<String> {
+        let (steps, max) = (self.total_steps(batches_per_epoch), self.max_steps?);
+        (steps < max).then(|| {
+            format!(
+                "train.max_steps = {max} is more than the {steps} steps of train.epochs = {}: the \
+                 run takes {steps}; raise train.epochs for more",
+                self.epochs
+            )
+        })
     }
 
     /// Optimiser steps of the whole fit, at `batches_per_epoch` batches an epoch.

@@ -2,6 +2,7 @@
 //! checkpoints, resuming. The loss is the [`Objective`]'s. RL has a loop of its own.
 
 mod broken;
+mod outcome;
 mod state;
 mod step;
 
@@ -11,7 +12,7 @@ use crate::{AdamW, Evaluation, FitConfig, Frozen, Objective, Tripwire};
 use anyhow::{Result, ensure};
 use candle_core::Var;
 use data::{Cursor, Loader};
-use run::{Progress, Run};
+use run::{Progress, Rules, Run};
 use state::{FitState, FitStep, Window};
 use std::collections::BTreeMap;
 
@@ -69,6 +70,8 @@ struct Fit<'a, O: Objective> {
     total: usize,
     tripwire: Option<Tripwire>,
     frozen: Frozen,
+    /// Tells the masks of dropout of one seed from those of another
+    mask_key: u64,
     stopped: bool,
     state: FitState,
 }
@@ -126,7 +129,14 @@ impl<'a, O: Objective> Fit<'a, O> {
             0 => Some(Tripwire::new(&params)?),
             _ => None,
         };
+        if let Some(capped) = config.capped_by_epochs(loader.batches_per_epoch()) {
+            run.note("max_steps", &capped)?;
+        }
         let frozen = Frozen::new(&objective.frozen())?;
+        let mask_key = match run.rules() >= Rules::SeededDropout {
+            true => run::stream_key(config.seed, "dropout"),
+            false => 0,
+        };
         Ok(Self {
             objective,
             data,
@@ -138,6 +148,7 @@ impl<'a, O: Objective> Fit<'a, O> {
             total,
             tripwire,
             frozen,
+            mask_key,
             stopped: false,
             state,
         })
@@ -154,6 +165,7 @@ impl<'a, O: Objective> Fit<'a, O> {
         if due(config.eval_every) {
             let loss = evaluate(self.objective, self.run, step)?;
             self.state.last_loss = loss;
+            outcome::note_divergence(self.run, &self.state, self.objective.has_held_out())?;
             // A tie goes to the later one: without held-out data every loss is equal.
             if self.state.best.is_none_or(|best| loss <= best.loss) {
                 self.state.best = Some(Best { step, loss });
@@ -197,6 +209,9 @@ impl<'a, O: Objective> Fit<'a, O> {
     }
 
     fn close(self) -> Result<Summary> {
+        if !self.stopped {
+            outcome::note_result(self.run, &self.state, self.objective.has_held_out())?;
+        }
         let FitState {
             step,
             start_loss,

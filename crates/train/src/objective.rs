@@ -20,8 +20,9 @@ pub trait Objective {
     fn count(&self, items: &[&Self::Item]) -> usize;
 
     /// The summed loss of one micro-batch, a scalar with graph, and sums of further metrics (logged
-    /// as `train/<name>`, divided as the loss is). `draw` keys dropout: unique to this forward and
-    /// the same on every run. Draw 0 is the check before a checkpoint, which trains nothing.
+    /// as `train/<name>`, divided as the loss is). `draw` keys dropout: unique to this forward,
+    /// the same on every run of these settings, and another with another seed. Draw 0 is the check
+    /// before a checkpoint, which trains nothing.
     fn loss_sum(
         &mut self,
         items: &[&Self::Item],

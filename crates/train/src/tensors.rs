@@ -62,6 +62,13 @@ pub(crate) fn load(
                 tensor.dtype()
             );
         };
+        if dtype.is_float() {
+            let wide = tensor.to_dtype(DType::F32)?.flatten_all()?;
+            let bad = wide.to_vec1::<f32>()?.into_iter().find(|v| !v.is_finite());
+            if let Some(bad) = bad {
+                bail!("{at}: tensor {name} holds {bad}; use an earlier checkpoint");
+            }
+        }
         found.insert(name.clone(), tensor.to_device(like.device())?);
     }
     if let Some(extra) = found.keys().filter(|name| !like.contains_key(*name)).min() {

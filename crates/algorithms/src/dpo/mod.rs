@@ -75,18 +75,13 @@ impl Dpo {
         match c.loss {
             Kind::Sigmoid => {
                 let z = (h * c.beta)?;
-                let right = softplus(&z.neg()?)?;
-                let wrong = softplus(&z)?;
+                let right = ops::softplus(&z.neg()?)?;
+                let wrong = ops::softplus(&z)?;
                 (right * (1.0 - c.label_smoothing))? + (wrong * c.label_smoothing)?
             }
             Kind::Ipo => (h - 0.5 / c.beta)?.sqr(),
         }
     }
-}
-
-/// `ln(1 + e^x)`, which is −log σ(−x), stable at both ends.
-fn softplus(x: &Tensor) -> CResult<Tensor> {
-    x.relu()? + (x.abs()?.neg()?.exp()? + 1.0)?.log()?
 }
 
 impl Algorithm for Dpo {

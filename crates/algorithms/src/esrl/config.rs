@@ -3,10 +3,10 @@
 
 use crate::checks::{at_least, ensure, fraction, fraction_below_one, positive};
 use crate::error::{Error, Result};
-use crate::estimators::capability::{Capability, Normalisation};
+use crate::estimators::capability::{Capability, Normalisation, Rounding};
 use crate::ppo;
 use crate::response_reward::ResponseReward;
-use crate::settings::{self, MethodConfig};
+use crate::settings::{self, MethodConfig, Unused, unused_where};
 use crate::shared_config::{ScoreShaping, Updates};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -83,6 +83,13 @@ impl MethodConfig for Config {
             Self::Released(config) => config.check(),
         }
     }
+
+    fn unused(&self) -> Unused {
+        match self {
+            Self::Sampling(config) => config.unused(),
+            Self::Released(config) => config.unused(),
+        }
+    }
 }
 
 /// Modes `paper` and `corrected`.
@@ -95,6 +102,9 @@ pub struct SamplingConfig {
     pub k_floor: usize,
     /// Share of samples that Eq. 8 saves
     pub beta: f64,
+    /// How Eq. 8 comes to whole numbers: `ceil`, or `largest_remainder`, with which Σk is
+    /// (1 − beta) n k_max
+    pub rounding: Rounding,
     pub tau_min: f64,
     pub tau_max: f64,
     /// Sharpness of Q (Eq. 4)
@@ -133,6 +143,7 @@ impl SamplingConfig {
             k_max: 4,
             k_floor: 1,
             beta: 0.3,
+            rounding: Rounding::Ceil,
             tau_min: 0.6,
             tau_max: 1.0,
             alpha: 0.005,
@@ -195,6 +206,22 @@ impl SamplingConfig {
         at_least("minibatches", self.minibatches, 1)
     }
 
+    fn unused(&self) -> Unused {
+        let random = self.capability == Capability::Random;
+        let (one, no_queue) = (self.k_max == 1, !self.baseline && !self.scale_rewards);
+        let of_plan = ["normalise", "beta", "rounding", "k_floor"];
+        let of_mrt = ["alpha", "mrt_scale_by_alpha", "length_normalise"];
+        unused_where(&[
+            (random, &of_plan, "capability is \"random\""),
+            (one, &of_mrt, "k_max is 1, so no prompt has several samples"),
+            (
+                no_queue,
+                &["fifo"],
+                "neither baseline nor scale_rewards is true",
+            ),
+        ])
+    }
+
     pub(super) fn reward(&self) -> ResponseReward {
         ResponseReward {
             kl_coef: self.kl_coef,
@@ -227,5 +254,10 @@ impl ReleasedConfig {
     fn check(&self) -> Result<()> {
         fraction_below_one("beta", self.beta)?;
         self.ppo.check_at("ppo.")
+    }
+
+    fn unused(&self) -> Unused {
+        let nested = |(key, why)| (format!("ppo.{key}"), why);
+        self.ppo.unused().into_iter().map(nested).collect()
     }
 }

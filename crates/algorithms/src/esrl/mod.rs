@@ -196,7 +196,7 @@ impl Algorithm for Esrl {
             }
             _ => {
                 let positive = capability::normalise(&capability, c.normalise);
-                capability::samples(&positive, c.k_max, c.k_floor, c.beta)
+                capability::samples(&positive, (c.k_floor, c.k_max), c.beta, c.rounding)
             }
         };
         let tau = |k: &usize| capability::temperature(*k, c.k_max, c.tau_min, c.tau_max);

@@ -84,21 +84,75 @@ pub fn normalise(capability: &[f64], by: Normalisation) -> Vec<f64> {
     }
 }
 
-/// Eq. 8: `k_x = ⌈k_max − β n k_max Cap_x / Σ Cap⌉`, clamped to `k_floor..=k_max`.
+/// How the numbers of Eq. 8 become whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rounding {
+    /// The paper's ceiling: Σk is up to n more than (1 − β) n k_max, and more where k is clamped
+    Ceil,
+    /// By largest remainder: Σk is (1 − β) n k_max, rounded, as far as floor and maximum allow
+    LargestRemainder,
+}
+
+/// Eq. 8: `k_x = ⌈k_max − β n k_max Cap_x / Σ Cap⌉`, within `k_floor..=k_max`.
 ///
 /// Where Σ Cap is not positive and finite the equation is undefined, and all prompts get the same.
-pub fn samples(capability: &[f64], k_max: usize, k_floor: usize, beta: f64) -> Vec<usize> {
+pub fn samples(
+    capability: &[f64],
+    (k_floor, k_max): (usize, usize),
+    beta: f64,
+    rounding: Rounding,
+) -> Vec<usize> {
     let n = capability.len() as f64;
     let sum: f64 = capability.iter().sum();
     let defined = sum > 0.0 && sum.is_finite();
     let share = |c: f64| if defined { n * c / sum } else { 1.0 };
-    let k_max_ = k_max as f64;
-    capability
+    let (low, high) = (k_floor as f64, k_max as f64);
+    let wanted: Vec<f64> = capability
         .iter()
+        .map(|c| high - beta * high * share(*c))
+        .collect();
+    match rounding {
         // 1e-9: rounding error must not round a whole number up
-        .map(|c| (k_max_ - beta * k_max_ * share(*c) - 1e-9).ceil())
-        .map(|k| k.clamp(k_floor as f64, k_max_) as usize)
-        .collect()
+        Rounding::Ceil => wanted
+            .iter()
+            .map(|k| (k - 1e-9).ceil().clamp(low, high) as usize)
+            .collect(),
+        Rounding::LargestRemainder => {
+            let total = ((1.0 - beta) * n * high).round() as usize;
+            apportion(&wanted, (k_floor, k_max), total)
+        }
+    }
+}
+
+/// Whole numbers within `low..=high` that sum to `total`, or as near as the bounds allow: each
+/// unit goes to (or comes from) the number that is furthest from what is wanted, the first of
+/// equal ones.
+fn apportion(wanted: &[f64], (low, high): (usize, usize), total: usize) -> Vec<usize> {
+    let clamped = |k: f64| (k + 1e-9).floor().clamp(low as f64, high as f64) as usize;
+    let mut k: Vec<usize> = wanted.iter().map(|k| clamped(*k)).collect();
+    let missing = |k: &[usize], i: usize| wanted[i] - k[i] as f64;
+    let furthest = |k: &[usize], sign: f64, may: &dyn Fn(usize) -> bool| {
+        let of = |i: usize| sign * missing(k, i);
+        let candidates = (0..k.len()).filter(|i| may(k[*i]));
+        candidates.reduce(|best, i| if of(i) > of(best) + 1e-9 { i } else { best })
+    };
+    let mut sum: usize = k.iter().sum();
+    while sum < total {
+        let Some(i) = furthest(&k, 1.0, &|k| k < high) else {
+            break;
+        };
+        k[i] += 1;
+        sum += 1;
+    }
+    while sum > total {
+        let Some(i) = furthest(&k, -1.0, &|k| k > low) else {
+            break;
+        };
+        k[i] -= 1;
+        sum -= 1;
+    }
+    k
 }
 
 /// Eq. 9: `τ_x = τ_min + k_x (τ_max − τ_min) / k_max`.

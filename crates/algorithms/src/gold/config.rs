@@ -2,7 +2,7 @@
 
 use crate::checks::{ensure, fraction};
 use crate::error::Result;
-use crate::settings::MethodConfig;
+use crate::settings::{MethodConfig, Unused, unused_where};
 use serde::{Deserialize, Serialize};
 
 /// What a token of a demonstration is worth.
@@ -89,5 +89,9 @@ impl MethodConfig for Config {
             self.sync_steps,
             "1 or more",
         )
+    }
+
+    fn unused(&self) -> Unused {
+        unused_where(&[(self.suffix == 1, &["gamma"], "suffix is 1")])
     }
 }

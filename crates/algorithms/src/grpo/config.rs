@@ -3,7 +3,7 @@
 use crate::checks::{at_least, between_zero_and_one, ensure, not_negative};
 use crate::error::Result;
 use crate::response_reward::ResponseReward;
-use crate::settings::{self, MethodConfig};
+use crate::settings::{self, MethodConfig, Unused, unused_where};
 use crate::shared_config::{ScoreShaping, Updates};
 use serde::{Deserialize, Serialize};
 
@@ -89,6 +89,15 @@ impl MethodConfig for Config {
         not_negative("beta", self.beta)?;
         self.updates.check("")?;
         self.reward().check()
+    }
+
+    fn unused(&self) -> Unused {
+        let other = self.aggregation != Aggregation::DrGrpo;
+        unused_where(&[(
+            other,
+            &["constant_length"],
+            "aggregation is not \"dr_grpo\"",
+        )])
     }
 }
 

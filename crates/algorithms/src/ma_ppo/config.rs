@@ -4,7 +4,7 @@ use crate::checks::{at_least, ensure};
 use crate::error::Result;
 use crate::estimators::macros::{RewardSum, ValueWeights};
 use crate::ppo;
-use crate::settings::{self, MethodConfig};
+use crate::settings::{self, MethodConfig, Unused, unused_where};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -96,5 +96,21 @@ impl MethodConfig for Config {
         ensure(ok, "lengths", json!(c.lengths), expected)?;
         at_least("length_repeats", c.length_repeats, 1)?;
         self.ppo.check()
+    }
+
+    fn unused(&self) -> Unused {
+        let is = |termination| self.macros.termination == termination;
+        let mut unused = self.ppo.unused();
+        let why = "termination is another one";
+        unused.extend(unused_where(&[
+            (!is(Termination::Ngram), &["ngram"], why),
+            (
+                !is(Termination::Random),
+                &["lengths", "length_repeats"],
+                why,
+            ),
+            (!is(Termination::Perplexity), &["perplexity_early"], why),
+        ]));
+        unused
     }
 }

@@ -3,7 +3,7 @@
 use crate::checks::{at_least, between_zero_and_one, ensure, fraction, not_negative, positive};
 use crate::error::Result;
 use crate::estimators::kl::{Controller, Estimator};
-use crate::settings::{self, MethodConfig};
+use crate::settings::{self, MethodConfig, Unused, unused_where};
 use crate::shared_config::{ScoreShaping, Updates};
 use serde::{Deserialize, Serialize};
 
@@ -121,5 +121,18 @@ impl MethodConfig for Config {
 
     fn check(&self) -> Result<()> {
         self.check_at("")
+    }
+
+    fn unused(&self) -> Unused {
+        let fixed = self.kl_controller == Controller::Fixed;
+        let off = self.kl_coef == 0.0;
+        unused_where(&[
+            (
+                fixed,
+                &["kl_target", "kl_horizon"],
+                "kl_controller is \"fixed\"",
+            ),
+            (off, &["kl_controller", "kl_estimator"], "kl_coef is 0"),
+        ])
     }
 }

@@ -4,7 +4,7 @@ use crate::checks::{at_least, ensure, fraction_below_one};
 use crate::error::Result;
 use crate::estimators::baseline::Kind;
 use crate::response_reward::ResponseReward;
-use crate::settings::{self, MethodConfig};
+use crate::settings::{self, MethodConfig, Unused, unused_where};
 use crate::shared_config::ScoreShaping;
 use serde::{Deserialize, Serialize};
 
@@ -69,6 +69,21 @@ impl MethodConfig for Config {
         at_least("fifo", self.fifo, 1)?;
         at_least("minibatches", self.minibatches, 1)?;
         self.reward().check()
+    }
+
+    fn unused(&self) -> Unused {
+        unused_where(&[
+            (
+                self.baseline != Kind::Ema,
+                &["ema_decay"],
+                "baseline is not \"ema\"",
+            ),
+            (
+                self.baseline != Kind::Fifo,
+                &["fifo"],
+                "baseline is not \"fifo\"",
+            ),
+        ])
     }
 }
 

@@ -27,8 +27,7 @@ impl Config {
         r.clauses.check()?;
         self.watch.check()?;
         t.policy.check("train.policy")?;
-        t.critic.check("train.critic")?;
-        t.check_cadences()
+        t.critic.check("train.critic")
     }
 
     /// The algorithm's keys, and that what it needs is there.
@@ -118,20 +117,6 @@ impl TrainConfig {
             self.keep_checkpoints > 0,
             "train.keep_checkpoints = 0; it must be at least 1"
         );
-        Ok(())
-    }
-
-    fn check_cadences(&self) -> Result<()> {
-        for (name, every) in [
-            ("eval_every", self.eval_every),
-            ("sample_every", self.sample_every),
-            ("save_every", self.save_every),
-        ] {
-            ensure!(
-                every > 0,
-                "train.{name} = 0; give the number of steps between two"
-            );
-        }
         Ok(())
     }
 }

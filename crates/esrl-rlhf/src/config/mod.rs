@@ -2,6 +2,8 @@
 
 mod check;
 mod clauses;
+mod optimizer;
+mod unused;
 
 pub use clauses::{ClauseSource, ClausesConfig};
 
@@ -10,6 +12,7 @@ use algorithms::{DataSource, PoolRequirements, Requirements};
 use anyhow::{Result, bail};
 use data::{Format, Only};
 use models::{BaseWeights, LoraConfig, SamplingWeights};
+use optimizer::RlOptimizer;
 use planning::MemoryConfig;
 use rewards::SourceConfig;
 use serde::{Deserialize, Serialize};
@@ -157,13 +160,16 @@ pub struct TrainConfig {
     /// Checkpoint exactly this many layers
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint_blocks: Option<usize>,
+    #[serde(deserialize_with = "RlOptimizer::deserialize")]
     pub policy: OptimizerConfig,
+    #[serde(deserialize_with = "RlOptimizer::deserialize")]
     pub critic: OptimizerConfig,
     /// Steps in which only the critic learns
     pub critic_warmup_steps: usize,
     /// The critic starts as the reward model (`reward`), or with a head of zeros on the policy's
     /// start (`zero`)
     pub critic_init: CriticInit,
+    /// Steps between two evaluations; 0 = only at the end, as for `sample_every` and `save_every`
     pub eval_every: usize,
     /// Held-out prompts per evaluation
     pub eval_prompts: usize,
@@ -205,11 +211,7 @@ pub enum CriticInit {
 
 impl Default for TrainConfig {
     fn default() -> Self {
-        let optimizer = OptimizerConfig {
-            lr: 1e-5,
-            eps: 1e-5,
-            ..OptimizerConfig::default()
-        };
+        let optimizer = optimizer::rl_defaults();
         Self {
             steps: 100,
             micro_batch_tokens: 4096,
@@ -272,7 +274,7 @@ impl Config {
         })
     }
 
-    fn algorithm_keys(&self) -> Result<(String, serde_json::Value)> {
+    pub(super) fn algorithm_keys(&self) -> Result<(String, serde_json::Value)> {
         let mut keys = self.algorithm.clone();
         let known = || algorithms::names().join(", ");
         match keys.remove("name") {

@@ -6,6 +6,7 @@ use crate::families::HeadRows;
 use crate::hf_weights::check_shape;
 use crate::layer_spec::{Projection, Role};
 use crate::model_spec::{ModelParam, Slot, params};
+use crate::safetensors_file::{check_finite, not_finite};
 use crate::weight_storage::StoragePlan;
 use crate::{CausalLm, Config, Error, Result};
 use candle_core::quantized::gguf_file::Content;
@@ -80,11 +81,21 @@ impl Tensors {
         let info = info.ok_or_else(|| Error::at(path, format!("tensor {name} is missing")))?;
         check_shape(path, name, info.shape.dims(), &param.shape)?;
         let stored = self.content.tensor(&mut self.file, name, &Device::Cpu);
-        stored.and_then(|stored| expanded(&stored)).map_err(|e| {
+        let read = stored.and_then(|stored| expanded(&stored)).map_err(|e| {
             let text = e.to_string();
             let line = text.lines().next().unwrap_or_default();
             Error::at(path, format!("tensor {name} cannot be read: {line}"))
-        })
+        })?;
+        match QuantisedBlocks::of(&read) {
+            // finite scales make finite numbers
+            Some(blocks) => {
+                if let Some((block, scale)) = blocks.bad_scale(&read)? {
+                    return Err(not_finite(path, name, block * blocks.numbers(), scale));
+                }
+            }
+            None => check_finite(path, name, &read.flatten_all()?.to_vec1::<f32>()?)?,
+        }
+        Ok(read)
     }
 }
 

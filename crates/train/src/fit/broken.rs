@@ -59,8 +59,9 @@ impl<O: Objective> Fit<'_, O> {
 
     /// The first row of the batch, from 0, whose loss is not finite.
     fn first_bad_row(&mut self, step: usize, batch: &[&O::Item]) -> Result<String> {
+        let draw = self.draw(step);
         for (row, item) in batch.iter().enumerate() {
-            let (loss, _) = self.objective.loss_sum(&[*item], (step as u64) << 16)?;
+            let (loss, _) = self.objective.loss_sum(&[*item], draw)?;
             let loss = loss.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?;
             if !loss.is_finite() {
                 return Ok(format!("row {row} of the batch is the first bad one"));

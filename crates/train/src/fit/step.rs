@@ -62,6 +62,11 @@ impl<O: Objective> Fit<'_, O> {
         })
     }
 
+    /// The draw of the first micro-batch of a step; the others count up in its last 16 bits.
+    pub(super) fn draw(&self, step: usize) -> u64 {
+        ((step as u64) << 16) ^ (self.mask_key & !0xffff)
+    }
+
     /// The gradients of the batch's loss divided by `count`, and its summed loss, in micro-batches
     /// within the token budget.
     fn accumulate(
@@ -76,7 +81,7 @@ impl<O: Objective> Fit<'_, O> {
         let mut loss_sum = 0.0;
         let ranges = ops::micro_batches(lens, self.config.micro_batch_tokens);
         for (i, range) in ranges.into_iter().enumerate() {
-            let draw = (step as u64) << 16 | i as u64;
+            let draw = self.draw(step) | i as u64;
             injected_fault(step as u64)?;
             let (loss, metrics) = self.objective.loss_sum(&batch[range], draw)?;
             let value = f64::from(loss.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?);

@@ -1,7 +1,4 @@
-//! Health of an RL run: numbers over a window of steps that show reward hacking, repetition,
-//! collapse, missing EOS or divergence from the reference, each with a threshold. A watch warns,
-//! and stops the run only with `watch.stop`. A first update that does not match what was scored
-//! ([`WatchConfig::check_first`]) always stops it. Arithmetic only: no model, no files.
+//! The thresholds of `[watch]`, and what is kept of the steps in the window.
 
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
@@ -21,6 +18,8 @@ pub struct WatchConfig {
     pub eos_rate: f64,
     pub kl: f64,
     pub negative_kl: f64,
+    pub min_kl: f64,
+    pub idle_steps: f64,
     pub first_kl: f64,
     pub sampler_gap: f64,
 }
@@ -36,6 +35,8 @@ impl Default for WatchConfig {
             eos_rate: 0.1,
             kl: 50.0,
             negative_kl: 0.5,
+            min_kl: 1e-3,
+            idle_steps: 0.9,
             first_kl: 1e-3,
             sampler_gap: 0.05,
         }
@@ -57,26 +58,33 @@ pub struct Seen<'a> {
     pub kl: Option<f64>,
     /// `objective/kl_exact`, nats per response
     pub kl_exact: Option<f64>,
+    /// `policy/grad_norm`, where the policy may learn in this step
+    pub grad_norm: Option<f64>,
+    /// Whether a quarter of the run is over
+    pub past_start: bool,
 }
 
 /// Sums over one step; a window adds them up.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct StepSums {
+pub(super) struct StepSums {
     /// Σ (length − mean)(reward − mean) and the sums of squares, with the means of the step
-    covariance: f64,
-    length_squares: f64,
-    reward_squares: f64,
+    pub(super) covariance: f64,
+    pub(super) length_squares: f64,
+    pub(super) reward_squares: f64,
     /// 4-grams, and those that occur earlier in the same response
-    grams: f64,
-    repeated: f64,
-    eos_rate: f64,
-    entropy: Option<f64>,
-    kl: Option<f64>,
-    kl_exact: Option<f64>,
+    pub(super) grams: f64,
+    pub(super) repeated: f64,
+    pub(super) eos_rate: f64,
+    pub(super) entropy: Option<f64>,
+    pub(super) kl: Option<f64>,
+    pub(super) kl_exact: Option<f64>,
+    /// All rewards are equal, or every gradient is 0
+    #[serde(default)]
+    pub(super) idle: bool,
 }
 
 impl StepSums {
-    fn of(seen: &Seen) -> Self {
+    pub(super) fn of(seen: &Seen) -> Self {
         let n = seen.rewards.len().max(1) as f64;
         let lens: Vec<f64> = seen.responses.iter().map(|r| r.len() as f64).collect();
         let (len_mean, reward_mean) = (
@@ -109,6 +117,7 @@ impl StepSums {
             entropy: seen.entropy,
             kl: seen.kl,
             kl_exact: seen.kl_exact,
+            idle: (n > 1.0 && reward_squares == 0.0) || seen.grad_norm == Some(0.0),
         }
     }
 }
@@ -117,141 +126,28 @@ impl StepSums {
 /// their threshold.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct WatchState {
-    steps: VecDeque<StepSums>,
+    pub(super) steps: VecDeque<StepSums>,
     /// Mean entropy of the first full window, nats
-    first_entropy: Option<f64>,
+    pub(super) first_entropy: Option<f64>,
     /// Watches that are beyond their threshold
-    over: BTreeSet<String>,
+    pub(super) over: BTreeSet<String>,
+    /// Whether a quarter of the run is over
+    #[serde(default)]
+    pub(super) past_start: bool,
     /// Times each watch began to warn
     pub warnings: BTreeMap<String, u64>,
 }
 
-/// The metrics `watch/…` of a step, and the warnings of watches that begin to warn.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct WatchReport {
-    pub metrics: BTreeMap<String, f64>,
-    pub warnings: Vec<String>,
-}
-
 impl WatchState {
-    /// Adds a step. A watch that stays beyond its threshold warns once.
-    pub fn see(&mut self, seen: &Seen, config: &WatchConfig) -> WatchReport {
-        self.steps.push_back(StepSums::of(seen));
-        while self.steps.len() > config.window {
-            self.steps.pop_front();
-        }
-        let full = self.steps.len() == config.window;
-        let entropy = self.mean(|s| s.entropy);
-        if full && self.first_entropy.is_none() {
-            self.first_entropy = entropy;
-        }
-        let mut report = WatchReport::default();
-        for watch in WATCHES {
-            let Some(value) = (watch.value)(self) else {
-                continue;
-            };
-            let limit = (watch.limit)(config);
-            let over = full
-                && limit > 0.0
-                && match watch.below {
-                    true => value < limit,
-                    false => value > limit,
-                };
-            if !over {
-                self.over.remove(watch.name);
-            } else if self.over.insert(watch.name.to_string()) {
-                *self.warnings.entry(watch.name.to_string()).or_default() += 1;
-                let side = if watch.below { "below" } else { "above" };
-                report.warnings.push(format!(
-                    "watch/{} is {value:.3}, {side} watch.{} = {limit}: {}",
-                    watch.name, watch.name, watch.advice
-                ));
-            }
-            report
-                .metrics
-                .insert(format!("watch/{}", watch.name), value);
-        }
-        report
-            .metrics
-            .insert("watch/warnings".into(), self.over.len() as f64);
-        report
-    }
-
-    fn sum(&self, of: fn(&StepSums) -> f64) -> f64 {
+    pub(super) fn sum(&self, of: fn(&StepSums) -> f64) -> f64 {
         self.steps.iter().map(of).sum()
     }
 
-    fn mean(&self, of: fn(&StepSums) -> Option<f64>) -> Option<f64> {
+    pub(super) fn mean(&self, of: fn(&StepSums) -> Option<f64>) -> Option<f64> {
         let values: Option<Vec<f64>> = self.steps.iter().map(of).collect();
         values.map(|v| v.iter().sum::<f64>() / v.len().max(1) as f64)
     }
 }
-
-/// One watch: a number over the window, its threshold, and the advice when it is beyond.
-struct Watch {
-    /// The key in `[watch]`; the metric is `watch/<name>`
-    name: &'static str,
-    value: fn(&WatchState) -> Option<f64>,
-    limit: fn(&WatchConfig) -> f64,
-    /// Warns below the threshold, not above
-    below: bool,
-    advice: &'static str,
-}
-
-const WATCHES: &[Watch] = &[
-    Watch {
-        name: "length_correlation",
-        value: |s| {
-            let spread = s.sum(|s| s.length_squares) * s.sum(|s| s.reward_squares);
-            Some(if spread > 0.0 {
-                s.sum(|s| s.covariance) / spread.sqrt()
-            } else {
-                0.0
-            })
-        },
-        limit: |c| c.length_correlation,
-        below: false,
-        advice: "longer responses get higher rewards, and the policy may learn nothing else; look at samples/, add a [[rewards]] of kind \"length\" with a max, or train the reward model on pairs of similar length",
-    },
-    Watch {
-        name: "repetition",
-        value: |s| Some(s.sum(|s| s.repeated) / s.sum(|s| s.grams).max(1.0)),
-        limit: |c| c.repetition,
-        below: false,
-        advice: "responses repeat themselves; look at samples/, raise the KL penalty or lower the learning rate, and go back to best/ or an earlier checkpoint",
-    },
-    Watch {
-        name: "entropy",
-        value: |s| {
-            let first = s.first_entropy.filter(|first| *first > 0.0)?;
-            Some(s.mean(|s| s.entropy)? / first)
-        },
-        limit: |c| c.entropy,
-        below: true,
-        advice: "the policy has collapsed to almost one answer per prompt, so nothing more is explored; lower the learning rate, raise the KL penalty or the temperature",
-    },
-    Watch {
-        name: "eos_rate",
-        value: |s| s.mean(|s| Some(s.eos_rate)),
-        limit: |c| c.eos_rate,
-        below: true,
-        advice: "responses hardly ever end; if they are only cut off, raise rollout.max_new_tokens; otherwise penalise long responses (a [[rewards]] of kind \"length\" with a max) and check that the policy's sft run learnt EOS",
-    },
-    Watch {
-        name: "kl",
-        value: |s| s.mean(|s| s.kl_exact.or(s.kl)),
-        limit: |c| c.kl,
-        below: false,
-        advice: "the policy diverges from the reference (nats per response); lower the learning rate or raise the KL penalty, and go back to best/ or an earlier checkpoint",
-    },
-    Watch {
-        name: "negative_kl",
-        value: |s| s.mean(|s| s.kl).map(|kl| -kl),
-        limit: |c| c.negative_kl,
-        below: false,
-        advice: "objective/kl (k1) stays negative, which no KL is (objective/kl_exact is the true one): responses are not sampled from the distribution that is scored; set rollout.top_k = 0 and rollout.top_p = 1.0, and check policy/sampler_gap",
-    },
-];
 
 impl WatchConfig {
     pub(crate) fn check(&self) -> Result<()> {
@@ -266,6 +162,8 @@ impl WatchConfig {
             ("eos_rate", self.eos_rate),
             ("kl", self.kl),
             ("negative_kl", self.negative_kl),
+            ("min_kl", self.min_kl),
+            ("idle_steps", self.idle_steps),
             ("first_kl", self.first_kl),
             ("sampler_gap", self.sampler_gap),
         ] {

@@ -1,0 +1,42 @@
+//! What a user must know of how a run went when it ends: the evaluation is worse than at the start,
+//! or some steps changed nothing.
+
+use crate::checkpoint::{BestEvaluation, RunTotals};
+use anyhow::Result;
+use run::Run;
+
+/// Says it on stderr and keeps it in run.json.
+pub(crate) fn note(
+    run: &mut Run,
+    totals: &RunTotals,
+    best: Option<BestEvaluation>,
+    n_steps: u64,
+) -> Result<()> {
+    run.forget_notes(&["idle_steps", "worse"])?;
+    let idle = totals.idle_steps;
+    if idle > 0 {
+        let text = format!(
+            "{idle} of {n_steps} steps changed nothing: the learning rate or every gradient was 0"
+        );
+        run.note("idle_steps", &text)?;
+    }
+    let rows = run::read_metrics(run.dir())?;
+    let rewards = || rows.iter().filter_map(|row| row.metrics.get("eval/reward"));
+    let (Some(start), Some(end)) = (rewards().next(), rewards().next_back()) else {
+        return Ok(());
+    };
+    if end < start {
+        let kept = match best {
+            Some(best) if best.reward > *start => format!(
+                "best/ holds the policy of step {}, with {:.3}",
+                best.step, best.reward
+            ),
+            _ => "no evaluation was better than the start".to_string(),
+        };
+        let text = format!(
+            "the reward on held-out prompts ended at {end:.3}, below the {start:.3} where it began; {kept}"
+        );
+        run.note("worse", &text)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! What a user must know of how a fit went: it diverged, ended worse than it began, or did not
+//! move. Each is said once in a run. Without held-out rows nothing can be said.
+
+use super::state::FitState;
+use anyhow::Result;
+use run::Run;
+
+/// A held-out loss this many times the one at the start is no longer noise.
+const DIVERGED: f64 = 1.5;
+/// A run that lowers the loss by less than this share of it has not learnt.
+const MOVED: f64 = 1e-3;
+
+/// Notes that the latest held-out loss is far above the one before the first step.
+pub(super) fn note_divergence(run: &mut Run, state: &FitState, has_held_out: bool) -> Result<()> {
+    let (start, last) = (state.start_loss, state.last_loss);
+    if !has_held_out || last <= DIVERGED * start {
+        return Ok(());
+    }
+    let text = format!(
+        "step {}: the held-out loss is {last:.4}, and it was {start:.4} before the first step: \
+         training diverges; lower train.optimizer.lr",
+        state.step
+    );
+    run.note("diverged", &text)
+}
+
+/// At the end: notes a result that is worse than the start, or the same.
+pub(super) fn note_result(run: &mut Run, state: &FitState, has_held_out: bool) -> Result<()> {
+    run.forget_notes(&["worse", "unmoved"])?;
+    let (start, last) = (state.start_loss, state.last_loss);
+    let Some(best) = state.best.filter(|_| has_held_out) else {
+        return Ok(());
+    };
+    if best.loss > start {
+        let text = format!(
+            "no step was better than the start: the held-out loss was {start:.4}, and the best \
+             saved, of step {}, has {:.4}; lower train.optimizer.lr or look at the data",
+            best.step, best.loss
+        );
+        return run.note("worse", &text);
+    }
+    if last > start {
+        let text = format!(
+            "the held-out loss ended at {last:.4}, above the {start:.4} where it began; the saved \
+             result is that of step {}, with {:.4}",
+            best.step, best.loss
+        );
+        return run.note("worse", &text);
+    }
+    if start - best.loss < MOVED * start.abs() {
+        let text = format!(
+            "the held-out loss hardly moved, from {start:.4} to {:.4}: little was learnt; raise \
+             train.optimizer.lr or train longer",
+            best.loss
+        );
+        run.note("unmoved", &text)?;
+    }
+    Ok(())
+}
