@@ -199,7 +199,7 @@ fn unused_settings_are_refused() {
     for (stage, sets, expected) in [
         (
             "sft",
-            format!("method=full lora.r=3"),
+            "method=full lora.r=3".to_string(),
             "lora.r = 3 would not be used: method = \"full\"",
         ),
         (

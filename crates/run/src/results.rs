@@ -59,7 +59,8 @@ pub(crate) fn restore(run: &Path, from: &Path, linked: Option<&[String]>) -> Res
             )),
             None => {}
             Some(linked) if linked.iter().any(|name| name == result) => {
-                if !same(from, &target, result)? {
+                let unchanged = same(from, &target, result)?;
+                if !unchanged {
                     replace(&target, |dir| copy(from, dir, result))?;
                 }
             }

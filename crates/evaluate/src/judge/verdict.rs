@@ -227,7 +227,7 @@ fn outside_of_fences(text: &str) -> Vec<&str> {
     if let [first, inner @ .., last] = &lines[..]
         && is_fence(first)
         && is_fence(last)
-        && !inner.iter().any(|line| is_fence(line))
+        && !inner.iter().any(is_fence)
     {
         return inner.to_vec();
     }
