@@ -57,6 +57,35 @@ fn a_run_that_ends_worse_says_so() {
     assert_eq!(world.info("rose")["notes"]["worse"], Value::Null);
 }
 
+/// The policy's schedule begins when it may learn. A run that began under the first rules goes on
+/// under them.
+#[test]
+fn critic_warm_up_does_not_use_up_the_policys_schedule() {
+    let world = World::with_reward();
+    let sets = "algorithm.name=ppo algorithm.epochs=1 train.critic_warmup_steps=2 train.steps=6 \
+                train.policy.schedule=linear train.policy.lr=0.004";
+    world.rl("new", sets).unwrap();
+    let lr = |run: &str| world.curve(run, "policy/lr");
+    assert_eq!(lr("new"), [0.0, 0.0, 0.004, 0.003, 0.002, 0.001]);
+    assert_eq!(world.info("new")["notes"]["idle_steps"], Value::Null);
+
+    world
+        .rl(
+            "old",
+            &sets.replace("steps=6", "steps=6 train.save_every=2 train.steps=2"),
+        )
+        .unwrap();
+    let file = world.path("old/run.json");
+    let mut info = world.info("old");
+    for key in ["rules", "sha256", "files"] {
+        info.as_object_mut().unwrap().remove(key);
+    }
+    fs::write(file, info.to_string()).unwrap();
+    world.rl("old", &format!("resume {sets}")).unwrap();
+    let wanted = [0.0, 0.0, 4.0, 3.0, 2.0, 1.0].map(|sixths| sixths * 0.004 / 6.0);
+    testkit::assert_close_slices("old", &lr("old"), &wanted, 1e-12);
+}
+
 /// The base of the tiny world with a full stop as a second end token.
 fn two_ends(world: &World) {
     fs::create_dir(world.path("two")).unwrap();

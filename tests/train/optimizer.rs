@@ -47,7 +47,7 @@ fn ten_adamw_steps_equal_pytorch() {
         assert_close_slices("norm", &[norm], &[norms[step]], 1e-6);
         let scale = clip_scale(norm, 1.0);
         optimizer
-            .step(&grads, config.lr_at(step, 10), scale)
+            .step(&grads, config.lr_at(step, 10, run::Rules::First), scale)
             .unwrap();
         for (n, p) in &params {
             let wanted = &golden[&format!("{n}.after.{step}")];
@@ -188,4 +188,28 @@ fn impossible_settings_are_named() {
         .unwrap_err()
         .to_string();
     assert!(unknown.contains("unknown field `batchsize`"), "{unknown}");
+}
+
+#[test]
+fn the_first_step_of_a_warm_up_moves_in_new_runs() {
+    let config = OptimizerConfig {
+        lr: 1.0,
+        schedule: Schedule::Constant,
+        warmup_ratio: 0.3,
+        ..OptimizerConfig::default()
+    };
+    let at = |rules| {
+        (0..6)
+            .map(|step| config.lr_at(step, 10, rules))
+            .collect::<Vec<f64>>()
+    };
+    assert_eq!(at(run::Rules::CURRENT), [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]);
+    for old in [run::Rules::First, run::Rules::SeededDropout] {
+        assert_eq!(at(old), [0.0, 1.0 / 3.0, 2.0 / 3.0, 1.0, 1.0, 1.0]);
+    }
+    let none = OptimizerConfig {
+        warmup_ratio: 0.0,
+        ..config
+    };
+    assert_eq!(none.lr_at(0, 10, run::Rules::CURRENT), 1.0);
 }

@@ -13,6 +13,7 @@ use crate::watch::{Seen, WatchReport, WatchState};
 use algorithms::Metrics;
 use algorithms::{Algorithm, Experience, Requirements};
 use candle_core::Var;
+use run::Rules;
 use train::Frozen;
 
 /// `setup.rs` makes it; `rl_step.rs` takes its steps.
@@ -29,6 +30,8 @@ pub(crate) struct Learner<'a> {
     pub policy: TrainableParams,
     pub critic: Option<TrainableParams>,
     pub watch: WatchState,
+    /// The rules of training that the run began under
+    pub rules: Rules,
     /// The base's weights as they were when the run was opened
     pub frozen: Frozen,
 }

@@ -14,7 +14,7 @@ use planning::{
     adapter_bytes, n_times,
 };
 use policy::DeviceChoice;
-use run::PlanArgs;
+use run::{PlanArgs, Rules};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -200,10 +200,10 @@ fn rates(
 ) -> Vec<(&'static str, LearningRate)> {
     let t = config.train.clone();
     let (of_critic, n_steps) = (t.critic.clone(), t.steps);
-    let policy = move |step| t.policy_lr(step as u64, algorithm.as_ref());
+    let policy = move |step| t.policy_lr(step as u64, algorithm.as_ref(), Rules::CURRENT);
     let mut rates: Vec<(&str, LearningRate)> = vec![("train.policy", Box::new(policy))];
     if critic {
-        let critic = move |step| of_critic.lr_at(step, n_steps);
+        let critic = move |step| of_critic.lr_at(step, n_steps, Rules::CURRENT);
         rates.push(("train.critic", Box::new(critic)));
     }
     rates

@@ -94,6 +94,7 @@ pub(crate) fn open<'a>(
         policy: TrainableParams::new(roles.policy.vars(), &config.train.policy)?,
         critic: critic.transpose()?,
         watch: WatchState::default(),
+        rules: run.rules(),
         frozen: Frozen::new(&roles.frozen_tensors())?,
         roles,
     };

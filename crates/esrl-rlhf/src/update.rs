@@ -111,7 +111,7 @@ fn optimizer_step(
     }
     check(&metrics)?;
     let t = &learner.config.train;
-    let lr = t.policy_lr(batch.step, learner.algorithm.as_ref());
+    let lr = t.policy_lr(batch.step, learner.algorithm.as_ref(), learner.rules);
     // Both norms are checked before either optimiser steps.
     let norm = learner.policy.norm(&grads.policy)?;
     let critic_norm = match (&learner.critic, &grads.critic) {
@@ -122,7 +122,7 @@ fn optimizer_step(
     metrics.insert("policy/grad_norm".into(), norm);
     metrics.insert("policy/lr".into(), lr);
     if let (Some(critic), Some(grads)) = (&mut learner.critic, &grads.critic) {
-        let lr = t.critic.lr_at(batch.step as usize, t.steps);
+        let lr = t.critic.lr_at(batch.step as usize, t.steps, learner.rules);
         critic.step(grads, critic_norm, &t.critic, lr)?;
         metrics.insert("val/grad_norm".into(), critic_norm);
     }

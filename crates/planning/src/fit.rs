@@ -66,7 +66,7 @@ impl FitStage<'_> {
         };
         let work = self.workload(batches, parameters)?;
         let optimizer = t.optimizer.clone();
-        let rate = move |step| optimizer.lr_at(step, steps);
+        let rate = move |step| optimizer.lr_at(step, steps, run::Rules::CURRENT);
         let tokenizer = tokenizer_bytes(&self.meta.base)?;
         // an adapter is saved without the tokenizer
         let saved = tokenizer as u64 * u64::from(self.result != "adapter");

@@ -14,13 +14,16 @@ pub enum Rules {
     First,
     /// The masks of dropout depend on `train.seed`
     SeededDropout,
+    /// The first step of a warm-up moves the weights, and steps in which only the critic learns do
+    /// not use up the policy's schedule
+    WarmupMoves,
 }
 
 impl Rules {
     /// Those of a new run.
-    pub const CURRENT: Self = Self::SeededDropout;
+    pub const CURRENT: Self = Self::WarmupMoves;
 
-    const ALL: [Self; 2] = [Self::First, Self::SeededDropout];
+    const ALL: [Self; 3] = [Self::First, Self::SeededDropout, Self::WarmupMoves];
 
     /// The number in run.json.
     pub(crate) fn number(self) -> usize {

@@ -2,6 +2,7 @@
 
 use crate::Schedule;
 use anyhow::{Result, ensure};
+use run::Rules;
 use serde::{Deserialize, Serialize};
 
 /// Settings of [`AdamW`](crate::AdamW), its schedule and clipping.
@@ -11,7 +12,7 @@ pub struct OptimizerConfig {
     /// Peak learning rate
     pub lr: f64,
     pub schedule: Schedule,
-    /// Fraction of the steps over which the learning rate rises from 0
+    /// Fraction of the steps over which the learning rate rises to the peak
     pub warmup_ratio: f64,
     pub weight_decay: f64,
     pub beta1: f64,
@@ -37,16 +38,16 @@ impl Default for OptimizerConfig {
 }
 
 impl OptimizerConfig {
-    /// Learning rate at `step` (0-based) of `total`. The warm-up is `ceil(warmup_ratio · total)`
-    /// steps, as transformers'.
-    pub fn lr_at(&self, step: usize, total: usize) -> f64 {
+    /// Learning rate at `step` (0-based) of `total`. The warm-up is n = `ceil(warmup_ratio ·
+    /// total)` steps. Its first step has 1 / (n + 1) of the peak, unless the run began under
+    /// earlier `rules`: as transformers', it then has 0 and moves nothing.
+    pub fn lr_at(&self, step: usize, total: usize, rules: Rules) -> f64 {
         let warmup = (self.warmup_ratio * total as f64).ceil() as usize;
-        self.lr * self.schedule.factor(step, warmup, total)
-    }
-
-    /// The learning rate of each of `total` steps.
-    pub fn curve(&self, total: usize) -> Vec<f64> {
-        (0..total).map(|step| self.lr_at(step, total)).collect()
+        let factor = match step < warmup && rules >= Rules::WarmupMoves {
+            true => (step + 1) as f64 / (warmup + 1) as f64,
+            false => self.schedule.factor(step, warmup, total),
+        };
+        self.lr * factor
     }
 
     /// An error for the first value that cannot work. `section`: where the config has this part,

@@ -15,6 +15,7 @@ use models::{BaseWeights, LoraConfig, SamplingWeights};
 use optimizer::RlOptimizer;
 use planning::MemoryConfig;
 use rewards::SourceConfig;
+use run::Rules;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use train::OptimizerConfig;
@@ -164,7 +165,7 @@ pub struct TrainConfig {
     pub policy: OptimizerConfig,
     #[serde(deserialize_with = "RlOptimizer::deserialize")]
     pub critic: OptimizerConfig,
-    /// Steps in which only the critic learns
+    /// Steps in which only the critic learns; the policy's schedule begins after them
     pub critic_warmup_steps: usize,
     /// The critic starts as the reward model (`reward`), or with a head of zeros on the policy's
     /// start (`zero`)
@@ -183,12 +184,25 @@ pub struct TrainConfig {
 }
 
 impl TrainConfig {
-    /// The policy's learning rate at `step` (0-based): 0 while only the critic learns.
-    pub(crate) fn policy_lr(&self, step: u64, algorithm: &dyn algorithms::Algorithm) -> f64 {
-        match (step as usize) < self.critic_warmup_steps {
-            true => 0.0,
-            false => self.policy.lr_at(step as usize, self.steps) * algorithm.lr_scale(step),
-        }
+    /// The policy's learning rate at `step` (0-based): 0 while only the critic learns. Its schedule
+    /// begins after that; in runs of earlier `rules` with the run.
+    pub(crate) fn policy_lr(
+        &self,
+        step: u64,
+        algorithm: &dyn algorithms::Algorithm,
+        rules: Rules,
+    ) -> f64 {
+        let alone = self.critic_warmup_steps;
+        let Some(after) = (step as usize).checked_sub(alone) else {
+            return 0.0;
+        };
+        let lr = match rules >= Rules::WarmupMoves {
+            true => self
+                .policy
+                .lr_at(after, self.steps.saturating_sub(alone), rules),
+            false => self.policy.lr_at(step as usize, self.steps, rules),
+        };
+        lr * algorithm.lr_scale(step)
     }
 
     /// Which checkpoints are kept.

@@ -31,7 +31,10 @@ impl<O: Objective> Fit<'_, O> {
         {
             bail!("step 1: no gradient reaches {name}; it would never be trained");
         }
-        let lr = self.config.optimizer.lr_at(step - 1, self.total);
+        let lr = self
+            .config
+            .optimizer
+            .lr_at(step - 1, self.total, self.run.rules());
         let scale = clip_scale(grad_norm, self.config.optimizer.max_grad_norm);
         self.optimizer.step(&grads, lr, scale)?;
         if let Some(tripwire) = &mut self.tripwire
