@@ -12,7 +12,8 @@ sets := $(foreach s,$(SET),--set $(call quoted,$(s)))
 opts = $(sets) $(if $(RESUME),--resume) $(ARGS)
 train = --config $(call quoted,$(call config,$(1))) --run $(call quoted,$(call run,$(1))) $(opts)
 # A method that was named must be that of the config: ALGO=ppo CONFIG=my/esrl.toml is an error.
-asked = $(if $(filter command environment,$(firstword $(origin ALGO))),--algo $(call quoted,$(ALGO)))
+named = $(filter command environment,$(firstword $(origin ALGO)))
+asked = $(if $(named),--algo $(call quoted,$(ALGO)))
 questions = $(call quoted,$(or $(QUESTIONS),data/tiny/questions.jsonl))
 compared = $(foreach r,$(or $(RUNS),$(wildcard runs/sft runs/ppo runs/esrl)),$(call quoted,$(r)))
 
@@ -20,7 +21,7 @@ compared = $(foreach r,$(or $(RUNS),$(wildcard runs/sft runs/ppo runs/esrl)),$(c
 help:            ## this list
 	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5); next } \
 		/^#@ / { sub("#@ ", "  "); print; next } \
-		/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+		/^[a-z0-9-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 ##@ Train
 sft: build       ## fine-tune on demonstrations            CONFIG RUN SET RESUME ARGS
@@ -116,11 +117,10 @@ gpu-proof:       ## on a GPU: correctness, then 7B steps against PyTorch, 10 min
 	scripts/gpu-proof.sh
 
 ##@ Fetch
-fetch-tokenizers:   ## those of Llama 2, Llama 3.2, Qwen2.5 into .models/
-	scripts/fetch-tokenizers.sh
-
 fetch-smollm2:   ## SmolLM2-135M-Instruct into .models/
 	scripts/fetch-smollm2.sh
+fetch-tokenizers: ## tokenizers of Llama 2, Llama 3.2, Qwen2.5 into .models/
+	scripts/fetch-tokenizers.sh
 fetch-data:      ## Alpaca, GPT-4 comparisons, Vicuna questions into data/real/
 	scripts/fetch-data.sh
 
@@ -136,6 +136,6 @@ fetch-data:      ## Alpaca, GPT-4 comparisons, Vicuna questions into data/real/
 #@ ARGS="--max-new-tokens 256" further flags of the command
 
 .PHONY: answers bench bench-ops bench-sizes build check ci compare crash cuda cuda-check demo \
-	demo-short docs examples experiments fetch-data fetch-smollm2 fetch-tokenizers fuzz gpu-proof help kernels \
-	merge plan recipe replay rlhf rm score sft smoke table test test-external tiny-base tiny-world \
-	two-stage
+	demo-short docs examples experiments fetch-data fetch-smollm2 fetch-tokenizers fuzz gpu-proof \
+	help kernels merge plan recipe replay rlhf rm score sft smoke table test test-external tiny-base \
+	tiny-world two-stage

@@ -93,8 +93,8 @@ fn ids_equal_those_of_the_whole_text_tokenised_at_once() {
             assert!(notes.is_empty(), "{shown}: {notes:?}");
             n_equal += 1;
         } else {
-            let expected = "training rows: the chat template writes 1 prompts otherwise once they have \
-                            an answer; they are trained as generation gets them";
+            let expected = "training rows: the chat template changes the prompt of 1 of them once an \
+                            answer follows; they are trained as in generation, without the change";
             assert_eq!(notes, [expected], "{shown}");
             n_rewritten += 1;
         }
@@ -139,9 +139,9 @@ fn a_token_across_the_boundary_is_counted() {
             answer
         );
     }
-    let expected = "held-out rows: a token would span the end of the prompt and the begin of the \
+    let expected = "held-out rows: a token would span the end of the prompt and the start of the \
                     answer in 2 of them (\" of France?\\n\" before \"Yes.\"); prompt and answer are \
-                    tokenised apart there, as in generation";
+                    tokenised separately there, as in generation";
     assert_eq!(encoder.boundary_notes("held-out"), [expected]);
     assert!(encoder.boundary_notes("held-out").is_empty());
 }
@@ -190,7 +190,7 @@ fn a_template_without_an_end_token_is_named() {
         ),
         (
             "<|stop|>",
-            "the chat template ends an answer with \"<|stop|>\", which is no token of its own; answers \
+            "the chat template ends an answer with \"<|stop|>\", which is not a single token; answers \
              end with </s>",
         ),
     ] {

@@ -160,7 +160,7 @@ fn added_tokens() -> Vec<Case> {
         (
             "an id that is no number",
             |dir| edit(dir, "added_tokens.json", json!({"<|im_end|>": "x"})),
-            Refused(&["added_tokens.json", "\"x\"", "no token id"]),
+            Refused(&["added_tokens.json", "\"x\"", "not a token id"]),
         ),
     ]
 }
@@ -264,7 +264,7 @@ fn ids_and_weights() -> Vec<Case> {
             Silent(|meta| assert_eq!(eos(meta), [2, 7])),
         ),
         (
-            "an EOS id that is no token",
+            "an EOS id that is not a token",
             |dir| {
                 edit(
                     dir,
@@ -274,7 +274,10 @@ fn ids_and_weights() -> Vec<Case> {
             },
             Noted(
                 |meta| assert_eq!(eos(meta), [2]),
-                &["eos_token_id 900 of generation_config.json", "no token"],
+                &[
+                    "eos_token_id 900 of generation_config.json",
+                    "not in tokenizer.json",
+                ],
             ),
         ),
         (

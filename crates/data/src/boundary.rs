@@ -1,7 +1,7 @@
-//! Answers that cannot be tokenised together with their prompts, counted. A token would hold the
-//! end of the prompt and the begin of the answer: they are tokenised apart, as a sampler, too, has
-//! the prompt's tokens before it draws the answer's. Or the chat template writes the prompt
-//! otherwise once it has an answer: the prompt stays as a sampler gets it.
+//! Counts the answers that cannot be tokenised together with their prompts, for two reasons. A
+//! token would hold the end of the prompt and the start of the answer: the two are then tokenised
+//! separately, since a sampler has the prompt's tokens before it draws the answer's. Or the chat
+//! template changes the prompt once an answer follows: the row keeps the prompt of a sampler.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -42,13 +42,13 @@ impl Boundaries {
             n_rewritten,
         } = std::mem::take(&mut *counts);
         let joined = format!(
-            "{what} rows: a token would span the end of the prompt and the begin of the answer in \
-             {n_joined} of them ({example}); prompt and answer are tokenised apart there, as in \
-             generation"
+            "{what} rows: a token would span the end of the prompt and the start of the answer in \
+             {n_joined} of them ({example}); prompt and answer are tokenised separately there, as \
+             in generation"
         );
         let rewritten = format!(
-            "{what} rows: the chat template writes {n_rewritten} prompts otherwise once they have an \
-             answer; they are trained as generation gets them"
+            "{what} rows: the chat template changes the prompt of {n_rewritten} of them once an answer \
+             follows; they are trained as in generation, without the change"
         );
         let notes = [(n_joined, joined), (n_rewritten, rewritten)];
         let some = notes.into_iter().filter(|(n, _)| *n > 0);

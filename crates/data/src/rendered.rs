@@ -1,4 +1,4 @@
-//! A check of what a chat template made of a conversation: templates may pass over turns.
+//! Checks that a chat template left out no turn of a conversation.
 
 use crate::{Ask, Error, Message, Result};
 

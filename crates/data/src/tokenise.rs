@@ -373,7 +373,7 @@ fn no_end(after: Option<&str>, end: &str) -> String {
             format!("the chat template writes no token after an answer; answers end with {end}")
         }
         Some(text) => format!(
-            "the chat template ends an answer with {text:?}, which is no token of its own; answers end \
+            "the chat template ends an answer with {text:?}, which is not a single token; answers end \
              with {end}"
         ),
     }

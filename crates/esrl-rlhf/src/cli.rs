@@ -73,7 +73,8 @@ impl Cli {
         let name = config.algorithm.get("name").and_then(|name| name.as_str());
         ensure!(
             is_file || name == Some(asked),
-            "{asked} was asked for, and {} is a config of {}; give the config of {asked}, or leave ALGO out",
+            "{asked} was asked for, and {} is a config of {}; give the config of {asked}, or leave \
+             ALGO out",
             file.map_or("the given one".into(), |file| file.display().to_string()),
             name.unwrap_or("no method"),
         );

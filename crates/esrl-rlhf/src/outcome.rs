@@ -1,11 +1,11 @@
-//! What a user must know of how a run went when it ends: the evaluation is worse than at the start,
-//! or some steps changed nothing.
+//! Notes at the end of a run: the held-out reward is below its start, or some steps changed
+//! nothing.
 
 use crate::checkpoint::{BestEvaluation, RunTotals};
 use anyhow::Result;
 use run::Run;
 
-/// Says it on stderr and keeps it in run.json.
+/// Prints the notes to stderr and keeps them in run.json.
 pub(crate) fn note(
     run: &mut Run,
     totals: &RunTotals,
@@ -34,7 +34,8 @@ pub(crate) fn note(
             _ => "no evaluation was better than the start".to_string(),
         };
         let text = format!(
-            "the reward on held-out prompts ended at {end:.3}, below the {start:.3} where it began; {kept}"
+            "the reward on held-out prompts ended at {end:.3}, below the {start:.3} where it began; \
+             {kept}"
         );
         run.note("worse", &text)?;
     }

@@ -25,7 +25,7 @@ pub struct ScoreConfig {
     /// comparison_v2, hh, pairs
     #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = format)]
     pub format: Format,
-    /// Fields of the rows that may be passed over without a word (data.ignore of the stages)
+    /// Fields of the rows to ignore, as `data.ignore` of the stages
     #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
     pub ignore: Vec<String>,
     /// Use the first rows only

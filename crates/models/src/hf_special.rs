@@ -128,7 +128,8 @@ fn declared(dir: &Path, settings: &Value) -> Result<Vec<(u32, AddedToken, &'stat
             let number = id.parse().ok();
             let content = token["content"].as_str();
             let (Some(id), Some(content)) = (number, content) else {
-                let what = format!("added_tokens_decoder has {id:?}: {token}, which is no token");
+                let what =
+                    format!("added_tokens_decoder has {id:?}: {token}, which is not a token");
                 return Err(wrong(CONFIG, &what));
             };
             let flag = |key: &str| token[key].as_bool().unwrap_or(false);
@@ -153,7 +154,7 @@ fn declared(dir: &Path, settings: &Value) -> Result<Vec<(u32, AddedToken, &'stat
             let id = number.ok_or_else(|| {
                 wrong(
                     ADDED,
-                    &format!("{content:?} has the id {id}, which is no token id"),
+                    &format!("{content:?} has the id {id}, which is not a token id"),
                 )
             })?;
             let special = special.contains(&content.as_str());
@@ -233,7 +234,7 @@ pub(crate) fn special(
         Some(text) if eos.iter().all(|(known, _)| *known != id) => eos.push((id, text)),
         Some(_) => {}
         None => notes.push(format!(
-            "eos_token_id {id} of {source} is no token of tokenizer.json; it is not used"
+            "eos_token_id {id} of {source} is not in tokenizer.json; it is not used"
         )),
     };
     stops.iter().copied().for_each(&mut add);

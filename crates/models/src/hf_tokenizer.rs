@@ -106,8 +106,8 @@ fn unknown_special(processor: &Value) -> Option<&Value> {
     unknown.or_else(|| inner?.iter().find_map(unknown_special))
 }
 
-/// A merge whose result is no token. tokenizers would panic where the result is longer than every
-/// token.
+/// A merge whose result is not a token. tokenizers would panic where the result is longer than
+/// every token.
 fn bad_merge(model: &Value) -> Option<&Value> {
     let vocab = model["vocab"].as_object()?;
     let prefix = model["continuing_subword_prefix"]

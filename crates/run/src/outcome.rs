@@ -36,15 +36,24 @@ impl<'a> Curve<'a> {
             return None;
         }
         let mut text = match of.len() {
-            1 => format!("{} {last:.4}", self.name),
-            _ => format!("{} {first:.4} → {last:.4}", self.name),
+            1 => format!("{} {}", self.name, rounded(*last)),
+            _ => format!("{} {} → {}", self.name, rounded(*first), rounded(*last)),
         };
         if let Some((name, metric)) = self.baseline
             && let Some(value) = values(metric).last()
         {
-            text += &format!(" ({name}: {value:.4})");
+            text += &format!(" ({name}: {})", rounded(*value));
         }
         Some(text)
+    }
+}
+
+/// With four decimals; a value that rounds to 0 has no sign.
+fn rounded(value: f64) -> String {
+    let text = format!("{value:.4}");
+    match text.as_str() {
+        "-0.0000" => "0.0000".into(),
+        _ => text,
     }
 }
 

@@ -102,8 +102,7 @@ pub struct SamplingConfig {
     pub k_floor: usize,
     /// Share of samples that Eq. 8 saves
     pub beta: f64,
-    /// How Eq. 8 comes to whole numbers: `ceil`, or `largest_remainder`, with which Σk is
-    /// (1 − beta) n k_max
+    /// How Eq. 8 is rounded: `ceil`, or `largest_remainder`, which makes Σk = (1 − beta) n k_max
     pub rounding: Rounding,
     pub tau_min: f64,
     pub tau_max: f64,

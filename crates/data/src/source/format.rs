@@ -34,12 +34,12 @@ pub enum Format {
 pub struct ReadOptions {
     /// Its format.
     pub format: Format,
-    /// Fields that may be passed over: `data.ignore`.
+    /// Fields to ignore: `data.ignore`.
     pub ignore: Vec<String>,
 }
 
 impl ReadOptions {
-    /// Whether a field may be passed over.
+    /// Whether a field is to be ignored.
     pub(super) fn ignores(&self, field: &str) -> bool {
         self.ignore.iter().any(|name| name == field)
     }

@@ -1,6 +1,6 @@
 //! Ready-made prompts inside a text field, recognised by their marks. They are reported, not
 //! refused: code or a story may contain them, and with `model.template = "raw"` a ready-made prompt
-//! is right as it is.
+//! is what is wanted.
 
 /// What begins a turn in the formats of prompts that models are trained on.
 const MARKS: [&str; 14] = [

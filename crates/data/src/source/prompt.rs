@@ -1,5 +1,5 @@
 //! The prompt of a row in any format of single prompts: a text, with the `system` prompt and the
-//! `history` that may stand beside it.
+//! `history` field, if there is one.
 
 use super::row::Row;
 use super::transcript;

@@ -1,6 +1,6 @@
 //! A dataset format and one row in it: typed access to the row's fields, with errors that name
 //! file, row and field. A row remembers which of its fields were read; the others are checked
-//! after the reader is done, so no reader can pass over one in silence.
+//! after the reader is done, so no reader can drop one silently.
 
 use super::collector::Collector;
 use super::format::{Format, ReadOptions};

@@ -1,4 +1,4 @@
-//! Which fields of a row may be passed over.
+//! Which fields of a row may be ignored.
 //!
 //! A field that no reader uses is counted and named. One that would change what a row means (a
 //! label, a score, a weight) or what its prompt is (tools, images) is an error. `data.ignore`

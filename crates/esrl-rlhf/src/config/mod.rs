@@ -92,7 +92,7 @@ pub struct DataConfig {
     /// Use only the rows whose instruction matches this regular expression; the others are counted
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only: Option<Only>,
-    /// Fields of the rows that may be passed over without a word
+    /// Fields of the rows to ignore; any other unused field is reported
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<String>,
     /// Use the first rows only

@@ -53,9 +53,13 @@ pub(super) const WATCHES: &[Watch] = &[
         },
         limit: |c| c.length_correlation,
         side: Side::Both(
-            "shorter responses get higher rewards, and the policy may learn nothing else; look at samples/, add a [[rewards]] of kind \"length\" with a min, or train the reward model on pairs of similar length",
+            "shorter responses get higher rewards, and the policy may learn nothing else; look at \
+             samples/, add a [[rewards]] of kind \"length\" with a min, or train the reward model \
+             on pairs of similar length",
         ),
-        advice: "longer responses get higher rewards, and the policy may learn nothing else; look at samples/, add a [[rewards]] of kind \"length\" with a max, or train the reward model on pairs of similar length",
+        advice: "longer responses get higher rewards, and the policy may learn nothing else; look \
+             at samples/, add a [[rewards]] of kind \"length\" with a max, or train the reward \
+             model on pairs of similar length",
     },
     Watch {
         name: "repetition",
@@ -63,7 +67,8 @@ pub(super) const WATCHES: &[Watch] = &[
         value: |s| Some(s.sum(|s| s.repeated) / s.sum(|s| s.grams).max(1.0)),
         limit: |c| c.repetition,
         side: Side::Above,
-        advice: "responses repeat themselves; look at samples/, raise the KL penalty or lower the learning rate, and go back to best/ or an earlier checkpoint",
+        advice: "responses repeat themselves; look at samples/, raise the KL penalty or lower the \
+             learning rate, and go back to best/ or an earlier checkpoint",
     },
     Watch {
         name: "entropy",
@@ -74,7 +79,8 @@ pub(super) const WATCHES: &[Watch] = &[
         },
         limit: |c| c.entropy,
         side: Side::Below,
-        advice: "the policy has collapsed to almost one answer per prompt, so nothing more is explored; lower the learning rate, raise the KL penalty or the temperature",
+        advice: "the policy has collapsed to almost one answer per prompt, so nothing more is \
+             explored; lower the learning rate, raise the KL penalty or the temperature",
     },
     Watch {
         name: "eos_rate",
@@ -82,7 +88,9 @@ pub(super) const WATCHES: &[Watch] = &[
         value: |s| s.mean(|s| Some(s.eos_rate)),
         limit: |c| c.eos_rate,
         side: Side::Below,
-        advice: "responses hardly ever end; if they are only cut off, raise rollout.max_new_tokens; otherwise penalise long responses (a [[rewards]] of kind \"length\" with a max) and check that the policy's sft run learnt EOS",
+        advice: "responses hardly ever end; if they are only cut off, raise \
+             rollout.max_new_tokens; otherwise penalise long responses (a [[rewards]] of kind \
+             \"length\" with a max) and check that the policy's sft run learnt EOS",
     },
     Watch {
         name: "kl",
@@ -90,7 +98,8 @@ pub(super) const WATCHES: &[Watch] = &[
         value: |s| s.mean(|s| s.kl_exact.or(s.kl)),
         limit: |c| c.kl,
         side: Side::Above,
-        advice: "the policy diverges from the reference (nats per response); lower the learning rate or raise the KL penalty, and go back to best/ or an earlier checkpoint",
+        advice: "the policy diverges from the reference (nats per response); lower the learning \
+             rate or raise the KL penalty, and go back to best/ or an earlier checkpoint",
     },
     Watch {
         name: "negative_kl",
@@ -98,7 +107,9 @@ pub(super) const WATCHES: &[Watch] = &[
         value: |s| s.mean(|s| s.kl).map(|kl| -kl),
         limit: |c| c.negative_kl,
         side: Side::Above,
-        advice: "objective/kl (k1) stays negative, which no KL is (objective/kl_exact is the true one): responses are not sampled from the distribution that is scored; set rollout.top_k = 0 and rollout.top_p = 1.0, and check policy/sampler_gap",
+        advice: "objective/kl (k1) stays negative, which no KL is (objective/kl_exact is the true \
+             one): responses are not sampled from the distribution that is scored; set \
+             rollout.top_k = 0 and rollout.top_p = 1.0, and check policy/sampler_gap",
     },
     Watch {
         name: "min_kl",
@@ -109,7 +120,9 @@ pub(super) const WATCHES: &[Watch] = &[
         },
         limit: |c| c.min_kl,
         side: Side::Below,
-        advice: "a quarter of the run is over and the policy is still the reference: nothing is learnt; raise train.policy.lr (adapters want 1e-4 to 1e-3), or look at the spread of the rewards",
+        advice: "a quarter of the run is over and the policy is still the reference: nothing is \
+             learnt; raise train.policy.lr (adapters want 1e-4 to 1e-3), or look at the spread of \
+             the rewards",
     },
     Watch {
         name: "idle_steps",
@@ -117,6 +130,8 @@ pub(super) const WATCHES: &[Watch] = &[
         value: |s| s.mean(|s| Some(f64::from(u8::from(s.idle)))),
         limit: |c| c.idle_steps,
         side: Side::Above,
-        advice: "steps teach nothing: all rewards of a step are equal, or every gradient is 0; look at samples/, and give rewards that tell responses apart, more samples or another temperature",
+        advice: "steps teach nothing: all rewards of a step are equal, or every gradient is 0; \
+             look at samples/, and give rewards that tell responses apart, more samples or \
+             another temperature",
     },
 ];

@@ -17,7 +17,7 @@ pub struct AnswersConfig {
     /// prompts that training takes: Alpaca, conversations, prompt
     #[arg(long, value_name = "FILE")]
     pub questions: Option<PathBuf>,
-    /// Fields of the rows of --questions that may be passed over without a word
+    /// Fields of the rows of --questions to ignore; any other unused field is reported
     #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
     pub ignore: Vec<String>,
     /// A question to answer at once, instead of --questions; may be given several times. The
@@ -102,7 +102,7 @@ impl AnswersConfig {
         match (&self.questions, &self.prompt[..]) {
             (Some(path), []) => asked::from_file(path, &self.ignore),
             (None, prompts @ [_, ..]) => asked::from_command_line(prompts),
-            (Some(_), _) => bail!("--questions and --prompt are given; give one of them"),
+            (Some(_), _) => bail!("both --questions and --prompt are given; give one of them"),
             (None, []) => bail!("nothing to answer; give --questions FILE or --prompt TEXT"),
         }
     }

@@ -33,7 +33,7 @@ pub struct CompareConfig {
         value_parser = crate::score::format
     )]
     pub format: Format,
-    /// Fields of the rows of --prompts that may be passed over without a word
+    /// Fields of the rows of --prompts to ignore; any other unused field is reported
     #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
     pub ignore: Vec<String>,
     /// Use the first N prompts

@@ -67,7 +67,7 @@ pub(super) fn read_better(reply: &str, shown: &str) -> Result<Better, NoVerdict>
 }
 
 /// The one verdict. `is_ours`: whether the content of a bracket can be a verdict of this kind;
-/// other brackets are passed over.
+/// other brackets are ignored.
 fn verdict<T: PartialEq>(
     reply: &str,
     shown: &str,

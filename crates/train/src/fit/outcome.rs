@@ -1,5 +1,5 @@
-//! What a user must know of how a fit went: it diverged, ended worse than it began, or did not
-//! move. Each is said once in a run. Without held-out rows nothing can be said.
+//! Notes on how a fit went: the held-out loss diverged, ended above its start, or hardly moved.
+//! Each is printed once in a run. Without held-out rows there are none.
 
 use super::state::FitState;
 use anyhow::Result;
@@ -17,7 +17,7 @@ pub(super) fn note_divergence(run: &mut Run, state: &FitState, has_held_out: boo
         return Ok(());
     }
     let text = format!(
-        "step {}: the held-out loss is {last:.4}, and it was {start:.4} before the first step: \
+        "step {}: the held-out loss is {last:.4}, up from {start:.4} before the first step: \
          training diverges; lower train.optimizer.lr",
         state.step
     );
