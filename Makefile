@@ -17,6 +17,19 @@ asked = $(if $(named),--algo $(call quoted,$(ALGO)))
 questions = $(call quoted,$(or $(QUESTIONS),data/tiny/questions.jsonl))
 compared = $(foreach r,$(or $(RUNS),$(wildcard runs/sft runs/ppo runs/esrl)),$(call quoted,$(r)))
 
+# What a target cannot do without is asked for before anything is built.
+needs = $(if $(filter $(1),$(MAKECMDGOALS)),$(if $(strip $($(2))),,$(error \
+	make $(1) needs $(2), for example: make $(1) $(3))))
+$(call needs,plan,CONFIG,CONFIG=configs/tiny/ppo.toml)
+$(call needs,answers,RUN,RUN=runs/sft OUT=answers.jsonl)
+$(call needs,score,RUN,RUN=runs/rm DATA=data/tiny/comparisons.json)
+$(call needs,score,DATA,RUN=runs/rm DATA=data/tiny/comparisons.json)
+$(call needs,replay,RUN,RUN=runs/ppo STEP=20)
+$(call needs,replay,STEP,RUN=runs/ppo STEP=20)
+$(call needs,merge,RUN,RUN=runs/ppo OUT=merged)
+$(call needs,merge,OUT,RUN=runs/ppo OUT=merged)
+$(if $(compared),,$(call needs,compare,RUNS,RUNS="runs/sft runs/ppo"))
+
 # Lines of `make help`: `##@ heading`, `target: ## text`, `#@ NAME text`.
 help:            ## this list
 	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5); next } \
@@ -60,8 +73,7 @@ table: build     ## every method, 3 seeds; continues       SEEDS METHODS OUT JOB
 	scripts/table.sh
 experiments: build ## the studies of docs/experiments; continues  NAME
 	scripts/experiments.sh $(NAME)
-two-stage:       ## time and memory of sampling with and without a graph
-	cargo build --release --bins --example two_stage -p esrl-rlhf -p wick
+two-stage: build ## time and memory of sampling with and without a graph
 	RAYON_NUM_THREADS=1 $(BIN)/examples/two_stage data/tiny/base runs/two-stage
 	$(BIN)/wick plot --compared runs/two-stage --y wall_hours peak_memory_gb \
 		--title "One gradient of fresh samples (stages × samples)" \
@@ -72,13 +84,14 @@ tiny-base: build ## train the base model again
 	scripts/tiny-base.sh
 
 ##@ Build and test
-build:           ## all binaries, optimised, into target/release
-	cargo build --release --bins
+# With the examples, cargo chooses the features that tests need, and compiles candle once for both.
+build:           ## all binaries and examples, optimised, into target/release
+	cargo build --release --bins --examples
 test:            ## all tests and doctests, with the slowest ten   TEST=filter
 	scripts/test.sh $(TEST)
 test-external:   ## tests with SmolLM2 and data/real       TEST=filter
 	cargo test --release --workspace --test external $(TEST)
-examples:        ## run the examples of the libraries
+examples: build  ## run the examples of the libraries
 	scripts/examples.sh
 check:           ## format, lints, API documentation
 	cargo fmt --all --check

@@ -17,6 +17,7 @@ mod hostile;
 mod hub;
 mod import_cycles;
 mod machine;
+mod makefile;
 mod methods;
 mod metrics;
 mod model_files;

@@ -293,6 +293,9 @@ fn a_second_end_token_gives_way_to_eos() {
             .answer(&prompt(Ask::Raw("ab".into())), text)
             .unwrap()
     };
-    let text = encoder.decode(&[9, IM_END]).unwrap();
-    assert_eq!(answer(&text), ended(&[7, 8, 9, IM_END], 9)[2..]);
+    for response in [vec![9, IM_END], vec![9, period, 10, period]] {
+        let text = encoder.decode(&response).unwrap();
+        let whole = [&[7, 8], &response[..]].concat();
+        assert_eq!(answer(&text), ended(&whole, 9)[2..]);
+    }
 }

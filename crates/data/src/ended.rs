@@ -12,8 +12,7 @@ impl Encoder {
         let last = ids[prompt_len.min(ids.len())..].last();
         let other = |id: &&u32| **id != self.ends().eos && self.ends().stop.contains(*id);
         if let Some(stop) = last.filter(other) {
-            let added = self.rendered.get_added_tokens_decoder();
-            if added.contains_key(stop) || ended.len() >= context {
+            if self.end_marks.contains(stop) || ended.len() >= context {
                 ended.pop();
             }
             ended.push(self.ends().eos);

@@ -4,6 +4,7 @@
 mod boundary;
 mod clauses;
 mod clock;
+mod detokenise;
 mod ended;
 mod error;
 mod fit;

@@ -51,6 +51,8 @@ pub struct Encoder {
     /// and its end token.
     around: (String, String),
     specials: HashSet<u32>,
+    /// EOS, and the stop tokens that are not ordinary text. They need not be special.
+    pub(crate) end_marks: HashSet<u32>,
     /// Whether a text by itself gets a blank in front, as in most SentencePiece models.
     adds_blank: bool,
     boundaries: Arc<Boundaries>,
@@ -91,16 +93,18 @@ impl Encoder {
             let end = after.find(&end_text).unwrap_or(0);
             (before, after[..end].to_string())
         });
-        let specials = tokenizer.get_added_tokens_decoder().into_iter();
-        let specials = specials
-            .filter(|(_, token)| token.special)
-            .map(|(id, _)| id);
+        let added = tokenizer.get_added_tokens_decoder();
+        let special = added.iter().filter(|(_, token)| token.special);
+        let specials = special.map(|(id, _)| *id).collect();
+        let mark = |id: &u32| *id == ends.eos || added.contains_key(id);
+        let end_marks = ends.stop.iter().copied().filter(mark).collect();
         let mut literal = tokenizer.clone();
         literal.set_encode_special_tokens(true);
         let alone = encode(&literal, "a", usize::MAX)?;
         let adds_blank = after_newline(&literal, "a", usize::MAX)?.is_some_and(|ids| ids != alone);
         Ok(Self {
-            specials: specials.collect(),
+            specials,
+            end_marks,
             rendered: tokenizer,
             literal,
             template,
@@ -276,43 +280,6 @@ impl Encoder {
         }
     }
 
-    /// Text of response ids without special tokens.
-    pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        // The token that ends answers need not be special.
-        let ends = |id: &&u32| !self.ends.stop.contains(id);
-        let ids: Vec<u32> = ids.iter().filter(ends).copied().collect();
-        self.rendered.decode(&ids, true).map_err(tokenizer_error)
-    }
-
-    /// One token as text for people; special tokens by name.
-    pub fn token(&self, id: u32) -> String {
-        let name = || self.rendered.id_to_token(id);
-        let text = self.rendered.decode(&[id], true).unwrap_or_default();
-        match name() {
-            Some(name) if text.is_empty() => name,
-            // a token includes the blank before a word, and decoding it alone drops the blank
-            Some(name) if name.starts_with(['▁', 'Ġ']) && !text.starts_with(' ') => {
-                format!(" {text}")
-            }
-            _ => text,
-        }
-    }
-
-    /// Byte offsets at which the tokens begin in `text`, their decoded text, in ascending order.
-    /// Tokens that are parts of one character all begin where the character does.
-    pub fn offsets(&self, ids: &[u32], text: &str) -> Result<Vec<usize>> {
-        let mut least = 0;
-        let begins = |t: usize| {
-            // An incomplete character decodes as U+FFFD, which the text does not contain there.
-            let before = self.decode(&ids[..t])?;
-            let pairs = before.chars().zip(text.chars());
-            let common = pairs.take_while(|(a, b)| a == b);
-            least = least.max(common.map(|(c, _)| c.len_utf8()).sum());
-            Ok(least)
-        };
-        (0..ids.len()).map(begins).collect()
-    }
-
     /// The special tokens in use.
     pub fn ends(&self) -> &Ends {
         &self.ends
@@ -379,7 +346,7 @@ fn no_end(after: Option<&str>, end: &str) -> String {
     }
 }
 
-fn tokenizer_error(error: tokenizers::Error) -> Error {
+pub(crate) fn tokenizer_error(error: tokenizers::Error) -> Error {
     Error(format!("tokenizer: {error}"))
 }
 
