@@ -5,7 +5,7 @@ use crate::setup::Common;
 use crate::side::Side;
 use crate::timing::Timing;
 use crate::work::{WORKS, Work};
-use crate::{esrl, machine, rows, table};
+use crate::{esrl, ids, machine, rows, table};
 use anyhow::{Context, Result, bail, ensure};
 
 #[derive(clap::Args)]
@@ -49,6 +49,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let peers = !args.ours && !works.is_empty();
     setup.check(peers)?;
     rows::write(&args.common.data, &setup.rows(), args.rounds, args.steps)?;
+    if peers {
+        let n_ids = ids::check(&setup, args.rounds)?;
+        run::say!("both sides make the same {n_ids} token ids of the rows");
+    }
 
     let rates = machine::rates(&setup, peers)?;
     let sides = works.iter().map(|work| work.sides(args.ours).count());

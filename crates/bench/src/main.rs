@@ -6,6 +6,7 @@ mod compare;
 mod decode;
 mod esrl;
 mod figures;
+mod ids;
 mod kernels;
 mod machine;
 mod ops_check;
