@@ -61,6 +61,19 @@ fn bad_weights_are_refused() {
     );
 }
 
+/// transformers applies an adapter that lies beside a model.
+#[test]
+fn an_adapter_in_place_of_a_model_or_beside_it_is_refused() {
+    let dir = copy("tied");
+    fs::write(dir.path().join("adapter_config.json"), "{}").unwrap();
+    says(
+        load(dir.path()),
+        &["beside the model", "adapter_config.json", "merge it"],
+    );
+    fs::remove_file(dir.path().join("config.json")).unwrap();
+    says(load(dir.path()), &["this is an adapter", "merge it"]);
+}
+
 #[test]
 fn bad_tokenizers_are_refused() {
     let dir = copy("tied");

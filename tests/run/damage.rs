@@ -1,13 +1,23 @@
-//! A flipped byte in any file of a run is named by whoever reads the file, or changes nothing.
+//! A flipped bit in any file of a run is named by whoever reads the file, or changes nothing.
+//!
+//! `WICK_FLIPS=100` flips as many more bits of each file, at random; `WICK_SEED` gives others.
 
 use crate::pipeline::world::World;
 use candle_core::Device;
-use models::Fetch;
+use models::{CausalLm, Fetch};
 use policy::{PolicyMeta, TemplateChoice};
+use rand::Rng;
 use rewards::RewardModel;
+use run::MetricsRow;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+
+/// What the readers of a file say: a message that names it, or nothing if what they read is what
+/// had been written. `Err` is a fault: they took something else for it.
+type Said = Result<Option<String>, String>;
 
 /// The files below `dir`, relative to it.
 fn files(dir: &Path, under: &Path, found: &mut Vec<PathBuf>) {
@@ -20,146 +30,203 @@ fn files(dir: &Path, under: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The error as a line; an empty one if there is none.
-fn error<T>(result: anyhow::Result<T>) -> String {
-    result.err().map_or(String::new(), |e| run::one_line(&e))
+fn first(file: &Path) -> &str {
+    file.iter().next().unwrap().to_str().unwrap()
 }
 
-/// Opens what `file` belongs to, as a later stage does. The message has to name the file; an empty
-/// one says that what was read is what had been written.
-fn message(world: &World, base: &models::CausalLm, run: &str, file: &Path, whole: &[u8]) -> String {
-    let dir = world.path(run);
-    let first = file.iter().next().unwrap().to_str().unwrap();
-    let name = file.file_name().unwrap().to_str().unwrap();
-    let open = |text: &str| {
-        error(PolicyMeta::open(
-            text,
-            TemplateChoice::Auto,
-            None,
-            Fetch::Whole,
-        ))
-    };
-    match first {
-        "adapter" | "model" => open(&world.text(run)),
-        "best" => open(&world.text(&format!("{run}/best"))),
-        "reward" => error(RewardModel::load(&dir.join("reward"), base).map_err(Into::into)),
-        "checkpoints" => {
-            let (_, damaged) = run::newest_intact(&dir, u64::MAX).unwrap();
-            let step = file.iter().nth(1).unwrap();
-            // Of two checkpoints the newest is read first; the older one when that is gone.
-            let older = run::newest_intact(&dir, 2).unwrap().1;
-            let all = damaged.into_iter().chain(older);
-            let mut of_step = all.filter(|(checkpoint, _)| checkpoint.dir.ends_with(step));
-            of_step.next().map_or(String::new(), |(_, what)| what)
+/// A run, and what was read of it before any damage.
+struct Intact<'a> {
+    world: &'a World,
+    base: &'a CausalLm,
+    run: &'a str,
+    rows: Vec<MetricsRow>,
+}
+
+impl Intact<'_> {
+    /// Reads what `file` belongs to, as a later stage does; `whole` is what it had been.
+    fn read(&self, file: &Path, whole: &[u8]) -> Said {
+        let dir = self.world.path(self.run);
+        let open = |name: &str| {
+            let text = self.world.text(name);
+            named(
+                file,
+                PolicyMeta::open(&text, TemplateChoice::Auto, None, Fetch::Whole),
+            )
+        };
+        match first(file) {
+            "adapter" | "model" => open(self.run),
+            "best" => open(&format!("{}/best", self.run)),
+            "reward" => {
+                let loaded = RewardModel::load(&dir.join("reward"), self.base);
+                named(file, loaded.map_err(Into::into))
+            }
+            "checkpoints" => checkpoint(&dir, file),
+            "run.json" => info(&dir, file, whole),
+            "config.toml" | "template.json" | "tokenizer.json" | "special.json"
+            | "heldout.json" => named(file, run::open_saved_run(&dir)),
+            "metrics.jsonl" | "timings.jsonl" => {
+                let rows = run::read_metrics(&dir).map_err(|e| run::one_line(&e))?;
+                self.rows(&rows)
+            }
+            // read by people only
+            "samples" | ".lock" => Ok(None),
+            name if name.starts_with("events.out.tfevents.") => events(&dir.join(file), whole),
+            _ => Err("a new kind of file; say here who checks it".into()),
         }
-        "run.json" => {
-            let now = run::open_saved_run(&dir);
-            let before: Value = serde_json::from_slice(whole).unwrap();
-            match now {
-                // Only a damaged name of the hash itself passes; everything else is as it was.
-                Ok(Some(now)) => {
-                    let keys = before.as_object().unwrap().iter();
-                    for (key, value) in keys.filter(|(key, _)| *key != "sha256") {
-                        assert_eq!(&now.info[key], value);
-                    }
-                    String::new()
-                }
-                other => error(other),
+    }
+
+    /// What is still read of the metrics is what had been written. The reader names what is not.
+    fn rows(&self, rows: &[MetricsRow]) -> Said {
+        for row in rows {
+            let part_of = |other: &MetricsRow| {
+                let mut metrics = row.metrics.iter();
+                other.step == row.step && metrics.all(|(k, v)| other.metrics.get(k) == Some(v))
+            };
+            if !self.rows.iter().any(part_of) {
+                return Err(format!("{row:?} was never written"));
             }
         }
-        "config.toml" | "template.json" | "tokenizer.json" | "special.json" | "heldout.json" => {
-            error(run::open_saved_run(&dir))
+        if rows.len() + 2 < self.rows.len() {
+            return Err(format!("{} of {} rows left", rows.len(), self.rows.len()));
         }
-        "metrics.jsonl" | "timings.jsonl" => {
-            let count = |bytes: &[u8]| bytes.iter().filter(|b| **b == b'\n').count();
-            let rows = run::read_metrics(&dir).unwrap();
-            assert!(
-                rows.len() + 2 >= count(whole),
-                "{run} {name}: {}",
-                rows.len()
-            );
-            String::new()
-        }
-        _ if first.starts_with("events.out.tfevents.") => {
-            let kept = run::events_up_to(&fs::read(dir.join(file)).unwrap(), Some(u64::MAX));
-            assert!(2 * kept.len() > whole.len(), "more than one record is lost");
-            String::new()
-        }
-        // read by people only
-        "samples" | ".lock" => String::new(),
-        _ => panic!(
-            "{run}/{}: a new kind of file; say here who checks it",
-            file.display()
-        ),
+        Ok((rows != self.rows).then(|| "a damaged line".to_string()))
     }
+}
+
+/// The error of a reader; one that does not name the file is a fault.
+fn named<T>(file: &Path, read: anyhow::Result<T>) -> Said {
+    let Err(error) = read else { return Ok(None) };
+    let line = run::one_line(&error);
+    let name = file.file_name().unwrap().to_str().unwrap();
+    // A damaged name in SHA256SUMS is a file that is not there.
+    let names = [name, "SHA256SUMS", "cannot be read"];
+    match names.iter().any(|name| line.contains(name)) {
+        true => Ok(Some(line)),
+        false => Err(format!("does not name the file: {line}")),
+    }
+}
+
+fn checkpoint(dir: &Path, file: &Path) -> Said {
+    let newest = |step| run::newest_intact(dir, step).map_err(|e| run::one_line(&e));
+    let of_file = file.iter().nth(1).unwrap();
+    // Of two checkpoints the newest is read first; the older one when that is gone.
+    let all = newest(u64::MAX)?.1.into_iter().chain(newest(2)?.1);
+    let mut of_step = all.filter(|(checkpoint, _)| checkpoint.dir.ends_with(of_file));
+    match of_step.next() {
+        Some((_, what)) => named(file, Err::<(), _>(anyhow::Error::msg(what))),
+        None => Ok(None),
+    }
+}
+
+/// Only a damaged name of the hash itself passes; everything else is as it was.
+fn info(dir: &Path, file: &Path, whole: &[u8]) -> Said {
+    let Ok(Some(now)) = run::open_saved_run(dir) else {
+        return named(file, run::open_saved_run(dir));
+    };
+    let before: Value = serde_json::from_slice(whole).unwrap();
+    let mut keys = before.as_object().unwrap().iter();
+    match keys.find(|(key, value)| *key != "sha256" && now.info.get(key) != Some(value)) {
+        Some((key, _)) => Err(format!("{key} was changed")),
+        None => Ok(None),
+    }
+}
+
+fn events(file: &Path, whole: &[u8]) -> Said {
+    let kept = run::events_up_to(&fs::read(file).unwrap(), Some(u64::MAX)).len();
+    match 2 * kept > whole.len() {
+        true => Ok((kept < whole.len()).then(|| "bytes left out".to_string())),
+        false => Err("more than one record is lost".into()),
+    }
+}
+
+/// Another file: linked ones would change with it.
+fn replace(path: &Path, bytes: &[u8]) {
+    fs::remove_file(path).unwrap();
+    fs::write(path, bytes).unwrap();
+}
+
+/// Bytes of a file and the bits of them that are flipped.
+fn places(n: usize, more: usize, rng: &mut impl Rng) -> Vec<(usize, u8)> {
+    if n == 0 {
+        return Vec::new();
+    }
+    let fixed = [0, n / 3, n / 2, n.saturating_sub(2), n - 1].map(|at| (at, 1));
+    let random = (0..more).map(|_| (rng.random_range(0..n), 1 << rng.random_range(0..8)));
+    fixed.into_iter().chain(random).collect()
+}
+
+/// Counts of one kind of file: flips that were named, and flips that changed nothing.
+#[derive(Default)]
+struct Count {
+    named: usize,
+    harmless: usize,
+    wrong: usize,
 }
 
 #[test]
 fn a_flipped_byte_in_any_file_of_a_run_is_named_or_harmless() {
+    let var = |name: &str| std::env::var(name).map_or(0, |n| n.parse().unwrap());
+    let more = var("WICK_FLIPS");
+    let mut rng = run::stream(var("WICK_SEED") as u64, "flips", 0, 0);
     let world = World::with_reward();
     world.rl("ppo", "algorithm.name=ppo").unwrap();
     world.sft("full", "method=full").unwrap();
-    let base = policy::load_base(&world.text("base"), &Device::Cpu)
-        .unwrap()
-        .model;
-    let rows = |run: &str| run::read_metrics(&world.path(run)).unwrap();
-    let mut n_named = 0;
+    let base = policy::load_base(&world.text("base"), &Device::Cpu).unwrap();
+    let mut counts: BTreeMap<String, Count> = BTreeMap::new();
+    let mut faults = Vec::new();
     for run in ["sft", "rm", "ppo", "full"] {
         let mut found = Vec::new();
         files(&world.path(run), Path::new(""), &mut found);
         assert!(found.len() > 15, "{run}: {found:?}");
-        let intact = rows(run);
+        let intact = Intact {
+            world: &world,
+            base: &base.model,
+            run,
+            rows: run::read_metrics(&world.path(run)).unwrap(),
+        };
         for file in found {
             let path = world.path(run).join(&file);
             let whole = fs::read(&path).unwrap();
-            assert_eq!(
-                message(&world, &base, run, &file, &whole),
-                "",
-                "{}",
-                path.display()
-            );
-            let n = whole.len();
-            let mut offsets = vec![0, n / 3, n / 2, n.saturating_sub(2)];
-            offsets.retain(|at| *at < n);
-            for at in offsets {
+            assert_eq!(intact.read(&file, &whole), Ok(None), "{}", path.display());
+            let kind = first(&file).split(".run").next().unwrap();
+            let kind = kind.trim_end_matches(|c: char| c.is_ascii_digit());
+            let count = counts.entry(kind.to_string()).or_default();
+            let unread = ["samples", ".lock", "run.json"].contains(&kind);
+            for (at, bits) in places(whole.len(), more, &mut rng) {
                 let mut bytes = whole.clone();
-                bytes[at] ^= 1;
-                // Another file: linked ones would change with it.
-                fs::remove_file(&path).unwrap();
-                fs::write(&path, bytes).unwrap();
-                let line = message(&world, &base, run, &file, &whole);
-                let shown = format!("{} at {at}: {line}", path.display());
-                let name = file.file_name().unwrap().to_str().unwrap();
-                let first = file.iter().next().unwrap().to_str().unwrap();
-                if first.ends_with(".jsonl") {
-                    // What is still read is what had been written.
-                    for row in rows(run) {
-                        let same = |other: &&run::MetricsRow| {
-                            other.step == row.step && other.metrics.len() >= row.metrics.len()
-                        };
-                        let before = intact.iter().filter(same);
-                        let mut before = before.filter(|other| {
-                            row.metrics
-                                .iter()
-                                .all(|(name, v)| other.metrics.get(name) == Some(v))
-                        });
-                        assert!(before.next().is_some(), "{shown}: {row:?}");
+                bytes[at] ^= bits;
+                replace(&path, &bytes);
+                let fault = match catch_unwind(AssertUnwindSafe(|| intact.read(&file, &whole))) {
+                    Ok(Ok(Some(_))) => {
+                        count.named += 1;
+                        continue;
                     }
-                } else if line.is_empty() {
-                    let unread = ["samples", ".lock", "run.json"].contains(&first);
-                    assert!(unread || first.starts_with("events."), "{shown}");
-                } else {
-                    // A damaged name in SHA256SUMS is a file that is not there.
-                    let named = [name, "SHA256SUMS", "cannot be read"];
-                    assert!(named.iter().any(|name| line.contains(name)), "{shown}");
-                    n_named += 1;
-                }
+                    Ok(Ok(None)) if unread => {
+                        count.harmless += 1;
+                        continue;
+                    }
+                    Ok(Ok(None)) => "nobody noticed".to_string(),
+                    Ok(Err(fault)) => fault,
+                    Err(_) => "panicked".to_string(),
+                };
+                count.wrong += 1;
+                faults.push(format!("{} at {at} by {bits:#x}: {fault}", path.display()));
             }
-            fs::remove_file(&path).unwrap();
-            fs::write(&path, &whole).unwrap();
+            replace(&path, &whole);
         }
     }
-    assert!(n_named > 150, "{n_named}");
+    println!("{:24}   named  harmless  wrong", "flipped bits of");
+    for (kind, n) in &counts {
+        println!("{kind:24}{:8}{:10}{:7}", n.named, n.harmless, n.wrong);
+    }
+    let sum = |of: fn(&Count) -> usize| counts.values().map(of).sum::<usize>();
+    let (named, harmless) = (sum(|n| n.named), sum(|n| n.harmless));
+    println!(
+        "flips: {named} named, {harmless} harmless, {} wrong",
+        faults.len()
+    );
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert!(named > 150, "{named}");
 }
 
 /// Without checksums, as older versions and PEFT write them, results are read as before.

@@ -4,6 +4,7 @@
 use crate::hf_defaults::HfDefaults;
 use crate::hf_files::read_bytes;
 use crate::hf_template::chat_template;
+use crate::peft::ADAPTER_CONFIG;
 use crate::tokenizer_bombs::{bomb, probe};
 use crate::{Config, Error, Result, SpecialTokens, hf_special};
 use serde_json::Value;
@@ -26,11 +27,23 @@ pub struct HfDirectory {
 /// Reads config.json, the tokenizer, the special tokens and the chat template of a directory.
 pub fn read_hf_directory(dir: &Path) -> Result<HfDirectory> {
     let config_file = dir.join("config.json");
-    if !config_file.is_file() {
-        return Err(Error::at(
-            dir,
-            "no config.json; this is not a Hugging Face model directory",
-        ));
+    match (config_file.is_file(), dir.join(ADAPTER_CONFIG).is_file()) {
+        (true, false) => {}
+        (false, false) => {
+            let what = "no config.json; this is not a Hugging Face model directory";
+            return Err(Error::at(dir, what));
+        }
+        (false, true) => {
+            let what = "this is an adapter and has no base model; merge it into its base \
+                        (merge_and_unload of PEFT), and give that directory";
+            return Err(Error::at(dir, what));
+        }
+        (true, true) => {
+            let what = "beside the model there is an adapter_config.json, whose adapter \
+                        transformers would apply and Wick does not; merge it (merge_and_unload \
+                        of PEFT), or move that file away";
+            return Err(Error::at(dir, what));
+        }
     }
     let config = Config::read(&config_file)?;
     let mut notes = Vec::new();

@@ -10,7 +10,7 @@ use crate::{CausalLm, Error, Lora, LoraConfig, Result};
 use serde_json::{Value, json};
 use std::path::Path;
 
-const CONFIG: &str = "adapter_config.json";
+pub(crate) const ADAPTER_CONFIG: &str = "adapter_config.json";
 const WEIGHTS: &str = "adapter_model.safetensors";
 /// Metadata key in the weights' header: [`CausalLm::fingerprint`] of the base. PEFT ignores it.
 const BASE: &str = "base_fingerprint";
@@ -22,7 +22,7 @@ impl Lora {
         let (config, value) = LoraConfig::read(dir)?;
         config
             .projections()
-            .map_err(|e| Error::at(&dir.join(CONFIG), e))?;
+            .map_err(|e| Error::at(&dir.join(ADAPTER_CONFIG), e))?;
 
         let file = dir.join(WEIGHTS);
         let weights = SafetensorsFile::open(&file)?;
@@ -101,7 +101,7 @@ impl Lora {
             "rank_pattern": {},
             "alpha_pattern": {},
         });
-        let file = dir.join(CONFIG);
+        let file = dir.join(ADAPTER_CONFIG);
         let text = format!("{config:#}\n");
         std::fs::write(&file, text).map_err(Error::io(&file))
     }
@@ -114,7 +114,7 @@ impl LoraConfig {
     }
 
     fn read(dir: &Path) -> Result<(Self, Value)> {
-        let file = dir.join(CONFIG);
+        let file = dir.join(ADAPTER_CONFIG);
         let text = std::fs::read_to_string(&file).map_err(Error::io(&file))?;
         let value: Value =
             serde_json::from_str(&text).map_err(|e| Error::at(&file, format!("not JSON: {e}")))?;

@@ -256,6 +256,8 @@ struct Table {
     timings: Vec<Line>,
     /// For each line of metrics.jsonl, its line of timings.jsonl
     pairs: Vec<Option<usize>>,
+    /// The files whose last line has no newline: half of it, or a damaged one
+    incomplete: Vec<&'static str>,
 }
 
 /// A line of either file; `None` is a damaged one.
@@ -268,6 +270,11 @@ impl Table {
             read_bytes(&dir.join(METRICS))?,
             read_bytes(&dir.join(TIMINGS))?,
         );
+        let is_incomplete = |bytes: &[u8]| bytes.last().is_some_and(|last| *last != b'\n');
+        let incomplete = [(METRICS, &metrics), (TIMINGS, &timings)]
+            .into_iter()
+            .filter_map(|(name, bytes)| is_incomplete(bytes).then_some(name))
+            .collect();
         let sums: Vec<_> = lines(&timings).map(sums).collect();
         let by_sum: BTreeMap<&str, usize> = sums
             .iter()
@@ -282,6 +289,7 @@ impl Table {
             metrics: Vec::new(),
             timings,
             pairs: Vec::new(),
+            incomplete,
         };
         for (i, line) in lines(&metrics).enumerate() {
             let found = by_sum.get(crc(&line[..line.len() - 1]).as_str()).copied();
@@ -327,8 +335,15 @@ impl Table {
         }
     }
 
-    /// Names the damaged lines on stderr.
+    /// Names the damaged and incomplete lines on stderr.
     fn report(&self, dir: &Path) {
+        for name in &self.incomplete {
+            let file = dir.join(name);
+            say(format_args!(
+                "{}: its last line is incomplete and left out",
+                file.display()
+            ));
+        }
         for (name, lines) in [(METRICS, &self.metrics), (TIMINGS, &self.timings)] {
             let n = lines.iter().filter(|line| line.is_none()).count();
             if let Some(first) = lines.iter().position(Option::is_none) {
@@ -343,8 +358,8 @@ impl Table {
     }
 }
 
-/// The rows of a run's metrics.jsonl, joined with timings.jsonl. An incomplete last line is
-/// ignored. A damaged row is named on stderr and left out.
+/// The rows of a run's metrics.jsonl, joined with timings.jsonl. A damaged row and an
+/// incomplete last line are named on stderr and left out.
 pub fn read_metrics(dir: &Path) -> Result<Vec<MetricsRow>> {
     let file = dir.join(METRICS);
     ensure!(

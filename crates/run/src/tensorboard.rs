@@ -52,7 +52,8 @@ impl EventFile {
         let (kept, n_lost) = intact_up_to(&old, step);
         if n_lost > 0 {
             crate::say!(
-                "{}: {n_lost} bytes are damaged and left out; metrics.jsonl has the same numbers",
+                "{}: {n_lost} bytes are damaged or incomplete, and left out; metrics.jsonl has the \
+                 same numbers",
                 path.display()
             );
         }
@@ -103,7 +104,7 @@ pub fn events_up_to(file: &[u8], step: Option<u64>) -> Vec<u8> {
     intact_up_to(file, step).0
 }
 
-/// The same, and the number of damaged bytes between the records. Readers would stop at the first.
+/// The same, and the number of bytes that are no intact record. Readers would stop at the first.
 fn intact_up_to(file: &[u8], step: Option<u64>) -> (Vec<u8>, usize) {
     let (mut kept, mut n_lost) = (Vec::new(), 0);
     let mut rest = file;
@@ -116,7 +117,7 @@ fn intact_up_to(file: &[u8], step: Option<u64>) -> (Vec<u8>, usize) {
         n_lost += skipped;
         rest = after;
     }
-    (kept, n_lost)
+    (kept, n_lost + rest.len())
 }
 
 /// The first record, framing included, and the rest; `None` if no intact record begins here.

@@ -15,7 +15,8 @@ use serde_json::Value;
 /// unused.check("train.critic", true, "rloo has no critic");
 /// assert_eq!(
 ///     unused.refuse().unwrap_err().to_string(),
-///     "train.critic.lr = 0.2 would not be used: rloo has no critic; leave it out",
+///     "train.critic.lr = 0.2 would not be used: rloo has no critic; leave it out, \
+///      or unset it with --set train.critic.lr=",
 /// );
 /// # Ok::<(), anyhow::Error>(())
 /// ```
@@ -65,7 +66,10 @@ impl UnusedSettings {
     /// An error for the first of them.
     pub fn refuse(self) -> Result<()> {
         match self.found.first() {
-            Some(first) => bail!("{first}; leave it out"),
+            Some(first) => {
+                let (key, _) = first.split_once(" = ").expect("a sentence begins so");
+                bail!("{first}; leave it out, or unset it with --set {key}=")
+            }
             None => Ok(()),
         }
     }

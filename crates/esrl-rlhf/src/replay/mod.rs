@@ -279,7 +279,9 @@ fn compare(metrics: &BTreeMap<String, f64>, recorded: &[run::MetricsRow], step: 
             equal.len()
         ),
         Some((name, value)) => format!(
-            "{} of {} metrics differ from those that the run recorded, first {name}: {value} now, {} then (another build, machine or number of threads?)\n",
+            "{} of {} metrics differ from those that the run recorded, first {name}: {value} now, \
+             {} then (another build, machine or number of threads, or a setting that a resume \
+             changed?)\n",
             differ.len(),
             equal.len() + differ.len(),
             recorded[name]
