@@ -8,15 +8,16 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &str)] = &[
     ("ops", ""),
     ("run", ""),
+    ("strict-json", ""),
     ("tiny-world", ""),
     ("testkit", ""),
-    ("models", "ops"),
-    ("data", "run"),
+    ("models", "ops strict-json"),
+    ("data", "run strict-json"),
     ("generation", "ops run models"),
     ("policy", "ops run models data"),
     ("train", "ops run data"),
     ("planning", "ops run models data policy train"),
-    ("rewards", "ops run models data"),
+    ("rewards", "ops run strict-json models data"),
     ("algorithms", "ops run"),
     (
         "sft",
@@ -32,7 +33,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ),
     (
         "evaluate",
-        "ops run tiny-world models data generation policy rewards",
+        "ops run strict-json tiny-world models data generation policy rewards",
     ),
     // its examples use data, generation, policy and algorithms
     (

@@ -58,6 +58,31 @@ fn broken_files_are_reported_with_the_row() {
 }
 
 #[test]
+fn a_key_that_is_there_twice_is_refused_with_the_row() {
+    #[track_caller]
+    fn check(name: &str, twice: &str, key: &str) {
+        for (name, content) in [
+            (format!("{name}.json"), format!("[{ROW},\n{twice}]")),
+            (format!("{name}.jsonl"), format!("{ROW}\n{twice}\n")),
+        ] {
+            let found = error(Read::Prompts, Format::Auto, &name, content.as_bytes());
+            let begin = format!("row 2: has the key \"{key}\" twice at line ");
+            assert!(found.starts_with(&begin), "{found}");
+            assert!(found.ends_with("; remove one of them"), "{found}");
+        }
+    }
+    let twice = r#"{"instruction": "a", "output": "b", "output": "c"}"#;
+    check("row", twice, "output");
+    // an escape is the same key, and the same value is no excuse
+    let escaped = r#"{"instruction": "a", "instr\u0075ction": "a", "output": "b"}"#;
+    check("escaped", escaped, "instruction");
+    let turn = r#"{"messages": [{"role": "user", "content": "a", "role": "system"}]}"#;
+    check("turn", turn, "role");
+    let unread = r#"{"instruction": "a", "output": "b", "meta": {"x": [{"y": 1, "y": 1}]}}"#;
+    check("unread", unread, "y");
+}
+
+#[test]
 fn text_that_is_not_utf_8_is_reported_with_the_row() {
     #[track_caller]
     fn check(name: &str, before: &str, after: &str, row: usize) {

@@ -68,7 +68,7 @@ fn a_wrong_question_file_is_named_with_its_row() {
         "{\"question_id\": 1, \"text\": \"a\"}\n{\"question_id\": 1, \"text\": \"b\"}",
         "row 2: question_id 1 appears twice",
     );
-    check("{\"question_id\": 1, \"te", "line 1: EOF");
+    check("{\"question_id\": 1, \"te", "line 1: is not JSON: EOF");
     check("[1, 2]", "row 1: no field question_id");
 }
 
@@ -156,6 +156,21 @@ fn an_incomplete_last_line_is_removed_and_other_damage_refused() {
         .unwrap()
         .to_string();
     assert!(error.contains("is a directory"), "{error}");
+}
+
+#[test]
+fn a_key_that_is_there_twice_is_refused_with_the_line() {
+    let (_dir, path) = file("{\"question_id\":1,\"text\":\"a\"}\n{\"x\":{\"k\":1,\"k\":2}}\n");
+    let expected = format!(
+        "{} line 2: has the key \"k\" twice at line 1 column 15; remove one of them",
+        path.display()
+    );
+    let error = Appender::open::<Value>(&path).err().unwrap();
+    assert_eq!(error.to_string(), expected);
+    let error = jsonl::read_appended::<Value>(&path).unwrap_err();
+    assert_eq!(error.to_string(), expected);
+    let error = fastchat::questions(&path).unwrap_err();
+    assert_eq!(error.to_string(), expected);
 }
 
 #[test]

@@ -72,6 +72,15 @@ fn invalid_scores_of_a_process_are_refused() {
     );
     check("\"scores\":[1,[1]]", "score 2 is [1], not a finite number");
     check("\"scores\":[1,{}]", "score 2 is {}, not a finite number");
+    check(
+        "\"scores\":[1,2],\"scores\":[2,1]",
+        "which has the key \"scores\" twice at line 1 column ",
+    );
+    // Python's numbers do not hide it
+    check(
+        "\"scores\":[1,NaN],\"scores\":[2,1]",
+        "which has the key \"scores\" twice",
+    );
     check("\"scores\":[1,1e999]", "which is not a JSON object");
     check(
         "\"scores\":[1,1e300]",

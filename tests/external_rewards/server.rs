@@ -163,6 +163,11 @@ fn the_error_says_what_a_server_did_wrong() {
     );
     check(Some((200, "nonsense")), 3, "the reply is not JSON");
     check(
+        Some((200, "{\"scores\":[1,2],\"scores\":[2,1]}")),
+        3,
+        "the reply has the key \"scores\" twice",
+    );
+    check(
         Some((200, "{\"scores\":[1]}")),
         3,
         "it answered 1 scores for 2 items",

@@ -44,6 +44,16 @@ fn adapters_round_trip_byte_for_byte() {
 }
 
 #[test]
+fn an_adapter_whose_config_has_a_key_twice_is_refused() {
+    let dir = copy("adapter");
+    let file = dir.path().join("adapter_config.json");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replacen('{', "{\"r\": 2, \"r\": 4, ", 1)).unwrap();
+    let expected = &["adapter_config.json", "has the key \"r\" twice"];
+    says(Lora::load(dir.path(), &tiny("tied").model), expected);
+}
+
+#[test]
 fn bad_adapters_are_refused() {
     let model = tiny("tied").model;
     let cases: &[(&str, Value, &[&str])] = &[

@@ -75,6 +75,46 @@ fn an_adapter_in_place_of_a_model_or_beside_it_is_refused() {
 }
 
 #[test]
+fn a_key_that_is_there_twice_is_refused() {
+    let twice = "{\"k\": 0, \"k\": 0";
+    for name in [
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "generation_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "model.safetensors.index.json",
+    ] {
+        let dir = copy("tied");
+        let file = dir.path().join(name);
+        if name.ends_with("index.json") {
+            fs::remove_file(dir.path().join("model.safetensors")).unwrap();
+        }
+        let text = fs::read_to_string(&file).unwrap_or("{}".into());
+        let (_, rest) = text.split_once('{').unwrap();
+        let comma = if rest.trim() == "}" { "" } else { ", " };
+        fs::write(&file, format!("{twice}{comma}{rest}")).unwrap();
+        let expected = "has the key \"k\" twice at line 1 column 12; remove one of them";
+        says(load(dir.path()), &[name, expected]);
+    }
+    // the header of the weights
+    let dir = copy("tied");
+    let file = dir.path().join("model.safetensors");
+    let bytes = fs::read(&file).unwrap();
+    let n_header = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+    let more = b"{\"__metadata__\":{\"k\":\"a\",\"k\":\"b\"},";
+    let mut copy = (n_header + more.len() as u64 - 1).to_le_bytes().to_vec();
+    copy.extend_from_slice(more);
+    copy.extend_from_slice(&bytes[9..]);
+    fs::write(&file, copy).unwrap();
+    says(
+        load(dir.path()),
+        &["model.safetensors", "has the key \"k\" twice"],
+    );
+}
+
+#[test]
 fn bad_tokenizers_are_refused() {
     let dir = copy("tied");
     let file = dir.path().join("tokenizer.json");

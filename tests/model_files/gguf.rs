@@ -121,6 +121,14 @@ fn bad_gguf_files_are_refused() {
         &swap("tokenizer.ggml.scores", "tokenizer.ggml.Scores"),
         &["scores is missing"],
     );
+    spoil(
+        &swap("tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id"),
+        &["a key of its metadata is there twice"],
+    );
+    spoil(
+        &swap("blk.1.attn_q.weight", "blk.0.attn_q.weight"),
+        &["a tensor is there twice"],
+    );
     // one layer fewer declared than there is
     let mut copy = bytes.clone();
     copy[find(b"llama.block_count") + 17 + 4] = 1;

@@ -72,6 +72,10 @@ fn invalid_clause_sources_are_refused_before_loading() {
         "bad.jsonl",
         "{\"text\": \"a\", \"starts\": [0]}\n{\"text\": \"b\"}\n",
     );
+    let twice = world.write(
+        "twice.jsonl",
+        "{\"text\": \"a b\", \"starts\": [0]}\n{\"text\": \"a b\", \"starts\": [0, 2]}\n",
+    );
     for (sets, words) in [
         ("clauses.source=words", ["clauses.source", "splitter"]),
         (
@@ -105,6 +109,10 @@ fn invalid_clause_sources_are_refused_before_loading() {
         (
             &format!("clauses.source=file clauses.path={bad}"),
             vec!["bad.jsonl", "line 2", "starts"],
+        ),
+        (
+            &format!("clauses.source=file clauses.path={twice}"),
+            vec!["twice.jsonl, line 2", "splits the same text in another way"],
         ),
         (
             "clauses.source=program clauses.command=[\"/no/such\"]",

@@ -4,7 +4,7 @@
 use crate::config::{ClauseSource, ClausesConfig};
 use crate::row::Row;
 use algorithms::Metrics;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use data::Encoder;
 use rewards::external::{Program, RetryPolicy};
 use serde::Deserialize;
@@ -44,7 +44,13 @@ impl Clauses {
                 {
                     let parsed: Parsed = serde_json::from_str(line)
                         .with_context(|| format!("{}, line {}", path.display(), at + 1))?;
-                    by_text.insert(parsed.text, parsed.starts);
+                    let starts = by_text.entry(parsed.text).or_insert(parsed.starts.clone());
+                    ensure!(
+                        *starts == parsed.starts,
+                        "{}, line {}: an earlier line splits the same text in another way",
+                        path.display(),
+                        at + 1
+                    );
                 }
                 Ok(Self::File(by_text))
             }

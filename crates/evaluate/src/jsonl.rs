@@ -3,9 +3,11 @@
 
 use anyhow::{Context, Result, bail};
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use strict_json::{StrictValue, problem};
 
 /// An open JSONL file to which complete lines are appended. Nobody else can open it meanwhile.
 pub struct Appender {
@@ -111,14 +113,14 @@ fn read_torn<T: DeserializeOwned>(path: &Path) -> Result<Torn<T>> {
     for (i, line) in bytes.split_inclusive(|b| *b == b'\n').enumerate() {
         let ends = line.last() == Some(&b'\n');
         if !line.trim_ascii().is_empty() {
-            match serde_json::from_slice(line) {
-                Ok(item) => torn.items.push(item),
+            match serde_json::from_slice(line).map(|StrictValue(row)| row) {
+                Ok(row) => torn.items.push(typed(path, i + 1, row)?),
                 // Only an incomplete line was ours; a file of another kind must not be changed.
                 Err(e) if !ends && e.is_eof() => {
                     torn.torn_line = Some(i + 1);
                     break;
                 }
-                Err(e) => bail!("{} line {}: {e}", path.display(), i + 1),
+                Err(e) => bail!("{} line {}: {}", path.display(), i + 1, problem(&e)),
             }
         }
         torn.complete_bytes += line.len();
@@ -134,10 +136,15 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     let lines = text.lines().enumerate();
     lines
         .filter(|(_, line)| !line.trim().is_empty())
-        .map(|(i, line)| {
-            serde_json::from_str(line).with_context(|| format!("{} line {}", path.display(), i + 1))
+        .map(|(i, line)| match serde_json::from_str(line) {
+            Ok(StrictValue(row)) => typed(path, i + 1, row),
+            Err(e) => bail!("{} line {}: {}", path.display(), i + 1, problem(&e)),
         })
         .collect()
+}
+
+fn typed<T: DeserializeOwned>(path: &Path, number: usize, row: Value) -> Result<T> {
+    serde_json::from_value(row).with_context(|| format!("{} line {number}", path.display()))
 }
 
 /// `rows` as JSONL text.

@@ -4,9 +4,10 @@
 use crate::{Error, Result};
 use serde_json::Value;
 use std::path::Path;
+use strict_json::StrictValue;
 
 /// The largest tokenizers have 35 MB.
-const MAX_BYTES: u64 = 128 << 20;
+pub(crate) const MAX_BYTES: u64 = 128 << 20;
 
 /// The bytes of a file; `None` if it does not exist.
 pub(crate) fn read_bytes(file: &Path) -> Result<Option<Vec<u8>>> {
@@ -36,8 +37,14 @@ pub(crate) fn read_text(file: &Path) -> Result<Option<String>> {
 /// A JSON file; `None` if it does not exist.
 pub(crate) fn read_json(file: &Path) -> Result<Option<Value>> {
     let text = read_text(file)?;
-    let parsed = text.map(|text| serde_json::from_str(&text));
-    parsed
+    text.map(|text| parse_json(file, text.as_bytes()))
         .transpose()
-        .map_err(|e| Error::at(file, format!("not JSON: {e}")))
+}
+
+/// The JSON that a file holds. A key that is there twice is an error, as all that is no JSON.
+pub(crate) fn parse_json(file: &Path, text: &[u8]) -> Result<Value> {
+    match serde_json::from_slice(text) {
+        Ok(StrictValue(value)) => Ok(value),
+        Err(e) => Err(Error::at(file, strict_json::problem(&e))),
+    }
 }

@@ -2,7 +2,7 @@
 //! template.
 
 use crate::hf_defaults::HfDefaults;
-use crate::hf_files::read_bytes;
+use crate::hf_files::{parse_json, read_bytes};
 use crate::hf_template::chat_template;
 use crate::peft::ADAPTER_CONFIG;
 use crate::tokenizer_bombs::{bomb, probe};
@@ -79,8 +79,7 @@ fn read_tokenizer(dir: &Path, settings: &Value, config: &Config) -> Result<Token
     };
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     // tokenizers panics where the file is not JSON, as when it was truncated
-    let value: Value =
-        serde_json::from_slice(bytes).map_err(|e| Error::at(file, format!("not JSON: {e}")))?;
+    let value = parse_json(file, bytes)?;
     if let Some(what) = bomb(&value) {
         return Err(Error::at(file, what));
     }

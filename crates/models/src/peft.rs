@@ -3,6 +3,7 @@
 //! by layer) is refused, never ignored.
 
 use crate::families;
+use crate::hf_files::read_json;
 use crate::layer_spec::Projection;
 use crate::lora::peft_key;
 use crate::safetensors_file::{SafetensorsFile, write_tensors};
@@ -115,9 +116,7 @@ impl LoraConfig {
 
     fn read(dir: &Path) -> Result<(Self, Value)> {
         let file = dir.join(ADAPTER_CONFIG);
-        let text = std::fs::read_to_string(&file).map_err(Error::io(&file))?;
-        let value: Value =
-            serde_json::from_str(&text).map_err(|e| Error::at(&file, format!("not JSON: {e}")))?;
+        let value = read_json(&file)?.ok_or_else(|| Error::at(&file, "no such file"))?;
         let config = read_config(&value).map_err(|e| Error::at(&file, e))?;
         Ok((config, value))
     }

@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::{BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use strict_json::StrictValue;
 
 /// Headers of the largest models are a few MB.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
@@ -52,7 +53,10 @@ impl SafetensorsFile {
         }
         let mut header = vec![0; n_header as usize];
         file.read_exact(&mut header).map_err(Error::io(path))?;
-        let header: Metadata = serde_json::from_slice(&header).map_err(|e| corrupt(&e))?;
+        let header: Metadata = match serde_json::from_slice(&header) {
+            Ok(StrictValue(header)) => serde_json::from_value(header).map_err(|e| corrupt(&e))?,
+            Err(e) => return Err(corrupt(&strict_json::problem(&e))),
+        };
         let data_start = 8 + n_header;
         let wanted = data_start + header.data_len() as u64;
         if wanted != n_bytes {

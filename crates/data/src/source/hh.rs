@@ -26,6 +26,7 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
     let (prompt, chosen) = split(row, "chosen")?;
     let (other_prompt, rejected) = split(row, "rejected")?;
     if prompt != other_prompt {
+        // the published data has a few, so they are no mistake of the user's
         collector.drop_row("chosen and rejected with different prompts");
     } else if chosen.contains(HUMAN) || rejected.contains(HUMAN) {
         collector.drop_row("transcript that ends with a Human turn");

@@ -8,7 +8,8 @@ use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use strict_json::{StrictValue, problem, repeats_a_key};
 
 pub(crate) type Object = Map<String, Value>;
 
@@ -83,51 +84,12 @@ pub(crate) fn for_each_row(
     })
 }
 
-/// Why the file cannot be read. For one that does not exist: where it was looked for, and the name
-/// in that folder that is most like it.
-fn unreadable(path: &Path, error: &std::io::Error) -> Error {
-    let shown = path.display();
-    if error.kind() != std::io::ErrorKind::NotFound {
-        return Error(format!("{shown}: cannot be read: {error}"));
-    }
-    // relative to the current directory, which is not always the one the settings were written in
-    let full = std::path::absolute(path)
-        .ok()
-        .filter(|_| path.is_relative());
-    let place = full.map_or(String::new(), |full| {
-        format!(" (looked for {})", full.display())
-    });
-    let near = similar_file(path).map_or(String::new(), |near| {
-        format!("; did you mean {}?", near.display())
-    });
-    Error(format!("{shown}: cannot be read: {error}{place}{near}"))
-}
+/// The endings of files of rows.
+const ENDINGS: [&str; 3] = ["json", "jsonl", "txt"];
 
-/// The file in the same folder with the most similar name.
-fn similar_file(path: &Path) -> Option<PathBuf> {
-    let wrong = path.file_name()?.to_str()?;
-    let folder = path.parent()?;
-    let listed = match folder.as_os_str().is_empty() {
-        true => Path::new("."),
-        false => folder,
-    };
-    let entries = std::fs::read_dir(listed)
-        .ok()?
-        .filter_map(|entry| entry.ok());
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    let holds_rows = |name: &String| {
-        let extension = name.rsplit('.').next().unwrap_or_default();
-        ["json", "jsonl", "txt"].contains(&extension)
-    };
-    let mut names: Vec<String> = names.filter(holds_rows).collect();
-    names.sort();
-    let stem = |name: &str| name.split('.').next().unwrap_or_default().to_string();
-    let same_stem = names.iter().find(|name| stem(name) == stem(wrong));
-    let known: Vec<&str> = names.iter().map(String::as_str).collect();
-    let near = same_stem
-        .map(String::as_str)
-        .or_else(|| run::nearest(wrong, &known));
-    near.map(|near| folder.join(near))
+fn unreadable(path: &Path, error: &std::io::Error) -> Error {
+    let why = run::why_unreadable(path, error, &ENDINGS);
+    Error(format!("{}: cannot be read: {why}", path.display()))
 }
 
 pub(crate) fn is_text(path: &Path) -> bool {
@@ -182,8 +144,9 @@ fn lines(
 
 fn object(path: &Path, number: usize, line: &str) -> Result<Object> {
     match serde_json::from_str(line) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(other) => Err(not_an_object(path, number, &other)),
+        Ok(StrictValue(Value::Object(object))) => Ok(object),
+        Ok(StrictValue(other)) => Err(not_an_object(path, number, &other)),
+        Err(e) if repeats_a_key(&e) => Err(row_error(path, number, problem(&e))),
         Err(e) if e.is_eof() => Err(row_error(
             path,
             number,
@@ -194,7 +157,7 @@ fn object(path: &Path, number: usize, line: &str) -> Result<Object> {
         Err(e) => Err(row_error(
             path,
             number,
-            format!("is not JSON: {e}; {EXPECTED}"),
+            format!("{}; {EXPECTED}", problem(&e)),
         )),
     }
 }
@@ -229,7 +192,7 @@ fn array(
             number,
             "is not UTF-8 text; convert the file to UTF-8",
         )),
-        Err(e) => Err(row_error(path, number, format!("is not JSON: {e}"))),
+        Err(e) => Err(row_error(path, number, problem(&e))),
     }
 }
 
@@ -250,7 +213,7 @@ impl<'de> Visitor<'de> for &mut RowVisitor<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<(), A::Error> {
-        while let Some(row) = seq.next_element::<Value>()? {
+        while let Some(StrictValue(row)) = seq.next_element::<StrictValue>()? {
             let number = self.n_rows + 1;
             let result = match &row {
                 Value::Object(object) => (self.each)(number, object),

@@ -17,7 +17,7 @@ use candle_core::quantized::gguf_file::Content;
 use config::{ROPE_FACTORS, config};
 use metadata::Metadata;
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 use tokenizer::{chat_template, special, tokenizer};
 use tokenizers::Tokenizer;
@@ -51,6 +51,7 @@ impl Header {
             )
         };
         let content = Content::read(&mut file).map_err(corrupt)?;
+        refuse_repeated(path, &mut file, &content)?;
         refuse_countless(path, &content)?;
         let meta = Metadata {
             path,
@@ -86,6 +87,30 @@ impl Header {
             },
         })
     }
+}
+
+/// Refuses a file that names a key of its metadata or a tensor twice, of which candle keeps one.
+fn refuse_repeated(path: &Path, file: &mut (impl Read + Seek), content: &Content) -> Result<()> {
+    let mut header = [0; 24];
+    file.rewind().map_err(Error::io(path))?;
+    file.read_exact(&mut header).map_err(Error::io(path))?;
+    // magic, version, number of tensors, number of keys; the numbers of version 1 have 4 bytes
+    let width = if header[4] == 1 { 4 } else { 8 };
+    let number = |from: usize| {
+        let bytes = header[from..from + width].iter().rev();
+        bytes.fold(0u64, |n, byte| n << 8 | u64::from(*byte))
+    };
+    let (n_tensors, n_keys) = (number(8), number(8 + width));
+    for (what, n, n_kept) in [
+        ("tensor", n_tensors, content.tensor_infos.len()),
+        ("key of its metadata", n_keys, content.metadata.len()),
+    ] {
+        if n != n_kept as u64 {
+            let what = format!("corrupt GGUF file (a {what} is there twice); convert it again");
+            return Err(Error::at(path, what));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses shapes whose product overflows, which candle would compute unchecked.

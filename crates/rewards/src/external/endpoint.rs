@@ -179,8 +179,8 @@ impl Endpoint {
         // Redact before cutting: a part of a key would not be found.
         let why = || format!("HTTP {status}: {}", printable(&self.redact(&text), 200));
         let answer = || {
-            let reply = parse::<Value>(text.as_bytes());
-            let mut reply = reply.map_err(|e| format!("the reply is not JSON: {e}"))?;
+            let reply = parse(text.as_bytes());
+            let mut reply = reply.map_err(|e| format!("the reply {}", strict_json::problem(&e)))?;
             self.redact_texts(&mut reply); // it may be stored
             read(&reply)
         };

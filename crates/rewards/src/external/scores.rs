@@ -4,6 +4,7 @@
 use super::foreign_text::printable;
 use crate::Item;
 use serde_json::{Map, Value, json};
+use strict_json::{StrictValue, problem, repeats_a_key};
 
 /// A longer reply of a program or a server is no answer.
 pub(super) const MAX_REPLY_BYTES: u64 = 16 << 20;
@@ -24,9 +25,15 @@ pub(crate) fn request(items: &[Item]) -> Map<String, Value> {
 /// Parses a program's line: a JSON object that answers request `id`. The error says what is wrong
 /// with it.
 pub fn read_reply(line: &[u8], id: u64) -> Result<Map<String, Value>, String> {
-    let reply: Map<String, Value> = parse(line).map_err(|e| {
+    let reply = match parse(line) {
+        Ok(Value::Object(reply)) => Ok(reply),
+        Ok(_) => Err("is not a JSON object".to_string()),
+        Err(e) if repeats_a_key(&e) => Err(problem(&e)),
+        Err(e) => Err(format!("is not a JSON object: {e}")),
+    };
+    let reply = reply.map_err(|why| {
         let start = printable(&String::from_utf8_lossy(line), 80);
-        format!("it wrote \"{start}\", which is not a JSON object: {e}")
+        format!("it wrote \"{start}\", which {why}")
     })?;
     match reply.get("id") {
         Some(found) if found.as_u64() == Some(id) => Ok(reply),
@@ -40,16 +47,23 @@ pub fn read_reply(line: &[u8], id: u64) -> Result<Map<String, Value>, String> {
 
 /// Parses JSON. Python writes NaN and Infinity, which JSON has not: they are read as texts, so that
 /// the score is named.
-pub(super) fn parse<T: serde::de::DeserializeOwned>(text: &[u8]) -> serde_json::Result<T> {
-    serde_json::from_slice(text).or_else(|error| {
+pub(super) fn parse(text: &[u8]) -> serde_json::Result<Value> {
+    let parsed = serde_json::from_slice(text).or_else(|error| {
+        if repeats_a_key(&error) {
+            return Err(error);
+        }
         let text = String::from_utf8_lossy(text);
         let quoted = ["NaN", "Infinity"]
             .into_iter()
             .fold(text.replace("-Infinity", "Infinity"), |text, name| {
                 text.replace(name, &format!("\"{name}\""))
             });
-        serde_json::from_str(&quoted).map_err(|_| error)
-    })
+        serde_json::from_str(&quoted).map_err(|other| match repeats_a_key(&other) {
+            true => other,
+            false => error,
+        })
+    });
+    parsed.map(|StrictValue(value)| value)
 }
 
 /// The `n` scores of a reply. The error says what is wrong with them.

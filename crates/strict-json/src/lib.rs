@@ -1,0 +1,108 @@
+//! JSON of foreign files and replies, in which an object must not have a key twice. serde_json's
+//! own `Value` silently keeps the last one, and which was meant cannot be known. It takes one pass,
+//! like serde_json.
+
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::error::Category;
+use serde_json::map::Entry;
+use serde_json::{Map, Number, Value};
+use std::fmt;
+
+/// The part of a key that an error shows.
+const MAX_SHOWN_CHARS: usize = 80;
+
+/// A value, read so that a repeated key is an error.
+///
+/// ```
+/// use strict_json::{StrictValue, problem};
+///
+/// let read = |text| serde_json::from_str::<StrictValue>(text);
+/// assert_eq!(read(r#"[{"a": 1}, {"a": 2}]"#).unwrap().0[1]["a"], 2);
+/// let twice = read(r#"{"a": {"b": 1, "b": 2}}"#).unwrap_err();
+/// assert_eq!(problem(&twice), "has the key \"b\" twice at line 1 column 18; remove one of them");
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct StrictValue(pub Value);
+
+/// What is wrong with a text that is no [`StrictValue`]: `is not JSON: …`, or the repeated key.
+pub fn problem(error: &serde_json::Error) -> String {
+    match repeats_a_key(error) {
+        true => format!("{error}; remove one of them"),
+        false => format!("is not JSON: {error}"),
+    }
+}
+
+/// Whether the text is JSON and has a key twice.
+pub fn repeats_a_key(error: &serde_json::Error) -> bool {
+    // a value accepts all other data
+    error.classify() == Category::Data
+}
+
+impl<'de> Deserialize<'de> for StrictValue {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(AnyValue).map(Self)
+    }
+}
+
+struct AnyValue;
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Number::from_f64(value).map_or(Value::Null, Value::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(StrictValue(item)) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(key) = fields.next_key::<String>()? {
+            match map.entry(key) {
+                Entry::Vacant(place) => {
+                    let StrictValue(value) = fields.next_value()?;
+                    place.insert(value);
+                }
+                Entry::Occupied(place) => {
+                    let shown: String = place.key().chars().take(MAX_SHOWN_CHARS).collect();
+                    return Err(A::Error::custom(format!("has the key {shown:?} twice")));
+                }
+            }
+        }
+        Ok(Value::Object(map))
+    }
+}
