@@ -6,15 +6,17 @@
 //! files. Its steps, time, memory, output and nesting are limited.
 
 mod environment;
+mod limits;
 mod strftime;
 
 use crate::{Error, Message, Result};
 use environment::environment;
+use limits::Limit;
 use minijinja::value::Serde;
 use minijinja::{ErrorKind, context};
 use regex::Regex;
-use std::sync::LazyLock;
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
 /// Instructions of minijinja's virtual machine. A conversation of a thousand turns needs about a
@@ -28,15 +30,20 @@ const MAX_SOURCE_BYTES: usize = 1 << 17;
 /// with a few hundred bytes per level. The stack is only address space until it is used.
 const STACK_BYTES: usize = 1 << 30;
 
-/// Limit of the output, in addition to four times the conversation.
+/// Limit of the output and of every text that a filter makes, in addition to four times the
+/// conversation.
 const MAX_TEXT_BYTES: usize = 1 << 20;
 
 /// One instruction may walk a long sequence or double a string, so `FUEL` bounds neither time nor
 /// memory.
 const MAX_TIME: Duration = Duration::from_secs(10);
-const MAX_GROWTH_BYTES: u64 = 2 << 30;
+const MAX_GROWTH_BYTES: u64 = 512 << 20;
 /// Rendering takes microseconds. A loop of large strings fills a gigabyte in a tenth of a second.
-const CHECK_EVERY: Duration = Duration::from_millis(5);
+const CHECK_EVERY: Duration = Duration::from_millis(1);
+
+/// Why a thread was abandoned, which goes on taking time and memory until the process ends. Nothing
+/// is rendered any more, so that no error is passed over.
+static ABANDONED: OnceLock<String> = OnceLock::new();
 
 /// One turn as templates see it.
 #[derive(Clone, serde::Serialize)]
@@ -69,9 +76,12 @@ pub(crate) struct Rendering {
     pub secs: u64,
 }
 
-/// Renders in a thread of its own. A thread that exceeds the limits is abandoned, since the error
-/// ends the process soon.
+/// Renders in a thread of its own. A thread that exceeds the limits is abandoned: the error, which
+/// all later calls repeat, ends the process soon.
 pub(crate) fn render(what: Rendering) -> Result<String> {
+    if let Some(why) = ABANDONED.get() {
+        return Err(Error(why.clone()));
+    }
     if what.source.len() > MAX_SOURCE_BYTES {
         return Err(Error(format!(
             "chat template: {} bytes long, more than the limit of {MAX_SOURCE_BYTES}",
@@ -95,44 +105,58 @@ pub(crate) fn render(what: Rendering) -> Result<String> {
             }
             Err(RecvTimeoutError::Timeout) => {}
         }
-        if began.elapsed() > MAX_TIME {
-            let secs = MAX_TIME.as_secs();
-            return Err(Error(format!(
-                "chat template: does not finish within {secs} s"
-            )));
-        }
-        if run::resident_memory_bytes().saturating_sub(before) > MAX_GROWTH_BYTES {
-            return Err(Error(
-                "chat template: uses more than 2 GiB of memory".into(),
-            ));
-        }
+        let exceeded = if began.elapsed() > MAX_TIME {
+            format!("does not finish within {} s", MAX_TIME.as_secs())
+        } else if run::resident_memory_bytes().saturating_sub(before) > MAX_GROWTH_BYTES {
+            format!("uses more than {} MiB of memory", MAX_GROWTH_BYTES >> 20)
+        } else {
+            continue;
+        };
+        let why = ABANDONED.get_or_init(|| format!("chat template: {exceeded}"));
+        return Err(Error(why.clone()));
     }
+}
+
+/// Whether a template exceeded its limits of time or memory.
+pub(crate) fn was_abandoned() -> bool {
+    ABANDONED.get().is_some()
 }
 
 fn render_here(what: &Rendering) -> Result<String> {
     let source = without_generation_tags(&what.source);
-    let mut environment = environment(what.secs);
+    let asked: usize = what.turns.iter().map(|turn| turn.content.len()).sum();
+    let max_bytes = MAX_TEXT_BYTES + 4 * asked;
+    let mut environment = environment(what.secs, Limit(max_bytes));
     environment.set_fuel(Some(FUEL));
     let template = environment.template_from_str(&source).map_err(failed)?;
     let values = context! {
         messages => Serde(&what.turns), add_generation_prompt => what.add_generation_prompt,
         bos_token => what.bos.as_str(), eos_token => what.eos.as_str(), tools => (), documents => (),
     };
-    let asked: usize = what.turns.iter().map(|turn| turn.content.len()).sum();
-    let mut output = BoundedOutput {
-        bytes: Vec::new(),
-        n_bytes_left: MAX_TEXT_BYTES + 4 * asked,
-    };
+    let mut output = BoundedOutput::new(max_bytes);
     template
         .render_captured_to(values, &mut output)
         .map_err(failed)?;
-    Ok(String::from_utf8_lossy(&output.bytes).into_owned())
+    Ok(output.into_text())
 }
 
 /// Collects the output up to a size.
 struct BoundedOutput {
     bytes: Vec<u8>,
     n_bytes_left: usize,
+}
+
+impl BoundedOutput {
+    fn new(max_bytes: usize) -> Self {
+        Self {
+            bytes: Vec::new(),
+            n_bytes_left: max_bytes,
+        }
+    }
+
+    fn into_text(self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
 }
 
 impl std::io::Write for BoundedOutput {

@@ -129,14 +129,23 @@ impl Template {
     /// The texts that this template puts between a question and its answer, beyond the generation
     /// prompt, and after the answer (`<|im_end|>` and what follows). None: it is no chat template,
     /// or it does not render a question with an answer.
-    pub(crate) fn around_answer(&self) -> Option<(String, String)> {
+    ///
+    /// Errors: the template exceeds its limits of time or memory.
+    pub(crate) fn around_answer(&self) -> Result<Option<(String, String)>> {
         const ANSWER: &str = "an answer that is in no template";
         let ask = Ask::instruction("a question");
-        let text = self.render_answered(&ask, ANSWER)?.ok()?;
-        let prompt = self.render(&ask).ok()?;
-        let (before, after) = text.split_once(ANSWER)?;
-        let before = before.strip_prefix(&prompt).unwrap_or_default();
-        Some((before.to_string(), after.to_string()))
+        let rendered = self.render_answered(&ask, ANSWER);
+        let texts = rendered.map(|text| Ok((text?, self.render(&ask)?)));
+        let (text, prompt) = match texts {
+            Some(Ok(texts)) => texts,
+            Some(Err(why)) if jinja::was_abandoned() => return Err(why),
+            Some(Err(_)) | None => return Ok(None),
+        };
+        let around = text.split_once(ANSWER).map(|(before, after)| {
+            let before = before.strip_prefix(&prompt).unwrap_or_default();
+            (before.to_string(), after.to_string())
+        });
+        Ok(around)
     }
 
     /// Whether the text depends on the time: the template calls `strftime_now`.

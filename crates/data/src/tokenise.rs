@@ -76,7 +76,7 @@ impl Encoder {
                 )));
             }
         }
-        let around = template.around_answer();
+        let around = template.around_answer()?;
         let after = around.as_ref().map(|(_, after)| after.as_str());
         let end = after.and_then(|after| end_in(&tokenizer, &ends, after));
         ends.eos = end.unwrap_or(ends.eos);
