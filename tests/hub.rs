@@ -1,5 +1,7 @@
 //! Models from the hub, against a small local server that answers like the hub.
 
+mod bounds;
+
 use candle_core::{Device, Tensor};
 use models::{Fetch, Hub, ModelMeta, ModelSource, WeightStorage};
 use std::collections::HashMap;
@@ -16,6 +18,8 @@ struct FakeHub {
     asked: Arc<Mutex<Vec<String>>>,
     /// The revision of its repositories.
     commit: Arc<Mutex<String>>,
+    /// The length that it declares for a file, where that is not the true one.
+    declared: Arc<Mutex<HashMap<String, usize>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -28,7 +32,9 @@ impl FakeHub {
             .map(|(id, dir)| (id.to_string(), dir.to_path_buf()))
             .collect();
         let commit = Arc::new(Mutex::new("c0ffee".to_string()));
+        let declared = Arc::new(Mutex::new(HashMap::new()));
         let (s, log, now) = (server.clone(), asked.clone(), commit.clone());
+        let lengths = declared.clone();
         let wanted = token.map(|t| format!("Bearer {t}"));
         let thread = std::thread::spawn(move || {
             while let Ok(request) = s.recv() {
@@ -43,7 +49,8 @@ impl FakeHub {
                 let reply = if wanted.is_some() && wanted != auth {
                     Response::from_data("no").with_status_code(401)
                 } else {
-                    answer(&repos, &url, range.as_deref(), &now.lock().unwrap())
+                    let (commit, lengths) = (now.lock().unwrap(), lengths.lock().unwrap());
+                    answer(&repos, &url, range.as_deref(), &commit, &lengths)
                 };
                 let _ = request.respond(reply);
             }
@@ -52,6 +59,7 @@ impl FakeHub {
             server,
             asked,
             commit,
+            declared,
             thread: Some(thread),
         }
     }
@@ -93,6 +101,7 @@ fn answer(
     url: &str,
     range: Option<&str>,
     commit: &str,
+    lengths: &HashMap<String, usize>,
 ) -> Reply {
     let none = || Response::from_data("not found").with_status_code(404);
     for (id, dir) in repos {
@@ -113,6 +122,7 @@ fn answer(
         let (from, to) = range.unwrap()["bytes=".len()..].split_once('-').unwrap();
         let from: usize = from.parse().unwrap();
         let to: usize = to.parse().unwrap_or(bytes.len() - 1);
+        let length = lengths.get(name).unwrap_or(&bytes.len()).to_owned();
         let header = |name: &str, value: String| Header::from_bytes(name, value).unwrap();
         return Response::from_data(&bytes[from..=to])
             .with_status_code(StatusCode(206))
@@ -120,7 +130,7 @@ fn answer(
             .with_header(header("x-repo-commit", commit.into()))
             .with_header(header(
                 "content-range",
-                format!("bytes {from}-{to}/{}", bytes.len()),
+                format!("bytes {from}-{to}/{length}"),
             ));
     }
     none()
@@ -288,35 +298,6 @@ fn errors_of_the_hub_are_one_line() {
         gone.fetch("org/other", Fetch::Whole),
         &["org/other", "http://127.0.0.1:1"],
     );
-}
-
-#[test]
-fn a_list_of_files_that_unpacks_to_much_is_refused() {
-    use flate2::{Compression, write::GzEncoder};
-    use std::io::Write;
-    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
-    for _ in 0..64 {
-        gzip.write_all(&vec![b' '; 1 << 20]).unwrap();
-    }
-    let packed = gzip.finish().unwrap();
-    let server = Server::http("127.0.0.1:0").unwrap();
-    let cache = tempfile::tempdir().unwrap();
-    let hub = Hub {
-        endpoint: format!("http://{}", server.server_addr()),
-        token: None,
-        cache_dir: cache.path().to_path_buf(),
-        offline: false,
-    };
-    let thread = std::thread::spawn(move || {
-        let encoding = Header::from_bytes("Content-Encoding", "gzip").unwrap();
-        let reply = Response::from_data(packed).with_header(encoding);
-        let _ = server.recv().unwrap().respond(reply);
-    });
-    says(
-        hub.fetch("org/bomb", Fetch::Whole),
-        &["org/bomb", "its list of files has more than 16 MiB"],
-    );
-    thread.join().unwrap();
 }
 
 #[test]

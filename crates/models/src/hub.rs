@@ -4,6 +4,7 @@
 
 use crate::hf_files::read_json;
 use crate::hf_weights::shard_names;
+use crate::hub_file::{Failure, Repository};
 use crate::{Error, Result};
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, CacheRepo};
@@ -126,13 +127,13 @@ impl Hub {
                 self.cache_dir.display()
             )));
         }
-        let repo = ApiBuilder::from_cache(Cache::new(self.cache_dir.clone()))
+        let api = ApiBuilder::from_cache(Cache::new(self.cache_dir.clone()))
             .with_endpoint(self.endpoint.clone())
             .with_token(self.token.clone())
             .build()
-            .map_err(|e| self.explain(id, &e))?
-            .model(id.to_string());
-        let listing = self.listing(id, &repo)?;
+            .map_err(|e| self.explain(id, &e))?;
+        let repo = Repository::new(api, id, cache, self.token.clone());
+        let listing = self.listing(id, &repo.repo)?;
         let has = |name: &str| listing.siblings.iter().any(|s| s.rfilename == name);
         let get = |name: &str| self.get(id, &repo, name);
 
@@ -160,7 +161,7 @@ impl Hub {
                 "model {id} has no safetensors weights on the hub"
             )));
         }
-        Ok(cached(&cache, what)?.filter(|dir| config.starts_with(dir)))
+        Ok(cached(&repo.cache, what)?.filter(|dir| config.starts_with(dir)))
     }
 
     /// The files of a repository. Its length is limited after decompression, which hf-hub's own
@@ -180,12 +181,12 @@ impl Hub {
         serde_json::from_slice(&text).map_err(|e| wrong(format!("its list of files: {e}")))
     }
 
-    fn get(&self, id: &str, repo: &ApiRepo, name: &str) -> Result<PathBuf> {
-        repo.get(name).map_err(|e| {
-            let Error::Input(text) = self.explain(id, &e) else {
-                unreachable!("explain makes text");
-            };
-            Error::Input(format!("{text} (fetching {name})"))
+    fn get(&self, id: &str, repo: &Repository, name: &str) -> Result<PathBuf> {
+        repo.get(name).map_err(|failure| {
+            Error::Input(match failure {
+                Failure::Hub(e) => format!("{} (fetching {name})", self.explain(id, &e)),
+                Failure::File(why) => format!("model {id}: {name}: {why}"),
+            })
         })
     }
 

@@ -23,6 +23,7 @@ mod hf_template;
 mod hf_tokenizer;
 mod hf_weights;
 mod hub;
+mod hub_file;
 mod kv_cache;
 mod layer;
 mod layer_spec;
