@@ -81,3 +81,67 @@ fn an_rl_run_refuses_changed_models_and_prompts() {
         .rl("run", &format!("resume {sets} train.steps=6"))
         .unwrap();
 }
+
+#[test]
+fn files_that_change_while_they_are_read_are_refused() {
+    let world = World::new();
+    std::fs::create_dir(world.path("parts")).unwrap();
+    let [one, two] = ["one", "two"].map(|name| world.write(&format!("parts/{name}"), name));
+    let dir = world.path("parts");
+    let read = |change: &dyn Fn()| {
+        run::FileHashes::of_what_is_read(&dir, || {
+            let text = std::fs::read_to_string(&one)?;
+            change();
+            Ok(text)
+        })
+    };
+    let (text, files) =
+        read(&|| std::fs::write(dir.join("SHA256SUMS"), "no part").unwrap()).unwrap();
+    assert_eq!(text, "one");
+    let files: Vec<_> = files
+        .iter()
+        .map(|(path, hash)| (path.to_path_buf(), hash.to_string()))
+        .collect();
+    let of = |path: &str| (path.into(), run::hash(&std::fs::read(path).unwrap()));
+    assert_eq!(files, [of(&one), of(&two)]);
+
+    let swapped = || {
+        std::fs::write(dir.join("new"), "ONE").unwrap();
+        std::fs::rename(dir.join("new"), &one).unwrap();
+    };
+    let more = dir.join("more").display().to_string();
+    let deleted = || std::fs::remove_file(&two).unwrap();
+    let added = || std::fs::write(&more, "").unwrap();
+    let changes: [(&dyn Fn(), &str); 3] = [(&swapped, &one), (&deleted, &two), (&added, &more)];
+    for (change, path) in changes {
+        let error = read(change).err().expect(path).to_string();
+        assert_eq!(
+            error,
+            format!("{path} changed while it was read; run again")
+        );
+    }
+}
+
+/// The hashes that a run records are those of the files that it starts from.
+#[test]
+fn a_run_records_the_adapter_and_the_reward_model_that_it_read() {
+    let world = World::with_reward();
+    world.rl("run", "algorithm.name=rloo").unwrap();
+    let inputs = world.info("run")["inputs"].clone();
+    for name in [
+        "sft/adapter/adapter_config.json",
+        "sft/adapter/adapter_model.safetensors",
+        "rm/reward/adapter_model.safetensors",
+        "rm/reward/head.safetensors",
+        "rm/reward/reward.json",
+        "rm/reward/tokenizer.json",
+    ] {
+        let file = world.text(name);
+        assert_eq!(
+            inputs[&file],
+            run::file_hash(file.as_ref()).unwrap(),
+            "{name}"
+        );
+    }
+    assert_eq!(inputs.as_object().unwrap().len(), 7);
+}

@@ -9,6 +9,7 @@ use data::{Encoder, Template};
 use models::{CausalLm, Lora, ScalarHead};
 use policy::{Base, Batch, Policy};
 use rewards::{Mixture, RewardModel};
+use run::FileHashes;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -25,6 +26,8 @@ pub(crate) struct Roles {
     pub old: Option<Lora>,
     pub rewards: Mixture,
     pub critic: Option<Critic>,
+    /// The files of the adapter and the reward model, as they were read
+    pub files: Vec<FileHashes>,
     /// The base that rollouts are sampled from, where `rollout.weights` are not those of training
     sampler: Option<CausalLm>,
 }
@@ -67,6 +70,7 @@ impl Roles {
         let Policy {
             base,
             adapter,
+            adapter_files,
             encoder,
             template,
             ..
@@ -75,6 +79,8 @@ impl Roles {
             Some(dir) => Some(open_reward(dir, &base, &template, &config.model.policy)?),
             None => None,
         };
+        let mut files = vec![adapter_files];
+        files.extend(reward.as_ref().map(|reward| reward.files().clone()));
         let seed = config.train.seed;
         let start = match &adapter {
             Some(adapter) => adapter.frozen(),
@@ -116,6 +122,7 @@ impl Roles {
             template,
             rewards: Mixture::open(&config.rewards, reward)?,
             critic,
+            files,
         })
     }
 

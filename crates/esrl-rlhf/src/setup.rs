@@ -11,13 +11,11 @@ use crate::logp_source::LogpSource;
 use crate::roles::Roles;
 use crate::trainable::TrainableParams;
 use crate::watch::WatchState;
-use ::data::DataFiles;
 use algorithms::DataSource;
 use anyhow::{Result, ensure};
 use models::Fetch;
 use planning::{MemoryPlan, Plan};
 use run::{Run, RunArgs};
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use train::Frozen;
 
@@ -76,7 +74,8 @@ pub(crate) fn open<'a>(
     policy::write_identity(&mut run, &roles.base, &roles.template)?;
     record_settings(&mut run, config, &memory)?;
     policy::record_data(&mut run, &inputs.files, counts)?;
-    record_inputs(&mut run, &inputs.files, config)?;
+    let models: Vec<_> = roles.files.iter().collect();
+    policy::record_inputs(&mut run, &inputs.files, &models)?;
     let held_out = serde_json::to_string_pretty(&inputs.held_out)?;
     run.write_file("heldout.json", held_out.as_bytes())?;
 
@@ -167,17 +166,6 @@ fn note_temperature(run: &mut Run, config: &Config) -> Result<()> {
         run.note("temperature", &text)?;
     }
     Ok(())
-}
-
-/// The held-out file, the adapter that policy and reference start from, and the reward model, by
-/// their content.
-fn record_inputs(run: &mut Run, files: &DataFiles, config: &Config) -> Result<()> {
-    let (_, adapter) = policy::run_and_adapter(Path::new(&config.model.policy));
-    let adapter = Some(adapter).filter(|dir| dir.is_dir());
-    let reward = config.model.reward.as_ref().map(|dir| dir.join("reward"));
-    let inputs = [adapter, reward];
-    let inputs: Vec<&Path> = inputs.iter().flatten().map(PathBuf::as_path).collect();
-    policy::record_inputs(run, files, &inputs)
 }
 
 /// Records how often each health watch began to warn.

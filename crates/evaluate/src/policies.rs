@@ -137,20 +137,24 @@ pub(crate) fn saved_run(text: &str) -> Result<Option<SavedRun>> {
 /// own (a run's model or adapter, a plain model's directory or file). Answers are continued only if
 /// it is the same: a run may have been trained again, or a model replaced, under its old name.
 pub(crate) fn fingerprint(text: &str, policy: &Policy) -> Result<String> {
-    let (run, adapter) = policy::run_and_adapter(Path::new(text));
+    let (run, _) = policy::run_and_adapter(Path::new(text));
     let given = Path::new(text).to_path_buf();
     let own = match saved_run(text)?.is_some() {
-        true => [run.join("model"), adapter]
-            .into_iter()
-            .find(|p| p.is_dir()),
+        true => Some(run.join("model")).filter(|dir| dir.is_dir()),
         false => Some(given).filter(|path| path.exists()), // else a hub id
     };
-    let own = own.as_deref().map(weight_files).transpose()?;
-    let hashes: Vec<String> = own
-        .unwrap_or_default()
-        .iter()
-        .map(|file| run::file_hash(file))
-        .collect::<Result<_>>()?;
+    let hashes: Vec<String> = match own {
+        Some(own) => {
+            let files = weight_files(&own)?;
+            let hashes = files.iter().map(|file| run::file_hash(file));
+            hashes.collect::<Result<_>>()?
+        }
+        None => {
+            let files = policy.adapter_files.iter();
+            let files = files.filter(|(file, _)| is_of_weights(file));
+            files.map(|(_, hash)| hash.to_string()).collect()
+        }
+    };
     Ok(serde_json::json!([
         policy.model().fingerprint()?,
         policy.base.weights.name(),
@@ -168,13 +172,16 @@ fn weight_files(path: &Path) -> Result<Vec<PathBuf>> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(path)
         .and_then(|entries| entries.map(|e| Ok(e?.path())).collect())
         .with_context(|| format!("cannot read {}", path.display()))?;
-    let settings = ["config.json", "adapter_config.json", "tokenizer.json"];
-    files.retain(|file| {
-        file.extension().is_some_and(|e| e == "safetensors")
-            || settings.iter().any(|name| file.ends_with(name))
-    });
+    files.retain(|file| is_of_weights(file));
     files.sort();
     Ok(files)
+}
+
+/// Whether a file holds weights or the settings that they are used by.
+fn is_of_weights(file: &Path) -> bool {
+    let settings = ["config.json", "adapter_config.json", "tokenizer.json"];
+    file.extension().is_some_and(|e| e == "safetensors")
+        || settings.iter().any(|name| file.ends_with(name))
 }
 
 /// The last part of a path.

@@ -1,11 +1,11 @@
 //! Records in a run what its results depend on, by content. A resumed run must find the same.
 
 use crate::base::Base;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use data::{DataFiles, Template};
-use run::Run;
+use run::{FileHashes, Run};
 use serde_json::{Map, Value};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Records the training rows' file under `data`: `path`, `sha256` of the bytes that were read, and
 /// the `counts` of its rows.
@@ -24,11 +24,11 @@ pub fn record_data(run: &mut Run, files: &DataFiles, mut counts: Value) -> Resul
 }
 
 /// Records the SHA-256 of every other file that the results depend on, under `inputs`: of the
-/// held-out rows' file as it was read, and of `paths`. A directory counts as the files in it.
+/// held-out rows' file as it was read, and of `others`, which were read before.
 ///
 /// # Errors
 /// If one of them has changed since the run started.
-pub fn record_inputs(run: &mut Run, files: &DataFiles, paths: &[&Path]) -> Result<()> {
+pub fn record_inputs(run: &mut Run, files: &DataFiles, others: &[&FileHashes]) -> Result<()> {
     let before = run.recorded("inputs").cloned().unwrap_or_default();
     let mut now = Map::new();
     let mut record = |file: &Path, hash: String| -> Result<()> {
@@ -40,10 +40,8 @@ pub fn record_inputs(run: &mut Run, files: &DataFiles, paths: &[&Path]) -> Resul
     if let Some(eval) = &files.eval {
         record(&eval.path, eval.sha256.clone())?;
     }
-    for path in paths {
-        for file in files_in(path)? {
-            record(&file, run::file_hash(&file)?)?;
-        }
+    for (file, hash) in others.iter().flat_map(|files| files.iter()) {
+        record(file, hash.to_string())?;
     }
     run.record("inputs", now.into())
 }
@@ -85,21 +83,4 @@ fn check_unchanged(run: &Run, before: Option<&Value>, now: &str, name: &str) -> 
         );
     }
     Ok(())
-}
-
-/// The file, or the files in the directory.
-fn files_in(path: &Path) -> Result<Vec<PathBuf>> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_path_buf()]);
-    }
-    let context = || format!("cannot read {}", path.display());
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(path).with_context(context)? {
-        let file = entry.with_context(context)?.path();
-        // The checksums say nothing that the files do not.
-        if file.is_file() && !file.ends_with("SHA256SUMS") {
-            files.push(file);
-        }
-    }
-    Ok(files)
 }

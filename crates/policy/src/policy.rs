@@ -8,7 +8,8 @@ use anyhow::Result;
 use candle_core::Device;
 use data::{Encoder, Template};
 use models::{CausalLm, Fetch, Lora, WeightStorage};
-use std::path::PathBuf;
+use run::FileHashes;
+use std::path::Path;
 use std::rc::Rc;
 
 /// A base, and the adapter and template that make it this policy.
@@ -18,6 +19,8 @@ pub struct Policy {
     pub base: Rc<Base>,
     /// Frozen. None: the base by itself
     pub adapter: Option<Lora>,
+    /// The adapter's files as they were read; empty without one
+    pub adapter_files: FileHashes,
     pub encoder: Encoder,
     pub template: Template,
 }
@@ -51,10 +54,11 @@ impl Policy {
             Some(template) => template,
             None => template.resolve(&base.source, &base.special, base.chat_template.as_deref())?,
         };
-        let load = |dir: &PathBuf| Lora::load(dir, &base.model);
+        let (adapter, adapter_files) = load_adapter(source.adapter_dir.as_deref(), &base.model)?;
         Ok(Self {
             name: source.name,
-            adapter: source.adapter_dir.as_ref().map(load).transpose()?,
+            adapter,
+            adapter_files,
             encoder: encoder(&base, &template)?,
             base,
             template,
@@ -80,13 +84,23 @@ impl PolicyMeta {
     pub fn load(self, device: &Device, keep: WeightStorage) -> Result<Policy> {
         let weights = self.base.projections;
         let base = Base::new(&self.source, weights, self.base.load(device, keep)?);
-        let load = |dir: &PathBuf| Lora::load(dir, &base.model);
+        let (adapter, adapter_files) = load_adapter(self.adapter_dir.as_deref(), &base.model)?;
         Ok(Policy {
             name: self.name,
-            adapter: self.adapter_dir.as_ref().map(load).transpose()?,
+            adapter,
+            adapter_files,
             encoder: self.encoder,
             template: self.template,
             base: Rc::new(base),
         })
     }
+}
+
+fn load_adapter(dir: Option<&Path>, model: &CausalLm) -> Result<(Option<Lora>, FileHashes)> {
+    let Some(dir) = dir else {
+        return Ok((None, FileHashes::default()));
+    };
+    let read = || Ok(Lora::load(dir, model)?);
+    let (adapter, files) = FileHashes::of_what_is_read(dir, read)?;
+    Ok((Some(adapter), files))
 }

@@ -54,9 +54,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         serde_json::json!({ "train_pairs": train.len(), "held_out_pairs": eval.len(), "held_out_in_training": n_shared }),
     )?;
     // The samples that normalise the scores depend on this adapter.
-    let (_, adapter) = policy::run_and_adapter(Path::new(&config.model.source));
-    let adapter = Some(adapter.as_path()).filter(|dir| dir.is_dir());
-    policy::record_inputs(&mut run, &files, adapter.as_slice())?;
+    policy::record_inputs(&mut run, &files, &[&policy.adapter_files])?;
     run.record("memory", plan.memory.json())?;
     let samples = samples(&policy, &requests, config)?;
     let mut objective = Objective::open(config, policy, eval, samples)?;

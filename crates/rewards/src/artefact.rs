@@ -14,6 +14,7 @@ use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 use data::{Ends, Template};
 use models::{CausalLm, Lora, Packed, ScalarHead, Sequence};
+use run::FileHashes;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use tokenizers::Tokenizer;
@@ -56,6 +57,8 @@ pub struct RewardModel {
     golden: Vec<Golden>,
     /// Whether `golden` was scored with bf16 activations
     narrow: bool,
+    /// The files that it was opened from, as they were read; empty if it is new
+    files: FileHashes,
 }
 
 /// A row, and its raw score when the artefact was made.
@@ -103,6 +106,7 @@ impl RewardModel {
             base_fingerprint: model.fingerprint()?,
             golden: Vec::new(),
             narrow: false,
+            files: FileHashes::default(),
         })
     }
 
@@ -167,7 +171,8 @@ impl RewardModel {
                 "{at}: {missing} is missing; the reward artefact is incomplete, copy all of it or train it again"
             ));
         }
-        run::check_result(dir).map_err(|e| Error::Input(run::one_line(&e)))?;
+        let checked = run::check_result(dir).and_then(|()| FileHashes::of_dir(dir));
+        let files = checked.map_err(|e| Error::Input(run::one_line(&e)))?;
         let manifest = read_manifest(&dir.join(MANIFEST))?;
         let found = model.fingerprint()?;
         if found != manifest.base_fingerprint {
@@ -188,9 +193,17 @@ impl RewardModel {
             base_fingerprint: manifest.base_fingerprint,
             golden: manifest.golden,
             narrow: manifest.narrow,
+            files,
         };
+        let unchanged = reward.files.require_unchanged();
+        unchanged.map_err(|e| Error::Input(run::one_line(&e)))?;
         reward.check_golden(dir, model)?;
         Ok(reward)
+    }
+
+    /// The files that it was opened from, as they were read.
+    pub fn files(&self) -> &FileHashes {
+        &self.files
     }
 
     fn check_golden(&self, dir: &Path, model: &CausalLm) -> Result<()> {

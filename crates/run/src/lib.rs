@@ -22,6 +22,7 @@ mod checkpoint_list;
 mod config;
 mod config_error;
 mod directory;
+mod file_hashes;
 mod files;
 mod memory;
 mod metrics;
@@ -44,6 +45,7 @@ mod suggest;
 mod sums;
 mod tensorboard;
 mod time_format;
+mod unreadable;
 mod unused;
 mod verify;
 mod verify_compare;
@@ -53,13 +55,15 @@ pub use checkpoint::Checkpoint;
 pub use checkpoint_list::{Damaged, RetentionPolicy, has_checkpoint, newest_intact};
 pub use config::{from_table, load_config, settings_table};
 pub use directory::Run;
+pub use file_hashes::FileHashes;
 pub use files::{
-    HashingReader, atomic_write, file_hash, free_space_bytes, hash, require_space, write_text,
+    HashingReader, Renames, atomic_write, file_hash, free_space_bytes, hash, put_in_place,
+    require_space, write_text,
 };
 pub use memory::{measure_peak_by, peak_memory_bytes, resident_memory_bytes, usable_memory_bytes};
 pub use metrics::{MetricsRow, is_timing, read_metrics};
 pub use outcome::{Curve, command, say_outcome};
-pub use process::{exit, main, one_line, parsed, print};
+pub use process::{exit, main, one_line, parsed, print, print_to};
 pub use progress::Progress;
 pub use provenance::{cpu_model, git_commit};
 pub use redact::{hide, redact};
@@ -73,5 +77,6 @@ pub use suggest::{nearest, suggest};
 pub use sums::{check_result, check_sums, write_sums};
 pub use tensorboard::events_up_to;
 pub use time_format::rfc3339;
+pub use unreadable::why_unreadable;
 pub use unused::UnusedSettings;
-pub use verify::verify_resume;
+pub use verify::{shorter_cadence, verify_resume};
