@@ -129,19 +129,62 @@ fn a_program_that_reads_nothing_times_out() {
 fn killing_a_program_kills_its_children() {
     let dir = tempfile::tempdir().unwrap();
     let pid = dir.path().join("pid");
-    let script = format!("sleep 600 & echo $! > {}; wait", pid.display());
-    let mut program = Program::start(&sh(&script), retry(3000, 0)).unwrap();
-    assert!(ask(&mut program).is_err());
-    let pid = std::fs::read_to_string(pid).unwrap();
-    let status = Path::new("/proc").join(pid.trim()).join("status");
-    let running = |status: &Path| {
-        std::fs::read_to_string(status).is_ok_and(|text| !text.contains("State:\tZ"))
-    };
+    for left in [
+        format!("sleep 600 & echo $! > {}", pid.display()),
+        daemon(&pid),
+    ] {
+        let script = format!("{left}; while [ ! -s {} ]; do :; done; wait", pid.display());
+        let mut program = Program::start(&sh(&script), retry(3000, 0)).unwrap();
+        assert!(ask(&mut program).is_err());
+        assert!(
+            ends(&pid),
+            "what the program left behind still runs: {left}"
+        );
+        std::fs::remove_file(&pid).unwrap();
+    }
+}
+
+#[test]
+fn a_program_that_ends_leaves_no_daemon() {
+    let dir = tempfile::tempdir().unwrap();
+    let pid = dir.path().join("pid");
+    let answer = "read -r line; echo '{\"id\": 0, \"answer\": 5}'; cat > /dev/null";
+    let script = format!("{}; {answer}", daemon(&pid));
+    let mut program = Program::start(&sh(&script), retry(20_000, 0)).unwrap();
+    assert_eq!(ask(&mut program).unwrap(), 5);
+    assert!(written(&pid), "the daemon was not started");
+    drop(program);
+    assert!(ends(&pid), "a daemon outlives its program");
+}
+
+/// A command that leaves a process in a session of its own, whose parent has ended, and that writes
+/// its id into the file.
+fn daemon(pid: &Path) -> String {
+    let script = pid.with_extension("sh");
+    let text = format!("echo $$ > {}; exec sleep 600", pid.display());
+    std::fs::write(&script, text).unwrap();
+    format!("(setsid sh {} &)", script.display())
+}
+
+/// Waits for something, at most 30 seconds.
+fn wait(done: impl Fn() -> bool) -> bool {
     let begun = Instant::now();
-    while running(&status) && begun.elapsed() < Duration::from_secs(10) {
+    while !done() && begun.elapsed() < Duration::from_secs(30) {
         std::thread::sleep(Duration::from_millis(10));
     }
-    assert!(!running(&status), "a child of the program still runs");
+    done()
+}
+
+/// Whether a process writes its id into the file.
+fn written(pid: &Path) -> bool {
+    wait(|| std::fs::read_to_string(pid).is_ok_and(|text| text.ends_with('\n')))
+}
+
+/// Whether the process whose id is in the file ends.
+fn ends(pid: &Path) -> bool {
+    let id = std::fs::read_to_string(pid).unwrap();
+    let status = Path::new("/proc").join(id.trim()).join("status");
+    wait(|| std::fs::read_to_string(&status).map_or(true, |text| text.contains("State:\tZ")))
 }
 
 #[test]
@@ -196,13 +239,16 @@ fn control_characters_of_a_program_reach_no_message() {
 fn a_program_ends_with_a_process_that_is_killed() {
     const PARENT: &str = "WICK_TEST_KILLED_PARENT";
     if let Some(pid) = std::env::var_os(PARENT) {
-        let pid = Path::new(&pid).display();
-        let script = format!("sleep 600 & echo $! > {pid}; exec sleep 600");
+        let pid = Path::new(&pid);
+        let child = pid.with_extension("child");
+        let (daemon, child) = (daemon(pid), child.display());
+        let script = format!("{daemon}; sleep 600 & echo $! > {child}; exec sleep 600");
         let _program = Program::start(&sh(&script), retry(3000, 0)).unwrap();
         std::thread::sleep(Duration::from_secs(600));
     }
     let dir = tempfile::tempdir().unwrap();
     let pid = dir.path().join("pid");
+    let child = pid.with_extension("child");
     let name = "external_rewards::program::a_program_ends_with_a_process_that_is_killed";
     let mut parent = std::process::Command::new(std::env::current_exe().unwrap())
         .args([name, "--exact"])
@@ -210,22 +256,15 @@ fn a_program_ends_with_a_process_that_is_killed() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    let wait = |done: &dyn Fn() -> bool| {
-        let begun = Instant::now();
-        while !done() && begun.elapsed() < Duration::from_secs(30) {
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        done()
-    };
-    let written = || std::fs::read_to_string(&pid).is_ok_and(|text| text.ends_with('\n'));
-    assert!(wait(&written), "the program was not started");
+    assert!(
+        written(&pid) && written(&child),
+        "the program was not started"
+    );
     parent.kill().unwrap(); // SIGKILL: it can clean up nothing
     parent.wait().unwrap();
-    let child = std::fs::read_to_string(&pid).unwrap();
-    let status = Path::new("/proc").join(child.trim()).join("status");
-    let ended = || std::fs::read_to_string(&status).map_or(true, |text| text.contains("State:\tZ"));
     assert!(
-        wait(&ended),
+        ends(&child),
         "a program outlives the process that started it"
     );
+    assert!(ends(&pid), "a daemon of it does");
 }

@@ -1,8 +1,9 @@
 //! One running program: lines into its standard input, lines out of its standard output, each with
 //! a timeout. What it writes to standard error is shown without control characters. It leads a
 //! process group of its own: a Ctrl-C in the terminal does not reach it, and a kill ends everything
-//! that it started. It never outlives us.
+//! that it started, in that group or out of it. It never outlives us.
 
+use super::descendants::{self, kill_marked};
 use super::foreign_text::printable;
 use super::scores::MAX_REPLY_BYTES;
 use super::watchdog::Watchdog;
@@ -25,6 +26,8 @@ const GRACE: Duration = Duration::from_secs(2);
 /// A running program with the threads that write and read its pipes.
 pub(super) struct Child {
     process: process::Child,
+    /// In its environment, and in that of what it starts
+    mark: String,
     /// Its process group has been killed, and its id may be another's now
     waited_for: bool,
     /// None: its input is closed
@@ -39,14 +42,16 @@ impl Child {
     /// Starts the program.
     pub fn spawn(command: &[String]) -> io::Result<Self> {
         let (program, arguments) = command.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+        let mark = descendants::new_mark();
         let mut process = Command::new(program)
             .args(arguments)
+            .env(descendants::VARIABLE, &mark)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
             .spawn()?;
-        let watchdog = Watchdog::over(process.id()).inspect_err(|_| {
+        let watchdog = Watchdog::over(process.id(), &mark).inspect_err(|_| {
             let _ = process.kill();
         })?;
         let stdin = process.stdin.take().expect("piped");
@@ -63,6 +68,7 @@ impl Child {
         let shows = thread::spawn(move || show_lines(stderr, &name));
         Ok(Self {
             process,
+            mark,
             waited_for: false,
             requests: Some(requests),
             lines,
@@ -119,13 +125,14 @@ impl Child {
         let _ = self.end();
     }
 
-    /// Kills its process group and waits for it, in this order: until it is waited for, the id of
-    /// the group cannot be another's.
+    /// Kills its process group and what left it, and waits for it, in this order: until it is
+    /// waited for, the id of the group cannot be another's.
     fn end(&mut self) -> io::Result<ExitStatus> {
         if !self.waited_for {
             let _ = kill_process_group(Pid::from_child(&self.process), Signal::KILL);
             self.waited_for = true;
-            // Its last words are shown before our error. What left its group may hold the pipe.
+            kill_marked(&self.mark);
+            // Its last words are shown before our error.
             let begun = Instant::now();
             while !self.shows.is_finished() && begun.elapsed() < LAST_WORDS {
                 thread::sleep(Duration::from_millis(2));

@@ -2,6 +2,7 @@
 //! timeouts and retries. The caller decides what to ask and what a valid answer is.
 
 mod child;
+mod descendants;
 mod endpoint;
 mod foreign_text;
 mod program;

@@ -1,6 +1,7 @@
 //! Ends a program that outlives us. However this process ends, SIGKILL included, its pipes close.
-//! A shell that waits for that kills the program's process group.
+//! A shell that waits for that kills the program's process group and what left it.
 
+use super::descendants::VARIABLE;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -9,11 +10,20 @@ use std::process::{Child, Command, Stdio};
 pub(super) struct Watchdog(Child);
 
 impl Watchdog {
-    /// Watches over the process group of this id.
-    pub fn over(group: u32) -> io::Result<Self> {
-        let script = "read -r _; kill -s KILL -- \"-$0\"";
+    /// Watches over the process group of this id and the processes with the mark. These are looked
+    /// for several times, as one of them may just be starting another.
+    pub fn over(group: u32, mark: &str) -> io::Result<Self> {
+        let script = r#"read -r _
+            kill -s KILL -- "-$0"
+            for round in 1 2 3 4 5; do
+                for file in $(grep -lsF -- "$1" /proc/[0-9]*/environ); do
+                    pid=${file#/proc/}
+                    kill -s KILL "${pid%/environ}"
+                done
+            done"#;
+        let entry = format!("{VARIABLE}={mark}");
         let shell = Command::new("/bin/sh")
-            .args(["-c", script, &group.to_string()])
+            .args(["-c", script, &group.to_string(), &entry])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
