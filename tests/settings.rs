@@ -253,10 +253,12 @@ fn broken_and_missing_files_are_named() {
         "config file x.toml, line 2: unclosed array, expected `]`",
     );
     let error = run::load_config::<Config>(Some("no/such.toml".as_ref()), &[]).unwrap_err();
-    assert_eq!(
-        run::one_line(&error),
-        "config file no/such.toml: No such file or directory (os error 2)"
+    let place = std::path::absolute("no/such.toml").unwrap();
+    let expected = format!(
+        "config file no/such.toml: No such file or directory (os error 2) (looked for {})",
+        place.display()
     );
+    assert_eq!(run::one_line(&error), expected);
 }
 
 #[test]

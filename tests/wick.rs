@@ -195,3 +195,46 @@ fn a_run_is_planned_trained_scored_and_merged_by_command_lines() {
         );
     }
 }
+
+#[test]
+fn a_wrong_key_of_a_method_names_its_file_or_override() {
+    let world = World::new();
+    let settings = "[model]\npolicy = \"x\"\nreward = \"y\"\n[data]\npath = \"z\"\n";
+    for (in_file, set, expected) in [
+        (
+            "kl_coeff = 1",
+            "",
+            "config file FILE: unknown key \"algorithm.kl_coeff\"; did you mean \"algorithm.kl_coef\"?",
+        ),
+        (
+            "kl_coef = true",
+            "",
+            "config file FILE: \"algorithm.kl_coef\" is the boolean true, expected a number",
+        ),
+        (
+            "",
+            "algorithm.cliip=0.1",
+            "--set algorithm.cliip=0.1: unknown key \"algorithm.cliip\"; did you mean \"algorithm.clip\"?",
+        ),
+        (
+            "kl_coef = true",
+            "algorithm.kl_coef=high",
+            "--set algorithm.kl_coef=high: \"algorithm.kl_coef\" is the string \"high\", expected a number",
+        ),
+    ] {
+        let text = format!("{settings}[algorithm]\nname = \"ppo\"\n{in_file}\n");
+        let file = world.write("mine.toml", &text);
+        let set = if set.is_empty() {
+            ""
+        } else {
+            &format!(" --set {set}")
+        };
+        for command in ["plan", "rlhf plan", "rlhf"] {
+            let line = format!("{command} --config ~/mine.toml{set}");
+            refused(wick(&world, &line), &expected.replace("FILE", &file));
+        }
+    }
+    let error = wick(&world, "plan --config ~/mien.toml").unwrap_err();
+    let near = format!("; did you mean {}?", world.text("mine.toml"));
+    assert!(error.to_string().ends_with(&near), "{error}");
+}

@@ -273,18 +273,15 @@ fn plan_of(
     };
     match stage {
         "sft" => {
-            let config: sft::Config = args.load_config()?;
-            config.check()?;
+            let config: sft::Config = args.load_config(sft::Config::check)?;
             sft::plan(&args, &config)
         }
         "reward-model" => {
-            let config: reward_model::Config = args.load_config()?;
-            config.check()?;
+            let config: reward_model::Config = args.load_config(reward_model::Config::check)?;
             reward_model::plan(&args, &config)
         }
         _ => {
-            let config: esrl_rlhf::Config = args.load_config()?;
-            config.check()?;
+            let config: esrl_rlhf::Config = args.load_config(esrl_rlhf::Config::check)?;
             esrl_rlhf::plan(&args, &config)
         }
     }

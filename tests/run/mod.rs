@@ -4,9 +4,11 @@ mod checkpoints;
 mod damage;
 mod directory;
 mod logs;
+mod progress;
 mod results;
 mod resume;
 mod secrets;
+mod stdout;
 mod streams;
 
 use run::{RetentionPolicy, Run};

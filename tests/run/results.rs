@@ -3,6 +3,7 @@
 use super::{metrics, names, save, settings};
 use run::{RetentionPolicy, Run};
 use std::fs;
+use std::io;
 use std::path::Path;
 
 fn put(run: &Run, result: &str, text: &str) {
@@ -91,4 +92,51 @@ fn a_checkpoint_too_many_is_deleted_by_the_resumed_run() {
     run.prune(RetentionPolicy { n: 2, mb: None }).unwrap();
     let kept = ["step-000002", "step-000003"];
     assert_eq!(names(&dir.join("checkpoints")), kept);
+}
+
+/// On a file system that cannot exchange two directories in one step.
+#[test]
+fn a_result_that_cannot_be_replaced_is_kept_or_named() {
+    #[track_caller]
+    fn check(rename: fn(&Path, &Path) -> io::Result<()>, expected: &str, says: Option<&str>) {
+        let root = tempfile::tempdir().unwrap();
+        let target = root.path().join("adapter");
+        fs::create_dir(&target).unwrap();
+        fs::write(target.join("weights.bin"), "old").unwrap();
+        let aside = tempfile::tempdir_in(root.path()).unwrap();
+        fs::write(aside.path().join("weights.bin"), "new").unwrap();
+        fs::write(aside.path().join("is_new"), "").unwrap();
+        let by = run::Renames {
+            rename,
+            exchange: |_, _| Err(io::ErrorKind::Unsupported.into()),
+        };
+        let error = run::put_in_place(aside, &target, &by).err();
+        let error = error.map(|e| e.to_string());
+        let named = error.as_ref().and_then(|e| e.split_once("; it is in "));
+        let place = named.map_or(target.clone(), |(_, place)| place.into());
+        let found = fs::read_to_string(place.join("weights.bin")).unwrap();
+        assert_eq!(found, expected);
+        assert_eq!(
+            error
+                .map(|e| e.split(';').next().unwrap().to_string())
+                .as_deref(),
+            says
+        );
+        assert_eq!(
+            fs::read_dir(root.path()).unwrap().count(),
+            1,
+            "nothing else is left"
+        );
+    }
+    check(|from, to| fs::rename(from, to), "new", None);
+    let new_fails = |from: &Path, to: &Path| match from.join("is_new").exists() {
+        true => Err(io::Error::other("a full disk")),
+        false => fs::rename(from, to),
+    };
+    check(new_fails, "old", Some("a full disk"));
+    let into_place_fails = |from: &Path, to: &Path| match to.ends_with("adapter") {
+        true => Err(io::Error::other("a full disk")),
+        false => fs::rename(from, to),
+    };
+    check(into_place_fails, "old", Some("a full disk"));
 }

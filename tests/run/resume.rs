@@ -1,7 +1,7 @@
 //! Which runs may be resumed, and with which settings.
 
 use super::{json_of, metrics, save, settings};
-use crate::common::refused;
+use crate::common::{again_in_a_child, refused};
 use run::Run;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -100,4 +100,39 @@ fn a_run_without_checkpoints_starts_over() {
     assert!(events(&dir).is_empty());
     let stored = run::open_saved_run(&dir).unwrap().unwrap().config;
     assert_eq!(stored["train"]["save_every"].as_integer(), Some(3));
+}
+
+/// In a process of its own, whose standard error is read.
+#[test]
+fn a_run_that_goes_on_with_other_threads_says_so() {
+    const CHILD: &str = "RESUME_TEST_USED_CHILD";
+    let used = |threads: u64| {
+        let facts = json!({"threads": threads, "simd": "avx2"});
+        facts.as_object().unwrap().clone()
+    };
+    if let Ok(dir) = std::env::var(CHILD) {
+        let dir = Path::new(&dir);
+        let resume = || Run::resume(dir, "sft", &settings(0.1, 1)).unwrap();
+        let mut run = Run::create(dir, "sft", &settings(0.1, 1)).unwrap();
+        run.record_used(used(2)).unwrap();
+        save(&mut run, 1, 1);
+        drop(run);
+        resume().record_used(used(2)).unwrap();
+        eprintln!("others:");
+        resume().record_used(used(3)).unwrap();
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("r");
+    let output = again_in_a_child([(CHILD, &dir)]);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let (same, others) = stderr.split_once("others:").unwrap();
+    assert!(!same.contains("going on with"), "{same}");
+    let expected = "going on with threads 3 (was 2): the last bits of the results may differ from \
+                    those of an uninterrupted run";
+    assert!(others.lines().any(|line| line == expected), "{others}");
+    assert_eq!(
+        json_of(dir.join("run.json"))["resumed"][1]["used"]["threads"],
+        3
+    );
 }

@@ -77,10 +77,13 @@ pub struct PlanArgs {
 }
 
 impl PlanArgs {
-    /// The settings, `--memory-gb` among them.
-    pub fn load_config<T: DeserializeOwned>(&self) -> Result<T> {
+    /// The settings, `--memory-gb` among them, checked.
+    pub fn load_config<T: DeserializeOwned>(
+        &self,
+        check: impl FnOnce(&T) -> Result<()>,
+    ) -> Result<T> {
         let limit = self.memory_gb.map(|gb| format!("train.memory_gb={gb:?}"));
         let sets: Vec<String> = self.sets.iter().cloned().chain(limit).collect();
-        crate::config::load_config(self.config.as_deref(), &sets)
+        crate::config::load_checked(self.config.as_deref(), &sets, check)
     }
 }

@@ -8,6 +8,7 @@
 
 use crate::config_error::explain;
 use crate::redact::redact;
+use crate::unreadable::why_unreadable;
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 use std::path::Path;
@@ -42,6 +43,16 @@ use toml::{Table, Value};
 /// # Ok::<(), anyhow::Error>(())
 /// ```
 pub fn load_config<T: DeserializeOwned>(file: Option<&Path>, sets: &[String]) -> Result<T> {
+    load_checked(file, sets, |_| Ok(()))
+}
+
+/// [`load_config`], then `check`. Keys that it does not know, or whose values have a wrong type
+/// (those of tables that [`from_table`] reads), are reported like those of `load_config`.
+pub(crate) fn load_checked<T: DeserializeOwned>(
+    file: Option<&Path>,
+    sets: &[String],
+    check: impl FnOnce(&T) -> Result<()>,
+) -> Result<T> {
     let in_file = read_file(file)?;
     let (table, overridden) = with_overrides(in_file.clone(), sets)?;
     let source = |key: &str| {
@@ -58,8 +69,19 @@ pub fn load_config<T: DeserializeOwned>(file: Option<&Path>, sets: &[String]) ->
     };
     check_values(&Value::Table(table.clone()), "")
         .map_err(|(key, why)| anyhow::anyhow!("{}: {key} {why}", redact(&source(&key))))?;
-    parse(table, "", source)
+    let config = parse(table, "", &source)?;
+    check(&config).map_err(|error| {
+        let text = error.to_string();
+        let about = text.strip_prefix(UNNAMED).unwrap_or(&text);
+        let key = about.strip_prefix("unknown key ").unwrap_or(about);
+        let key = key.strip_prefix('"').and_then(|key| key.split('"').next());
+        key.map_or(error, |key| anyhow::anyhow!("{}: {about}", source(key)))
+    })?;
+    Ok(config)
 }
+
+/// What errors of [`from_table`] begin with, which knows no file.
+const UNNAMED: &str = "settings: ";
 
 /// Keys that nothing is multiplied by but sizes: their limit is higher.
 const LARGE: [&str; 8] = [
@@ -149,7 +171,8 @@ fn contains(table: &Table, key: &str) -> bool {
 /// Deserialises one table of the settings, found at the dotted key `at`, with the same messages as
 /// [`load_config`].
 pub fn from_table<T: DeserializeOwned>(table: &Table, at: &str) -> Result<T> {
-    parse(table.clone(), at, |_| "settings".to_string())
+    let unnamed = UNNAMED.trim_end_matches(": ");
+    parse(table.clone(), at, |_| unnamed.to_string())
 }
 
 fn parse<T: DeserializeOwned>(
@@ -166,7 +189,12 @@ fn parse<T: DeserializeOwned>(
 
 fn read_table(path: &Path) -> Result<Table> {
     let name = path.display();
-    let text = std::fs::read_to_string(path).with_context(|| format!("config file {name}"))?;
+    let text = std::fs::read_to_string(path).map_err(|e| {
+        anyhow::anyhow!(
+            "config file {name}: {}",
+            why_unreadable(path, &e, &["toml"])
+        )
+    })?;
     text.parse::<Table>().map_err(|error| {
         let line = error
             .span()

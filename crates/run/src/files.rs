@@ -62,7 +62,7 @@ pub(crate) fn atomic_dir(target: &Path, write: impl FnOnce(&Path) -> Result<()>)
         let aside = temporary_dir(parent(target))?;
         write(aside.path())?;
         sync_tree(aside.path())?;
-        Ok(put_in_place(aside, target)?)
+        Ok(put_in_place(aside, target, &Renames::default())?)
     };
     make().map_err(|e: anyhow::Error| e.context(format!("cannot write {}", target.display())))
 }
@@ -77,19 +77,43 @@ pub(crate) fn temporary_dir(parent: &Path) -> Result<TempDir> {
         .with_context(|| format!("cannot write into {}", parent.display()))
 }
 
-fn put_in_place(aside: TempDir, target: &Path) -> std::io::Result<()> {
-    use rustix::fs::{CWD, RenameFlags, renameat_with};
+type Rename = fn(&Path, &Path) -> std::io::Result<()>;
+
+/// How the file system renames. Tests put failures in their place.
+pub struct Renames {
+    /// Gives a file or directory another path.
+    pub rename: Rename,
+    /// Exchanges two paths in one step, which not every file system can.
+    pub exchange: Rename,
+}
+
+impl Default for Renames {
+    /// As the file system does it.
+    fn default() -> Self {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        Self {
+            rename: |from, to| std::fs::rename(from, to),
+            exchange: |a, b| Ok(renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE)?),
+        }
+    }
+}
+
+/// Puts the directory `aside` into the place of `target`, in the same folder.
+///
+/// # Errors
+/// `target` is what it was, or the error says where that is.
+pub fn put_in_place(aside: TempDir, target: &Path, by: &Renames) -> std::io::Result<()> {
     if !target.exists() {
-        std::fs::rename(aside.path(), target)?;
+        (by.rename)(aside.path(), target)?;
         let _ = aside.keep(); // renamed to `target`: nothing to delete
-    } else if renameat_with(CWD, aside.path(), CWD, target, RenameFlags::EXCHANGE).is_err() {
+    } else if (by.exchange)(aside.path(), target).is_err() {
         // Without an exchange, `target` does not exist for a moment.
         let old = temporary_dir(parent(target)).map_err(std::io::Error::other)?;
-        std::fs::rename(target, old.path())?;
-        if let Err(why) = std::fs::rename(aside.path(), target) {
+        (by.rename)(target, old.path())?;
+        if let Err(why) = (by.rename)(aside.path(), target) {
             // Dropped, `old` would delete the directory that was to be replaced.
             let old = old.keep();
-            return Err(match std::fs::rename(&old, target) {
+            return Err(match (by.rename)(&old, target) {
                 Ok(()) => why,
                 Err(_) => std::io::Error::other(format!("{why}; it is in {}", old.display())),
             });

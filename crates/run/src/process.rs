@@ -3,7 +3,7 @@
 use crate::redact::redact;
 use crate::say;
 use anyhow::{Context, Result, bail};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 /// There is nothing more to do, and nothing failed: the help was printed, or the reader of standard
@@ -24,7 +24,12 @@ impl std::error::Error for NothingMore {}
 /// If the reader has closed the pipe, the error makes [`exit`] end the process quietly with 0,
 /// where `println!` would panic.
 pub fn print(text: &str) -> Result<()> {
-    let (text, mut out) = (redact(text), std::io::stdout().lock());
+    print_to(&mut std::io::stdout().lock(), text)
+}
+
+/// [`print`], to what takes the place of standard output.
+pub fn print_to(out: &mut impl Write, text: &str) -> Result<()> {
+    let text = redact(text);
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(NothingMore.into()),
         other => other.context("cannot write to standard output"),
@@ -38,7 +43,11 @@ pub fn parsed<T>(result: Result<T, clap::Error>) -> Result<T> {
         Err(error) => error,
     };
     if !error.use_stderr() {
-        let _ = error.print(); // a reader that is gone is no failure
+        let help = error.render();
+        print(&match std::io::stdout().is_terminal() {
+            true => help.ansi().to_string(),
+            false => help.to_string(),
+        })?;
         return Err(NothingMore.into());
     }
     bail!(clap_line(&error))

@@ -1,7 +1,7 @@
 //! The command of a training stage: load the settings, then train, plan or verify.
 
 use crate::args::{PlanArgs, RunArgs};
-use crate::config::load_config;
+use crate::config::load_checked;
 use crate::process::print;
 use crate::run_info::CONFIG;
 use crate::saved_run::open_saved_run;
@@ -47,8 +47,7 @@ impl RunArgs {
         check: impl FnOnce(&T) -> Result<()>,
         run: impl FnOnce(&Self, &T) -> Result<()>,
     ) -> Result<()> {
-        let config: T = load_config(self.settings_file()?.as_deref(), &self.sets)?;
-        check(&config)?;
+        let config: T = load_checked(self.settings_file()?.as_deref(), &self.sets, check)?;
         match self.verify_resume {
             Some(kills) => print(&verify_resume(self, kills)?),
             None => run(self, &config),

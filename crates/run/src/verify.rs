@@ -137,29 +137,42 @@ fn run_whole(args: &RunArgs, whole: &Path) -> Result<(RunArgs, f64)> {
         let secs = began.elapsed().as_secs_f64();
         succeeded(status, whole)?;
         let all = list(&whole.join(CHECKPOINTS))?;
-        let (first, last) = (
-            all.first().map_or(0, |c| c.step),
-            all.last().map_or(0, |c| c.step),
-        );
-        if first < last {
+        let steps: Vec<u64> = all.iter().map(|checkpoint| checkpoint.step).collect();
+        let Some(set) = shorter_cadence(&steps, &args.sets)? else {
             return Ok((args, secs));
-        }
-        ensure!(
-            last > 1,
-            "a run of {last} steps cannot be resumed within; take at least 2 steps"
-        );
-        let every = (last / 4).max(1);
-        let set = format!("train.save_every={every}");
-        if args.sets.contains(&set) {
-            return Ok((args, secs)); // it keeps only the last one
-        }
-        crate::say!(
-            "its one checkpoint is at its end, step {last}; again with train.save_every = {every}"
-        );
+        };
+        crate::say!("its one checkpoint is at its end; again with {set}");
         args.sets.push(set);
         std::fs::remove_dir_all(whole)
             .with_context(|| format!("cannot delete {}", whole.display()))?;
     }
+}
+
+/// The setting with which a run is made again, where the steps of its checkpoints leave none that a
+/// resumed run could begin at. `None`: there is one, or the settings `sets` have that cadence
+/// already and the run keeps its last checkpoint only.
+///
+/// # Errors
+/// If the run is too short for any cadence.
+///
+/// ```
+/// let with = run::shorter_cadence(&[8], &[]).unwrap().unwrap();
+/// assert_eq!(with, "train.save_every=2");
+/// assert_eq!(run::shorter_cadence(&[4, 8], &[]).unwrap(), None);
+/// assert_eq!(run::shorter_cadence(&[8], &[with]).unwrap(), None);
+/// assert!(run::shorter_cadence(&[1], &[]).is_err());
+/// ```
+pub fn shorter_cadence(steps: &[u64], sets: &[String]) -> Result<Option<String>> {
+    let (first, last) = (steps.first(), steps.last().copied().unwrap_or(0));
+    if first.is_some_and(|first| *first < last) {
+        return Ok(None);
+    }
+    ensure!(
+        last > 1,
+        "a run of {last} steps cannot be resumed within; take at least 2 steps"
+    );
+    let set = format!("train.save_every={}", (last / 4).max(1));
+    Ok((!sets.contains(&set)).then_some(set))
 }
 
 /// When a run is killed: after some time, or at the first write after that time.

@@ -41,7 +41,6 @@ impl Cli {
 
 /// Prints what a run with these settings would take; see [`plan()`].
 pub fn print_plan(args: &PlanArgs) -> Result<()> {
-    let config: Config = args.load_config()?;
-    config.check()?;
+    let config: Config = args.load_config(Config::check)?;
     plan(args, &config)?.print(args.json)
 }
