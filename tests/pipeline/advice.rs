@@ -4,7 +4,7 @@
 use super::memory::work;
 use super::world::{World, tiny};
 use crate::common::tiny_config;
-use planning::{Estimate, ScoringMemory, fewest_layers};
+use planning::{Estimate, Scoring, fewest_layers};
 use serde_json::json;
 
 #[test]
@@ -25,7 +25,7 @@ fn the_fewest_checkpointed_layers_are_chosen_or_a_change_suggested() {
         "{error}"
     );
     let mut half = work.clone();
-    half.largest.tokens = 2000;
+    half.forwards.largest.tokens = 2000;
     let error = choose(Estimate::of(&half, 6).total()).unwrap_err();
     assert!(error.to_string().ends_with("to 2000"), "{error}");
     let error = choose(1e6).unwrap_err().to_string();
@@ -41,7 +41,7 @@ fn the_fewest_checkpointed_layers_are_chosen_or_a_change_suggested() {
 fn unavoidable_memory_for_scores_is_reported() {
     let config = tiny_config(json!({ "num_hidden_layers": 6 }));
     let mut work = work(&config, 200);
-    work.scoring = ScoringMemory {
+    work.scoring = Scoring {
         micro_batched: 5000,
         whole: 4096,
         longest: 100,
@@ -58,10 +58,10 @@ fn unavoidable_memory_for_scores_is_reported() {
         error.unwrap_err().to_string()
     };
     let mut wide = work.clone();
-    wide.largest.tokens = 5000;
+    wide.forwards.largest.tokens = 5000;
     let budget = {
         let mut less = wide.clone();
-        (less.largest.tokens, less.scoring.micro_batched) = (4500, 4500);
+        (less.forwards.largest.tokens, less.scoring.micro_batched) = (4500, 4500);
         Estimate::of(&less, 6).total()
     };
     let error = fewest_layers(&wide, Some(budget), None).unwrap_err();

@@ -1,12 +1,13 @@
 //! What a plan counts in the data and on the disk: held-out rows, prompts of samples, passes over a
 //! pool, checkpoints.
 
+use super::memory::work;
 use super::world::{World, tiny};
-use models::{Activations, Fetch, KvCache};
-use planning::{Disk, SamplingMemory};
+use crate::common::tiny_config;
+use models::{Activations, Fetch, KvCache, LoraConfig};
+use planning::{Disk, Graph, Sampling, Workload};
 use policy::{PolicyMeta, TemplateChoice};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::fs;
 
 /// Width 32, feed-forward 48, 4 heads that share 2 of keys of 8, 2 layers.
@@ -101,20 +102,20 @@ fn long_held_out_rows_are_counted_in_evaluations() {
 /// The cache has rows in units of 16.
 #[test]
 fn sampling_is_counted_for_the_longest_prompts_at_the_same_time() {
-    let all = SamplingMemory::of(&[10, 40, 20, 33], 12, 7, 32);
-    assert_eq!(all.cache_rows, (16 + 48 + 32 + 48) + 12 * 16);
-    assert_eq!((all.rows, all.prompt_tokens), (12, 103));
-    assert_eq!((all.longest_prompt, all.answer_rows), (40, 16));
+    let of = |n_answers, max_rows| Sampling::of(vec![10, 40, 20, 33], n_answers, 7, max_rows);
+    let all = of(12, 32);
+    assert_eq!(all.cache_rows(), (16 + 48 + 32 + 48) + 12 * 16);
+    assert_eq!((all.rows, all.prompt_tokens()), (12, 103));
+    assert_eq!((all.prompts[0], all.max_new_tokens), (40, 7));
     // three at a time may be of three prompts, however many answers each gets
-    let few = SamplingMemory::of(&[10, 40, 20, 33], 12, 7, 3);
-    assert_eq!(few.cache_rows, (48 + 48 + 32) + 3 * 16);
-    assert_eq!((few.rows, few.prompt_tokens), (3, 93));
-    assert_eq!(SamplingMemory::of(&[10, 40], 0, 7, 3).cache_rows, 0);
-    let long = SamplingMemory::of(&[90], 1, 30, 3);
-    let both = few.max(long);
-    assert_eq!(both.cache_rows, few.cache_rows.max(96 + 32));
-    assert_eq!((both.longest_prompt, both.answer_rows), (90, 32));
-    assert_eq!((both.rows, both.prompt_tokens), (3, 93));
+    let mut few = of(12, 3);
+    assert_eq!(few.cache_rows(), (48 + 48 + 32) + 3 * 16);
+    assert_eq!((few.rows, few.prompt_tokens()), (3, 93));
+    // as if `rollout.max_rows` were lower
+    few.rows = 2;
+    assert_eq!(few.cache_rows(), of(12, 2).cache_rows());
+    assert_eq!(few.prompt_tokens(), of(12, 2).prompt_tokens());
+    assert_eq!(of(0, 3).cache_rows(), 0);
 }
 
 #[test]
@@ -202,35 +203,43 @@ fn a_run_without_room_on_the_disk_is_refused_unless_it_has_a_checkpoint() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("r");
     let free = run::free_space_bytes(&dir).unwrap() as usize;
-    let disk = |bytes: usize, n: usize, mb: Option<u64>, n_checkpoints: usize| Disk {
-        dir: dir.clone(),
-        trained: bytes as u64,
-        copies: 0,
-        retention: run::RetentionPolicy { n, mb },
-        n_checkpoints,
-        results: BTreeMap::from([("adapter", bytes as u64)]),
-        other: 0,
+    let base = work(&tiny_config(json!({})), 100);
+    let disk = |bytes: usize, n: usize, mb: Option<u64>, n_checkpoints: usize| {
+        let graph = Graph {
+            name: "policy",
+            lora: Some(LoraConfig::default()),
+            head: bytes / 4,
+        };
+        Workload {
+            dir: dir.clone(),
+            graphs: vec![graph],
+            retention: run::RetentionPolicy { n, mb },
+            n_checkpoints,
+            results: vec![("adapter", false)],
+            ..base.clone()
+        }
     };
     let (fits, not) = (free / 12, free / 9);
-    let small = disk(4_000, 2, None, 5);
-    let state = small.checkpoint() - 3 * 4_000;
-    assert_eq!(small.checkpoints(), 2 * (12_000 + state));
-    assert_eq!(small.most(), small.run() + small.checkpoint());
-    disk(fits, 2, None, 5).require().unwrap();
-    let error = run::one_line(&disk(not, 2, None, 5).require().unwrap_err());
+    let small = Disk::of(&disk(4_000, 2, None, 5));
+    let state = small.checkpoint_bytes - 3 * small.results_bytes["adapter"];
+    assert!((1_000..10_000).contains(&state), "{state}");
+    assert_eq!(small.checkpoints_kept_bytes, 2 * small.checkpoint_bytes);
+    assert_eq!(small.most_bytes, small.run_bytes + small.checkpoint_bytes);
+    disk(fits, 2, None, 5).require_space().unwrap();
+    let error = run::one_line(&disk(not, 2, None, 5).require_space().unwrap_err());
     assert!(
         error.starts_with("the disk has no room for the run"),
         "{error}"
     );
     assert!(error.contains("MB, and"), "{error}");
     // a run keeps no more than it writes, and no more than it may keep
-    disk(not, 2, None, 1).require().unwrap();
-    disk(not, 9, Some(1), 9).require().unwrap();
+    disk(not, 2, None, 1).require_space().unwrap();
+    disk(not, 9, Some(1), 9).require_space().unwrap();
     let first = dir.join("checkpoints/step-000001");
     fs::create_dir_all(&first).unwrap();
-    disk(not, 2, None, 5).require().unwrap_err();
+    disk(not, 2, None, 5).require_space().unwrap_err();
     fs::write(first.join("state.json"), "{}").unwrap();
-    disk(not, 2, None, 5).require().unwrap();
+    disk(not, 2, None, 5).require_space().unwrap();
 }
 
 /// Four checkpoints are written, however many may be kept.

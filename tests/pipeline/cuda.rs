@@ -4,11 +4,8 @@
 use super::same::assert_same;
 use super::world::World;
 use crate::common::tiny_config;
-use models::LoraConfig;
 use ops::driver::{Gpu, Machine, Needs};
-use planning::{
-    Estimate, Forward, MemoryConfig, SamplingMemory, ScoringMemory, Workload, is_out_of_memory,
-};
+use planning::{Estimate, Workload, is_out_of_memory};
 use policy::{DeviceChoice, cuda_unavailable_reason, first_usable_gpu};
 use serde_json::json;
 
@@ -116,43 +113,29 @@ fn the_reason_why_a_gpu_cannot_be_used_is_one_line() {
     assert!(policy::device("auto").unwrap().is_cpu());
 }
 
-fn work(device: DeviceChoice) -> Workload {
+fn work(device: DeviceChoice, memory_gb: Option<f64>) -> Workload {
+    let shape = tiny_config(json!({ "num_hidden_layers": 6 }));
     Workload {
-        shape: tiny_config(json!({ "num_hidden_layers": 6 })),
         device,
-        weight_bytes: 4_000_000,
-        parameters: 1000,
-        adapter_numbers: 1500,
-        graphs: vec![("policy", Some(LoraConfig::default()))],
-        largest: Forward {
-            tokens: 100_000,
-            pairs: 0,
-        },
-        longest: 100,
-        scoring: ScoringMemory::default(),
-        sampling: SamplingMemory::default(),
-        rows_key: "rollout.max_rows",
+        memory_gb,
+        ..super::memory::work(&shape, 100_000)
     }
 }
 
 #[test]
 fn a_gpu_gives_no_more_than_it_has_free() {
-    let limit = |memory_gb| MemoryConfig {
-        memory_gb,
-        checkpoint_layers: None,
+    let (gpu, cpu) = (DeviceChoice::Cuda(0), DeviceChoice::Cpu);
+    let budget = |memory_gb, device, free: f64| {
+        let plan = work(device, memory_gb).plan_within(Some(free));
+        plan.map(|plan| plan.budget.unwrap())
     };
-    let (gpu, cpu) = (work(DeviceChoice::Cuda(0)), work(DeviceChoice::Cpu));
-    let budget = |memory_gb, work: &Workload, free: f64| {
-        let plan = limit(memory_gb).plan_within(work.clone(), Some(free));
-        plan.unwrap().budget.unwrap()
-    };
-    let all = Estimate::of(&gpu, 0).total();
-    assert_eq!(budget(None, &gpu, all), all);
-    assert_eq!(budget(Some(1e3), &gpu, all), all);
-    assert_eq!(budget(Some(900.0), &gpu, 1e12), 900e9);
+    let all = Estimate::of(&work(gpu, None), 0).total();
+    assert_eq!(budget(None, gpu, all).unwrap(), all);
+    assert_eq!(budget(Some(1e3), gpu, all).unwrap(), all);
+    assert_eq!(budget(Some(900.0), gpu, 1e12).unwrap(), 900e9);
     // the free memory of a CPU is no hard limit
-    assert_eq!(budget(Some(900.0), &cpu, all), 900e9);
-    let error = limit(Some(24.0)).plan_within(gpu, Some(0.5e9));
+    assert_eq!(budget(Some(900.0), cpu, all).unwrap(), 900e9);
+    let error = budget(Some(24.0), gpu, 0.5e9);
     let line = run::one_line(&error.unwrap_err());
     assert!(line.contains("and 0.5 GB are free"), "{line}");
 }
@@ -160,14 +143,13 @@ fn a_gpu_gives_no_more_than_it_has_free() {
 #[test]
 fn a_full_gpu_gets_the_cheapest_change_as_advice() {
     let advice = |memory_gb, checkpoint_layers, usable| {
-        let memory = MemoryConfig {
-            memory_gb,
+        let gpu = Workload {
             checkpoint_layers,
+            ..work(DeviceChoice::Cuda(0), memory_gb)
         };
-        let plan = memory.plan_within(work(DeviceChoice::Cuda(0)), None);
-        plan.unwrap().oom_advice(usable)
+        gpu.plan_within(None).unwrap().oom_advice(usable)
     };
-    let total = |layers| Estimate::of(&work(DeviceChoice::Cuda(0)), layers).total();
+    let total = |layers| Estimate::of(&work(DeviceChoice::Cuda(0), None), layers).total();
     let (all, four) = (total(0) / 1e9, total(4) / 1e9);
 
     let text = advice(None, None, Some(total(4)));

@@ -5,29 +5,37 @@ use super::bad_input::refused;
 use super::same::assert_same;
 use super::world::{World, tiny};
 use crate::common::tiny_config;
-use models::{Activations, Config, LoraConfig};
-use planning::{Estimate, Forward, SamplingMemory, ScoringMemory, Workload};
-use policy::DeviceChoice;
+use models::{Activations, Config, Fetch, LoraConfig, WeightsMeta};
+use planning::{Estimate, Forward, Forwards, Graph, Sampling, Workload};
+use policy::{DeviceChoice, PolicyMeta, TemplateChoice};
 use serde_json::json;
+use std::path::Path;
 
+/// A run on a base of this shape whose largest forward has so many tokens.
 pub fn work(shape: &Config, tokens: usize) -> Workload {
+    let base = PolicyMeta::open(&tiny("base"), TemplateChoice::Alpaca, None, Fetch::Shape).unwrap();
+    let none = Workload::new(&base, &WeightsMeta::default(), "cpu", Path::new("none")).unwrap();
     Workload {
         shape: shape.clone(),
-        device: DeviceChoice::Cpu,
-        weight_bytes: 4_000_000,
-        parameters: 1000,
-        adapter_numbers: 1500,
+        sampling_weights: 4_000_000,
         graphs: vec![graph(LoraConfig::default())],
-        largest: Forward { tokens, pairs: 0 },
-        longest: 100,
-        scoring: ScoringMemory::default(),
-        sampling: SamplingMemory::default(),
+        frozen_numbers: 500,
+        forwards: Forwards {
+            largest: Forward { tokens, pairs: 0 },
+            longest_unit: 100,
+            ..Forwards::default()
+        },
         rows_key: "rollout.max_rows",
+        ..none
     }
 }
 
-fn graph(lora: LoraConfig) -> (&'static str, Option<LoraConfig>) {
-    ("policy", Some(lora))
+fn graph(lora: LoraConfig) -> Graph {
+    Graph {
+        name: "policy",
+        lora: Some(lora),
+        head: 0,
+    }
 }
 
 #[test]
@@ -75,32 +83,41 @@ fn activations_are_the_tensors_of_a_layer() {
 fn every_phase_is_counted() {
     let config = tiny_config(json!({ "num_hidden_layers": 6 }));
     let mut full = work(&config, 1000);
-    full.largest.pairs = 70_000;
+    full.forwards.largest.pairs = 70_000;
     full.scoring.micro_batched = 500;
-    full.sampling = SamplingMemory {
-        cache_rows: 400,
+    // less than other sampling, which happens before or after it
+    let less = Sampling::of(vec![10, 9], 8, 12, 8);
+    let sampling = Sampling {
+        prompts: vec![20, 10],
         rows: 9,
-        prompt_tokens: 30,
-        longest_prompt: 20,
-        answer_rows: 16,
+        max_new_tokens: 12,
         kept_states: 100,
     };
+    full.sampling = vec![less, sampling];
     let e = Estimate::of(&full, 2);
-    let each = Activations::on_cpu(&config, full.graphs[0].1.as_ref());
+    let each = Activations::on_cpu(&config, full.graphs[0].lora.as_ref());
     assert_eq!(e.weights, 0.06e9 + 4e6);
     let scoring = |tokens: f64| 1.02 * 4.0 * tokens * (3.0 * 40.0 + 5.0 * 24.0);
     assert_eq!(e.scoring, scoring(500.0));
-    let rows = 1.125 * (2 * 6 * 8 * 400) as f64 + 1.5 * (24 * 100) as f64;
-    assert_eq!(e.sampling, 4.0 * rows + scoring(30.0));
-    full.sampling.rows = 400;
+    // the cache has rows in units of 16
+    let cache = |answers: usize| (2 * 6 * 8 * (32 + 16 + answers * 16)) as f64;
+    let states = 1.5 * (24 * 100) as f64;
+    assert_eq!(
+        e.sampling,
+        4.0 * (1.125 * cache(9) + states) + scoring(30.0)
+    );
+    full.sampling[1].rows = 400;
     let logits = 4.0 * (3 * 400 * 61) as f64;
-    assert_eq!(Estimate::of(&full, 2).sampling, 4.0 * rows + logits);
+    assert_eq!(
+        Estimate::of(&full, 2).sampling,
+        4.0 * (1.125 * cache(400) + states) + logits
+    );
     full.scoring.whole = 700;
     assert_eq!(Estimate::of(&full, 2).scoring, scoring(700.0));
     let threads = std::thread::available_parallelism().unwrap().get();
     let token = 5 * each.layer + 2 * each.checkpointed_layer + each.gradients + 24 * (5 + threads);
     // two checkpointed layers of six keep a copy of their adapters
-    let adapters = 4.0 * (full.parameters * 2) as f64 / 6.0;
+    let adapters = 4.0 * (full.parameters() * 2) as f64 / 6.0;
     assert_eq!(
         e.activations(),
         1.02 * 4.0 * (1000 * token) as f64 + adapters
@@ -116,11 +133,10 @@ fn every_phase_is_counted() {
     };
     let e = Estimate::of(&full, 2);
     assert_eq!(e.scoring, gpu(700.0, 90.0) + 8.0 * 16.8e6);
-    full.sampling.rows = 1;
+    full.sampling[1].rows = 9;
     let e = Estimate::of(&full, 2);
-    let cache = 4.0 * (2 * 6 * 8 * 400) as f64;
-    assert_eq!(e.sampling, cache + gpu(30.0, 20.0));
-    let each = Activations::on_gpu(&config, full.graphs[0].1.as_ref());
+    assert_eq!(e.sampling, 4.0 * cache(9) + gpu(30.0, 20.0));
+    let each = Activations::on_gpu(&config, full.graphs[0].lora.as_ref());
     assert_eq!(e.weights, 0.7e9 + 4e6);
     let token = 5 * each.layer + 2 * each.checkpointed_layer + each.gradients + 24 * 6;
     let pair = 5 * each.layer_pairs + each.gradient_pairs;
@@ -138,12 +154,15 @@ fn each_checkpointed_layer_saves_its_activations() {
     let each = Activations::on_cpu(&config, Some(&lora));
     let at = |layers| Estimate::of(&work(&config, 1000), layers);
     // two gradients and two moments of each trained number, and the numbers themselves
-    assert_eq!(at(0).adapters, 4.0 * (4.0 * 1000.0 + 1500.0));
+    let one = work(&config, 1000);
+    let trained = lora.n_params(&config) as f64;
+    assert_eq!(one.parameters() as f64, trained);
+    assert_eq!(at(0).adapters, 4.0 * (4.0 * trained + trained + 500.0));
     assert_eq!(at(0).weights - at(6).weights, 0.0);
     let saved = |layers| at(layers).activations() - at(layers + 1).activations();
     let kept = 1.02 * 4.0 * 1000.0 * (each.layer - each.checkpointed_layer) as f64;
     // less the copy of its adapters
-    let layer = kept - 4.0 * 1000.0 / 6.0;
+    let layer = kept - 4.0 * trained / 6.0;
     for layers in 1..6 {
         assert!((saved(layers) / layer - 1.0).abs() < 1e-9, "{layers}");
     }
@@ -151,13 +170,17 @@ fn each_checkpointed_layer_saves_its_activations() {
     assert!(saved(0) < 0.0);
 
     // the larger of two graphs counts, for they follow one another
-    let mut two = work(&config, 1000);
+    let mut two = one;
     two.graphs.push(graph(lora.clone()));
-    assert_eq!(Estimate::of(&two, 3).total(), at(3).total());
+    // no layer is checkpointed, so none keeps a copy of adapters
+    let of_two = Estimate::of(&two, 0);
+    assert_eq!(of_two.activations(), at(0).activations());
+    let more = of_two.total() - at(0).total();
+    assert_eq!(more, of_two.adapters - at(0).adapters);
     two.graphs[0] = graph(LoraConfig { r: 32, ..lora });
-    let of_two = Estimate::of(&two, 3);
+    let of_two = Estimate::of(&two, 0);
     assert_eq!(of_two.activations(), of_two.graphs[0].1);
-    assert_eq!(of_two.graphs[1].1, at(3).activations());
+    assert_eq!(of_two.graphs[1].1, at(0).activations());
     assert!(of_two.graphs[0].1 > of_two.graphs[1].1);
 }
 
@@ -210,9 +233,10 @@ fn checkpointed_layers_change_no_byte_and_may_change_on_resume() {
 fn kept_states_are_counted_only_where_the_sampler_keeps_them() {
     let config = tiny_config(json!({}));
     let mut kept = work(&config, 1000);
-    kept.sampling.kept_states = 100;
+    kept.sampling = vec![Sampling::default()];
+    let none = Estimate::of(&kept, 0).sampling;
+    kept.sampling[0].kept_states = 100;
     let more = Estimate::of(&kept, 0).sampling;
-    let none = Estimate::of(&work(&config, 1000), 0).sampling;
     assert_eq!(more - none, 1.5 * 4.0 * 100.0 * 24.0);
 
     let world = World::with_reward();

@@ -189,8 +189,8 @@ fn the_time_of_plan_does_not_depend_on_the_number_of_steps() {
     let world = World::new();
     let text = |stage: &str, sets: &str| {
         let plan = world.plan_record(stage, sets).unwrap();
-        assert_eq!(plan.steps.steps, 1_000_000_000_000);
-        assert!(plan.tokens.trained > 1_000_000_000_000);
+        assert_eq!(plan.work.steps, 1_000_000_000_000);
+        assert!(plan.work.forwards.tokens > 1_000_000_000_000);
         plan.text()
     };
     let epochs = "train.max_steps=1000000000000 train.epochs=1e12";
@@ -217,25 +217,18 @@ fn the_time_of_plan_does_not_depend_on_the_number_of_steps() {
 #[test]
 fn at_most_five_epochs_of_batches_are_walked() {
     let loader = |cursor| data::Loader::new(30, 4, 1, cursor);
-    let (mut calls, mut rows) = (0, 0);
-    let visit = |_: usize, batch: &[usize], times: usize| {
-        calls += 1;
-        rows += batch.len() * times;
-    };
     // 8 batches an epoch, of 4 rows but for the last of 2; a million epochs and 3 batches
-    assert!(planning::visit_batches(8_000_003, loader, visit));
-    assert_eq!((calls, rows), (4 * 8 + 3, 30_000_000 + 12));
+    let walked: Vec<_> = planning::batches(8_000_003, loader).collect();
+    let rows = walked.iter().map(|(_, batch, times)| batch.len() * times);
+    assert_eq!(walked.len(), 4 * 8 + 3);
+    assert_eq!(rows.sum::<usize>(), 30_000_000 + 12);
 }
 
 /// Of a run of few epochs every batch is walked, so nothing is assumed.
 #[test]
 fn runs_of_four_epochs_are_planned_from_their_own_batches() {
     let loader = |cursor| data::Loader::new(30, 4, 1, cursor);
-    let mut walked = Vec::new();
-    let extrapolated = planning::visit_batches(4 * 8 + 5, loader, |step, batch, times| {
-        walked.push((step, batch.to_vec(), times));
-    });
-    assert!(!extrapolated);
+    let walked: Vec<_> = planning::batches(4 * 8 + 5, loader).collect();
     let mut loop_loader = loader(data::Cursor::default());
     let run: Vec<_> = (0..37)
         .map(|step| (step, loop_loader.next_batch(), 1))
@@ -343,7 +336,7 @@ fn extrapolated_tokens_are_those_of_every_step() {
     let tokens = |steps: usize| {
         let sets = format!("train.max_steps={steps} train.epochs=99");
         let plan = world.plan_record("sft", &sets).unwrap();
-        (plan.tokens.trained, plan.steps.rows.div_ceil(4))
+        (plan.work.forwards.tokens, plan.work.rows.div_ceil(4))
     };
     let (_, per_epoch) = tokens(1);
     let one = tokens(per_epoch).0;

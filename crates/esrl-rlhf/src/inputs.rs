@@ -97,14 +97,6 @@ impl RunInputs {
         };
         self.needs.critic.then_some(lora)
     }
-
-    /// Trained numbers of policy and critic.
-    pub fn n_trained(&self, config: &Config) -> usize {
-        let shape = &self.meta.base.config;
-        let critic = self.critic(config);
-        let critic = critic.map_or(0, |lora| lora.n_params(shape) + shape.hidden_size + 1);
-        self.lora.n_params(shape) + critic
-    }
 }
 
 /// The reward model's adapter goes on the policy's base, so it must have been trained on the same

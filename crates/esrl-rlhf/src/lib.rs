@@ -11,7 +11,6 @@ mod data;
 mod evaluation;
 mod explain;
 mod failed;
-mod forecast;
 mod inputs;
 mod learner;
 mod logp_source;

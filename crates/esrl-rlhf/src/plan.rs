@@ -1,22 +1,22 @@
 //! What an RL run will take.
 
 use crate::config::{Config, learns_from_scores};
-use crate::forecast::StepForecast;
+use crate::data::Task;
 use crate::inputs::RunInputs;
 use crate::logp_source::LogpSource;
+use crate::minibatches::optimizer_steps;
 use crate::prompt_value;
-use crate::row_source::RowSource;
+use crate::row_source::{Pair, RowSource};
 use algorithms::{Algorithm, Refresh};
 use anyhow::Result;
-use models::Fetch;
+use models::{Fetch, LoraConfig};
 use planning::{
-    Certainty, Disk, LearningRate, Plan, SamplingMemory, ScoringMemory, Steps, Tokens, Workload,
-    adapter_bytes, n_times,
+    Certainty, Cut, Forwards, Graph, Group, Plan, RowSize, Sampling, Workload, n_times,
 };
-use policy::DeviceChoice;
 use run::{PlanArgs, Rules};
-use std::collections::BTreeMap;
+use std::iter;
 use std::path::Path;
+use std::rc::Rc;
 
 /// Bytes that a step writes into metrics.jsonl, timings.jsonl and TensorBoard's events.
 const LOGGED: usize = 5_000;
@@ -35,176 +35,202 @@ pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
 impl RunInputs {
     /// The plan that the run in `dir` starts from. `config`: resolved.
     pub fn plan(&self, config: &Config, dir: &Path) -> Result<Plan> {
-        let (r, t, n_rows) = (&config.rollout, &config.train, self.source.n_rows());
-        let algorithm = config.build_algorithm()?;
-        let forecast = StepForecast::of(&self.source, &self.needs, config);
-        let (rows_are, trained_is, n_responses) = match &self.source {
-            RowSource::Prompts { tasks, .. } => {
-                // some methods answer each new prompt greedily first
-                let estimates = !algorithm.prompts_to_estimate(&[tasks[0].key]).is_empty();
-                let estimated = if estimates {
-                    n_rows.min(t.steps * r.prompts)
-                } else {
-                    0
-                };
-                let per_step = r.prompts.min(n_rows) * self.needs.max_samples;
-                ("prompts", Certainty::AtMost, t.steps * per_step + estimated)
-            }
-            RowSource::Pool(pool) => ("rows", Certainty::About, pool.n_drawn(t.steps)),
-            // neighbouring pairs of one prompt share its tokens, and epochs order them anew
-            RowSource::Pairs { .. } if forecast.extrapolated => ("pairs", Certainty::About, 0),
-            RowSource::Pairs { .. } => ("pairs", Certainty::Exact, 0),
+        let (r, t, needs) = (&config.rollout, &config.train, &self.needs);
+        let (shape, n_rows) = (&self.meta.base.config, self.source.n_rows());
+        let graph = |name, lora: &LoraConfig, head| Graph {
+            name,
+            lora: Some(lora.clone()),
+            head,
         };
-        let evaluated = (1 + n_times(t.steps, t.eval_every)) * self.eval_tasks.len();
+        let head = shape.hidden_size + 1;
+        let critic = self.critic(config).map(|lora| graph("critic", lora, head));
+        let policy = graph("policy", &self.lora, 0);
+        let reward = self
+            .reward
+            .as_ref()
+            .map_or(0, |lora| lora.n_params(shape) + head);
+        let refreshed = |when: Refresh| when != Refresh::Never;
+        let reference_copied = refreshed(needs.reference_refresh);
+        let old_policy_copied = needs.old_policy.is_some_and(refreshed);
+        let frozen_policies = usize::from(self.meta.adapter.is_some() || reference_copied)
+            + usize::from(needs.old_policy.is_some());
+        let best = !config.rewards.is_empty() && !self.eval_tasks.is_empty();
+        let samples = n_times(t.steps, t.sample_every) * r.prompts.min(8) * 1_000;
         let assumed =
             "model.reward does not exist yet: its adapter is taken to be like the policy's";
-        Ok(Plan {
+        let algorithm = config.build_algorithm()?;
+        let mut work = Workload {
             stage: config.algorithm["name"]
                 .as_str()
                 .unwrap_or("esrl-rlhf")
                 .into(),
-            source: self.meta.source.clone(),
-            weights: self.weights.clone(),
-            memory: config.memory().plan(self.workload(&forecast, config)?)?,
-            disk: self.disk(config, dir)?,
-            steps: Steps {
-                steps: t.steps,
-                optimiser_steps: forecast.optimiser_steps,
-                rows: n_rows,
-                rows_are,
-                rows_per_step: r.prompts.min(n_rows),
-            },
-            tokens: Tokens {
-                trained: forecast.batches.tokens,
-                trained_is,
-                sampled_at_most: (n_responses * r.max_new_tokens) as u64,
-                evaluated_at_most: (evaluated * r.max_new_tokens) as u64,
-            },
-            rates: rates(config, self.needs.critic, algorithm),
-            assumed: (!self.reward_is_here).then(|| assumed.into()),
-        })
-    }
-
-    fn workload(&self, forecast: &StepForecast, config: &Config) -> Result<Workload> {
-        let (shape, needs, r) = (&self.meta.base.config, &self.needs, &config.rollout);
-        let sampling_weights = self.weights.extra_bytes(shape, r.weights);
-        let logp_source = LogpSource::decide(r, needs, sampling_weights > 0);
-        let trained = self.n_trained(config);
-        let refreshed = needs.reference_refresh != Refresh::Never;
-        let frozen_copies = usize::from(self.meta.adapter.is_some() || refreshed)
-            + usize::from(needs.old_policy.is_some());
-        let reward = self.reward.as_ref();
-        let reward = reward.map_or(0, |lora| lora.n_params(shape) + shape.hidden_size + 1);
-        let mut graphs = vec![("policy", Some(self.lora.clone()))];
-        graphs.extend(
-            self.critic(config)
-                .map(|lora| ("critic", Some(lora.clone()))),
-        );
-        let prompts: Vec<usize> = self.eval_tasks.iter().map(|task| task.ids.len()).collect();
-        let evaluated = SamplingMemory::of(&prompts, prompts.len(), r.max_new_tokens, r.max_rows);
-        Ok(Workload {
-            shape: shape.clone(),
-            device: DeviceChoice::parse(&config.device)?,
-            weight_bytes: self.weights.bytes_in_use() + sampling_weights,
-            parameters: trained,
-            adapter_numbers: trained + frozen_copies * self.lora.n_params(shape) + reward,
-            graphs,
-            largest: forecast.batches.largest,
-            longest: forecast.longest_unit,
-            scoring: self.scoring(forecast, logp_source, config),
-            sampling: SamplingMemory {
-                kept_states: match logp_source.keeps_states() {
-                    true => r.prompts * needs.max_samples * r.max_new_tokens,
-                    false => 0,
-                },
-                ..forecast.sampling.max(evaluated)
-            },
+            sampling_weights: self.weights.extra_bytes(shape, r.weights),
+            memory_gb: t.memory_gb,
+            checkpoint_layers: t.checkpoint_blocks,
+            graphs: iter::once(policy).chain(critic).collect(),
+            frozen_numbers: frozen_policies * self.lora.n_params(shape) + reward,
+            steps: t.steps,
+            rows: n_rows,
+            rows_per_step: r.prompts.min(n_rows),
             rows_key: "rollout.max_rows",
-        })
-    }
-
-    /// Reference, critic and `logp_old` in micro-batches; rewards and prompt values in batches of
-    /// their own.
-    fn scoring(&self, forecast: &StepForecast, logp: LogpSource, config: &Config) -> ScoringMemory {
-        let (needs, longest_row) = (&self.needs, forecast.longest_row);
-        let room = config.rollout.max_new_tokens;
-        let evaluated = self.eval_tasks.iter().map(|task| task.ids.len() + room);
-        let longest_evaluated = evaluated.clone().max().unwrap_or(0);
-        let mut whole = 0;
-        if self.reward.is_some() {
-            let scored = match &self.source {
-                RowSource::Prompts { .. } => forecast.step_tokens,
-                RowSource::Pool(pool) if learns_from_scores(needs) => {
-                    pool.lens(config).iter().sum()
-                }
-                RowSource::Pool(_) | RowSource::Pairs { .. } => 0,
-            };
-            let longest_scored = if scored > 0 { longest_row } else { 0 };
-            whole = scored.max(evaluated.sum()).min(rewards::BATCH_TOKENS);
-            whole = whole.max(longest_scored).max(longest_evaluated);
-        }
-        if let RowSource::Pool(pool) = &self.source
-            && pool.needs().prompt_value.is_some()
-        {
-            let prompts: usize = pool.prompt_lens().iter().sum();
-            whole = whole.max(prompts.min(prompt_value::MAX_TOKENS));
-        }
-        let limit = config.train.micro_batch_tokens.max(longest_row);
-        ScoringMemory {
-            micro_batched: match needs.reference || needs.critic || logp.takes_forward() {
-                true => forecast.step_tokens.min(limit),
-                false => 0,
-            },
-            whole,
-            longest: longest_row.max(longest_evaluated),
-        }
-    }
-
-    fn disk(&self, config: &Config, dir: &Path) -> Result<Disk> {
-        let (t, shape, needs) = (&config.train, &self.meta.base.config, &self.needs);
-        let policy = adapter_bytes(&self.lora, shape, 0);
-        let critic = self.critic(config);
-        let critic = critic.map_or(0, |lora| adapter_bytes(lora, shape, shape.hidden_size + 1));
-        let refreshed = |when: Refresh| u64::from(when != Refresh::Never);
-        let copies = needs.old_policy.map_or(0, refreshed) + refreshed(needs.reference_refresh);
-        let mut results = BTreeMap::from([("adapter", policy)]);
-        if !config.rewards.is_empty() && !self.eval_tasks.is_empty() {
-            results.insert("best", policy);
-        }
-        let samples = n_times(t.steps, t.sample_every) * config.rollout.prompts.min(8) * 1_000;
-        let pool = match &self.source {
-            // each round's ids are text
-            RowSource::Pool(pool) => {
-                let bytes = pool.lens(config).into_iter().map(|len| len * 6 + 120);
-                pool.n_rounds(t.steps) * bytes.sum::<usize>()
-            }
-            RowSource::Prompts { .. } | RowSource::Pairs { .. } => 0,
-        };
-        let tokenizer = planning::tokenizer_bytes(&self.meta.base)?;
-        Ok(Disk {
-            dir: dir.to_path_buf(),
-            trained: policy + critic,
-            copies: copies * policy,
-            retention: t.keep(),
             n_checkpoints: n_times(t.steps, t.save_every),
-            results,
-            other: tokenizer + t.steps * LOGGED + samples + pool,
-        })
+            retention: t.keep(),
+            policy_copies: u64::from(reference_copied) + u64::from(old_policy_copied),
+            results: iter::once("adapter")
+                .chain(best.then_some("best"))
+                .map(|name| (name, false))
+                .collect(),
+            log_bytes: t.steps * LOGGED + samples,
+            assumed: (!self.reward_is_here).then(|| assumed.into()),
+            ..Workload::new(&self.meta, &self.weights, &config.device, dir)?
+        };
+        let scored = self.add_rows(&mut work, config, algorithm.as_ref());
+        self.add_scoring(&mut work, config, scored);
+        let (all, critic, steps) = (t.clone(), t.critic.clone(), t.steps);
+        let policy = move |step| all.policy_lr(step as u64, algorithm.as_ref(), Rules::CURRENT);
+        work.rates.push(("train.policy", Rc::new(policy)));
+        if needs.critic {
+            let critic = move |step| critic.lr_at(step, steps, Rules::CURRENT);
+            work.rates.push(("train.critic", Rc::new(critic)));
+        }
+        work.plan()
+    }
+
+    /// The rows by their sizes. Responses yet to be sampled have their longest length, and every
+    /// prompt gets the most samples that its method may draw.
+    fn groups(&self, config: &Config) -> Vec<Group> {
+        let group = |task: &Task, responses: &[usize]| -> Group {
+            let prompt = (task.key, task.ids.len());
+            let row = |response: &usize| RowSize {
+                prompt,
+                response: *response,
+            };
+            let rows: Vec<RowSize> = responses.iter().map(row).collect();
+            let unit = match self.needs.whole_groups {
+                true => rows.len(),
+                false => 1,
+            };
+            rows.chunks(unit).map(<[RowSize]>::to_vec).collect()
+        };
+        match &self.source {
+            RowSource::Prompts { tasks, .. } => {
+                let n = self.needs.max_samples + usize::from(self.needs.reference_answer);
+                let responses = vec![config.rollout.max_new_tokens; n];
+                tasks.iter().map(|task| group(task, &responses)).collect()
+            }
+            RowSource::Pairs { pairs, .. } => {
+                let lens = |answers: &[Vec<u32>; 2]| answers.each_ref().map(Vec::len);
+                let pair = |(task, answers): &Pair| group(task, &lens(answers));
+                pairs.iter().map(pair).collect()
+            }
+            RowSource::Pool(pool) => {
+                let lens = pool.lens(config);
+                // with replacement every batch is full
+                let n = match pool.needs().replacement {
+                    true => lens.len().next_multiple_of(config.rollout.prompts),
+                    false => lens.len(),
+                };
+                let rows = lens.into_iter().cycle().take(n);
+                rows.map(|len| vec![vec![RowSize::alone(len)]]).collect()
+            }
+        }
+    }
+
+    /// Adds the forwards that the loop's own batches, minibatches and micro-batches make of the
+    /// rows, and what is sampled to learn from. Returns the tokens that a reward model would score
+    /// together if it had no limit.
+    fn add_rows(&self, work: &mut Workload, config: &Config, algorithm: &dyn Algorithm) -> usize {
+        let (r, t, needs) = (&config.rollout, &config.train, &self.needs);
+        let groups = self.groups(config);
+        let cut = Cut {
+            steps: t.steps,
+            batch_size: r.prompts,
+            seed: t.seed,
+            minibatches: &|step, n| optimizer_steps(n, needs, t.seed, step as u64),
+            limit: t.micro_batch_tokens,
+            counts_packed: true,
+            known: matches!(self.source, RowSource::Pairs { .. }),
+        };
+        work.forwards = Forwards::of(&groups, &cut);
+        let forwards = &mut work.forwards;
+        match &self.source {
+            RowSource::Prompts { tasks, .. } => {
+                let prompts = forwards.prompts.clone();
+                let n_answers = prompts.len() * needs.max_samples;
+                work.sampling.push(sampling(prompts, n_answers, config));
+                // some methods answer each new prompt greedily first
+                let estimates = !algorithm.prompts_to_estimate(&[tasks[0].key]).is_empty();
+                let estimated = usize::from(estimates) * tasks.len().min(t.steps * r.prompts);
+                let sampled = t.steps * work.rows_per_step * needs.max_samples;
+                work.sampled_tokens = (sampled + estimated) * r.max_new_tokens;
+                (work.rows_are, work.trained_is) = ("prompts", Certainty::AtMost);
+                forwards.step_tokens
+            }
+            RowSource::Pairs { .. } => {
+                work.rows_are = "pairs";
+                // neighbouring pairs of one prompt share its tokens, and epochs order them anew
+                if forwards.extrapolated {
+                    work.trained_is = Certainty::About;
+                }
+                0
+            }
+            RowSource::Pool(pool) => {
+                // only weights decide which rows a step takes: any may meet, and with replacement
+                // the longest may come each time
+                let longest = vec![vec![RowSize::alone(forwards.longest_row)]];
+                let any = match pool.needs().replacement {
+                    true => vec![&longest; r.prompts],
+                    false => groups.iter().collect(),
+                };
+                forwards.allow_for(&any, &cut);
+                let (prompts, lens) = (pool.prompt_lens(), pool.lens(config));
+                if pool.needs().prompt_value.is_some() {
+                    let tokens = prompts.iter().sum::<usize>();
+                    work.scoring.whole = tokens.min(prompt_value::MAX_TOKENS);
+                }
+                let n_answers = pool.n_drawn(1);
+                work.sampling.push(sampling(prompts, n_answers, config));
+                work.sampled_tokens = pool.n_drawn(t.steps) * r.max_new_tokens;
+                work.trained_is = Certainty::About;
+                // each round's ids are text
+                let round: usize = lens.iter().map(|len| len * 6 + 120).sum();
+                work.log_bytes += pool.n_rounds(t.steps) * round;
+                usize::from(learns_from_scores(needs)) * lens.iter().sum::<usize>()
+            }
+        }
+    }
+
+    /// Adds evaluation, and all that is scored: `scored` tokens of the rows by the reward model, in
+    /// batches of its own; reference, critic and `logp_old` in micro-batches.
+    fn add_scoring(&self, work: &mut Workload, config: &Config, scored: usize) {
+        let (r, t, needs) = (&config.rollout, &config.train, &self.needs);
+        let prompts: Vec<usize> = self.eval_tasks.iter().map(|task| task.ids.len()).collect();
+        let answered = prompts.iter().map(|prompt| prompt + r.max_new_tokens);
+        let (longest, longest_answered) = (work.forwards.longest_row, answered.clone().max());
+        let longest_answered = longest_answered.unwrap_or(0);
+        // only a row that is longer exceeds the limit of a batch
+        let batch = |tokens: usize, limit: usize, longest: usize| tokens.min(limit.max(longest));
+        let scoring = &mut work.scoring;
+        scoring.longest = longest.max(longest_answered);
+        if self.reward.is_some() {
+            let rows = batch(scored, rewards::BATCH_TOKENS, longest);
+            let answers = batch(answered.sum(), rewards::BATCH_TOKENS, longest_answered);
+            scoring.whole = scoring.whole.max(rows).max(answers);
+        }
+        let logp_source = LogpSource::decide(r, needs, work.sampling_weights > 0);
+        if needs.reference || needs.critic || logp_source.takes_forward() {
+            scoring.micro_batched = batch(work.forwards.step_tokens, t.micro_batch_tokens, longest);
+        }
+        if logp_source.keeps_states() {
+            work.sampling[0].kept_states = r.prompts * needs.max_samples * r.max_new_tokens;
+        }
+        let (n, evaluations) = (prompts.len(), 1 + n_times(t.steps, t.eval_every));
+        work.evaluated_tokens = evaluations * n * r.max_new_tokens;
+        work.sampling.push(sampling(prompts, n, config));
     }
 }
 
-fn rates(
-    config: &Config,
-    critic: bool,
-    algorithm: Box<dyn Algorithm>,
-) -> Vec<(&'static str, LearningRate)> {
-    let t = config.train.clone();
-    let (of_critic, n_steps) = (t.critic.clone(), t.steps);
-    let policy = move |step| t.policy_lr(step as u64, algorithm.as_ref(), Rules::CURRENT);
-    let mut rates: Vec<(&str, LearningRate)> = vec![("train.policy", Box::new(policy))];
-    if critic {
-        let critic = move |step| of_critic.lr_at(step, n_steps, Rules::CURRENT);
-        rates.push(("train.critic", Box::new(critic)));
-    }
-    rates
+fn sampling(prompts: Vec<usize>, n_answers: usize, config: &Config) -> Sampling {
+    let r = &config.rollout;
+    Sampling::of(prompts, n_answers, r.max_new_tokens, r.max_rows)
 }

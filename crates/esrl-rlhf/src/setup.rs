@@ -14,7 +14,7 @@ use crate::watch::WatchState;
 use algorithms::DataSource;
 use anyhow::{Result, ensure};
 use models::Fetch;
-use planning::{MemoryPlan, Plan};
+use planning::Plan;
 use run::{Run, RunArgs};
 use std::rc::Rc;
 use train::Frozen;
@@ -23,7 +23,7 @@ use train::Frozen;
 pub(crate) struct Session<'a> {
     pub learner: Learner<'a>,
     pub run: Run,
-    pub memory: MemoryPlan,
+    pub plan: Plan,
     pub eval_tasks: Vec<Rc<Task>>,
     /// Steps taken
     pub step: u64,
@@ -53,16 +53,16 @@ pub(crate) fn open<'a>(
     let inputs = RunInputs::new(config, needs.clone(), Fetch::Whole, resumed)?;
     let (own, counts) = (inputs.meta.own_settings(), inputs.counts());
     config.refuse_unused(&own, args.resume)?;
-    let Plan { memory, disk, .. } = inputs.plan(config, &dir)?;
-    memory.report();
+    let plan = inputs.plan(config, &dir)?;
+    plan.report();
     if !for_replay {
-        disk.require()?;
+        plan.work.require_space()?;
     }
 
     let policy = inputs.meta.load(&device, inputs.keep);
-    let policy = policy.map_err(|e| memory.with_oom_advice(e))?;
+    let policy = policy.map_err(|e| plan.with_oom_advice(e))?;
     let mut roles = Roles::open(config, &needs, policy)?;
-    roles.model_mut().checkpoint_layers(memory.layers);
+    roles.model_mut().checkpoint_layers(plan.layers);
 
     let used = config.clone().in_use(&own);
     let mut run = match args.resume {
@@ -72,7 +72,7 @@ pub(crate) fn open<'a>(
         false => Run::create(&dir, "esrl-rlhf", &used)?,
     };
     policy::write_identity(&mut run, &roles.base, &roles.template)?;
-    record_settings(&mut run, config, &memory)?;
+    record_settings(&mut run, config, &plan)?;
     policy::record_data(&mut run, &inputs.files, counts)?;
     let models: Vec<_> = roles.files.iter().collect();
     policy::record_inputs(&mut run, &inputs.files, &models)?;
@@ -100,7 +100,7 @@ pub(crate) fn open<'a>(
     let mut session = Session {
         learner,
         run,
-        memory,
+        plan,
         eval_tasks: inputs.eval_tasks,
         step: 0,
         totals: RunTotals::default(),
@@ -143,13 +143,13 @@ fn check_reward_run(config: &Config) -> Result<()> {
     Ok(())
 }
 
-fn record_settings(run: &mut Run, config: &Config, memory: &MemoryPlan) -> Result<()> {
+fn record_settings(run: &mut Run, config: &Config, plan: &Plan) -> Result<()> {
     run.record("reference", config.model.policy.clone().into())?;
     if let Some(reward) = &config.model.reward {
         run.record("reward", reward.to_string_lossy().into())?;
     }
     note_temperature(run, config)?;
-    run.record("memory", memory.json())?;
+    run.record("memory", plan.memory_json())?;
     run.record("algorithm", serde_json::to_value(&config.algorithm)?)
 }
 

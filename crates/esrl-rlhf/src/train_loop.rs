@@ -127,7 +127,7 @@ impl Session<'_> {
         };
         checkpoint::check_weights(learner, &report.rows[0])
             .map_err(|e| failed::save_and_explain(&self.run, step, &report.rows, &report.exp, &e))
-            .map_err(|why| failed_step(step, self.memory.with_oom_advice(why), &self.run))?;
+            .map_err(|why| failed_step(step, self.plan.with_oom_advice(why), &self.run))?;
         // Before the checkpoint: a run that is killed between the two takes this step again.
         save_policy(learner, &self.run, "adapter")?;
         let keep = learner.config.train.keep();
@@ -158,7 +158,7 @@ impl Session<'_> {
     }
 
     fn failed_step(&self, step: u64, why: Error) -> Error {
-        failed_step(step, self.memory.with_oom_advice(why), &self.run)
+        failed_step(step, self.plan.with_oom_advice(why), &self.run)
     }
 }
 

@@ -2,137 +2,80 @@
 //! make it fit where none do.
 
 use crate::estimate::{Estimate, GB};
+use crate::plan::Plan;
 use crate::workload::Workload;
 use anyhow::{Result, bail, ensure};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use train::FitConfig;
+use std::ops::Range;
 
-/// The settings that limit memory.
-#[derive(Clone, Copy, Debug)]
-pub struct MemoryConfig {
-    /// `train.memory_gb`
-    pub memory_gb: Option<f64>,
-    /// `train.checkpoint_blocks`
-    pub checkpoint_layers: Option<usize>,
-}
-
-/// The memory of a run, and the number of layers that it checkpoints.
-#[derive(Clone, Debug)]
-pub struct MemoryPlan {
-    pub work: Workload,
-    /// Checkpointed layers
-    pub layers: usize,
-    /// Bytes to stay within. None: unknown, or `train.checkpoint_blocks` decided
-    pub budget: Option<f64>,
-    pub estimate: Estimate,
-    pub(crate) memory_gb: Option<f64>,
-}
-
-impl From<&FitConfig> for MemoryConfig {
-    fn from(config: &FitConfig) -> Self {
-        Self {
-            memory_gb: config.memory_gb,
-            checkpoint_layers: config.checkpoint_blocks,
-        }
-    }
-}
-
-impl MemoryConfig {
-    /// Refuses values that cannot work.
-    pub fn check(&self) -> Result<()> {
-        if let Some(gb) = self.memory_gb {
-            ensure!(
-                gb.is_finite() && gb > 0.0,
-                "train.memory_gb = {gb} must be a number above 0"
-            );
-        }
+/// Refuses values of `train.memory_gb` and `train.checkpoint_blocks` that cannot work.
+pub fn check_limits(memory_gb: Option<f64>, checkpoint_layers: Option<usize>) -> Result<()> {
+    if let Some(gb) = memory_gb {
         ensure!(
-            self.memory_gb.is_none() || self.checkpoint_layers.is_none(),
-            "train.memory_gb and train.checkpoint_blocks both decide how many layers are \
-             checkpointed; set one of them"
+            gb.is_finite() && gb > 0.0,
+            "train.memory_gb = {gb} must be a number above 0"
         );
-        Ok(())
     }
+    ensure!(
+        memory_gb.is_none() || checkpoint_layers.is_none(),
+        "train.memory_gb and train.checkpoint_blocks both decide how many layers are checkpointed; \
+         set one of them"
+    );
+    Ok(())
+}
 
+impl Workload {
     /// Checkpoints the fewest layers that fit. Without `train.memory_gb` the limit is the memory of
     /// this machine, or of its GPU.
-    pub fn plan(&self, work: Workload) -> Result<MemoryPlan> {
-        let usable = policy::usable_bytes(work.device);
-        self.plan_within(work, usable.map(|bytes| bytes as f64))
+    pub fn plan(self) -> Result<Plan> {
+        let usable = policy::usable_bytes(self.device);
+        self.plan_within(usable.map(|bytes| bytes as f64))
     }
 
     /// The same with `usable` bytes. A GPU cannot give more than it has free.
-    pub fn plan_within(&self, work: Workload, usable: Option<f64>) -> Result<MemoryPlan> {
-        let n_layers = work.shape.num_hidden_layers;
-        let asked = self.memory_gb.map(|gb| gb * GB);
-        let short = |asked: f64| !work.device.is_cpu() && usable.is_some_and(|free| free < asked);
-        let (budget, memory_gb) = match asked.is_none_or(short) {
-            true => (usable, None),
-            false => (asked, self.memory_gb),
-        };
+    pub fn plan_within(self, usable: Option<f64>) -> Result<Plan> {
+        let n_layers = self.shape.num_hidden_layers;
+        let short = |gb: f64| !self.device.is_cpu() && usable.is_some_and(|free| free < gb * GB);
+        let memory_gb = self.memory_gb.filter(|gb| !short(*gb));
+        let budget = memory_gb.map(|gb| gb * GB).or(usable);
         let (layers, budget) = match self.checkpoint_layers {
             Some(n) if n > n_layers => {
                 bail!("train.checkpoint_blocks = {n}, but the model has {n_layers} layers")
             }
             Some(n) => (n, None),
-            None => (fewest_layers(&work, budget, memory_gb)?, budget),
+            None => (fewest_layers(&self, budget, memory_gb)?, budget),
         };
-        Ok(MemoryPlan {
+        Ok(Plan {
             layers,
             budget,
-            estimate: Estimate::of(&work, layers),
-            work,
-            memory_gb: self.memory_gb,
+            estimate: Estimate::of(&self, layers),
+            work: self,
         })
     }
 }
 
-impl MemoryPlan {
+impl Plan {
     /// Prints the summary and the largest parts to stderr.
     pub fn report(&self) {
         let (e, gb) = (&self.estimate, |bytes: f64| format!("{:.2}", bytes / GB));
-        let weights = format!("weights {}", gb(e.weights));
-        let adapters = format!("adapters and optimiser {}", gb(e.adapters));
-        let (graph, sampling) = (gb(e.activations()), gb(e.sampling));
-        let parts = format!("{weights}, {adapters}, activations {graph}, sampling {sampling}");
-        run::say!("memory: about {} ({parts})", self.summary());
+        let (weights, adapters, sampling) = (gb(e.weights), gb(e.adapters), gb(e.sampling));
+        let activations = gb(e.activations());
+        run::say!(
+            "memory: about {} (weights {weights}, adapters and optimiser {adapters}, activations \
+             {activations}, sampling {sampling})",
+            self.summary()
+        );
     }
 
     /// The total, its limit and the checkpointed layers, in one line.
     pub fn summary(&self) -> String {
-        let limit = match (self.memory_gb, self.budget) {
+        let limit = match (self.work.memory_gb, self.budget) {
             (Some(limit), _) => format!(" of train.memory_gb = {limit}"),
             (None, Some(bytes)) => format!(" of {:.2} GB usable", bytes / GB),
             (None, None) => String::new(),
         };
-        let (total, n) = (
-            self.estimate.total() / GB,
-            self.work.shape.num_hidden_layers,
-        );
-        format!(
-            "{total:.2} GB{limit}; {} of {n} layers checkpointed",
-            self.layers
-        )
-    }
-
-    /// For run.json and plans.
-    pub fn json(&self) -> Value {
-        let gb = |bytes: f64| (bytes / GB * 1e6).round() / 1e6;
-        let e = &self.estimate;
-        let graphs = e.graphs.iter().map(|(name, bytes)| (*name, gb(*bytes)));
-        json!({
-            "checkpointed_blocks": self.layers,
-            "blocks": self.work.shape.num_hidden_layers,
-            "budget_gb": self.budget.map(gb),
-            "estimate_gb": gb(e.total()),
-            "weights_gb": gb(e.weights),
-            "adapters_gb": gb(e.adapters),
-            "activations_gb": gb(e.activations()),
-            "graphs_gb": graphs.collect::<BTreeMap<_, _>>(),
-            "reading_gb": gb(e.scoring),
-            "sampling_gb": gb(e.sampling),
-        })
+        let (total, layers) = (self.estimate.total() / GB, self.layers);
+        let n_layers = self.work.shape.num_hidden_layers;
+        format!("{total:.2} GB{limit}; {layers} of {n_layers} layers checkpointed")
     }
 }
 
@@ -163,40 +106,48 @@ pub fn fewest_layers(
 /// The cheapest settings with which the run fits, every layer checkpointed: smaller forwards, else
 /// fewer rows decoded together, else both.
 pub(crate) fn cheapest_change(work: &Workload, budget: f64) -> Option<String> {
-    const SAME: usize = usize::MAX;
-    let layers = work.shape.num_hidden_layers;
-    let fits = |tokens, rows| Estimate::of(&work.within(tokens, rows), layers).total() <= budget;
-    let fewer_tokens = |rows| {
-        let mut less = (work.longest..work.largest.tokens).rev();
-        less.find(|tokens| fits(*tokens, rows))
+    let longest = work.forwards.longest_unit;
+    let most_tokens = work.forwards.largest.tokens.max(longest + 1);
+    let most_rows = work.sampling.iter().map(|sizes| sizes.rows).max();
+    let fits = |tokens, rows| {
+        let less = work.within(tokens, rows);
+        Estimate::of(&less, work.shape.num_hidden_layers).total() <= budget
     };
-    let fewer_rows = |tokens| {
-        (1..work.sampling.rows)
-            .rev()
-            .find(|rows| fits(tokens, *rows))
+    let fewer_tokens = |rows| largest(longest..most_tokens, |n| fits(Some(n), rows));
+    let fewer_rows = |tokens| largest(1..most_rows.unwrap_or(1), |n| fits(tokens, Some(n)));
+    let (tokens, rows) = match (fewer_tokens(None), fewer_rows(None)) {
+        (Some(tokens), _) => (Some(tokens), None),
+        (None, Some(rows)) => (None, Some(rows)),
+        (None, None) => {
+            let rows = fewer_rows(Some(longest))?;
+            (fewer_tokens(Some(rows)), Some(rows))
+        }
     };
-    let lower_tokens = |n: usize| format!("train.micro_batch_tokens to {n}");
-    let lower_rows = |n: usize| format!("{} to {n}", work.rows_key);
-    if let Some(tokens) = fewer_tokens(SAME) {
-        return Some(format!("lower {}", lower_tokens(tokens)));
+    let rows = rows.map(|n| format!("{} to {n}", work.rows_key));
+    let tokens = tokens.map(|n| format!("train.micro_batch_tokens to {n}"));
+    let lower: Vec<String> = rows.into_iter().chain(tokens).collect();
+    Some(format!("lower {}", lower.join(" and ")))
+}
+
+/// The largest number that fits. Each number below one that fits does, too.
+fn largest(mut numbers: Range<usize>, fits: impl Fn(usize) -> bool) -> Option<usize> {
+    let mut fitting = None;
+    while !numbers.is_empty() {
+        let middle = numbers.start + numbers.len() / 2;
+        match fits(middle) {
+            true => (fitting, numbers.start) = (Some(middle), middle + 1),
+            false => numbers.end = middle,
+        }
     }
-    if let Some(rows) = fewer_rows(SAME) {
-        return Some(format!("lower {}", lower_rows(rows)));
-    }
-    let rows = fewer_rows(work.longest)?;
-    let tokens = fewer_tokens(rows).unwrap_or(work.longest);
-    Some(format!(
-        "lower {} and {}",
-        lower_rows(rows),
-        lower_tokens(tokens)
-    ))
+    fitting
 }
 
 /// What the run needs in its smallest forwards, where no setting makes it fit.
 fn smallest_need(work: &Workload) -> String {
-    let least = work.within(work.longest, 1);
+    let longest = work.forwards.longest_unit;
+    let least = work.within(Some(longest), Some(1));
     let e = Estimate::of(&least, work.shape.num_hidden_layers);
-    let (needs, longest, whole) = (e.total() / GB, work.longest, least.scoring.whole);
+    let (needs, whole) = (e.total() / GB, least.scoring.whole);
     let scoring_is_largest = e.scoring > e.activations().max(e.sampling);
     match scoring_is_largest && whole > least.scoring.longest.max(longest) {
         true => format!(

@@ -2,7 +2,8 @@
 //! read. The constants of the CPU are measured. Those of a GPU are not: its count follows from the
 //! operations that run there and from an assumed context.
 
-use crate::workload::Workload;
+use crate::sampling::Sampling;
+use crate::workload::{Graph, Workload};
 use models::{Activations, LoraConfig};
 
 /// What differs between devices. In bytes unless noted.
@@ -64,31 +65,36 @@ impl Estimate {
     /// With the first `layers` layers checkpointed.
     pub fn of(work: &Workload, layers: usize) -> Self {
         let overhead = work.overhead();
-        let graph = |(name, lora): &(&'static str, Option<LoraConfig>)| {
-            (*name, work.graph_bytes(lora.as_ref(), layers))
-        };
+        let graph = |graph: &Graph| (graph.name, work.graph_bytes(graph.lora.as_ref(), layers));
+        let numbers = work.parameters();
+        let adapters = if work.frozen_base() { numbers } else { 0 } + work.frozen_numbers;
         let scored = work.scoring.micro_batched.max(work.scoring.whole);
         // the logits of two models are compared
         let compared = 2.0 * F32 * overhead.head_logits;
+        let weights = work.weights.bytes_in_use() + work.sampling_weights;
         Self {
-            weights: overhead.process + work.weight_bytes as f64,
-            adapters: PER_PARAMETER * work.parameters as f64 + F32 * work.adapter_numbers as f64,
+            weights: overhead.process + weights as f64,
+            adapters: PER_PARAMETER * numbers as f64 + F32 * adapters as f64,
             graphs: work.graphs.iter().map(graph).collect(),
             scoring: work.forward_bytes(scored, work.scoring.longest) + compared,
-            sampling: work.sampling_bytes(),
+            sampling: largest(work.sampling.iter().map(|sizes| work.sampling_bytes(sizes))),
         }
     }
 
     /// Of the largest graph.
     pub fn activations(&self) -> f64 {
-        self.graphs.iter().map(|(_, b)| *b).fold(0.0, f64::max)
+        largest(self.graphs.iter().map(|(_, bytes)| *bytes))
     }
 
     /// At the peak: training, scoring and sampling follow one another.
     pub fn total(&self) -> f64 {
-        let largest = self.activations().max(self.sampling).max(self.scoring);
-        self.weights + self.adapters + largest
+        let phases = [self.activations(), self.sampling, self.scoring];
+        self.weights + self.adapters + largest(phases)
     }
+}
+
+fn largest(bytes: impl IntoIterator<Item = f64>) -> f64 {
+    bytes.into_iter().fold(0.0, f64::max)
 }
 
 impl Workload {
@@ -124,14 +130,15 @@ impl Workload {
         let tokens =
             whole * each.layer + checkpointed * each.checkpointed_layer + each.gradients + head;
         let pairs = whole * each.layer_pairs + each.gradient_pairs;
-        let numbers = self.largest.tokens * tokens + self.largest.pairs * pairs;
+        let largest = self.forwards.largest;
+        let numbers = largest.tokens * tokens + largest.pairs * pairs;
         let bytes = overhead.gaps * (each.bytes_per_number * numbers) as f64;
         if lora.is_none() {
             // candle's own operations
             return bytes + 18.0 * overhead.head_logits;
         }
         // a checkpointed layer keeps a copy of its adapters
-        let adapters = F32 * (self.parameters * checkpointed) as f64 / layers as f64;
+        let adapters = F32 * (self.parameters() * checkpointed) as f64 / layers as f64;
         // logits in f32, their gradient in bf16
         bytes + 1.5 * F32 * overhead.head_logits + adapters
     }
@@ -150,15 +157,16 @@ impl Workload {
 
     /// Cache and kept states, and the larger of logits and prefill: prompts are read before
     /// anything is sampled.
-    fn sampling_bytes(&self) -> f64 {
-        let (shape, sizes, overhead) = (&self.shape, &self.sampling, self.overhead());
+    fn sampling_bytes(&self, sizes: &Sampling) -> f64 {
+        let (shape, overhead) = (&self.shape, self.overhead());
         let width = shape.num_key_value_heads * shape.head_dim;
-        let cached = 2 * shape.num_hidden_layers * width * sizes.cache_rows;
+        let cached = 2 * shape.num_hidden_layers * width * sizes.cache_rows();
         let cache = self.number() * overhead.cache_growth * cached as f64;
         let states = shape.hidden_size * sizes.kept_states;
         let states = F32 * overhead.state_growth * states as f64;
         let logits = F32 * (3 * sizes.rows * shape.vocab_size) as f64;
-        let prefill = sizes.prompt_tokens.min(PREFILL.max(sizes.longest_prompt));
-        cache + states + logits.max(self.forward_bytes(prefill, sizes.longest_prompt))
+        let longest = sizes.prompts.first().copied().unwrap_or(0);
+        let prefill = sizes.prompt_tokens().min(PREFILL.max(longest));
+        cache + states + logits.max(self.forward_bytes(prefill, longest))
     }
 }

@@ -1,7 +1,8 @@
 //! Advice for a run that fills its GPU although it was planned to fit.
 
-use crate::budget::{MemoryPlan, cheapest_change};
+use crate::budget::cheapest_change;
 use crate::estimate::{Estimate, GB};
+use crate::plan::Plan;
 use anyhow::{Error, anyhow};
 
 /// How NVIDIA's libraries report that there is no memory left.
@@ -24,7 +25,7 @@ pub fn is_out_of_memory(error: &Error) -> bool {
     CODES.iter().any(|code| line.contains(code))
 }
 
-impl MemoryPlan {
+impl Plan {
     /// Adds advice to an error for lack of GPU memory, in one line. Returns other errors unchanged.
     pub fn with_oom_advice(&self, error: Error) -> Error {
         if !is_out_of_memory(&error) {
@@ -42,24 +43,22 @@ impl MemoryPlan {
         let available = available.map(|b| format!(" and {:.1} GB are available", b / GB));
         let n_layers = work.shape.num_hidden_layers;
         let fits = |layers: &usize| Estimate::of(work, *layers).total() <= budget;
-        let set = |layers| format!("set train.checkpoint_blocks = {layers}");
-        let change = match (self.layers + 1..=n_layers).find(fits) {
-            Some(_) if self.memory_gb.is_some() => {
+        let set = |layers: usize| format!("set train.checkpoint_blocks = {layers}");
+        let changes = match ((self.layers + 1..=n_layers).find(fits), work.memory_gb) {
+            (Some(layers), None) => vec![set(layers)],
+            (Some(_), Some(_)) => {
                 let gb = (budget / GB * 10.0).floor() / 10.0;
-                format!("lower train.memory_gb to {gb:.1}")
+                vec![format!("lower train.memory_gb to {gb:.1}")]
             }
-            Some(layers) => set(layers),
-            None => {
+            (None, _) => {
                 let all = (self.layers < n_layers).then(|| set(n_layers));
-                let changes: Vec<String> = all
-                    .into_iter()
-                    .chain(cheapest_change(work, budget))
-                    .collect();
-                match changes.is_empty() {
-                    true => "free GPU memory, or use a larger GPU".into(),
-                    false => changes.join(" and "),
-                }
+                let change = cheapest_change(work, budget);
+                all.into_iter().chain(change).collect()
             }
+        };
+        let change = match changes.is_empty() {
+            true => "free GPU memory, or use a larger GPU".into(),
+            false => changes.join(" and "),
         };
         format!(
             "the GPU is out of memory: {:.1} GB were planned{}; {change}, then resume with --resume",

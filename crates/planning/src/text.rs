@@ -1,7 +1,9 @@
 //! A plan as a table for the terminal.
 
+use crate::disk::Disk;
 use crate::estimate::GB;
-use crate::plan::{Certainty, Plan};
+use crate::plan::Plan;
+use crate::workload::Certainty;
 
 /// Columns of a learning rate's curve, and the heights of one.
 const COLUMNS: usize = 60;
@@ -10,50 +12,40 @@ const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█
 impl Plan {
     /// A table for the terminal, in time that does not depend on the number of steps.
     pub fn text(&self) -> String {
-        let (steps, tokens, memory, disk) = (&self.steps, &self.tokens, &self.memory, &self.disk);
-        let (work, e) = (&memory.work, &memory.estimate);
+        let (work, e, disk) = (&self.work, &self.estimate, Disk::of(&self.work));
+        let mut out = String::new();
+        let mut line = |name: &str, text: String| out += &format!("{name:16}{text}\n");
+
         let device = if work.device.is_cpu() { "CPU" } else { "GPU" };
-        let here = if self.weights.present {
+        line(&work.stage, format!("on the {device}"));
+        let here = if work.weights.present {
             ""
         } else {
             " (not here)"
         };
-        let (weights, trained) = (count(self.weights.n_params), count(work.parameters));
-        let (n_steps, rows) = (count(steps.steps), count(steps.rows));
-        let updates = match steps.optimiser_steps {
-            n if n == steps.steps => String::new(),
+        let (source, weights) = (&work.source, count(work.weights.n_params));
+        let trained = count(work.parameters());
+        line(
+            "model",
+            format!("{source}: {weights} weights{here}, {trained} trained parameters"),
+        );
+
+        let updates = match work.forwards.optimiser_steps {
+            n if n == work.steps => String::new(),
             n => format!(" ({} optimiser steps)", count(n)),
         };
-        let certainty = match tokens.trained_is {
-            Certainty::Exact => "",
-            Certainty::AtMost => "at most ",
-            Certainty::About => "about ",
-        };
-        let sampled = |n: u64, purpose: &str| match n {
-            0 => String::new(),
-            n => format!(", at most {} {purpose}", count(n as usize)),
-        };
-        let free = run::free_space_bytes(&disk.dir);
-        let free = free.map_or(String::new(), |bytes| format!(", {} free", mb(bytes)));
-        let results = disk.results.iter();
-        let results = results.map(|(name, bytes)| format!(", {name}/ {}", mb(*bytes)));
-
-        let mut out = String::new();
-        let mut line = |name: &str, text: String| out += &format!("{name:16}{text}\n");
-        line(&self.stage, format!("on the {device}"));
-        let text = format!("{weights} weights{here}, {trained} trained parameters");
-        line("model", format!("{}: {text}", self.source));
-        let text = format!(
-            "{} of {rows} {} per step",
-            steps.rows_per_step, steps.rows_are
+        let (steps, rows, rows_are) = (count(work.steps), count(work.rows), work.rows_are);
+        let per_step = work.rows_per_step;
+        line(
+            "steps",
+            format!("{steps}{updates}; {per_step} of {rows} {rows_are} per step"),
         );
-        line("steps", format!("{n_steps}{updates}; {text}"));
-        let text = format!("{certainty}{} trained", count(tokens.trained as usize))
-            + &sampled(tokens.sampled_at_most, "sampled")
-            + &sampled(tokens.evaluated_at_most, "sampled for evaluation");
-        line("tokens", text);
-        line("memory", memory.summary());
-        let mut part = |what: &str, bytes: f64| line("", format!("{what:36}{:8.3} GB", bytes / GB));
+        line("tokens", self.tokens());
+
+        line("memory", self.summary());
+        let mut part = |what: &str, bytes: f64| {
+            line("", format!("{what:36}{:8.3} GB", bytes / GB));
+        };
         part("weights", e.weights);
         part("+ adapters, gradients, optimiser", e.adapters);
         part("+ scoring without a graph", e.scoring);
@@ -61,23 +53,27 @@ impl Plan {
         for (name, bytes) in &e.graphs {
             part(&format!("  or training the {name}"), *bytes);
         }
-        let largest = count(work.largest.tokens);
+        let largest = count(work.forwards.largest.tokens);
         line("", format!("largest training forward: {largest} tokens"));
-        let text = format!(
-            "{} at the end, {} at most{free}",
-            mb(disk.run()),
-            mb(disk.most())
+
+        let free = disk.free_bytes.map(|bytes| format!(", {} free", mb(bytes)));
+        let (run, most, free) = (
+            mb(disk.run_bytes),
+            mb(disk.most_bytes),
+            free.unwrap_or_default(),
         );
-        line("disk", text);
-        let text = format!(
-            "checkpoints {} ({} each)",
-            mb(disk.checkpoints()),
-            mb(disk.checkpoint())
+        line("disk", format!("{run} at the end, {most} at most{free}"));
+        let (kept, each) = (mb(disk.checkpoints_kept_bytes), mb(disk.checkpoint_bytes));
+        let results = disk.results_bytes.iter();
+        let results = results.map(|(name, bytes)| format!(", {name}/ {}", mb(*bytes)));
+        let (results, other) = (results.collect::<String>(), mb(disk.other_bytes));
+        line(
+            "",
+            format!("checkpoints {kept} ({each} each){results}, other files {other}"),
         );
-        let text = text + &results.collect::<String>();
-        line("", format!("{text}, other files {}", mb(disk.other())));
-        for (section, rate) in &self.rates {
-            let [rates, curve] = curve(steps.steps, rate);
+
+        for (section, rate) in &work.rates {
+            let [rates, curve] = curve(work.steps, rate.as_ref());
             line(section, rates);
             line("", curve);
         }
@@ -85,6 +81,23 @@ impl Plan {
             line("note", note.to_string());
         }
         out
+    }
+
+    /// How many tokens are trained and sampled.
+    fn tokens(&self) -> String {
+        let certainty = match self.work.trained_is {
+            Certainty::Exact => "",
+            Certainty::AtMost => "at most ",
+            Certainty::About => "about ",
+        };
+        let sampled = |n: usize, purpose: &str| match n {
+            0 => String::new(),
+            n => format!(", at most {} {purpose}", count(n)),
+        };
+        let trained = count(self.work.forwards.tokens as usize);
+        let learnt = sampled(self.work.sampled_tokens, "sampled");
+        let evaluated = sampled(self.work.evaluated_tokens, "sampled for evaluation");
+        format!("{certainty}{trained} trained{learnt}{evaluated}")
     }
 }
 

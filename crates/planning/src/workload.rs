@@ -1,36 +1,96 @@
-//! What one optimiser step of a run works on, by its sizes.
+//! What a run reads, trains, samples and writes: the record that each stage fills.
 
-use crate::batches::Forward;
-use models::{Config, KvCache, LoraConfig};
-use policy::DeviceChoice;
+use crate::forwards::Forwards;
+use crate::sampling::Sampling;
+use anyhow::{Result, anyhow};
+use models::{Config, LoraConfig, WeightsMeta};
+use policy::{DeviceChoice, PolicyMeta};
+use run::RetentionPolicy;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-/// Everything that decides how much memory a step takes.
-#[derive(Clone, Debug)]
+/// A run by its sizes.
+#[derive(Clone)]
 pub struct Workload {
+    /// `sft`, `reward-model` or the name of a method
+    pub stage: String,
+    /// The base, and its weights as they are stored in memory
+    pub source: String,
     pub shape: Config,
+    pub weights: Rc<WeightsMeta>,
+    /// Bytes of the base in the format that is sampled from, if it is another
+    pub sampling_weights: usize,
     pub device: DeviceChoice,
-    /// Bytes of the base as it is stored in memory
-    pub weight_bytes: usize,
-    /// Trained numbers: adapters and heads, or the base
-    pub parameters: usize,
-    /// Numbers of all adapters and heads, trained or frozen
-    pub adapter_numbers: usize,
-    /// Models with a backward pass of their own (policy, critic), trained one after the other, and
-    /// their adapters. None: the base's own weights are trained
-    pub graphs: Vec<(&'static str, Option<LoraConfig>)>,
-    /// The largest forward with a graph
-    pub largest: Forward,
-    /// Tokens of the longest training unit that no micro-batch splits
-    pub longest: usize,
-    pub scoring: ScoringMemory,
-    pub sampling: SamplingMemory,
+    /// `train.memory_gb` and `train.checkpoint_blocks`
+    pub memory_gb: Option<f64>,
+    pub checkpoint_layers: Option<usize>,
+
+    /// What is trained, one after the other. The first is the result
+    pub graphs: Vec<Graph>,
+    /// Numbers of adapters and heads that are not trained
+    pub frozen_numbers: usize,
+    /// As `train.max_steps` or `train.steps` counts them
+    pub steps: usize,
+    /// Rows to learn from, and what they are called
+    pub rows: usize,
+    pub rows_are: &'static str,
+    pub rows_per_step: usize,
+    pub forwards: Forwards,
+    pub trained_is: Certainty,
+    /// The learning rate at a step, from 0, by the section of the settings that decides it
+    pub rates: Vec<(&'static str, LearningRate)>,
+
+    pub scoring: Scoring,
+    /// What is sampled, one after the other
+    pub sampling: Vec<Sampling>,
     /// The setting that limits how many answers are decoded together
     pub rows_key: &'static str,
+    /// Tokens sampled to learn from, and for evaluations and samples/: at most so many
+    pub sampled_tokens: usize,
+    pub evaluated_tokens: usize,
+
+    /// The run directory, which need not exist yet
+    pub dir: PathBuf,
+    /// Checkpoints that will be written, those that are kept, and copies of the policy in each
+    pub n_checkpoints: usize,
+    pub retention: RetentionPolicy,
+    pub policy_copies: u64,
+    /// The directories that the next stage takes, and whether the tokenizer is in them
+    pub results: Vec<(&'static str, bool)>,
+    pub tokenizer_bytes: usize,
+    /// Bytes of logs, samples and stored responses
+    pub log_bytes: usize,
+    /// What the stage assumed, or takes otherwise than its settings say
+    pub assumed: Option<String>,
+}
+
+pub type LearningRate = Rc<dyn Fn(usize) -> f64>;
+
+/// A model with a backward pass of its own.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    /// `policy`, `critic`
+    pub name: &'static str,
+    /// The adapter that is trained. None: the base's own weights are
+    pub lora: Option<LoraConfig>,
+    /// Numbers of the scalar head that is trained with it (0: none)
+    pub head: usize,
+}
+
+/// How far a number of tokens can be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum Certainty {
+    Exact,
+    /// Responses yet to be sampled count with their longest length
+    AtMost,
+    /// Rows yet to be drawn by weight count as random ones
+    About,
 }
 
 /// Sizes of the forwards without a graph.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ScoringMemory {
+pub struct Scoring {
     /// Tokens of the largest that `train.micro_batch_tokens` limits: evaluation, reference
     pub micro_batched: usize,
     /// Tokens of the largest that it does not limit: rewards
@@ -39,86 +99,86 @@ pub struct ScoringMemory {
     pub longest: usize,
 }
 
-/// Sizes of sampling where it holds the most. The default samples nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SamplingMemory {
-    /// Rows of keys and values, of prompts and answers
-    pub cache_rows: usize,
-    /// Answers decoded together
-    pub rows: usize,
-    /// Tokens of their prompts
-    pub prompt_tokens: usize,
-    pub longest_prompt: usize,
-    /// Rows of keys and values of the longest answer
-    pub answer_rows: usize,
-    /// Sampled tokens whose hidden state is kept
-    pub kept_states: usize,
+impl Graph {
+    /// Trained numbers, and the tensors that they are in.
+    pub(crate) fn numbers(&self, work: &Workload) -> (usize, usize) {
+        let head_tensors = if self.head > 0 { 2 } else { 0 };
+        match &self.lora {
+            None => (work.weights.n_params, work.weights.n_tensors),
+            Some(lora) => (
+                lora.n_params(&work.shape) + self.head,
+                lora.n_tensors(&work.shape) + head_tensors,
+            ),
+        }
+    }
 }
 
 impl Workload {
+    /// A run of this base that does nothing yet.
+    pub fn new(meta: &PolicyMeta, weights: &WeightsMeta, device: &str, dir: &Path) -> Result<Self> {
+        let tokenizer = meta.base.tokenizer.to_string(false);
+        Ok(Self {
+            stage: String::new(),
+            source: meta.source.clone(),
+            shape: meta.base.config.clone(),
+            weights: Rc::new(weights.clone()),
+            sampling_weights: 0,
+            device: DeviceChoice::parse(device)?,
+            memory_gb: None,
+            checkpoint_layers: None,
+            graphs: Vec::new(),
+            frozen_numbers: 0,
+            steps: 0,
+            rows: 0,
+            rows_are: "rows",
+            rows_per_step: 0,
+            forwards: Forwards::default(),
+            trained_is: Certainty::Exact,
+            rates: Vec::new(),
+            scoring: Scoring::default(),
+            sampling: Vec::new(),
+            rows_key: "",
+            sampled_tokens: 0,
+            evaluated_tokens: 0,
+            dir: dir.to_path_buf(),
+            n_checkpoints: 0,
+            retention: RetentionPolicy { n: 1, mb: None },
+            policy_copies: 0,
+            results: Vec::new(),
+            tokenizer_bytes: tokenizer.map_err(|e| anyhow!("tokenizer: {e}"))?.len(),
+            log_bytes: 0,
+            assumed: None,
+        })
+    }
+
+    /// Trained numbers.
+    pub fn parameters(&self) -> usize {
+        self.graphs.iter().map(|graph| graph.numbers(self).0).sum()
+    }
+
     /// Whether the base itself is not trained.
     pub(crate) fn frozen_base(&self) -> bool {
-        self.graphs.iter().all(|(_, lora)| lora.is_some())
+        self.graphs.iter().all(|graph| graph.lora.is_some())
     }
 
-    /// The same run in forwards of at most `tokens` tokens (`usize::MAX`: as they are), and at most
-    /// `rows` rows decoded together.
-    pub(crate) fn within(&self, tokens: usize, rows: usize) -> Self {
+    /// The same run in forwards of at most `tokens` tokens, and at most `rows` rows decoded
+    /// together. None: as they are.
+    pub(crate) fn within(&self, tokens: Option<usize>, rows: Option<usize>) -> Self {
         let mut less = self.clone();
-        if tokens < usize::MAX {
-            let tokens = tokens.min(self.largest.tokens);
-            let pairs = self.largest.pairs.min(tokens * self.longest);
-            less.largest = Forward { tokens, pairs };
-            let cut = &mut less.scoring.micro_batched;
-            *cut = (*cut).min(tokens.max(self.scoring.longest));
+        if let Some(tokens) = tokens {
+            let Forwards {
+                largest,
+                longest_unit,
+                ..
+            } = &mut less.forwards;
+            largest.tokens = largest.tokens.min(tokens);
+            largest.pairs = largest.pairs.min(tokens * *longest_unit);
+            let scored = &mut less.scoring.micro_batched;
+            *scored = (*scored).min(tokens.max(self.scoring.longest));
         }
-        let s = &mut less.sampling;
-        let each = KvCache::rows_for(s.longest_prompt) + s.answer_rows;
-        s.rows = s.rows.min(rows);
-        s.cache_rows = s.cache_rows.min(each * s.rows);
-        s.prompt_tokens = s.prompt_tokens.min(s.longest_prompt * s.rows);
+        for sizes in &mut less.sampling {
+            sizes.rows = sizes.rows.min(rows.unwrap_or(usize::MAX));
+        }
         less
-    }
-}
-
-impl SamplingMemory {
-    /// `n_answers` answers of at most `max_new_tokens` tokens to prompts of these lengths, at most
-    /// `max_rows` at a time. Which answers end first is unknown, so the longest prompts are assumed
-    /// to be answered at the same time, each once.
-    ///
-    /// ```
-    /// use planning::SamplingMemory;
-    /// // the cache has rows in units of 16
-    /// let few = SamplingMemory::of(&[10, 40, 20, 33], 12, 7, 3);
-    /// assert_eq!(few.cache_rows, (48 + 48 + 32) + 3 * 16);
-    /// assert_eq!((few.rows, few.prompt_tokens, few.longest_prompt), (3, 93, 40));
-    /// ```
-    pub fn of(prompts: &[usize], n_answers: usize, max_new_tokens: usize, max_rows: usize) -> Self {
-        let rows = n_answers.min(max_rows);
-        let mut prompts = prompts.to_vec();
-        prompts.sort_unstable_by(|a, b| b.cmp(a));
-        prompts.truncate(rows);
-        let answer_rows = KvCache::rows_for(max_new_tokens);
-        let prompt_rows: usize = prompts.iter().map(|len| KvCache::rows_for(*len)).sum();
-        Self {
-            cache_rows: prompt_rows + rows * answer_rows,
-            rows,
-            prompt_tokens: prompts.iter().sum(),
-            longest_prompt: prompts.first().copied().unwrap_or(0),
-            answer_rows,
-            ..Self::default()
-        }
-    }
-
-    /// The larger of each size, for sampling that happens one after the other.
-    pub fn max(self, other: Self) -> Self {
-        Self {
-            cache_rows: self.cache_rows.max(other.cache_rows),
-            rows: self.rows.max(other.rows),
-            prompt_tokens: self.prompt_tokens.max(other.prompt_tokens),
-            longest_prompt: self.longest_prompt.max(other.longest_prompt),
-            answer_rows: self.answer_rows.max(other.answer_rows),
-            kept_states: self.kept_states.max(other.kept_states),
-        }
     }
 }

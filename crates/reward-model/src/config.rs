@@ -3,7 +3,6 @@
 use anyhow::{Result, ensure};
 use data::RowsConfig;
 use models::{BaseWeights, LoraConfig};
-use planning::MemoryConfig;
 use policy::{OwnSettings, TemplateChoice};
 use run::UnusedSettings;
 use serde::{Deserialize, Serialize};
@@ -107,7 +106,7 @@ impl Config {
             r.normalisation_samples
         );
         ensure!(r.max_rows > 0, "reward.max_rows = 0; it must be at least 1");
-        MemoryConfig::from(&self.train).check()?;
+        planning::check_limits(self.train.memory_gb, self.train.checkpoint_blocks)?;
         self.train.check()
     }
 

@@ -4,8 +4,9 @@ use crate::config::Config;
 use crate::pair::Pair;
 use crate::prepare::{Prepared, SHOWN};
 use anyhow::Result;
+use data::Example;
 use models::Fetch;
-use planning::{FitStage, Forward, Plan, RowSize, SamplingMemory, ScoringMemory};
+use planning::{Forward, Graph, Plan, RowSize, Sampling, Scoring, Workload, n_times};
 use run::PlanArgs;
 use std::path::Path;
 
@@ -21,34 +22,36 @@ pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
 impl Prepared {
     /// The plan that the run in `dir` starts from.
     pub fn plan(&self, config: &Config, dir: &Path) -> Result<Plan> {
-        let reward = &config.reward;
-        let prompts: Vec<usize> = self.requests.iter().map(|r| r.prompt.len()).collect();
-        let n_samples = self.requests.iter().map(|request| request.n).sum();
-        let room = reward.normalisation_max_new_tokens;
-        FitStage {
-            name: "reward-model",
-            rows_are: "pairs",
-            graph_name: "reward model",
-            result: "reward",
-            dir,
-            train: &config.train,
-            device: &config.device,
-            meta: &self.meta,
-            weights: &self.weights,
-            lora: Some(&self.lora),
+        let graph = Graph {
+            name: "reward model",
+            lora: Some(self.lora.clone()),
             head: self.meta.base.config.hidden_size,
-            train_items: self.train.iter().map(item).collect(),
-            eval_items: self.eval.iter().map(item).collect(),
-            scoring: ScoringMemory {
-                micro_batched: 0,
+        };
+        let work = Workload::new(&self.meta, &self.weights, &config.device, dir)?;
+        let work = work.fit(&config.train, graph, items(&self.train), &items(&self.eval));
+        let reward = &config.reward;
+        let room = reward.normalisation_max_new_tokens;
+        let prompts: Vec<usize> = self.requests.iter().map(|r| r.prompt.len()).collect();
+        let longest_sample = prompts.iter().max().map_or(0, |prompt| prompt + room);
+        let n_samples: usize = self.requests.iter().map(|request| request.n).sum();
+        let looks = n_times(work.steps, config.train.sample_every);
+        // samples are drawn by the adapter that training starts from
+        let sampler = usize::from(self.meta.adapter.is_some());
+        Workload {
+            stage: "reward-model".into(),
+            rows_are: "pairs",
+            frozen_numbers: sampler * work.parameters(),
+            scoring: Scoring {
                 whole: self.scored_whole(room),
-                longest: prompts.iter().max().map_or(0, |prompt| prompt + room),
+                longest: work.scoring.longest.max(longest_sample),
+                ..work.scoring
             },
-            sampling: SamplingMemory::of(&prompts, n_samples, room, reward.max_rows),
+            sampling: vec![Sampling::of(prompts, n_samples, room, reward.max_rows)],
             rows_key: "reward.max_rows",
-            sampled_once: n_samples * room,
-            sampled_tokens: 0,
-            sample_bytes: SHOWN * 2 * config.data.max_len * 2,
+            evaluated_tokens: n_samples * room,
+            results: vec![("reward", true)],
+            log_bytes: work.log_bytes + looks * SHOWN * 2 * config.data.max_len * 2,
+            ..work
         }
         .plan()
     }
@@ -59,21 +62,22 @@ impl Prepared {
     fn scored_whole(&self, room: usize) -> usize {
         let requests = self.requests.iter();
         let samples: usize = requests.map(|r| r.n * (r.prompt.len() + room)).sum();
-        let shown = self.eval.iter().take(SHOWN);
-        let golden: usize = shown.clone().map(Pair::tokens).sum();
-        let shown: usize = shown.map(|pair| Forward::packed(&item(pair)).tokens).sum();
+        let shown = &self.eval[..SHOWN.min(self.eval.len())];
+        let golden: usize = shown.iter().map(Pair::tokens).sum();
+        let shown = Forward::packed(&items(shown).concat()).tokens;
         samples.max(golden).min(rewards::BATCH_TOKENS).max(shown)
     }
 }
 
-/// The two answers of a pair share their prompt in a forward.
-fn item(pair: &Pair) -> Vec<RowSize> {
-    let prompt = (0, pair.chosen.prompt_len);
-    let answers = [&pair.chosen, &pair.rejected].into_iter();
-    answers
-        .map(|e| RowSize {
+/// The sizes of pairs. The two answers of one share their prompt in a forward.
+fn items(pairs: &[Pair]) -> Vec<Vec<RowSize>> {
+    let item = |(key, pair): (usize, &Pair)| {
+        let prompt = (key as u64, pair.chosen.prompt_len);
+        let row = |answer: &Example| RowSize {
             prompt,
-            response: e.ids.len() - prompt.1,
-        })
-        .collect()
+            response: answer.ids.len() - prompt.1,
+        };
+        vec![row(&pair.chosen), row(&pair.rejected)]
+    };
+    pairs.iter().enumerate().map(item).collect()
 }

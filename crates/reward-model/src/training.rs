@@ -24,8 +24,8 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     config.refuse_unused(&own, args.resume)?;
     let used = config.clone().in_use(&own);
     let plan = prepared.plan(config, &dir)?;
-    plan.memory.report();
-    plan.disk.require()?;
+    plan.report();
+    plan.work.require_space()?;
     let Prepared {
         meta,
         keep,
@@ -38,8 +38,8 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     } = prepared;
     let mut policy = meta
         .load(&device, keep)
-        .map_err(|e| plan.memory.with_oom_advice(e))?;
-    policy.model_mut().checkpoint_layers(plan.memory.layers);
+        .map_err(|e| plan.with_oom_advice(e))?;
+    policy.model_mut().checkpoint_layers(plan.layers);
     let mut run = if args.resume {
         let migrate = |old: Config| Ok(old.in_use(&own));
         Run::resume_by(&dir, "reward-model", &used, migrate)?
@@ -55,11 +55,11 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     )?;
     // The samples that normalise the scores depend on this adapter.
     policy::record_inputs(&mut run, &files, &[&policy.adapter_files])?;
-    run.record("memory", plan.memory.json())?;
+    run.record("memory", plan.memory_json())?;
     let samples = samples(&policy, &requests, config)?;
     let mut objective = Objective::open(config, policy, eval, samples)?;
     let fitted = train::fit(&mut objective, &train, &config.train, &mut run, args.resume)
-        .map_err(|e| plan.memory.with_oom_advice(e))?;
+        .map_err(|e| plan.with_oom_advice(e))?;
     if fitted.finished {
         say_outcome(&dir, config);
     }

@@ -3,7 +3,6 @@
 use anyhow::{Result, ensure};
 use data::RowsConfig;
 use models::{BaseWeights, LoraConfig};
-use planning::MemoryConfig;
 use policy::{OwnSettings, TemplateChoice};
 use run::UnusedSettings;
 use serde::{Deserialize, Serialize};
@@ -120,7 +119,7 @@ impl Config {
             self.samples.n == 0 || self.samples.max_new_tokens > 0,
             "samples.max_new_tokens = 0; it must be at least 1 (samples.n = 0 writes no samples)"
         );
-        MemoryConfig::from(&self.train).check()?;
+        planning::check_limits(self.train.memory_gb, self.train.checkpoint_blocks)?;
         self.train.check()
     }
 

@@ -5,7 +5,7 @@ use crate::prepare::{Prepared, SAMPLE_ROWS};
 use anyhow::Result;
 use data::Example;
 use models::Fetch;
-use planning::{FitStage, Plan, RowSize, SamplingMemory, ScoringMemory};
+use planning::{Graph, Plan, RowSize, Sampling, Workload, n_times};
 use run::PlanArgs;
 use std::path::Path;
 
@@ -21,32 +21,29 @@ pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
 impl Prepared {
     /// The plan that the run in `dir` starts from.
     pub fn plan(&self, config: &Config, dir: &Path) -> Result<Plan> {
-        let (n, room) = (self.prompts.len(), config.samples.max_new_tokens);
-        let item = |example: &Example| vec![RowSize::alone(example.ids.len())];
-        FitStage {
-            name: "sft",
-            rows_are: "rows",
-            graph_name: "policy",
-            result: if self.lora.is_some() {
-                "adapter"
-            } else {
-                "model"
-            },
-            dir,
-            train: &config.train,
-            device: &config.device,
-            meta: &self.meta,
-            weights: &self.weights,
-            lora: self.lora.as_ref(),
+        let row = |example: &Example| vec![RowSize::alone(example.ids.len())];
+        let rows = |examples: &[Example]| examples.iter().map(row).collect::<Vec<_>>();
+        let graph = Graph {
+            name: "policy",
+            lora: self.lora.clone(),
             head: 0,
-            train_items: self.train.iter().map(item).collect(),
-            eval_items: self.eval.iter().map(item).collect(),
-            scoring: ScoringMemory::default(),
-            sampling: SamplingMemory::of(&self.prompt_lens, n, room, SAMPLE_ROWS),
+        };
+        let work = Workload::new(&self.meta, &self.weights, &config.device, dir)?;
+        let work = work.fit(&config.train, graph, rows(&self.train), &rows(&self.eval));
+        let (n, room) = (self.prompts.len(), config.samples.max_new_tokens);
+        let sampled = n_times(work.steps, config.train.sample_every) * n * room;
+        let result = match self.lora {
+            Some(_) => ("adapter", false),
+            None => ("model", true),
+        };
+        Workload {
+            stage: "sft".into(),
+            sampling: vec![Sampling::of(self.prompt_lens.clone(), n, room, SAMPLE_ROWS)],
             rows_key: "samples.n",
-            sampled_once: 0,
-            sampled_tokens: n * room,
-            sample_bytes: n * room * 5,
+            evaluated_tokens: sampled,
+            results: vec![result],
+            log_bytes: work.log_bytes + 5 * sampled,
+            ..work
         }
         .plan()
     }

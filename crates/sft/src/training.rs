@@ -21,8 +21,8 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     config.refuse_unused(&own, args.resume)?;
     let used = config.clone().in_use(&own);
     let plan = prepared.plan(config, &dir)?;
-    plan.memory.report();
-    plan.disk.require()?;
+    plan.report();
+    plan.work.require_space()?;
     let Loaded {
         mut start,
         train,
@@ -32,8 +32,8 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         files,
     } = prepared
         .load(config, &device)
-        .map_err(|e| plan.memory.with_oom_advice(e))?;
-    start.base.model.checkpoint_layers(plan.memory.layers);
+        .map_err(|e| plan.with_oom_advice(e))?;
+    start.base.model.checkpoint_layers(plan.layers);
     let mut run = if args.resume {
         Run::resume_by(&dir, "sft", &used, |old: Config| Ok(old.in_use(&own)))?
     } else {
@@ -51,11 +51,11 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         serde_json::json!({ "train_rows": train.len(), "held_out_rows": eval.len(), "held_out_in_training": n_shared }),
     )?;
     policy::record_inputs(&mut run, &files, &[])?;
-    run.record("memory", plan.memory.json())?;
+    run.record("memory", plan.memory_json())?;
     let mut objective = Objective::new(start, config, eval, prompts)?;
     run.record("parameters", objective.parameter_counts())?;
     let fitted = train::fit(&mut objective, &train, &config.train, &mut run, args.resume)
-        .map_err(|e| plan.memory.with_oom_advice(e))?;
+        .map_err(|e| plan.with_oom_advice(e))?;
     if fitted.finished {
         say_outcome(&dir, config);
     }

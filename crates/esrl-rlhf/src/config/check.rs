@@ -23,7 +23,7 @@ impl Config {
             r.importance_cap
         );
         t.check_sizes()?;
-        self.memory().check()?;
+        planning::check_limits(self.train.memory_gb, self.train.checkpoint_blocks)?;
         r.clauses.check()?;
         self.watch.check()?;
         t.policy.check("train.policy")?;

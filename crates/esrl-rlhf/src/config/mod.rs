@@ -13,7 +13,6 @@ use anyhow::{Result, bail};
 use data::{Format, Only};
 use models::{BaseWeights, LoraConfig, SamplingWeights};
 use optimizer::RlOptimizer;
-use planning::MemoryConfig;
 use rewards::SourceConfig;
 use run::Rules;
 use serde::{Deserialize, Serialize};
@@ -254,14 +253,6 @@ fn max_prompt_len() -> usize {
 }
 
 impl Config {
-    /// The settings that bound memory.
-    pub(crate) fn memory(&self) -> MemoryConfig {
-        MemoryConfig {
-            memory_gb: self.train.memory_gb,
-            checkpoint_layers: self.train.checkpoint_blocks,
-        }
-    }
-
     /// The sources of reward: `[[rewards]]`, or the reward model alone.
     fn sources(&self) -> Vec<SourceConfig> {
         match self.model.reward {
