@@ -125,6 +125,58 @@ fn bad_adapters_are_refused() {
 }
 
 #[test]
+fn options_that_are_not_implemented_or_not_known_are_refused() {
+    let model = tiny("tied").model;
+    let load = |key: &str, value: &Value| {
+        let dir = copy("adapter");
+        edit_json(&dir.path().join("adapter_config.json"), |v| {
+            v[key] = value.clone();
+        });
+        Lora::load(dir.path(), &model)
+    };
+    for (key, value) in [
+        ("alpha_pattern", json!({"q_proj": 2})),
+        ("fan_in_fan_out", json!(true)),
+        ("layers_to_transform", json!([1])),
+        ("layers_to_transform", json!(0)),
+        ("megatron_config", json!({"a": 1})),
+        ("corda_config", json!({"a": 1})),
+        ("lora_bias", json!(true)),
+    ] {
+        let expected = format!("{key} = {value} is not supported");
+        says(load(key, &value), &["adapter_config.json", &expected]);
+    }
+    for (key, value) in [
+        ("some_new_option", json!(5)),
+        ("some_new_option", json!("x")),
+        ("use_new_scaling", json!(true)),
+        ("new_config", json!({"a": null})),
+    ] {
+        let expected = format!("{key} = {value} is not known here");
+        says(load(key, &value), &["adapter_config.json", &expected]);
+    }
+    // keys that only describe an adapter, and unknown ones that say nothing
+    for (key, value) in [
+        ("peft_version", json!("9.0")),
+        (
+            "auto_mapping",
+            json!({"base_model_class": "LlamaForCausalLM"}),
+        ),
+        ("eva_config", json!({"rho": 2.0})),
+        ("qalora_group_size", json!(32)),
+        ("layers_pattern", json!("layers")),
+        ("ensure_weight_tying", json!(true)),
+        ("init_lora_weights", json!("gaussian")),
+        ("some_new_option", Value::Null),
+        ("some_new_option", json!(false)),
+        ("some_new_option", json!({})),
+        ("some_new_option", json!("")),
+    ] {
+        load(key, &value).unwrap_or_else(|e| panic!("{key} = {value}: {e}"));
+    }
+}
+
+#[test]
 fn an_adapter_of_another_base_is_refused() {
     let untied = tiny("untied").model; // 3 layers and wider heads
     let dir = golden("tiny-llama/adapter");

@@ -2,7 +2,7 @@
 //! template.
 
 use crate::hf_defaults::HfDefaults;
-use crate::hf_files::{parse_json, read_bytes};
+use crate::hf_files::{parse_json, read_bytes, read_json};
 use crate::hf_template::chat_template;
 use crate::peft::ADAPTER_CONFIG;
 use crate::tokenizer_bombs::{bomb, probe};
@@ -10,6 +10,8 @@ use crate::{Config, Error, Result, SpecialTokens, hf_special};
 use serde_json::Value;
 use std::path::Path;
 use tokenizers::Tokenizer;
+
+/// The settings of a PEFT adapter.
 
 /// What a Hugging Face directory has beside its weights.
 pub struct HfDirectory {
@@ -27,23 +29,14 @@ pub struct HfDirectory {
 /// Reads config.json, the tokenizer, the special tokens and the chat template of a directory.
 pub fn read_hf_directory(dir: &Path) -> Result<HfDirectory> {
     let config_file = dir.join("config.json");
-    match (config_file.is_file(), dir.join(ADAPTER_CONFIG).is_file()) {
-        (true, false) => {}
-        (false, false) => {
-            let what = "no config.json; this is not a Hugging Face model directory";
-            return Err(Error::at(dir, what));
-        }
-        (false, true) => {
-            let what = "this is an adapter and has no base model; merge it into its base \
-                        (merge_and_unload of PEFT), and give that directory";
-            return Err(Error::at(dir, what));
-        }
-        (true, true) => {
-            let what = "beside the model there is an adapter_config.json, whose adapter \
-                        transformers would apply and Wick does not; merge it (merge_and_unload \
-                        of PEFT), or move that file away";
-            return Err(Error::at(dir, what));
-        }
+    if !config_file.is_file() {
+        return Err(Error::at(dir, no_config(dir)));
+    }
+    if dir.join(ADAPTER_CONFIG).is_file() {
+        let what = "beside the model there is an adapter_config.json, whose adapter transformers \
+                    would apply and Wick does not; merge it (merge_and_unload of PEFT), or move \
+                    that file away";
+        return Err(Error::at(dir, what));
     }
     let config = Config::read(&config_file)?;
     let mut notes = Vec::new();
@@ -60,6 +53,20 @@ pub fn read_hf_directory(dir: &Path) -> Result<HfDirectory> {
         defaults,
         notes,
     })
+}
+
+/// Why a directory without config.json is no model.
+fn no_config(dir: &Path) -> String {
+    let adapter = read_json(&dir.join(ADAPTER_CONFIG)).ok().flatten();
+    let Some(adapter) = adapter else {
+        return "no config.json; this is not a Hugging Face model directory".into();
+    };
+    let base = adapter["base_model_name_or_path"].as_str();
+    format!(
+        "a PEFT adapter, not a model; merge it into its base ({}) with PEFT's merge_and_unload and \
+         give the merged directory",
+        base.unwrap_or("which it does not name")
+    )
 }
 
 fn read_tokenizer(dir: &Path, settings: &Value, config: &Config) -> Result<Tokenizer> {

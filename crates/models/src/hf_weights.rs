@@ -1,15 +1,18 @@
 //! Weights of a Hugging Face directory: one safetensors file, or shards with an index; f32, f16 and
-//! bf16. Every tensor must be there once with the right shape, and no unknown tensor beside it.
+//! bf16. Every tensor must be there with the right shape, in its own file, and no unknown tensor
+//! beside it.
 
-use crate::hf_files::read_json;
+use crate::hf_shards::shards;
 use crate::model_spec::params;
 use crate::safetensors_file::SafetensorsFile;
 use crate::weight_storage::StoragePlan;
 use crate::{CausalLm, Config, Error, Result};
 use candle_core::{Device, Tensor};
-use serde_json::Value;
-use std::collections::{BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::path::Path;
+
+const HEAD: &str = "lm_head.weight";
+const EMBEDDINGS: &str = "model.embed_tokens.weight";
 
 /// Reads the weights of a directory whose config.json is `config`.
 pub(crate) fn read_weights(
@@ -18,13 +21,14 @@ pub(crate) fn read_weights(
     device: &Device,
     plan: StoragePlan,
 ) -> Result<CausalLm> {
-    let files = weight_files(dir)?;
+    let shards = shards(dir)?;
     let params = params(config).into_iter();
     let wanted: HashMap<String, _> = params.map(|p| (p.hf_name, (p.slot, p.shape))).collect();
     let mut found: HashMap<String, Tensor> = HashMap::with_capacity(wanted.len());
-    for path in &files {
+    for shard in &shards {
+        let path = &shard.path;
         let file = SafetensorsFile::open(path)?;
-        for name in file.names() {
+        for name in file.names().into_iter().filter(|name| shard.gives(name)) {
             match wanted.get(&name) {
                 Some((slot, shape)) => {
                     check_shape(path, &name, file.shape(&name)?, shape)?;
@@ -43,16 +47,27 @@ pub(crate) fn read_weights(
             }
         }
     }
-    let whole = match files.as_slice() {
-        [one] => one,
+    let whole = match shards.as_slice() {
+        [one] => &one.path,
         _ => dir,
     };
     CausalLm::build(config, device, |param| {
         let name = &param.hf_name;
-        found
-            .remove(name)
-            .ok_or_else(|| Error::at(whole, format!("tensor {name} is missing")))
+        found.remove(name).ok_or_else(|| {
+            let placed = shards.iter().find_map(|shard| shard.lacks(name));
+            placed.unwrap_or_else(|| Error::at(whole, missing(name)))
+        })
     })
+}
+
+fn missing(name: &str) -> String {
+    let remedy = match name {
+        HEAD => {
+            "; if the embeddings are the head, set \"tie_word_embeddings\": true in config.json"
+        }
+        _ => "",
+    };
+    format!("tensor {name} is missing{remedy}")
 }
 
 pub(crate) fn check_shape(file: &Path, name: &str, got: &[usize], want: &[usize]) -> Result<()> {
@@ -68,79 +83,19 @@ pub(crate) fn check_shape(file: &Path, name: &str, got: &[usize], want: &[usize]
 /// Whether the weights hold an output matrix with other numbers than the embeddings. Weights that
 /// are not there, or damaged, are the loader's to report.
 pub(crate) fn has_other_head(dir: &Path) -> Result<bool> {
-    const HEAD: &str = "lm_head.weight";
-    const EMBEDDINGS: &str = "model.embed_tokens.weight";
-    let files = weight_files(dir).unwrap_or_default();
-    let files: Vec<_> = files
+    let shards = shards(dir).unwrap_or_default();
+    let files: Vec<_> = shards
         .iter()
-        .filter_map(|file| SafetensorsFile::open(file).ok())
+        .filter_map(|shard| Some((shard, SafetensorsFile::open(&shard.path).ok()?)))
         .collect();
-    let find = |name: &str| files.iter().find(|file| file.shape(name).is_ok());
+    let find = |name: &str| files.iter().find(|(shard, file)| shard.has(file, name));
     match (find(HEAD), find(EMBEDDINGS)) {
-        (Some(head), Some(embeddings)) => Ok(!head.equal(HEAD, embeddings, EMBEDDINGS)?),
+        (Some((_, head)), Some((_, embeddings))) => Ok(!head.equal(HEAD, embeddings, EMBEDDINGS)?),
         _ => Ok(false),
     }
 }
 
 /// Tensors of older checkpoints that repeat what is known.
 fn is_redundant(name: &str, config: &Config) -> bool {
-    name.ends_with(".rotary_emb.inv_freq")
-        || (name == "lm_head.weight" && config.tie_word_embeddings)
-}
-
-/// `model.safetensors`, or the shards its index names, in order.
-pub(crate) fn weight_files(dir: &Path) -> Result<Vec<PathBuf>> {
-    let single = dir.join("model.safetensors");
-    if single.is_file() {
-        return Ok(vec![single]);
-    }
-    let index = dir.join("model.safetensors.index.json");
-    let Some(value) = read_json(&index)? else {
-        let pickled = dir.join("pytorch_model.bin").exists()
-            || dir.join("pytorch_model.bin.index.json").exists();
-        return Err(Error::at(
-            dir,
-            if pickled {
-                "holds pytorch_model.bin, which is not read; convert it to safetensors with `python -c \
-                 \"from transformers import AutoModelForCausalLM as M; \
-                 M.from_pretrained('.').save_pretrained('.')\"` in that directory"
-            } else {
-                "no model.safetensors and no model.safetensors.index.json"
-            },
-        ));
-    };
-    shard_names(&index, &value)?
-        .into_iter()
-        .map(|name| {
-            let file = dir.join(name);
-            if file.is_file() {
-                Ok(file)
-            } else {
-                Err(Error::at(
-                    &file,
-                    "shard is missing, though the index names it",
-                ))
-            }
-        })
-        .collect()
-}
-
-/// The file names of an index's weight map, each once.
-pub(crate) fn shard_names(index: &Path, value: &Value) -> Result<BTreeSet<String>> {
-    let map = value
-        .get("weight_map")
-        .and_then(Value::as_object)
-        .filter(|m| !m.is_empty())
-        .ok_or_else(|| Error::at(index, "has no weight_map"))?;
-    map.iter()
-        .map(|(tensor, file)| match file.as_str() {
-            Some(name) if !name.contains(['/', '\\']) && name.ends_with(".safetensors") => {
-                Ok(name.to_string())
-            }
-            _ => Err(Error::at(
-                index,
-                format!("{tensor} points to {file}, not to a safetensors file beside it"),
-            )),
-        })
-        .collect()
+    name.ends_with(".rotary_emb.inv_freq") || (name == HEAD && config.tie_word_embeddings)
 }

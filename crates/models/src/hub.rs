@@ -3,7 +3,7 @@
 //! Honours HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE and HF_HUB_OFFLINE as huggingface_hub does.
 
 use crate::hf_files::read_json;
-use crate::hf_weights::shard_names;
+use crate::hf_shards::shard_names;
 use crate::hub_file::{Failure, Repository};
 use crate::{Error, Result};
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};

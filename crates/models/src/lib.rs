@@ -18,6 +18,7 @@ mod forward;
 mod gguf;
 mod hf_defaults;
 mod hf_files;
+mod hf_shards;
 mod hf_special;
 mod hf_template;
 mod hf_tokenizer;

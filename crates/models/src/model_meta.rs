@@ -2,8 +2,9 @@
 //! take in memory.
 
 use crate::hf_files::read_json;
+use crate::hf_shards::{self, shards};
 use crate::hf_tokenizer::read_hf_directory;
-use crate::hf_weights::{has_other_head, read_weights, weight_files};
+use crate::hf_weights::{has_other_head, read_weights};
 use crate::safetensors_file::{SafetensorsFile, is_pointer};
 use crate::weight_storage::{StoragePlan, WeightStorage};
 use crate::{
@@ -106,6 +107,7 @@ pub fn model_meta(source: &ModelSource, fetch: Fetch) -> Result<ModelMeta> {
 impl ModelMeta {
     fn of_dir(dir: &Path) -> Result<Self> {
         let mut read = read_hf_directory(dir)?;
+        read.notes.extend(hf_shards::notes(dir));
         if read.config.tie_word_embeddings && has_other_head(dir)? {
             read.config.tie_word_embeddings = false;
             read.notes.push(
@@ -161,18 +163,18 @@ impl ModelMeta {
             WeightsSource::Dir(dir) => dir,
         };
         // the loader reports what is missing
-        let files = weight_files(dir).unwrap_or_default();
-        let present = !files.is_empty() && !files.iter().any(|file| is_pointer(file));
+        let shards = shards(dir).unwrap_or_default();
+        let present = !shards.is_empty() && !shards.iter().any(|shard| is_pointer(&shard.path));
         let numbers_matter = storage == WeightStorage::Exact;
-        let files = files.iter().filter(|_| present && numbers_matter);
-        let files = files.map(|file| SafetensorsFile::open(file));
+        let files = shards.iter().filter(|_| present && numbers_matter);
+        let files = files.map(|shard| Ok((shard, SafetensorsFile::open(&shard.path)?)));
         let files = files.collect::<Result<Vec<_>>>()?;
         let declared = numbers_matter && !present && declares_bf16(dir)?;
         let mut weights = WeightsMeta::count(config, storage, |matrix| {
             plan.format((matrix.slot, matrix.width), None, || {
                 let name = matrix.hf_name;
-                let file = files.iter().find(|file| file.shape(name).is_ok());
-                file.map_or(Ok(declared), |file| file.fits_bf16(name))
+                let found = files.iter().find(|(shard, file)| shard.has(file, name));
+                found.map_or(Ok(declared), |(_, file)| file.fits_bf16(name))
             })
         })?;
         weights.present = present;

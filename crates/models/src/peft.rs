@@ -139,8 +139,33 @@ fn read_config(value: &Value) -> std::result::Result<LoraConfig, String> {
     })
 }
 
-/// Keys that change what an adapter computes, and that must be absent or empty.
-const UNSUPPORTED: [&str; 19] = [
+/// Keys that are read here, and PEFT's keys that do not change what an adapter computes: they
+/// describe it, or the start of its training. Any other key must be absent or empty.
+const HARMLESS: [&str; 19] = [
+    "r",
+    "lora_alpha",
+    "lora_dropout",
+    "target_modules",
+    "use_rslora",
+    "peft_type",
+    "task_type",
+    "base_model_name_or_path",
+    "revision",
+    "inference_mode",
+    "peft_version",
+    "auto_mapping",
+    "init_lora_weights",
+    "eva_config",
+    "megatron_core",
+    // used only with use_qalora, layers_to_transform, modules_to_save and runtime options
+    "qalora_group_size",
+    "layers_pattern",
+    "ensure_weight_tying",
+    "runtime_config",
+];
+
+/// Keys that are known to change what an adapter computes.
+const UNSUPPORTED: [&str; 23] = [
     "bias",
     "use_dora",
     "use_qalora",
@@ -160,6 +185,11 @@ const UNSUPPORTED: [&str; 19] = [
     "kasa_config",
     "monteclora_config",
     "velora_config",
+    // these start from another base
+    "loftq_config",
+    "corda_config",
+    "lora_ga_config",
+    "megatron_config",
 ];
 
 fn refuse_unsupported(value: &Value) -> std::result::Result<(), String> {
@@ -177,13 +207,20 @@ fn refuse_unsupported(value: &Value) -> std::result::Result<(), String> {
         Value::Bool(on) => !on,
         Value::Array(list) => list.is_empty(),
         Value::Object(map) => map.is_empty(),
-        Value::String(text) => text == "none",
+        Value::String(text) => text.is_empty() || text == "none",
         _ => false,
     };
-    for key in UNSUPPORTED {
-        if let Some(v) = get(key).filter(|v| !empty(v)) {
-            return Err(format!("{key} = {v} is not supported"));
+    for (key, v) in value.as_object().into_iter().flatten() {
+        if v.is_null() || empty(v) || HARMLESS.contains(&key.as_str()) {
+            continue;
         }
+        return Err(match UNSUPPORTED.contains(&key.as_str()) {
+            true => format!("{key} = {v} is not supported"),
+            false => format!(
+                "{key} = {v} is not known here, and it may change what the adapter computes; \
+                 remove it if it does not"
+            ),
+        });
     }
     // these initialisations subtract the adapter from the base's weights, which we do not do
     let changes_base = ["pissa", "olora", "loftq", "corda", "lora_ga"];
