@@ -84,7 +84,7 @@ fn invalid_scores_of_a_process_are_refused() {
     check("\"scores\":[1,1e999]", "which is not a JSON object");
     check(
         "\"scores\":[1,1e300]",
-        "score 2 is 1e+300, not a finite number",
+        "score 2 is 1e+300, too large for a 32-bit float",
     );
     check(
         "\"scores\":[null,1]",

@@ -28,7 +28,10 @@ fn fails(script: &str, retry: RetryPolicy) -> String {
     let mut program = Program::start(&sh(script), retry).unwrap();
     let message = ask(&mut program).expect_err(script).to_string();
     assert_eq!(message.lines().count(), 1, "{message}");
-    let times = format!("failed {} times; the last time ", retry.retries + 1);
+    let times = match retry.retries + 1 {
+        1 => "failed: ".to_string(),
+        n => format!("failed {n} times; the last time "),
+    };
     assert!(message.contains(&times), "{message}");
     message
 }

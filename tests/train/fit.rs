@@ -94,7 +94,7 @@ fn a_fit_that_went_wrong_says_so_once() {
         "{said}"
     );
     assert!(
-        text("worse").starts_with("no step was better than the start"),
+        text("worse").starts_with("training made the model worse: the held-out loss was"),
         "{said}"
     );
     let (said, _) = notes(&at(1e-9), None);

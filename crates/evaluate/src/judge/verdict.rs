@@ -24,7 +24,7 @@ pub(super) type NoVerdict = &'static str;
 
 const MISSING: NoVerdict = "the reply has no clear verdict";
 const DIFFERENT: NoVerdict = "the reply has verdicts that differ";
-const NO_RATING: NoVerdict = "the reply's verdict is no number from 1 to 10";
+const NO_RATING: NoVerdict = "the reply's verdict is not a number from 1 to 10";
 const NO_CHOICE: NoVerdict = "the reply's verdict is not A, B or C";
 
 /// The rating in a reply: a plain decimal number from 1 to 10 in `[[ ]]`.

@@ -61,9 +61,10 @@ impl Program {
             }
             let name = self.name();
             if attempt == attempts {
-                return Err(Error::External(format!(
-                    "{name} failed {attempts} times; the last time {why}"
-                )));
+                return Err(Error::External(match attempts {
+                    1 => format!("{name} failed: {why}"),
+                    n => format!("{name} failed {n} times; the last time {why}"),
+                }));
             }
             run::say!("{name}: {why} (attempt {attempt} of {attempts}); restarting it");
             sleep(pause);

@@ -81,7 +81,11 @@ pub fn scores_of(reply: &Map<String, Value>, n: usize) -> Result<Vec<f32>, Strin
                 Value::String(name) if name == "NaN" || name == "Infinity" => name.clone(),
                 other => printable(&other.to_string(), 40),
             };
-            format!("score {} is {shown}, not a finite number", i + 1)
+            let why = match value {
+                Value::Number(_) => "too large for a 32-bit float",
+                _ => "not a finite number",
+            };
+            format!("score {} is {shown}, {why}", i + 1)
         })
     };
     scores.iter().enumerate().map(score).collect()

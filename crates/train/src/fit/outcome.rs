@@ -33,9 +33,9 @@ pub(super) fn note_result(run: &mut Run, state: &FitState, has_held_out: bool) -
     };
     if best.loss > start {
         let text = format!(
-            "no step was better than the start: the held-out loss was {start:.4}, and the best \
-             saved, of step {}, has {:.4}; lower train.optimizer.lr or look at the data",
-            best.step, best.loss
+            "training made the model worse: the held-out loss was {start:.4} at the start and is \
+             {:.4} at the best step, {}; lower train.optimizer.lr or look at the data",
+            best.loss, best.step
         );
         return run.note("worse", &text);
     }
