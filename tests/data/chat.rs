@@ -87,7 +87,7 @@ fn ids_equal_those_of_the_whole_text_tokenised_at_once() {
         let decoded = encoder.decode(&example.ids[example.prompt_len..]).unwrap();
         assert_eq!(decoded.trim(), answer, "{shown}");
         let whole = ids(&case["ids"]);
-        let notes = encoder.boundary_notes("training");
+        let notes = encoder.row_notes("training");
         if whole.starts_with(&prompt_ids) {
             assert_eq!(example.ids, whole, "{shown}");
             assert!(notes.is_empty(), "{shown}: {notes:?}");
@@ -142,8 +142,8 @@ fn a_token_across_the_boundary_is_counted() {
     let expected = "held-out rows: a token would span the end of the prompt and the start of the \
                     answer in 2 of them (\" of France?\\n\" before \"Yes.\"); prompt and answer are \
                     tokenised separately there, as in generation";
-    assert_eq!(encoder.boundary_notes("held-out"), [expected]);
-    assert!(encoder.boundary_notes("held-out").is_empty());
+    assert_eq!(encoder.row_notes("held-out"), [expected]);
+    assert!(encoder.row_notes("held-out").is_empty());
 }
 
 /// The blank that a SentencePiece model puts before a text is not put before an answer.

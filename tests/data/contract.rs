@@ -2,7 +2,8 @@
 //! know, value of a wrong type, and text that belongs elsewhere. A new format must name a row here.
 
 use super::file;
-use data::{Format, Loaded, ReadOptions};
+use super::tokens::encoder;
+use data::{Format, Loaded, ReadOptions, Template};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -301,6 +302,33 @@ fn system_prompts_and_history_are_read_or_named() {
     });
 }
 
+/// What encoding the records of a row says, under this template.
+fn encoding_notes(format: Format, read: Read, row: &Value, template: Template) -> Vec<String> {
+    let (_dir, path) = file("rows.jsonl", format!("{row}\n"));
+    let encoder = encoder(template, false);
+    match read {
+        Read::Demonstrations => {
+            for d in data::demonstrations(&path, format).unwrap().items {
+                encoder.example(&d.prompt, &d.response).unwrap();
+            }
+        }
+        Read::Preferences => {
+            for p in data::preferences(&path, format).unwrap().items {
+                encoder.example(&p.prompt, &p.chosen).unwrap();
+                encoder.example(&p.prompt, &p.rejected).unwrap();
+            }
+        }
+        Read::Prompts => {
+            for prompt in data::prompts(&path, format).unwrap().items {
+                encoder.prompt(&prompt).unwrap();
+            }
+        }
+    }
+    let dir = path.parent().unwrap().to_str().unwrap();
+    let notes = encoder.row_notes("training").into_iter();
+    notes.map(|note| note.replace(dir, "")).collect()
+}
+
 #[test]
 fn transcripts_in_a_prompt_are_read_as_conversations_and_marks_are_named() {
     let transcript = "\n\nHuman: Hi.\n\nAssistant: Ho.\n\nHuman: Bye.\n\nAssistant:";
@@ -312,41 +340,54 @@ fn transcripts_in_a_prompt_are_read_as_conversations_and_marks_are_named() {
         "<start_of_turn>user\nSay hi.",
         "USER: Say hi.\nASSISTANT: Hi.\nUSER: Again.",
         "Human: Say hi.\nAssistant:",
+        "Say hi.</s>",
     ];
     each(|format, kind, sample| {
         if matches!(format, Format::Text | Format::Hh) {
             return; // raw text, and transcripts as such
         }
         let prompt = sample.texts[0];
+        let plain = encoding_notes(format, kind, &sample.row, Template::Alpaca);
+        assert_eq!(plain, [""; 0], "{format:?}");
         let mut row = sample.row.clone();
         *row.pointer_mut(prompt).unwrap() = transcript.into();
         let found = read(format, kind, &row, &[]).unwrap();
-        match format {
-            Format::Chat => assert!(found.notes[0].starts_with("1 prompts contain marks")),
-            _ => {
-                let turns = "Chat([Message { role: \"user\", content: \"Hi.\" }, \
-                             Message { role: \"assistant\", content: \"Ho.\" }, \
-                             Message { role: \"user\", content: \"Bye.\" }])";
-                assert!(found.items.contains(turns), "{format:?}: {}", found.items);
-            }
+        if format != Format::Chat {
+            let turns = "Chat([Message { role: \"user\", content: \"Hi.\" }, \
+                         Message { role: \"assistant\", content: \"Ho.\" }, \
+                         Message { role: \"user\", content: \"Bye.\" }])";
+            assert!(found.items.contains(turns), "{format:?}: {}", found.items);
         }
         for text in marked {
             *row.pointer_mut(prompt).unwrap() = text.into();
-            let found = read(format, kind, &row, &[]).unwrap();
-            let note = &found.notes[0];
-            let named = note.starts_with("1 prompts contain marks of a ready-made prompt (\"");
-            assert!(
-                named && note.contains("rows.jsonl: row 2"),
-                "{text}: {note}"
-            );
+            let notes = encoding_notes(format, kind, &row, Template::Alpaca);
+            let start =
+                "training rows: special tokens or marks of a ready-made prompt in 1 prompt (";
+            let [note] = &notes[..] else {
+                panic!("{format:?} {text}: {notes:?}");
+            };
+            assert!(note.starts_with(start), "{note}");
+            assert!(note.contains("first: /rows.jsonl: row 1"), "{note}");
+            assert!(note.contains("set model.template = \"raw\""), "{note}");
+            // the advice was followed
+            let raw = encoding_notes(format, kind, &row, Template::Raw);
+            assert_eq!(raw, [""; 0], "{format:?} {text}");
         }
         if kind == Read::Prompts {
             return;
         }
-        let mut row = sample.row.clone();
-        *row.pointer_mut(sample.texts[1]).unwrap() = "Hi.\n\nHuman: Bye.".into();
-        let found = read(format, kind, &row, &[]).unwrap();
-        let named = found.notes[0].starts_with("1 answers contain marks of another turn (\"Human:");
-        assert!(named, "{format:?}: {:?}", found.notes);
+        for (text, mark) in [("Hi.\n\nHuman: Bye.", "Human:"), ("Hi.</s> Ho.", "</s>")] {
+            let mut row = sample.row.clone();
+            *row.pointer_mut(sample.texts[1]).unwrap() = text.into();
+            let notes = encoding_notes(format, kind, &row, Template::Alpaca);
+            let start = format!(
+                "training rows: special tokens or marks of another turn in 1 answer ({mark:?} 1; \
+                 first: /rows.jsonl: row 1) are learnt as text"
+            );
+            assert!(
+                notes.len() == 1 && notes[0].starts_with(&start),
+                "{notes:?}"
+            );
+        }
     });
 }

@@ -79,7 +79,7 @@ fn history_and_system_come_before_the_question() {
 fn an_unknown_role_is_the_reason_why_a_row_is_dropped() {
     let row = r#"{"conversations": [{"from": "human", "value": "a"}, {"from": "observation", "value": "b"}, {"from": "gpt", "value": "c"}]}"#;
     let reason =
-        "none of its 1 rows can be used: 1 conversation with a turn of the role \"observation\"";
+        "none of its rows can be used: conversation with a turn of the role \"observation\" (1)";
     assert_eq!(of_demonstration(row), Err(reason.to_string()));
     assert_eq!(of_prompt(row), Err(reason.to_string()));
 }
@@ -168,7 +168,7 @@ fn scores_of_a_pair_must_agree_with_its_order() {
         let swapped = row(names, "3", "8.5").unwrap_err();
         assert!(swapped.contains("row 1:") && swapped.contains("swap the answers"));
         let equal = row(names, "3", "3.0").unwrap_err();
-        assert!(equal.ends_with("1 pair with equal scores"), "{equal}");
+        assert!(equal.ends_with("pair with equal scores (1)"), "{equal}");
         assert!(
             row(names, "\"good\"", "1")
                 .unwrap_err()

@@ -175,7 +175,7 @@ fn files_without_the_needed_records_are_refused() {
     check(
         Read::Preferences,
         r#"[{"user_input": "q", "completion_a": "a", "completion_b": "a"}]"#,
-        "none of its 1 rows can be used: 1 both answers equal",
+        "none of its rows can be used: both answers equal (1)",
     );
 }
 
@@ -208,4 +208,92 @@ fn an_unknown_format_is_reported_with_the_known_ones() {
             .ends_with("is a directory, not a data file"),
         "{directory}"
     );
+}
+
+#[test]
+fn what_is_wrong_with_a_row_is_said_as_it_is() {
+    #[track_caller]
+    fn check(read: Read, row: &str, expected: &str) {
+        let found = error(read, Format::Auto, "x.jsonl", row.as_bytes());
+        assert!(found.contains(expected), "{found}");
+    }
+    use Read::*;
+    let turns = |roles: &[&str]| {
+        let turn = |role: &&str| format!(r#"{{"role": "{role}", "content": "a"}}"#);
+        let turns: Vec<String> = roles.iter().map(turn).collect();
+        format!(r#"{{"messages": [{}]}}"#, turns.join(", "))
+    };
+    for (roles, reason) in [
+        (
+            &["user", "assistant", "assistant"][..],
+            "conversation that ends with two assistant turns in a row (1)",
+        ),
+        (
+            &["user", "system", "assistant"],
+            "conversation with a system turn before its answer (1)",
+        ),
+        (
+            &["assistant"],
+            "conversation without a user turn before its answer (1)",
+        ),
+        (
+            &["system", "assistant"],
+            "conversation without a user turn before its answer (1)",
+        ),
+        (
+            &["assistant", "user"],
+            "conversation that does not end with an assistant turn (1)",
+        ),
+    ] {
+        check(Demonstrations, &turns(roles), reason);
+    }
+    for fields in [
+        ["response_a", "response_b", "preferred"],
+        ["response_0", "response_1", "better_response_id"],
+    ] {
+        let [one, other, better] = fields;
+        let row = format!(r#"{{"prompt": "q", "{one}": "a", "{other}": "b", "{better}": "a"}}"#);
+        let start = "row 1: fields ";
+        let end = "prompt, response_";
+        check(Preferences, &row, start);
+        check(Preferences, &row, end);
+        let formats = "fit no format of pairs; looked for comparison (version 2)";
+        check(Preferences, &row, formats);
+    }
+    let row = r#"{"prompt": "q", "completion": "a"}"#;
+    check(
+        Preferences,
+        row,
+        "holds demonstrations (prompt/completion rows)",
+    );
+    let list =
+        "field \"rejected\" is a list of 2 texts, but a pair has one; write a row for each pair";
+    let row = r#"{"prompt": "q", "chosen": "a", "rejected": ["b", "c"]}"#;
+    check(Preferences, row, list);
+    for (field, read) in [("messages", Demonstrations), ("conversations", Prompts)] {
+        let row = format!(r#"{{"{field}": ["hi", "ho"]}}"#);
+        let item = format!("field \"{field}[0]\" is a string, not an object");
+        check(read, &row, &item);
+    }
+}
+
+#[test]
+fn utf_16_is_named() {
+    let units = |text: &str| text.encode_utf16().collect::<Vec<u16>>();
+    for text in [
+        format!("\u{feff}{ROW}"),
+        ROW.to_string(),
+        format!("[{ROW}]"),
+    ] {
+        let little: Vec<u8> = units(&text).iter().flat_map(|u| u.to_le_bytes()).collect();
+        let big: Vec<u8> = units(&text).iter().flat_map(|u| u.to_be_bytes()).collect();
+        for bytes in [little, big] {
+            for read in [Read::Demonstrations, Read::Prompts] {
+                let found = error(read, Format::Auto, "x.jsonl", &bytes);
+                let expected = "is UTF-16 text; convert the file to UTF-8, as with `iconv -f UTF-16 \
+                                -t UTF-8`";
+                assert_eq!(found, expected);
+            }
+        }
+    }
 }

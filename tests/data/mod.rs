@@ -4,6 +4,7 @@ mod batches;
 mod chat;
 mod contract;
 mod formats;
+mod leftovers;
 mod meaning;
 mod mistakes;
 mod only;

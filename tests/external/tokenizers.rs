@@ -50,10 +50,10 @@ fn check(name: &str, n_equal: usize) {
         assert_eq!(example.ids.last(), Some(&end), "{case}");
         if whole.starts_with(&prompt_ids) {
             assert_eq!(example.ids, whole, "{case}");
-            assert!(encoder.boundary_notes("").is_empty(), "{case}");
+            assert!(encoder.row_notes("").is_empty(), "{case}");
             found += 1;
         } else {
-            assert_eq!(encoder.boundary_notes("").len(), 1, "{case}");
+            assert_eq!(encoder.row_notes("").len(), 1, "{case}");
         }
     }
     assert_eq!(found, n_equal);

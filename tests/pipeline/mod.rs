@@ -1,6 +1,7 @@
 //! The stages end to end, through the functions that their command lines call.
 
 mod advice;
+mod answer_ends;
 mod bad_data;
 mod bad_input;
 mod base_weights;

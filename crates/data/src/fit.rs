@@ -150,6 +150,57 @@ pub fn fit_groups_to_context<const N: usize>(
     Ok(fitted)
 }
 
+/// Answers without the token that ends them, since they were truncated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LostEnds {
+    /// Answers without it.
+    pub n_lost: usize,
+    /// All answers.
+    pub n_answers: usize,
+}
+
+const REMEDY: &str = "raise data.max_len, or set data.too_long = \"drop\"";
+
+impl LostEnds {
+    /// Counts the examples that do not end with `eos`.
+    pub fn of(examples: &[Example], eos: u32) -> Self {
+        let lost = examples.iter().filter(|e| e.ids.last() != Some(&eos));
+        Self {
+            n_lost: lost.count(),
+            n_answers: examples.len(),
+        }
+    }
+
+    /// How many there are, if more than 1 %; `what` names the rows.
+    pub fn note(&self, what: &str) -> Option<String> {
+        let Self { n_lost, n_answers } = *self;
+        let share = 100.0 * n_lost as f64 / n_answers.max(1) as f64;
+        (share > 1.0).then(|| {
+            format!(
+                "{what} rows: truncation takes the end token from {n_lost} of {n_answers} answers \
+                 ({share:.0} %), and the model learns not to stop there; {REMEDY}"
+            )
+        })
+    }
+
+    /// Says the note on stderr.
+    ///
+    /// Errors: the rows are learnt, and none of them has it.
+    pub fn report(&self, what: &str, are_learnt: bool) -> Result<()> {
+        let n = self.n_answers;
+        if are_learnt && n > 0 && self.n_lost == n {
+            return Err(Error(format!(
+                "{what} rows: truncation takes the end token from all {n} answers, so the model \
+                 could not learn to stop; {REMEDY}"
+            )));
+        }
+        if let Some(note) = self.note(what) {
+            run::say!("{note}");
+        }
+        Ok(())
+    }
+}
+
 impl<const N: usize> Fitted<[Example; N]> {
     /// Keeps the group unless there is nothing to tell its answers apart.
     fn push(&mut self, group: [Example; N]) {

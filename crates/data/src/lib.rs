@@ -1,21 +1,24 @@
 //! Training data: records, dataset formats (one file each), templates, tokenising, the split by
 //! prompt and the resumable loader. Knows no models and no tensors. Sequences are never padded.
 
-mod boundary;
+mod answer;
 mod clauses;
 mod clock;
 mod detokenise;
 mod ended;
 mod error;
+mod findings;
 mod fit;
 mod jinja;
 mod loader;
+mod marks;
 mod only;
 mod origin;
 mod record;
 mod rendered;
 mod settings;
 mod source;
+mod special_texts;
 mod split;
 mod template;
 mod tokenise;
@@ -23,7 +26,7 @@ mod tokenise;
 pub use clauses::{clause_starts, clause_tokens};
 pub use clock::{template_now, template_time};
 pub use error::{Error, Result};
-pub use fit::{Fitted, TooLong, fit_groups_to_context, fit_to_context};
+pub use fit::{Fitted, LostEnds, TooLong, fit_groups_to_context, fit_to_context};
 pub use loader::{Cursor, Loader};
 pub use only::Only;
 pub use origin::Origin;

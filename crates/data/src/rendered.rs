@@ -1,5 +1,6 @@
 //! Checks that a chat template left out no turn of a conversation.
 
+use crate::findings::beginning;
 use crate::{Ask, Error, Message, Result};
 
 /// Fails if the text lacks a system or user turn of the conversation, or an assistant's without
@@ -8,11 +9,12 @@ pub(crate) fn check_turns(ask: &Ask, text: &str) -> Result<()> {
     let Ask::Chat(messages) = ask else {
         return Ok(());
     };
-    let lost = |m: &&Message| !m.content.contains("</think>") && !text.contains(m.content.trim());
+    let may_be_cut = |m: &Message| m.role == "assistant" && m.content.contains("</think>");
+    let lost = |m: &&Message| !may_be_cut(m) && !text.contains(m.content.trim());
     match messages.iter().find(lost) {
         None => Ok(()),
         Some(Message { role, content }) => {
-            let begin: String = content.trim().chars().take(40).collect();
+            let begin = beginning(content);
             Err(Error(format!(
                 "the chat template leaves out the {role} turn {begin:?}; remove such turns, or set \
                  model.template = \"alpaca\" or \"raw\""

@@ -69,7 +69,7 @@ impl Template {
                 Ask::Chat(messages) => alpaca_chat(messages),
                 Ask::Raw(text) => Ok(text.clone()),
             },
-            Self::Chat { .. } => self.render_chat(ask, None),
+            Self::Chat { .. } => self.render_chat(ask, None, true),
             Self::Raw => Ok(match ask {
                 Ask::Chat(messages) => format!("\n\n{}\n\nAssistant:", transcript(messages)),
                 _ => ask.text(),
@@ -77,8 +77,13 @@ impl Template {
         }
     }
 
-    /// The chat template's text of a question: with the generation prompt, or with an answer.
-    fn render_chat(&self, ask: &Ask, answer: Option<&str>) -> Result<String> {
+    /// The chat template's text of a question: with an answer, or with the generation prompt.
+    fn render_chat(
+        &self,
+        ask: &Ask,
+        answer: Option<&str>,
+        add_generation_prompt: bool,
+    ) -> Result<String> {
         let Self::Chat {
             source,
             bos,
@@ -107,7 +112,7 @@ impl Template {
             turns,
             bos: bos.clone(),
             eos: eos.clone(),
-            add_generation_prompt: answer.is_none(),
+            add_generation_prompt,
             secs: match date {
                 Some(date) => template_time(date)?,
                 None => template_time(&template_now())?,
@@ -120,18 +125,17 @@ impl Template {
     pub(crate) fn render_answered(&self, ask: &Ask, answer: &str) -> Option<Result<String>> {
         match (self, ask) {
             (Self::Chat { .. }, Ask::Instruction { .. } | Ask::Chat(_)) => {
-                Some(self.render_chat(ask, Some(answer)))
+                Some(self.render_chat(ask, Some(answer), false))
             }
             _ => None,
         }
     }
 
-    /// The texts that this template puts between a question and its answer, beyond the generation
-    /// prompt, and after the answer (`<|im_end|>` and what follows). None: it is no chat template,
-    /// or it does not render a question with an answer.
+    /// What this template puts around an answer. None: it is no chat template, or it does not
+    /// render a question with an answer.
     ///
     /// Errors: the template exceeds its limits of time or memory.
-    pub(crate) fn around_answer(&self) -> Result<Option<(String, String)>> {
+    pub(crate) fn around_answer(&self) -> Result<Option<Around>> {
         const ANSWER: &str = "an answer that is in no template";
         let ask = Ask::instruction("a question");
         let rendered = self.render_answered(&ask, ANSWER);
@@ -141,11 +145,22 @@ impl Template {
             Some(Err(why)) if jinja::was_abandoned() => return Err(why),
             Some(Err(_)) | None => return Ok(None),
         };
-        let around = text.split_once(ANSWER).map(|(before, after)| {
-            let before = before.strip_prefix(&prompt).unwrap_or_default();
-            (before.to_string(), after.to_string())
-        });
-        Ok(around)
+        let Some((before, after)) = text.split_once(ANSWER) else {
+            return Ok(None);
+        };
+        let before = before.strip_prefix(&prompt).unwrap_or_default();
+        let ungenerated = self.render_chat(&ask, None, false);
+        // A blank belongs to the answer's first token.
+        let header = match ungenerated {
+            Ok(text) if text == prompt && !before.trim().is_empty() => before.trim_end_matches(' '),
+            Err(why) if jinja::was_abandoned() => return Err(why),
+            _ => "",
+        };
+        Ok(Some(Around {
+            header: header.to_string(),
+            before: before[header.len()..].to_string(),
+            after: after.to_string(),
+        }))
     }
 
     /// Whether the text depends on the time: the template calls `strftime_now`.
@@ -169,6 +184,54 @@ impl Template {
             *date = Some(time.to_string());
         }
         self
+    }
+}
+
+/// The texts that a chat template puts around an answer.
+#[derive(Clone, Default)]
+pub(crate) struct Around {
+    /// Between the question and the answer if the template has no generation prompt. It then ends
+    /// the prompt: a header is not the answer's.
+    pub header: String,
+    /// Between the generation prompt and the answer, such as the empty block of a model that can
+    /// think. The model writes it.
+    pub before: String,
+    /// After the answer: `<|im_end|>` and what follows.
+    pub after: String,
+}
+
+impl Around {
+    /// The same up to the token that ends an answer. None: the template writes no answer that could
+    /// be used, so nothing stands around it.
+    pub fn until(self, end: Option<&str>) -> Self {
+        let (before, after) = match end {
+            Some(end) => {
+                let len = self.after.find(end).unwrap_or(0);
+                (self.before, self.after[..len].to_string())
+            }
+            None => Default::default(),
+        };
+        Self {
+            header: self.header,
+            before,
+            after,
+        }
+    }
+
+    /// What a user should know of the texts before an answer.
+    pub fn note(&self) -> Option<String> {
+        let (header, before) = (&self.header, self.before.trim());
+        match (header.as_str(), before) {
+            ("", "") => None,
+            ("", before) => Some(format!(
+                "the chat template writes {before:?} before an answer, after the generation \
+                 prompt: it is learnt as the beginning of each answer, and rewards see it"
+            )),
+            (header, _) => Some(format!(
+                "the chat template has no generation prompt: {header:?}, which it writes before an \
+                 answer, ends the prompts"
+            )),
+        }
     }
 }
 

@@ -1,12 +1,14 @@
-//! Token ids of prompts and answers. They are those of the whole text tokenised at once, as long as
-//! these begin with the ids of the prompt alone, which generation starts from. Where a token would
-//! span the boundary, the answer is tokenised apart and counted. There is no padding.
+//! Token ids of prompts, and what encoding needs to know of tokenizer and template. There is no
+//! padding.
 
-use crate::boundary::Boundaries;
+use crate::findings::{Findings, Place, beginning};
+use crate::marks::mark;
 use crate::rendered::check_turns;
+use crate::special_texts::SpecialTexts;
+use crate::template::Around;
 use crate::{Ask, Error, Prompt, Result, Template};
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use tokenizers::Tokenizer;
 
@@ -41,24 +43,26 @@ pub struct Encoder {
     /// Recognises special tokens in text, as in the output of a chat template.
     pub(crate) rendered: Tokenizer,
     /// Takes text literally: a `</s>` in the data is four characters, not the EOS token.
-    literal: Tokenizer,
-    template: Template,
-    ends: Ends,
+    pub(crate) literal: Tokenizer,
+    pub(crate) template: Template,
+    pub(crate) ends: Ends,
     bos_text: Option<String>,
     /// The text of the token that ends an answer.
-    end_text: String,
-    /// What the template writes between the generation prompt and an answer, and between the answer
-    /// and its end token.
-    around: (String, String),
-    specials: HashSet<u32>,
+    pub(crate) end_text: String,
+    /// Whether the chat template writes a token that ends an answer.
+    pub(crate) has_end: bool,
+    /// What the template writes around an answer, up to its end token.
+    pub(crate) around: Around,
+    pub(crate) specials: HashSet<u32>,
     /// EOS, and the stop tokens that are not ordinary text. They need not be special.
     pub(crate) end_marks: HashSet<u32>,
+    pub(crate) special_texts: Arc<SpecialTexts>,
     /// Whether a text by itself gets a blank in front, as in most SentencePiece models.
-    adds_blank: bool,
-    boundaries: Arc<Boundaries>,
+    pub(crate) adds_blank: bool,
+    pub(crate) findings: Arc<Findings>,
     notes: Vec<String>,
     /// The most tokens of a sequence that the caller can use.
-    max_tokens: usize,
+    pub(crate) max_tokens: usize,
 }
 
 impl Encoder {
@@ -77,7 +81,7 @@ impl Encoder {
             }
         }
         let around = template.around_answer()?;
-        let after = around.as_ref().map(|(_, after)| after.as_str());
+        let after = around.as_ref().map(|around| around.after.as_str());
         let end = after.and_then(|after| end_in(&tokenizer, &ends, after));
         ends.eos = end.unwrap_or(ends.eos);
         if !ends.stop.contains(&ends.eos) {
@@ -85,23 +89,27 @@ impl Encoder {
         }
         let bos_text = ends.bos.and_then(|id| tokenizer.id_to_token(id));
         let end_text = tokenizer.id_to_token(ends.eos).unwrap_or_default();
-        let notes = match (&template, end) {
+        let mut notes = match (&template, end) {
             (Template::Chat { .. }, None) => vec![no_end(after, &end_text)],
             _ => Vec::new(),
         };
-        let around = around.filter(|_| end.is_some()).map(|(before, after)| {
-            let end = after.find(&end_text).unwrap_or(0);
-            (before, after[..end].to_string())
-        });
+        let around = around
+            .unwrap_or_default()
+            .until(end.map(|_| end_text.as_str()));
+        notes.extend(around.note());
         let added = tokenizer.get_added_tokens_decoder();
         let special = added.iter().filter(|(_, token)| token.special);
-        let specials = special.map(|(id, _)| *id).collect();
+        let specials: HashSet<u32> = special.map(|(id, _)| *id).collect();
         let mark = |id: &u32| *id == ends.eos || added.contains_key(id);
-        let end_marks = ends.stop.iter().copied().filter(mark).collect();
+        let end_marks: HashSet<u32> = ends.stop.iter().copied().filter(mark).collect();
+        let bos = ends.bos.filter(|id| added.contains_key(id));
+        let named = specials.union(&end_marks).copied().chain(bos);
+        let texts = named.filter_map(|id| tokenizer.id_to_token(id));
         let mut literal = tokenizer.clone();
         literal.set_encode_special_tokens(true);
         let alone = encode(&literal, "a", usize::MAX)?;
         let adds_blank = after_newline(&literal, "a", usize::MAX)?.is_some_and(|ids| ids != alone);
+        let special_texts = Arc::new(SpecialTexts::new(texts.collect()));
         Ok(Self {
             specials,
             end_marks,
@@ -111,9 +119,11 @@ impl Encoder {
             ends,
             bos_text,
             end_text,
-            around: around.unwrap_or_default(),
+            has_end: end.is_some(),
+            around,
+            special_texts,
             adds_blank,
-            boundaries: Arc::default(),
+            findings: Arc::default(),
             notes,
             max_tokens: usize::MAX,
         })
@@ -151,18 +161,46 @@ impl Encoder {
         self.with_bos(&prompt.ask, &text, body)
     }
 
-    fn prompt_text(&self, prompt: &Prompt) -> Result<String> {
-        let text = self.template.render(&prompt.ask)?;
+    /// The text that an answer follows. A header that the template writes only before an answer is
+    /// its end.
+    pub(crate) fn prompt_text(&self, prompt: &Prompt) -> Result<String> {
+        let mut text = self.template.render(&prompt.ask)?;
         check_turns(&prompt.ask, &text)?;
+        if !matches!(prompt.ask, Ask::Raw(_)) {
+            text.push_str(&self.around.header);
+        }
+        self.look_for_marks(prompt);
         Ok(text)
+    }
+
+    /// Counts a prompt that seems to be ready-made, where a template is put around it.
+    fn look_for_marks(&self, prompt: &Prompt) {
+        if matches!(self.template, Template::Raw) {
+            return;
+        }
+        let texts: Vec<&str> = match &prompt.ask {
+            Ask::Instruction { instruction, input } => vec![instruction, input],
+            Ask::Chat(messages) => messages.iter().map(|m| m.content.as_str()).collect(),
+            Ask::Raw(_) => return,
+        };
+        let names = texts.into_iter().map(|text| self.marks_in(text));
+        let names = names.flatten().collect();
+        self.findings.mark(Place::Prompt, prompt, "", names);
+    }
+
+    /// The special tokens in a text, and the first mark of a ready-made prompt.
+    pub(crate) fn marks_in(&self, text: &str) -> BTreeSet<String> {
+        let mut names = self.special_texts.within(text);
+        names.extend(mark(text));
+        names
     }
 
     /// Whether special tokens in the text of a prompt are tokens.
     fn has_specials(&self, ask: &Ask) -> bool {
-        matches!(self.template, Template::Chat { .. }) || matches!(ask, Ask::Raw(_))
+        !matches!(self.template, Template::Alpaca) || matches!(ask, Ask::Raw(_))
     }
 
-    fn tokenizer_of(&self, ask: &Ask) -> &Tokenizer {
+    pub(crate) fn tokenizer_of(&self, ask: &Ask) -> &Tokenizer {
         match self.has_specials(ask) {
             true => &self.rendered,
             false => &self.literal,
@@ -170,7 +208,7 @@ impl Encoder {
     }
 
     /// The ids of a prompt, with BOS first where the model wants it and `text` does not have it.
-    fn with_bos(&self, ask: &Ask, text: &str, body: Vec<u32>) -> Result<Vec<u32>> {
+    pub(crate) fn with_bos(&self, ask: &Ask, text: &str, body: Vec<u32>) -> Result<Vec<u32>> {
         let has_bos = self.has_specials(ask)
             && self
                 .bos_text
@@ -189,93 +227,22 @@ impl Encoder {
         }
     }
 
-    /// Ids of an answer to a prompt, as [`Encoder::example`] has them.
-    pub fn answer(&self, prompt: &Prompt, response: &str) -> Result<Vec<u32>> {
-        let mut example = self.example(prompt, response)?;
-        Ok(example.ids.split_off(example.prompt_len))
-    }
-
-    /// Prompt and answer as one sequence: the ids of the whole text up to the token that ends the
-    /// answer. The answer has no white space at its end but what the chat template writes.
-    ///
-    /// Errors, with the prompt's file and row: as those of [`Encoder::prompt`].
-    pub fn example(&self, prompt: &Prompt, response: &str) -> Result<Example> {
-        let made = self.example_ids(prompt, response);
-        let (ids, prompt_len) = made.map_err(|error| prompt.origin.locate(error))?;
-        Ok(Example {
-            ids,
-            prompt_len,
-            key: prompt.key(),
-        })
-    }
-
-    fn example_ids(&self, prompt: &Prompt, response: &str) -> Result<(Vec<u32>, usize)> {
-        let text = self.prompt_text(prompt)?;
-        let tokenizer = self.tokenizer_of(&prompt.ask);
-        let body = encode(tokenizer, &text, self.max_tokens)?;
-        let response = response.trim_end();
-        let whole = match self.template.render_answered(&prompt.ask, response) {
-            Some(Err(error)) if self.notes.is_empty() => return Err(error),
-            Some(Ok(whole)) if self.notes.is_empty() => whole,
-            _ => format!("{text}{response}{}", self.end_text),
-        };
-        let written = match whole.strip_prefix(&text) {
-            Some(rest) => rest.rfind(&self.end_text).map_or(rest, |at| &rest[..at]),
-            None => {
-                self.boundaries.count_rewritten();
-                &format!("{}{response}{}", self.around.0, self.around.1)
-            }
-        };
-        let answer = self.answer_ids(tokenizer, &text, &body, written)?;
-        let mut ids = self.with_bos(&prompt.ask, &text, body)?;
-        let prompt_len = ids.len();
-        ids.extend(answer);
-        ids.push(self.ends.eos);
-        Ok((ids, prompt_len))
-    }
-
-    /// What follows `body`, the ids of `text`, in the ids of both texts.
-    fn answer_ids(
-        &self,
-        tokenizer: &Tokenizer,
-        text: &str,
-        body: &[u32],
-        answer: &str,
-    ) -> Result<Vec<u32>> {
-        if body.len() <= self.max_tokens {
-            let whole = encode(tokenizer, &format!("{text}{answer}"), self.max_tokens)?;
-            match whole.strip_prefix(body) {
-                // A special token that stands in the data is text.
-                Some(ids) if ids.iter().any(|id| self.specials.contains(id)) => {}
-                Some(ids) => return Ok(ids.to_vec()),
-                None => self.boundaries.count_joined(text, answer),
-            }
-        }
-        let after = match self.adds_blank {
-            true => after_newline(&self.literal, answer, self.max_tokens)?,
-            false => None,
-        };
-        match after {
-            Some(ids) => Ok(ids),
-            None => encode(&self.literal, answer, self.max_tokens),
-        }
-    }
-
     /// What a user should know about the template, once: how answers end where it writes no token
-    /// for that.
+    /// for that, and what it writes before them.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }
 
-    /// How many answers were not tokenised with their prompts since the last call, and why; `what`
-    /// names the rows.
-    pub fn boundary_notes(&self, what: &str) -> Vec<String> {
-        self.boundaries.take(what)
+    /// What was found in the rows since the last call, a line for each kind: answers that were not
+    /// tokenised with their prompts, marks of ready-made prompts, special tokens. `what` names the
+    /// rows.
+    pub fn row_notes(&self, what: &str) -> Vec<String> {
+        self.findings.take(what, &self.template)
     }
 
-    /// Says on stderr what [`Encoder::boundary_notes`] returns.
-    pub fn report_boundaries(&self, what: &str) {
-        for note in self.boundary_notes(what) {
+    /// Says on stderr what [`Encoder::row_notes`] returns.
+    pub fn report_rows(&self, what: &str) {
+        for note in self.row_notes(what) {
             run::say!("{note}");
         }
     }
@@ -293,7 +260,7 @@ impl Encoder {
 
 /// The ids of a text, or those of its beginning if that alone makes more than twice `max_tokens`: a
 /// cut changes the tokens beside it, not how many there are.
-fn encode(tokenizer: &Tokenizer, text: &str, max_tokens: usize) -> Result<Vec<u32>> {
+pub(crate) fn encode(tokenizer: &Tokenizer, text: &str, max_tokens: usize) -> Result<Vec<u32>> {
     let enough = max_tokens.saturating_mul(2).saturating_add(16);
     // English has four bytes a token.
     let mut n_bytes = enough.saturating_mul(8);
@@ -312,7 +279,11 @@ fn encode(tokenizer: &Tokenizer, text: &str, max_tokens: usize) -> Result<Vec<u3
 
 /// The ids of a text as they are after a line break, where no blank is put in front. None: the
 /// line break and the text share a token.
-fn after_newline(tokenizer: &Tokenizer, text: &str, max_tokens: usize) -> Result<Option<Vec<u32>>> {
+pub(crate) fn after_newline(
+    tokenizer: &Tokenizer,
+    text: &str,
+    max_tokens: usize,
+) -> Result<Option<Vec<u32>>> {
     let newline = encode(tokenizer, "\n", max_tokens)?;
     let both = encode(tokenizer, &format!("\n{text}"), max_tokens)?;
     Ok(both.strip_prefix(&newline[..]).map(<[u32]>::to_vec))
@@ -333,8 +304,7 @@ fn end_in(tokenizer: &Tokenizer, ends: &Ends, after: &str) -> Option<u32> {
 
 /// `after`: what the template writes after an answer.
 fn no_end(after: Option<&str>, end: &str) -> String {
-    let begin = |text: &str| text.trim().chars().take(40).collect::<String>();
-    match after.map(begin).as_deref() {
+    match after.map(beginning).as_deref() {
         None => format!("the chat template renders no answer; answers end with {end}"),
         Some("") => {
             format!("the chat template writes no token after an answer; answers end with {end}")

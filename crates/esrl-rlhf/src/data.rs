@@ -141,6 +141,7 @@ pub(crate) fn tasks(
             tasks.push(Rc::new(task));
         }
     }
+    meta.encoder.report_rows(what);
     if tasks.len() < n_prompts {
         run::say!(
             "{what} prompts: {} of {n_prompts} are longer than {limit} tokens and are left out",
@@ -180,7 +181,7 @@ pub(crate) fn answered<const N: usize>(
             kept.push((task, responses));
         }
     }
-    meta.encoder.report_boundaries("training");
+    meta.encoder.report_rows("training");
     let long = format!("a prompt longer than {limit} tokens or {max_len} with the answer");
     for (n, why) in [
         (n_long, long.as_str()),
@@ -194,7 +195,10 @@ pub(crate) fn answered<const N: usize>(
     Ok(kept)
 }
 
-fn task(encoder: &Encoder, prompt: Prompt) -> Result<Task> {
+fn task(encoder: &Encoder, mut prompt: Prompt) -> Result<Task> {
+    if let Some(reference) = &prompt.reference {
+        prompt.reference = Some(encoder.without_end(&prompt, reference).to_string());
+    }
     Ok(Task {
         ids: encoder.prompt(&prompt)?,
         key: prompt.key(),

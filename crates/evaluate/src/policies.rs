@@ -99,7 +99,7 @@ impl Reward {
                 .ended_as_trained(&ids, drawn.prompt.len(), context);
             return Ok(ended);
         }
-        let mut ids = self.encoder.example(prompt, drawn.text)?.ids;
+        let mut ids = self.encoder.drawn_example(prompt, drawn.text)?.ids;
         if !drawn.finished {
             ids.pop();
         }

@@ -192,6 +192,7 @@ fn pairs(
             kept.push((row, chosen, rejected));
         }
     }
+    reward.encoder.report_rows("scored");
     if n_equal > 0 {
         run::say!(
             "{}: {n_equal} of {} pairs have two answers of the same tokens and are left out",
@@ -283,6 +284,7 @@ fn demonstrations(
             kept.push((row, example));
         }
     }
+    policy.encoder.report_rows("scored");
     if kept.is_empty() {
         bail!(
             "{}: no row fits the context of {context} tokens",

@@ -11,8 +11,6 @@ use serde_json::Value;
 use std::path::Path;
 use tokenizers::Tokenizer;
 
-/// The settings of a PEFT adapter.
-
 /// What a Hugging Face directory has beside its weights.
 pub struct HfDirectory {
     pub config: Config,

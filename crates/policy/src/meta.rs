@@ -135,6 +135,11 @@ impl PolicyMeta {
         }
     }
 
+    /// Whether it comes from a run, which brings its own template.
+    pub fn is_of_run(&self) -> bool {
+        self.is_run
+    }
+
     /// The most tokens that a sequence may have.
     pub fn context(&self) -> usize {
         self.base.config.max_position_embeddings

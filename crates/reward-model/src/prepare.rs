@@ -4,7 +4,7 @@
 use crate::config::Config;
 use crate::pair::Pair;
 use anyhow::{Result, bail};
-use data::{DataFiles, Encoder, Example, Preference};
+use data::{DataFiles, Encoder, Example, LostEnds, Preference};
 use generation::{Request, Sampling};
 use models::{Fetch, LoraConfig, WeightStorage, WeightsMeta};
 use policy::{DeviceChoice, PolicyMeta, TemplateChoice};
@@ -12,6 +12,9 @@ use std::path::Path;
 
 /// Held-out pairs whose scores are shown during training and stored with the artefact.
 pub(crate) const SHOWN: usize = 4;
+
+/// The name of the rows that are learnt.
+const TRAINING: &str = "training";
 
 pub(crate) struct Prepared {
     pub meta: PolicyMeta,
@@ -43,7 +46,7 @@ impl Prepared {
         let lora = meta.lora_or(&config.lora)?;
         config.data.check_context(meta.context())?;
         let encoder = meta.encoder.clone().within(config.data.max_len);
-        let train = pairs("training", &rows.train, &encoder, config)?;
+        let train = pairs(TRAINING, &rows.train, &encoder, config)?;
         let eval = pairs("held-out", &rows.held_out, &encoder, config)?;
         if train.is_empty() {
             bail!(
@@ -86,9 +89,11 @@ fn pairs(
     if !all.is_empty() {
         data::check_labels(all.as_flattened(), encoder.ends().eos)?;
     }
-    encoder.report_boundaries(what);
+    encoder.report_rows(what);
     let fitted = data::fit_groups_to_context(all, config.data.max_len, config.data.too_long)?;
     fitted.report(what, config.data.max_len);
+    let ends = LostEnds::of(fitted.items.as_flattened(), encoder.ends().eos);
+    ends.report(what, what == TRAINING)?;
     let pair = |[chosen, rejected]: [Example; 2]| Pair { chosen, rejected };
     Ok(fitted.items.into_iter().map(pair).collect())
 }

@@ -6,7 +6,7 @@ use models::{BaseWeights, LoraConfig};
 use policy::{OwnSettings, TemplateChoice};
 use run::UnusedSettings;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use train::FitConfig;
 
 /// Default of `data.held_out`, percent.
@@ -97,6 +97,13 @@ impl Default for SamplesConfig {
 
 fn alpaca() -> String {
     "alpaca".into()
+}
+
+/// Whether the settings of a command have `model.template`.
+pub(crate) fn template_is_given(file: Option<&Path>, sets: &[String]) -> Result<bool> {
+    let settings = run::settings_table(file, sets)?;
+    let model = settings.get("model");
+    Ok(model.is_some_and(|model| model.get("template").is_some()))
 }
 
 impl Config {

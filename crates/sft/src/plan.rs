@@ -1,6 +1,6 @@
 //! What an sft run will take.
 
-use crate::config::Config;
+use crate::config::{Config, template_is_given};
 use crate::prepare::{Prepared, SAMPLE_ROWS};
 use anyhow::Result;
 use data::Example;
@@ -14,6 +14,7 @@ pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
     let dir = args.run.clone().unwrap_or_else(|| "runs/sft".into());
     let prepared = Prepared::new(config, Fetch::Shape, None)
         .map_err(|e| planning::explain_untrained_source(&config.model.source, e))?;
+    prepared.report_template(template_is_given(args.config.as_deref(), &args.sets)?);
     config.refuse_unused(&prepared.meta.own_settings(), false)?;
     prepared.plan(config, &dir)
 }

@@ -4,7 +4,7 @@
 use crate::config::{Config, Method};
 use anyhow::{Result, bail};
 use candle_core::Device;
-use data::{DataFiles, Demonstration, Example, Prompt};
+use data::{DataFiles, Demonstration, Example, LostEnds, Prompt};
 use models::{Fetch, Lora, LoraConfig, WeightStorage, WeightsMeta};
 use policy::{Base, DeviceChoice, Policy, PolicyMeta};
 use std::collections::HashSet;
@@ -13,6 +13,9 @@ use std::rc::Rc;
 
 /// Samples decoded together.
 pub(crate) const SAMPLE_ROWS: usize = 16;
+
+/// The name of the rows that are learnt.
+const TRAINING: &str = "training";
 
 pub(crate) struct Prepared {
     pub meta: PolicyMeta,
@@ -51,7 +54,7 @@ impl Prepared {
         let (meta, lora) = model_meta(config, fetch, resumed)?;
         let keep = WeightStorage::of(device.is_cpu(), lora.is_none());
         let fit = |name: &str, items: &[Demonstration]| examples(name, items, &meta, config);
-        let train = fit("training", &rows.train)?;
+        let train = fit(TRAINING, &rows.train)?;
         let eval = fit("held-out", &rows.held_out)?;
         if train.is_empty() {
             bail!(
@@ -72,6 +75,20 @@ impl Prepared {
             n_shared: rows.n_shared,
             files: rows.files,
         })
+    }
+
+    /// Says that prompts are written in Alpaca's format for a model that has one of its own, where
+    /// the settings do not ask for it (`is_given`).
+    pub fn report_template(&self, is_given: bool) {
+        let has_own = self.meta.base.chat_template.is_some() && !self.meta.is_of_run();
+        if !is_given && has_own && self.meta.template == data::Template::Alpaca {
+            run::say!(
+                "{}: the model has a chat template, but prompts are written in Alpaca's format, the \
+                 default of sft; set model.template = \"chat\" to use the model's own, or \
+                 \"alpaca\" to keep this",
+                self.meta.source
+            );
+        }
     }
 
     /// Loads the weights.
@@ -199,9 +216,11 @@ fn examples(
     if !all.is_empty() {
         data::check_labels(&all, meta.encoder.ends().eos)?;
     }
-    encoder.report_boundaries(name);
+    encoder.report_rows(name);
     config.data.check_context(meta.context())?;
     let fitted = data::fit_to_context(all, config.data.max_len, config.data.too_long)?;
     fitted.report(name, config.data.max_len);
+    let ends = LostEnds::of(&fitted.items, encoder.ends().eos);
+    ends.report(name, name == TRAINING)?;
     Ok(fitted.items)
 }

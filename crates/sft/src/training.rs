@@ -1,6 +1,6 @@
 //! Training: opens the run, then hands the objective to the fit loop.
 
-use crate::config::{Config, Method};
+use crate::config::{Config, Method, template_is_given};
 use crate::objective::Objective;
 use crate::prepare::{Loaded, Prepared};
 use anyhow::Result;
@@ -17,6 +17,8 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let device = policy::device(&config.device)?;
     let dir = args.directory("runs/sft")?;
     let prepared = Prepared::new(config, Fetch::Whole, args.resume.then_some(dir.as_path()))?;
+    let given = args.resume || template_is_given(args.config.as_deref(), &args.sets)?;
+    prepared.report_template(given);
     let own = prepared.meta.own_settings();
     config.refuse_unused(&own, args.resume)?;
     let used = config.clone().in_use(&own);

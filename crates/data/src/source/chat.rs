@@ -25,10 +25,15 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
     };
     let mut messages = prompt::with_system(row, row.messages(field)?)?;
     let answer = messages.pop_if(|last| last.role == "assistant");
-    if !collector.takes(
-        &messages,
-        "conversation without a user turn before its answer",
-    ) {
+    let has_user = messages.iter().any(|message| message.role == "user");
+    let otherwise = match messages.last().map(|last| last.role.as_str()) {
+        Some("assistant") if answer.is_some() => {
+            "conversation that ends with two assistant turns in a row"
+        }
+        Some("system") if has_user => "conversation with a system turn before its answer",
+        _ => "conversation without a user turn before its answer",
+    };
+    if !collector.takes(&messages, otherwise) {
         return Ok(());
     }
     match answer {

@@ -1,7 +1,6 @@
 //! The records of a file's rows. Rules for every format (no empty answers, no equal pairs) are
 //! here, and what is reported once about all rows together.
 
-use super::marks::mark;
 use super::rows::{MAX_ROW_BYTES, TOO_BIG};
 use crate::{Ask, Demonstration, Message, Origin, Preference, Prompt};
 use std::collections::BTreeMap;
@@ -29,13 +28,7 @@ pub(super) struct Collector {
     pub later_turns: usize,
     /// Answers in conversations before the one that is learnt.
     context_answers: usize,
-    /// Texts with marks of ready-made prompts: how many, and the first mark with its row.
-    marked_prompts: Marked,
-    marked_answers: Marked,
 }
-
-/// How many texts have a mark, and the first one with its row.
-type Marked = Option<(usize, String, Origin)>;
 
 impl Collector {
     pub fn new(want: Want) -> Self {
@@ -49,8 +42,6 @@ impl Collector {
             unused: BTreeMap::new(),
             later_turns: 0,
             context_answers: 0,
-            marked_prompts: None,
-            marked_answers: None,
         }
     }
 
@@ -93,7 +84,6 @@ impl Collector {
         if prompt.ask.text().trim().is_empty() {
             self.drop_row("empty prompt");
         } else if self.accepts(&prompt.ask, &[prompt.reference.as_deref().unwrap_or("")]) {
-            self.look_for_marks(&prompt.ask, &[]);
             self.prompts.push(prompt);
         }
     }
@@ -105,7 +95,6 @@ impl Collector {
         } else if response.trim().is_empty() {
             self.drop_row("empty answer");
         } else if self.accepts(&ask, &[response]) {
-            self.look_for_marks(&ask, &[response]);
             self.context_answers += ask.n_answers();
             let prompt = self.prompt_of(ask, Some(response.to_string()));
             self.demonstrations.push(Demonstration {
@@ -124,7 +113,6 @@ impl Collector {
         } else if chosen.trim() == rejected.trim() {
             self.drop_row("both answers equal");
         } else if self.accepts(&ask, &[chosen, rejected]) {
-            self.look_for_marks(&ask, &[chosen, rejected]);
             let prompt = self.prompt_of(ask, None);
             let (chosen, rejected) = (chosen.to_string(), rejected.to_string());
             self.preferences.push(Preference {
@@ -153,25 +141,6 @@ impl Collector {
         accepts
     }
 
-    /// Looks for marks of ready-made prompts. Raw text is one by intent.
-    fn look_for_marks(&mut self, ask: &Ask, answers: &[&str]) {
-        let in_prompt = match ask {
-            Ask::Instruction { instruction, input } => mark(instruction).or_else(|| mark(input)),
-            Ask::Chat(messages) => messages.iter().find_map(|m| mark(&m.content)),
-            Ask::Raw(_) => return,
-        };
-        let in_answer = answers.iter().find_map(|text| mark(text));
-        for (found, marked) in [
-            (in_prompt, &mut self.marked_prompts),
-            (in_answer, &mut self.marked_answers),
-        ] {
-            if let Some(mark) = found {
-                let (n, ..) = marked.get_or_insert((0, mark, self.origin.clone()));
-                *n += 1;
-            }
-        }
-    }
-
     /// One line for each thing that a user should know of the rows that are used.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
@@ -185,19 +154,6 @@ impl Collector {
             notes.push(format!(
                 "fields that are not used (rows): {counts}; if that is right, set data.ignore = \
                  {names:?}"
-            ));
-        }
-        if let Some((n, mark, origin)) = &self.marked_prompts {
-            notes.push(format!(
-                "{n} prompts contain marks of a ready-made prompt ({mark:?}; first: {origin}), and \
-                 a template is put around them; if they are ready-made, remove the marks or set \
-                 model.template = \"raw\""
-            ));
-        }
-        if let Some((n, mark, origin)) = &self.marked_answers {
-            notes.push(format!(
-                "{n} answers contain marks of another turn ({mark:?}; first: {origin}), which are \
-                 learnt as text; remove them if they are left over from a template"
             ));
         }
         if self.context_answers > 0 {

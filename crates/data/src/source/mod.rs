@@ -10,7 +10,6 @@ mod comparison;
 mod fastchat;
 mod format;
 mod hh;
-mod marks;
 mod pairs;
 mod prompt;
 mod prompt_completion;
@@ -94,17 +93,11 @@ impl<T> Loaded<T> {
     }
 
     /// Writes the counts to stderr in one line,
-    /// `data/x.json: 6929 rows, 6900 used; dropped: 29 both answers equal`, and then the notes.
+    /// `data/x.json: 6929 rows, 6900 used; dropped: both answers equal (29)`, and then the notes.
     pub fn report(&self, path: &Path) {
-        let reasons = self
-            .dropped
-            .iter()
-            .map(|(reason, n)| format!("{n} {reason}"));
-        let reasons = reasons.collect::<Vec<_>>().join(", ");
-        let dropped = if reasons.is_empty() {
-            reasons
-        } else {
-            format!("; dropped: {reasons}")
+        let dropped = match reasons(&self.dropped) {
+            none if none.is_empty() => none,
+            some => format!("; dropped: {some}"),
         };
         run::say!(
             "{}: {} rows, {} used{dropped}",
@@ -183,12 +176,10 @@ impl ReadFile {
     fn finish<T>(self, path: &Path, items: Vec<T>) -> Result<Loaded<T>> {
         let (notes, dropped) = (self.collector.notes(), self.collector.dropped);
         if items.is_empty() {
-            let reasons = dropped.iter().map(|(reason, n)| format!("{n} {reason}"));
-            let reasons = reasons.collect::<Vec<_>>().join(", ");
             return Err(Error(format!(
-                "{}: none of its {} rows can be used: {reasons}",
+                "{}: none of its rows can be used: {}",
                 path.display(),
-                self.n_rows
+                reasons(&dropped)
             )));
         }
         Ok(Loaded {
@@ -209,7 +200,7 @@ fn read(path: &Path, options: &ReadOptions, want: Want) -> Result<ReadFile> {
     let file = rows::for_each_row(path, &mut |number, object| {
         let source = match source {
             Some(source) => source,
-            None => *source.insert(sniff(path, number, object)?),
+            None => *source.insert(sniff(path, number, object, want)?),
         };
         if n_rows == 0 {
             check_kind(path, source, want)?;
@@ -245,24 +236,40 @@ fn read(path: &Path, options: &ReadOptions, want: Want) -> Result<ReadFile> {
     })
 }
 
-fn sniff(path: &Path, number: usize, object: &Object) -> Result<&'static Source> {
-    SOURCES
-        .into_iter()
-        .find(|s| (s.fits)(object))
-        .ok_or_else(|| {
-            let has = object
-                .keys()
-                .map(String::as_str)
-                .collect::<Vec<_>>()
-                .join(", ");
-            let known = SOURCES.iter().map(|s| format!("{} ({})", s.name, s.fields));
+/// Why rows were dropped, and how many: `empty answer (3), repeated prompt (1)`.
+fn reasons(dropped: &BTreeMap<String, usize>) -> String {
+    let reasons = dropped.iter().map(|(reason, n)| format!("{reason} ({n})"));
+    reasons.collect::<Vec<_>>().join(", ")
+}
+
+fn sniff(path: &Path, number: usize, object: &Object, want: Want) -> Result<&'static Source> {
+    let fits = SOURCES.into_iter().find(|s| (s.fits)(object));
+    // A prompt alone is in every other format, too.
+    let says_little = |s: &&Source| {
+        s.format == Format::PromptCompletion
+            && want == Want::Preferences
+            && !object.contains_key("completion")
+    };
+    match fits {
+        Some(source) if !says_little(&source) => Ok(source),
+        _ => {
+            let names = object.keys().map(String::as_str);
+            let has = names.collect::<Vec<_>>().join(", ");
+            let all = fits.is_none();
+            let known = SOURCES
+                .iter()
+                .filter(|s| all || s.kind == Kind::Preferences);
+            let known = known.map(|s| format!("{} ({})", s.name, s.fields));
             let known = known.collect::<Vec<_>>().join("; ");
-            rows::row_error(
-                path,
-                number,
-                format!("fields {has} fit no known format; looked for {known}"),
-            )
-        })
+            let what = if all {
+                "known format"
+            } else {
+                "format of pairs"
+            };
+            let what = format!("fields {has} fit no {what}; looked for {known}");
+            Err(rows::row_error(path, number, what))
+        }
+    }
 }
 
 fn check_kind(path: &Path, source: &Source, want: Want) -> Result<()> {

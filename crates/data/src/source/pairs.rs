@@ -76,10 +76,17 @@ struct Answer {
 
 impl Answer {
     fn read(row: &Row, field: &str) -> Result<Self> {
-        let Value::Array(_) = row.value(field)? else {
+        let Value::Array(items) = row.value(field)? else {
             let (before, text) = (Vec::new(), row.text(field)?.to_string());
             return Ok(Self { before, text });
         };
+        if !items.is_empty() && items.iter().all(Value::is_string) {
+            return Err(row.error(format!(
+                "field \"{field}\" is a list of {} texts, but a pair has one; write a row for \
+                 each pair",
+                items.len()
+            )));
+        }
         let mut before = row.messages(field)?;
         match before.pop() {
             Some(last) if last.role == "assistant" => Ok(Self {

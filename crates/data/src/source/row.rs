@@ -146,6 +146,9 @@ impl<'a> Row<'a> {
         item: &'a Value,
         key: &str,
     ) -> Result<&'a str> {
+        if !item.is_object() {
+            return Err(self.wrong(&format!("{field}[{index}]"), item, "an object"));
+        }
         let name = format!("{field}[{index}].{key}");
         match item.get(key) {
             None => Err(self.error(format!("field \"{name}\" is missing"))),

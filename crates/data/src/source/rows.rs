@@ -43,12 +43,13 @@ pub(crate) fn for_each_row(
     }
     let file = run::HashingReader::new(File::open(path).map_err(fail)?);
     let mut reader = BufReader::with_capacity(1 << 16, file);
-    if reader
-        .fill_buf()
-        .map_err(fail)?
-        .starts_with(b"\xef\xbb\xbf")
-    {
+    let begin = reader.fill_buf().map_err(fail)?;
+    if begin.starts_with(b"\xef\xbb\xbf") {
         reader.consume(3);
+    } else if is_utf_16(begin) {
+        return Err(Error(format!(
+            "{shown}: is UTF-16 text; convert the file to UTF-8, as with `iconv -f UTF-16 -t UTF-8`"
+        )));
     }
     let (mut n_rows, mut n_too_big) = (0, 0);
     let mut counted = |number: usize, row: &Object| {
@@ -82,6 +83,12 @@ pub(crate) fn for_each_row(
         sha256: reader.into_inner().finish(),
         n_too_big,
     })
+}
+
+/// Whether a text begins as UTF-16 does: with its mark, or with a zero beside a letter.
+fn is_utf_16(begin: &[u8]) -> bool {
+    matches!(begin, [0xff, 0xfe, ..] | [0xfe, 0xff, ..])
+        || matches!(begin, [b'[' | b'{', 0, ..] | [0, b'[' | b'{', ..])
 }
 
 /// The endings of files of rows.

@@ -116,6 +116,10 @@ fn draw_answers(
     keep: &mut dyn FnMut(&Asked, Vec<String>) -> Result<()>,
 ) -> Result<()> {
     report.model_id = identity.model_id.clone();
+    for question in todo {
+        encode_question(policy, question, &[])?;
+    }
+    policy.encoder.report_rows("asked");
     let n_turns = todo.iter().map(|q| q.n_turns()).sum();
     let mut bar = SampleProgress::new(&format!("{} answers", identity.model_id), n_turns);
     for batch in todo.chunks(config.batch) {
@@ -145,6 +149,17 @@ fn oracle(asked: &[Asked], answers: &[Answer]) -> Option<f64> {
     answers.iter().map(grade).sum()
 }
 
+/// Token ids of a question's next turn, after the answers `before` it.
+fn encode_question(policy: &Policy, question: &Asked, before: &[&str]) -> Result<Vec<u32>> {
+    let prompt = Prompt {
+        ask: question.after(before),
+        reference: None,
+        origin: question.origin.clone(),
+    };
+    let ids = policy.encoder.prompt(&prompt);
+    ids.with_context(|| format!("question {}", question.id))
+}
+
 struct Turn {
     text: String,
     finish: Finish,
@@ -166,14 +181,7 @@ fn batch_turns(
                 continue;
             };
             let before: Vec<&str> = before.iter().map(|turn| turn.text.as_str()).collect();
-            let prompt = policy
-                .encoder
-                .prompt(&Prompt {
-                    ask: question.after(&before),
-                    reference: None,
-                    origin: question.origin.clone(),
-                })
-                .with_context(|| format!("question {}", question.id))?;
+            let prompt = encode_question(policy, question, &before)?;
             let room = context.saturating_sub(prompt.len());
             if room == 0 {
                 dialogues[i] = None;

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use data::Prompt;
 use policy::Policy;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 /// Compares the runs, with the judge of the environment variables if `judge_questions` is given.
@@ -105,9 +106,18 @@ fn fitting(plan: &Plan, policies: &[Policy]) -> Result<Vec<Prompt>> {
             let context = policy.model().config.max_position_embeddings;
             fits &= policy.encoder.prompt(prompt)?.len() + plan.sampling.max_new_tokens <= context;
         }
-        if fits {
-            kept.push(prompt.clone());
+        if let (true, Some(first)) = (fits, policies.first()) {
+            let mut prompt = prompt.clone();
+            if let Some(reference) = &prompt.reference {
+                let reference = first.encoder.without_end(&prompt, reference);
+                prompt.reference = Some(reference.to_string());
+            }
+            kept.push(prompt);
         }
+    }
+    let notes = policies.iter().map(|p| p.encoder.row_notes("compared"));
+    for note in notes.flatten().collect::<BTreeSet<_>>() {
+        run::say!("{note}");
     }
     if kept.is_empty() {
         bail!(

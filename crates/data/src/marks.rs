@@ -1,4 +1,4 @@
-//! Ready-made prompts inside a text field, recognised by their marks. They are reported, not
+//! Ready-made prompts inside a text of data, recognised by their marks. They are reported, not
 //! refused: code or a story may contain them, and with `model.template = "raw"` a ready-made prompt
 //! is what is wanted.
 
@@ -28,7 +28,7 @@ const SPEAKERS: [(&str, &str); 3] = [
 ];
 
 /// The first mark of a ready-made prompt in `text`, as people write it.
-pub(super) fn mark(text: &str) -> Option<String> {
+pub(crate) fn mark(text: &str) -> Option<String> {
     let found = MARKS.iter().find(|mark| text.contains(*mark));
     if let Some(mark) = found {
         return Some(mark.trim_start().to_string());

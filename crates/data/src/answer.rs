@@ -1,0 +1,126 @@
+//! Token ids of answers. They are those of the whole text tokenised at once, as long as these begin
+//! with the ids of the prompt alone, which generation starts from. Where a token would span the
+//! boundary, the answer is tokenised apart and counted.
+
+use crate::findings::Place;
+use crate::tokenise::{after_newline, encode};
+use crate::{Ask, Encoder, Example, Prompt, Result};
+use tokenizers::Tokenizer;
+
+impl Encoder {
+    /// Ids of an answer to a prompt, as [`Encoder::example`] has them.
+    pub fn answer(&self, prompt: &Prompt, response: &str) -> Result<Vec<u32>> {
+        let mut example = self.example(prompt, response)?;
+        Ok(example.ids.split_off(example.prompt_len))
+    }
+
+    /// Prompt and answer of data as one sequence: the ids of the whole text up to the token that
+    /// ends the answer. The answer has no white space at its end but what the chat template writes.
+    /// Special tokens at its end are cut off; elsewhere they are text.
+    ///
+    /// Errors, with the prompt's file and row: as those of [`Encoder::prompt`].
+    pub fn example(&self, prompt: &Prompt, response: &str) -> Result<Example> {
+        let response = self.without_end(prompt, response);
+        let place = match &prompt.ask {
+            Ask::Raw(text) if text.is_empty() => Place::Text,
+            _ => Place::Answer,
+        };
+        let names = self.marks_in(response);
+        self.findings.mark(place, prompt, response, names);
+        self.drawn_example(prompt, response)
+    }
+
+    /// The same for a text that a model has written: whatever it is, nothing is cut off or counted.
+    pub fn drawn_example(&self, prompt: &Prompt, text: &str) -> Result<Example> {
+        let made = self.example_ids(prompt, text.trim_end());
+        let (ids, prompt_len) = made.map_err(|error| prompt.origin.locate(error))?;
+        Ok(Example {
+            ids,
+            prompt_len,
+            key: prompt.key(),
+        })
+    }
+
+    /// An answer of data without special tokens and white space at its end. They are counted.
+    pub fn without_end<'a>(&self, prompt: &Prompt, response: &'a str) -> &'a str {
+        let (rest, names) = self.special_texts.split_end(response);
+        self.findings.mark(Place::End, prompt, response, names);
+        rest
+    }
+
+    fn example_ids(&self, prompt: &Prompt, response: &str) -> Result<(Vec<u32>, usize)> {
+        let text = self.prompt_text(prompt)?;
+        let tokenizer = self.tokenizer_of(&prompt.ask);
+        let body = encode(tokenizer, &text, self.max_tokens)?;
+        let written = self.written(prompt, &text, response)?;
+        let answer = self.answer_ids(tokenizer, &text, &body, &written)?;
+        let mut ids = self.with_bos(&prompt.ask, &text, body)?;
+        let prompt_len = ids.len();
+        ids.extend(answer);
+        ids.push(self.ends.eos);
+        Ok((ids, prompt_len))
+    }
+
+    /// What stands between `text`, the prompt, and the token that ends the answer.
+    fn written(&self, prompt: &Prompt, text: &str, response: &str) -> Result<String> {
+        let rendered = match self.has_end {
+            true => self.template.render_answered(&prompt.ask, response),
+            false => None,
+        };
+        let Some(whole) = rendered.transpose()? else {
+            return Ok(response.to_string());
+        };
+        let as_generated = format!("{}{response}{}", self.around.before, self.around.after);
+        let Some(rest) = whole.strip_prefix(text) else {
+            self.findings.count_rewritten();
+            return Ok(as_generated);
+        };
+        let written = rest.rfind(&self.end_text).map_or(rest, |at| &rest[..at]);
+        // Templates take reasoning out of answers, which is meant for those of earlier turns.
+        if !ends_with_answer(text, written, response) {
+            self.findings.count_changed(response, &prompt.origin);
+            return Ok(as_generated);
+        }
+        Ok(written.to_string())
+    }
+
+    /// What follows `body`, the ids of `text`, in the ids of both texts.
+    fn answer_ids(
+        &self,
+        tokenizer: &Tokenizer,
+        text: &str,
+        body: &[u32],
+        answer: &str,
+    ) -> Result<Vec<u32>> {
+        if body.len() <= self.max_tokens {
+            let whole = encode(tokenizer, &format!("{text}{answer}"), self.max_tokens)?;
+            match whole.strip_prefix(body) {
+                // A special token that stands in the data is text.
+                Some(ids) if ids.iter().any(|id| self.specials.contains(id)) => {}
+                Some(ids) => return Ok(ids.to_vec()),
+                None => self.findings.count_joined(text, answer),
+            }
+        }
+        let after = match self.adds_blank {
+            true => after_newline(&self.literal, answer, self.max_tokens)?,
+            false => None,
+        };
+        match after {
+            Some(ids) => Ok(ids),
+            None => encode(&self.literal, answer, self.max_tokens),
+        }
+    }
+}
+
+/// Whether the whole answer stands in `written`. It may begin at the end of the prompt, which some
+/// templates fill with `<think>`, and templates change the white space around its parts.
+fn ends_with_answer(prompt: &str, written: &str, answer: &str) -> bool {
+    if written.contains(answer) {
+        return true;
+    }
+    let solid = |text: &str| text.split_whitespace().collect::<String>();
+    let (before, answer) = (solid(prompt), solid(answer));
+    let whole = before.clone() + &solid(written);
+    let found = whole.rfind(&answer);
+    found.is_some_and(|at| at + answer.len() > before.len() || answer.is_empty())
+}

@@ -1,0 +1,199 @@
+//! What encoding finds in rows and what it does about it, counted until the next look: a line for
+//! each kind.
+//!
+//! Some answers cannot be tokenised together with their prompts. A token would hold the end of the
+//! prompt and the start of the answer: the two are then tokenised separately, since a sampler has
+//! the prompt's tokens before it draws the answer's. Or the chat template changes the prompt once
+//! an answer follows: the row keeps the prompt of a sampler.
+
+use crate::{Origin, Prompt, Template};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Mutex, PoisonError};
+
+/// Counted since the last look. Clones of an encoder share it.
+#[derive(Default)]
+pub(crate) struct Findings(Mutex<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    n_joined: usize,
+    /// The first of them.
+    joined: String,
+    n_rewritten: usize,
+    /// Answers that the chat template does not write as they are, and the first of them.
+    n_changed: usize,
+    changed: String,
+    prompts: Marked,
+    answers: Marked,
+    texts: Marked,
+    ends: Marked,
+}
+
+/// Texts in which something was found, each once.
+#[derive(Default)]
+struct Marked {
+    /// Hashes of prompt and text.
+    texts: HashSet<u64>,
+    /// What was found, and in how many of them.
+    names: BTreeMap<String, usize>,
+    first: Option<Origin>,
+}
+
+/// Where marks of ready-made prompts and special tokens were found.
+#[derive(Clone, Copy)]
+pub(crate) enum Place {
+    /// In a prompt
+    Prompt,
+    /// In an answer
+    Answer,
+    /// In a text that has no prompt
+    Text,
+    /// At the end of an answer, where it was cut off
+    End,
+}
+
+impl Marked {
+    fn add(&mut self, prompt: &Prompt, text: &str, names: BTreeSet<String>) {
+        let mut hash = DefaultHasher::new();
+        (prompt.key(), text).hash(&mut hash);
+        if !self.texts.insert(hash.finish()) {
+            return;
+        }
+        for name in names {
+            *self.names.entry(name).or_default() += 1;
+        }
+        self.first.get_or_insert_with(|| prompt.origin.clone());
+    }
+
+    /// `3 answers ("</s>" 3; first: x.json: row 1)`; None if there is none.
+    fn list(&self, noun: &str) -> Option<String> {
+        const SHOWN: usize = 5;
+        let first = self.first.as_ref()?;
+        let names = self.names.iter().take(SHOWN);
+        let mut names: Vec<String> = names.map(|(name, n)| format!("{name:?} {n}")).collect();
+        if self.names.len() > SHOWN {
+            names.push(format!("{} more", self.names.len() - SHOWN));
+        }
+        let (n, names) = (counted(self.texts.len(), noun), names.join(", "));
+        Some(format!("{n} ({names}; first: {first})"))
+    }
+}
+
+/// `1 prompt`, `2 prompts`
+fn counted(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+/// The first characters of a text.
+pub(crate) fn beginning(text: &str) -> String {
+    text.trim().chars().take(40).collect()
+}
+
+impl Findings {
+    fn counts(&self) -> std::sync::MutexGuard<'_, Counts> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn count_joined(&self, prompt: &str, answer: &str) {
+        let mut counts = self.counts();
+        if counts.n_joined == 0 {
+            let n_chars = prompt.chars().count();
+            let end: String = prompt.chars().skip(n_chars.saturating_sub(12)).collect();
+            let begin: String = answer.chars().take(12).collect();
+            counts.joined = format!("{end:?} before {begin:?}");
+        }
+        counts.n_joined += 1;
+    }
+
+    pub fn count_rewritten(&self) {
+        self.counts().n_rewritten += 1;
+    }
+
+    /// An answer that the chat template does not write as it is.
+    pub fn count_changed(&self, answer: &str, origin: &Origin) {
+        let mut counts = self.counts();
+        if counts.n_changed == 0 {
+            counts.changed = format!("{origin}, {:?}", beginning(answer));
+        }
+        counts.n_changed += 1;
+    }
+
+    /// Names found in a text of data: in a prompt, or in `text`, what follows it.
+    pub fn mark(&self, place: Place, prompt: &Prompt, text: &str, names: BTreeSet<String>) {
+        if names.is_empty() {
+            return;
+        }
+        let mut counts = self.counts();
+        let marked = match place {
+            Place::Prompt => &mut counts.prompts,
+            Place::Answer => &mut counts.answers,
+            Place::Text => &mut counts.texts,
+            Place::End => &mut counts.ends,
+        };
+        marked.add(prompt, text, names);
+    }
+
+    /// A line for each thing that was found; `what` names the rows.
+    pub fn take(&self, what: &str, template: &Template) -> Vec<String> {
+        let counts = std::mem::take(&mut *self.counts());
+        let rows = format!("{what} rows:");
+        let mut notes = Vec::new();
+        if counts.n_joined > 0 {
+            notes.push(format!(
+                "{rows} a token would span the end of the prompt and the start of the answer in \
+                 {} of them ({}); prompt and answer are tokenised separately there, as in \
+                 generation",
+                counts.n_joined, counts.joined
+            ));
+        }
+        if counts.n_rewritten > 0 {
+            notes.push(format!(
+                "{rows} the chat template changes the prompt of {} of them once an answer follows; \
+                 they are trained as in generation, without the change",
+                counts.n_rewritten
+            ));
+        }
+        if counts.n_changed > 0 {
+            notes.push(format!(
+                "{rows} the chat template leaves out or changes a part of {} (first: {}); the \
+                 whole answer is learnt, as the model will write it; remove that part from the \
+                 data if it is not to be learnt",
+                counted(counts.n_changed, "answer"),
+                counts.changed
+            ));
+        }
+        let as_what = match template {
+            Template::Alpaca => "text",
+            Template::Chat { .. } | Template::Raw => "tokens",
+        };
+        notes.extend(counts.prompts.list("prompt").map(|found| {
+            format!(
+                "{rows} special tokens or marks of a ready-made prompt in {found}: a template is \
+                 put around them, and special tokens in them are {as_what}; if the prompts are \
+                 ready-made, set model.template = \"raw\" where the model is first trained, else \
+                 remove the marks"
+            )
+        }));
+        notes.extend(counts.answers.list("answer").map(|found| {
+            format!(
+                "{rows} special tokens or marks of another turn in {found} are learnt as text; \
+                 remove them if they are left over from a template"
+            )
+        }));
+        notes.extend(counts.texts.list("text").map(|found| {
+            format!(
+                "{rows} special tokens or marks of a ready-made conversation in {found} are learnt \
+                 as text, and so is every turn; to learn the answers only, write rows of \
+                 \"messages\""
+            )
+        }));
+        notes.extend(counts.ends.list("answer").map(|found| {
+            format!(
+                "{rows} the special token at the end of {found} is cut off: each answer gets its \
+                 end token in any case"
+            )
+        }));
+        notes
+    }
+}
