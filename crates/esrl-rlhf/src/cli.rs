@@ -23,7 +23,7 @@ pub struct Cli {
     command: Option<Command>,
     #[command(flatten)]
     args: run::RunArgs,
-    /// The method that the config must be of; another one is an error
+    /// Fail unless the config is for this method
     #[arg(long, value_name = "METHOD")]
     algo: Option<String>,
     /// Print the algorithms and their papers

@@ -29,7 +29,7 @@ pub struct Cli {
 /// The commands that evaluate.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Answer questions: a file of them, in FastChat's answer format, or a prompt, printed
+    /// Answer a file of questions in FastChat's format, or print the answer to a prompt
     ///
     /// Writes after every batch. Called again with the same arguments, it continues. Questions
     /// whose prompt does not fit the model's context are reported, not truncated. A file of another

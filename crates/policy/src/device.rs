@@ -53,7 +53,7 @@ pub fn device(text: &str) -> Result<Device> {
         DeviceChoice::Cpu => {
             if text == "auto" {
                 let why = cuda_unavailable_reason(machine(), 0).unwrap_or_default();
-                run::say!("device: the CPU, since {why}");
+                run::say!("device: CPU, because {why}");
             }
             return Ok(Device::Cpu);
         }

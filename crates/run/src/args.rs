@@ -17,8 +17,8 @@ pub struct RunArgs {
     /// Run directory to create
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
-    /// Continue the run from its last complete checkpoint. Without --config it has the settings
-    /// that it began with
+    /// Continue the run from its last complete checkpoint. Without --config it keeps the settings
+    /// it was started with
     #[arg(long)]
     pub resume: bool,
     /// Prove that these settings resume exactly: run once to the end, then kill and resume other

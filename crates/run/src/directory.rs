@@ -292,7 +292,7 @@ fn report_changes(before: &Value, used: &Map<String, Value>) {
     }
     if !changes.is_empty() {
         crate::say!(
-            "going on with {}: the last bits of the results may differ from those of an \
+            "continuing with {}: the last bits of the results may differ from those of an \
              uninterrupted run",
             changes.join(", ")
         );

@@ -119,7 +119,7 @@ fn report_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let what = panic.payload_as_str().unwrap_or("no message");
     let at = panic.location().map(ToString::to_string);
     say!(
-        "error: a fault in this program at {}: {what}; please report it with the command",
+        "error: internal error at {}: {what}; please report it with the command you ran",
         at.as_deref().unwrap_or("an unknown place")
     );
     if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {

@@ -30,7 +30,7 @@ enum Command {
     /// List the RL methods with their papers
     #[command(after_help = "Examples:
   wick list
-  wick rlhf --config configs/tiny/rloo.toml   # a method has a config of its name")]
+  wick rlhf --config configs/tiny/rloo.toml   # each method has a config with its name")]
     List,
     /// Define a metric of metrics.jsonl
     #[command(after_help = "Examples:

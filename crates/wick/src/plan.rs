@@ -18,7 +18,7 @@ use run::PlanArgs;
 A model directory needs config.json and the tokenizer, no weights.
 Exits with 2 and one line if the run cannot fit; the line suggests the cheapest change.")]
 pub(crate) struct PlanCommand {
-    /// Stage of the config; found from its keys if left out
+    /// Stage of the config; inferred from its keys if omitted
     stage: Option<Stage>,
     #[command(flatten)]
     args: PlanArgs,

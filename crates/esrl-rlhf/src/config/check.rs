@@ -58,7 +58,7 @@ impl Config {
         }
         ensure!(
             r.rescore != Some(false),
-            "rollout.rescore = false takes the sampler's log-probs for the policy's, and with rollout.weights they are not; leave it out"
+            "rollout.rescore = false uses the sampler's log-probs as the policy's, but rollout.weights makes them differ; leave one of them out"
         );
         ensure!(
             self.device == "cpu",

@@ -33,10 +33,10 @@ use std::path::{Path, PathBuf};
 pub struct ReplayConfig {
     /// Run directory of esrl-rlhf
     pub run: PathBuf,
-    /// The step, 1 for the first
+    /// Step to recompute, counting from 1
     #[arg(long, value_name = "N")]
     pub step: u64,
-    /// Rows of the step to print, 0 for the first
+    /// Rows of the step to print, counting from 0
     #[arg(long, num_args = 1.., value_name = "ROW", default_values_t = [0, 1])]
     pub rows: Vec<usize>,
     /// Write a page with all rows, tokens coloured

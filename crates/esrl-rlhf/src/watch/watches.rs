@@ -107,7 +107,7 @@ pub(super) const WATCHES: &[Watch] = &[
         value: |s| s.mean(|s| s.kl).map(|kl| -kl),
         limit: |c| c.negative_kl,
         side: Side::Above,
-        advice: "objective/kl (k1) stays negative, which no KL is (objective/kl_exact is the true \
+        advice: "objective/kl (k1) stays negative; a KL cannot be (objective/kl_exact is the true \
              one): responses are not sampled from the distribution that is scored; set \
              rollout.top_k = 0 and rollout.top_p = 1.0, and check policy/sampler_gap",
     },
@@ -121,7 +121,7 @@ pub(super) const WATCHES: &[Watch] = &[
         limit: |c| c.min_kl,
         side: Side::Below,
         advice: "a quarter of the run is over and the policy is still the reference: nothing is \
-             learnt; raise train.policy.lr (adapters want 1e-4 to 1e-3), or look at the spread of \
+             learnt; raise train.policy.lr (adapters need 1e-4 to 1e-3), or look at the spread of \
              the rewards",
     },
     Watch {

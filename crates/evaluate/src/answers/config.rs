@@ -27,7 +27,7 @@ pub struct AnswersConfig {
     /// Answer file to write; an existing one is continued
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// Take the most likely token each time, in every category
+    /// Always take the most likely token, in every category
     #[arg(long, conflicts_with = "temperature")]
     pub greedy: bool,
     /// One temperature for all, instead of FastChat's by category (math, coding, reasoning,

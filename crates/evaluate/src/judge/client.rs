@@ -163,7 +163,7 @@ impl Client {
             );
         }
         if dialect.max_tokens.is_none() {
-            run::say!("the judge refuses a length limit; its replies are as long as it likes");
+            run::say!("the judge refuses a length limit; the length of its replies is not limited");
         }
     }
 
