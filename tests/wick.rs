@@ -238,3 +238,26 @@ fn a_wrong_key_of_a_method_names_its_file_or_override() {
     let near = format!("; did you mean {}?", world.text("mine.toml"));
     assert!(error.to_string().ends_with(&near), "{error}");
 }
+
+#[test]
+fn resuming_what_is_no_run_of_the_stage_says_so() {
+    let world = World::with_reward();
+    for (line, expected) in [
+        (
+            "sft --run ~/none --resume",
+            "~/none is not a run (it has no run.json): there is nothing to resume",
+        ),
+        (
+            "sft --run ~/rm --resume",
+            "~/rm is a run of reward-model, not of sft",
+        ),
+        (
+            "rlhf --run ~/sft --resume",
+            "~/sft is a run of sft, not of esrl-rlhf",
+        ),
+    ] {
+        let error = wick(&world, line).unwrap_err();
+        let error = run::one_line(&error).replace(&world.text(""), "~/");
+        assert_eq!(error, expected);
+    }
+}

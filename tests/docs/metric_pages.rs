@@ -50,6 +50,8 @@ fn explain_defines_every_metric() {
             .unwrap()
             .contains("held-out")
     );
+    let error = esrl_rlhf::explain("kl").unwrap_err().to_string();
+    assert!(error.contains("\"objective/kl\""), "{error}");
     let error = esrl_rlhf::explain("policy/clip_frac")
         .unwrap_err()
         .to_string();

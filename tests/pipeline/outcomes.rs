@@ -25,6 +25,23 @@ fn steps_that_teach_nothing_are_counted() {
 }
 
 #[test]
+fn a_policy_that_did_not_move_is_named_at_the_end() {
+    let world = World::with_reward();
+    let sets = "algorithm.name=rloo train.steps=8 train.policy.lr=1e-9";
+    world.rl("still", sets).unwrap();
+    let info = world.info("still");
+    let text = info["notes"]["same"].as_str().unwrap();
+    assert!(
+        text.starts_with("the policy is still the reference (KL "),
+        "{text}"
+    );
+    assert!(text.ends_with("raise train.policy.lr"), "{text}");
+    let moved = "algorithm.name=rloo train.steps=8 train.policy.lr=1e-2";
+    world.rl("moved", moved).unwrap();
+    assert_eq!(world.info("moved")["notes"]["same"], Value::Null);
+}
+
+#[test]
 fn a_run_that_ends_worse_says_so() {
     let world = World::with_reward();
     let sets = "algorithm.name=rloo";

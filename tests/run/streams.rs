@@ -127,3 +127,31 @@ fn a_wrong_command_line_is_one_line() {
         assert_eq!(run::one_line(&error), expected);
     }
 }
+
+/// `wick sft … && wick rm …` must not go on with half a run. In a process of its own: the signal
+/// stays with it.
+#[test]
+fn a_run_that_a_signal_stopped_ends_with_130() {
+    const STOPPED: &str = "STOPPED_TEST_CHILD";
+    if std::env::var(STOPPED).is_ok() {
+        let world = World::with_reward();
+        let words = training("sft", &world.sft_args("half", "train.max_steps=3"));
+        let words: Vec<&str> = std::iter::once("wick")
+            .chain(words.iter().map(String::as_str))
+            .collect();
+        run::stop_on_signals().unwrap();
+        let pid = std::process::id().to_string();
+        Command::new("kill").args(["-INT", &pid]).status().unwrap();
+        println!("\n{:?} {}", wick(&words), world.info("half")["status"]);
+        println!("{:?}", ExitCode::from(130));
+        std::process::exit(0);
+    }
+    let output = crate::common::again_in_a_child([(STOPPED, "1")]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let expected = format!("{:?}", ExitCode::from(130));
+    let stopped = text
+        .lines()
+        .find(|line| line.ends_with("\"stopped\""))
+        .expect(&text);
+    assert_eq!(stopped, format!("{expected} \"stopped\""));
+}

@@ -103,7 +103,8 @@ impl<const HELD_OUT: u8> RowsConfig<HELD_OUT> {
     pub fn check_context(&self, context: usize) -> Result<()> {
         match self.max_len > context {
             true => Err(Error(format!(
-                "data.max_len = {} is more than the model's context of {context}",
+                "data.max_len = {} is more than the model's context of {context}; set \
+                 data.max_len={context} or less",
                 self.max_len
             ))),
             false => Ok(()),

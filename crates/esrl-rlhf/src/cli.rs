@@ -59,7 +59,7 @@ impl Cli {
             self.check_method(config)?;
             config.check()
         };
-        self.args.execute(check, train_loop::run)
+        self.args.execute("esrl-rlhf", check, train_loop::run)
     }
 
     /// Refuses a config of another method than `--algo`. The name of a shipped config is as good

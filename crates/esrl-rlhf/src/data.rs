@@ -213,7 +213,8 @@ fn prompt_room(meta: &PolicyMeta, config: &Config) -> Result<usize> {
         .checked_sub(config.rollout.max_new_tokens)
         .with_context(|| {
             format!(
-                "rollout.max_new_tokens = {} is more than the model's context of {context}",
+                "rollout.max_new_tokens = {} is more than the model's context of {context}; set less, \
+                 and leave room for the prompts",
                 config.rollout.max_new_tokens
             )
         })?;

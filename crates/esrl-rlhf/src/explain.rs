@@ -25,7 +25,14 @@ pub fn explain(metric: &str) -> Result<String> {
     }
     let mut known = algorithms::metric_names();
     known.extend(of_page().map(|(name, _)| name));
-    let mut near = Vec::new();
+    let last = |name: &str| name.rsplit('/').next() == Some(metric);
+    let mut near: Vec<String> = known
+        .iter()
+        .filter(|name| last(name))
+        .map(|name| format!("{name:?}"))
+        .take(3)
+        .collect();
+    known.retain(|name| !last(name));
     while let Some(name) = run::nearest(metric, &known).filter(|_| near.len() < 3) {
         near.push(format!("{name:?}"));
         known.retain(|other| *other != name);

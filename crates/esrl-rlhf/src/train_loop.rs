@@ -136,7 +136,8 @@ impl Session<'_> {
     }
 
     fn close(mut self) -> Result<()> {
-        outcome::note(&mut self.run, &self.totals, self.best, self.step)?;
+        let min_kl = self.learner.config.watch.min_kl;
+        outcome::note(&mut self.run, &self.totals, self.best, self.step, min_kl)?;
         let mut summary = self.totals.sums;
         summary.insert("samples_drawn".into(), self.totals.samples_drawn as f64);
         summary.insert("tokens_drawn".into(), self.totals.tokens_drawn as f64);

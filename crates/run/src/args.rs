@@ -14,7 +14,7 @@ pub struct RunArgs {
     /// Override one setting, e.g. --set train.max_steps=50 (repeatable)
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
-    /// Run directory to create
+    /// Run directory to create; without it, runs/ and the name of the command
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
     /// Continue the run from its last complete checkpoint. Without --config it keeps the settings

@@ -64,7 +64,7 @@ pub(crate) fn load_checked<T: DeserializeOwned>(
         match (set, file) {
             (Some((_, set)), _) => format!("--set {set}"),
             (None, Some(path)) => format!("config file {}", path.display()),
-            (None, None) => "no --config".to_string(),
+            (None, None) => NOT_GIVEN.to_string(),
         }
     };
     check_values(&Value::Table(table.clone()), "")
@@ -75,13 +75,17 @@ pub(crate) fn load_checked<T: DeserializeOwned>(
         let about = text.strip_prefix(UNNAMED).unwrap_or(&text);
         let key = about.strip_prefix("unknown key ").unwrap_or(about);
         let key = key.strip_prefix('"').and_then(|key| key.split('"').next());
-        key.map_or(error, |key| anyhow::anyhow!("{}: {about}", source(key)))
+        let source = key.map(source).filter(|source| source != NOT_GIVEN);
+        source.map_or(error, |source| anyhow::anyhow!("{source}: {about}"))
     })?;
     Ok(config)
 }
 
 /// What errors of [`from_table`] begin with, which knows no file.
 const UNNAMED: &str = "settings: ";
+
+/// Where a key comes from that neither a file nor `--set` gave.
+const NOT_GIVEN: &str = "not given";
 
 /// Keys that nothing is multiplied by but sizes: their limit is higher.
 const LARGE: [&str; 8] = [
@@ -183,7 +187,13 @@ fn parse<T: DeserializeOwned>(
     serde_path_to_error::deserialize(Value::Table(table)).map_err(|error| {
         let path = error.path().to_string();
         let problem = explain(at, &path, error.inner().message());
-        anyhow::anyhow!("{}: {}", source(&problem.key), problem.text)
+        match source(&problem.key).as_str() {
+            NOT_GIVEN => anyhow::anyhow!(
+                "{}; give --config FILE, or --set for each key without a default (see --help)",
+                problem.text
+            ),
+            source => anyhow::anyhow!("{source}: {}", problem.text),
+        }
     })
 }
 

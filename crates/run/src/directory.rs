@@ -9,6 +9,7 @@ use crate::metrics::{MetricsLog, number};
 use crate::redact::{redact, redact_json};
 use crate::results;
 use crate::run_info::{announce, settle, write_info};
+use crate::signals::note_stopped_early;
 use crate::time_format::rfc3339;
 use anyhow::{Context, Result, ensure};
 use serde::{Serialize, de::DeserializeOwned};
@@ -236,6 +237,7 @@ impl Run {
     /// continue.
     pub fn stopped(&mut self, step: u64) -> Result<()> {
         self.end("stopped")?;
+        note_stopped_early();
         let stage = self.info.get("stage").and_then(Value::as_str);
         let name = match stage.unwrap_or_default() {
             "reward-model" => "rm",

@@ -2,6 +2,7 @@
 
 use crate::redact::redact;
 use crate::say;
+use crate::signals::exit_code;
 use anyhow::{Context, Result, bail};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -102,10 +103,11 @@ pub fn main(
     exit(prepared.and_then(|()| pipeline()))
 }
 
-/// Turns a result into an exit code. An error prints one line `error: …` to stderr and gives 2.
+/// Turns a result into an exit code. An error prints one line `error: …` to stderr and gives 2; a
+/// run that Ctrl-C or SIGTERM stopped gives 130.
 pub fn exit(result: Result<()>) -> ExitCode {
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::from(exit_code()),
         Err(error) if error.is::<NothingMore>() => ExitCode::SUCCESS,
         Err(error) => {
             say!("error: {}", one_line(&error));

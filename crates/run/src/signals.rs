@@ -9,6 +9,8 @@ use std::sync::{Arc, OnceLock};
 
 static STOP: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 static ANNOUNCED: AtomicBool = AtomicBool::new(false);
+/// A run ended before its last step, since a signal asked for it.
+static STOPPED_EARLY: AtomicBool = AtomicBool::new(false);
 
 /// Installs the handlers that make [`stop_requested`] true. `Run` calls it; other long loops may.
 /// Further calls do nothing.
@@ -42,4 +44,18 @@ pub fn stop_requested() -> bool {
 /// [`stop_requested`] without the announcement, for what has no state to save.
 pub(crate) fn signalled() -> bool {
     STOP.get().is_some_and(|stop| stop.load(Ordering::Relaxed))
+}
+
+/// Makes [`exit_code`] that of a command which a signal ended.
+pub(crate) fn note_stopped_early() {
+    STOPPED_EARLY.store(true, Ordering::Relaxed);
+}
+
+/// The exit code of a command without an error: 0, or 130 if a signal stopped its run early, so
+/// that `wick sft … && wick rm …` does not go on with half a run.
+pub(crate) fn exit_code() -> u8 {
+    match STOPPED_EARLY.load(Ordering::Relaxed) {
+        true => 130,
+        false => 0,
+    }
 }

@@ -6,7 +6,7 @@ use crate::process::print;
 use crate::run_info::CONFIG;
 use crate::saved_run::open_saved_run;
 use crate::verify::verify_resume;
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 
@@ -27,15 +27,17 @@ enum Task {
 
 impl StageArgs {
     /// Trains with `run`, or plans with `plan`; `check` validates the settings of a run first.
+    /// `stage` is the name in run.json.
     pub fn execute<T: DeserializeOwned>(
         &self,
+        stage: &str,
         check: impl FnOnce(&T) -> Result<()>,
         run: impl FnOnce(&RunArgs, &T) -> Result<()>,
         plan: impl FnOnce(&PlanArgs) -> Result<()>,
     ) -> Result<()> {
         match &self.task {
             Some(Task::Plan(args)) => plan(args),
-            None => self.run.execute(check, run),
+            None => self.run.execute(stage, check, run),
         }
     }
 }
@@ -44,10 +46,11 @@ impl RunArgs {
     /// Loads and checks the settings, then trains with them, or verifies that they resume exactly.
     pub fn execute<T: DeserializeOwned>(
         &self,
+        stage: &str,
         check: impl FnOnce(&T) -> Result<()>,
         run: impl FnOnce(&Self, &T) -> Result<()>,
     ) -> Result<()> {
-        let config: T = load_checked(self.settings_file()?.as_deref(), &self.sets, check)?;
+        let config: T = load_checked(self.settings_file(stage)?.as_deref(), &self.sets, check)?;
         match self.verify_resume {
             Some(kills) => print(&verify_resume(self, kills)?),
             None => run(self, &config),
@@ -55,7 +58,7 @@ impl RunArgs {
     }
 
     /// `--config`; of a run that is resumed without one, the settings that it has.
-    fn settings_file(&self) -> Result<Option<PathBuf>> {
+    fn settings_file(&self, stage: &str) -> Result<Option<PathBuf>> {
         let run = self
             .run
             .as_ref()
@@ -63,7 +66,18 @@ impl RunArgs {
         let Some(run) = run else {
             return Ok(self.config.clone());
         };
-        let saved = open_saved_run(run)?;
-        Ok(saved.map(|saved| saved.dir.join(CONFIG)))
+        let saved = open_saved_run(run)?.with_context(|| {
+            format!(
+                "{} is not a run (it has no run.json): there is nothing to resume",
+                run.display()
+            )
+        })?;
+        let of = saved.stage;
+        ensure!(
+            of == stage,
+            "{} is a run of {of}, not of {stage}",
+            run.display()
+        );
+        Ok(Some(saved.dir.join(CONFIG)))
     }
 }

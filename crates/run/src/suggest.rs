@@ -136,7 +136,7 @@ const OTHER_NAMES: &[(&[&str], &[&str])] = &[
         &["cliprange", "clip_range", "epsilon", "ppo_clip"],
         &["clip"],
     ),
-    (&["gae_lambda", "lam", "lambd"], &["lambda"]),
+    (&["gae_lambda", "lambda", "lambd"], &["lam", "lambda"]),
 ];
 
 /// The key that was probably meant by the unknown key `wrong`, where `known` are the keys of its
@@ -160,17 +160,106 @@ pub fn suggest(wrong: &str, known: &[&str]) -> Option<String> {
         .find(is_known);
     match ours {
         Some(name) => Some(name.to_string()),
-        None => nearest(wrong, known).map(String::from),
+        None => elsewhere(&wrong_lower, known).or_else(|| nearest(wrong, known).map(String::from)),
     }
 }
 
-/// The known name most similar to `wrong`: by edit distance, by common prefix, and by one
-/// containing the other (`step`, `max_steps`). `None` if `known` is empty.
+/// Tables of a stage's settings and keys in them that are written without their table.
+type Tables = &'static [(&'static str, &'static [&'static str])];
+
+const OPTIMIZER: &[&str] = &[
+    "lr",
+    "schedule",
+    "warmup_ratio",
+    "weight_decay",
+    "max_grad_norm",
+    "eps",
+    "beta1",
+    "beta2",
+];
+const LORA: &[&str] = &["r", "alpha", "dropout", "targets", "rslora"];
+const DATA: &[&str] = &["path", "eval_path", "held_out", "max_rows"];
+
+const FIT: Tables = &[
+    ("train.optimizer", OPTIMIZER),
+    (
+        "train",
+        &[
+            "epochs",
+            "max_steps",
+            "batch_size",
+            "micro_batch_tokens",
+            "log_every",
+            "eval_every",
+            "save_every",
+            "keep_checkpoints",
+            "seed",
+            "memory_gb",
+        ],
+    ),
+    ("lora", LORA),
+    ("data", DATA),
+    ("data", &["max_len", "format"]),
+    ("model", &["source", "template"]),
+];
+
+const RL: Tables = &[
+    ("train.policy", OPTIMIZER),
+    (
+        "train",
+        &[
+            "steps",
+            "micro_batch_tokens",
+            "eval_every",
+            "save_every",
+            "keep_checkpoints",
+            "seed",
+            "memory_gb",
+        ],
+    ),
+    (
+        "algorithm",
+        &[
+            "epochs", "samples", "kl_coef", "clip", "lam", "gamma", "name",
+        ],
+    ),
+    (
+        "rollout",
+        &["prompts", "max_new_tokens", "temperature", "top_k", "top_p"],
+    ),
+    ("lora", LORA),
+    ("data", DATA),
+    ("data", &["max_prompt_len", "format"]),
+    ("model", &["policy", "reward", "template"]),
+];
+
+/// Where a key belongs that stands outside every table: `lr` is train.optimizer.lr. `known` are the
+/// tables of all settings.
+fn elsewhere(wrong: &str, known: &[&str]) -> Option<String> {
+    let tables = match (known.contains(&"train"), known.contains(&"rollout")) {
+        (true, true) => RL,
+        (true, false) => FIT,
+        _ => return None,
+    };
+    let entries = OTHER_NAMES.iter();
+    let ours = entries
+        .filter(|(others, _)| others.contains(&wrong))
+        .flat_map(|(_, ours)| ours.iter().copied());
+    std::iter::once(wrong).chain(ours).find_map(|name| {
+        let (table, _) = tables.iter().find(|(_, keys)| keys.contains(&name))?;
+        Some(format!("{table}.{name}"))
+    })
+}
+
+/// The known name most similar to `wrong`, whatever its case: by edit distance, by common prefix,
+/// and by one containing the other (`step`, `max_steps`). `None` if `known` is empty.
 ///
 /// ```
 /// assert_eq!(run::nearest("max_step", &["lr", "max_steps"]), Some("max_steps"));
 /// ```
 pub fn nearest<'a>(wrong: &str, known: &[&'a str]) -> Option<&'a str> {
+    let wrong = wrong.to_lowercase();
+    let wrong = wrong.as_str();
     let likeness = |name: &str| {
         let holds = name.contains(wrong) || wrong.contains(name);
         normalized_damerau_levenshtein(wrong, name)

@@ -35,7 +35,7 @@ pub struct Cli {
 impl Cli {
     /// Trains, or does what the subcommand or flag asks for.
     pub fn execute(&self) -> Result<()> {
-        self.stage.execute(Config::check, run, print_plan)
+        self.stage.execute("sft", Config::check, run, print_plan)
     }
 }
 
