@@ -71,7 +71,10 @@ fn an_adapter_in_place_of_a_model_or_beside_it_is_refused() {
         &["beside the model", "adapter_config.json", "merge it"],
     );
     fs::remove_file(dir.path().join("config.json")).unwrap();
-    says(load(dir.path()), &["a PEFT adapter, not a model", "merge it"]);
+    says(
+        load(dir.path()),
+        &["a PEFT adapter, not a model", "merge it"],
+    );
 }
 
 #[test]
