@@ -98,7 +98,10 @@ at_each_sync() {
                         "$bin/wick" ${!stage} --run "$run" >"$work/log" 2>&1
                 } 2>/dev/null || status=$?
                 [ $status = 137 ] || grep -q INJECTED "$work/trace" || break
-                judge $status "$work/log" $stage "$run" "$1 at call $n of $calls"
+                # Of a failed exchange nothing is lost: two renames take its place.
+                [ "$status $1" != "0 error=EIO" ] || [ $calls = renameat2 ] ||
+                    grep -q 'Input/output error' "$work/log" || status="0 without a word"
+                judge "$status" "$work/log" $stage "$run" "$1 at call $n of $calls"
             done
             echo "$stage: $((n - 1)) of $calls"
         done

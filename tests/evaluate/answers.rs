@@ -23,6 +23,16 @@ fn short(world: &World, questions: &Path, out: &str, batch: usize) -> AnswersCon
 }
 
 #[test]
+fn without_answers_there_is_no_sum_of_grades() {
+    let (world, questions) = with_run();
+    let text = std::fs::read_to_string(questions).unwrap();
+    let too_long = world.write("long.jsonl", text.lines().nth(2).unwrap());
+    let report = answers(&short(&world, &too_long, "c.jsonl", 1)).unwrap();
+    assert_eq!((report.answered, report.oracle), (0, None));
+    assert_eq!(report.too_long, [QuestionId::Number(3)]);
+}
+
+#[test]
 fn answers_are_sampled_resumed_and_reproducible() {
     let (world, questions) = with_run();
     let config = |out: &str, batch| short(&world, &questions, out, batch);

@@ -172,6 +172,10 @@ fn invalid_values_of_a_kind_are_refused_in_one_line() {
         "{ kind = \"http\", url = \"localhost:80\" }",
         &["needs a url"],
     );
+    for host in ["host:99999", "host:0", "host:http", "[::1]:70000"] {
+        let entry = format!("{{ kind = \"http\", url = \"http://{host}/\" }}");
+        refused(&entry, &["port is not 1 to 65535"]);
+    }
     refused(
         "{ kind = \"http\", url = \"http://me:pass@host/\" }",
         &["password in its url", "key_env"],

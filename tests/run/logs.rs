@@ -5,6 +5,8 @@ use run::Run;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 use testkit::tensorboard::{events, masked_crc32c};
 
 #[test]
@@ -186,6 +188,43 @@ fn a_damaged_line_hides_no_other_and_is_never_deleted() {
         );
         assert_eq!(kept.lines().count(), 5, "{from}");
     }
+}
+
+/// Half a row, or a whole one whose newline is damaged. Reads the run in a child, whose standard
+/// error the test sees.
+#[test]
+fn an_incomplete_last_line_is_named() {
+    const CHILD: &str = "LOGS_TEST_CHILD";
+    if let Ok(dir) = std::env::var(CHILD) {
+        println!(
+            "rows: {}",
+            run::read_metrics(Path::new(&dir)).unwrap().len()
+        );
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    let dir = root.path().join("r");
+    let mut run = Run::create(&dir, "sft", &settings(0.1, 1)).unwrap();
+    run.log(1, &metrics(0.5)).unwrap();
+    run.log(2, &metrics(0.25)).unwrap();
+    drop(run);
+    let file = dir.join("metrics.jsonl");
+    let mut bytes = fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let name = std::thread::current().name().unwrap().to_string();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &name, "--nocapture", "--test-threads=1"])
+        .env(CHILD, &dir)
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    assert!(text(&output.stdout).contains("rows: 1"));
+    let expected = format!(
+        "{}: its last line is incomplete and left out\n",
+        file.display()
+    );
+    assert_eq!(text(&output.stderr), expected);
 }
 
 #[test]

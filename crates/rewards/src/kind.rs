@@ -218,6 +218,14 @@ impl Process {
     }
 }
 
+/// Of `host`, `host:port` or `[IPv6]:port`.
+fn has_valid_port(host: &str) -> bool {
+    match host.rsplit_once(':') {
+        Some((_, port)) if !port.ends_with(']') => port.parse::<u16>().is_ok_and(|port| port > 0),
+        _ => true,
+    }
+}
+
 impl Http {
     fn check(&self) -> Result<(), String> {
         let rest = self
@@ -233,6 +241,10 @@ impl Http {
                 return Err(
                     "has a password in its url; name an environment variable in key_env".into(),
                 );
+            }
+            // A client may take another port for one that cannot exist.
+            Some(host) if !has_valid_port(host) => {
+                return Err("has a url whose port is not 1 to 65535".into());
             }
             Some(_) if has_secret(&self.url) => {
                 return Err("has a key in its url; name an environment variable in key_env".into());

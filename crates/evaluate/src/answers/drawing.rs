@@ -146,7 +146,10 @@ fn draw_answers(
 fn oracle(asked: &[Asked], answers: &[Answer]) -> Option<f64> {
     let asked: BTreeMap<_, _> = asked.iter().map(|q| (&q.id, q)).collect();
     let grade = |answer: &Answer| asked.get(&answer.question_id)?.grade(answer.turns());
-    answers.iter().map(grade).sum()
+    match answers.is_empty() {
+        true => None,
+        false => answers.iter().map(grade).sum(),
+    }
 }
 
 /// Token ids of a question's next turn, after the answers `before` it.
