@@ -1,12 +1,12 @@
 //! metrics.jsonl, timings.jsonl and TensorBoard events.
 
 use super::{json_of, metrics, names, save, settings};
+use crate::common::again_in_a_child;
 use run::Run;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use testkit::tensorboard::{events, masked_crc32c};
 
 #[test]
@@ -212,12 +212,7 @@ fn an_incomplete_last_line_is_named() {
     let mut bytes = fs::read(&file).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&file, bytes).unwrap();
-    let name = std::thread::current().name().unwrap().to_string();
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &name, "--nocapture", "--test-threads=1"])
-        .env(CHILD, &dir)
-        .output()
-        .unwrap();
+    let output = again_in_a_child([(CHILD, &dir)]);
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     assert!(text(&output.stdout).contains("rows: 1"));
     let expected = format!(

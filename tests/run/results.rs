@@ -1,6 +1,7 @@
 //! Results of a killed timeline are not used: a resumed run has those of its checkpoint.
 
 use super::{metrics, names, save, settings};
+use crate::common::refused;
 use run::{RetentionPolicy, Run};
 use std::fs;
 use std::io;
@@ -76,6 +77,36 @@ fn a_finished_run_keeps_its_results() {
     drop(run);
     drop(Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap());
     assert_eq!(text(&dir, "adapter"), "the last");
+}
+
+/// It is kept, so the next checkpoint would link it and call its bytes intact.
+#[test]
+fn a_damaged_result_of_a_finished_run_is_named_when_it_resumes() {
+    let root = tempfile::tempdir().unwrap();
+    for result in ["adapter", "best", "model", "reward"] {
+        let dir = root.path().join(result);
+        let mut run = Run::create(&dir, "sft", &settings(0.1, 1)).unwrap();
+        put(&run, result, "whole");
+        run.log(2, &metrics(0.5)).unwrap();
+        save(&mut run, 2, 2);
+        run.finish(&Default::default()).unwrap();
+        drop(run);
+        // Another file: that of the checkpoint is a link to it.
+        let file = dir.join(result).join("weights.bin");
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, "whoLe").unwrap();
+        let shown = dir.join(result);
+        refused(
+            Run::resume(&dir, "sft", &settings(0.1, 1)),
+            &format!(
+                "{} is damaged: weights.bin does not match SHA256SUMS; restore it, or make it \
+                 again (delete SHA256SUMS if you changed it on purpose)",
+                shown.display()
+            ),
+        );
+        fs::write(&file, "whole").unwrap();
+        drop(Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap());
+    }
 }
 
 /// Killed between a checkpoint and the deletion of the oldest.

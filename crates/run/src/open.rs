@@ -138,6 +138,8 @@ impl Run {
                 }
                 None => results::restore(dir, dir, Some(&[]))?,
             }
+        } else {
+            results::check(dir)?;
         }
         let peak_before = info.get("peak_memory_bytes").and_then(Value::as_u64);
         record_resume(&mut info, step);

@@ -8,7 +8,7 @@
 
 use crate::files::{TEMPORARY, atomic_dir};
 use crate::say::say;
-use crate::sums::{SUMS, names, write_sums};
+use crate::sums::{SUMS, check_sums, names, write_sums};
 use anyhow::{Context, Result};
 use std::path::Path;
 
@@ -67,6 +67,15 @@ pub(crate) fn restore(run: &Path, from: &Path, linked: Option<&[String]>) -> Res
             Some(_) if target.is_dir() => remove(&target)?,
             Some(_) => {}
         }
+    }
+    Ok(())
+}
+
+/// Fails if a result that a finished run keeps is damaged: its next checkpoint would link the
+/// damaged bytes, and the checksums of that checkpoint would call them intact.
+pub(crate) fn check(run: &Path) -> Result<()> {
+    for result in RESULTS.map(|name| run.join(name)) {
+        check_sums(&result)?;
     }
     Ok(())
 }
