@@ -3,6 +3,7 @@
 
 mod fit;
 mod guards;
+mod length;
 mod lora;
 mod optimizer;
 mod resume;

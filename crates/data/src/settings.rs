@@ -5,6 +5,7 @@ use crate::{
     split_by_key,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The rows to train on and those to evaluate on. `HELD_OUT` is the default of `held_out`, percent.
@@ -150,6 +151,7 @@ impl<const HELD_OUT: u8> RowsConfig<HELD_OUT> {
         held_out.truncate(self.max_eval_rows.unwrap_or(usize::MAX));
         let (keys, held_out_keys) = (train.iter().map(key), held_out.iter().map(key));
         let n_shared = report_shared(&self.path, keys, held_out_keys);
+        let prompts = BTreeSet::from_iter(train.iter().map(key));
         Ok(Rows {
             train,
             held_out,
@@ -157,6 +159,7 @@ impl<const HELD_OUT: u8> RowsConfig<HELD_OUT> {
             files: DataFiles {
                 train: train_file,
                 eval: eval_file,
+                prompts: prompts.into_iter().collect(),
             },
         })
     }

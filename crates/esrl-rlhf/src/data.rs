@@ -6,6 +6,7 @@ use algorithms::{DataSource, Requirements};
 use anyhow::{Context, Result, bail};
 use data::{DataFiles, Demonstration, Encoder, Preference, Prompt, ReadOptions};
 use policy::PolicyMeta;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -40,7 +41,7 @@ impl Data {
     /// Reads and checks the files. Needs no model.
     pub fn read(config: &Config, needs: &Requirements) -> Result<Self> {
         let d = &config.data;
-        let (train, held_out, files) = match &needs.source {
+        let (train, held_out, mut files) = match &needs.source {
             DataSource::Rollouts => {
                 let (train, held_out, files) = split(config, data::prompts, |p| p)?;
                 (TrainingRows::Prompts(train), held_out, files)
@@ -79,6 +80,7 @@ impl Data {
             TrainingRows::Demonstrations(rows) => rows.iter().map(|d| d.prompt.key()).collect(),
             TrainingRows::Preferences(rows) => rows.iter().map(|p| p.prompt.key()).collect(),
         };
+        files.prompts = BTreeSet::from_iter(keys.clone()).into_iter().collect();
         let n_shared = data::report_shared(&d.path, keys, held_out.iter().map(Prompt::key));
         Ok(Self {
             train,
@@ -108,6 +110,7 @@ fn split<T>(
     let mut files = DataFiles {
         train: loaded.file(&d.path),
         eval: None,
+        prompts: Vec::new(), // once they are split
     };
     if let Some(path) = &d.eval_path {
         let held_out = data::prompts(path, options)?.only(path, only, |p| p)?;

@@ -3,7 +3,7 @@
 
 use crate::checkpoint::{self, BestEvaluation, LoopState, RunTotals};
 use crate::clauses::Clauses;
-use crate::config::Config;
+use crate::config::{Config, TrainConfig};
 use crate::data::Task;
 use crate::inputs::RunInputs;
 use crate::learner::Learner;
@@ -17,7 +17,7 @@ use models::Fetch;
 use planning::Plan;
 use run::{Run, RunArgs};
 use std::rc::Rc;
-use train::Frozen;
+use train::{Frozen, NewLength};
 
 /// An open run: what learns, where it writes, and how far it has got.
 pub(crate) struct Session<'a> {
@@ -66,7 +66,7 @@ pub(crate) fn open<'a>(
 
     let used = config.clone().in_use(&own);
     let mut run = match args.resume {
-        true => Run::resume_by(&dir, "esrl-rlhf", &used, |old: Config| {
+        true => Run::reopen(&dir, "esrl-rlhf", &used, |old: Config| {
             Ok(old.resolved()?.in_use(&own))
         })?,
         false => Run::create(&dir, "esrl-rlhf", &used)?,
@@ -107,14 +107,24 @@ pub(crate) fn open<'a>(
         best: None,
     };
     if args.resume {
-        session.load_last_checkpoint()?;
-        session.run.prune(config.train.keep())?;
+        session.resume()?;
     }
     record_warnings(&mut session.run, &session.learner.watch)?;
     Ok(session)
 }
 
 impl Session<'_> {
+    /// Loads the last checkpoint; then nothing refuses the command any more, and the run begins.
+    fn resume(&mut self) -> Result<()> {
+        self.load_last_checkpoint()?;
+        let length = self.check_length()?;
+        self.run.begin()?;
+        if let Some((length, jumps)) = length {
+            length.report(&jumps);
+        }
+        self.run.prune(self.learner.config.train.keep())
+    }
+
     /// Continues from the last complete checkpoint; without one the run starts over.
     fn load_last_checkpoint(&mut self) -> Result<()> {
         let Some(checkpoint) = self.run.latest_checkpoint()? else {
@@ -129,6 +139,37 @@ impl Session<'_> {
         learner.watch = state.watch;
         (self.step, self.totals, self.best) = (state.step, state.totals, state.best);
         Ok(())
+    }
+
+    /// Checks the length of a resumed run beside the one it had; with the jumps of its learning
+    /// rates, to be said once the run has begun.
+    fn check_length(&self) -> Result<Option<(NewLength, Vec<String>)>> {
+        let Some(old) = self.run.settings_before::<TrainConfig>("train") else {
+            return Ok(None);
+        };
+        let (learner, new) = (&self.learner, &self.learner.config.train);
+        let length = NewLength {
+            key: "train.steps",
+            done: self.step as usize,
+            before: old.steps,
+            now: new.steps,
+        };
+        length.check()?;
+        let policy = |t: &TrainConfig, step: usize| {
+            t.policy_lr(step as u64, learner.algorithm.as_ref(), learner.rules)
+        };
+        let critic = |t: &TrainConfig, step| t.critic.lr_at(step, t.steps, learner.rules);
+        let mut jumps = Vec::from_iter(length.jump(
+            "the policy's learning rate goes",
+            [&|step| policy(&old, step), &|step| policy(new, step)],
+        ));
+        if learner.critic.is_some() {
+            jumps.extend(length.jump(
+                "the critic's",
+                [&|step| critic(&old, step), &|step| critic(new, step)],
+            ));
+        }
+        Ok(Some((length, jumps)))
     }
 }
 
@@ -148,9 +189,22 @@ fn record_settings(run: &mut Run, config: &Config, plan: &Plan) -> Result<()> {
     if let Some(reward) = &config.model.reward {
         run.record("reward", reward.to_string_lossy().into())?;
     }
+    note_reward(run, config)?;
     note_temperature(run, config)?;
     run.record("memory", plan.memory_json())?;
     run.record("algorithm", serde_json::to_value(&config.algorithm)?)
+}
+
+/// Says where the reward model is the critic's start and scores nothing.
+fn note_reward(run: &mut Run, config: &Config) -> Result<()> {
+    match &config.model.reward {
+        Some(_) if !config.scores_with_model() => run.note(
+            "reward",
+            "the critic starts from model.reward, which scores nothing: [[rewards]] has no source \
+             of kind \"model\"",
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Says where responses are drawn at another temperature than they are learnt from at.

@@ -7,8 +7,29 @@ use run::{FileHashes, Run};
 use serde_json::{Map, Value};
 use std::path::Path;
 
+/// The file of a run directory with the keys of the prompts that it was trained on
+/// ([`data::Prompt::key`]): 8 bytes each, little-endian, ascending.
+const TRAINED: &str = "trained_prompts.bin";
+
+/// The keys of the prompts that the run in `dir` was trained on; None: an older version recorded
+/// none.
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn trained_prompts(dir: &Path) -> Result<Option<Vec<u64>>> {
+    let file = dir.join(TRAINED);
+    if !file.exists() {
+        return Ok(None);
+    }
+    let bytes = std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+    let (keys, _) = bytes.as_chunks::<8>();
+    Ok(Some(
+        keys.iter().map(|key| u64::from_le_bytes(*key)).collect(),
+    ))
+}
+
 /// Records the training rows' file under `data`: `path`, `sha256` of the bytes that were read, and
-/// the `counts` of its rows.
+/// the `counts` of its rows; and the keys of its prompts ([`trained_prompts`]).
 ///
 /// # Errors
 /// If the file has changed since the run started: checkpoints store the position in it as a row
@@ -20,7 +41,13 @@ pub fn record_data(run: &mut Run, files: &DataFiles, mut counts: Value) -> Resul
     check_unchanged(run, before, &file.sha256, &path)?;
     counts["path"] = path.into();
     counts["sha256"] = file.sha256.clone().into();
-    run.record("data", counts)
+    run.record("data", counts)?;
+    let keys: Vec<u8> = files
+        .prompts
+        .iter()
+        .flat_map(|key| key.to_le_bytes())
+        .collect();
+    run.write_file(TRAINED, &keys)
 }
 
 /// Records the SHA-256 of every other file that the results depend on, under `inputs`: of the

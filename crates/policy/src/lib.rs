@@ -18,7 +18,7 @@ pub use base::{Base, encoder, load_base};
 pub use cuda_unavailable::{cuda_unavailable_reason, first_usable_gpu};
 pub use device::{DeviceChoice, default_device, device, usable_bytes};
 pub use forward::{Batch, Labels, per_label, score};
-pub use inputs::{record_data, record_inputs, write_identity};
+pub use inputs::{record_data, record_inputs, trained_prompts, write_identity};
 pub use meta::PolicyMeta;
 pub use own_settings::OwnSettings;
 pub use policy::Policy;

@@ -42,7 +42,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     policy.model_mut().checkpoint_layers(plan.layers);
     let mut run = if args.resume {
         let migrate = |old: Config| Ok(old.in_use(&own));
-        Run::resume_by(&dir, "reward-model", &used, migrate)?
+        Run::reopen(&dir, "reward-model", &used, migrate)?
     } else {
         Run::create(&dir, "reward-model", &used)?
     };

@@ -66,10 +66,12 @@ pub fn newest_intact(run: &Path, step: u64) -> Result<(Option<Checkpoint>, Vec<D
     Ok((None, damaged))
 }
 
-/// The newest intact checkpoint; `None` if the run has no checkpoint at all.
+/// The newest intact checkpoint, `None` if the run has no checkpoint at all, and the damaged ones
+/// after it.
 ///
-/// Damaged ones after it are reported on stderr and quarantined: renamed so that nothing uses them.
-pub(crate) fn latest_intact(run: &Path) -> Result<Option<Checkpoint>> {
+/// # Errors
+/// If all are damaged.
+pub(crate) fn newest_undamaged(run: &Path) -> Result<(Option<Checkpoint>, Vec<Damaged>)> {
     let (intact, damaged) = newest_intact(run, u64::MAX)?;
     if intact.is_none()
         && let Some((first, what)) = damaged.first()
@@ -79,6 +81,11 @@ pub(crate) fn latest_intact(run: &Path) -> Result<Option<Checkpoint>> {
             first.dir.display()
         );
     }
+    Ok((intact, damaged))
+}
+
+/// Reports damaged checkpoints on stderr and renames them so that nothing uses them.
+pub(crate) fn quarantine(damaged: Vec<Damaged>) -> Result<()> {
     for (checkpoint, what) in damaged {
         let at = checkpoint.dir.display();
         let aside = format!("{DAMAGED}step-{:06}", checkpoint.step);
@@ -90,7 +97,7 @@ pub(crate) fn latest_intact(run: &Path) -> Result<Option<Checkpoint>> {
             aside.display()
         );
     }
-    Ok(intact)
+    Ok(())
 }
 
 /// Which checkpoints are kept.

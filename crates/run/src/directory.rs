@@ -2,7 +2,7 @@
 //! time.
 
 use crate::checkpoint::Checkpoint;
-use crate::checkpoint_list::{self, CHECKPOINTS, RetentionPolicy};
+use crate::checkpoint_list::{self, CHECKPOINTS, Damaged, RetentionPolicy};
 use crate::files::{atomic_write, hash};
 use crate::memory::peak_memory_bytes;
 use crate::metrics::{MetricsLog, number};
@@ -23,12 +23,16 @@ pub(crate) const SAMPLES: &str = "samples";
 pub(crate) const FAILED: &str = "failed";
 
 /// An open run directory. Dropped without [`finish`](Self::finish) or [`stopped`](Self::stopped),
-/// it is marked failed.
+/// it is marked failed. One that was reopened writes nothing until [`begin`](Self::begin).
 pub struct Run {
     pub(crate) dir: PathBuf,
     /// run.json
     pub(crate) info: Map<String, Value>,
-    pub(crate) log: MetricsLog,
+    /// None until a reopened run begins
+    pub(crate) log: Option<MetricsLog>,
+    /// What a reopened run does when it begins
+    pub(crate) reopened: Option<Reopened>,
+    pub(crate) settings_before: Option<toml::Table>,
     /// Seconds and peak bytes of earlier processes, before a resume.
     pub(crate) secs_before: f64,
     pub(crate) peak_before: u64,
@@ -36,6 +40,18 @@ pub struct Run {
     pub(crate) still_finished: bool,
     pub(crate) began: Instant,
     pub(crate) _lock: File,
+}
+
+/// What [`Run::begin`] does to a reopened run.
+pub(crate) struct Reopened {
+    /// The checkpoint to go on from; None: the start
+    pub(crate) latest: Option<Checkpoint>,
+    /// Checkpoints after it, to be quarantined
+    pub(crate) damaged: Vec<Damaged>,
+    /// Files of the run's root to write, config.toml first
+    pub(crate) files: Vec<(String, Vec<u8>)>,
+    /// The changed settings, for the user
+    pub(crate) lines: Vec<String>,
 }
 
 impl Run {
@@ -52,12 +68,14 @@ impl Run {
     /// TensorBoard scalars.
     pub fn log(&mut self, step: u64, metrics: &BTreeMap<String, f64>) -> Result<()> {
         self.still_finished = false;
-        let logged = self.log.log(step, self.secs(), metrics);
+        let secs = self.secs();
+        let logged = self.open_log()?.log(step, secs, metrics);
         logged.with_context(|| self.dir.display().to_string())
     }
 
     /// Writes samples/step-000100.md.
     pub fn sample(&self, step: u64, markdown: &str) -> Result<()> {
+        self.check_begun()?;
         let samples = self.dir.join(SAMPLES);
         std::fs::create_dir_all(&samples)
             .with_context(|| format!("cannot create {}", samples.display()))?;
@@ -69,6 +87,7 @@ impl Run {
 
     /// Writes failed/step-000012.json, the batch of a step that failed. Returns its path.
     pub fn failed(&self, step: u64, batch: &Value) -> Result<PathBuf> {
+        self.check_begun()?;
         let failed = self.dir.join(FAILED);
         std::fs::create_dir_all(&failed)
             .with_context(|| format!("cannot create {}", failed.display()))?;
@@ -94,7 +113,7 @@ impl Run {
         let checkpoints = self.dir.join(CHECKPOINTS);
         std::fs::create_dir_all(&checkpoints)
             .with_context(|| format!("cannot create {}", checkpoints.display()))?;
-        self.log.sync()?;
+        self.open_log()?.sync()?;
         checkpoint_list::require_space(&checkpoints)
             .and_then(|()| {
                 Checkpoint::write(&self.dir, &checkpoints, step, self.secs(), state, write)
@@ -112,11 +131,15 @@ impl Run {
     /// Deletes the checkpoints that `keep` does not retain. A resumed run calls it before its first
     /// step, since a kill may have come between a checkpoint and the deletion of an older one.
     pub fn prune(&self, keep: RetentionPolicy) -> Result<()> {
+        self.check_begun()?;
         checkpoint_list::prune(&self.dir.join(CHECKPOINTS), keep)
     }
 
     /// The newest complete checkpoint.
     pub fn latest_checkpoint(&self) -> Result<Option<Checkpoint>> {
+        if let Some(reopened) = &self.reopened {
+            return Ok(reopened.latest.clone());
+        }
         Ok(checkpoint_list::list(&self.dir.join(CHECKPOINTS))?.pop())
     }
 
@@ -137,6 +160,7 @@ impl Run {
     /// temporary directory, which is renamed into place. It gets a SHA256SUMS.
     pub fn replace_dir(&self, name: &str, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         check_name(name)?;
+        self.check_begun()?;
         results::replace(&self.dir.join(name), write)
     }
 
@@ -144,6 +168,10 @@ impl Run {
     /// in run.json, and whoever opens the run checks it.
     pub fn write_file(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
         check_name(name)?;
+        if let Some(reopened) = &mut self.reopened {
+            reopened.files.push((name.to_string(), bytes.to_vec()));
+            return Ok(());
+        }
         announce(&mut self.info, name, bytes);
         write_info(&self.dir, &self.info)?;
         atomic_write(&self.dir.join(name), bytes)?;
@@ -155,6 +183,7 @@ impl Run {
     /// the format of `sha256sum -c`. Its reader checks it.
     pub fn write_with_sum(&self, name: &str, bytes: &[u8]) -> Result<()> {
         check_name(name)?;
+        self.check_begun()?;
         let file = self.dir.join(name);
         // First: alone it is harmless.
         let sum = format!("{}  {name}\n", hash(bytes));
@@ -183,13 +212,13 @@ impl Run {
         } else {
             self.info["resumed"][n_resumed - 1]["used"] = used.into();
         }
-        write_info(&self.dir, &self.info)
+        self.write_info()
     }
 
     /// Adds facts to run.json (data hashes, base model, parents, parameter counts).
     pub fn record(&mut self, key: &str, value: Value) -> Result<()> {
         self.info.insert(key.into(), value);
-        write_info(&self.dir, &self.info)
+        self.write_info()
     }
 
     /// What [`record`](Self::record) stored under `key`, in this process or an earlier one.
@@ -261,19 +290,40 @@ impl Run {
         let peak = self.peak_before.max(peak_memory_bytes());
         self.info.insert("wall_secs".into(), secs.into());
         self.info.insert("peak_memory_bytes".into(), peak.into());
-        write_info(&self.dir, &self.info)
+        self.write_info()
+    }
+
+    /// Writes run.json, or leaves it to [`begin`](Self::begin).
+    fn write_info(&self) -> Result<()> {
+        match self.reopened {
+            Some(_) => Ok(()),
+            None => write_info(&self.dir, &self.info),
+        }
+    }
+
+    /// Catches a write into a reopened run that has not begun: it could still be refused.
+    fn check_begun(&self) -> Result<()> {
+        let begun = self.reopened.is_none();
+        ensure!(begun, "{} was written before it began", self.dir.display());
+        Ok(())
+    }
+
+    fn open_log(&mut self) -> Result<&mut MetricsLog> {
+        self.check_begun()?;
+        self.log.as_mut().context("the run's logs are not open")
     }
 }
 
 impl Drop for Run {
     fn drop(&mut self) {
-        if self.info.get("status").and_then(Value::as_str) != Some("running") {
+        let running = self.info.get("status").and_then(Value::as_str) == Some("running");
+        if !running || self.reopened.is_some() {
             return;
         }
         // An error here is ignored: the one that ended the run is reported.
         let _ = if self.still_finished {
             self.info.insert("status".into(), "finished".into());
-            write_info(&self.dir, &self.info)
+            self.write_info()
         } else {
             self.end("failed")
         };

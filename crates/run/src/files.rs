@@ -1,7 +1,7 @@
 //! Atomic files and directories: written under a temporary name, synced, renamed into place.
 
 use crate::redact::redact;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use sha2::{Digest, Sha256};
 use std::fs::{File, Metadata, Permissions};
 use std::io::{Read, Write};
@@ -39,6 +39,26 @@ pub fn atomic_write(path: &Path, bytes: &[u8]) -> Result<()> {
 /// [`atomic_write`] of a report or of rows for others to read, without secrets.
 pub fn write_text(path: &Path, text: &str) -> Result<()> {
     atomic_write(path, redact(text).as_bytes())
+}
+
+/// Fails if a command would replace a result: `path`, which `flag` gives, is a file or directory,
+/// and `force` was not given.
+///
+/// ```
+/// let there = tempfile::NamedTempFile::new()?;
+/// assert!(run::ensure_new(there.path(), "--out", true).is_ok());
+/// let error = run::ensure_new(there.path(), "--out", false).unwrap_err().to_string();
+/// assert!(error.ends_with("exists; choose another --out, or replace it with --force"));
+/// # Ok::<(), anyhow::Error>(())
+/// ```
+pub fn ensure_new(path: &Path, flag: &str, force: bool) -> Result<()> {
+    let result = std::fs::metadata(path).is_ok_and(|found| found.is_file() || found.is_dir());
+    ensure!(
+        force || !result,
+        "{} exists; choose another {flag}, or replace it with --force",
+        path.display()
+    );
+    Ok(())
 }
 
 /// An I/O error without the temporary name that tempfile adds.

@@ -8,6 +8,7 @@
 //! run.json                stage, status, command, version, machine, seconds, peak memory, facts,
 //!                         hashes of the files beside it, and its own
 //! metrics.jsonl           one row per logged step; the same bytes for the same settings
+//! trained_prompts.bin     which prompts it was trained on, by their keys
 //! timings.jsonl           wall-clock timings of those steps, checksums of both rows
 //! events.out.tfevents.*   both for TensorBoard
 //! samples/step-000100.md  readable samples
@@ -32,6 +33,7 @@ mod process;
 mod progress;
 mod provenance;
 mod redact;
+mod reopen;
 mod results;
 mod resume_settings;
 mod rules;
@@ -57,7 +59,7 @@ pub use config::{from_table, load_config, settings_table};
 pub use directory::Run;
 pub use file_hashes::FileHashes;
 pub use files::{
-    HashingReader, Renames, atomic_write, file_hash, free_space_bytes, hash, put_in_place,
+    HashingReader, Renames, atomic_write, ensure_new, file_hash, free_space_bytes, hash, put_in_place,
     require_space, write_text,
 };
 pub use memory::{measure_peak_by, peak_memory_bytes, resident_memory_bytes, usable_memory_bytes};

@@ -358,6 +358,11 @@ impl Table {
     }
 }
 
+/// Whether the logs of a run can be reopened; changes nothing.
+pub(crate) fn check(dir: &Path) -> Result<()> {
+    Table::read(dir).map(drop)
+}
+
 /// The rows of a run's metrics.jsonl, joined with timings.jsonl. A damaged row and an
 /// incomplete last line are named on stderr and left out.
 pub fn read_metrics(dir: &Path) -> Result<Vec<MetricsRow>> {

@@ -1,26 +1,20 @@
-//! Creating a run directory, and reopening one to resume it.
+//! Creating a run directory.
 
-use crate::checkpoint::Checkpoint;
-use crate::checkpoint_list::{CHECKPOINTS, latest_intact, sweep};
-use crate::config::from_table;
-use crate::directory::{FAILED, Run, SAMPLES};
+use crate::checkpoint_list::sweep;
+use crate::directory::Run;
 use crate::files::{TEMPORARY, atomic_write, parent, sync_dir, sync_tree};
 use crate::metrics::{METRICS, MetricsLog, TIMINGS};
-use crate::results::{self, RESULTS};
 use crate::rules::{self, Rules};
-use crate::run_info::{
-    CONFIG, INFO, announce, damaged_files, read_config, read_info, settle, write_info,
-};
+use crate::run_info::{CONFIG, INFO, announce, write_info};
 use crate::sums::names;
 use crate::tensorboard::EVENTS;
-use crate::time_format::rfc3339;
-use crate::{provenance, resume_settings, signals};
-use anyhow::{Context, Result, bail, ensure};
-use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Map, Value, json};
+use crate::{provenance, signals};
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+use serde_json::{Map, Value};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 use toml::Table;
 
 const LOCK: &str = ".lock";
@@ -64,97 +58,6 @@ impl Run {
             }
         }
         created.with_context(|| format!("cannot create {}", dir.display()))
-    }
-
-    /// Opens an existing run for `--resume` and cuts its logs back to the last intact checkpoint.
-    ///
-    /// The settings must equal those it began with, except cadences, `keep…` and the length of the
-    /// run. Without a checkpoint the run starts from the beginning; it may reuse what it left (such
-    /// as a scored pool), so its settings must be equal then, too.
-    ///
-    /// # Errors
-    /// If `dir` is not a run of `stage`, another process writes it, the settings differ, or it has
-    /// checkpoints and all of them are damaged.
-    pub fn resume<C>(dir: &Path, stage: &str, config: &C) -> Result<Self>
-    where
-        C: Serialize + DeserializeOwned,
-    {
-        Self::resume_by(dir, stage, config, Ok)
-    }
-
-    /// [`Run::resume`] for a run that an older version may have created: `migrate` turns its
-    /// settings, parsed by this version, into those that this version would have stored.
-    pub fn resume_by<C>(
-        dir: &Path,
-        stage: &str,
-        config: &C,
-        migrate: impl FnOnce(C) -> Result<C>,
-    ) -> Result<Self>
-    where
-        C: Serialize + DeserializeOwned,
-    {
-        let shown = dir.display();
-        ensure!(
-            dir.exists(),
-            "{shown}: no such run; leave out --resume to begin it"
-        );
-        ensure!(
-            dir.join(INFO).exists(),
-            "{shown} is not a run directory (it has no {INFO}){}",
-            match is_creatable(dir) {
-                true => "; leave out --resume to begin it",
-                false => "",
-            }
-        );
-        let lock = lock(dir)?;
-        let mut info = read_info(dir)?;
-        let of = text(&info, "stage");
-        ensure!(of == stage, "{shown} is a run of {of}, not of {stage}");
-
-        sweep(dir)?;
-        for within in [CHECKPOINTS, SAMPLES, FAILED] {
-            sweep(&dir.join(within))?;
-        }
-        let latest = latest_intact(dir)?;
-        let still_finished = text(&info, "status") == "finished";
-        let result = RESULTS.into_iter().find(|name| dir.join(name).is_dir());
-        if let Some(result) = result.filter(|_| still_finished && latest.is_none()) {
-            bail!(
-                "{shown} is finished and has no checkpoint to resume from; starting over would \
-                 overwrite its {result}/: choose another --run"
-            );
-        }
-        let secs_before = latest.as_ref().map_or(Ok(0.0), Checkpoint::secs)?;
-        check_files(dir, &info)?;
-        replace_config(dir, &mut info, config, migrate)?;
-        let step = latest.as_ref().map(|checkpoint| checkpoint.step);
-        let (log, cut) = MetricsLog::reopen(dir, step)?;
-        if cut || !still_finished {
-            drop_later(dir, step.unwrap_or(0))?;
-            match &latest {
-                Some(checkpoint) => {
-                    let linked = checkpoint.results()?;
-                    results::restore(dir, &checkpoint.dir, linked.as_deref())?;
-                }
-                None => results::restore(dir, dir, Some(&[]))?,
-            }
-        } else {
-            results::check(dir)?;
-        }
-        let peak_before = info.get("peak_memory_bytes").and_then(Value::as_u64);
-        record_resume(&mut info, step);
-        write_info(dir, &info)?;
-        signals::stop_on_signals()?;
-        Ok(Self {
-            dir: dir.to_path_buf(),
-            info,
-            log,
-            secs_before,
-            peak_before: peak_before.unwrap_or(0),
-            still_finished,
-            began: Instant::now(),
-            _lock: lock,
-        })
     }
 }
 
@@ -210,7 +113,9 @@ fn create_contents(dir: &Path, config: &str, mut info: Map<String, Value>) -> Re
     Ok(Run {
         dir: dir.to_path_buf(),
         info,
-        log,
+        log: Some(log),
+        reopened: None,
+        settings_before: None,
         secs_before: 0.0,
         peak_before: 0,
         still_finished: false,
@@ -219,84 +124,8 @@ fn create_contents(dir: &Path, config: &str, mut info: Map<String, Value>) -> Re
     })
 }
 
-/// Refuses damaged settings. Other files are written again from what they were made of, pools are
-/// checked when they are read.
-fn check_files(dir: &Path, info: &Map<String, Value>) -> Result<()> {
-    for name in damaged_files(dir, info)? {
-        let file = dir.join(&name);
-        let shown = file.display();
-        ensure!(
-            name != CONFIG,
-            "{shown} is damaged: it does not match its hash in {INFO}; restore it from a copy of \
-             the run"
-        );
-        crate::say!("{shown} is damaged: it does not match its hash in {INFO}");
-    }
-    Ok(())
-}
-
-/// Checks that the settings may replace the stored ones, then stores them.
-fn replace_config<C>(
-    dir: &Path,
-    info: &mut Map<String, Value>,
-    config: &C,
-    migrate: impl FnOnce(C) -> Result<C>,
-) -> Result<()>
-where
-    C: Serialize + DeserializeOwned,
-{
-    let config = toml::to_string_pretty(config).context("settings")?;
-    let stored = read_config(dir)?;
-    let migrated = from_table(&stored, "").and_then(migrate);
-    // As text, like the new settings: an f32 in memory is another number than the decimals that are
-    // written for it.
-    let migrated = migrated.and_then(|stored| Ok(toml::to_string_pretty(&stored)?.parse()?));
-    // Settings that this version cannot parse differ from all that it can.
-    resume_settings::compare(dir, &migrated.unwrap_or(stored), &config)?;
-    announce(info, CONFIG, config.as_bytes());
-    write_info(dir, info)?;
-    atomic_write(&dir.join(CONFIG), config.as_bytes())?;
-    settle(info, CONFIG);
-    Ok(())
-}
-
-/// Deletes samples and pools of steps after `step`, which the resumed run makes again.
-pub(crate) fn drop_later(run: &Path, step: u64) -> Result<()> {
-    for (dir, prefix) in [(run.join(SAMPLES), "step-"), (run.to_path_buf(), "pool-")] {
-        if !dir.is_dir() {
-            continue;
-        }
-        for name in names(&dir)? {
-            let number = name
-                .strip_prefix(prefix)
-                .and_then(|rest| rest.split('.').next());
-            let later = |n: &str| n.parse().is_ok_and(|n: u64| n > step);
-            if number.is_some_and(later) {
-                let file = dir.join(&name);
-                std::fs::remove_file(&file)
-                    .with_context(|| format!("cannot delete {}", file.display()))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-fn record_resume(info: &mut Map<String, Value>, step: Option<u64>) {
-    info.insert("status".into(), "running".into());
-    let resumed = info.entry("resumed").or_insert_with(|| json!([]));
-    if let Value::Array(list) = resumed {
-        let now = rfc3339(SystemTime::now());
-        list.push(json!({ "started": now, "step": step, "argv": provenance::argv() }));
-    }
-}
-
-fn text(info: &Map<String, Value>, key: &str) -> String {
-    let value = info.get(key).and_then(Value::as_str);
-    value.unwrap_or_default().to_string()
-}
-
 /// Locks the directory until the process ends. A file system without locks is accepted.
-fn lock(dir: &Path) -> Result<File> {
+pub(crate) fn lock(dir: &Path) -> Result<File> {
     let path = dir.join(LOCK);
     let file = File::options()
         .create(true)

@@ -7,7 +7,8 @@ use std::path::Path;
 use toml::{Table, Value};
 
 /// Last parts of the keys that may change: cadences, retention, the length of the run, memory
-/// limits and the device. A new length also changes the rest of a decaying learning rate.
+/// limits and the device. A new length also changes the rest of a decaying learning rate, which the
+/// loops report. docs/guides/resume.md lists them.
 const MAY_CHANGE: [&str; 14] = [
     "log_every",
     "eval_every",
@@ -28,8 +29,8 @@ const MAY_CHANGE: [&str; 14] = [
 /// Settings that an error names.
 const SHOWN: usize = 3;
 
-/// Fails if settings differ that must not, naming each. Reports the allowed changes on stderr.
-pub(crate) fn compare(dir: &Path, stored: &Table, given: &str) -> Result<()> {
+/// Fails if settings differ that must not, naming each. Returns a line for each allowed change.
+pub(crate) fn compare(dir: &Path, stored: &Table, given: &str) -> Result<Vec<String>> {
     let (old, new) = (flat(stored), flat(&given.parse()?));
     let mut keys: Vec<&String> = old
         .keys()
@@ -72,10 +73,8 @@ pub(crate) fn compare(dir: &Path, stored: &Table, given: &str) -> Result<()> {
             list.join(", ")
         );
     }
-    for key in harmless {
-        crate::say!("resuming with a new setting: {}", describe(key));
-    }
-    Ok(())
+    let line = |key| format!("resuming with a new setting: {}", describe(key));
+    Ok(harmless.into_iter().map(line).collect())
 }
 
 /// The settings by dotted key. Arrays are values.

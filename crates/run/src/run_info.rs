@@ -12,7 +12,7 @@ pub(crate) const CONFIG: &str = "config.toml";
 /// Key of run.json: the hash of all other keys.
 const OWN_SUM: &str = "sha256";
 /// Key of run.json: the hashes of the run's files that are written whole. While a file is being
-/// replaced there are two, so that a kill at any moment leaves one that matches.
+/// replaced there are more, so that a kill at any moment leaves one that matches.
 pub(crate) const FILES: &str = "files";
 
 pub(crate) fn read_info(dir: &Path) -> Result<Map<String, Value>> {
@@ -43,16 +43,24 @@ pub(crate) fn write_info(dir: &Path, info: &Map<String, Value>) -> Result<()> {
 }
 
 /// Notes that `name` will have these bytes: call it and write run.json before the file is written.
-/// The hash that it had stays beside the new one until [`settle`].
+/// The hash that it had stays before the new one until [`settle`].
 pub(crate) fn announce(info: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
     let files = info
         .entry(FILES)
         .or_insert_with(|| Value::Object(Map::new()));
     let new = Value::from(hash(bytes));
-    let old = files.get(name).cloned();
-    files[name] = match old {
-        Some(Value::String(old)) if new != old => Value::Array(vec![old.into(), new]),
-        _ => new,
+    let mut known = match files.get(name).cloned() {
+        Some(Value::Array(several)) => several, // a kill came while it was replaced
+        Some(one) => vec![one],
+        None => Vec::new(),
+    };
+    known.retain(|old| *old != new);
+    files[name] = match known.is_empty() {
+        true => new,
+        false => {
+            known.push(new);
+            known.into()
+        }
     };
 }
 

@@ -37,7 +37,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         .map_err(|e| plan.with_oom_advice(e))?;
     start.base.model.checkpoint_layers(plan.layers);
     let mut run = if args.resume {
-        Run::resume_by(&dir, "sft", &used, |old: Config| Ok(old.in_use(&own)))?
+        Run::reopen(&dir, "sft", &used, |old: Config| Ok(old.in_use(&own)))?
     } else {
         Run::create(&dir, "sft", &used)?
     };

@@ -8,7 +8,7 @@ mod step;
 
 pub use state::Best;
 
-use crate::{AdamW, Evaluation, FitConfig, Frozen, Objective, Tripwire};
+use crate::{AdamW, Evaluation, FitConfig, Frozen, NewLength, Objective, Tripwire};
 use anyhow::{Result, ensure};
 use candle_core::Var;
 use data::{Cursor, Loader};
@@ -87,49 +87,34 @@ impl<'a, O: Objective> Fit<'a, O> {
         let params = objective.params();
         ensure!(!params.is_empty(), "the model has no trainable parameter");
         let mut optimizer = AdamW::new(params.clone(), &config.optimizer)?;
-        let checkpoint = if resume {
-            run.latest_checkpoint()?
-        } else {
-            None
+        let saved = match resume {
+            true => load(objective, &mut optimizer, data.len(), config, run)?,
+            false => None,
         };
-        let state = match &checkpoint {
-            Some(checkpoint) => {
-                let at = checkpoint.dir.display();
-                let state: FitState = run.read_state(checkpoint)?;
-                ensure!(
-                    state.seed == config.seed && state.n_items == data.len(),
-                    "{at} has seed {} and {} training items, this run has seed {} and {}; resume with the same settings",
-                    state.seed,
-                    state.n_items,
-                    config.seed,
-                    data.len()
-                );
-                objective.load_params(&checkpoint.dir)?;
-                optimizer.load(&checkpoint.dir.join("optimizer.safetensors"))?;
-                state
-            }
-            None => {
-                let start = evaluate(objective, run, 0)?;
-                FitState {
-                    step: 0,
-                    cursor: Cursor::default(),
-                    seed: config.seed,
-                    n_items: data.len(),
-                    start_loss: start,
-                    last_loss: start,
-                    best: None,
-                    window: Window::default(),
-                }
-            }
+        let cursor = saved.as_ref().map_or(Cursor::default(), |s| s.cursor);
+        let loader = Loader::new(data.len(), config.batch_size, config.seed, cursor);
+        let total = config.total_steps(loader.batches_per_epoch());
+        let per_epoch = loader.batches_per_epoch();
+        let length = saved
+            .as_ref()
+            .and_then(|state| new_length(run, config, state.step, per_epoch));
+        if let Some(length) = &length {
+            length.check()?;
+        }
+        run.begin()?;
+        if let Some(length) = length {
+            report_jump(&length, config, run.rules());
+        }
+        let state = match saved {
+            Some(state) => state,
+            None => first_state(evaluate(objective, run, 0)?, config.seed, data.len()),
         };
         run.prune(config.keep())?;
-        let loader = Loader::new(data.len(), config.batch_size, config.seed, state.cursor);
-        let total = config.total_steps(loader.batches_per_epoch());
         let tripwire = match state.step {
             0 => Some(Tripwire::new(&params)?),
             _ => None,
         };
-        if let Some(capped) = config.capped_by_epochs(loader.batches_per_epoch()) {
+        if let Some(capped) = config.capped_by_epochs(per_epoch) {
             run.note("max_steps", &capped)?;
         }
         let frozen = Frozen::new(&objective.frozen())?;
@@ -239,6 +224,68 @@ impl<'a, O: Objective> Fit<'a, O> {
             last_loss,
         })
     }
+}
+
+/// Loads the newest checkpoint, if there is one.
+fn load<O: Objective>(
+    objective: &mut O,
+    optimizer: &mut AdamW,
+    n_items: usize,
+    config: &FitConfig,
+    run: &Run,
+) -> Result<Option<FitState>> {
+    let Some(checkpoint) = run.latest_checkpoint()? else {
+        return Ok(None);
+    };
+    let at = checkpoint.dir.display();
+    let state: FitState = run.read_state(&checkpoint)?;
+    ensure!(
+        state.seed == config.seed && state.n_items == n_items,
+        "{at} has seed {} and {} training items, this run has seed {} and {n_items}; resume with \
+         the same settings",
+        state.seed,
+        state.n_items,
+        config.seed
+    );
+    objective.load_params(&checkpoint.dir)?;
+    optimizer.load(&checkpoint.dir.join("optimizer.safetensors"))?;
+    Ok(Some(state))
+}
+
+/// Before the first step. `loss`: of the held-out items.
+fn first_state(loss: f64, seed: u64, n_items: usize) -> FitState {
+    FitState {
+        step: 0,
+        cursor: Cursor::default(),
+        seed,
+        n_items,
+        start_loss: loss,
+        last_loss: loss,
+        best: None,
+        window: Window::default(),
+    }
+}
+
+fn report_jump(length: &NewLength, config: &FitConfig, rules: Rules) {
+    let lr_of = |total| move |step| config.optimizer.lr_at(step, total, rules);
+    let (before, now) = (lr_of(length.before), lr_of(length.now));
+    let jump = length.jump("the learning rate goes", [&before, &now]);
+    length.report(jump.as_slice());
+}
+
+/// The length of a resumed run beside the one it had. `done`: the steps it has.
+fn new_length(run: &Run, config: &FitConfig, done: usize, per_epoch: usize) -> Option<NewLength> {
+    let old: FitConfig = run.settings_before("train")?;
+    let (before, now) = (old.total_steps(per_epoch), config.total_steps(per_epoch));
+    Some(NewLength {
+        key: match config.max_steps {
+            Some(max) if max == now => "train.max_steps",
+            _ => "train.epochs",
+        },
+        done,
+        before,
+        now,
+    })
 }
 
 fn evaluate<O: Objective>(objective: &mut O, run: &mut Run, step: usize) -> Result<f64> {

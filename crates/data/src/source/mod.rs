@@ -76,6 +76,8 @@ pub struct DataFiles {
     pub train: DataFile,
     /// Of the held-out rows, if they have one of their own
     pub eval: Option<DataFile>,
+    /// The keys of the training prompts, ascending, each once
+    pub prompts: Vec<u64>,
 }
 
 impl<T> Loaded<T> {
