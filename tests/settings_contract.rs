@@ -130,6 +130,7 @@ fn a_run_with_any_temperature_resumes_and_replays() {
         step: 3,
         rows: vec![0],
         html: None,
+        force: false,
     });
     let text = text.unwrap();
     assert!(
@@ -238,6 +239,18 @@ fn unused_settings_are_refused() {
             "rollout.importance_cap",
         ),
         (
+            "by",
+            "algorithm.name=rloo model.reward=~/rm rewards=[{kind=\"length\",max=5}]".into(),
+            "/rm\" would not be used: [[rewards]] has no source of kind \"model\"",
+        ),
+        (
+            "by",
+            "algorithm.name=ppo train.critic_init=zero model.reward=~/rm \
+             rewards=[{kind=\"length\",max=5}]"
+                .into(),
+            "and no critic starts from it",
+        ),
+        (
             "rl",
             "algorithm.name=rloo rollout.clauses.retries=3".into(),
             "rollout.clauses.retries",
@@ -265,6 +278,7 @@ fn unused_settings_are_refused() {
     ] {
         let error = match stage {
             "sft" => world.sft("refused", &sets),
+            "by" => world.rl_by("refused", &sets),
             _ => world.rl("refused", &sets),
         };
         let error = run::one_line(&error.expect_err(&sets));

@@ -6,7 +6,7 @@ use crate::common::again_in_a_child;
 /// Whether a line is `WORDS <number> → <number>` and so on, numbers written as `#`.
 fn shape(line: &str) -> String {
     let words = line.split(' ').map(|word| {
-        let number = word.trim_end_matches([';', ')']);
+        let number = word.trim_end_matches([';', ')', ',']);
         match number.parse::<f64>() {
             Ok(_) => word.replace(number, "#"),
             Err(_) => word.to_string(),
@@ -20,9 +20,15 @@ fn a_stage_ends_with_what_came_out_and_the_next_command() {
     const CHILD: &str = "STAGE_END_TEST_CHILD";
     if std::env::var_os(CHILD).is_some() {
         let world = World::new();
-        world.sft("sft", "").unwrap();
+        let falls = "train.optimizer.schedule=linear";
+        world.sft("sft", falls).unwrap();
         world.reward("rm", "").unwrap();
-        world.rl("ppo", "algorithm.name=ppo").unwrap();
+        let ppo = "algorithm.name=ppo train.policy.schedule=linear train.critic.schedule=linear";
+        world.rl("ppo", ppo).unwrap();
+        let longer = format!("resume {ppo} train.steps=8");
+        world.rl("ppo", &longer).unwrap();
+        let longer = format!("resume {falls} train.max_steps=8");
+        world.sft("sft", &longer).unwrap();
         run::say!("ROOT {}", world.path("").display());
         return;
     }
@@ -42,9 +48,13 @@ fn a_stage_ends_with_what_came_out_and_the_next_command() {
         "result: ~/rm/reward",
         "next: esrl-rlhf --set model.policy=~/sft --set model.reward=~/rm --set data.path=PROMPTS \
          --set algorithm.name=ppo --run runs/ppo",
-        "held-out reward # → #; reward # → #; KL # → #",
+        "held-out reward # → #; reward # → #; exact KL # → #",
         "result: ~/ppo/adapter",
         "next: evaluate compare --runs ~/sft ~/ppo",
+        "train.max_steps: from here on the schedule is that of a run of # steps: the learning rate \
+         goes from # at step # to # at step #",
+        "train.steps: from here on the schedule is that of a run of # steps: the policy's learning \
+         rate goes from # at step # to # at step #, the critic's from # at step # to # at step #",
     ] {
         assert!(lines.iter().any(|line| line == wanted), "{wanted}\n{text}");
     }

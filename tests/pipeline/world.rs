@@ -21,6 +21,16 @@ pub fn tiny(name: &str) -> String {
     root.join(name).to_str().unwrap().to_string()
 }
 
+/// The sets with the reward model `~/rm`, where something reads it.
+fn with_reward(sets: &str) -> String {
+    let has = |word: &str| sets.contains(word);
+    let critic = (has("name=ppo") || has("name=ma_ppo")) && !has("critic_init=zero");
+    match has("rewards=[") && !has("kind=\"model\"") && !critic {
+        true => sets.to_string(),
+        false => format!("model.reward=~/rm {sets}"),
+    }
+}
+
 impl World {
     pub fn new() -> Self {
         let world = Self {
@@ -131,7 +141,7 @@ impl World {
     }
 
     pub fn rl(&self, run: &str, sets: &str) -> Result<()> {
-        self.rl_by(run, &format!("model.reward=~/rm {sets}"))
+        self.rl_by(run, &with_reward(sets))
     }
 
     /// RL without a reward model, unless `sets` name one.
@@ -151,7 +161,7 @@ impl World {
         let args = match stage {
             "sft" => self.sft_args("out", sets),
             "reward-model" => self.reward_args("out", sets),
-            _ => self.rl_args("out", &format!("model.reward=~/rm {sets}")),
+            _ => self.rl_args("out", &with_reward(sets)),
         };
         plan_of(stage, None, args.sets, args.run)
     }

@@ -1,9 +1,10 @@
-//! Notes at the end of a run: the held-out reward is below its start, the policy has not moved, or
-//! some steps changed nothing.
+//! The end of a run: notes where the held-out reward is below its start or its best, where the
+//! policy has not moved, or where steps changed nothing; then the last lines.
 
 use crate::checkpoint::{BestEvaluation, RunTotals};
 use anyhow::Result;
-use run::Run;
+use run::{Curve, MetricsRow, Run};
+use std::path::Path;
 
 /// A run of fewer steps may well be close to its reference still.
 const ENOUGH_STEPS: u64 = 8;
@@ -16,7 +17,7 @@ pub(crate) fn note(
     n_steps: u64,
     min_kl: f64,
 ) -> Result<()> {
-    run.forget_notes(&["idle_steps", "worse", "same"])?;
+    run.forget_notes(&["idle_steps", "worse", "best", "same"])?;
     let idle = totals.idle_steps;
     if idle > 0 {
         let text = format!(
@@ -25,26 +26,22 @@ pub(crate) fn note(
         run.note("idle_steps", &text)?;
     }
     let rows = run::read_metrics(run.dir())?;
-    let kls = rows
-        .iter()
-        .filter_map(|row| row.metrics.get("objective/kl_exact"));
-    if let Some(kl) = kls
-        .last()
-        .filter(|kl| n_steps >= ENOUGH_STEPS && **kl < min_kl)
-    {
+    let kl = of(&rows, "objective/kl_exact").next_back();
+    if let Some(kl) = kl.filter(|kl| n_steps >= ENOUGH_STEPS && *kl < min_kl) {
         let text = format!(
             "the policy is still the reference (KL {kl:.1e} nats per response): nothing was learnt; \
              raise train.policy.lr"
         );
         run.note("same", &text)?;
     }
-    let rewards = || rows.iter().filter_map(|row| row.metrics.get("eval/reward"));
-    let (Some(start), Some(end)) = (rewards().next(), rewards().next_back()) else {
+    let mut rewards = of(&rows, "eval/reward");
+    let Some(start) = rewards.next() else {
         return Ok(());
     };
+    let end = rewards.next_back().unwrap_or(start);
     if end < start {
         let kept = match best {
-            Some(best) if best.reward > *start => format!(
+            Some(best) if best.reward > start => format!(
                 "best/ holds the policy of step {}, with {:.3}",
                 best.step, best.reward
             ),
@@ -55,6 +52,48 @@ pub(crate) fn note(
              {kept}"
         );
         run.note("worse", &text)?;
+    } else if let Some(best) = best.filter(|best| best.reward > end) {
+        let text = format!(
+            "adapter/ holds the policy of the last step, with a held-out reward of {end:.3}; best/ \
+             holds that of step {}, with {:.3}",
+            best.step, best.reward
+        );
+        run.note("best", &text)?;
     }
     Ok(())
+}
+
+/// Says what came out of the run in `dir`, and the next command. It takes the best policy where the
+/// last one is worse. `start`: where the policy started.
+pub(crate) fn say(dir: &Path, start: &str, best: Option<BestEvaluation>) {
+    // What cannot be read was reported.
+    let rows = run::read_metrics(dir).unwrap_or_default();
+    let kl = match of(&rows, "objective/kl_exact").next() {
+        Some(_) => Curve::new("exact KL", "objective/kl_exact"),
+        None => Curve::new("KL by k1 of the drawn tokens", "objective/kl"),
+    };
+    let curves = [
+        Curve::new("held-out reward", "eval/reward"),
+        Curve::new("reward", "objective/scores"),
+        kl,
+    ];
+    let end = of(&rows, "eval/reward").next_back();
+    let better = best.is_some_and(|best| end.is_some_and(|end| best.reward > end));
+    let policy = match better {
+        true => dir.join("best"),
+        false => dir.to_path_buf(),
+    };
+    let command = run::command("compare");
+    let next = format!("{command} --runs {start} {}", policy.display());
+    run::say_outcome(dir, &curves, "adapter", &next);
+}
+
+/// The values of a metric, in order.
+fn of<'a>(
+    rows: &'a [MetricsRow],
+    metric: &'a str,
+) -> impl DoubleEndedIterator<Item = f64> + use<'a> {
+    rows.iter()
+        .filter_map(|row| row.metrics.get(metric))
+        .copied()
 }

@@ -49,7 +49,7 @@ pub(crate) fn headline(metrics: &Metrics) -> String {
     [
         part("loss", "loss/policy").filter(|_| !metrics.contains_key("objective/kl")),
         part("reward", "objective/scores"),
-        part("kl", "objective/kl"),
+        part("kl", "objective/kl_exact").or_else(|| part("kl (k1)", "objective/kl")),
         part("eval", "eval/reward"),
     ]
     .into_iter()

@@ -12,7 +12,7 @@ use crate::samples_markdown::{self, headline};
 use crate::setup::{self, Session, record_warnings};
 use algorithms::Metrics;
 use anyhow::{Error, Result, anyhow, ensure};
-use run::{Curve, Progress, RunArgs};
+use run::{Progress, RunArgs};
 
 /// Trains a policy into `args.run`.
 pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
@@ -146,15 +146,8 @@ impl Session<'_> {
             summary.insert("best_reward".into(), best.reward);
         }
         self.run.finish(&summary)?;
-        let curves = [
-            Curve::new("held-out reward", "eval/reward"),
-            Curve::new("reward", "objective/scores"),
-            Curve::new("KL", "objective/kl"),
-        ];
-        let (command, dir) = (run::command("compare"), self.run.dir());
         let policy = &self.learner.config.model.policy;
-        let next = format!("{command} --runs {policy} {}", dir.display());
-        run::say_outcome(dir, &curves, "adapter", &next);
+        outcome::say(self.run.dir(), policy, self.best);
         Ok(())
     }
 

@@ -261,6 +261,11 @@ impl Config {
         }
     }
 
+    /// Whether the reward model is a source of reward.
+    pub(crate) fn scores_with_model(&self) -> bool {
+        rewards::needs_model(&self.sources())
+    }
+
     /// Builds the algorithm that `[algorithm]` names and checks its keys.
     pub fn build_algorithm(&self) -> Result<Box<dyn algorithms::Algorithm>> {
         let (name, keys) = self.algorithm_keys()?;

@@ -1,6 +1,6 @@
 //! Which settings nothing reads, by method and by the other settings.
 
-use super::{ClauseSource, Config};
+use super::{ClauseSource, Config, CriticInit};
 use algorithms::DataSource;
 use anyhow::Result;
 use models::SamplingWeights;
@@ -41,6 +41,15 @@ impl Config {
         let no_critic = format!("{name} has no critic");
         for key in ["critic", "critic_warmup_steps", "critic_init"] {
             unused.check(&format!("train.{key}"), !needs.critic, &no_critic);
+        }
+        let starts_critic = needs.critic && self.train.critic_init == CriticInit::Reward;
+        if let Some(dir) = &self.model.reward
+            && !starts_critic
+            && !self.scores_with_model()
+        {
+            let why = "[[rewards]] has no source of kind \"model\" (add one to use it), and no \
+                       critic starts from it";
+            unused.note("model.reward", &dir.to_string_lossy().into(), why);
         }
         let stored = needs.source != DataSource::Rollouts;
         let why = format!("{name} does not sample at each step");

@@ -42,6 +42,9 @@ pub struct ReplayConfig {
     /// Write a page with all rows, tokens coloured
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+    /// Replace an existing --html
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Replays a step; the report as text. The run itself is not changed.
@@ -70,6 +73,7 @@ pub fn replay(config: &ReplayConfig) -> Result<String> {
             "--html {}: no such folder",
             page.display()
         );
+        run::ensure_new(page, "--html", config.force)?;
     }
 
     let scratch =
