@@ -77,7 +77,7 @@ two-stage: build ## time and memory of sampling with and without a graph
 	RAYON_NUM_THREADS=1 $(BIN)/examples/two_stage data/tiny/base runs/two-stage
 	$(BIN)/wick plot --compared runs/two-stage --y wall_hours peak_memory_gb \
 		--title "One gradient of fresh samples (stages × samples)" \
-		--x "response length" --out docs/plots/two_stage.svg
+		--x "response length" --out docs/plots/two_stage.svg --force
 tiny-world: build ## write the data again (same seed, same bytes)
 	$(BIN)/tiny-world generate --out data/tiny
 tiny-base: build ## train the base model again

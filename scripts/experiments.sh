@@ -23,7 +23,7 @@ for name in "$@"; do
     first=$(of first)
     [ -z "$first" ] || "$bin"/$first >/dev/null || exit 1
     LIST=$list OUT=$out BASE=${BASE:-runs/table} SEEDS=$seeds JOBS=${jobs:-2} scripts/table.sh || exit 1
-    what=(--title "$(of title)" --x "$(of x)" --out "$plots/$name.svg")
+    what=(--title "$(of title)" --x "$(of x)" --out "$plots/$name.svg" --force)
     if [ -n "$(of metric)" ]; then
         runs=$(for run in $(grep -vE '^(#|$)' "$list" | cut -d ' ' -f 1); do
             for seed in $seeds; do echo "$out/$seed/$run"; done

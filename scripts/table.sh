@@ -71,7 +71,8 @@ for seed in $seeds; do
         grep -qs '"status": "finished"' "$run/run.json" && echo "$run"
     done)
     "$bin/wick" compare --runs $runs --prompts data/tiny/heldout.json --n 200 --temperature 1 \
-        --max-new-tokens 48 --reward "$base/$seed/rm" --out "$out/compare-$seed" >/dev/null || exit 1
+        --max-new-tokens 48 --reward "$base/$seed/rm" --out "$out/compare-$seed" --force \
+        >/dev/null || exit 1
 done
 compared=$(for seed in $seeds; do echo "$out/compare-$seed"; done)
-"$bin/wick" table --compared $compared --out "$out/table.md"
+"$bin/wick" table --compared $compared --out "$out/table.md" --force

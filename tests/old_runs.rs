@@ -171,6 +171,7 @@ fn steps_of_an_old_ppo_run_replay_with_the_recorded_numbers() {
                 step,
                 rows: vec![0],
                 html: None,
+                force: false,
             })
             .unwrap();
             let recorded = " metrics equal those that the run recorded";

@@ -317,3 +317,13 @@ fn wins_count_ties_half() {
     assert!(wins.rate.low >= 0.0 && wins.rate.high <= 1.0 && wins.rate.low < wins.rate.high);
     assert_eq!(Wins::from_outcomes(&[], 1), None);
 }
+
+/// A command may still be refused after it has opened its file.
+#[test]
+fn an_appender_changes_nothing_before_its_first_line() {
+    for text in ["{\"a\":1}\n{\"b\":", "{\"a\":1}\n{\"b\":2}"] {
+        let (_dir, path) = file(text);
+        drop(Appender::open::<Value>(&path).unwrap());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+    }
+}

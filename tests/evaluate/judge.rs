@@ -12,6 +12,7 @@ fn question(id: u64) -> Question {
         id: QuestionId::Number(id),
         category: "generic".into(),
         turns: vec![format!("Question {id}?")],
+        reference: Vec::new(),
     }
 }
 

@@ -202,3 +202,52 @@ fn bad_input_of_merge_leaves_nothing_behind() {
         "{left:?}"
     );
 }
+
+/// The smaller the adapter, the more of its change is lost by rounding.
+#[test]
+fn what_rounding_loses_of_the_adapter_is_measured_and_bounded() {
+    let world = World::new();
+    let base = world.policy(&world.text("base"));
+    let merged = |scale: f64, dtype: Dtype| {
+        let name = format!("sft-{scale}");
+        if !world.path(&name).exists() {
+            let mut run = world.run(&name, "sft", &[]);
+            let adapter = world.adapter(base.model(), 1).trainable().unwrap();
+            for (name, var) in adapter.vars() {
+                if name.contains("lora_B") {
+                    let small = (var.as_detached_tensor() * scale).unwrap();
+                    var.set(&small).unwrap();
+                }
+            }
+            run.replace_dir("adapter", |dir| Ok(adapter.save(dir, &world.text("base"))?))
+                .unwrap();
+            run.finish(&BTreeMap::new()).unwrap();
+        }
+        let out = format!("{name}-{dtype:?}");
+        merge(&MergeConfig {
+            dtype,
+            ..MergeConfig::new(&world.text(&name), &world.path(&out))
+        })
+    };
+    // The base itself is in f32, so that rounding it counts, too.
+    let lost = |scale| merged(scale, Dtype::Bf16).unwrap().lost;
+    assert!(lost(1.0) < 0.1, "{}", lost(1.0));
+    let some = merged(0.005, Dtype::Bf16).unwrap();
+    assert!((0.1..1.0).contains(&some.lost), "{some:?}");
+    assert!(some.lost > some.error / some.change / 4.0, "{some:?}");
+    let error = run::one_line(&merged(1e-4, Dtype::Bf16).unwrap_err());
+    assert!(
+        error.starts_with("rounding to bf16 moves the logits as far as the adapter does (")
+            && error.ends_with("use --dtype f32; nothing was written"),
+        "{error}"
+    );
+    assert!(!world.path("sft-0.0001-Bf16").exists());
+    let kept = merged(1e-4, Dtype::F32).unwrap();
+    assert!(kept.lost < 0.1, "{kept:?}");
+    // The change is printed with its digits, however small it is.
+    let text = kept.to_string();
+    assert!(
+        text.contains(&format!("by up to {:.1e};", kept.change)),
+        "{text}"
+    );
+}

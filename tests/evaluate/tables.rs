@@ -1,6 +1,8 @@
 //! `wick table` and `wick plot`: comparisons of several seeds.
 
 use super::world::refused;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 
 #[test]
 fn a_table_of_seeds_has_means_and_spreads() {
@@ -29,6 +31,7 @@ fn a_table_of_seeds_has_means_and_spreads() {
     let config = evaluate::TableConfig {
         compared: compared.clone(),
         out: Some(out.clone()),
+        force: false,
     };
     let text = evaluate::table(&config).unwrap();
     let lines: Vec<&str> = text.lines().collect();
@@ -42,6 +45,12 @@ fn a_table_of_seeds_has_means_and_spreads() {
         "| `sft` | 4.50 ± 0.71 | – | – | – | – | – | 36 ± 0 | – | 2 |"
     );
     assert_eq!(std::fs::read_to_string(out).unwrap(), text);
+    refused(evaluate::table(&config), "or replace it with --force");
+    let config = evaluate::TableConfig {
+        force: true,
+        ..config
+    };
+    assert_eq!(evaluate::table(&config).unwrap(), text);
     std::fs::remove_file(compared[1].join("compare.json")).unwrap();
     let error = evaluate::table(&config).unwrap_err().to_string();
     assert!(error.contains("run `wick compare` first"), "{error}");
@@ -76,6 +85,7 @@ fn a_plot_has_a_panel_per_column_and_a_series_per_name() {
         title: "Elimination".into(),
         x: "beta".into(),
         out: dir.path().join("plot.svg"),
+        force: false,
     };
     evaluate::plot(&config).unwrap();
     let svg = std::fs::read_to_string(&config.out).unwrap();
@@ -96,6 +106,9 @@ fn a_plot_has_a_panel_per_column_and_a_series_per_name() {
     assert!(!svg.contains("sft"));
     // three points in each of two panels
     assert_eq!(svg.matches("<circle").count(), 6);
+    refused(evaluate::plot(&config), "or replace it with --force");
+    config.force = true;
+    evaluate::plot(&config).unwrap();
     #[track_caller]
     fn fails(config: &evaluate::PlotConfig, expected: &str) {
         refused(evaluate::plot(config), expected);
@@ -117,4 +130,97 @@ fn a_plot_has_a_panel_per_column_and_a_series_per_name() {
         error.contains("--y orakel is not known; it is one of oracle, "),
         "{error}"
     );
+}
+
+/// Writes a comparison of the shared start and of `ppo`; a null takes a key away.
+fn comparison(dir: &Path, name: &str, changed: &[(&str, Value)], ppo: &str) -> PathBuf {
+    let mut report = json!({"prompts_from": name, "prompts_sha256": "p", "prompts": 10,
+    "prompts_left_out": 0, "temperature": 1.0, "max_new_tokens": 48, "reward": {"name": name},
+    "rows": [
+        {"name": "sft", "policy_sha256": "shared", "oracle": {"mean": 4.0}},
+        {"name": "ppo", "policy_sha256": ppo, "oracle": {"mean": 8.0}},
+    ]});
+    for (key, value) in changed {
+        match value.is_null() {
+            true => drop(report.as_object_mut().unwrap().remove(*key)),
+            false => report[key] = value.clone(),
+        }
+    }
+    let at = dir.join(name);
+    std::fs::create_dir(&at).unwrap();
+    std::fs::write(at.join("compare.json"), report.to_string()).unwrap();
+    at
+}
+
+fn table_of(compared: Vec<PathBuf>) -> anyhow::Result<String> {
+    evaluate::table(&evaluate::TableConfig {
+        compared,
+        out: None,
+        force: false,
+    })
+}
+
+/// Seeds share the run that they started from: it is one, and theirs are three.
+#[test]
+fn a_policy_that_all_seeds_have_is_counted_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let compared = ["a", "b", "c"].map(|policy| comparison(dir.path(), policy, &[], policy));
+    let text = table_of(compared.to_vec()).unwrap();
+    for (name, seeds) in [("`sft`", "1"), ("`ppo`", "3")] {
+        let line = text.lines().find(|line| line.contains(name)).unwrap();
+        assert_eq!(line.split('|').rev().nth(1).unwrap().trim(), seeds);
+    }
+}
+
+/// Comparisons that are not seeds of each other, for table and plot alike.
+#[test]
+fn only_comparisons_of_the_same_kind_are_averaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let plot = |compared: Vec<PathBuf>| {
+        evaluate::plot(&evaluate::PlotConfig {
+            compared,
+            runs: Vec::new(),
+            metric: None,
+            y: vec!["oracle".into()],
+            title: String::new(),
+            x: String::new(),
+            out: dir.path().join("plot.svg"),
+            force: true,
+        })
+    };
+    let first = comparison(dir.path(), "first", &[], "a");
+    let none = Value::Null;
+    for (name, key, value, expected) in [
+        (
+            "hash",
+            "prompts_sha256",
+            json!("q"),
+            "other prompts, of \"first\"",
+        ),
+        ("number", "prompts", json!(40), "prompts 10 and 40"),
+        ("cold", "temperature", json!(0.5), "temperature 1.0 and 0.5"),
+        (
+            "length",
+            "max_new_tokens",
+            json!(3),
+            "max_new_tokens 48 and 3",
+        ),
+        (
+            "reward",
+            "reward",
+            none.clone(),
+            "only one of them has a reward",
+        ),
+        // of an older version, without hashes
+        ("old", "prompts_sha256", none, "other prompts, of"),
+    ] {
+        let other = comparison(dir.path(), name, &[(key, value)], "b");
+        let compared = vec![first.clone(), other];
+        refused(table_of(compared.clone()), expected);
+        refused(plot(compared), expected);
+    }
+    let again = vec![first.clone(), comparison(dir.path(), "again", &[], "a")];
+    refused(table_of(again.clone()), "has no other runs than");
+    refused(plot(again), "is no second seed");
+    refused(table_of(vec![first.clone(), first]), "is no second seed");
 }

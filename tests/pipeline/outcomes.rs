@@ -160,6 +160,7 @@ fn a_second_end_token_is_read_as_eos_everywhere() {
         step: 1,
         rows: (0..16).collect(),
         html: None,
+        force: false,
     });
     let page = page.unwrap();
     let rows = rows_of(&page);

@@ -12,6 +12,7 @@ fn replay(world: &World, run: &str, step: u64, rows: &[usize]) -> anyhow::Result
         step,
         rows: rows.to_vec(),
         html: Some(world.path("page.html")),
+        force: true,
     })
 }
 

@@ -1,8 +1,8 @@
 //! FastChat's question and answer files (lm-sys/FastChat, `fastchat/llm_judge`): one JSON object
 //! per line.
 //!
-//! A question has `question_id`, `category` and either `text` (the Vicuna-80 file) or `turns` (a
-//! list, as in MT-bench).
+//! A question has `question_id`, `category`, either `text` (the Vicuna-80 file) or `turns` (a list,
+//! as in MT-bench), and it may have a `reference` answer to each turn.
 
 use crate::jsonl;
 use anyhow::{Result, bail};
@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+
+const EXPECTED: &str = "expected a FastChat question file, whose rows have question_id, and text \
+                        or turns (a list of texts)";
 
 /// The id of a question: a number (FastChat's own files) or a text.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -35,6 +38,9 @@ pub struct Question {
     pub category: String,
     /// The user's messages; one for Vicuna's questions.
     pub turns: Vec<String>,
+    /// The reference answers to the first turns; an empty text where there is none. The judge is
+    /// shown them.
+    pub reference: Vec<String>,
 }
 
 /// One line of an answer file, with exactly FastChat's fields.
@@ -117,7 +123,7 @@ pub fn questions(path: &Path) -> Result<Vec<Question>> {
 fn question(row: &Value) -> std::result::Result<Question, String> {
     let id = match row.get("question_id") {
         None => {
-            return Err("no field question_id; expected a FastChat question file".into());
+            return Err(format!("no field question_id; {EXPECTED}"));
         }
         Some(id) => serde_json::from_value(id.clone())
             .map_err(|_| "question_id must be a whole number or a text".to_string())?,
@@ -135,18 +141,41 @@ fn question(row: &Value) -> std::result::Result<Question, String> {
         (Some(_), _) => return Err("turns must be a non-empty list of texts".into()),
         (None, Some(one)) => vec![text(one, "text")?],
         (None, None) => {
-            return Err("no field text or turns; expected a FastChat question file".into());
+            return Err(format!("no field text or turns; {EXPECTED}"));
         }
     };
     let category = match row.get("category") {
         None => String::new(),
         Some(value) => text(value, "category")?,
     };
+    let reference = reference(row.get("reference"), turns.len())?;
     Ok(Question {
         id,
         category,
         turns,
+        reference,
     })
+}
+
+/// A text, or a list with a text for each of the first turns.
+fn reference(value: Option<&Value>, n_turns: usize) -> std::result::Result<Vec<String>, String> {
+    let found = match value {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::String(text)) => vec![text.clone()],
+        Some(Value::Array(texts)) => {
+            let texts = texts.iter().map(|text| text.as_str().map(str::to_string));
+            let texts: Option<Vec<String>> = texts.collect();
+            texts.ok_or("reference must be a list of texts, one for each turn")?
+        }
+        Some(_) => return Err("reference must be a text or a list of texts".into()),
+    };
+    match found.len() {
+        n if n > n_turns => Err(format!(
+            "reference has {n} texts, and the question {n_turns} {}",
+            if n_turns == 1 { "turn" } else { "turns" }
+        )),
+        _ => Ok(found),
+    }
 }
 
 /// The answers of one model, written by `wick answers` or FastChat. Of several answers to one
@@ -165,6 +194,13 @@ pub fn answers(path: &Path) -> Result<Vec<Answer>> {
             "{shown} has answers of two models, {} and {}; give one file per model",
             first.model_id,
             other.model_id
+        );
+    }
+    let n_several = answers.iter().filter(|a| a.choices.len() > 1).count();
+    if n_several > 0 {
+        run::say!(
+            "{shown}: {n_several} of {} lines have several choices; the first is used",
+            answers.len()
         );
     }
     Ok(each_once(path, answers))
@@ -186,9 +222,12 @@ pub(crate) fn each_once(path: &Path, answers: Vec<Answer>) -> Vec<Answer> {
     }
     if kept.len() < n_lines {
         run::say!(
-            "{}: {} lines answer a question again; the last answer to each counts",
+            "{}: {} again; the last answer to each counts",
             path.display(),
-            n_lines - kept.len()
+            match n_lines - kept.len() {
+                1 => "1 line answers a question".to_string(),
+                n => format!("{n} lines answer a question"),
+            }
         );
     }
     kept

@@ -13,12 +13,16 @@ use strict_json::{StrictValue, problem};
 pub struct Appender {
     file: File,
     path: PathBuf,
+    /// Bytes of the complete lines and whether the last lacks its newline: how the file was found,
+    /// until the first line is appended
+    found: Option<(u64, bool)>,
 }
 
 impl Appender {
-    /// Opens or creates `path` and returns its complete lines.
+    /// Opens or creates `path` and returns its complete lines. What is there stays as it is until
+    /// a line is appended, since the command may still be refused.
     ///
-    /// An incomplete last line (the writer was killed) is removed from the file.
+    /// An incomplete last line (the writer was killed) is removed from the file then.
     ///
     /// # Errors
     /// If another process has it open, or any other line cannot be parsed.
@@ -40,21 +44,24 @@ impl Appender {
         // Read under the lock, so that no line of another process is missed.
         let rows = read_torn::<T>(path)?;
         rows.report(path, "removed");
-        file.set_len(rows.complete_bytes as u64)
-            .with_context(failed)?;
-        let mut appender = Self {
+        let appender = Self {
             file,
             path: path.to_path_buf(),
+            found: Some((rows.complete_bytes as u64, rows.lacks_newline)),
         };
-        if rows.lacks_newline {
-            appender.write(b"\n")?;
-        }
         Ok((appender, rows.items))
     }
 
     /// Appends one line in one write, without secrets, so that a reader never sees half of it
     /// unless the machine stops.
     pub fn push(&mut self, row: &impl Serialize) -> Result<()> {
+        if let Some((bytes, lacks_newline)) = self.found.take() {
+            let cut = self.file.set_len(bytes);
+            cut.with_context(|| format!("cannot write {}", self.path.display()))?;
+            if lacks_newline {
+                self.write(b"\n")?;
+            }
+        }
         let line = serde_json::to_string(row)?;
         self.write(format!("{}\n", run::redact(&line)).as_bytes())
     }

@@ -15,8 +15,10 @@ mod output;
 mod plot;
 mod policies;
 mod score;
+mod seeds;
 pub mod stats;
 mod table;
+mod trained_on;
 
 pub use answers::{AnswersConfig, AnswersReport, answers};
 pub use cli::{Cli, Command};

@@ -23,6 +23,11 @@ use std::path::{Path, PathBuf};
 const TOLERANCE: f64 = 1e-3;
 /// The same for bf16 weights (8 bits of mantissa), relative to the largest logit.
 const TOLERANCE_BF16: f64 = 0.05;
+/// A loss of more than this share of the adapter's change is said.
+const LOST: f64 = 0.1;
+/// From here on rounding moves the logits as far as the adapter does: what is written is no nearer
+/// to the policy than the base is.
+const ALL_LOST: f64 = 1.0;
 /// The Alpaca prompt as a chat template, equal to what `data::Template::Alpaca` renders: the last
 /// user turn is the instruction, everything before it the input. A single turn may have its input
 /// in `alpaca_input`. A final assistant turn is the answer and ends with EOS.
@@ -91,6 +96,9 @@ pub struct MergeReport {
     pub change: f64,
     /// Largest logit of base + adapter.
     pub largest: f64,
+    /// What rounding loses of the adapter's change: root mean square of the differences behind
+    /// `error`, divided by that of those behind `change`
+    pub lost: f64,
 }
 
 impl std::fmt::Display for MergeReport {
@@ -98,7 +106,7 @@ impl std::fmt::Display for MergeReport {
         writeln!(f, "merged into {}", self.out.display())?;
         write!(
             f,
-            "probe logits: the adapter changes them by up to {:.3}; the merged model differs from it by up to {:.1e}",
+            "probe logits: the adapter changes them by up to {:.1e}; the merged model differs from it by up to {:.1e}",
             self.change, self.error
         )
     }
@@ -120,7 +128,8 @@ pub fn merge(config: &MergeConfig) -> Result<MergeReport> {
         .with_context(|| format!("{} has no adapter: it is a whole model already", config.run))?;
     let probe = Probe::new(policy.model());
     let wanted = probe.logits(policy.model(), Some(lora))?;
-    let change = largest_difference(&wanted, &probe.logits(policy.model(), None)?)?;
+    let base = probe.logits(policy.model(), None)?;
+    let change = largest_difference(&wanted, &base)?;
     ensure!(
         change.is_finite(),
         "the logits of {} are not finite; its adapter is damaged, merge an earlier one",
@@ -146,7 +155,8 @@ pub fn merge(config: &MergeConfig) -> Result<MergeReport> {
         save(&merged, &policy, config.dtype, aside.path())?;
     }
     let written = models::load(&ModelSource::Dir(aside.path().to_path_buf()), &Device::Cpu)?;
-    let error = largest_difference(&wanted, &probe.logits(&written.model, None)?)?;
+    let found = probe.logits(&written.model, None)?;
+    let error = largest_difference(&wanted, &found)?;
     let largest = wanted
         .abs()?
         .flatten_all()?
@@ -160,6 +170,8 @@ pub fn merge(config: &MergeConfig) -> Result<MergeReport> {
             Dtype::Bf16 => TOLERANCE_BF16 * f64::max(largest, 1.0),
         },
     )?;
+    let lost = mean_difference(&wanted, &found)? / mean_difference(&wanted, &base)?;
+    check_lost(lost, config.dtype)?;
     run::write_sums(aside.path())?;
     say_prompt(&policy.template);
     std::fs::rename(aside.path(), out)
@@ -172,6 +184,7 @@ pub fn merge(config: &MergeConfig) -> Result<MergeReport> {
         error,
         change,
         largest,
+        lost,
     })
 }
 
@@ -245,6 +258,32 @@ fn accept(error: f64, tolerance: f64) -> Result<()> {
     )
 }
 
+/// Says how much of the adapter's change is lost by rounding.
+///
+/// # Errors
+/// If all of it is.
+fn check_lost(lost: f64, dtype: Dtype) -> Result<()> {
+    let (what, instead) = match dtype {
+        Dtype::F32 => ("f32", "train with a higher learning rate or longer"),
+        Dtype::Bf16 => ("bf16", "use --dtype f32"),
+    };
+    // This order also rejects NaN.
+    ensure!(
+        lost < ALL_LOST,
+        "rounding to {what} moves the logits as far as the adapter does ({:.0} % of its change is \
+         lost), so the result would be no nearer to the policy than the base is; {instead}; \
+         nothing was written",
+        100.0 * lost
+    );
+    if lost > LOST {
+        run::say!(
+            "rounding to {what} loses {:.0} % of what the adapter changes; {instead}",
+            100.0 * lost
+        );
+    }
+    Ok(())
+}
+
 /// Sequences of random tokens, the same for every model with the same vocabulary.
 struct Probe {
     ids: Vec<u32>,
@@ -269,6 +308,12 @@ impl Probe {
         let hidden = model.hidden(&self.ids, &self.layout, lora, None)?;
         Ok(ops::frozen_linear(&hidden, model.head())?)
     }
+}
+
+/// Root mean square.
+fn mean_difference(a: &Tensor, b: &Tensor) -> Result<f64> {
+    let squares = (a - b)?.sqr()?.mean_all()?.to_scalar::<f32>()?;
+    Ok(f64::from(squares).sqrt())
 }
 
 fn largest_difference(a: &Tensor, b: &Tensor) -> Result<f64> {

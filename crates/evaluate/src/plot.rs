@@ -2,7 +2,8 @@
 
 use crate::chart::{self, Panel};
 use crate::output::ensure_parent;
-use crate::table::{self, COLUMNS};
+use crate::seeds::seeds;
+use crate::table::COLUMNS;
 use anyhow::{Context, Result, bail, ensure};
 use std::path::PathBuf;
 
@@ -36,6 +37,9 @@ pub struct PlotConfig {
     /// SVG file to write
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
+    /// Replace an existing --out
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Writes the picture; returns its path as a line.
@@ -49,6 +53,7 @@ pub fn plot(config: &PlotConfig) -> Result<String> {
         "{} is a directory; --out is an SVG file",
         config.out.display()
     );
+    run::ensure_new(&config.out, "--out", config.force)?;
     ensure_parent(&config.out)?;
     let (panels, words) = if config.runs.is_empty() {
         points(config)?
@@ -64,8 +69,7 @@ pub fn plot(config: &PlotConfig) -> Result<String> {
 /// A panel per column, and the words that label X = 0, 1, … unless every X is a number.
 fn points(config: &PlotConfig) -> Result<(Vec<Panel>, Vec<String>)> {
     let mut rows = Vec::new();
-    for dir in &config.compared {
-        let of_seed = table::rows_of(dir)?;
+    for of_seed in seeds(&config.compared)? {
         // the SFT run, from which the others started, is no point
         rows.extend(of_seed.into_iter().filter(|row| row["stage"] != "sft"));
     }

@@ -37,6 +37,7 @@ impl PolicyOpener {
     /// template.
     pub fn policy(&mut self, text: &str) -> Result<Policy> {
         let plain = saved_run(text)?.is_none();
+        say_better_best(text)?;
         let policy = Policy::open_sharing(text, TemplateChoice::Auto, &self.device, &self.bases)?;
         if plain && policy.base.chat_template.is_none() {
             run::say!("{text} has no chat template; using the Alpaca format");
@@ -130,6 +131,32 @@ pub(crate) fn saved_run(text: &str) -> Result<Option<SavedRun>> {
         );
     }
     Ok(run)
+}
+
+/// Says where an RL run has a better policy in `best/` than the last one, for which its name
+/// stands.
+fn say_better_best(text: &str) -> Result<()> {
+    let Some(run) = saved_run(text)?.filter(|run| run.stage == "esrl-rlhf") else {
+        return Ok(());
+    };
+    let best = run.dir.join("best");
+    let number = |key: &str| run.info.pointer(key)?.as_f64();
+    let found = number("/summary/best_reward").zip(number("/summary/best_step"));
+    let (Some((reward, step)), true) = (found, Path::new(text) == run.dir && best.is_dir()) else {
+        return Ok(());
+    };
+    let rows = run::read_metrics(&run.dir)?;
+    let rewards = rows.iter().filter_map(|row| row.metrics.get("eval/reward"));
+    if let Some(last) = rewards.last()
+        && *last < reward
+    {
+        run::say!(
+            "{text}: using the policy of the last step, with a held-out reward of {last:.3}; {} is \
+             that of step {step}, with {reward:.3}",
+            best.display()
+        );
+    }
+    Ok(())
 }
 
 /// Identifies the policy that `text` names by all that its answers depend on: the base's shape and

@@ -5,8 +5,9 @@
 use crate::output::ensure_parent;
 use crate::policies::{self, PolicyOpener, Reward};
 use crate::stats::{self, Estimate};
+use crate::trained_on::TrainedOn;
 use anyhow::{Result, bail, ensure};
-use data::{Demonstration, Example, Format, Preference, ReadOptions};
+use data::{Demonstration, Example, Format, Preference, Prompt, ReadOptions};
 use policy::{Batch, Policy};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -158,6 +159,7 @@ pub fn score(config: &ScoreConfig) -> Result<ScoreReport> {
         let mut loaded = data::preferences(&config.data, options)?;
         loaded.report(&config.data);
         loaded.items.truncate(config.max_rows.unwrap_or(usize::MAX));
+        say_trained_on(config, loaded.items.iter().map(|pair| &pair.prompt))?;
         pairs(
             &opener.reward(Path::new(&config.run))?,
             &loaded.items,
@@ -167,12 +169,24 @@ pub fn score(config: &ScoreConfig) -> Result<ScoreReport> {
         let mut loaded = data::demonstrations(&config.data, options)?;
         loaded.report(&config.data);
         loaded.items.truncate(config.max_rows.unwrap_or(usize::MAX));
+        say_trained_on(config, loaded.items.iter().map(|row| &row.prompt))?;
         demonstrations(&opener.policy(&config.run)?, &loaded.items, config)?
     };
     if let Some(out) = &config.out {
         run::write_text(out, &rows)?;
     }
     Ok(report)
+}
+
+/// Says how many of the prompts, each counted once, the run was trained on.
+fn say_trained_on<'a>(
+    config: &ScoreConfig,
+    prompts: impl Iterator<Item = &'a Prompt>,
+) -> Result<()> {
+    let keys: BTreeSet<u64> = prompts.map(Prompt::key).collect();
+    let keys: Vec<u64> = keys.into_iter().collect();
+    TrainedOn::of(&config.run)?.count(&config.run, &keys);
+    Ok(())
 }
 
 fn pairs(

@@ -1,10 +1,11 @@
 //! `wick table`: one line per method from comparisons of several seeds, mean and spread.
 
 use crate::output::ensure_parent;
-use anyhow::{Context, Result, ensure};
+use crate::seeds::seeds;
+use anyhow::Result;
 use serde_json::Value;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The arguments of `wick table`.
 #[derive(Clone, Debug, clap::Args)]
@@ -15,6 +16,9 @@ pub struct TableConfig {
     /// Also write the table into this file
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Replace an existing --out
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// A column: its heading, the JSON pointer of its number in a row of compare.json, a factor, and
@@ -36,11 +40,12 @@ pub(crate) const COLUMNS: [Column; 8] = [
 /// best first.
 pub fn table(config: &TableConfig) -> Result<String> {
     if let Some(out) = &config.out {
+        run::ensure_new(out, "--out", config.force)?;
         ensure_parent(out)?;
     }
     let mut rows: Vec<(String, Vec<Vec<f64>>)> = Vec::new();
-    for dir in &config.compared {
-        for row in rows_of(dir)? {
+    for compared in seeds(&config.compared)? {
+        for row in compared {
             let name = row["name"].as_str().unwrap_or_default().to_string();
             let at = match rows.iter().position(|(known, _)| *known == name) {
                 Some(at) => at,
@@ -77,23 +82,6 @@ pub fn table(config: &TableConfig) -> Result<String> {
         run::atomic_write(file, text.as_bytes())?;
     }
     Ok(text)
-}
-
-/// The rows of a directory's compare.json.
-pub(crate) fn rows_of(dir: &Path) -> Result<Vec<Value>> {
-    ensure!(
-        dir.is_dir(),
-        "{} does not exist; give a directory that `wick compare` wrote (its --out)",
-        dir.display()
-    );
-    let file = dir.join("compare.json");
-    let text = std::fs::read(&file)
-        .with_context(|| format!("cannot read {}; run `wick compare` first", file.display()))?;
-    let report: Value =
-        serde_json::from_slice(&text).with_context(|| format!("{} is damaged", file.display()))?;
-    let rows = report["rows"].as_array().cloned().unwrap_or_default();
-    ensure!(!rows.is_empty(), "{} has no rows", file.display());
-    Ok(rows)
 }
 
 fn mean(values: &[f64]) -> f64 {

@@ -1,15 +1,17 @@
 //! The comparison: opens the runs, samples and measures their answers, writes the report.
 
-use super::config::{CompareConfig, Oracle};
+use super::config::{CompareConfig, Oracle, RESULTS};
 use super::judged::judged;
 use super::measure::{Drawing, Measured, Measurement};
 use super::plan::{Entry, Plan};
 use super::report::{CompareReport, RewardNote, Row};
+use crate::fastchat;
 use crate::jsonl;
 use crate::judge::JudgeConfig;
 use crate::oracle;
-use crate::policies::{PolicyOpener, Reward};
+use crate::policies::{self, PolicyOpener, Reward};
 use crate::stats::{self, Wins};
+use crate::trained_on::TrainedOn;
 use anyhow::{Context, Result, bail};
 use data::Prompt;
 use policy::Policy;
@@ -37,6 +39,12 @@ pub fn compare(config: &CompareConfig) -> Result<CompareReport> {
 pub fn compare_with(config: &CompareConfig, judge: Option<JudgeConfig>) -> Result<CompareReport> {
     config.check()?;
     let plan = Plan::new(config)?;
+    // Before anything is measured.
+    let questions = config.judge_questions.as_deref();
+    let questions = questions
+        .filter(|_| judge.is_some())
+        .map(fastchat::questions);
+    let questions = questions.transpose()?.unwrap_or_default();
     let mut opener = PolicyOpener::new(&config.device)?;
     let policies = plan.entries.iter().map(|entry| {
         let mut policy = opener.policy(&entry.text)?;
@@ -64,37 +72,61 @@ pub fn compare_with(config: &CompareConfig, judge: Option<JudgeConfig>) -> Resul
             max_rows: config.batch,
         },
     };
+    let keys: Vec<u64> = prompts.iter().map(Prompt::key).collect();
+    let trained = trained_on(&plan.entries, &keys)?;
+    let runs = plan.entries.iter().zip(&policies);
     let mut measured = Vec::with_capacity(policies.len());
-    for (entry, policy) in plan.entries.iter().zip(&policies) {
+    for (entry, policy) in runs.clone() {
         let reference = reference(entry, policy, &mut opener)?;
         measured.push(measurement.of(policy, &entry.name, reference.as_ref())?);
     }
-    let rows = plan.entries.iter().zip(&measured);
+    let mut rows = Vec::with_capacity(policies.len());
+    for ((entry, policy), (mine, trained)) in runs.zip(measured.iter().zip(trained)) {
+        let policy = policies::fingerprint(&entry.text, policy)?;
+        rows.push(Row {
+            trained_prompts: trained,
+            policy_sha256: run::hash(policy.as_bytes()),
+            ..row(entry, mine, &measured[0], config.seed)
+        });
+    }
     let report = CompareReport {
         prompts_from: plan.prompts_from.clone(),
         prompts: prompts.len(),
+        prompts_sha256: hash_of(&keys),
         prompts_left_out: plan.prompts.len() - prompts.len(),
         temperature: plan.sampling.temperature,
         max_new_tokens: plan.sampling.max_new_tokens,
         seed: config.seed,
         reward: reward.as_ref().map(note),
-        rows: rows
-            .map(|(e, m)| row(e, m, &measured[0], config.seed))
-            .collect(),
+        rows,
         judge: judge
-            .map(|judge| judged(config, judge, &plan.entries, &policies))
+            .map(|judge| judged(config, judge, &questions, &plan.entries, &policies))
             .transpose()?,
     };
     let responses = jsonl::to_text(&responses(&plan.entries, &prompts, &measured))?;
     let json = serde_json::to_string_pretty(&report)?;
-    for (name, text) in [
-        ("responses.jsonl", responses),
-        ("compare.json", json),
-        ("compare.md", report.markdown()),
-    ] {
+    for (name, text) in RESULTS
+        .into_iter()
+        .zip([responses, json, report.markdown()])
+    {
         run::write_text(&config.out.join(name), &text)?;
     }
     Ok(report)
+}
+
+/// How many of the prompts each run was trained on; None: a plain model.
+fn trained_on(entries: &[Entry], keys: &[u64]) -> Result<Vec<Option<usize>>> {
+    let count = |entry: &Entry| match entry.run {
+        None => Ok(None),
+        Some(_) => Ok(Some(TrainedOn::of(&entry.text)?.count(&entry.name, keys))),
+    };
+    entries.iter().map(count).collect()
+}
+
+/// Identifies the prompts, in their order.
+fn hash_of(keys: &[u64]) -> String {
+    let bytes: Vec<u8> = keys.iter().flat_map(|key| key.to_le_bytes()).collect();
+    run::hash(&bytes)
 }
 
 /// The prompts whose answers fit the context of every run.
@@ -219,6 +251,8 @@ fn row(entry: &Entry, mine: &Measured, first: &Measured, seed: u64) -> Row {
             .map(|bytes| bytes / 1e9),
         samples_drawn: number("/summary/samples_drawn"),
         tokens_drawn: number("/summary/tokens_drawn"),
+        trained_prompts: None,
+        policy_sha256: String::new(),
     }
 }
 

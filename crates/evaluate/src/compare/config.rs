@@ -5,6 +5,9 @@ use anyhow::{Result, ensure};
 use data::Format;
 use std::path::{Path, PathBuf};
 
+/// The files of a comparison in `--out`.
+pub(super) const RESULTS: [&str; 3] = ["responses.jsonl", "compare.json", "compare.md"];
+
 /// Which questions the tiny world's oracle grades.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Oracle {
@@ -45,6 +48,9 @@ pub struct CompareConfig {
     /// Directory for compare.md, compare.json and responses.jsonl (the sampled answers)
     #[arg(long, value_name = "DIR", default_value = "runs/compare")]
     pub out: PathBuf,
+    /// Replace a comparison that --out has
+    #[arg(long)]
+    pub force: bool,
     /// Which questions the tiny world's oracle grades
     #[arg(long, value_enum, default_value_t = Oracle::Auto)]
     pub oracle: Oracle,
@@ -85,6 +91,7 @@ impl CompareConfig {
             n: 100,
             reward: None,
             out: out.to_path_buf(),
+            force: false,
             oracle: Oracle::Auto,
             metrics: Vec::new(),
             judge_questions: None,
@@ -114,6 +121,9 @@ impl CompareConfig {
             "{} is a file; --out is a directory",
             self.out.display()
         );
+        for name in RESULTS {
+            run::ensure_new(&self.out.join(name), "--out", self.force)?;
+        }
         Ok(())
     }
 }

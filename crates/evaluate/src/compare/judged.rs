@@ -4,7 +4,7 @@
 use super::config::CompareConfig;
 use super::plan::Entry;
 use crate::answers::{AnswersConfig, Asked, Identity, answer_into};
-use crate::fastchat::{self, Answer};
+use crate::fastchat::{Answer, Question};
 use crate::judge::{Judge, JudgeConfig, JudgeReport, judge_with};
 use anyhow::{Context, Result};
 use policy::Policy;
@@ -14,12 +14,12 @@ use policy::Policy;
 pub(crate) fn judged(
     config: &CompareConfig,
     judge: JudgeConfig,
+    questions: &[Question],
     entries: &[Entry],
     policies: &[Policy],
 ) -> Result<JudgeReport> {
     let path = config.judge_questions.as_deref();
     let path = path.context("--judge-questions is missing")?;
-    let questions = fastchat::questions(path)?;
     let asked: Vec<Asked> = questions.iter().cloned().map(Asked::from).collect();
     let mut all: Vec<(String, Vec<Answer>)> = Vec::with_capacity(entries.len());
     for (entry, policy) in entries.iter().zip(policies) {
@@ -39,5 +39,5 @@ pub(crate) fn judged(
         all.push((entry.name.clone(), answered));
     }
     let mut judge = Judge::open(judge, &config.out.join("verdicts.jsonl"))?;
-    judge_with(&mut judge, &questions, &all, config.seed)
+    judge_with(&mut judge, questions, &all, config.seed)
 }

@@ -129,8 +129,13 @@ fn prompts(config: &CompareConfig, rl: Option<&SavedRun>) -> Result<(Vec<Prompt>
     let (prompts, n_repeated) = data::each_prompt_once(prompts);
     if n_repeated > 0 {
         run::say!(
-            "{}: {n_repeated} repeated prompts are left out",
-            path.display()
+            "{}: {n_repeated} repeated {} left out",
+            path.display(),
+            if n_repeated == 1 {
+                "prompt is"
+            } else {
+                "prompts are"
+            }
         );
     }
     ensure!(

@@ -11,6 +11,8 @@ use std::fmt::Write;
 pub struct CompareReport {
     pub prompts_from: String,
     pub prompts: usize,
+    /// Identifies them and their order
+    pub prompts_sha256: String,
     /// Prompts that were left out because an answer of some run would not fit its context.
     pub prompts_left_out: usize,
     pub temperature: f32,
@@ -62,6 +64,11 @@ pub struct Row {
     pub peak_memory_gb: Option<f64>,
     pub samples_drawn: Option<f64>,
     pub tokens_drawn: Option<f64>,
+    /// How many of the prompts the run was trained on, itself or by the runs that it started from.
+    /// None: a plain model
+    pub trained_prompts: Option<usize>,
+    /// Identifies the policy: its weights, template and base
+    pub policy_sha256: String,
 }
 
 type Column<'a> = layout::Column<'a, Row>;
@@ -143,6 +150,12 @@ impl CompareReport {
              same). Wins: wins plus half the ties. Differences: mean over prompts of the run's value \
              minus the first run's, answers drawn with the same random streams.\n",
         );
+        for row in &self.rows {
+            if let Some(n) = row.trained_prompts.filter(|n| *n > 0) {
+                writeln!(text, "{} was trained on {n} of the prompts.", row.name)
+                    .expect("writing to a String");
+            }
+        }
         if let Some(reward) = &self.reward {
             writeln!(
                 text,

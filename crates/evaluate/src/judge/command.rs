@@ -3,8 +3,9 @@
 use super::client::JudgeConfig;
 use super::scoring::{Judge, Pairs, Total};
 use crate::fastchat::{self, Answer, Question};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -20,6 +21,9 @@ pub struct JudgeCommand {
     /// Directory for judge.md, judge.json and the cached verdicts (verdicts.jsonl)
     #[arg(long, value_name = "DIR", default_value = "runs/judge")]
     pub out: PathBuf,
+    /// Replace the table of other answers, questions or another judge that --out has
+    #[arg(long)]
+    pub force: bool,
     /// Seed of the bootstrap intervals
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -48,10 +52,14 @@ pub struct JudgeReport {
     pub judge: String,
     pub questions: usize,
     pub rows: Vec<JudgeRow>,
+    /// A hash of judge, questions, answers and seed. Another table is not replaced by chance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<String>,
 }
 
 /// Judges with the endpoint of the environment variables and writes the report into `command.out`.
-/// Returns the report as Markdown.
+/// Returns the report as Markdown. Called again with the same files, it asks only for the verdicts
+/// that are missing.
 pub fn judge(command: &JudgeCommand) -> Result<String> {
     let config = JudgeConfig::from_env()?.context(
         "no judge; set WICK_JUDGE_URL (OpenAI-compatible), WICK_JUDGE_MODEL and WICK_JUDGE_KEY",
@@ -59,19 +67,68 @@ pub fn judge(command: &JudgeCommand) -> Result<String> {
     let questions = fastchat::questions(&command.questions)?;
     let answers = command.answers.iter().map(|file| fastchat::answers(file));
     let answers: Vec<_> = answers.collect::<Result<_>>()?;
+    let inputs = inputs(command, &config.model)?;
+    check_out(command, &inputs)?;
+    let models = named(&command.answers, answers)?;
     std::fs::create_dir_all(&command.out)
         .with_context(|| format!("cannot create {}", command.out.display()))?;
     let mut judge = Judge::open(config, &command.out.join("verdicts.jsonl"))?;
-    let models: Vec<(String, Vec<Answer>)> = answers
-        .into_iter()
-        .map(|a| (a[0].model_id.clone(), a))
-        .collect();
-    let report = judge_with(&mut judge, &questions, &models, command.seed)?;
+    let mut report = judge_with(&mut judge, &questions, &models, command.seed)?;
+    report.inputs = Some(inputs);
     let table = markdown(&report);
     run::write_text(&command.out.join("judge.md"), &table)?;
     let json = serde_json::to_string_pretty(&report)?;
     run::write_text(&command.out.join("judge.json"), &json)?;
     Ok(table)
+}
+
+/// A hash of everything that the table depends on.
+fn inputs(command: &JudgeCommand, judge: &str) -> Result<String> {
+    let mut parts = vec![judge.to_string(), command.seed.to_string()];
+    for file in [&command.questions].into_iter().chain(&command.answers) {
+        parts.push(run::file_hash(file)?);
+    }
+    Ok(run::hash(parts.join(" ").as_bytes()))
+}
+
+/// Fails if `--out` has another table.
+fn check_out(command: &JudgeCommand, inputs: &str) -> Result<()> {
+    let file = command.out.join("judge.json");
+    let same = || -> Option<bool> {
+        let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).ok()?).ok()?;
+        Some(report.get("inputs")?.as_str()? == inputs)
+    };
+    ensure!(
+        command.force || !file.exists() || same() == Some(true),
+        "{} is the table of other answers or questions, or of another judge or seed; choose another \
+         --out, or replace it with --force",
+        file.display()
+    );
+    Ok(())
+}
+
+/// The answers of each file by its model, and by its file where a model has several.
+///
+/// # Errors
+/// If a file is given twice.
+fn named(files: &[PathBuf], answers: Vec<Vec<Answer>>) -> Result<Vec<(String, Vec<Answer>)>> {
+    let ids: Vec<String> = answers.iter().map(|a| a[0].model_id.clone()).collect();
+    let mut named: Vec<(String, Vec<Answer>)> = Vec::with_capacity(answers.len());
+    let mut seen = BTreeSet::new();
+    for ((file, id), answers) in files.iter().zip(&ids).zip(answers) {
+        let shown = file.display();
+        ensure!(
+            seen.insert(std::fs::canonicalize(file)?),
+            "{shown} is given twice"
+        );
+        let several = ids.iter().filter(|other| *other == id).count() > 1;
+        let name = match several {
+            true => format!("{id} ({shown})"),
+            false => id.clone(),
+        };
+        named.push((name, answers));
+    }
+    Ok(named)
 }
 
 /// Rates every model (name and answers) and compares it with the first one.
@@ -127,6 +184,7 @@ pub fn judge_with(
         judge: judge.client.config.model.clone(),
         questions: questions.len(),
         rows,
+        inputs: None,
     })
 }
 

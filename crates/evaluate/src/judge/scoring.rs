@@ -38,7 +38,7 @@ pub struct Total {
     pub out_of: f64,
     pub judged: usize,
     pub failed: usize,
-    /// Questions without an answer.
+    /// Questions without a whole answer.
     pub missing: usize,
     /// The rating of each judged question.
     pub ratings: Vec<(QuestionId, f64)>,
@@ -96,7 +96,8 @@ impl Judge {
         answers: &[Answer],
         progress: &mut dyn FnMut(),
     ) -> Result<Total> {
-        let answers = by_question(answers);
+        say_incomplete(questions, answers);
+        let answers = by_question(questions, answers);
         let mut total = Total {
             sum: 0.0,
             out_of: 10.0 * questions.len() as f64,
@@ -109,7 +110,7 @@ impl Judge {
             match answers.get(&question.id) {
                 None => total.missing += 1,
                 Some(answer) => {
-                    let prompt = prompt::single(&question.turns, answer);
+                    let prompt = prompt::single(question, answer);
                     match self.verdict(&prompt, read_rating)? {
                         None => total.failed += 1,
                         Some(rating) => {
@@ -125,7 +126,7 @@ impl Judge {
         Ok(total)
     }
 
-    /// Compares `mine` with `theirs` on each question that both answered, in both orders.
+    /// Compares `mine` with `theirs` on each question that both answered whole, in both orders.
     pub fn compare(
         &mut self,
         questions: &[Question],
@@ -134,12 +135,13 @@ impl Judge {
         seed: u64,
         progress: &mut dyn FnMut(),
     ) -> Result<Pairs> {
-        let (mine, theirs) = (by_question(mine), by_question(theirs));
+        let mine = by_question(questions, mine);
+        let theirs = by_question(questions, theirs);
         let (mut outcomes, mut failed, mut order_decided) = (Vec::new(), 0, 0);
         for question in questions {
             if let (Some(mine), Some(theirs)) = (mine.get(&question.id), theirs.get(&question.id)) {
-                let first = prompt::pair(&question.turns, mine, theirs);
-                let second = prompt::pair(&question.turns, theirs, mine);
+                let first = prompt::pair(question, mine, theirs);
+                let second = prompt::pair(question, theirs, mine);
                 let verdicts = (
                     self.verdict(&first, read_better)?,
                     self.verdict(&second, read_better)?,
@@ -224,8 +226,43 @@ impl Judge {
     }
 }
 
-/// The answered turns by question. A line without turns is ignored.
-fn by_question(answers: &[Answer]) -> BTreeMap<QuestionId, &[String]> {
-    let given = answers.iter().filter(|a| !a.turns().is_empty());
-    given.map(|a| (a.question_id.clone(), a.turns())).collect()
+/// The answers that have the turns of their question, by question. A part of an answer is none:
+/// its rating would stand beside those of whole answers.
+fn by_question<'a>(
+    questions: &[Question],
+    answers: &'a [Answer],
+) -> BTreeMap<QuestionId, &'a [String]> {
+    let n_turns = n_turns(questions);
+    let whole = |a: &&Answer| n_turns.get(&a.question_id) == Some(&a.turns().len());
+    let answers = answers.iter().filter(whole);
+    answers
+        .map(|a| (a.question_id.clone(), a.turns()))
+        .collect()
+}
+
+fn n_turns(questions: &[Question]) -> BTreeMap<QuestionId, usize> {
+    let turns = questions.iter().map(|q| (q.id.clone(), q.turns.len()));
+    turns.collect()
+}
+
+/// Says which answers have another number of turns than their question.
+fn say_incomplete(questions: &[Question], answers: &[Answer]) {
+    let n_turns = n_turns(questions);
+    let differs = |a: &&Answer| {
+        let asked = n_turns.get(&a.question_id);
+        asked.is_some_and(|n| *n != a.turns().len())
+    };
+    let found: Vec<&Answer> = answers.iter().filter(differs).collect();
+    if let Some(first) = found.first() {
+        run::say!(
+            "{}: {} of {} answers have another number of turns than their question (the first: \
+             question {}, {} instead of {}); they count as missing",
+            first.model_id,
+            found.len(),
+            answers.len(),
+            first.question_id,
+            first.turns().len(),
+            n_turns[&first.question_id]
+        );
+    }
 }

@@ -1,0 +1,110 @@
+//! Comparisons of several seeds, as `wick table` and `wick plot` read them. They must be of one
+//! kind, and of other runs: else their mean is of nothing, and their spread too small.
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What must be the same: words for it, and its place in compare.json.
+const SETTINGS: [(&str, &str); 4] = [
+    ("prompts", "/prompts"),
+    ("temperature", "/temperature"),
+    ("max_new_tokens", "/max_new_tokens"),
+    ("answers too long for the context", "/prompts_left_out"),
+];
+
+/// The rows of each directory's compare.json. A run that several of them have, such as the one that
+/// all seeds started from, is in the first of them only.
+///
+/// # Errors
+/// If they differ in their prompts, sampling or use of a reward model, or one has no run that those
+/// before it have not.
+pub(crate) fn seeds(dirs: &[PathBuf]) -> Result<Vec<Vec<Value>>> {
+    let reports: Vec<Value> = dirs.iter().map(|dir| report(dir)).collect::<Result<_>>()?;
+    for (dir, report) in dirs.iter().zip(&reports).skip(1) {
+        if let Some(what) = difference(&reports[0], report) {
+            bail!(
+                "{} and {} are not seeds of one comparison: {what}; compare both with the same \
+                 --prompts, --n, --temperature, --max-new-tokens and --reward",
+                dirs[0].display(),
+                dir.display()
+            );
+        }
+    }
+    let mut seen: BTreeMap<String, &Path> = BTreeMap::new();
+    let mut all = Vec::with_capacity(dirs.len());
+    for (dir, report) in dirs.iter().zip(&reports) {
+        let mut new = Vec::new();
+        let mut known = Vec::new();
+        for row in report["rows"].as_array().into_iter().flatten() {
+            match identity(row).and_then(|id| seen.insert(id, dir)) {
+                None => new.push(row.clone()),
+                Some(before) => known.push((row, before)),
+            }
+        }
+        for (row, before) in known {
+            let (name, shown) = (row["name"].as_str().unwrap_or_default(), dir.display());
+            let before = before.display();
+            ensure!(
+                !new.is_empty(),
+                "{shown} has no other runs than {before}: {name} is the same policy in both, which \
+                 is no second seed"
+            );
+            run::say!("{name} is the same policy in {before} and {shown}; it is counted once");
+        }
+        all.push(new);
+    }
+    Ok(all)
+}
+
+/// A directory's compare.json.
+fn report(dir: &Path) -> Result<Value> {
+    ensure!(
+        dir.is_dir(),
+        "{} does not exist; give a directory that `wick compare` wrote (its --out)",
+        dir.display()
+    );
+    let file = dir.join("compare.json");
+    let text = std::fs::read(&file)
+        .with_context(|| format!("cannot read {}; run `wick compare` first", file.display()))?;
+    let report: Value =
+        serde_json::from_slice(&text).with_context(|| format!("{} is damaged", file.display()))?;
+    let rows = report["rows"].as_array();
+    ensure!(
+        rows.is_some_and(|rows| !rows.is_empty()),
+        "{} has no rows",
+        file.display()
+    );
+    Ok(report)
+}
+
+/// The first thing in which two comparisons differ.
+fn difference(a: &Value, b: &Value) -> Option<String> {
+    let at = |report: &Value, place: &str| report.pointer(place).cloned().unwrap_or_default();
+    for (words, place) in SETTINGS {
+        let (a, b) = (at(a, place), at(b, place));
+        if a != b {
+            return Some(format!("{words} {a} and {b}"));
+        }
+    }
+    let hashes = [a, b].map(|report| at(report, "/prompts_sha256"));
+    let from = [a, b].map(|report| at(report, "/prompts_from"));
+    // An older version stored no hash.
+    let other = match hashes.iter().any(Value::is_null) {
+        true => from[0] != from[1],
+        false => hashes[0] != hashes[1],
+    };
+    if other {
+        return Some(format!("other prompts, of {} and {}", from[0], from[1]));
+    }
+    let with_reward = [a, b].map(|report| !at(report, "/reward").is_null());
+    (with_reward[0] != with_reward[1]).then(|| "only one of them has a reward model".to_string())
+}
+
+/// What tells a row's run from others of its name; None in files that say too little.
+fn identity(row: &Value) -> Option<String> {
+    let text = |key: &str| row.get(key)?.as_str();
+    let policy = text("policy_sha256").or_else(|| text("source"))?;
+    Some(format!("{} {policy}", text("name")?))
+}
