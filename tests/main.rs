@@ -30,6 +30,7 @@ mod reward_sources;
 mod rewards;
 mod run;
 mod run_parts;
+mod setting_names;
 mod settings;
 mod settings_contract;
 mod source_style;

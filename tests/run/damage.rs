@@ -62,8 +62,12 @@ impl Intact<'_> {
             }
             "checkpoints" => checkpoint(&dir, file),
             "run.json" => info(&dir, file, whole),
-            "config.toml" | "template.json" | "tokenizer.json" | "special.json"
-            | "heldout.json" | "trained_prompts.bin" => named(file, run::open_saved_run(&dir)),
+            "config.toml"
+            | "template.json"
+            | "tokenizer.json"
+            | "special.json"
+            | "heldout.json"
+            | "trained_prompts.bin" => named(file, run::open_saved_run(&dir)),
             "metrics.jsonl" | "timings.jsonl" => {
                 let rows = run::read_metrics(&dir).map_err(|e| run::one_line(&e))?;
                 self.rows(&rows)

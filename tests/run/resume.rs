@@ -127,8 +127,8 @@ fn a_run_that_goes_on_with_other_threads_says_so() {
     let output = again_in_a_child([(CHILD, &dir)]);
     let stderr = String::from_utf8_lossy(&output.stderr);
     let (same, others) = stderr.split_once("others:").unwrap();
-    assert!(!same.contains("going on with"), "{same}");
-    let expected = "going on with threads 3 (was 2): the last bits of the results may differ from \
+    assert!(!same.contains("continuing with"), "{same}");
+    let expected = "continuing with threads 3 (was 2): the last bits of the results may differ from \
                     those of an uninterrupted run";
     assert!(others.lines().any(|line| line == expected), "{others}");
     assert_eq!(

@@ -52,7 +52,7 @@ pub(crate) fn note(
              {kept}"
         );
         run.note("worse", &text)?;
-    } else if let Some(best) = best.filter(|best| best.reward > end) {
+    } else if let Some(best) = best.filter(|best| run::is_above(best.reward, end)) {
         let text = format!(
             "adapter/ holds the policy of the last step, with a held-out reward of {end:.3}; best/ \
              holds that of step {}, with {:.3}",
@@ -78,7 +78,7 @@ pub(crate) fn say(dir: &Path, start: &str, best: Option<BestEvaluation>) {
         kl,
     ];
     let end = of(&rows, "eval/reward").next_back();
-    let better = best.is_some_and(|best| end.is_some_and(|end| best.reward > end));
+    let better = best.is_some_and(|best| end.is_some_and(|end| run::is_above(best.reward, end)));
     let policy = match better {
         true => dir.join("best"),
         false => dir.to_path_buf(),

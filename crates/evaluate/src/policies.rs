@@ -148,7 +148,7 @@ fn say_better_best(text: &str) -> Result<()> {
     let rows = run::read_metrics(&run.dir)?;
     let rewards = rows.iter().filter_map(|row| row.metrics.get("eval/reward"));
     if let Some(last) = rewards.last()
-        && *last < reward
+        && run::is_above(reward, *last)
     {
         run::say!(
             "{text}: using the policy of the last step, with a held-out reward of {last:.3}; {} is \

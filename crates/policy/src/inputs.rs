@@ -1,7 +1,7 @@
 //! Records in a run what its results depend on, by content. A resumed run must find the same.
 
 use crate::base::Base;
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use data::{DataFiles, Template};
 use run::{FileHashes, Run};
 use serde_json::{Map, Value};

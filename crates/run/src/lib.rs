@@ -59,12 +59,12 @@ pub use config::{from_table, load_config, settings_table};
 pub use directory::Run;
 pub use file_hashes::FileHashes;
 pub use files::{
-    HashingReader, Renames, atomic_write, ensure_new, file_hash, free_space_bytes, hash, put_in_place,
-    require_space, write_text,
+    HashingReader, Renames, atomic_write, ensure_new, file_hash, free_space_bytes, hash,
+    put_in_place, require_space, write_text,
 };
 pub use memory::{measure_peak_by, peak_memory_bytes, resident_memory_bytes, usable_memory_bytes};
 pub use metrics::{MetricsRow, is_timing, read_metrics};
-pub use outcome::{Curve, command, say_outcome};
+pub use outcome::{Curve, command, is_above, say_outcome};
 pub use process::{exit, main, one_line, parsed, print, print_to};
 pub use progress::Progress;
 pub use provenance::{cpu_model, git_commit};

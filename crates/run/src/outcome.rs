@@ -93,3 +93,8 @@ pub fn command(name: &str) -> String {
         other => format!("evaluate {other}"),
     }
 }
+
+/// Whether `best` is above `last` in the three digits that are shown of rewards.
+pub fn is_above(best: f64, last: f64) -> bool {
+    (best * 1000.0).round() > (last * 1000.0).round()
+}
