@@ -114,7 +114,7 @@ fn files_that_change_while_they_are_read_are_refused() {
     let added = || std::fs::write(&more, "").unwrap();
     let changes: [(&dyn Fn(), &str); 3] = [(&swapped, &one), (&deleted, &two), (&added, &more)];
     for (change, path) in changes {
-        let error = read(change).err().expect(path).to_string();
+        let error = read(change).expect_err(path).to_string();
         assert_eq!(
             error,
             format!("{path} changed while it was read; run again")

@@ -146,8 +146,8 @@ fn say_better_best(text: &str) -> Result<()> {
         return Ok(());
     };
     let rows = run::read_metrics(&run.dir)?;
-    let rewards = rows.iter().filter_map(|row| row.metrics.get("eval/reward"));
-    if let Some(last) = rewards.last()
+    let mut rewards = rows.iter().filter_map(|row| row.metrics.get("eval/reward"));
+    if let Some(last) = rewards.next_back()
         && run::is_above(reward, *last)
     {
         run::say!(

@@ -69,7 +69,7 @@ pub(crate) fn load_checked<T: DeserializeOwned>(
     };
     check_values(&Value::Table(table.clone()), "")
         .map_err(|(key, why)| anyhow::anyhow!("{}: {key} {why}", redact(&source(&key))))?;
-    let config = parse(table, "", &source)?;
+    let config = parse(table, "", source)?;
     check(&config).map_err(|error| {
         let text = error.to_string();
         let about = text.strip_prefix(UNNAMED).unwrap_or(&text);

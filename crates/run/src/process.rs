@@ -28,7 +28,7 @@ pub fn print(text: &str) -> Result<()> {
     print_to(&mut std::io::stdout().lock(), text)
 }
 
-/// [`print`], to what takes the place of standard output.
+/// [`print()`], to what takes the place of standard output.
 pub fn print_to(out: &mut impl Write, text: &str) -> Result<()> {
     let text = redact(text);
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

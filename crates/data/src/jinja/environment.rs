@@ -19,7 +19,7 @@ pub(super) fn environment(secs: u64, limit: Limit) -> Environment<'static> {
             .expect("the ordinary delimiters"),
     );
     environment.set_unknown_method_callback(move |state, value, method, arguments| {
-        limit.check(method, &[&[value.clone()], arguments].concat())?;
+        limit.check(method, &[std::slice::from_ref(value), arguments].concat())?;
         minijinja_contrib::pycompat::unknown_method_callback(state, value, method, arguments)
     });
     environment.add_function(
