@@ -167,6 +167,16 @@ fn without_any_verdict_there_is_no_total() {
     );
     fails(
         dir.path(),
+        &questions,
+        &rows,
+        |user, _| match user.contains("first says") && user.contains("second says") {
+            true => Play::Say("?"),
+            false => Play::Say("[[5]]"),
+        },
+        "the judge decided no pair of second and first",
+    );
+    fails(
+        dir.path(),
         &[question(7)],
         &rows,
         |_, _| Play::Say("[[5]]"),

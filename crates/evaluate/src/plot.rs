@@ -5,6 +5,7 @@ use crate::output::ensure_parent;
 use crate::seeds::seeds;
 use crate::table::COLUMNS;
 use anyhow::{Context, Result, bail, ensure};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// The arguments of `wick plot`.
@@ -42,7 +43,7 @@ pub struct PlotConfig {
     pub force: bool,
 }
 
-/// Writes the picture; returns its path as a line.
+/// Writes the picture; returns a line that says where.
 pub fn plot(config: &PlotConfig) -> Result<String> {
     ensure!(
         !config.compared.is_empty() || !config.runs.is_empty(),
@@ -63,7 +64,7 @@ pub fn plot(config: &PlotConfig) -> Result<String> {
     let svg = chart::draw(&config.title, &panels, &words)
         .with_context(|| config.out.display().to_string())?;
     run::atomic_write(&config.out, svg.as_bytes())?;
-    Ok(format!("{}\n", config.out.display()))
+    Ok(format!("written to {}\n", config.out.display()))
 }
 
 /// A panel per column, and the words that label X = 0, 1, … unless every X is a number.
@@ -133,16 +134,23 @@ fn curves(config: &PlotConfig) -> Result<Panel> {
         from_zero: false,
         series: Vec::new(),
     };
+    let mut logged = BTreeSet::new();
     for dir in &config.runs {
         let name = crate::policies::file_name(dir);
         for row in run::read_metrics(dir)? {
+            logged.extend(row.metrics.keys().cloned());
             if let Some(value) = row.metrics.get(&metric) {
                 panel.put(&name, row.step as f64, *value);
             }
         }
     }
     if panel.series.is_empty() {
-        bail!("no run of --runs logged {metric}");
+        let known: Vec<&str> = logged.iter().map(String::as_str).collect();
+        let near = run::nearest(&metric, &known).map(|near| format!("; did you mean {near}?"));
+        bail!(
+            "no run of --runs logged {metric}{}",
+            near.unwrap_or_default()
+        );
     }
     Ok(panel)
 }

@@ -207,14 +207,18 @@ impl Hub {
                 "model {id}: {at} answers 403: HF_TOKEN may not read it; accept its licence on the hub first"
             ),
             Some(404) => {
-                format!("model {id}: {at} answers 404: no such model, and no such local directory")
+                format!(
+                    "model {id}: {at} answers 404: no such model, and no such directory here{}",
+                    here(id)
+                )
             }
             Some(code) => format!("model {id}: {at} answers {code}; try again later"),
             None => {
                 let text = error.to_string();
                 let line = text.lines().next().unwrap_or_default();
                 format!(
-                    "model {id} is not a local directory and cannot be fetched from {at}: {line}"
+                    "model {id} is not a directory here{} and cannot be fetched from {at}: {line}",
+                    here(id)
                 )
             }
         })
@@ -238,4 +242,9 @@ fn cached(cache: &CacheRepo, what: Fetch) -> Result<Option<PathBuf>> {
         .parent()
         .filter(|_| whole)
         .map(|dir| dir.to_path_buf()))
+}
+
+/// Where a directory of this name would be.
+fn here(id: &str) -> String {
+    std::path::absolute(id).map_or(String::new(), |path| format!(" ({})", path.display()))
 }

@@ -114,7 +114,7 @@ pub fn replay(config: &ReplayConfig) -> Result<String> {
     if let Some(page) = &config.html {
         let title = format!("{at}, step {}", config.step);
         run::write_text(page, &page::page(&title, &rows, &metrics)?)?;
-        writeln!(text, "{}", page.display())?;
+        writeln!(text, "every token: {}", page.display())?;
     }
     Ok(text)
 }

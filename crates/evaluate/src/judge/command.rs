@@ -134,7 +134,7 @@ fn named(files: &[PathBuf], answers: Vec<Vec<Answer>>) -> Result<Vec<(String, Ve
 /// Rates every model (name and answers) and compares it with the first one.
 ///
 /// # Errors
-/// If the judge gave no verdict at all, or none on the answers of one model.
+/// If the judge gave no verdict at all, or none on the answers or the pairs of one model.
 pub fn judge_with(
     judge: &mut Judge,
     questions: &[Question],
@@ -178,6 +178,17 @@ pub fn judge_with(
             "the judge rated none of the {} answers of {}",
             row.total.failed,
             row.model
+        );
+    }
+    let unpaired = |row: &&JudgeRow| {
+        let pairs = row.pairs.as_ref();
+        pairs.is_some_and(|pairs| pairs.wins.is_none() && pairs.failed > 0)
+    };
+    if let Some(row) = rows.iter().find(unpaired) {
+        bail!(
+            "the judge decided no pair of {} and {}: each has an order without a clear verdict",
+            row.model,
+            models[0].0
         );
     }
     Ok(JudgeReport {
