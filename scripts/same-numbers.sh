@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks that a change of the code changes no number: `make demo`, a short run of every method and
 # the SmolLM2 smoke run, on one thread and one SIMD level, hashed file by file and compared with the
-# hashes of commit 0c171de.
+# hashes that were recorded last (their first line has the commit and the processor).
 #   scripts/same-numbers.sh           compare; exits with 1 and names each file that differs
 #   scripts/same-numbers.sh --short   compare the methods alone, from the demo's sft and rm runs
 #   scripts/same-numbers.sh --record  write the hashes instead
@@ -14,7 +14,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 export RAYON_NUM_THREADS=1 WICK_SIMD=avx2
 bin=${BIN:-target/release}
-hashes=${HASHES:-tests/golden/numbers-0c171de.sha256}
+hashes=${HASHES:-tests/golden/numbers.sha256}
 mode=${1:-}
 
 # the files of a run directory or folder whose bytes must not change
@@ -69,9 +69,13 @@ all() {
     fi
 }
 
+header() {
+    echo "# $(git rev-parse --short HEAD),$(sed -n 's/^model name[^:]*:/ /p' /proc/cpuinfo | head -1 | tr -s ' ')"
+}
+
 case $mode in
-    --rehash) for dir in runs/demo runs/numbers runs/smoke; do hash_of "$dir"; done >"$hashes" ;;
-    --record) all >"$hashes" && wc -l "$hashes" ;;
+    --rehash) { header; for dir in runs/demo runs/numbers runs/smoke; do hash_of "$dir"; done; } >"$hashes" ;;
+    --record) { header; all; } >"$hashes" && wc -l "$hashes" ;;
     --short | "")
         now=$(mktemp)
         trap 'rm -f "$now"' EXIT
@@ -79,7 +83,7 @@ case $mode in
         [ -s "$now" ] || { echo "same-numbers: nothing was hashed" >&2; exit 1; }
         prefixes=$(cut -d ' ' -f 3 "$now" | cut -d / -f 1,2 | sort -u | tr '\n' '|')
         if diff <(grep -E "  (${prefixes%|})/" "$hashes" | sort -k 2) <(sort -k 2 "$now"); then
-            echo "same-numbers: $(wc -l <"$now") files are the same bytes as at 0c171de"
+            echo "same-numbers: $(wc -l <"$now") files are the same bytes as at $(head -1 "$hashes")"
         else
             echo "same-numbers: the files above differ (< recorded, > now)" >&2
             exit 1
