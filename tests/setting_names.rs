@@ -7,7 +7,11 @@ fn another_trainers_name_of_a_setting_suggests_ours() {
         let error = run::load_config::<T>(None, &[format!("{key}=1")]);
         let error = run::one_line(&error.err().expect("an unknown key"));
         let (_, name) = error.split_once("did you mean \"").expect(&error);
-        name.trim_end_matches("\"?").to_string()
+        let ours = name.trim_end_matches("\"?").to_string();
+        let error = run::load_config::<T>(None, &[format!("{ours}=1")]);
+        let error = run::one_line(&error.err().expect("no model"));
+        assert!(!error.contains("unknown key"), "{ours}: {error}");
+        ours
     }
     for (wrong, ours) in [
         ("train.learning_rate", "train.optimizer.lr"),
@@ -69,4 +73,15 @@ fn settings_that_are_missing_say_how_to_give_them() {
          --help)"
     );
     assert_eq!(run::nearest("PPO", &["dpo", "ppo"]), Some("ppo"));
+}
+
+/// A name like no other gets the list of names, not the least unlike one.
+#[test]
+fn a_name_like_no_other_gets_the_list() {
+    for wrong in ["watch.kl", "foo", "a.b"] {
+        let error = run::load_config::<sft::Config>(None, &[format!("{wrong}=1")]);
+        let error = run::one_line(&error.err().unwrap());
+        let list = "; the keys there are model, method, lora, data, train, samples, device";
+        assert!(error.ends_with(list), "{error}");
+    }
 }

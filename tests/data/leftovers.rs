@@ -266,3 +266,16 @@ fn answers_that_lose_their_end_to_truncation_are_counted() {
                     could not learn to stop; raise data.max_len, or set data.too_long = \"drop\"";
     assert_eq!(error, expected);
 }
+
+/// A run that began before answers were learnt whole goes on with the ids it has learnt so far.
+#[test]
+fn old_runs_keep_their_ids() {
+    let encoder = encoder(Template::Alpaca, false);
+    let ask = instruction("a", "");
+    let cut = ids_of(&encoder, &ask, "Hi.</s>");
+    let old = ids_of(&encoder.for_old_runs(), &ask, "Hi.</s>");
+    assert_eq!(
+        (cut.len() + 4, &cut[cut.len() - 1]),
+        (old.len(), &old[old.len() - 1])
+    );
+}

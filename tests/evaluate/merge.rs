@@ -237,7 +237,7 @@ fn what_rounding_loses_of_the_adapter_is_measured_and_bounded() {
     assert!(some.lost > some.error / some.change / 4.0, "{some:?}");
     let error = run::one_line(&merged(1e-4, Dtype::Bf16).unwrap_err());
     assert!(
-        error.starts_with("rounding to bf16 moves the logits as far as the adapter does (")
+        error.starts_with("rounding to bf16 moves the logits by ")
             && error.ends_with("use --dtype f32; nothing was written"),
         "{error}"
     );

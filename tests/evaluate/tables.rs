@@ -211,14 +211,15 @@ fn only_comparisons_of_the_same_kind_are_averaged() {
             none.clone(),
             "only one of them has a reward",
         ),
-        // of an older version, without hashes
-        ("old", "prompts_sha256", none, "other prompts, of"),
     ] {
         let other = comparison(dir.path(), name, &[(key, value)], "b");
         let compared = vec![first.clone(), other];
         refused(table_of(compared.clone()), expected);
         refused(plot(compared), expected);
     }
+    // An older version stored no hash of the prompts.
+    let old = comparison(dir.path(), "old", &[("prompts_sha256", none)], "b");
+    table_of(vec![first.clone(), old]).unwrap();
     let again = vec![first.clone(), comparison(dir.path(), "again", &[], "a")];
     refused(table_of(again.clone()), "has no other runs than");
     refused(plot(again), "is no second seed");

@@ -107,6 +107,7 @@ fn a_default_template_beside_the_models_own_is_said_once() {
     }
     let output = again_in_a_child([(CHILD, "1")]);
     let text = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{text}");
     let said = "the model has a chat template, but prompts are written in Alpaca's format, the \
                 default of sft; set model.template = \"chat\"";
     let after = |mark: &str| {

@@ -53,8 +53,8 @@ fn compared_prompts_that_a_run_was_trained_on_are_counted() {
     assert_eq!(counts, [None, Some(1), Some(2)], "rl began with sft's");
     let text = report.markdown();
     for line in [
-        "sft was trained on 1 of the prompts.",
-        "rl was trained on 2 of the prompts.",
+        "sft has 1 of the prompts in its training data.",
+        "rl has 2 of the prompts in its training data.",
     ] {
         assert!(text.contains(line), "{text}");
     }

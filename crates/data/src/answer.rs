@@ -30,7 +30,8 @@ impl Encoder {
         self.drawn_example(prompt, response)
     }
 
-    /// The same for a text that a model has written: whatever it is, nothing is cut off or counted.
+    /// The same for a text that a model has written: nothing is cut off, and its special tokens are
+    /// not named.
     pub fn drawn_example(&self, prompt: &Prompt, text: &str) -> Result<Example> {
         let made = self.example_ids(prompt, text.trim_end());
         let (ids, prompt_len) = made.map_err(|error| prompt.origin.locate(error))?;
@@ -43,6 +44,9 @@ impl Encoder {
 
     /// An answer of data without special tokens and white space at its end. They are counted.
     pub fn without_end<'a>(&self, prompt: &Prompt, response: &'a str) -> &'a str {
+        if self.for_old_runs {
+            return response;
+        }
         let (rest, names) = self.special_texts.split_end(response);
         self.findings.mark(Place::End, prompt, response, names);
         rest
@@ -53,7 +57,7 @@ impl Encoder {
         let tokenizer = self.tokenizer_of(&prompt.ask);
         let body = encode(tokenizer, &text, self.max_tokens)?;
         let written = self.written(prompt, &text, response)?;
-        let answer = self.answer_ids(tokenizer, &text, &body, &written)?;
+        let answer = self.answer_ids(tokenizer, &text, &body, (&written, response))?;
         let mut ids = self.with_bos(&prompt.ask, &text, body)?;
         let prompt_len = ids.len();
         ids.extend(answer);
@@ -77,26 +81,38 @@ impl Encoder {
         };
         let written = rest.rfind(&self.end_text).map_or(rest, |at| &rest[..at]);
         // Templates take reasoning out of answers, which is meant for those of earlier turns.
-        if !ends_with_answer(text, written, response) {
+        if !self.for_old_runs && !ends_with_answer(text, written, response) {
             self.findings.count_changed(response, &prompt.origin);
             return Ok(as_generated);
         }
         Ok(written.to_string())
     }
 
-    /// What follows `body`, the ids of `text`, in the ids of both texts.
+    /// What follows `body`, the ids of `text`, in the ids of both texts. `response` is the part of
+    /// `answer` that is not the template's.
     fn answer_ids(
         &self,
         tokenizer: &Tokenizer,
         text: &str,
         body: &[u32],
-        answer: &str,
+        (answer, response): (&str, &str),
     ) -> Result<Vec<u32>> {
+        let mut answer = answer;
+        let mut ids_before = Vec::new();
         if body.len() <= self.max_tokens {
             let whole = encode(tokenizer, &format!("{text}{answer}"), self.max_tokens)?;
             match whole.strip_prefix(body) {
-                // A special token that stands in the data is text.
-                Some(ids) if ids.iter().any(|id| self.specials.contains(id)) => {}
+                // A special token that stands in the data is text; one that the template writes
+                // before the answer is a token.
+                Some(ids) if ids.iter().any(|id| self.specials.contains(id)) => {
+                    let at = answer.rfind(response).filter(|_| !self.for_old_runs);
+                    let before = &answer[..at.unwrap_or(0)];
+                    let whole = encode(tokenizer, &format!("{text}{before}"), self.max_tokens)?;
+                    if let Some(ids) = whole.strip_prefix(body) {
+                        ids_before = ids.to_vec();
+                        answer = &answer[before.len()..];
+                    }
+                }
                 Some(ids) => return Ok(ids.to_vec()),
                 None => self.findings.count_joined(text, answer),
             }
@@ -105,10 +121,11 @@ impl Encoder {
             true => after_newline(&self.literal, answer, self.max_tokens)?,
             false => None,
         };
-        match after {
-            Some(ids) => Ok(ids),
-            None => encode(&self.literal, answer, self.max_tokens),
-        }
+        ids_before.extend(match after {
+            Some(ids) => ids,
+            None => encode(&self.literal, answer, self.max_tokens)?,
+        });
+        Ok(ids_before)
     }
 }
 

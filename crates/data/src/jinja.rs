@@ -41,8 +41,8 @@ const MAX_GROWTH_BYTES: u64 = 512 << 20;
 /// Rendering takes microseconds. A loop of large strings fills a gigabyte in a tenth of a second.
 const CHECK_EVERY: Duration = Duration::from_millis(1);
 
-/// Why a thread was abandoned, which goes on taking time and memory until the process ends. Nothing
-/// is rendered any more, so that no error is passed over.
+/// Why a thread was abandoned. It uses time and memory until the process ends, so nothing else is
+/// rendered, and callers that ignore errors do not hide this one.
 static ABANDONED: OnceLock<String> = OnceLock::new();
 
 /// One turn as templates see it.

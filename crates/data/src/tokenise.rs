@@ -53,6 +53,8 @@ pub struct Encoder {
     pub(crate) has_end: bool,
     /// What the template writes around an answer, up to its end token.
     pub(crate) around: Around,
+    /// Encodes as for runs that began before answers were learnt whole.
+    pub(crate) for_old_runs: bool,
     pub(crate) specials: HashSet<u32>,
     /// EOS, and the stop tokens that are not ordinary text. They need not be special.
     pub(crate) end_marks: HashSet<u32>,
@@ -121,6 +123,7 @@ impl Encoder {
             end_text,
             has_end: end.is_some(),
             around,
+            for_old_runs: false,
             special_texts,
             adds_blank,
             findings: Arc::default(),
@@ -135,6 +138,15 @@ impl Encoder {
     #[must_use]
     pub fn within(mut self, max_tokens: usize) -> Self {
         self.max_tokens = max_tokens;
+        self
+    }
+
+    /// The same encoder for a run that began under rules before [`run::Rules::WholeAnswers`].
+    #[must_use]
+    pub fn for_old_runs(mut self) -> Self {
+        self.for_old_runs = true;
+        let header = std::mem::take(&mut self.around.header);
+        self.around.before.insert_str(0, &header);
         self
     }
 
@@ -197,7 +209,11 @@ impl Encoder {
 
     /// Whether special tokens in the text of a prompt are tokens.
     fn has_specials(&self, ask: &Ask) -> bool {
-        !matches!(self.template, Template::Alpaca) || matches!(ask, Ask::Raw(_))
+        match (&self.template, ask) {
+            (_, Ask::Raw(_)) | (Template::Chat { .. }, _) => true,
+            (Template::Raw, _) => !self.for_old_runs,
+            (Template::Alpaca, _) => false,
+        }
     }
 
     pub(crate) fn tokenizer_of(&self, ask: &Ask) -> &Tokenizer {
@@ -245,6 +261,11 @@ impl Encoder {
         for note in self.row_notes(what) {
             run::say!("{note}");
         }
+    }
+
+    /// What ends every prompt where the template writes a header only before an answer; else empty.
+    pub fn prompt_header(&self) -> &str {
+        &self.around.header
     }
 
     /// The special tokens in use.

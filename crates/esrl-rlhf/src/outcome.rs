@@ -39,7 +39,7 @@ pub(crate) fn note(
         return Ok(());
     };
     let end = rewards.next_back().unwrap_or(start);
-    if end < start {
+    if run::is_above(start, end) {
         let kept = match best {
             Some(best) if best.reward > start => format!(
                 "best/ holds the policy of step {}, with {:.3}",

@@ -164,8 +164,12 @@ impl Session<'_> {
             [&|step| policy(&old, step), &|step| policy(new, step)],
         ));
         if learner.critic.is_some() {
+            let what = match jumps.is_empty() {
+                true => "the critic's learning rate goes",
+                false => "the critic's",
+            };
             jumps.extend(length.jump(
-                "the critic's",
+                what,
                 [&|step| critic(&old, step), &|step| critic(new, step)],
             ));
         }
@@ -198,7 +202,7 @@ fn record_settings(run: &mut Run, config: &Config, plan: &Plan) -> Result<()> {
 /// Says where the reward model is the critic's start and scores nothing.
 fn note_reward(run: &mut Run, config: &Config) -> Result<()> {
     match &config.model.reward {
-        Some(_) if !config.scores_with_model() => run.note(
+        Some(_) if !config.scores_with_model() && config.critic_starts_from_reward()? => run.note(
             "reward",
             "the critic starts from model.reward, which scores nothing: [[rewards]] has no source \
              of kind \"model\"",

@@ -163,7 +163,10 @@ fn reference(value: Option<&Value>, n_turns: usize) -> std::result::Result<Vec<S
         None | Some(Value::Null) => Vec::new(),
         Some(Value::String(text)) => vec![text.clone()],
         Some(Value::Array(texts)) => {
-            let texts = texts.iter().map(|text| text.as_str().map(str::to_string));
+            let texts = texts.iter().map(|text| match text {
+                Value::Null => Some(String::new()),
+                text => text.as_str().map(str::to_string),
+            });
             let texts: Option<Vec<String>> = texts.collect();
             texts.ok_or("reference must be a list of texts, one for each turn")?
         }

@@ -1,5 +1,5 @@
-//! Comparisons of several seeds, as `wick table` and `wick plot` read them. They must be of one
-//! kind, and of other runs: else their mean is of nothing, and their spread too small.
+//! Comparisons of several seeds, as `wick table` and `wick plot` read them. They must have the same
+//! settings and different runs; otherwise the mean is meaningless and the spread too small.
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
@@ -90,12 +90,8 @@ fn difference(a: &Value, b: &Value) -> Option<String> {
     }
     let hashes = [a, b].map(|report| at(report, "/prompts_sha256"));
     let from = [a, b].map(|report| at(report, "/prompts_from"));
-    // An older version stored no hash.
-    let other = match hashes.iter().any(Value::is_null) {
-        true => from[0] != from[1],
-        false => hashes[0] != hashes[1],
-    };
-    if other {
+    // An older version stored no hash, and each run has a file of its own with the same prompts.
+    if !hashes.iter().any(Value::is_null) && hashes[0] != hashes[1] {
         return Some(format!("other prompts, of {} and {}", from[0], from[1]));
     }
     let with_reward = [a, b].map(|report| !at(report, "/reward").is_null());
@@ -105,6 +101,6 @@ fn difference(a: &Value, b: &Value) -> Option<String> {
 /// What tells a row's run from others of its name; None in files that say too little.
 fn identity(row: &Value) -> Option<String> {
     let text = |key: &str| row.get(key)?.as_str();
-    let policy = text("policy_sha256").or_else(|| text("source"))?;
+    let policy = text("policy_sha256")?;
     Some(format!("{} {policy}", text("name")?))
 }

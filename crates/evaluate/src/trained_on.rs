@@ -1,5 +1,5 @@
 //! Which prompts of an evaluation a run was trained on, itself or by the runs that it started from:
-//! what is measured on those is memory, too.
+//! scores on these may show memory, not skill.
 
 use crate::policies;
 use anyhow::Result;
@@ -43,8 +43,8 @@ impl TrainedOn {
         let n = keys.iter().filter(|key| self.keys.contains(key)).count();
         if n > 0 {
             run::say!(
-                "{name} was trained on {n} of the {} prompts; on those it is measured what it \
-                 remembers",
+                "{name} has {n} of the {} prompts in its training data; scores on these may show \
+                 memory, not skill",
                 keys.len()
             );
         }

@@ -1,6 +1,6 @@
 //! The safetensors files of a Hugging Face directory: one, or shards with an index that says which
 //! file gives which tensor. A shard may hold other tensors, left over from an earlier save: they
-//! are not read, and said.
+//! are reported, not read.
 
 use crate::hf_files::read_json;
 use crate::safetensors_file::SafetensorsFile;

@@ -188,9 +188,11 @@ fn link(blob: &Path, place: &Path) -> std::io::Result<()> {
     let folder = place.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
     let to = Path::new("../../blobs").join(blob.file_name().unwrap_or_default());
-    // It may lead to nothing, in a cache that was cleaned in part.
-    match std::fs::remove_file(place) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
-        _ => std::os::unix::fs::symlink(to, place),
-    }
+    // In one step, since another process may read or make the link. An old one may lead to nothing,
+    // in a cache that was cleaned in part.
+    let mut temporary = place.as_os_str().to_owned();
+    temporary.push(format!(".{}.link", std::process::id()));
+    let _ = std::fs::remove_file(&temporary);
+    std::os::unix::fs::symlink(to, &temporary)?;
+    std::fs::rename(&temporary, place)
 }

@@ -6,6 +6,7 @@ use crate::template::{TemplateChoice, check_template_date, saved_template};
 use anyhow::{Result, ensure};
 use data::{Encoder, Template};
 use models::{BaseWeights, Fetch, LoraConfig, ModelMeta, ModelSource};
+use run::Rules;
 use std::path::{Path, PathBuf};
 
 /// What is known of a policy without weights: its sizes and its encoder.
@@ -94,19 +95,26 @@ impl PolicyMeta {
     }
 
     /// The same policy whose template prints a frozen time: that of the `resumed` run, else
-    /// `given` (`model.template_date`), else that of the run it comes from, else now.
+    /// `given` (`model.template_date`), else that of the run it comes from, else now. A run that is
+    /// resumed is encoded by the rules that it began under.
     ///
     /// # Errors
     /// If `given` is no date, or the resumed run cannot be read.
-    pub fn at(self, given: Option<&str>, resumed: Option<&Path>) -> Result<Self> {
+    pub fn at(mut self, given: Option<&str>, resumed: Option<&Path>) -> Result<Self> {
         check_template_date(given)?;
+        let run = resumed.map(run::open_saved_run).transpose()?.flatten();
+        if run
+            .as_ref()
+            .is_some_and(|run| run.rules() < Rules::WholeAnswers)
+        {
+            self.encoder = self.encoder.for_old_runs();
+        }
         if !self.template.prints_the_date() {
             if given.is_some() {
                 run::say!("model.template_date is not used: the template prints no date");
             }
             return Ok(self);
         }
-        let run = resumed.map(run::open_saved_run).transpose()?.flatten();
         // A run that was killed at its beginning has none, and has used no date yet.
         let run = run.filter(|run| run.dir.join("template.json").exists());
         let of_run = run.map(|run| saved_template(&run.dir, &run.info));

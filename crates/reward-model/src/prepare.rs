@@ -46,8 +46,8 @@ impl Prepared {
         let lora = meta.lora_or(&config.lora)?;
         config.data.check_context(meta.context())?;
         let encoder = meta.encoder.clone().within(config.data.max_len);
-        let train = pairs(TRAINING, &rows.train, &encoder, config)?;
-        let eval = pairs("held-out", &rows.held_out, &encoder, config)?;
+        let train = pairs(TRAINING, &rows.train, &encoder, config, resumed.is_none())?;
+        let eval = pairs("held-out", &rows.held_out, &encoder, config, false)?;
         if train.is_empty() {
             bail!(
                 "{}: no pair is left to train on; raise data.max_len or lower data.held_out",
@@ -73,11 +73,13 @@ impl Prepared {
 }
 
 /// Encodes pairs. If one answer of a pair is too long, `data.too_long` applies to the pair.
+/// `must_end`: refuse answers of which truncation leaves none its end.
 fn pairs(
     what: &str,
     preferences: &[Preference],
     encoder: &Encoder,
     config: &Config,
+    must_end: bool,
 ) -> Result<Vec<Pair>> {
     let mut all = Vec::with_capacity(preferences.len());
     for p in preferences {
@@ -93,7 +95,7 @@ fn pairs(
     let fitted = data::fit_groups_to_context(all, config.data.max_len, config.data.too_long)?;
     fitted.report(what, config.data.max_len);
     let ends = LostEnds::of(fitted.items.as_flattened(), encoder.ends().eos);
-    ends.report(what, what == TRAINING)?;
+    ends.report(what, must_end)?;
     let pair = |[chosen, rejected]: [Example; 2]| Pair { chosen, rejected };
     Ok(fitted.items.into_iter().map(pair).collect())
 }

@@ -242,7 +242,7 @@ impl Http {
                     "has a password in its url; name an environment variable in key_env".into(),
                 );
             }
-            // A client may take another port for one that cannot exist.
+            // A client may silently use another port instead of an invalid one.
             Some(host) if !has_valid_port(host) => {
                 return Err("has a url whose port is not 1 to 65535".into());
             }

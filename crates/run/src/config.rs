@@ -71,7 +71,7 @@ pub(crate) fn load_checked<T: DeserializeOwned>(
         .map_err(|(key, why)| anyhow::anyhow!("{}: {key} {why}", redact(&source(&key))))?;
     let config = parse(table, "", source)?;
     check(&config).map_err(|error| {
-        let text = error.to_string();
+        let text = crate::one_line(&error);
         let about = text.strip_prefix(UNNAMED).unwrap_or(&text);
         let key = about.strip_prefix("unknown key ").unwrap_or(about);
         let key = key.strip_prefix('"').and_then(|key| key.split('"').next());

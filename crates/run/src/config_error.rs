@@ -65,7 +65,11 @@ fn unknown_field(here: &str, rest: &str) -> Problem {
             "unknown key {key:?}; did you mean {:?}?",
             join(parent, &near)
         ),
-        None => format!("unknown key {key:?}; nothing can be set there"),
+        None if known.is_empty() => format!("unknown key {key:?}; nothing can be set there"),
+        None => format!(
+            "unknown key {key:?}; the keys there are {}",
+            known.join(", ")
+        ),
     };
     Problem { key, text }
 }

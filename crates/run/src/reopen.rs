@@ -88,7 +88,8 @@ impl Run {
         }
         let secs_before = latest.as_ref().map_or(Ok(0.0), Checkpoint::secs)?;
         check_files(dir, &info)?;
-        if still_finished {
+        // A damaged checkpoint is set aside, and the results are those of the one before it.
+        if still_finished && damaged.is_empty() {
             results::check(dir)?;
         }
         metrics::check(dir)?;
@@ -117,7 +118,7 @@ impl Run {
         })
     }
 
-    /// Writes what a reopened run was told so far: its settings, its files and run.json. Cuts the
+    /// Writes what was recorded since the run was reopened: settings, files and run.json. Cuts the
     /// logs back to the last intact checkpoint, and quarantines damaged ones after it. Call it once
     /// nothing can refuse the command any more; a run that has begun is left as it is.
     ///
@@ -147,7 +148,14 @@ impl Run {
         let step = reopened.latest.as_ref().map(|checkpoint| checkpoint.step);
         let (log, cut) = MetricsLog::reopen(dir, step)?;
         self.log = Some(log);
-        if cut || !self.still_finished {
+        let linked = reopened
+            .latest
+            .as_ref()
+            .map(Checkpoint::results)
+            .transpose()?;
+        let linked = linked.flatten().unwrap_or_default();
+        let is_missing = linked.iter().any(|name| !dir.join(name).is_dir());
+        if cut || is_missing || !self.still_finished {
             drop_later(dir, step.unwrap_or(0))?;
             match &reopened.latest {
                 Some(checkpoint) => {
@@ -157,6 +165,8 @@ impl Run {
                 None => results::restore(dir, dir, Some(&[]))?,
             }
         }
+        // Not before: a kill until here leaves a finished run finished, with its results.
+        self.info.insert("status".into(), "running".into());
         write_info(dir, &self.info)?;
         signals::stop_on_signals()
     }
@@ -220,7 +230,6 @@ fn drop_later(run: &Path, step: u64) -> Result<()> {
 }
 
 fn record_resume(info: &mut Map<String, Value>, step: Option<u64>) {
-    info.insert("status".into(), "running".into());
     let resumed = info.entry("resumed").or_insert_with(|| json!([]));
     if let Value::Array(list) = resumed {
         let now = rfc3339(SystemTime::now());

@@ -2,6 +2,7 @@
 //! a number here, so that a run which began under earlier rules resumes and replays under them.
 
 use crate::directory::Run;
+use crate::saved_run::SavedRun;
 use serde_json::Value;
 
 /// Key of run.json. Runs of versions before it have none.
@@ -17,13 +18,22 @@ pub enum Rules {
     /// The first step of a warm-up moves the weights, and steps in which only the critic learns do
     /// not use up the policy's schedule
     WarmupMoves,
+    /// Special tokens at the end of an answer are cut off, an answer that a template cuts is
+    /// learnt whole, a header before an answer belongs to the prompt, and special tokens of raw
+    /// prompts are tokens
+    WholeAnswers,
 }
 
 impl Rules {
     /// Those of a new run.
-    pub const CURRENT: Self = Self::WarmupMoves;
+    pub const CURRENT: Self = Self::WholeAnswers;
 
-    const ALL: [Self; 3] = [Self::First, Self::SeededDropout, Self::WarmupMoves];
+    const ALL: [Self; 4] = [
+        Self::First,
+        Self::SeededDropout,
+        Self::WarmupMoves,
+        Self::WholeAnswers,
+    ];
 
     /// The number in run.json.
     pub(crate) fn number(self) -> usize {
@@ -35,8 +45,19 @@ impl Run {
     /// The rules that the run began under. Where run.json has a number that this version does not
     /// know, the newest.
     pub fn rules(&self) -> Rules {
-        let number = self.recorded(KEY).and_then(Value::as_u64).unwrap_or(0);
-        let known = Rules::ALL.get(number as usize);
-        *known.unwrap_or(&Rules::CURRENT)
+        numbered(self.recorded(KEY))
     }
+}
+
+impl SavedRun {
+    /// As [`Run::rules`].
+    pub fn rules(&self) -> Rules {
+        numbered(self.info.get(KEY))
+    }
+}
+
+fn numbered(number: Option<&Value>) -> Rules {
+    let number = number.and_then(Value::as_u64).unwrap_or(0);
+    let known = Rules::ALL.get(number as usize);
+    *known.unwrap_or(&Rules::CURRENT)
 }

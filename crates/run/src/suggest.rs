@@ -51,7 +51,7 @@ const OTHER_NAMES: &[(&[&str], &[&str])] = &[
         &["epochs"],
     ),
     (
-        &["total_steps", "num_steps", "max_steps"],
+        &["total_steps", "num_steps", "max_steps", "epochs"],
         &["max_steps", "steps"],
     ),
     (
@@ -103,7 +103,13 @@ const OTHER_NAMES: &[(&[&str], &[&str])] = &[
         &["targets", "lora.targets"],
     ),
     (
-        &["model_name_or_path", "name_or_path", "base_model", "name"],
+        &[
+            "model_name_or_path",
+            "name_or_path",
+            "base_model",
+            "name",
+            "path",
+        ],
         &["source", "policy"],
     ),
     (&["reward_model", "reward_model_path"], &["reward"]),
@@ -160,8 +166,21 @@ pub fn suggest(wrong: &str, known: &[&str]) -> Option<String> {
         .find(is_known);
     match ours {
         Some(name) => Some(name.to_string()),
-        None => elsewhere(&wrong_lower, known).or_else(|| nearest(wrong, known).map(String::from)),
+        None => elsewhere(&wrong_lower, known).or_else(|| {
+            let near = nearest(wrong, known);
+            near.filter(|near| is_alike(&wrong_lower, near))
+                .map(String::from)
+        }),
     }
+}
+
+/// Whether one name may have been meant by the other.
+fn is_alike(wrong: &str, name: &str) -> bool {
+    let holds = name.contains(wrong) || wrong.contains(name);
+    wrong.len() > 1
+        && (holds
+            || normalized_damerau_levenshtein(wrong, name) >= 0.5
+            || jaro_winkler(wrong, name) >= 0.75)
 }
 
 /// Tables of a stage's settings and keys in them that are written without their table.
@@ -185,6 +204,7 @@ const FIT: Tables = &[
     (
         "train",
         &[
+            "optimizer",
             "epochs",
             "max_steps",
             "batch_size",
@@ -261,6 +281,8 @@ pub fn nearest<'a>(wrong: &str, known: &[&'a str]) -> Option<&'a str> {
     let wrong = wrong.to_lowercase();
     let wrong = wrong.as_str();
     let likeness = |name: &str| {
+        let name = name.to_lowercase();
+        let name = name.as_str();
         let holds = name.contains(wrong) || wrong.contains(name);
         normalized_damerau_levenshtein(wrong, name)
             + 0.5 * jaro_winkler(wrong, name)

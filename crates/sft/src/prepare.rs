@@ -53,7 +53,10 @@ impl Prepared {
         let device = DeviceChoice::parse(&config.device)?;
         let (meta, lora) = model_meta(config, fetch, resumed)?;
         let keep = WeightStorage::of(device.is_cpu(), lora.is_none());
-        let fit = |name: &str, items: &[Demonstration]| examples(name, items, &meta, config);
+        let begins = resumed.is_none();
+        let fit = |name: &str, items: &[Demonstration]| {
+            examples(name, items, &meta, config, begins && name == TRAINING)
+        };
         let train = fit(TRAINING, &rows.train)?;
         let eval = fit("held-out", &rows.held_out)?;
         if train.is_empty() {
@@ -204,11 +207,13 @@ fn sample_prompts(
     Ok((prompts, lens))
 }
 
+/// `must_end`: refuse answers of which truncation leaves none its end.
 fn examples(
     name: &str,
     items: &[Demonstration],
     meta: &PolicyMeta,
     config: &Config,
+    must_end: bool,
 ) -> Result<Vec<Example>> {
     let encoder = meta.encoder.clone().within(config.data.max_len);
     let encode = |d: &Demonstration| encoder.example(&d.prompt, &d.response);
@@ -221,6 +226,6 @@ fn examples(
     let fitted = data::fit_to_context(all, config.data.max_len, config.data.too_long)?;
     fitted.report(name, config.data.max_len);
     let ends = LostEnds::of(&fitted.items, encoder.ends().eos);
-    ends.report(name, name == TRAINING)?;
+    ends.report(name, must_end)?;
     Ok(fitted.items)
 }

@@ -3,7 +3,7 @@
 //! lists) multiply it, so their result is measured before it is made.
 //!
 //! Operators (`~`, `+`, `*`) and `{% set %}` blocks are the engine's own and are not seen here.
-//! What they make is noticed by the memory that it takes.
+//! The limit on memory stops them.
 
 use minijinja::value::{Kwargs, Rest, Value, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, filters};

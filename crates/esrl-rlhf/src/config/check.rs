@@ -4,7 +4,6 @@ use super::{Config, CriticInit, RolloutConfig, TrainConfig, learns_from_scores};
 use algorithms::DataSource;
 use anyhow::{Result, ensure};
 use models::SamplingWeights;
-use rewards::SourceConfig;
 
 impl Config {
     /// An error, in one line, for the first value that cannot work.
@@ -42,13 +41,6 @@ impl Config {
         ensure!(
             self.model.reward.is_some() || !rewards::needs_model(&self.rewards),
             "model.reward is missing: [[rewards]] has a source of kind \"model\"; name a reward-model run"
-        );
-        let weighs = |source: &SourceConfig| source.shared.weight != 0.0;
-        let sources = self.sources();
-        ensure!(
-            !scores || sources.iter().any(weighs),
-            "every source of [[rewards]] has weight = 0, so all responses score 0 and nothing is \
-             learnt; give one a weight"
         );
         let from_reward = needs.critic && self.train.critic_init == CriticInit::Reward;
         ensure!(

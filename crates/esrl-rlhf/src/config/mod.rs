@@ -266,6 +266,12 @@ impl Config {
         rewards::needs_model(&self.sources())
     }
 
+    /// Whether the method has a critic, and it starts as the reward model.
+    pub(crate) fn critic_starts_from_reward(&self) -> Result<bool> {
+        let needs = self.build_algorithm()?.requirements();
+        Ok(needs.critic && self.train.critic_init == CriticInit::Reward)
+    }
+
     /// Builds the algorithm that `[algorithm]` names and checks its keys.
     pub fn build_algorithm(&self) -> Result<Box<dyn algorithms::Algorithm>> {
         let (name, keys) = self.algorithm_keys()?;

@@ -1,15 +1,23 @@
 //! Which settings nothing reads, by method and by the other settings.
 
-use super::{ClauseSource, Config, CriticInit};
+use super::{ClauseSource, Config};
 use algorithms::DataSource;
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use models::SamplingWeights;
 use policy::OwnSettings;
+use rewards::SourceConfig;
 use run::UnusedSettings;
 
 impl Config {
     /// Refuses settings that nothing reads; on `resume`, says so. `own`: what the policy brings.
     pub(crate) fn refuse_unused(&self, own: &OwnSettings, resume: bool) -> Result<()> {
+        let weighs = |source: &SourceConfig| source.shared.weight != 0.0;
+        let sources = self.sources();
+        ensure!(
+            resume || sources.is_empty() || sources.iter().any(weighs),
+            "every source of [[rewards]] has weight = 0, so all responses score 0 and nothing is \
+             learnt; give one a weight"
+        );
         let (name, keys) = self.algorithm_keys()?;
         let mut minimal: toml::Table =
             "model = { policy = \"\" }\ndata = { path = \"\" }".parse()?;
@@ -42,9 +50,8 @@ impl Config {
         for key in ["critic", "critic_warmup_steps", "critic_init"] {
             unused.check(&format!("train.{key}"), !needs.critic, &no_critic);
         }
-        let starts_critic = needs.critic && self.train.critic_init == CriticInit::Reward;
         if let Some(dir) = &self.model.reward
-            && !starts_critic
+            && !self.critic_starts_from_reward()?
             && !self.scores_with_model()
         {
             let why = "[[rewards]] has no source of kind \"model\" (add one to use it), and no \

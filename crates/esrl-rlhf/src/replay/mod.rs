@@ -144,7 +144,9 @@ fn copy_files(from: &Path, to: &Path) -> Result<()> {
     for path in entries(from)? {
         if path.is_file() {
             let target = to.join(path.file_name().unwrap_or_default());
-            fs::copy(&path, &target).with_context(|| format!("cannot copy {}", path.display()))?;
+            // Not fs::copy, which would keep a file read-only.
+            let bytes = fs::read(&path).and_then(|bytes| fs::write(&target, bytes));
+            bytes.with_context(|| format!("cannot copy {}", path.display()))?;
         }
     }
     Ok(())

@@ -152,8 +152,12 @@ impl CompareReport {
         );
         for row in &self.rows {
             if let Some(n) = row.trained_prompts.filter(|n| *n > 0) {
-                writeln!(text, "{} was trained on {n} of the prompts.", row.name)
-                    .expect("writing to a String");
+                writeln!(
+                    text,
+                    "{} has {n} of the prompts in its training data.",
+                    row.name
+                )
+                .expect("writing to a String");
             }
         }
         if let Some(reward) = &self.reward {

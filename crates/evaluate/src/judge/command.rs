@@ -94,17 +94,22 @@ fn inputs(command: &JudgeCommand, judge: &str) -> Result<String> {
 /// Fails if `--out` has another table.
 fn check_out(command: &JudgeCommand, inputs: &str) -> Result<()> {
     let file = command.out.join("judge.json");
-    let same = || -> Option<bool> {
+    if command.force || !file.exists() {
+        return Ok(());
+    }
+    let before = || -> Option<String> {
         let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).ok()?).ok()?;
-        Some(report.get("inputs")?.as_str()? == inputs)
+        Some(report.get("inputs")?.as_str()?.to_string())
     };
-    ensure!(
-        command.force || !file.exists() || same() == Some(true),
-        "{} is the table of other answers or questions, or of another judge or seed; choose another \
-         --out, or replace it with --force",
+    let what = match before() {
+        Some(before) if before == inputs => return Ok(()),
+        Some(_) => "is the table of other answers or questions, or of another judge or seed",
+        None => "does not say what it is the table of (earlier versions did not record it)",
+    };
+    bail!(
+        "{} {what}; choose another --out, or replace it with --force",
         file.display()
-    );
-    Ok(())
+    )
 }
 
 /// The answers of each file by its model, and by its file where a model has several.

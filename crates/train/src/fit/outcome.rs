@@ -31,7 +31,9 @@ pub(super) fn note_result(run: &mut Run, state: &FitState, has_held_out: bool) -
     let Some(best) = state.best.filter(|_| has_held_out) else {
         return Ok(());
     };
-    if best.loss > start {
+    // As shown, with four digits.
+    let is_above = |a: f64, b: f64| (a * 1e4).round() > (b * 1e4).round();
+    if is_above(best.loss, start) {
         let text = format!(
             "training made the model worse: the held-out loss was {start:.4} at the start and is \
              {:.4} at the best step, {}; lower train.optimizer.lr or look at the data",
@@ -39,7 +41,7 @@ pub(super) fn note_result(run: &mut Run, state: &FitState, has_held_out: bool) -
         );
         return run.note("worse", &text);
     }
-    if last > start {
+    if is_above(last, start) {
         let text = format!(
             "the held-out loss ended at {last:.4}, above the {start:.4} where it began; the saved \
              result is that of step {}, with {:.4}",
