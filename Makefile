@@ -104,6 +104,8 @@ crash: build     ## kill and resume every stage, compare bytes  KILLS=50
 	scripts/crash.sh
 check-long: build ## kills, failing and full disks, flipped bits  KILLS FLIPS PARTS
 	scripts/check-long.sh
+check-targets:   ## every target as the first after a clone, 2 hours
+	scripts/first-target.sh
 fuzz:            ## fuzz the readers of foreign files      SECS=60 TARGET
 	scripts/fuzz.sh
 smoke: build     ## SmolLM2-135M through every stage, a few steps each
@@ -150,7 +152,7 @@ fetch-data:      ## Alpaca, GPT-4 comparisons, Vicuna questions into data/real/
 #@ GREEDY=1                    answers without sampling
 #@ ARGS="--max-new-tokens 256" further flags of the command
 
-.PHONY: answers bench bench-ops bench-sizes build check check-long ci compare crash cuda cuda-check \
-	demo demo-short docs examples experiments fetch-data fetch-smollm2 fetch-tokenizers fuzz gpu-proof \
-	help kernels merge plan recipe replay rlhf rm score sft smoke table test test-external tiny-base \
-	tiny-world two-stage
+.PHONY: answers bench bench-ops bench-sizes build check check-long check-targets ci compare crash \
+	cuda cuda-check demo demo-short docs examples experiments fetch-data fetch-smollm2 \
+	fetch-tokenizers fuzz gpu-proof help kernels merge plan recipe replay rlhf rm score sft smoke \
+	table test test-external tiny-base tiny-world two-stage

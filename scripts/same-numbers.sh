@@ -37,6 +37,11 @@ hash_of() {
     done
 }
 
+failed() {
+    echo "same-numbers: the run of $1 failed" >&2
+    kill $$
+}
+
 methods() {
     local rl=(--set model.reward=runs/demo/rm --set train.steps=3 --set rollout.prompts=8
         --set train.save_every=1 --set train.eval_every=2 --set train.sample_every=2 --set train.eval_prompts=8)
@@ -50,10 +55,10 @@ methods() {
             rest) extra=(--set data.max_rows=60 --set algorithm.improve_steps=2) ;;
         esac
         "$bin/esrl-rlhf" --config "$config" --run "runs/numbers/$name" "${rl[@]}" \
-            --set "model.policy=$policy" "${extra[@]}" 2>/dev/null >/dev/null
+            --set "model.policy=$policy" "${extra[@]}" 2>/dev/null >/dev/null || failed "$name"
     done
-    "$bin/sft" --config configs/tiny/sft.toml --run runs/numbers/full --set method=full \
-        --set train.max_steps=3 --set train.eval_every=2 2>/dev/null >/dev/null
+    "$bin/sft" --config configs/tiny/sft.toml --run runs/numbers/full --set method=full --set lora= \
+        --set train.max_steps=3 --set train.eval_every=2 2>/dev/null >/dev/null || failed full
     hash_of runs/numbers
 }
 
