@@ -88,7 +88,8 @@ while IFS='|' read -r target arguments minutes expected; do
     else
         [ $code = 0 ] || verdict=WRONG
     fi
-    printf '%-6s %4d s  exit %3d  make %s %s\n' $verdict $((SECONDS - start)) $code "$target" "$arguments"
+    printf '%-6s %4d s  exit %3d  make %s %s\n' \
+        $verdict $((SECONDS - start)) $code "$target" "$arguments"
     if [ $verdict != ok ]; then
         n_wrong=$((n_wrong + 1))
         tail -n 15 "$dir/log" | sed 's/^/           /'

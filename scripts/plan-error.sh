@@ -27,7 +27,8 @@ row() {
     disk=$(number run_bytes <<< "$plan")
     peak=$(number peak_memory_bytes < "$run/run.json")
     # a checkpoint holds the results as links
-    on_disk=$(find "$run" -type f -printf '%i %s\n' | sort -u | awk '{ sum += $2 } END { print sum }')
+    on_disk=$(find "$run" -type f -printf '%i %s\n' | sort -u |
+        awk '{ sum += $2 } END { print sum }')
     awk -v n="$name" -v t="$tokens" -v l="$layers" -v s="$planned" -v p="$peak" -v d="$disk" \
         -v o="$on_disk" 'BEGIN {
         printf "| %s | %d | %d | %.2f | %.2f | %.3f | %.1f : %.1f |\n", n, t, l, s, p / 1e9, s * 1e9 / p, d / 1e6, o / 1e6 }'

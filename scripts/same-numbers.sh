@@ -75,11 +75,17 @@ all() {
 }
 
 header() {
-    echo "# $(git rev-parse --short HEAD),$(sed -n 's/^model name[^:]*:/ /p' /proc/cpuinfo | head -1 | tr -s ' ')"
+    local cpu
+    cpu=$(sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo | head -1)
+    echo "# $(git rev-parse --short HEAD), $cpu"
 }
 
 case $mode in
-    --rehash) { header; for dir in runs/demo runs/numbers runs/smoke; do hash_of "$dir"; done; } >"$hashes" ;;
+    --rehash)
+        {
+            header
+            for dir in runs/demo runs/numbers runs/smoke; do hash_of "$dir"; done
+        } >"$hashes" ;;
     --record) { header; all; } >"$hashes" && wc -l "$hashes" ;;
     --short | "")
         now=$(mktemp)

@@ -75,7 +75,7 @@ fn settings_that_are_missing_say_how_to_give_them() {
     assert_eq!(run::nearest("PPO", &["dpo", "ppo"]), Some("ppo"));
 }
 
-/// A name like no other gets the list of names, not the least unlike one.
+/// If no known name is similar, the error lists the known names.
 #[test]
 fn a_name_like_no_other_gets_the_list() {
     for wrong in ["watch.kl", "foo", "a.b"] {

@@ -140,6 +140,23 @@ fn every_feed_replays() {
     }
 }
 
+#[test]
+fn a_page_is_not_replaced_without_force() {
+    let world = World::with_reward();
+    world.rl("run", "algorithm.name=rloo").unwrap();
+    fs::write(world.path("page.html"), "mine").unwrap();
+    let config = ReplayConfig {
+        run: world.path("run"),
+        step: 1,
+        rows: vec![0],
+        html: Some(world.path("page.html")),
+        force: false,
+    };
+    let error = esrl_rlhf::replay(&config).unwrap_err().to_string();
+    assert!(error.contains("page.html exists"), "{error}");
+    assert_eq!(fs::read_to_string(world.path("page.html")).unwrap(), "mine");
+}
+
 /// In a process of its own: the signal stays with it.
 #[test]
 fn a_replay_stops_at_a_signal() {

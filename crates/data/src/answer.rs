@@ -1,6 +1,6 @@
 //! Token ids of answers. They are those of the whole text tokenised at once, as long as these begin
 //! with the ids of the prompt alone, which generation starts from. Where a token would span the
-//! boundary, the answer is tokenised apart and counted.
+//! boundary, the answer is tokenised separately, and counted.
 
 use crate::findings::Place;
 use crate::tokenise::{after_newline, encode};

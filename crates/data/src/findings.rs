@@ -1,5 +1,4 @@
-//! What encoding finds in rows and what it does about it, counted until the next look: a line for
-//! each kind.
+//! Counts what encoding finds in rows and what it does about it, and reports a line for each kind.
 //!
 //! Some answers cannot be tokenised together with their prompts. A token would hold the end of the
 //! prompt and the start of the answer: the two are then tokenised separately, since a sampler has
@@ -11,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 
-/// Counted since the last look. Clones of an encoder share it.
+/// Counts since the last report. Clones of an encoder share them.
 #[derive(Default)]
 pub(crate) struct Findings(Mutex<Counts>);
 

@@ -80,7 +80,7 @@ pub(crate) fn shards(dir: &Path) -> Result<Vec<Shard>> {
 }
 
 /// What a user should know of the files: tensors and an index that are not used. Files that are not
-/// there, or damaged, are the loader's to report.
+/// there, or damaged, are reported by the loader.
 pub(crate) fn notes(dir: &Path) -> Vec<String> {
     if dir.join(SINGLE).is_file() {
         let unused = format!("{SINGLE} is used, and {INDEX} beside it is not, as in transformers");

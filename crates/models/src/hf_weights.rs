@@ -81,7 +81,7 @@ pub(crate) fn check_shape(file: &Path, name: &str, got: &[usize], want: &[usize]
 }
 
 /// Whether the weights hold an output matrix with other numbers than the embeddings. Weights that
-/// are not there, or damaged, are the loader's to report.
+/// are not there, or damaged, are reported by the loader.
 pub(crate) fn has_other_head(dir: &Path) -> Result<bool> {
     let shards = shards(dir).unwrap_or_default();
     let files: Vec<_> = shards

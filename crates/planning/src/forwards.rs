@@ -14,7 +14,7 @@ pub type Unit = Vec<RowSize>;
 /// The units of an item of the data: a row, a pair, or a prompt with its responses.
 pub type Group = Vec<Unit>;
 
-/// How a training loop takes groups and cuts their units into forwards.
+/// How a training loop batches groups and splits their units into forward passes.
 pub struct Cut<'a> {
     pub steps: usize,
     /// Groups of a step, and the seed of their order

@@ -81,7 +81,7 @@ pub(crate) fn load_checked<T: DeserializeOwned>(
     Ok(config)
 }
 
-/// What errors of [`from_table`] begin with, which knows no file.
+/// The start of the errors of [`from_table`], which does not know the file.
 const UNNAMED: &str = "settings: ";
 
 /// Where a key comes from that neither a file nor `--set` gave.

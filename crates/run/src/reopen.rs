@@ -88,7 +88,7 @@ impl Run {
         }
         let secs_before = latest.as_ref().map_or(Ok(0.0), Checkpoint::secs)?;
         check_files(dir, &info)?;
-        // A damaged checkpoint is set aside, and the results are those of the one before it.
+        // With a damaged checkpoint the results are restored from an earlier one, so need no check.
         if still_finished && damaged.is_empty() {
             results::check(dir)?;
         }

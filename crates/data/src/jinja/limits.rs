@@ -1,9 +1,9 @@
-//! Limits on what one filter or method of a template may make. Most make a text hardly longer than
-//! what they are given; the others (`replace`, `join`, `indent`, formats, and all that write out
-//! lists) multiply it, so their result is measured before it is made.
+//! Limits on the output of one filter or method of a template. Most return a text hardly longer
+//! than their input. The others (`replace`, `join`, `indent`, formats, and all that print lists)
+//! multiply it, so the size of their result is computed first.
 //!
-//! Operators (`~`, `+`, `*`) and `{% set %}` blocks are the engine's own and are not seen here.
-//! The limit on memory stops them.
+//! Operators (`~`, `+`, `*`) and `{% set %}` blocks belong to the engine, which offers no hook for
+//! them. The limit on memory stops them.
 
 use minijinja::value::{Kwargs, Rest, Value, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, filters};
@@ -150,7 +150,7 @@ impl Limit {
         let [text, from, to, ..] = arguments else {
             return Some(n_all);
         };
-        // a value that is no text is written out
+        // a value that is not a text is printed
         let (text, from) = (text.to_string(), from.to_string());
         let n_found = text.matches(from.as_str()).count();
         n_found.checked_mul(self.length(to)?)?.checked_add(n_all)

@@ -226,8 +226,8 @@ impl Judge {
     }
 }
 
-/// The answers that have the turns of their question, by question. A part of an answer is none:
-/// its rating would stand beside those of whole answers.
+/// The answers with as many turns as their question, by question. An incomplete answer is left out:
+/// its rating could not be compared with those of complete ones.
 fn by_question<'a>(
     questions: &[Question],
     answers: &'a [Answer],

@@ -1,5 +1,6 @@
-//! Ends a program that outlives us. However this process ends, SIGKILL included, its pipes close.
-//! A shell that waits for that kills the program's process group and what left it.
+//! Ends a reward program that outlives this process. However this process ends, SIGKILL included,
+//! its pipes close. A shell waits for that, then kills the program's process group and the
+//! processes that left the group.
 
 use super::descendants::VARIABLE;
 use std::io;
