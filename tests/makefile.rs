@@ -8,14 +8,15 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// What `make -n` prints: its exit code, standard output, standard error.
+/// What `make -n` prints: its exit code, standard output, standard error. Only PATH is inherited:
+/// the tests themselves may run under make, which exports its level, flags and variables.
 fn make(words: &[&str]) -> (Option<i32>, String, String) {
     let run = Command::new("make")
         .arg("-n")
         .args(words)
         .current_dir(root())
-        .env_remove("ALGO")
-        .env_remove("MAKEFLAGS")
+        .env_clear()
+        .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
         .output()
         .unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
