@@ -175,6 +175,10 @@ fn alpaca_answers_follow_their_prompt_directly() {
         let example = encoder.example(&question, "Paris.").unwrap();
         let (_, ids) = example.ids.split_last().unwrap();
         assert_eq!(ids, whole.get_ids(), "{name}");
+        // Version 0.1.0 tokenised answers by themselves, and so do the runs that it began.
+        let old = encoder.for_old_runs().answer(&question, "Paris.").unwrap();
+        let alone = tokenizer.encode("Paris.", false).unwrap();
+        assert_eq!(old.split_last().unwrap().1, alone.get_ids(), "{name}");
     }
 }
 

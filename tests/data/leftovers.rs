@@ -278,4 +278,16 @@ fn old_runs_keep_their_ids() {
         (cut.len() + 4, &cut[cut.len() - 1]),
         (old.len(), &old[old.len() - 1])
     );
+    // A header was neither in the prompts nor in the answers.
+    let (without, _) = CHATML.split_once("{% if").unwrap();
+    let template = chat_template(without);
+    let question = prompt(chat(&[("user", "Hi.")]));
+    let text = template.render(&question.ask).unwrap();
+    let encoder = self::encoder(template, false).for_old_runs();
+    assert!(encoder.notes().is_empty());
+    let ids = encoder.prompt(&question).unwrap();
+    let whole = encoder.example(&question, "Ho.").unwrap();
+    assert_eq!(encoder.decode(&whole.ids[ids.len()..]).unwrap(), "Ho.");
+    let marked = prompt(Ask::Raw(text));
+    assert_eq!(ids, encoder.prompt(&marked).unwrap());
 }

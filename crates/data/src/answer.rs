@@ -56,8 +56,13 @@ impl Encoder {
         let text = self.prompt_text(prompt)?;
         let tokenizer = self.tokenizer_of(&prompt.ask);
         let body = encode(tokenizer, &text, self.max_tokens)?;
-        let written = self.written(prompt, &text, response)?;
-        let answer = self.answer_ids(tokenizer, &text, &body, (&written, response))?;
+        let answer = match self.for_old_runs {
+            true => encode(&self.literal, response, self.max_tokens)?,
+            false => {
+                let written = self.written(prompt, &text, response)?;
+                self.answer_ids(tokenizer, &text, &body, (&written, response))?
+            }
+        };
         let mut ids = self.with_bos(&prompt.ask, &text, body)?;
         let prompt_len = ids.len();
         ids.extend(answer);
@@ -81,7 +86,7 @@ impl Encoder {
         };
         let written = rest.rfind(&self.end_text).map_or(rest, |at| &rest[..at]);
         // Templates take reasoning out of answers, which is meant for those of earlier turns.
-        if !self.for_old_runs && !ends_with_answer(text, written, response) {
+        if !ends_with_answer(text, written, response) {
             self.findings.count_changed(response, &prompt.origin);
             return Ok(as_generated);
         }
@@ -105,8 +110,7 @@ impl Encoder {
                 // A special token that stands in the data is text; one that the template writes
                 // before the answer is a token.
                 Some(ids) if ids.iter().any(|id| self.specials.contains(id)) => {
-                    let at = answer.rfind(response).filter(|_| !self.for_old_runs);
-                    let before = &answer[..at.unwrap_or(0)];
+                    let before = &answer[..answer.rfind(response).unwrap_or(0)];
                     let whole = encode(tokenizer, &format!("{text}{before}"), self.max_tokens)?;
                     if let Some(ids) = whole.strip_prefix(body) {
                         ids_before = ids.to_vec();

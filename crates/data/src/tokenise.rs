@@ -53,7 +53,7 @@ pub struct Encoder {
     pub(crate) has_end: bool,
     /// What the template writes around an answer, up to its end token.
     pub(crate) around: Around,
-    /// Encodes as for runs that began before answers were learnt whole.
+    /// Encodes as for runs that began before answers were learnt whole: the answer by itself.
     pub(crate) for_old_runs: bool,
     pub(crate) specials: HashSet<u32>,
     /// EOS, and the stop tokens that are not ordinary text. They need not be special.
@@ -145,8 +145,8 @@ impl Encoder {
     #[must_use]
     pub fn for_old_runs(mut self) -> Self {
         self.for_old_runs = true;
-        let header = std::mem::take(&mut self.around.header);
-        self.around.before.insert_str(0, &header);
+        let note = std::mem::take(&mut self.around).note();
+        self.notes.retain(|known| Some(known) != note.as_ref());
         self
     }
 

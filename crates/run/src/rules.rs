@@ -19,8 +19,8 @@ pub enum Rules {
     /// not use up the policy's schedule
     WarmupMoves,
     /// Special tokens at the end of an answer are cut off, an answer that a template cuts is
-    /// learnt whole, a header before an answer belongs to the prompt, and special tokens of raw
-    /// prompts are tokens
+    /// learnt whole, its ids are those of the whole text, a header before it belongs to the prompt,
+    /// and special tokens of raw prompts are tokens
     WholeAnswers,
 }
 
