@@ -61,6 +61,16 @@ pub fn refused<T>(result: anyhow::Result<T>, expected: &str) {
     assert_eq!(run::one_line(&error), expected);
 }
 
+/// Reopens a run with settings of this version and begins it, as the stages do.
+pub fn resume_run<C>(dir: &Path, stage: &str, config: &C) -> anyhow::Result<run::Run>
+where
+    C: serde::Serialize + serde::de::DeserializeOwned,
+{
+    let mut run = run::Run::reopen(dir, stage, config, Ok)?;
+    run.begin()?;
+    Ok(run)
+}
+
 /// Runs the calling test again in a process of its own, with these environment variables: for what
 /// ends or signals the process, or is read once in it.
 pub fn again_in_a_child<V: AsRef<std::ffi::OsStr>>(

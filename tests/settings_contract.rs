@@ -3,6 +3,7 @@
 //!
 //! Long because one function has the table of unused settings.
 
+use crate::common::resume_run;
 use crate::pipeline::world::{World, tiny};
 use algorithms::{build, registry, resolve, unused};
 use run::Run;
@@ -83,7 +84,7 @@ fn create_and_resume(stage: &str, table: &Table, dir: &Path) -> anyhow::Result<(
     fn with<C: DeserializeOwned + Serialize>(table: &Table, dir: &Path) -> anyhow::Result<()> {
         let config: C = run::from_table(table, "")?;
         drop(Run::create(dir, "stage", &config)?);
-        drop(Run::resume(dir, "stage", &config)?);
+        drop(resume_run(dir, "stage", &config)?);
         Ok(())
     }
     match stage {

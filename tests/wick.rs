@@ -245,7 +245,7 @@ fn resuming_what_is_no_run_of_the_stage_says_so() {
     for (line, expected) in [
         (
             "sft --run ~/none --resume",
-            "~/none is not a run (it has no run.json): there is nothing to resume",
+            "~/none: no such run; leave out --resume to begin it",
         ),
         (
             "sft --run ~/rm --resume",

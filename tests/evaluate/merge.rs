@@ -75,6 +75,80 @@ fn a_merged_model_gives_the_adapters_logits_and_prompts() {
     assert!(worst < 1e-4, "{worst}");
 }
 
+/// A run whose base has this chat template and begins texts with BOS, merged: the template that is
+/// written.
+fn merged_template(world: &World, name: &str, source: &str) -> (String, Policy) {
+    let file = world.path("base/tokenizer_config.json");
+    let mut settings: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    settings["chat_template"] = source.into();
+    std::fs::write(&file, settings.to_string()).unwrap();
+    let open = |text: &str| Policy::open(text, TemplateChoice::Chat, &Device::Cpu).unwrap();
+    let base = open(&world.text("base"));
+    let mut run = run::Run::create(&world.path(name), "sft", &json!({})).unwrap();
+    policy::write_identity(&mut run, &base.base, &base.template).unwrap();
+    let adapter = world.adapter(base.model(), 1);
+    run.replace_dir("adapter", |dir| Ok(adapter.save(dir, &world.text("base"))?))
+        .unwrap();
+    run.finish(&BTreeMap::new()).unwrap();
+    let out = format!("{name}-merged");
+    merge(&MergeConfig::new(&world.text(name), &world.path(&out))).unwrap();
+    let written = world.path(&out).join("tokenizer_config.json");
+    let written: Value = serde_json::from_slice(&std::fs::read(written).unwrap()).unwrap();
+    let template = written["chat_template"].as_str().unwrap().to_string();
+    (template, open(&world.text(name)))
+}
+
+/// transformers renders the template with its generation prompt and adds no BOS to the ids. They
+/// are those of the run's prompts, whatever the template leaves to its user.
+#[test]
+fn the_chat_template_of_a_merged_model_makes_the_runs_prompts() {
+    let turns = "{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}</s>\n{% endfor %}";
+    let header = "{% if add_generation_prompt %}<|assistant|>\n{% endif %}";
+    let lines = "{%- for m in messages %}\n  {{- m.role + '\\'s: ' + m.content + eos_token }}\n\
+                 {%- endfor %}\n";
+    let cases = [
+        ("whole", format!("{{{{ bos_token }}}}{turns}{header}"), true),
+        ("no-bos", format!("{turns}{header}"), false),
+        ("no-header", format!("{{{{ bos_token }}}}{turns}"), false),
+        ("neither", turns.to_string(), false),
+        ("line-break", lines.to_string(), false),
+        ("blank-lines", format!("{turns}\n\n"), false),
+    ];
+    let ask = |turns: &[(&str, &str)]| {
+        let turns = turns
+            .iter()
+            .map(|(role, text)| data::Message::new(role, text));
+        Prompt::new(Ask::Chat(turns.collect()), None)
+    };
+    let asks = [
+        ask(&[("user", "Copy this list: palm house.")]),
+        ask(&[("user", "Hello."), ("assistant", "Hi."), ("user", "Again.")]),
+    ];
+    let world = World::new();
+    for (name, source, is_kept) in cases {
+        let (written, run) = merged_template(&world, name, &source);
+        assert_eq!(written == source, is_kept, "{name}: {written}");
+        let mut template = run.template.clone();
+        if let Template::Chat { source, .. } = &mut template {
+            *source = written.clone();
+        }
+        let merged = world.text(&format!("{name}-merged"));
+        let plain = Policy::open(&merged, TemplateChoice::Auto, &Device::Cpu).unwrap();
+        for prompt in &asks {
+            let text = template.render(&prompt.ask).unwrap();
+            assert_eq!(text.matches("<s>").count(), 1, "{name}: {text}");
+            let ids = run.base.tokenizer.encode(text, false).unwrap();
+            let expected = run.encoder.prompt(prompt).unwrap();
+            assert_eq!(ids.get_ids(), expected, "{name}: {written}");
+            assert_eq!(
+                plain.encoder.example(prompt, "house palm.").unwrap(),
+                run.encoder.example(prompt, "house palm.").unwrap(),
+                "{name}: {written}"
+            );
+        }
+    }
+}
+
 /// What other programs read beside the weights.
 #[test]
 fn a_merged_model_keeps_the_defaults_of_its_base() {

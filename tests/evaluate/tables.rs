@@ -195,7 +195,8 @@ fn only_comparisons_of_the_same_kind_are_averaged() {
             "hash",
             "prompts_sha256",
             json!("q"),
-            "other prompts, of \"first\"",
+            "other prompts, of \"first\" and \"hash\"; compare the runs of each seed again with \
+             `evaluate compare --prompts FILE`, one file for all of them",
         ),
         ("number", "prompts", json!(40), "prompts 10 and 40"),
         ("cold", "temperature", json!(0.5), "temperature 1.0 and 0.5"),
@@ -223,5 +224,5 @@ fn only_comparisons_of_the_same_kind_are_averaged() {
     let again = vec![first.clone(), comparison(dir.path(), "again", &[], "a")];
     refused(table_of(again.clone()), "has no other runs than");
     refused(plot(again), "is no second seed");
-    refused(table_of(vec![first.clone(), first]), "is no second seed");
+    refused(table_of(vec![first.clone(), first]), "is given twice");
 }

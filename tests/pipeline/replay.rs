@@ -119,6 +119,85 @@ fn a_replayed_step_equals_the_recorded_one() {
     );
 }
 
+/// Each step is computed under the settings that it was taken under: the learning rate follows the
+/// length that the run had then.
+#[test]
+fn steps_before_a_run_was_lengthened_replay_under_its_first_length() {
+    let world = World::with_reward();
+    let sets = "algorithm.name=ppo train.policy.schedule=linear train.critic.schedule=linear \
+                train.save_every=1";
+    let equal = " metrics equal those that the run recorded";
+    for (run, kept) in [("all", 9), ("last", 1)] {
+        let sets = format!("{sets} train.keep_checkpoints={kept}");
+        world.rl(run, &format!("{sets} train.steps=2")).unwrap();
+        world
+            .rl(run, &format!("resume {sets} train.steps=4"))
+            .unwrap();
+        world
+            .rl(run, &format!("resume {sets} train.steps=5"))
+            .unwrap();
+        let saved = run::open_saved_run(&world.path(run)).unwrap().unwrap();
+        for (step, steps) in [(1, 2), (2, 2), (3, 4), (4, 4), (5, 5)] {
+            let at = saved.settings_at(step).unwrap();
+            assert!(at.is_certain);
+            assert_eq!(at.settings["train"]["steps"].as_integer(), Some(steps));
+            let text = replay(&world, run, step, &[0]).unwrap();
+            assert!(text.contains(equal), "{run}, step {step}: {text}");
+        }
+    }
+    // Earlier versions did not record what a resume changed.
+    let mut info = world.info("all");
+    for entry in info["resumed"].as_array_mut().unwrap() {
+        entry
+            .as_object_mut()
+            .unwrap()
+            .remove("settings_before")
+            .unwrap();
+    }
+    info.as_object_mut().unwrap().remove("sha256").unwrap();
+    fs::write(world.path("all/run.json"), info.to_string()).unwrap();
+    let text = replay(&world, "all", 2, &[0]).unwrap();
+    let expected = "the metrics are not compared: the learning rate of this step is 8.00e-3 by the \
+                    settings that the run has now, and was 5.00e-3: a resume gave the run another \
+                    length, under a version that did not record the length before\n";
+    assert!(
+        text.ends_with(&format!(
+            "{expected}every token: {}\n",
+            world.text("page.html")
+        )),
+        "{text}"
+    );
+    let text = replay(&world, "all", 5, &[0]).unwrap();
+    assert!(text.contains(equal), "{text}");
+}
+
+/// The first step of a DPO run of 0.1.0, whose scores are all equal.
+#[test]
+fn an_old_dpo_run_says_why_its_first_step_differs() {
+    let world = World::with_reward();
+    let sets = format!("algorithm.name=dpo data.path={}", tiny("comparisons.json"));
+    world.rl("old", &sets).unwrap();
+    world.forget_sums("old");
+    let mut info = world.info("old");
+    info.as_object_mut().unwrap().remove("rules").unwrap();
+    fs::write(world.path("old/run.json"), info.to_string()).unwrap();
+    // with the gradient of that version, as it wrote its rows
+    let rows = run::read_metrics(&world.path("old")).unwrap();
+    let lines = rows.iter().map(|row| {
+        let mut line = serde_json::json!(row.metrics);
+        line["step"] = row.step.into();
+        line["secs"] = row.secs.into();
+        line["policy/grad_norm"] = 0.5.into();
+        format!("{line}\n")
+    });
+    fs::write(world.path("old/metrics.jsonl"), lines.collect::<String>()).unwrap();
+    fs::remove_file(world.path("old/timings.jsonl")).unwrap();
+    let text = replay(&world, "old", 1, &[0]).unwrap();
+    let expected = "(the run began under version 0.1.0, whose gradient was another where the scores \
+                    of a pair are equal, as all are in the first step)";
+    assert!(text.contains(expected), "{text}");
+}
+
 #[test]
 fn every_feed_replays() {
     let world = World::with_reward();

@@ -25,6 +25,15 @@ fn a_stage_ends_with_what_came_out_and_the_next_command() {
         world.reward("rm", "").unwrap();
         let ppo = "algorithm.name=ppo train.policy.schedule=linear train.critic.schedule=linear";
         world.rl("ppo", ppo).unwrap();
+        // with nothing left to do
+        world.sft("sft", &format!("resume {falls}")).unwrap();
+        let epoch = "data.max_rows=5 train.epochs=1 train.max_steps=";
+        world.reward("short", epoch).unwrap();
+        world.reward("short", &format!("resume {epoch}")).unwrap();
+        world.rl("ppo", &format!("resume {ppo}")).unwrap();
+        for run in ["sft", "short", "ppo"] {
+            assert_eq!(world.info(run)["status"], "finished");
+        }
         let longer = format!("resume {ppo} train.steps=8");
         world.rl("ppo", &longer).unwrap();
         let longer = format!("resume {falls} train.max_steps=8");
@@ -51,6 +60,12 @@ fn a_stage_ends_with_what_came_out_and_the_next_command() {
         "held-out reward # → #; reward # → #; exact KL # → #",
         "result: ~/ppo/adapter",
         "next: evaluate compare --runs ~/sft ~/ppo",
+        "~/sft is finished already: step # is the last one by train.max_steps; raise \
+         train.max_steps to go on",
+        "~/short is finished already: step # is the last one by train.epochs; raise train.epochs \
+         to go on",
+        "~/ppo is finished already: step # is the last one by train.steps; raise train.steps to go \
+         on",
         "train.max_steps: from here on the schedule is that of a run of # steps: the learning rate \
          goes from # at step # to # at step #",
         "train.steps: from here on the schedule is that of a run of # steps: the policy's learning \

@@ -1,7 +1,7 @@
 //! Checkpoints: complete or absent, damaged ones, retention, other versions.
 
 use super::{json_of, names, save, settings, with_two_checkpoints};
-use crate::common::refused;
+use crate::common::{refused, resume_run};
 use run::{RetentionPolicy, Run};
 use serde_json::{Value, json};
 use std::fs;
@@ -69,7 +69,7 @@ fn checkpoints_are_complete_or_absent() {
     );
 
     drop(run);
-    let run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
+    let run = resume_run(&dir, "sft", &settings(0.1, 1)).unwrap();
     assert_eq!(
         names(&checkpoints),
         ["damaged-step-000099", "step-000010", "step-000015"]
@@ -98,7 +98,7 @@ fn a_damaged_checkpoint_is_quarantined_and_the_previous_one_used() {
             let mut bytes = fs::read(&file).unwrap();
             fault(&mut bytes);
             fs::write(&file, bytes).unwrap();
-            let run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
+            let run = resume_run(&dir, "sft", &settings(0.1, 1)).unwrap();
             let latest = run.latest_checkpoint().unwrap().unwrap();
             assert_eq!(latest.step, 10, "{name}");
             let state: Value = run.read_state(&latest).unwrap();
@@ -110,7 +110,7 @@ fn a_damaged_checkpoint_is_quarantined_and_the_previous_one_used() {
     for name in ["adapter.safetensors", "state.json", "SHA256SUMS"] {
         let (_root, dir) = with_two_checkpoints();
         fs::remove_file(dir.join("checkpoints/step-000020").join(name)).unwrap();
-        let run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
+        let run = resume_run(&dir, "sft", &settings(0.1, 1)).unwrap();
         assert_eq!(run.latest_checkpoint().unwrap().unwrap().step, 10, "{name}");
     }
     // One flipped bit gives a format without checksums; then a tensor is damaged.
@@ -121,12 +121,12 @@ fn a_damaged_checkpoint_is_quarantined_and_the_previous_one_used() {
     assert_ne!(flipped, state);
     fs::write(step_20.join("state.json"), flipped).unwrap();
     fs::write(step_20.join("adapter.safetensors"), "x").unwrap();
-    let run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
+    let run = resume_run(&dir, "sft", &settings(0.1, 1)).unwrap();
     assert_eq!(run.latest_checkpoint().unwrap().unwrap().step, 10);
     // A file that the checksums do not list.
     let (_root, dir) = with_two_checkpoints();
     fs::write(dir.join("checkpoints/step-000020/more"), "x").unwrap();
-    let run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
+    let run = resume_run(&dir, "sft", &settings(0.1, 1)).unwrap();
     assert_eq!(run.latest_checkpoint().unwrap().unwrap().step, 10);
 }
 
@@ -139,7 +139,7 @@ fn a_run_with_only_damaged_checkpoints_is_left_unchanged() {
     }
     let at = dir.join("checkpoints/step-000020");
     refused(
-        Run::resume(&dir, "sft", &settings(0.1, 1)),
+        resume_run(&dir, "sft", &settings(0.1, 1)),
         &format!(
             "{} is damaged (adapter.safetensors does not match SHA256SUMS), and no earlier checkpoint is intact; restore a copy of one, or start a new run",
             at.display()
@@ -152,7 +152,7 @@ fn a_run_with_only_damaged_checkpoints_is_left_unchanged() {
         fs::remove_file(dir.join("checkpoints").join(step).join("state.json")).unwrap();
     }
     refused(
-        Run::resume(&dir, "sft", &settings(0.1, 1)),
+        resume_run(&dir, "sft", &settings(0.1, 1)),
         &format!(
             "{} is damaged (state.json is missing), and no earlier checkpoint is intact; restore a copy of one, or start a new run",
             at.display()
@@ -173,7 +173,7 @@ fn temporary_files_of_a_killed_run_are_deleted() {
     }
     // An older version removed the state of a checkpoint before deleting it.
     fs::create_dir(dir.join("checkpoints/step-000005")).unwrap();
-    let mut run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
+    let mut run = resume_run(&dir, "sft", &settings(0.1, 1)).unwrap();
     save(&mut run, 30, 2);
     let left = ["step-000020", "step-000030"];
     assert_eq!(names(&dir.join("checkpoints")), left);
@@ -197,7 +197,7 @@ fn older_checkpoints_are_read_and_newer_ones_refused() {
     let text_of_sums = format!("{of_tensors}  adapter.safetensors\n{of_state}  state.json\n");
     fs::write(&sums, text_of_sums).unwrap();
     refused(
-        Run::resume(&dir, "sft", &settings(0.1, 1)),
+        resume_run(&dir, "sft", &settings(0.1, 1)),
         &format!(
             "{} has format 2, and this version reads formats up to 1; use the version that wrote it",
             dir.join("checkpoints/step-000020").display()
@@ -206,7 +206,7 @@ fn older_checkpoints_are_read_and_newer_ones_refused() {
     // An older one has neither format nor checksums.
     fs::write(&state, text.replace(r#""format": 1,"#, "")).unwrap();
     fs::remove_file(sums).unwrap();
-    let run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
+    let run = resume_run(&dir, "sft", &settings(0.1, 1)).unwrap();
     let latest = run.latest_checkpoint().unwrap().unwrap();
     let state: Value = run.read_state(&latest).unwrap();
     assert_eq!((latest.step, state), (20, json!({ "cursor": 40 })));

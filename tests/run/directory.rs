@@ -1,7 +1,7 @@
 //! Creating and opening run directories, the lock.
 
 use super::{metrics, names, settings};
-use crate::common::refused;
+use crate::common::{refused, resume_run};
 use run::Run;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -90,14 +90,14 @@ fn an_existing_directory_is_refused_and_unchanged() {
         &format!("{name} exists and is not a run; {help}"),
     );
     refused(
-        Run::resume(&dir, "sft", &settings(0.1, 1)),
+        resume_run(&dir, "sft", &settings(0.1, 1)),
         &format!("{name} is not a run directory (it has no run.json)"),
     );
     assert_eq!(names(root.path()), ["r"]);
     assert_eq!(names(&dir), ["config.toml"]);
     fs::remove_dir_all(&dir).unwrap();
     refused(
-        Run::resume(&dir, "sft", &settings(0.1, 1)),
+        resume_run(&dir, "sft", &settings(0.1, 1)),
         &format!("{name}: no such run; leave out --resume to begin it"),
     );
     drop(Run::create(&dir, "sft", &settings(0.1, 1)).unwrap());
@@ -144,10 +144,10 @@ fn only_one_process_writes_a_run() {
     let dir = root.path().join("r");
     let run = Run::create(&dir, "sft", &settings(0.1, 1)).unwrap();
     let busy = format!("{} is being written by another process", dir.display());
-    refused(Run::resume(&dir, "sft", &settings(0.1, 1)), &busy);
+    refused(resume_run(&dir, "sft", &settings(0.1, 1)), &busy);
     drop(run);
-    let run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
-    refused(Run::resume(&dir, "sft", &settings(0.1, 1)), &busy);
+    let run = resume_run(&dir, "sft", &settings(0.1, 1)).unwrap();
+    refused(resume_run(&dir, "sft", &settings(0.1, 1)), &busy);
     drop(run);
 }
 
@@ -172,7 +172,7 @@ fn a_run_is_created_in_an_empty_directory_and_in_what_a_kill_left() {
     let dir = root.path().join("r");
     fs::create_dir(&dir).unwrap();
     refused(
-        Run::resume(&dir, "sft", &settings(0.1, 1)),
+        resume_run(&dir, "sft", &settings(0.1, 1)),
         &format!(
             "{} is not a run directory (it has no run.json); leave out --resume to begin it",
             dir.display()

@@ -1,7 +1,7 @@
 //! metrics.jsonl, timings.jsonl and TensorBoard events.
 
 use super::{json_of, metrics, names, save, settings};
-use crate::common::again_in_a_child;
+use crate::common::{again_in_a_child, resume_run};
 use run::Run;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ fn resuming_drops_log_rows_after_the_checkpoint() {
     }
     assert_eq!(run::read_metrics(&dir).unwrap().len(), 6);
 
-    let mut run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
+    let mut run = resume_run(&dir, "sft", &settings(0.1, 1)).unwrap();
     run.log(5, &metrics(f64::NEG_INFINITY)).unwrap();
     run.stopped(5).unwrap();
     let rows = run::read_metrics(&dir).unwrap();
@@ -89,7 +89,7 @@ fn a_clock_set_back_changes_nothing() {
     let ahead = dir.join("events.out.tfevents.32472144000.run");
     fs::rename(dir.join(events_file), &ahead).unwrap();
 
-    let mut run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
+    let mut run = resume_run(&dir, "sft", &settings(0.1, 1)).unwrap();
     run.log(2, &metrics(0.25)).unwrap();
     run.finish(&BTreeMap::new()).unwrap();
     let rows = run::read_metrics(&dir).unwrap();
@@ -175,7 +175,7 @@ fn a_damaged_line_hides_no_other_and_is_never_deleted() {
                 .collect()
         };
         assert_eq!(steps(), without(&[1, 2, 3, 4, 5, 6]), "{from}");
-        let mut run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
+        let mut run = resume_run(&dir, "sft", &settings(0.1, 1)).unwrap();
         run.log(5, &metrics(0.625)).unwrap();
         drop(run);
         assert_eq!(steps(), without(&[1, 2, 3, 4, 5]), "{from}");
@@ -245,7 +245,7 @@ fn a_damaged_event_loses_only_itself() {
         let mut bytes = whole.clone();
         bytes[at as usize] ^= 1;
         fs::write(&file, bytes).unwrap();
-        drop(Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap());
+        drop(resume_run(&dir, "sft", &settings(0.1, 1)).unwrap());
         let steps: Vec<u64> = events(&dir).iter().map(|event| event.step).collect();
         assert_eq!(steps, [1, 3, 4, 5], "byte {at}");
     }

@@ -1,7 +1,7 @@
 //! Results of a killed timeline are not used: a resumed run has those of its checkpoint.
 
 use super::{metrics, names, save, settings};
-use crate::common::refused;
+use crate::common::{refused, resume_run};
 use run::{RetentionPolicy, Run};
 use std::fs;
 use std::io;
@@ -36,7 +36,7 @@ fn a_resumed_run_has_the_results_samples_and_pools_of_its_checkpoint() {
     fs::remove_dir_all(dir.join("adapter")).unwrap();
     drop(run);
 
-    let mut run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
+    let mut run = resume_run(&dir, "sft", &settings(0.1, 1)).unwrap();
     assert_eq!(text(&dir, "best"), "of step 2");
     assert_eq!(text(&dir, "adapter"), "of step 2");
     assert!(run::check_sums(&dir.join("best")).unwrap());
@@ -55,12 +55,12 @@ fn a_resumed_run_has_the_results_samples_and_pools_of_its_checkpoint() {
     put(&run, "best", "of step 5");
     drop(run);
     fs::remove_dir_all(dir.join("checkpoints/step-000004")).unwrap();
-    drop(Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap());
+    drop(resume_run(&dir, "sft", &settings(0.1, 1)).unwrap());
     assert_eq!(text(&dir, "best"), "of step 2");
 
     // Without a checkpoint the run starts over, with no result.
     fs::remove_dir_all(dir.join("checkpoints")).unwrap();
-    drop(Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap());
+    drop(resume_run(&dir, "sft", &settings(0.1, 1)).unwrap());
     assert!(!dir.join("best").exists() && !dir.join("adapter").exists());
 }
 
@@ -75,7 +75,7 @@ fn a_finished_run_keeps_its_results() {
     put(&run, "adapter", "the last");
     run.finish(&Default::default()).unwrap();
     drop(run);
-    drop(Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap());
+    drop(resume_run(&dir, "sft", &settings(0.1, 1)).unwrap());
     assert_eq!(text(&dir, "adapter"), "the last");
 }
 
@@ -97,7 +97,7 @@ fn a_damaged_result_of_a_finished_run_is_named_when_it_resumes() {
         fs::write(&file, "whoLe").unwrap();
         let shown = dir.join(result);
         refused(
-            Run::resume(&dir, "sft", &settings(0.1, 1)),
+            resume_run(&dir, "sft", &settings(0.1, 1)),
             &format!(
                 "{} is damaged: weights.bin does not match SHA256SUMS; restore it, or make it \
                  again (delete SHA256SUMS if you changed it on purpose)",
@@ -105,7 +105,7 @@ fn a_damaged_result_of_a_finished_run_is_named_when_it_resumes() {
             ),
         );
         fs::write(&file, "whole").unwrap();
-        drop(Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap());
+        drop(resume_run(&dir, "sft", &settings(0.1, 1)).unwrap());
     }
 }
 
@@ -119,7 +119,7 @@ fn a_checkpoint_too_many_is_deleted_by_the_resumed_run() {
         save(&mut run, step, 3);
     }
     drop(run);
-    let run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
+    let run = resume_run(&dir, "sft", &settings(0.1, 1)).unwrap();
     run.prune(RetentionPolicy { n: 2, mb: None }).unwrap();
     let kept = ["step-000002", "step-000003"];
     assert_eq!(names(&dir.join("checkpoints")), kept);

@@ -1,7 +1,7 @@
 //! Which runs may be resumed, and with which settings.
 
 use super::{json_of, metrics, save, settings};
-use crate::common::{again_in_a_child, refused};
+use crate::common::{again_in_a_child, refused, resume_run};
 use run::Run;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ fn a_run_resumes_only_with_its_stage_and_settings() {
     let name = dir.display();
     let mut run = Run::create(&dir, "sft", &settings(0.1, 1)).unwrap();
     drop(
-        Run::resume(&dir, "sft", &settings(0.3, 1))
+        resume_run(&dir, "sft", &settings(0.3, 1))
             .err()
             .expect("locked"),
     );
@@ -24,13 +24,13 @@ fn a_run_resumes_only_with_its_stage_and_settings() {
     drop(run);
     let help = "leave out --config and --set to use its own, or choose another --run";
     refused(
-        Run::resume(&dir, "reward-model", &settings(0.1, 1)),
+        resume_run(&dir, "reward-model", &settings(0.1, 1)),
         &format!("{name} is a run of sft, not of reward-model"),
     );
     let mut other = settings(0.2, 1);
     other["extra"] = json!(true);
     refused(
-        Run::resume(&dir, "sft", &other),
+        resume_run(&dir, "sft", &other),
         &format!(
             "{name} cannot be resumed with other settings: extra was unset and is true, train.lr was 0.1 and is 0.2; {help}"
         ),
@@ -39,12 +39,12 @@ fn a_run_resumes_only_with_its_stage_and_settings() {
     let mut inner = settings(0.1, 1);
     inner["algorithm"] = json!({ "epochs": 2 });
     refused(
-        Run::resume(&dir, "sft", &inner),
+        resume_run(&dir, "sft", &inner),
         &format!(
             "{name} cannot be resumed with other settings: algorithm.epochs was unset and is 2; {help}"
         ),
     );
-    drop(Run::resume(&dir, "sft", &settings(0.1, 7)).unwrap());
+    drop(resume_run(&dir, "sft", &settings(0.1, 7)).unwrap());
     let stored = run::open_saved_run(&dir).unwrap().unwrap().config;
     assert_eq!(stored["train"]["save_every"].as_integer(), Some(7));
 }
@@ -62,13 +62,13 @@ fn a_finished_run_stays_finished_until_it_is_written_to() {
     drop(run);
     let status = || json_of(dir.join("run.json"))["status"].clone();
     // A stage fails after it opened the run, for example because of other data.
-    drop(Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap());
+    drop(resume_run(&dir, "sft", &settings(0.1, 1)).unwrap());
     assert_eq!(status(), "finished");
 
     // Somebody deleted the checkpoints to make room.
     fs::rename(dir.join("checkpoints"), root.path().join("elsewhere")).unwrap();
     refused(
-        Run::resume(&dir, "sft", &settings(0.1, 1)),
+        resume_run(&dir, "sft", &settings(0.1, 1)),
         &format!(
             "{} is finished and has no checkpoint to resume from; starting over would overwrite its adapter/: choose another --run",
             dir.display()
@@ -78,7 +78,7 @@ fn a_finished_run_stays_finished_until_it_is_written_to() {
     assert_eq!(run::read_metrics(&dir).unwrap().len(), 1);
 
     fs::rename(root.path().join("elsewhere"), dir.join("checkpoints")).unwrap();
-    let mut run = Run::resume(&dir, "sft", &settings(0.1, 1)).unwrap();
+    let mut run = resume_run(&dir, "sft", &settings(0.1, 1)).unwrap();
     run.log(2, &metrics(0.5)).unwrap();
     drop(run);
     assert_eq!(status(), "failed");
@@ -92,10 +92,10 @@ fn a_run_without_checkpoints_starts_over() {
     run.log(0, &metrics(1.0)).unwrap();
     drop(run);
     // Only with its settings: it may have left more than logs, such as a pool scored with them.
-    let error = Run::resume(&dir, "sft", &settings(0.2, 1)).err().unwrap();
+    let error = resume_run(&dir, "sft", &settings(0.2, 1)).err().unwrap();
     let error = run::one_line(&error);
     assert!(error.contains("train.lr was 0.1 and is 0.2"), "{error}");
-    drop(Run::resume(&dir, "sft", &settings(0.1, 3)).unwrap());
+    drop(resume_run(&dir, "sft", &settings(0.1, 3)).unwrap());
     assert!(run::read_metrics(&dir).unwrap().is_empty());
     assert!(events(&dir).is_empty());
     let stored = run::open_saved_run(&dir).unwrap().unwrap().config;
@@ -112,7 +112,7 @@ fn a_run_that_goes_on_with_other_threads_says_so() {
     };
     if let Ok(dir) = std::env::var(CHILD) {
         let dir = Path::new(&dir);
-        let resume = || Run::resume(dir, "sft", &settings(0.1, 1)).unwrap();
+        let resume = || resume_run(dir, "sft", &settings(0.1, 1)).unwrap();
         let mut run = Run::create(dir, "sft", &settings(0.1, 1)).unwrap();
         run.record_used(used(2)).unwrap();
         save(&mut run, 1, 1);

@@ -129,29 +129,47 @@ fn a_wrong_command_line_is_one_line() {
 }
 
 /// `wick sft … && wick rm …` must not go on with half a run. In a process of its own: the signal
-/// stays with it.
+/// stays with it. Other commands have the shell's 130, since the signal kills them.
 #[test]
-fn a_run_that_a_signal_stopped_ends_with_130() {
+fn a_command_that_a_signal_stopped_ends_with_130() {
     const STOPPED: &str = "STOPPED_TEST_CHILD";
     if std::env::var(STOPPED).is_ok() {
         let world = World::with_reward();
-        let words = training("sft", &world.sft_args("half", "train.max_steps=3"));
-        let words: Vec<&str> = std::iter::once("wick")
-            .chain(words.iter().map(String::as_str))
-            .collect();
+        let rl = |run: &str| world.rl_args(run, "model.reward=~/rm algorithm.name=ppo");
+        world.rl("rl", "algorithm.name=ppo train.steps=2").unwrap();
         run::stop_on_signals().unwrap();
         let pid = std::process::id().to_string();
         Command::new("kill").args(["-INT", &pid]).status().unwrap();
-        println!("\n{:?} {}", wick(&words), world.info("half")["status"]);
-        println!("{:?}", ExitCode::from(130));
+        let mut verify = training("sft", &world.sft_args("verified", ""));
+        verify.push("--verify-resume".into());
+        let replay = ["replay".to_string(), world.text("rl"), "--step=2".into()];
+        for (name, words) in [
+            ("verify", verify),
+            ("replay", replay.to_vec()),
+            ("sft", training("sft", &world.sft_args("sft-half", ""))),
+            ("rm", training("rm", &world.reward_args("rm-half", ""))),
+            ("rlhf", training("rlhf", &rl("rl-half"))),
+        ] {
+            let words = words.iter().map(String::as_str);
+            let words: Vec<&str> = std::iter::once("wick").chain(words).collect();
+            println!("\n{name} {:?}", wick(&words));
+        }
+        for run in ["sft-half", "rm-half", "rl-half"] {
+            assert_eq!(world.info(run)["status"], "stopped");
+        }
         std::process::exit(0);
     }
     let output = crate::common::again_in_a_child([(STOPPED, "1")]);
     let text = String::from_utf8_lossy(&output.stdout);
-    let expected = format!("{:?}", ExitCode::from(130));
-    let stopped = text
-        .lines()
-        .find(|line| line.ends_with("\"stopped\""))
-        .expect(&text);
-    assert_eq!(stopped, format!("{expected} \"stopped\""));
+    for name in ["verify", "replay", "sft", "rm", "rlhf"] {
+        let expected = format!("{name} {:?}", ExitCode::from(130));
+        assert!(text.lines().any(|line| line == expected), "{name}: {text}");
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    for line in [
+        "stopped by a signal; nothing is proved",
+        "stopped before step 2",
+    ] {
+        assert!(said.lines().any(|said| said == line), "{line}: {said}");
+    }
 }

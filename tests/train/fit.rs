@@ -1,6 +1,7 @@
 //! The fit loop on a linear regression: what it logs, saves and learns.
 
 use super::{Regression, config, items, train_in};
+use crate::common::resume_run;
 use testkit::assert_close_slices;
 use train::FitConfig;
 
@@ -146,7 +147,7 @@ fn the_draws_of_dropout_depend_on_the_seed_in_new_runs() {
                 info.as_object_mut().unwrap().remove(key);
             }
             std::fs::write(dir.join("run.json"), info.to_string()).unwrap();
-            run = run::Run::resume(&dir, "test", &serde_json::json!({ "train": config })).unwrap();
+            run = resume_run(&dir, "test", &serde_json::json!({ "train": config })).unwrap();
         }
         let mut objective = Regression::new();
         train::fit(&mut objective, &items(30, 1), &config, &mut run, false).unwrap();

@@ -1,6 +1,7 @@
 //! Resuming a fit: the same bytes as an uninterrupted run, and what is refused.
 
 use super::{Item, Regression, config, items, train_in};
+use crate::common::resume_run;
 use anyhow::Result;
 use candle_core::{Tensor, Var};
 use run::Run;
@@ -31,7 +32,7 @@ fn a_resumed_run_ends_with_the_same_bytes() {
     assert!(dir.join("checkpoints/step-000006").is_dir());
     assert!(!dir.join("checkpoints/step-000008").exists());
 
-    let mut run = Run::resume(&dir, "test", &json!({ "train": config })).unwrap();
+    let mut run = resume_run(&dir, "test", &json!({ "train": config })).unwrap();
     let summary = fit(&mut Regression::new(), &data, &config, &mut run, true).unwrap();
     assert_eq!(summary.steps, 16);
     for file in [
@@ -86,7 +87,7 @@ fn steps_of_a_checkpoint_without_seconds_do_not_count_in_tokens_per_sec() {
     window.insert("secs".into(), 0.5.into());
     std::fs::write(&file, state.to_string()).unwrap();
 
-    let mut run = Run::resume(&dir, "test", &json!({ "train": config })).unwrap();
+    let mut run = resume_run(&dir, "test", &json!({ "train": config })).unwrap();
     fit(&mut Regression::new(), &data, &config, &mut run, true).unwrap();
     let rows = run::read_metrics(&dir).unwrap();
     let row = rows
@@ -143,7 +144,7 @@ fn resuming_with_other_data_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (dir, config) = (dir.path().join("run"), config());
     train_in(&dir, &mut Regression::new(), &items(30, 1), &config).unwrap();
-    let mut run = Run::resume(&dir, "test", &json!({ "train": config })).unwrap();
+    let mut run = resume_run(&dir, "test", &json!({ "train": config })).unwrap();
     let mut objective = Regression::new();
     let error = fit(&mut objective, &items(29, 1), &config, &mut run, true).unwrap_err();
     assert!(error.to_string().contains("30 training items"), "{error}");

@@ -7,18 +7,22 @@ use crate::evaluation::evaluate;
 use crate::failed;
 use crate::learner::Learner;
 use crate::outcome;
+use crate::replay::SettingsByStep;
 use crate::rl_step::{StepReport, rl_step};
 use crate::samples_markdown::{self, headline};
 use crate::setup::{self, Session, record_warnings};
 use algorithms::Metrics;
-use anyhow::{Error, Result, anyhow, ensure};
-use run::{Progress, RunArgs};
+use anyhow::{Error, Result, anyhow};
+use run::{Progress, RunArgs, StoppedBySignal};
 
 /// Trains a policy into `args.run`.
 pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let config = config.resolved()?;
     let mut session = setup::open(args, &config, false)?;
     let n_steps = config.train.steps as u64;
+    if session.step >= n_steps {
+        session.run.say_if_finished_already(n_steps, "train.steps");
+    }
     let mut progress = Progress::starting_at("rlhf", n_steps, session.step);
     if session.step == 0 {
         let metrics = session.evaluate()?;
@@ -36,10 +40,11 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     session.close()
 }
 
-/// Goes from the last checkpoint to `step` and hands it to `look`. Logs and saves nothing.
+/// Goes from the last checkpoint to `step` and hands it to `look`. Logs and saves nothing. The run
+/// is opened with the first settings, and takes each step under those of `by_step`.
 pub(crate) fn replay_to(
     args: &RunArgs,
-    config: &Config,
+    (config, by_step): (&Config, &SettingsByStep),
     step: u64,
     look: &mut dyn FnMut(&Learner, &StepReport) -> Result<()>,
 ) -> Result<()> {
@@ -47,12 +52,15 @@ pub(crate) fn replay_to(
     let mut session = setup::open(args, &config, true)?;
     let mut progress = Progress::starting_at("rlhf", config.train.steps as u64, session.step);
     loop {
+        session.learner.config = by_step.of(session.step + 1)?;
         let report = session.take_step()?;
         if session.step == step {
             progress.finish("");
             return look(&session.learner, &report);
         }
-        ensure!(!run::stop_requested(), "stopped before step {step}");
+        if run::stop_requested() {
+            return Err(StoppedBySignal(format!("stopped before step {step}")).into());
+        }
     }
 }
 

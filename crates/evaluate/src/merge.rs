@@ -4,15 +4,16 @@
 //! The written files are read back and must give the logits of base + adapter on a probe set. An
 //! adapter that changes nothing is an error, since users of other tools have silently got the base.
 
+use crate::merged_template::MergedTemplate;
 use crate::output::ensure_parent;
 use crate::policies::PolicyOpener;
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device, Tensor};
-use data::Template;
 use models::{CausalLm, Lora, ModelSource};
 use ops::Ragged;
 use policy::Policy;
 use rand::Rng;
+use run::Replace;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::fs::Permissions;
@@ -28,26 +29,6 @@ const LOST: f64 = 0.1;
 /// From here on what is written is hardly nearer to the policy than the base is. Where rounding
 /// takes every change, the share that is measured lies between 0.98 and 1.02.
 const ALL_LOST: f64 = 0.9;
-/// The Alpaca prompt as a chat template, equal to what `data::Template::Alpaca` renders: the last
-/// user turn is the instruction, everything before it the input. A single turn may have its input
-/// in `alpaca_input`. A final assistant turn is the answer and ends with EOS.
-const ALPACA: &str = r#"
-{%- set answered = messages[-1].role == 'assistant' -%}
-{%- set asked = messages[:-1] if answered else messages -%}
-{%- set speaker = {'user': 'Human', 'assistant': 'Assistant', 'system': 'System'} -%}
-{%- set with_input = asked[-1].alpaca_input is defined and asked[-1].alpaca_input -%}
-{%- if asked | length > 1 or with_input -%}
-{{- 'Below is an instruction that describes a task, paired with an input that provides further context. Write a response that appropriately completes the request.\n\n### Instruction:\n' + asked[-1].content + '\n\n### Input:\n' -}}
-{%- for message in asked[:-1] -%}
-{{- ('' if loop.first else '\n\n') + speaker[message.role] + ': ' + message.content -}}
-{%- endfor -%}
-{%- if with_input -%}{{- ('\n\n' if asked | length > 1 else '') + asked[-1].alpaca_input -}}{%- endif -%}
-{%- else -%}
-{{- 'Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n### Instruction:\n' + asked[-1].content -}}
-{%- endif -%}
-{{- '\n\n### Response:' -}}
-{%- if answered -%}{{- messages[-1].content + eos_token -}}{%- endif -%}
-"#;
 /// Size of the probe set.
 const PROBE_ROWS: usize = 4;
 const PROBE_LEN: usize = 24;
@@ -115,13 +96,10 @@ impl std::fmt::Display for MergeReport {
 /// Writes the merged model of `config.run` into `config.out`.
 pub fn merge(config: &MergeConfig) -> Result<MergeReport> {
     let out = &config.out;
-    ensure!(
-        !out.exists(),
-        "{} exists; choose another --out",
-        out.display()
-    );
+    run::ensure_new(out, "--out", Replace::Never)?;
     let parent = ensure_parent(out)?;
     let policy = PolicyOpener::new("cpu")?.policy(&config.run)?;
+    let template = MergedTemplate::of(&policy)?;
     let lora = policy
         .adapter
         .as_ref()
@@ -152,7 +130,8 @@ pub fn merge(config: &MergeConfig) -> Result<MergeReport> {
             largest_difference(&wanted, &probe.logits(&merged, None)?)?,
             TOLERANCE,
         )?;
-        save(&merged, &policy, config.dtype, aside.path())?;
+        let source = template.source.as_deref();
+        save(&merged, &policy, source, config.dtype, aside.path())?;
     }
     let written = models::load(&ModelSource::Dir(aside.path().to_path_buf()), &Device::Cpu)?;
     let found = probe.logits(&written.model, None)?;
@@ -173,7 +152,9 @@ pub fn merge(config: &MergeConfig) -> Result<MergeReport> {
     let lost = mean_difference(&wanted, &found)? / mean_difference(&wanted, &base)?;
     check_lost(lost, config.dtype)?;
     run::write_sums(aside.path())?;
-    say_prompt(&policy);
+    if let Some(note) = &template.note {
+        run::say!("{note}");
+    }
     std::fs::rename(aside.path(), out)
         .with_context(|| format!("cannot create {}", out.display()))?;
     // Renamed to `out`: nothing to delete.
@@ -188,48 +169,21 @@ pub fn merge(config: &MergeConfig) -> Result<MergeReport> {
     })
 }
 
-/// Writes the model with the tokenizer and a chat template equal to the run's prompt template.
-fn save(merged: &CausalLm, policy: &Policy, dtype: Dtype, dir: &Path) -> Result<()> {
+/// Writes the model with the tokenizer and the chat template.
+fn save(
+    merged: &CausalLm,
+    policy: &Policy,
+    chat_template: Option<&str>,
+    dtype: Dtype,
+    dir: &Path,
+) -> Result<()> {
     let base = &policy.base;
-    let alpaca = if base.special.add_bos {
-        format!("{{{{- bos_token -}}}}{ALPACA}")
-    } else {
-        ALPACA.to_string()
-    };
-    let chat_template = match &policy.template {
-        Template::Chat { source, .. } => Some(source.as_str()),
-        Template::Alpaca => Some(alpaca.as_str()),
-        Template::Raw => None,
-    };
     let (tokenizer, special) = (&base.tokenizer, &base.special);
     merged.save_copy(dir, tokenizer, special, chat_template, &base.defaults)?;
     if dtype == Dtype::Bf16 {
         narrow(dir)?;
     }
     Ok(())
-}
-
-/// Says how other programs must prompt the model where its chat template does not show it.
-fn say_prompt(policy: &Policy) {
-    match &policy.template {
-        Template::Chat { .. } => {
-            let header = policy.encoder.prompt_header();
-            if !header.is_empty() {
-                run::say!(
-                    "the chat template has no generation prompt; give other programs prompts that \
-                     end with {header:?}, as the run's did"
-                );
-            }
-        }
-        Template::Alpaca => run::say!(
-            "the chat template is Alpaca's prompt; the input of an instruction goes into the message \
-             as \"alpaca_input\": {{\"role\": \"user\", \"content\": INSTRUCTION, \"alpaca_input\": INPUT}}"
-        ),
-        Template::Raw => run::say!(
-            "no chat template is written: the run's prompts are the text itself (template = \"raw\"); \
-             give other programs the text, not messages"
-        ),
-    }
 }
 
 /// Rounds the weights in `dir` to bf16.

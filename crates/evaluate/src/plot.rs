@@ -1,10 +1,12 @@
 //! `wick plot`: comparisons of several seeds, or learning curves, as an SVG.
 
 use crate::chart::{self, Panel};
+use crate::given_once::ensure_each_once;
 use crate::output::ensure_parent;
 use crate::seeds::seeds;
 use crate::table::COLUMNS;
 use anyhow::{Context, Result, bail, ensure};
+use run::Replace;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -54,7 +56,7 @@ pub fn plot(config: &PlotConfig) -> Result<String> {
         "{} is a directory; --out is an SVG file",
         config.out.display()
     );
-    run::ensure_new(&config.out, "--out", config.force)?;
+    run::ensure_new(&config.out, "--out", Replace::WithForce(config.force))?;
     ensure_parent(&config.out)?;
     let (panels, words) = if config.runs.is_empty() {
         points(config)?
@@ -135,6 +137,7 @@ fn curves(config: &PlotConfig) -> Result<Panel> {
         series: Vec::new(),
     };
     let mut logged = BTreeSet::new();
+    ensure_each_once("--runs", &config.runs)?;
     for dir in &config.runs {
         let name = crate::policies::file_name(dir);
         for row in run::read_metrics(dir)? {

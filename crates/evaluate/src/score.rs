@@ -9,6 +9,7 @@ use crate::trained_on::TrainedOn;
 use anyhow::{Result, bail, ensure};
 use data::{Demonstration, Example, Format, Preference, Prompt, ReadOptions};
 use policy::{Batch, Policy};
+use run::Replace;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -142,11 +143,7 @@ pub fn score(config: &ScoreConfig) -> Result<ScoreReport> {
         "--max-rows 0; it must be at least 1, or be left out to score all rows"
     );
     if let Some(out) = &config.out {
-        ensure!(
-            !out.exists(),
-            "{} exists; choose another --out",
-            out.display()
-        );
+        run::ensure_new(out, "--out", Replace::Never)?;
         ensure_parent(out)?;
     }
     let mut opener = PolicyOpener::new(&config.device)?;

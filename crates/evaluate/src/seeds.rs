@@ -1,6 +1,7 @@
 //! Comparisons of several seeds, as `wick table` and `wick plot` read them. They must have the same
 //! settings and different runs; otherwise the mean is meaningless and the spread too small.
 
+use crate::given_once::ensure_each_once;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -21,12 +22,12 @@ const SETTINGS: [(&str, &str); 4] = [
 /// If they differ in their prompts, sampling or use of a reward model, or one has no run that those
 /// before it have not.
 pub(crate) fn seeds(dirs: &[PathBuf]) -> Result<Vec<Vec<Value>>> {
+    ensure_each_once("--compared", dirs)?;
     let reports: Vec<Value> = dirs.iter().map(|dir| report(dir)).collect::<Result<_>>()?;
     for (dir, report) in dirs.iter().zip(&reports).skip(1) {
         if let Some(what) = difference(&reports[0], report) {
             bail!(
-                "{} and {} are not seeds of one comparison: {what}; compare both with the same \
-                 --prompts, --n, --temperature, --max-new-tokens and --reward",
+                "{} and {} are not seeds of one comparison: {what}",
                 dirs[0].display(),
                 dir.display()
             );
@@ -79,23 +80,33 @@ fn report(dir: &Path) -> Result<Value> {
     Ok(report)
 }
 
-/// The first thing in which two comparisons differ.
+/// The first thing in which two comparisons differ, and what to do.
 fn difference(a: &Value, b: &Value) -> Option<String> {
     let at = |report: &Value, place: &str| report.pointer(place).cloned().unwrap_or_default();
+    let hashes = [a, b].map(|report| at(report, "/prompts_sha256"));
+    let from = [a, b].map(|report| at(report, "/prompts_from"));
+    let command = run::command("compare");
+    // An older version stored no hash, and each run has a file of its own with the same prompts.
+    if !hashes.iter().any(Value::is_null) && hashes[0] != hashes[1] {
+        return Some(format!(
+            "other prompts, of {} and {}; compare the runs of each seed again with \
+             `{command} --prompts FILE`, one file for all of them",
+            from[0], from[1]
+        ));
+    }
     for (words, place) in SETTINGS {
         let (a, b) = (at(a, place), at(b, place));
         if a != b {
-            return Some(format!("{words} {a} and {b}"));
+            return Some(format!(
+                "{words} {a} and {b}; compare both with the same --prompts, --n, --temperature, \
+                 --max-new-tokens and --reward"
+            ));
         }
     }
-    let hashes = [a, b].map(|report| at(report, "/prompts_sha256"));
-    let from = [a, b].map(|report| at(report, "/prompts_from"));
-    // An older version stored no hash, and each run has a file of its own with the same prompts.
-    if !hashes.iter().any(Value::is_null) && hashes[0] != hashes[1] {
-        return Some(format!("other prompts, of {} and {}", from[0], from[1]));
-    }
     let with_reward = [a, b].map(|report| !at(report, "/reward").is_null());
-    (with_reward[0] != with_reward[1]).then(|| "only one of them has a reward model".to_string())
+    (with_reward[0] != with_reward[1]).then(|| {
+        "only one of them has a reward model; compare both with the same --reward".to_string()
+    })
 }
 
 /// What tells a row's run from others of its name; None in files that say too little.

@@ -3,6 +3,7 @@
 use crate::output::ensure_parent;
 use crate::seeds::seeds;
 use anyhow::Result;
+use run::Replace;
 use serde_json::Value;
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -40,7 +41,7 @@ pub(crate) const COLUMNS: [Column; 8] = [
 /// best first.
 pub fn table(config: &TableConfig) -> Result<String> {
     if let Some(out) = &config.out {
-        run::ensure_new(out, "--out", config.force)?;
+        run::ensure_new(out, "--out", Replace::WithForce(config.force))?;
         ensure_parent(out)?;
     }
     let mut rows: Vec<(String, Vec<Vec<f64>>)> = Vec::new();

@@ -251,6 +251,17 @@ impl Run {
         }
     }
 
+    /// For a resumed run with no step left: says so if it was finished. `step`: its last one;
+    /// `key`: the setting that makes it the last.
+    pub fn say_if_finished_already(&self, step: u64, key: &str) {
+        if self.still_finished {
+            crate::say!(
+                "{} is finished already: step {step} is the last one by {key}; raise {key} to go on",
+                self.dir.display()
+            );
+        }
+    }
+
     /// Marks the run finished and writes wall seconds (summed over resumes) and peak memory into
     /// run.json.
     pub fn finish(&mut self, summary: &BTreeMap<String, f64>) -> Result<()> {

@@ -1,7 +1,8 @@
 //! Atomic files and directories: written under a temporary name, synced, renamed into place.
 
+use crate::command_line::command_line;
 use crate::redact::redact;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use std::fs::{File, Metadata, Permissions};
 use std::io::{Read, Write};
@@ -41,24 +42,42 @@ pub fn write_text(path: &Path, text: &str) -> Result<()> {
     atomic_write(path, redact(text).as_bytes())
 }
 
+/// Whether a command may replace a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replace {
+    Never,
+    /// If `--force` was given
+    WithForce(bool),
+}
+
 /// Fails if a command would replace a result: `path`, which `flag` gives, is a file or directory,
-/// and `force` was not given.
+/// and `replace` does not allow it.
 ///
 /// ```
+/// use run::Replace;
 /// let there = tempfile::NamedTempFile::new()?;
-/// assert!(run::ensure_new(there.path(), "--out", true).is_ok());
-/// let error = run::ensure_new(there.path(), "--out", false).unwrap_err().to_string();
-/// assert!(error.ends_with("exists; choose another --out, or replace it with --force"));
+/// assert!(run::ensure_new(there.path(), "--out", Replace::WithForce(true)).is_ok());
+/// let error = run::ensure_new(there.path(), "--out", Replace::Never).unwrap_err().to_string();
+/// assert!(error.ends_with("exists; choose another --out"));
 /// # Ok::<(), anyhow::Error>(())
 /// ```
-pub fn ensure_new(path: &Path, flag: &str, force: bool) -> Result<()> {
-    let result = std::fs::metadata(path).is_ok_and(|found| found.is_file() || found.is_dir());
-    ensure!(
-        force || !result,
-        "{} exists; choose another {flag}, or replace it with --force",
-        path.display()
-    );
-    Ok(())
+pub fn ensure_new(path: &Path, flag: &str, replace: Replace) -> Result<()> {
+    let is_result = std::fs::metadata(path).is_ok_and(|found| found.is_file() || found.is_dir());
+    let or = match replace {
+        _ if !is_result => return Ok(()),
+        Replace::WithForce(true) => return Ok(()),
+        Replace::WithForce(false) => or_force(),
+        Replace::Never => String::new(),
+    };
+    bail!("{} exists; choose another {flag}{or}", path.display())
+}
+
+/// The end of a message: how the same command replaces what it found.
+pub fn or_force() -> String {
+    match command_line() {
+        Some(command) => format!(", or replace it with --force: {command} --force"),
+        None => ", or replace it with --force".to_string(),
+    }
 }
 
 /// An I/O error without the temporary name that tempfile adds.

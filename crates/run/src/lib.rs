@@ -20,11 +20,13 @@
 mod args;
 mod checkpoint;
 mod checkpoint_list;
+mod command_line;
 mod config;
 mod config_error;
 mod directory;
 mod file_hashes;
 mod files;
+mod history;
 mod memory;
 mod metrics;
 mod open;
@@ -55,16 +57,18 @@ mod verify_compare;
 pub use args::{PlanArgs, RunArgs};
 pub use checkpoint::Checkpoint;
 pub use checkpoint_list::{Damaged, RetentionPolicy, has_checkpoint, newest_intact};
+pub use command_line::command;
 pub use config::{from_table, load_config, settings_table};
 pub use directory::Run;
 pub use file_hashes::FileHashes;
 pub use files::{
-    HashingReader, Renames, atomic_write, ensure_new, file_hash, free_space_bytes, hash,
-    put_in_place, require_space, write_text,
+    HashingReader, Renames, Replace, atomic_write, ensure_new, file_hash, free_space_bytes, hash,
+    or_force, put_in_place, require_space, write_text,
 };
+pub use history::SettingsAt;
 pub use memory::{measure_peak_by, peak_memory_bytes, resident_memory_bytes, usable_memory_bytes};
 pub use metrics::{MetricsRow, is_timing, read_metrics};
-pub use outcome::{Curve, command, is_above, say_outcome};
+pub use outcome::{Curve, is_above, say_outcome};
 pub use process::{exit, main, one_line, parsed, print, print_to};
 pub use progress::Progress;
 pub use provenance::{cpu_model, git_commit};
@@ -72,7 +76,7 @@ pub use redact::{hide, redact};
 pub use rules::Rules;
 pub use saved_run::{SavedRun, open_saved_run};
 pub use say::{printable, say};
-pub use signals::{stop_on_signals, stop_requested};
+pub use signals::{StoppedBySignal, stop_on_signals, stop_requested};
 pub use stage_command::StageArgs;
 pub use stream::{stream, stream_key};
 pub use suggest::{nearest, suggest};

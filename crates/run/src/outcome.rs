@@ -70,30 +70,6 @@ pub fn say_outcome(dir: &Path, curves: &[Curve], result: &str, next: &str) {
     say!("next: {next}");
 }
 
-/// How the user of this process starts another command: `wick rm`, or the stage's own binary where
-/// one of those runs, as under make.
-///
-/// ```
-/// // not in a program called wick
-/// assert_eq!(run::command("rm"), "reward-model");
-/// assert_eq!(run::command("merge"), "evaluate merge");
-/// ```
-pub fn command(name: &str) -> String {
-    let program = std::env::args_os().next().unwrap_or_default();
-    if Path::new(&program)
-        .file_stem()
-        .is_some_and(|stem| stem == "wick")
-    {
-        return format!("wick {name}");
-    }
-    match name {
-        "sft" => "sft".into(),
-        "rm" => "reward-model".into(),
-        "rlhf" => "esrl-rlhf".into(),
-        other => format!("evaluate {other}"),
-    }
-}
-
 /// Whether `best` is above `last` in the three digits that are shown of rewards.
 pub fn is_above(best: f64, last: f64) -> bool {
     (best * 1000.0).round() > (last * 1000.0).round()

@@ -2,7 +2,7 @@
 
 use crate::redact::redact;
 use crate::say;
-use crate::signals::exit_code;
+use crate::signals::{STOPPED, StoppedBySignal, exit_code};
 use anyhow::{Context, Result, bail};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -104,11 +104,15 @@ pub fn main(
 }
 
 /// Turns a result into an exit code. An error prints one line `error: …` to stderr and gives 2; a
-/// run that Ctrl-C or SIGTERM stopped gives 130.
+/// command that Ctrl-C or SIGTERM stopped gives 130.
 pub fn exit(result: Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::from(exit_code()),
         Err(error) if error.is::<NothingMore>() => ExitCode::SUCCESS,
+        Err(error) if error.is::<StoppedBySignal>() => {
+            say!("{}", one_line(&error));
+            ExitCode::from(STOPPED)
+        }
         Err(error) => {
             say!("error: {}", one_line(&error));
             ExitCode::from(2)

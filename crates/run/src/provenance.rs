@@ -1,6 +1,7 @@
 //! The origin of a run: command, version, commit, machine, date. Never the values of environment
 //! variables.
 
+use crate::command_line::argv;
 use crate::files::file_hash;
 use crate::time_format::rfc3339;
 use serde_json::{Map, Value, json};
@@ -42,19 +43,6 @@ pub(crate) fn binary() -> Map<String, Value> {
 
 fn commit_of_binary() -> Option<String> {
     git_commit(&std::env::current_exe().ok()?)
-}
-
-/// The command line, with the program's file name instead of its path.
-pub(crate) fn argv() -> Vec<String> {
-    let mut args: Vec<String> = std::env::args_os()
-        .map(|a| a.to_string_lossy().into_owned())
-        .collect();
-    if let Some(program) = args.first_mut() {
-        *program = Path::new(program)
-            .file_name()
-            .map_or(String::new(), |n| n.to_string_lossy().into_owned());
-    }
-    args
 }
 
 /// The commit checked out in the git work tree that contains `inside` (a file or directory), read

@@ -9,33 +9,21 @@ use crate::files::atomic_write;
 use crate::metrics::{self, MetricsLog};
 use crate::open::{is_creatable, lock};
 use crate::results::{self, RESULTS};
+use crate::resume_settings::{self, Changes};
 use crate::run_info::{
     CONFIG, INFO, announce, damaged_files, read_config, read_info, settle, write_info,
 };
+use crate::saved_run::{SavedRun, open_saved_run};
 use crate::sums::names;
-use crate::time_format::rfc3339;
-use crate::{provenance, resume_settings, signals};
+use crate::{history, signals};
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Serialize, de::DeserializeOwned};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use std::path::Path;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 use toml::Table;
 
 impl Run {
-    /// [`reopen`](Self::reopen) and [`begin`](Self::begin), for settings of this version.
-    ///
-    /// # Errors
-    /// As both.
-    pub fn resume<C>(dir: &Path, stage: &str, config: &C) -> Result<Self>
-    where
-        C: Serialize + DeserializeOwned,
-    {
-        let mut run = Self::reopen(dir, stage, config, Ok)?;
-        run.begin()?;
-        Ok(run)
-    }
-
     /// Opens an existing run for `--resume` and writes nothing yet: what is recorded in it, and the
     /// files of its root, are kept until [`begin`](Self::begin). Dropped before that, the run is as
     /// it was.
@@ -60,22 +48,10 @@ impl Run {
         C: Serialize + DeserializeOwned,
     {
         let shown = dir.display();
-        ensure!(
-            dir.exists(),
-            "{shown}: no such run; leave out --resume to begin it"
-        );
-        ensure!(
-            dir.join(INFO).exists(),
-            "{shown} is not a run directory (it has no {INFO}){}",
-            match is_creatable(dir) {
-                true => "; leave out --resume to begin it",
-                false => "",
-            }
-        );
+        ensure_run(dir)?;
         let lock = lock(dir)?;
         let mut info = read_info(dir)?;
-        let of = text(&info, "stage");
-        ensure!(of == stage, "{shown} is a run of {of}, not of {stage}");
+        ensure_stage(dir, &text(&info, "stage"), stage)?;
 
         let (latest, damaged) = newest_undamaged(dir)?;
         let still_finished = text(&info, "status") == "finished";
@@ -95,10 +71,11 @@ impl Run {
         metrics::check(dir)?;
         let config = toml::to_string_pretty(config).context("settings")?;
         let stored = stored_settings(dir, migrate)?;
-        let lines = resume_settings::compare(dir, &stored, &config)?;
+        let Changes { lines, before } = resume_settings::compare(dir, &stored, &config)?;
 
         let peak_before = info.get("peak_memory_bytes").and_then(Value::as_u64);
-        record_resume(&mut info, latest.as_ref().map(|checkpoint| checkpoint.step));
+        let step = latest.as_ref().map(|checkpoint| checkpoint.step);
+        history::record_resume(&mut info, step, before);
         Ok(Self {
             dir: dir.to_path_buf(),
             info,
@@ -178,6 +155,45 @@ impl Run {
     }
 }
 
+/// Opens a run of `stage` to resume it.
+///
+/// # Errors
+/// If it is none, and as [`open_saved_run`].
+pub(crate) fn open_to_resume(dir: &Path, stage: &str) -> Result<SavedRun> {
+    ensure_run(dir)?;
+    let saved = open_saved_run(dir)?.with_context(|| format!("cannot read {}", dir.display()))?;
+    ensure_stage(dir, &saved.stage, stage)?;
+    Ok(saved)
+}
+
+/// Refuses a directory that is no run.
+fn ensure_run(dir: &Path) -> Result<()> {
+    let shown = dir.display();
+    ensure!(
+        dir.exists(),
+        "{shown}: no such run; leave out --resume to begin it"
+    );
+    ensure!(
+        dir.join(INFO).exists(),
+        "{shown} is not a run directory (it has no {INFO}){}",
+        match is_creatable(dir) {
+            true => "; leave out --resume to begin it",
+            false => "",
+        }
+    );
+    Ok(())
+}
+
+/// Refuses a run of another stage than `wanted`.
+fn ensure_stage(dir: &Path, found: &str, wanted: &str) -> Result<()> {
+    ensure!(
+        found == wanted,
+        "{} is a run of {found}, not of {wanted}",
+        dir.display()
+    );
+    Ok(())
+}
+
 /// Refuses damaged settings. Other files are written again from what they were made of, pools are
 /// checked when they are read.
 fn check_files(dir: &Path, info: &Map<String, Value>) -> Result<()> {
@@ -227,14 +243,6 @@ fn drop_later(run: &Path, step: u64) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn record_resume(info: &mut Map<String, Value>, step: Option<u64>) {
-    let resumed = info.entry("resumed").or_insert_with(|| json!([]));
-    if let Value::Array(list) = resumed {
-        let now = rfc3339(SystemTime::now());
-        list.push(json!({ "started": now, "step": step, "argv": provenance::argv() }));
-    }
 }
 
 fn text(info: &Map<String, Value>, key: &str) -> String {

@@ -1,7 +1,8 @@
 //! Whether a run may be resumed with the given settings: equal to those it began with, except a few
 //! that cannot change its results.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
 use std::path::Path;
 use toml::{Table, Value};
@@ -29,8 +30,16 @@ const MAY_CHANGE: [&str; 14] = [
 /// Settings that an error names.
 const SHOWN: usize = 3;
 
-/// Fails if settings differ that must not, naming each. Returns a line for each allowed change.
-pub(crate) fn compare(dir: &Path, stored: &Table, given: &str) -> Result<Vec<String>> {
+/// The settings that a resume changes.
+pub(crate) struct Changes {
+    /// A line about each, for the user
+    pub lines: Vec<String>,
+    /// What each was, by its dotted key; null: it was unset
+    pub before: Map<String, Json>,
+}
+
+/// Fails if settings differ that must not, naming each. Returns the allowed changes.
+pub(crate) fn compare(dir: &Path, stored: &Table, given: &str) -> Result<Changes> {
     let (old, new) = (flat(stored), flat(&given.parse()?));
     let mut keys: Vec<&String> = old
         .keys()
@@ -74,7 +83,32 @@ pub(crate) fn compare(dir: &Path, stored: &Table, given: &str) -> Result<Vec<Str
         );
     }
     let line = |key| format!("resuming with a new setting: {}", describe(key));
-    Ok(harmless.into_iter().map(line).collect())
+    let was = |key: &&String| Ok(((*key).clone(), serde_json::to_value(old.get(*key))?));
+    Ok(Changes {
+        before: harmless.iter().map(was).collect::<Result<_>>()?,
+        lines: harmless.into_iter().map(line).collect(),
+    })
+}
+
+/// `settings` with those of `before`, as [`Changes`] has them.
+pub(crate) fn restore(settings: &mut Table, before: &Map<String, Json>) -> Result<()> {
+    for (key, was) in before {
+        let mut path: Vec<&str> = key.split('.').collect();
+        let name = path.pop().unwrap_or_default();
+        let mut table = &mut *settings;
+        for part in path {
+            let inner = table
+                .entry(part)
+                .or_insert_with(|| Value::Table(Table::new()));
+            let inner = inner.as_table_mut();
+            table = inner.with_context(|| format!("{key} is no setting"))?;
+        }
+        match was {
+            Json::Null => drop(table.remove(name)),
+            was => drop(table.insert(name.to_string(), Value::try_from(was)?)),
+        }
+    }
+    Ok(())
 }
 
 /// The settings by dotted key. Arrays are values.

@@ -20,8 +20,9 @@ pub fn stop_on_signals() -> Result<()> {
         let stop = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
             // In this order: the second signal finds the flag that the first one set.
-            let handlers = flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
-                .and_then(|_| flag::register(signal, Arc::clone(&stop)));
+            let handlers =
+                flag::register_conditional_shutdown(signal, STOPPED.into(), Arc::clone(&stop))
+                    .and_then(|_| flag::register(signal, Arc::clone(&stop)));
             if let Err(e) = handlers {
                 installed = Err(e);
             }
@@ -46,16 +47,31 @@ pub(crate) fn signalled() -> bool {
     STOP.get().is_some_and(|stop| stop.load(Ordering::Relaxed))
 }
 
+/// The error of a command that a signal ended, and that saved nothing to go on from.
+#[derive(Debug)]
+pub struct StoppedBySignal(pub String);
+
+impl std::fmt::Display for StoppedBySignal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StoppedBySignal {}
+
 /// Makes [`exit_code`] that of a command which a signal ended.
 pub(crate) fn note_stopped_early() {
     STOPPED_EARLY.store(true, Ordering::Relaxed);
 }
 
+/// The exit code of a command that a signal ended.
+pub(crate) const STOPPED: u8 = 130;
+
 /// The exit code of a command without an error: 0, or 130 if a signal stopped its run early, so
 /// that `wick sft … && wick rm …` does not go on with half a run.
 pub(crate) fn exit_code() -> u8 {
     match STOPPED_EARLY.load(Ordering::Relaxed) {
-        true => 130,
+        true => STOPPED,
         false => 0,
     }
 }

@@ -3,10 +3,10 @@
 use crate::args::{PlanArgs, RunArgs};
 use crate::config::load_checked;
 use crate::process::print;
+use crate::reopen::open_to_resume;
 use crate::run_info::CONFIG;
-use crate::saved_run::open_saved_run;
 use crate::verify::verify_resume;
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
 
@@ -66,18 +66,6 @@ impl RunArgs {
         let Some(run) = run else {
             return Ok(self.config.clone());
         };
-        let saved = open_saved_run(run)?.with_context(|| {
-            format!(
-                "{} is not a run (it has no run.json): there is nothing to resume",
-                run.display()
-            )
-        })?;
-        let of = saved.stage;
-        ensure!(
-            of == stage,
-            "{} is a run of {of}, not of {stage}",
-            run.display()
-        );
-        Ok(Some(saved.dir.join(CONFIG)))
+        Ok(Some(open_to_resume(run, stage)?.dir.join(CONFIG)))
     }
 }

@@ -7,9 +7,9 @@
 
 use crate::args::RunArgs;
 use crate::checkpoint_list::{CHECKPOINTS, list};
-use crate::files::TEMPORARY;
+use crate::files::{Replace, TEMPORARY, ensure_new};
 use crate::run_info::INFO;
-use crate::signals;
+use crate::signals::{self, StoppedBySignal};
 use crate::verify_compare::{compare, content};
 use anyhow::{Context, Result, bail, ensure};
 use rand::Rng;
@@ -47,11 +47,7 @@ pub fn verify_resume(args: &RunArgs, kills: usize) -> Result<String> {
         .run
         .clone()
         .unwrap_or_else(|| scratch.path().join("verify"));
-    ensure!(
-        !dir.exists(),
-        "{} exists; choose another --run",
-        dir.display()
-    );
+    ensure_new(&dir, "--run", Replace::Never)?;
     signals::stop_on_signals()?;
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let checked = check(args, kills, &dir);
@@ -224,7 +220,13 @@ impl Attempt {
     fn end(mut self, kill: Option<Kill>) -> Result<ExitStatus> {
         let began = Instant::now();
         loop {
-            if let Some(status) = self.child.try_wait()? {
+            let status = self.child.try_wait()?;
+            // Before the status: a terminal sends Ctrl-C to the child, too. Dropped, it is ended.
+            if signals::signalled() {
+                let why = "stopped by a signal; nothing is proved";
+                return Err(StoppedBySignal(why.to_string()).into());
+            }
+            if let Some(status) = status {
                 return Ok(status);
             }
             if let Some(kill) = &kill
@@ -237,11 +239,6 @@ impl Attempt {
                 self.child.kill()?;
                 return Ok(self.child.wait()?);
             }
-            // Dropped, it ends the child.
-            ensure!(
-                !signals::signalled(),
-                "stopped by a signal; nothing is proved"
-            );
             std::thread::sleep(POLL);
         }
     }

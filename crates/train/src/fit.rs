@@ -46,6 +46,10 @@ pub fn fit<O: Objective>(
     config.check()?;
     ensure!(!data.is_empty(), "there is nothing to train on");
     let mut fit = Fit::start(objective, data, config, run, resume)?;
+    if fit.ended() {
+        let key = length_key(config, fit.total);
+        fit.run.say_if_finished_already(fit.total as u64, key);
+    }
     let mut progress = Progress::starting_at("train", fit.total as u64, fit.state.step as u64);
     while !fit.ended() {
         let step = fit.state.step + 1;
@@ -278,14 +282,19 @@ fn new_length(run: &Run, config: &FitConfig, done: usize, per_epoch: usize) -> O
     let old: FitConfig = run.settings_before("train")?;
     let (before, now) = (old.total_steps(per_epoch), config.total_steps(per_epoch));
     Some(NewLength {
-        key: match config.max_steps {
-            Some(max) if max == now => "train.max_steps",
-            _ => "train.epochs",
-        },
+        key: length_key(config, now),
         done,
         before,
         now,
     })
+}
+
+/// The setting that ends a run after `total` steps.
+fn length_key(config: &FitConfig, total: usize) -> &'static str {
+    match config.max_steps {
+        Some(max) if max == total => "train.max_steps",
+        _ => "train.epochs",
+    }
 }
 
 fn evaluate<O: Objective>(objective: &mut O, run: &mut Run, step: usize) -> Result<f64> {

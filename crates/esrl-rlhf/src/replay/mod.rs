@@ -6,7 +6,11 @@
 //! metrics.jsonl.
 
 mod columns;
+mod compare;
 mod page;
+mod settings;
+
+pub(crate) use settings::SettingsByStep;
 
 use crate::config::Config;
 use crate::learner::Learner;
@@ -16,9 +20,9 @@ use crate::train_loop::replay_to;
 use algorithms::Experience;
 use anyhow::{Context, Error, Result, anyhow, ensure};
 use columns::{COLUMNS, Replayed};
+use compare::Compared;
 use policy::Batch;
-use run::RunArgs;
-use std::collections::BTreeMap;
+use run::{Replace, RunArgs, StoppedBySignal};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -73,7 +77,7 @@ pub fn replay(config: &ReplayConfig) -> Result<String> {
             "--html {}: no such folder",
             page.display()
         );
-        run::ensure_new(page, "--html", config.force)?;
+        run::ensure_new(page, "--html", Replace::WithForce(config.force))?;
     }
 
     let scratch =
@@ -103,14 +107,19 @@ pub fn replay(config: &ReplayConfig) -> Result<String> {
     };
     // Errors name the run, not its copy, which is gone when they are read.
     let of_the_run = |why: Error| {
+        if why.is::<StoppedBySignal>() {
+            return why;
+        }
         let copy = copy.to_string_lossy();
         anyhow!("{}", run::one_line(&why).replace(&*copy, &at.to_string()))
     };
-    replay_to(&args, &settings, config.step, &mut at_step).map_err(of_the_run)?;
+    let by_step = SettingsByStep::read(&finished, from, config.step)?;
+    replay_to(&args, (&settings, &by_step), config.step, &mut at_step).map_err(of_the_run)?;
     let (rows, metrics) = seen.context("the step was not reached")?;
 
     let mut text = table(&rows, &config.rows)?;
-    text.push_str(&compare(&metrics, &recorded, config.step));
+    let compared = Compared::new(&metrics, &recorded, config.step);
+    text.push_str(&compared.line(&finished, by_step.is_certain));
     if let Some(page) = &config.html {
         let title = format!("{at}, step {}", config.step);
         run::write_text(page, &page::page(&title, &rows, &metrics)?)?;
@@ -267,30 +276,4 @@ fn table(rows: &[Replayed], chosen: &[usize]) -> Result<String> {
         text.push('\n');
     }
     Ok(text)
-}
-
-/// One line: whether the replayed metrics are those that the run recorded.
-fn compare(metrics: &BTreeMap<String, f64>, recorded: &[run::MetricsRow], step: u64) -> String {
-    let of_step = recorded.iter().filter(|row| row.step == step);
-    let recorded: BTreeMap<&String, &f64> = of_step.flat_map(|row| &row.metrics).collect();
-    let same = |a: f64, b: f64| a == b || (a.is_nan() && b.is_nan());
-    let comparable = metrics
-        .iter()
-        .filter(|(name, _)| !run::is_timing(name) && recorded.contains_key(name));
-    let (equal, differ): (Vec<_>, Vec<_>) =
-        comparable.partition(|(name, value)| same(**value, *recorded[name]));
-    match differ.first() {
-        None => format!(
-            "all {} metrics equal those that the run recorded\n",
-            equal.len()
-        ),
-        Some((name, value)) => format!(
-            "{} of {} metrics differ from those that the run recorded, first {name}: {value} now, \
-             {} then (another build, machine or number of threads, or a setting that a resume \
-             changed?)\n",
-            differ.len(),
-            equal.len() + differ.len(),
-            recorded[name]
-        ),
-    }
 }

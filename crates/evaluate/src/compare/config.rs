@@ -3,6 +3,7 @@
 use super::metrics::Metric;
 use anyhow::{Result, ensure};
 use data::Format;
+use run::Replace;
 use std::path::{Path, PathBuf};
 
 /// The files of a comparison in `--out`.
@@ -122,7 +123,11 @@ impl CompareConfig {
             self.out.display()
         );
         for name in RESULTS {
-            run::ensure_new(&self.out.join(name), "--out", self.force)?;
+            run::ensure_new(
+                &self.out.join(name),
+                "--out",
+                Replace::WithForce(self.force),
+            )?;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 use super::config::CompareConfig;
 use super::metrics;
+use crate::given_once::ensure_each_once;
 use crate::policies;
 use anyhow::{Context, Result, bail, ensure};
 use data::{Origin, Prompt, ReadOptions};
@@ -73,8 +74,9 @@ impl Plan {
 }
 
 fn entries(runs: &[String]) -> Result<Vec<Entry>> {
+    ensure_each_once("--runs", runs)?;
     let mut entries = Vec::with_capacity(runs.len());
-    let (mut names, mut seen) = (BTreeSet::new(), BTreeSet::new());
+    let mut names = BTreeSet::new();
     for text in runs {
         let run = policies::saved_run(text)?;
         if let Some(run) = &run
@@ -85,15 +87,13 @@ fn entries(runs: &[String]) -> Result<Vec<Entry>> {
             );
         }
         let short = policies::file_name(text.trim_end_matches('/').as_ref());
-        let name = if names.contains(&short) {
-            text.clone()
-        } else {
-            short
+        let mut name = match names.contains(&short) {
+            true => text.clone(),
+            false => short,
         };
-        ensure!(
-            names.insert(name.clone()) && seen.insert(text),
-            "{text} is given twice"
-        );
+        while !names.insert(name.clone()) {
+            name.insert_str(0, "./");
+        }
         entries.push(Entry {
             text: text.clone(),
             name,
@@ -143,5 +143,21 @@ fn prompts(config: &CompareConfig, rl: Option<&SavedRun>) -> Result<(Vec<Prompt>
         "{} has no held-out prompts; give --prompts FILE",
         run.dir.display()
     );
+    say_if_drawn(run);
     Ok((prompts, path.display().to_string()))
+}
+
+/// Says so where the held-out prompts are drawn from the training data: each seed has others, so
+/// comparisons of several seeds cannot be averaged.
+fn say_if_drawn(run: &SavedRun) {
+    let data = run.config.get("data");
+    if data.is_some_and(|data| data.get("eval_path").is_some()) {
+        return;
+    }
+    run::say!(
+        "the prompts are those that {} held out, drawn by its train.seed: a `{}` of several seeds \
+         needs the same for all; give each comparison the same --prompts FILE",
+        run.dir.display(),
+        run::command("table")
+    );
 }

@@ -3,9 +3,9 @@
 use super::client::JudgeConfig;
 use super::scoring::{Judge, Pairs, Total};
 use crate::fastchat::{self, Answer, Question};
-use anyhow::{Context, Result, bail, ensure};
+use crate::given_once::ensure_each_once;
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
-use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::PathBuf;
 
@@ -61,6 +61,7 @@ pub struct JudgeReport {
 /// Returns the report as Markdown. Called again with the same files, it asks only for the verdicts
 /// that are missing.
 pub fn judge(command: &JudgeCommand) -> Result<String> {
+    ensure_each_once("--answers", &command.answers)?;
     let config = JudgeConfig::from_env()?.context(
         "no judge; set WICK_JUDGE_URL (OpenAI-compatible), WICK_JUDGE_MODEL and WICK_JUDGE_KEY",
     )?;
@@ -69,7 +70,7 @@ pub fn judge(command: &JudgeCommand) -> Result<String> {
     let answers: Vec<_> = answers.collect::<Result<_>>()?;
     let inputs = inputs(command, &config.model)?;
     check_out(command, &inputs)?;
-    let models = named(&command.answers, answers)?;
+    let models = named(&command.answers, answers);
     std::fs::create_dir_all(&command.out)
         .with_context(|| format!("cannot create {}", command.out.display()))?;
     let mut judge = Judge::open(config, &command.out.join("verdicts.jsonl"))?;
@@ -107,33 +108,25 @@ fn check_out(command: &JudgeCommand, inputs: &str) -> Result<()> {
         None => "does not say what it is the table of (earlier versions did not record it)",
     };
     bail!(
-        "{} {what}; choose another --out, or replace it with --force",
-        file.display()
+        "{} {what}; choose another --out{}",
+        file.display(),
+        run::or_force()
     )
 }
 
 /// The answers of each file by its model, and by its file where a model has several.
-///
-/// # Errors
-/// If a file is given twice.
-fn named(files: &[PathBuf], answers: Vec<Vec<Answer>>) -> Result<Vec<(String, Vec<Answer>)>> {
+fn named(files: &[PathBuf], answers: Vec<Vec<Answer>>) -> Vec<(String, Vec<Answer>)> {
     let ids: Vec<String> = answers.iter().map(|a| a[0].model_id.clone()).collect();
     let mut named: Vec<(String, Vec<Answer>)> = Vec::with_capacity(answers.len());
-    let mut seen = BTreeSet::new();
     for ((file, id), answers) in files.iter().zip(&ids).zip(answers) {
-        let shown = file.display();
-        ensure!(
-            seen.insert(std::fs::canonicalize(file)?),
-            "{shown} is given twice"
-        );
         let several = ids.iter().filter(|other| *other == id).count() > 1;
         let name = match several {
-            true => format!("{id} ({shown})"),
+            true => format!("{id} ({})", file.display()),
             false => id.clone(),
         };
         named.push((name, answers));
     }
-    Ok(named)
+    named
 }
 
 /// Rates every model (name and answers) and compares it with the first one.
