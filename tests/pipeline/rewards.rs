@@ -257,3 +257,40 @@ fn invalid_rewards_are_refused_before_anything_is_loaded() {
         &["train.critic_init = \"reward\"", "zero"],
     );
 }
+
+/// A new run cannot learn from sources that all weigh nothing; one of an older version goes on.
+#[test]
+fn sources_that_all_have_weight_0_are_refused() {
+    let world = World::with_reward();
+    let sets = |weights: [i32; 2]| {
+        let [model, length] = weights;
+        format!(
+            "algorithm.name=rloo rewards=[{{kind=\"model\",weight={model}}},\
+             {{kind=\"length\",target=5,weight={length}}}]"
+        )
+    };
+    let expected = "every source of [[rewards]] has weight = 0, so all responses score 0 and \
+                    nothing is learnt; give one a weight";
+    refused(&world, world.rl("out", &sets([0, 0])), &[expected]);
+    world
+        .rl("one", &format!("{} train.steps=1", sets([0, 1])))
+        .unwrap();
+    let at = world.at("one", 1);
+    assert_eq!(at["objective/scores"], at["reward/length"]);
+}
+
+#[test]
+fn a_reward_model_that_only_the_critic_starts_from_is_said_once() {
+    let world = World::with_reward();
+    let sets = "algorithm.name=ppo model.reward=~/rm train.steps=1";
+    let length = "rewards=[{kind=\"length\",target=5}]";
+    world.rl_by("critic", &format!("{sets} {length}")).unwrap();
+    let note = "the critic starts from model.reward, which scores nothing: [[rewards]] has no source \
+                of kind \"model\"";
+    assert_eq!(world.info("critic")["notes"]["reward"], note);
+    let both = "rewards=[{kind=\"length\",target=5},{kind=\"model\"}]";
+    for (run, rewards) in [("both", both), ("model", "")] {
+        world.rl_by(run, &format!("{sets} {rewards}")).unwrap();
+        assert!(world.info(run)["notes"].get("reward").is_none(), "{run}");
+    }
+}
