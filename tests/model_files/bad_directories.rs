@@ -1,10 +1,12 @@
 //! Hugging Face directories with something wrong.
 
-use super::{copy, edit_json, edit_weights, load, says};
+use super::{CPU, copy, edit_json, edit_weights, load, says, tiny};
 use candle_core::{DType, Tensor};
+use models::{Fetch, Lora, ModelSource, WeightStorage};
 use serde_json::json;
 use std::collections::HashMap;
 use std::fs;
+use std::path::Path;
 use testkit::golden;
 
 #[test]
@@ -71,10 +73,141 @@ fn an_adapter_in_place_of_a_model_or_beside_it_is_refused() {
         &["beside the model", "adapter_config.json", "merge it"],
     );
     fs::remove_file(dir.path().join("config.json")).unwrap();
+    let unnamed = "its base (which it does not name)";
+    says(load(dir.path()), &["a PEFT adapter, not a model", unnamed]);
+    says(
+        load(&golden("tiny-llama/adapter")),
+        &[
+            "a PEFT adapter, not a model",
+            "its base (tiny-llama/tied)",
+            "merge_and_unload",
+        ],
+    );
+}
+
+/// Each file that a model's or an adapter's directory may hold, as something that cannot be read:
+/// the error names it and never calls it missing.
+#[test]
+fn a_file_that_is_there_and_cannot_be_read_is_not_called_missing() {
+    const INDEX: &str = "model.safetensors.index.json";
+    let spoil: [(&str, fn(&Path)); 3] = [
+        ("is not a regular file", |file| {
+            fs::create_dir(file).unwrap()
+        }),
+        ("is a link to a file that does not exist", |file| {
+            std::os::unix::fs::symlink("nowhere", file).unwrap();
+        }),
+        ("is not a regular file", |file| {
+            let made = std::process::Command::new("mkfifo").arg(file).status();
+            assert!(made.unwrap().success());
+        }),
+    ];
+    let names = [
+        "config.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "added_tokens.json",
+        "generation_config.json",
+        "chat_template.jinja",
+        "chat_template.json",
+        "adapter_config.json",
+        "model.safetensors",
+        INDEX,
+        "a.safetensors",
+    ];
+    for (what, spoil) in spoil {
+        for name in names {
+            let dir = copy("tied");
+            let whole = dir.path().join("model.safetensors");
+            if name == INDEX || name == "a.safetensors" {
+                fs::remove_file(&whole).unwrap();
+                let index = json!({"weight_map": {"model.norm.weight": "a.safetensors"}});
+                fs::write(dir.path().join(INDEX), index.to_string()).unwrap();
+            }
+            let file = dir.path().join(name);
+            let _ = fs::remove_file(&file);
+            spoil(&file);
+            says(load(dir.path()), &[&format!("/{name}: {what}")]);
+            // a plan, which needs no weights, does not take them for absent
+            let source = ModelSource::Dir(dir.path().to_path_buf());
+            let plan = models::model_meta(&source, Fetch::Shape);
+            let plan = plan.and_then(|meta| meta.weights(WeightStorage::Exact));
+            says(plan, &[&format!("/{name}: {what}")]);
+        }
+        let model = tiny("tied").model;
+        for name in ["adapter_config.json", "adapter_model.safetensors"] {
+            let dir = copy("adapter");
+            let file = dir.path().join(name);
+            fs::remove_file(&file).unwrap();
+            spoil(&file);
+            let expected = format!("/{name}: {what}");
+            says(Lora::load(dir.path(), &model), &[&expected]);
+            if name == "adapter_config.json" {
+                says(load(dir.path()), &[&expected]);
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("head.safetensors");
+        spoil(&file);
+        let head = models::ScalarHead::load(&file, 8, CPU);
+        says(head, &[&format!("/head.safetensors: {what}")]);
+        let file = dir.path().join("m.gguf");
+        spoil(&file);
+        if !file.is_dir() {
+            let source = ModelSource::parse(file.to_str().unwrap());
+            says(source, &[&format!("/m.gguf: {what}")]);
+        }
+    }
+    let dir = copy("tied");
+    fs::write(dir.path().join("additional_chat_templates"), "").unwrap();
     says(
         load(dir.path()),
-        &["a PEFT adapter, not a model", "merge it"],
+        &["/additional_chat_templates: Not a directory"],
     );
+}
+
+/// The index alone is enough for a plan, unless it is damaged.
+#[test]
+fn a_damaged_index_is_no_missing_one() {
+    let dir = copy("tied");
+    fs::remove_file(dir.path().join("model.safetensors")).unwrap();
+    let plan = || {
+        let source = ModelSource::Dir(dir.path().to_path_buf());
+        let meta = models::model_meta(&source, Fetch::Shape).unwrap();
+        meta.weights(WeightStorage::Exact)
+    };
+    assert!(!plan().unwrap().present);
+    let index = dir.path().join("model.safetensors.index.json");
+    let names = json!({"weight_map": {"model.norm.weight": "a.safetensors"}}).to_string();
+    fs::write(&index, &names).unwrap();
+    assert!(!plan().unwrap().present);
+    for (text, what) in [
+        (&names[..20], "is not JSON"),
+        ("{\"a\": 1, \"a\": 2}", "has the key \"a\" twice"),
+        ("{}", "has no weight_map"),
+    ] {
+        fs::write(&index, text).unwrap();
+        says(plan(), &["index.json", what]);
+    }
+}
+
+#[test]
+fn a_damaged_adapter_config_is_named_in_place_of_a_model_too() {
+    let dir = copy("adapter");
+    let file = dir.path().join("adapter_config.json");
+    for (text, what) in [
+        (&b"{\"r\": 2, \"r\": 4}"[..], "has the key \"r\" twice"),
+        (b"{", "is not JSON"),
+        (b"\xff", "is not UTF-8"),
+        (
+            b"{\"r\": \"\\ud800 \"}",
+            "has an unpaired surrogate at line 1 column ",
+        ),
+    ] {
+        fs::write(&file, text).unwrap();
+        says(load(dir.path()), &["/adapter_config.json: ", what]);
+    }
 }
 
 #[test]

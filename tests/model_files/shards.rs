@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
-use testkit::golden;
 
 const INDEX: &str = "model.safetensors.index.json";
 const NORM: &str = "model.norm.weight";
@@ -114,41 +113,6 @@ fn an_index_beside_the_whole_file_is_not_used() {
 }
 
 #[test]
-fn a_name_that_a_file_has_twice_is_refused() {
-    // {"x": [0, 4], "x": [4, 8]}
-    let tensor = |from: usize| {
-        format!(
-            r#""{NORM}":{{"dtype":"F32","shape":[1],"data_offsets":[{from},{}]}}"#,
-            from + 4
-        )
-    };
-    let header = format!("{{{},{}}}", tensor(0), tensor(4));
-    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
-    bytes.extend(header.as_bytes());
-    bytes.extend([0; 8]);
-    let dir = copy("tied");
-    fs::write(dir.path().join("model.safetensors"), bytes).unwrap();
-    says(load(dir.path()), &["model.safetensors", "twice"]);
-
-    // GGUF: the description of a tensor again, with zeros after its name
-    let mut bytes = fs::read(golden("tiny-gguf/spm.gguf")).unwrap();
-    let name = b"blk.0.attn_q.weight";
-    let mut again = 24u64.to_le_bytes().to_vec();
-    again.extend(name);
-    again.extend([0; 5]);
-    let at = bytes.windows(name.len()).position(|w| w == name).unwrap();
-    let rest = &bytes[at + name.len()..][..4 + 2 * 8 + 4 + 8];
-    again.extend(rest);
-    assert_eq!(again.len() % 32, 0, "the data stays aligned");
-    bytes.splice(at - 8..at - 8, again);
-    bytes[8] += 1;
-    let file = dir.path().join("m.gguf");
-    fs::write(&file, bytes).unwrap();
-    let read = models::load(&ModelSource::Gguf(file), CPU);
-    says(read, &["m.gguf", "a tensor is there twice"]);
-}
-
-#[test]
 fn a_missing_head_names_the_setting_that_ties_it() {
     let dir = copy("tied");
     edit_json(&dir.path().join("config.json"), |config| {
@@ -159,19 +123,6 @@ fn a_missing_head_names_the_setting_that_ties_it() {
         &[
             "lm_head.weight is missing",
             "\"tie_word_embeddings\": true in config.json",
-        ],
-    );
-}
-
-#[test]
-fn an_adapter_in_place_of_a_model_names_its_base() {
-    let adapter = golden("tiny-llama/adapter");
-    says(
-        load(&adapter),
-        &[
-            "a PEFT adapter, not a model",
-            "its base (tiny-llama/tied)",
-            "merge_and_unload",
         ],
     );
 }

@@ -185,7 +185,7 @@ fn reference(value: Option<&Value>, n_turns: usize) -> std::result::Result<Vec<S
 /// question the last counts, as for FastChat; how many are left out is said.
 pub fn answers(path: &Path) -> Result<Vec<Answer>> {
     let shown = path.display();
-    if !path.exists() {
+    if path.try_exists().is_ok_and(|exists| !exists) {
         bail!("{shown} does not exist; `wick answers` writes answer files");
     }
     let answers: Vec<Answer> = jsonl::read_appended(path)?;

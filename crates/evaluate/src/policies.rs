@@ -124,7 +124,8 @@ pub(crate) struct Drawn<'a> {
 /// If it is neither a run nor a model: a mistyped path.
 pub(crate) fn saved_run(text: &str) -> Result<Option<SavedRun>> {
     let run = run::open_saved_run(policy::run_and_adapter(Path::new(text)).0)?;
-    if run.is_none() && !Path::new(text).exists() && ModelSource::parse(text).is_err() {
+    let is_missing = Path::new(text).symlink_metadata().is_err();
+    if run.is_none() && is_missing && ModelSource::parse(text).is_err() {
         bail!(
             "{text} does not exist; give a run directory, a model's directory, a .gguf file or a \
              hub id (org/name)"

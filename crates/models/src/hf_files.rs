@@ -3,21 +3,40 @@
 
 use crate::{Error, Result};
 use serde_json::Value;
+use std::fs::Metadata;
+use std::io::ErrorKind;
 use std::path::Path;
 use strict_json::StrictValue;
 
 /// The largest tokenizers have 35 MB.
 pub(crate) const MAX_BYTES: u64 = 128 << 20;
 
-/// The bytes of a file; `None` if it does not exist.
-pub(crate) fn read_bytes(file: &Path) -> Result<Option<Vec<u8>>> {
+/// Whether a file exists. One that exists and cannot be read is an error: it is not missing.
+pub(crate) fn is_there(file: &Path) -> Result<bool> {
+    Ok(metadata(file)?.is_some())
+}
+
+fn metadata(file: &Path) -> Result<Option<Metadata>> {
     let metadata = match std::fs::metadata(file) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return match file.symlink_metadata() {
+                Ok(_) => Err(Error::at(file, "is a link to a file that does not exist")),
+                Err(_) => Ok(None),
+            };
+        }
         other => other.map_err(Error::io(file))?,
     };
-    if !metadata.is_file() {
-        return Err(Error::at(file, "is not a regular file"));
+    match metadata.is_file() {
+        true => Ok(Some(metadata)),
+        false => Err(Error::at(file, "is not a regular file")),
     }
+}
+
+/// The bytes of a file; `None` if it does not exist.
+pub(crate) fn read_bytes(file: &Path) -> Result<Option<Vec<u8>>> {
+    let Some(metadata) = metadata(file)? else {
+        return Ok(None);
+    };
     if metadata.len() > MAX_BYTES {
         let mib = MAX_BYTES >> 20;
         return Err(Error::at(file, format!("is larger than {mib} MiB")));

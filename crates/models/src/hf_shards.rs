@@ -2,7 +2,7 @@
 //! file gives which tensor. A shard may hold other tensors, left over from an earlier save: they
 //! are reported, not read.
 
-use crate::hf_files::read_json;
+use crate::hf_files::{is_there, read_json};
 use crate::safetensors_file::SafetensorsFile;
 use crate::{Error, Result};
 use serde_json::Value;
@@ -40,18 +40,24 @@ impl Shard {
 
 /// `model.safetensors`, or the shards that its index names, in order.
 pub(crate) fn shards(dir: &Path) -> Result<Vec<Shard>> {
+    look_for_shards(dir)?
+}
+
+/// The same for a caller that can do without the weights: the inner error says that they, or some
+/// of them, are missing; the outer one, that a file is there and cannot be read.
+pub(crate) fn look_for_shards(dir: &Path) -> Result<Result<Vec<Shard>>> {
     let single = dir.join(SINGLE);
-    if single.is_file() {
-        return Ok(vec![Shard {
+    if is_there(&single)? {
+        return Ok(Ok(vec![Shard {
             path: single,
             names: None,
-        }]);
+        }]));
     }
     let index = dir.join(INDEX);
     let Some(value) = read_json(&index)? else {
         let pickled = dir.join("pytorch_model.bin").exists()
             || dir.join("pytorch_model.bin.index.json").exists();
-        return Err(Error::at(
+        return Ok(Err(Error::at(
             dir,
             if pickled {
                 "holds pytorch_model.bin, which is not read; convert it to safetensors with `python -c \
@@ -60,23 +66,19 @@ pub(crate) fn shards(dir: &Path) -> Result<Vec<Shard>> {
             } else {
                 "no model.safetensors and no model.safetensors.index.json"
             },
-        ));
+        )));
     };
-    let placed = weight_map(&index, &value)?.into_iter();
-    placed
-        .map(|(name, tensors)| {
-            let path = dir.join(name);
-            if path.is_file() {
-                let names = Some(tensors);
-                Ok(Shard { path, names })
-            } else {
-                Err(Error::at(
-                    &path,
-                    "shard is missing, though the index names it",
-                ))
-            }
-        })
-        .collect()
+    let mut shards = Vec::new();
+    for (name, tensors) in weight_map(&index, &value)? {
+        let path = dir.join(name);
+        if !is_there(&path)? {
+            let what = "shard is missing, though the index names it";
+            return Ok(Err(Error::at(&path, what)));
+        }
+        let names = Some(tensors);
+        shards.push(Shard { path, names });
+    }
+    Ok(Ok(shards))
 }
 
 /// What a user should know of the files: tensors and an index that are not used. Files that are not

@@ -26,7 +26,7 @@ pub(crate) fn chat_template(
     if let Some(template) = of_file.or(of_config) {
         return Ok(Some(template));
     }
-    if let Some(name) = other_templates(dir) {
+    if let Some(name) = other_templates(dir)? {
         return Err(Error::at(
             dir,
             format!(
@@ -73,8 +73,12 @@ fn named(file: &Path, settings: &Value) -> Result<Option<String>> {
 }
 
 /// A file in additional_chat_templates/.
-fn other_templates(dir: &Path) -> Option<String> {
-    let entries = std::fs::read_dir(dir.join("additional_chat_templates")).ok()?;
+fn other_templates(dir: &Path) -> Result<Option<String>> {
+    let dir = dir.join("additional_chat_templates");
+    let entries = match std::fs::read_dir(&dir) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(Error::io(&dir))?,
+    };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    names.filter(|name| name.ends_with(".jinja")).min()
+    Ok(names.filter(|name| name.ends_with(".jinja")).min())
 }

@@ -2,7 +2,7 @@
 //! template.
 
 use crate::hf_defaults::HfDefaults;
-use crate::hf_files::{parse_json, read_bytes, read_json};
+use crate::hf_files::{is_there, parse_json, read_bytes, read_json};
 use crate::hf_template::chat_template;
 use crate::peft::ADAPTER_CONFIG;
 use crate::tokenizer_bombs::{bomb, probe};
@@ -27,10 +27,10 @@ pub struct HfDirectory {
 /// Reads config.json, the tokenizer, the special tokens and the chat template of a directory.
 pub fn read_hf_directory(dir: &Path) -> Result<HfDirectory> {
     let config_file = dir.join("config.json");
-    if !config_file.is_file() {
-        return Err(Error::at(dir, no_config(dir)));
+    if !is_there(&config_file)? {
+        return Err(no_config(dir));
     }
-    if dir.join(ADAPTER_CONFIG).is_file() {
+    if is_there(&dir.join(ADAPTER_CONFIG))? {
         let what = "beside the model there is an adapter_config.json, whose adapter transformers \
                     would apply and Wick does not; merge it (merge_and_unload of PEFT), or move \
                     that file away";
@@ -54,17 +54,22 @@ pub fn read_hf_directory(dir: &Path) -> Result<HfDirectory> {
 }
 
 /// Why a directory without config.json is no model.
-fn no_config(dir: &Path) -> String {
-    let adapter = read_json(&dir.join(ADAPTER_CONFIG)).ok().flatten();
-    let Some(adapter) = adapter else {
-        return "no config.json; this is not a Hugging Face model directory".into();
+fn no_config(dir: &Path) -> Error {
+    let adapter = match read_json(&dir.join(ADAPTER_CONFIG)) {
+        Ok(Some(adapter)) => adapter,
+        Ok(None) => {
+            let what = "no config.json; this is not a Hugging Face model directory";
+            return Error::at(dir, what);
+        }
+        Err(damaged) => return damaged,
     };
     let base = adapter["base_model_name_or_path"].as_str();
-    format!(
-        "a PEFT adapter, not a model; merge it into its base ({}) with PEFT's merge_and_unload and \
-         give the merged directory",
-        base.unwrap_or("which it does not name")
-    )
+    let base = base.unwrap_or("which it does not name");
+    let what = format!(
+        "a PEFT adapter, not a model; merge it into its base ({base}) with PEFT's merge_and_unload \
+         and give the merged directory"
+    );
+    Error::at(dir, what)
 }
 
 fn read_tokenizer(dir: &Path, settings: &Value, config: &Config) -> Result<Tokenizer> {

@@ -2,7 +2,7 @@
 //! take in memory.
 
 use crate::hf_files::read_json;
-use crate::hf_shards::{self, shards};
+use crate::hf_shards::{self, look_for_shards};
 use crate::hf_tokenizer::read_hf_directory;
 use crate::hf_weights::{has_other_head, read_weights};
 use crate::safetensors_file::{SafetensorsFile, is_pointer};
@@ -163,7 +163,7 @@ impl ModelMeta {
             WeightsSource::Dir(dir) => dir,
         };
         // the loader reports what is missing
-        let shards = shards(dir).unwrap_or_default();
+        let shards = look_for_shards(dir)?.unwrap_or_default();
         let present = !shards.is_empty() && !shards.iter().any(|shard| is_pointer(&shard.path));
         let numbers_matter = storage == WeightStorage::Exact;
         let files = shards.iter().filter(|_| present && numbers_matter);

@@ -1,5 +1,6 @@
 //! Where a base model comes from: a directory, a GGUF file or the hub.
 
+use crate::hf_files::is_there;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -36,6 +37,7 @@ impl ModelSource {
                 "{text} is a file but not a .gguf; a model is a directory with config.json, a .gguf file or a hub id org/name"
             )));
         }
+        is_there(path)?; // what is there and cannot be opened is no hub id
         let part = |s: &str| {
             !s.is_empty()
                 && !s.starts_with('.')

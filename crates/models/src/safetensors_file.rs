@@ -2,6 +2,7 @@
 //! file is an error that names it. Format: 8 bytes of header length, the header in JSON, the data.
 
 use crate::bf16_exact::FileFormat;
+use crate::hf_files::is_there;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use half::{bf16, f16};
@@ -36,6 +37,7 @@ impl SafetensorsFile {
                 format!("corrupt or truncated safetensors file ({what}); fetch it again"),
             )
         };
+        is_there(path)?; // to open a pipe would block
         if is_pointer(path) {
             let what = "is a pointer of Git LFS, not the weights; fetch them with `git lfs pull`";
             return Err(Error::at(path, what));

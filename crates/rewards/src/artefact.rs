@@ -166,7 +166,9 @@ impl RewardModel {
                 "{at} does not exist; give the run directory of a finished reward-model run"
             ));
         }
-        if let Some(missing) = FILES.iter().find(|name| !dir.join(name).is_file()) {
+        // What is there and cannot be read is not missing: its reader says what is wrong.
+        let is_missing = |name: &&&str| dir.join(name).symlink_metadata().is_err();
+        if let Some(missing) = FILES.iter().find(is_missing) {
             return input(format!(
                 "{at}: {missing} is missing; the reward artefact is incomplete, copy all of it or train it again"
             ));
