@@ -26,6 +26,7 @@ mod models;
 mod old_runs;
 mod ops;
 mod pipeline;
+mod reward_loss;
 mod reward_sources;
 mod rewards;
 mod run;

@@ -120,12 +120,15 @@ fn rows_beyond_the_context_are_refused_before_anything_is_written() {
         world.sft("out", "samples.max_new_tokens=0"),
         &["samples.max_new_tokens = 0"],
     );
-    let long = "reward.normalisation_max_new_tokens=500";
-    refused(
-        &world,
-        world.reward("out", long),
-        &["lower reward.normalisation_max_new_tokens"],
-    );
+    for (room, says) in [
+        ("500", "= 500 fills the model's context of 128; lower it"),
+        ("126", "lower reward.normalisation_max_new_tokens"),
+        ("0", "= 0; it must be at least 1"),
+    ] {
+        let sets = format!("reward.normalisation_max_new_tokens={room}");
+        let says = ["reward.normalisation_max_new_tokens", says];
+        refused(&world, world.reward("out", &sets), &says);
+    }
     refused(
         &world,
         world.reward("out", "data.held_out=0"),

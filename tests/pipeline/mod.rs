@@ -9,6 +9,7 @@ mod clauses;
 mod counted;
 mod cuda;
 mod data_rules;
+mod held_out;
 mod inputs;
 mod memory;
 mod outcomes;

@@ -31,7 +31,7 @@ pub use loader::{Cursor, Loader};
 pub use only::Only;
 pub use origin::Origin;
 pub use record::{Ask, Demonstration, Message, Preference, Prompt};
-pub use settings::{EVAL_PATH_INSTEAD, Rows, RowsConfig, check_rows};
+pub use settings::{EVAL_PATH_INSTEAD, Rows, RowsConfig, check_rows, few_held_out};
 pub use source::{
     DataFile, DataFiles, Format, Loaded, ReadOptions, RowPrompt, demonstrations, each_prompt_once,
     preferences, prompts, prompts_by_row, unused_fields,

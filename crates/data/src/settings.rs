@@ -70,6 +70,25 @@ pub fn check_rows(held_out: f64, max_rows: Option<usize>) -> Result<()> {
     }
 }
 
+/// Fewer held-out rows than this say little.
+const FEW_HELD_OUT: usize = 20;
+
+/// A warning where so few rows (or prompts) are held out that the difference of two means over them
+/// is noise. None held out is a choice, and no evaluation.
+///
+/// ```
+/// assert!(data::few_held_out(6).unwrap().starts_with("held-out rows: only 6, "));
+/// assert_eq!((data::few_held_out(0), data::few_held_out(20)), (None, None));
+/// ```
+pub fn few_held_out(n: usize) -> Option<String> {
+    (1..FEW_HELD_OUT).contains(&n).then(|| {
+        format!(
+            "held-out rows: only {n}, and a difference between two means over so few is mostly noise; \
+             hold out {FEW_HELD_OUT} or more (data.held_out, data.eval_path)"
+        )
+    })
+}
+
 /// The rows of a stage.
 pub struct Rows<T> {
     pub train: Vec<T>,

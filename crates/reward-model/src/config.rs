@@ -105,6 +105,10 @@ impl Config {
             "reward.normalisation_samples = {}; a variance needs at least 2",
             r.normalisation_samples
         );
+        ensure!(
+            r.normalisation_max_new_tokens > 0,
+            "reward.normalisation_max_new_tokens = 0; it must be at least 1"
+        );
         ensure!(r.max_rows > 0, "reward.max_rows = 0; it must be at least 1");
         planning::check_limits(self.train.memory_gb, self.train.checkpoint_blocks)?;
         self.train.check()

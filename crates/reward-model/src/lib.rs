@@ -7,9 +7,11 @@ mod objective;
 mod pair;
 mod plan;
 mod prepare;
+mod samples;
 mod training;
 
 pub use cli::{Cli, print_plan};
 pub use config::Config;
+pub use pair::{neg_log_sigmoid, ranked_right};
 pub use plan::plan;
 pub use training::run;

@@ -2,11 +2,13 @@
 //! answer.
 
 use crate::config::Config;
-use crate::pair::{Pair, right};
+use crate::pair::{Pair, neg_log_sigmoid, ranked_right};
 use crate::prepare::SHOWN;
+use crate::samples::Samples;
 use anyhow::Result;
 use candle_core::{Tensor, Var};
 use data::{Encoder, Example, Template};
+use generation::Request;
 use models::{CausalLm, Lora, ScalarHead};
 use policy::{Base, Batch};
 use rewards::RewardModel;
@@ -23,19 +25,19 @@ pub(crate) struct Objective {
     pub lora: Lora,
     pub head: ScalarHead,
     pub eval: Vec<Pair>,
-    /// Prompt + response of the source policy's samples, for mean and variance.
-    pub samples: Vec<Vec<u32>>,
+    /// For mean and variance. Drawn by the first forward, when nothing can refuse the run any more
+    pub samples: Samples,
     pub center_coefficient: f64,
     pub micro_batch_tokens: usize,
 }
 
 impl Objective {
-    /// Starts from the adapter of `policy`, or from a fresh one.
+    /// Starts from the adapter of `policy`, or from a fresh one. `requests`: for the samples.
     pub fn open(
         config: &Config,
         policy: policy::Policy,
         eval: Vec<Pair>,
-        samples: Vec<Vec<u32>>,
+        requests: Vec<Request>,
     ) -> Result<Self> {
         let policy::Policy {
             base,
@@ -45,7 +47,7 @@ impl Objective {
             ..
         } = policy;
         let seed = config.train.seed;
-        let lora = match adapter {
+        let lora = match &adapter {
             Some(adapter) => adapter.trainable()?,
             None => Lora::init(&config.lora, &base.model, seed)?.trainable()?,
         };
@@ -59,7 +61,7 @@ impl Objective {
             lora,
             head,
             eval,
-            samples,
+            samples: Samples::new(adapter, requests, config.reward.max_rows),
             center_coefficient: config.reward.center_coefficient,
             micro_batch_tokens: config.train.micro_batch_tokens,
         })
@@ -102,13 +104,8 @@ impl Objective {
             self.encoder.ends().clone(),
             &self.base.source,
         )?;
-        Ok(model.calibrated(self.model(), &self.samples, golden)?)
+        Ok(model.calibrated(self.model(), self.samples.drawn()?, golden)?)
     }
-}
-
-/// `-log σ(margin)`
-fn neg_log_sigmoid(margin: &Tensor) -> candle_core::Result<Tensor> {
-    ops::softplus(&margin.neg()?)
 }
 
 impl train::Objective for Objective {
@@ -127,6 +124,7 @@ impl train::Objective for Objective {
     }
 
     fn loss_sum(&mut self, pairs: &[&Pair], step: u64) -> Result<(Tensor, BTreeMap<String, f64>)> {
+        self.samples.draw(&self.base.model, &self.encoder)?;
         let dropout = (self.lora.config.dropout > 0.0).then_some(step);
         let scores = self.scores(pairs, &self.lora, &self.head, dropout)?;
         let (chosen, rejected) = (scores.get(0)?, scores.get(1)?);
@@ -136,7 +134,7 @@ impl train::Objective for Objective {
             loss = (loss + ((chosen + rejected)?.sqr()?.sum_all()? * self.center_coefficient)?)?;
         }
         let margins = margin.detach().to_vec1::<f32>()?;
-        let right: f64 = margins.iter().map(|margin| right(*margin)).sum();
+        let right: f64 = margins.iter().map(|margin| ranked_right(*margin)).sum();
         let sum: f64 = margins.iter().map(|m| *m as f64).sum();
         Ok((
             loss,
@@ -145,6 +143,7 @@ impl train::Objective for Objective {
     }
 
     fn evaluate(&mut self) -> Result<Evaluation> {
+        self.samples.draw(&self.base.model, &self.encoder)?;
         let (lora, head) = (self.lora.frozen(), self.head.frozen());
         let lens: Vec<usize> = self.eval.iter().map(Pair::tokens).collect();
         let (mut loss, mut margins) = (0.0, Vec::new());
@@ -157,7 +156,7 @@ impl train::Objective for Objective {
         }
         let n = margins.len().max(1) as f64;
         let mean = margins.iter().map(|m| *m as f64).sum::<f64>() / n;
-        let right: f64 = margins.iter().map(|margin| right(*margin)).sum();
+        let right: f64 = margins.iter().map(|margin| ranked_right(*margin)).sum();
         let longer: f64 = self.eval.iter().map(Pair::longer_wins).sum();
         let metrics = BTreeMap::from([
             ("accuracy".to_string(), right / n),

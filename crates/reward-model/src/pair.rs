@@ -1,5 +1,6 @@
 //! One row of the training data.
 
+use candle_core::{Result, Tensor};
 use data::Example;
 use serde::Serialize;
 
@@ -19,12 +20,18 @@ impl Pair {
     /// 1 if the rule "the longer answer wins" is right, 0 if wrong, ½ for equal lengths.
     pub fn longer_wins(&self) -> f64 {
         let n = |e: &Example| e.ids.len() - e.prompt_len;
-        right(n(&self.chosen) as f32 - n(&self.rejected) as f32)
+        ranked_right(n(&self.chosen) as f32 - n(&self.rejected) as f32)
     }
 }
 
+/// The loss of pairs, `-log σ(margin)`, where a margin is the chosen answer's score less the
+/// rejected one's.
+pub fn neg_log_sigmoid(margin: &Tensor) -> Result<Tensor> {
+    ops::softplus(&margin.neg()?)
+}
+
 /// 1 if the chosen answer has more, 0 if less, ½ for a tie: `score` counts the same.
-pub(crate) fn right(margin: f32) -> f64 {
+pub fn ranked_right(margin: f32) -> f64 {
     match margin {
         m if m > 0.0 => 1.0,
         0.0 => 0.5,

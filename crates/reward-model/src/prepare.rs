@@ -39,12 +39,16 @@ impl Prepared {
         let rows = config
             .data
             .read(data::preferences, |p| &p.prompt, config.train.seed)?;
+        if rows.held_out.is_empty() {
+            bail!("no pair is held out; raise data.held_out or give data.eval_path");
+        }
         let template = TemplateChoice::parse(&config.model.template)?;
         let meta = PolicyMeta::open(&config.model.source, template, config.model.weights, fetch)?;
         let meta = meta.at(config.model.template_date.as_deref(), resumed)?;
         let keep = WeightStorage::of(DeviceChoice::parse(&config.device)?.is_cpu(), false);
         let lora = meta.lora_or(&config.lora)?;
         config.data.check_context(meta.context())?;
+        check_room(config, meta.context())?;
         let encoder = meta.encoder.clone().within(config.data.max_len);
         let train = pairs(TRAINING, &rows.train, &encoder, config, resumed.is_none())?;
         let eval = pairs("held-out", &rows.held_out, &encoder, config, false)?;
@@ -55,7 +59,10 @@ impl Prepared {
             );
         }
         if eval.is_empty() {
-            bail!("no pair is held out; raise data.held_out or give data.eval_path");
+            bail!("no held-out pair is left; raise data.max_len or give data.eval_path");
+        }
+        if let Some(note) = data::few_held_out(eval.len()) {
+            run::say!("{note}");
         }
         let requests = requests(&meta, &rows.held_out, config)?;
         Ok(Self {
@@ -70,6 +77,18 @@ impl Prepared {
             files: rows.files,
         })
     }
+}
+
+/// Fails if the samples that normalise the reward leave no room for a prompt.
+fn check_room(config: &Config, context: usize) -> Result<()> {
+    let room = config.reward.normalisation_max_new_tokens;
+    if room >= context {
+        bail!(
+            "reward.normalisation_max_new_tokens = {room} fills the model's context of {context}; \
+             lower it"
+        );
+    }
+    Ok(())
 }
 
 /// Encodes pairs. If one answer of a pair is too long, `data.too_long` applies to the pair.

@@ -1,13 +1,10 @@
-//! Training: opens the run, samples for the normalisation, then hands the objective to the fit
-//! loop.
+//! Training: opens the run, then hands the objective to the fit loop.
 
 use crate::config::Config;
 use crate::objective::Objective;
 use crate::prepare::Prepared;
 use anyhow::Result;
-use generation::{Engine, Request};
 use models::Fetch;
-use policy::Policy;
 use run::{Curve, Run, RunArgs};
 use std::path::Path;
 
@@ -26,6 +23,11 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let plan = prepared.plan(config, &dir)?;
     plan.report();
     plan.work.require_space()?;
+    let reopened = args.resume.then(|| {
+        let migrate = |old: Config| Ok(old.in_use(&own));
+        Run::reopen(&dir, "reward-model", &used, migrate)
+    });
+    let reopened = reopened.transpose()?;
     let Prepared {
         meta,
         keep,
@@ -40,11 +42,9 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         .load(&device, keep)
         .map_err(|e| plan.with_oom_advice(e))?;
     policy.model_mut().checkpoint_layers(plan.layers);
-    let mut run = if args.resume {
-        let migrate = |old: Config| Ok(old.in_use(&own));
-        Run::reopen(&dir, "reward-model", &used, migrate)?
-    } else {
-        Run::create(&dir, "reward-model", &used)?
+    let mut run = match reopened {
+        Some(run) => run,
+        None => Run::create(&dir, "reward-model", &used)?,
     };
     policy::write_identity(&mut run, &policy.base, &policy.template)?;
     run.record("source", config.model.source.clone().into())?;
@@ -56,8 +56,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     // The samples that normalise the scores depend on this adapter.
     policy::record_inputs(&mut run, &files, &[&policy.adapter_files])?;
     run.record("memory", plan.memory_json())?;
-    let samples = samples(&policy, &requests, config)?;
-    let mut objective = Objective::open(config, policy, eval, samples)?;
+    let mut objective = Objective::open(config, policy, eval, requests)?;
     let fitted = train::fit(&mut objective, &train, &config.train, &mut run, args.resume)
         .map_err(|e| plan.with_oom_advice(e))?;
     if fitted.finished {
@@ -78,33 +77,4 @@ fn say_outcome(dir: &Path, config: &Config) {
          --set algorithm.name=ppo --run runs/ppo"
     );
     run::say_outcome(dir, &curves, "reward", &next);
-}
-
-/// The source policy's answers, each after its prompt.
-fn samples(policy: &Policy, requests: &[Request], config: &Config) -> Result<Vec<Vec<u32>>> {
-    let stop = &policy.encoder.ends().stop;
-    let engine = Engine {
-        model: policy.model(),
-        lora: policy.adapter.as_ref(),
-        stop,
-        max_rows: config.reward.max_rows,
-        keep_states: false,
-    };
-    let mut progress = run::Progress::new(
-        "samples for normalisation",
-        requests.iter().map(|r| r.n as u64).sum(),
-    );
-    let mut tokens_before = 0;
-    let drawn = engine.run(requests, &mut |tokens, finished| {
-        progress.update(finished as u64, (tokens - tokens_before) as u64, "");
-        tokens_before = tokens;
-    })?;
-    progress.finish("");
-    let context = policy.model().config.max_position_embeddings;
-    let row = |sample: generation::Sample| {
-        let prompt = &requests[sample.request].prompt;
-        let ids = [prompt.as_slice(), &sample.ids].concat();
-        policy.encoder.ended_as_trained(&ids, prompt.len(), context)
-    };
-    Ok(drawn.into_iter().map(row).collect())
 }

@@ -52,6 +52,8 @@ impl Prepared {
             .read(data::demonstrations, |d| &d.prompt, config.train.seed)?;
         let device = DeviceChoice::parse(&config.device)?;
         let (meta, lora) = model_meta(config, fetch, resumed)?;
+        config.data.check_context(meta.context())?;
+        check_room(config, meta.context())?;
         let keep = WeightStorage::of(device.is_cpu(), lora.is_none());
         let begins = resumed.is_none();
         let fit = |name: &str, items: &[Demonstration]| {
@@ -64,6 +66,9 @@ impl Prepared {
                 "{}: no row is left to train on; raise data.max_len or lower data.held_out",
                 config.data.path.display()
             );
+        }
+        if let Some(note) = data::few_held_out(eval.len()) {
+            run::say!("{note}");
         }
         let (prompts, prompt_lens) = sample_prompts(&rows.held_out, &meta, config)?;
         Ok(Self {
@@ -176,6 +181,15 @@ fn model_meta(
     Ok((meta, Some(lora)))
 }
 
+/// Fails if the samples leave no room for a prompt.
+fn check_room(config: &Config, context: usize) -> Result<()> {
+    let (n, room) = (config.samples.n, config.samples.max_new_tokens);
+    if n > 0 && room >= context {
+        bail!("samples.max_new_tokens = {room} fills the model's context of {context}; lower it");
+    }
+    Ok(())
+}
+
 /// The first held-out prompts, each once, that leave room for a sample, and their tokens. They may
 /// be longer than the rows of `data.max_len`.
 fn sample_prompts(
@@ -185,9 +199,6 @@ fn sample_prompts(
 ) -> Result<(Vec<Prompt>, Vec<usize>)> {
     let (n, room) = (config.samples.n, config.samples.max_new_tokens);
     let context = meta.context();
-    if n > 0 && room >= context {
-        bail!("samples.max_new_tokens = {room} fills the model's context of {context}; lower it");
-    }
     let (mut prompts, mut lens, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
     for demonstration in held_out {
         if prompts.len() == n {
@@ -222,7 +233,6 @@ fn examples(
         data::check_labels(&all, meta.encoder.ends().eos)?;
     }
     encoder.report_rows(name);
-    config.data.check_context(meta.context())?;
     let fitted = data::fit_to_context(all, config.data.max_len, config.data.too_long)?;
     fitted.report(name, config.data.max_len);
     let ends = LostEnds::of(&fitted.items, encoder.ends().eos);

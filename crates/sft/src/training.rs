@@ -25,6 +25,11 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let plan = prepared.plan(config, &dir)?;
     plan.report();
     plan.work.require_space()?;
+    let reopened = args.resume.then(|| {
+        let migrate = |old: Config| Ok(old.in_use(&own));
+        Run::reopen(&dir, "sft", &used, migrate)
+    });
+    let reopened = reopened.transpose()?;
     let Loaded {
         mut start,
         train,
@@ -36,10 +41,9 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         .load(config, &device)
         .map_err(|e| plan.with_oom_advice(e))?;
     start.base.model.checkpoint_layers(plan.layers);
-    let mut run = if args.resume {
-        Run::reopen(&dir, "sft", &used, |old: Config| Ok(old.in_use(&own)))?
-    } else {
-        Run::create(&dir, "sft", &used)?
+    let mut run = match reopened {
+        Some(run) => run,
+        None => Run::create(&dir, "sft", &used)?,
     };
     policy::write_identity(&mut run, &start.base, &start.template)?;
     let source = match &config.model.random {
