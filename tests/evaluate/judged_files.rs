@@ -138,6 +138,49 @@ fn an_answer_with_fewer_or_more_turns_than_its_question_is_not_scored() {
     assert_eq!(server.n_requests(), 3 + 1 + 2);
 }
 
+/// What makes all answers useless is said before the judge is asked.
+#[test]
+fn a_file_without_an_answer_that_counts_is_refused_with_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let questions = [
+        json!({"question_id": 1, "turns": ["First?", "Second?"]}),
+        json!({"question_id": 2, "turns": ["Only?"]}),
+    ];
+    let questions = write(dir.path(), "questions.jsonl", &questions);
+    let questions = fastchat::questions(&questions).unwrap();
+    let whole = [
+        answer(1, "whole", &["One.", "Two."]),
+        answer(2, "whole", &["One."]),
+    ];
+    let turns = "has no answer with as many turns as its question (the first: question ";
+    let remedy = "); give the question file that was answered, or answer these questions with \
+                  `wick answers`";
+    for (rows, expected) in [
+        (
+            vec![answer(7, "m", &["x"]), answer(1, "m", &["One."])],
+            format!("m {turns}1 has 2 turns, its answer 1 turn{remedy}"),
+        ),
+        (
+            vec![answer(2, "m", &[]), answer(1, "m", &["One."])],
+            format!("m {turns}2 has 1 turn, its answer 0 turns{remedy}"),
+        ),
+        (
+            vec![answer(7, "m", &["x"])],
+            "m answers none of the questions; is it the right question file?".to_string(),
+        ),
+    ] {
+        let models = [("whole", whole.to_vec()), ("m", rows)].map(|(name, rows)| {
+            let file = write(dir.path(), &format!("{name}.jsonl"), &rows);
+            (name.to_string(), fastchat::answers(&file).unwrap())
+        });
+        let server = JudgeServer::new(|_, _| Play::Say("[[9]]"));
+        let mut judge = Judge::open(server.config(), &dir.path().join("v.jsonl")).unwrap();
+        let error = judge_with(&mut judge, &questions, &models, 1).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(server.n_requests(), 0);
+    }
+}
+
 /// The command as a whole, which reads its judge from the environment.
 #[test]
 fn a_table_of_other_answers_is_replaced_only_by_force() {
@@ -212,4 +255,6 @@ fn a_table_of_other_answers_is_replaced_only_by_force() {
     let table = command(&[&several], true).unwrap();
     assert!(table.contains("| n |"), "{table}");
     refused(command(&[&first, &other], false), why);
+    std::fs::write(out.join("judge.json"), "{").unwrap();
+    refused(command(&[&first, &other], false), "judge.json is damaged");
 }

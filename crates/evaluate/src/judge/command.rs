@@ -1,7 +1,7 @@
 //! `wick judge`: answer files of several models, judged one by one and against the first.
 
 use super::client::JudgeConfig;
-use super::scoring::{Judge, Pairs, Total};
+use super::scoring::{Judge, Pairs, Total, why_none_counts};
 use crate::fastchat::{self, Answer, Question};
 use crate::given_once::ensure_each_once;
 use anyhow::{Context, Result, bail};
@@ -98,14 +98,13 @@ fn check_out(command: &JudgeCommand, inputs: &str) -> Result<()> {
     if command.force || !file.exists() {
         return Ok(());
     }
-    let before = || -> Option<String> {
-        let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).ok()?).ok()?;
-        Some(report.get("inputs")?.as_str()?.to_string())
-    };
-    let what = match before() {
-        Some(before) if before == inputs => return Ok(()),
-        Some(_) => "is the table of other answers or questions, or of another judge or seed",
-        None => "does not say what it is the table of (earlier versions did not record it)",
+    let text = std::fs::read(&file).unwrap_or_default();
+    let before = serde_json::from_slice::<serde_json::Value>(&text);
+    let what = match before.as_ref().map(|before| before["inputs"].as_str()) {
+        Ok(Some(before)) if before == inputs => return Ok(()),
+        Ok(Some(_)) => "is the table of other answers or questions, or of another judge or seed",
+        Ok(None) => "does not say what it is the table of (earlier versions did not record it)",
+        Err(_) => "is damaged, or cannot be read",
     };
     bail!(
         "{} {what}; choose another --out{}",
@@ -132,13 +131,19 @@ fn named(files: &[PathBuf], answers: Vec<Vec<Answer>>) -> Vec<(String, Vec<Answe
 /// Rates every model (name and answers) and compares it with the first one.
 ///
 /// # Errors
-/// If the judge gave no verdict at all, or none on the answers or the pairs of one model.
+/// If a model has no answer that counts, which is said before the judge is asked; if the judge gave
+/// no verdict at all, or none on the answers or the pairs of one model.
 pub fn judge_with(
     judge: &mut Judge,
     questions: &[Question],
     models: &[(String, Vec<Answer>)],
     seed: u64,
 ) -> Result<JudgeReport> {
+    for (model, answers) in models {
+        if let Some(why) = why_none_counts(questions, answers) {
+            bail!("{model} {why}");
+        }
+    }
     let n_steps = questions.len() * (2 * models.len()).saturating_sub(1);
     let mut progress = run::Progress::new("judging", n_steps as u64);
     let mut done = 0;
@@ -162,13 +167,6 @@ pub fn judge_with(
         "{} requests, {} cached",
         judge.asked, judge.cached
     ));
-    let unanswered = |row: &&JudgeRow| row.total.missing == questions.len();
-    if let Some(row) = rows.iter().find(unanswered) {
-        bail!(
-            "{} answers none of the questions; is it the right question file?",
-            row.model
-        );
-    }
     judge.report_failures(rows.iter().map(JudgeRow::n_verdicts).sum())?;
     let unrated = |row: &&JudgeRow| row.total.judged == 0 && row.total.failed > 0;
     if let Some(row) = rows.iter().find(unrated) {

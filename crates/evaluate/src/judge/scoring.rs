@@ -245,6 +245,29 @@ fn n_turns(questions: &[Question]) -> BTreeMap<QuestionId, usize> {
     turns.collect()
 }
 
+/// Why none of the answers counts, and what to do; `None` if one does.
+pub(super) fn why_none_counts(questions: &[Question], answers: &[Answer]) -> Option<String> {
+    if !by_question(questions, answers).is_empty() {
+        return None;
+    }
+    let n_turns = n_turns(questions);
+    let is_asked = |a: &&Answer| n_turns.contains_key(&a.question_id);
+    let Some(first) = answers.iter().find(is_asked) else {
+        return Some("answers none of the questions; is it the right question file?".to_string());
+    };
+    let turns = |n: usize| match n {
+        1 => "1 turn".to_string(),
+        n => format!("{n} turns"),
+    };
+    Some(format!(
+        "has no answer with as many turns as its question (the first: question {} has {}, its answer \
+         {}); give the question file that was answered, or answer these questions with `wick answers`",
+        first.question_id,
+        turns(n_turns[&first.question_id]),
+        turns(first.turns().len())
+    ))
+}
+
 /// Says which answers have another number of turns than their question.
 fn say_incomplete(questions: &[Question], answers: &[Answer]) {
     let n_turns = n_turns(questions);
