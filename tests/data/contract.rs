@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Read {
+pub enum Read {
     Demonstrations,
     Preferences,
     Prompts,
@@ -17,14 +17,14 @@ enum Read {
 
 /// A row of a format, the records it holds, and its texts, the first of them the prompt (as JSON
 /// pointers).
-struct Sample {
+pub struct Sample {
     row: Value,
-    read: Read,
+    pub read: Read,
     texts: &'static [&'static str],
 }
 
 /// The compiler asks for a row of every format.
-fn sample(format: Format) -> Sample {
+pub fn sample(format: Format) -> Sample {
     let (read, row, texts): (Read, Value, &[&str]) = match format {
         Format::Auto | Format::Alpaca => (
             Read::Demonstrations,
@@ -97,10 +97,10 @@ fn formats() -> Vec<Format> {
 
 /// What reading says: the records as text, the rows dropped, the notes.
 #[derive(Debug, PartialEq)]
-struct Outcome {
-    items: String,
+pub struct Outcome {
+    pub items: String,
     dropped: BTreeMap<String, usize>,
-    notes: Vec<String>,
+    pub notes: Vec<String>,
 }
 
 fn outcome<T: Debug>(loaded: data::Result<Loaded<T>>) -> Result<Outcome, String> {
@@ -114,7 +114,7 @@ fn outcome<T: Debug>(loaded: data::Result<Loaded<T>>) -> Result<Outcome, String>
 
 /// Reads a row of the format and then `row`. The text of the first differs, so both count as
 /// prompts.
-fn read(format: Format, read: Read, row: &Value, ignore: &[&str]) -> Result<Outcome, String> {
+pub fn read(format: Format, read: Read, row: &Value, ignore: &[&str]) -> Result<Outcome, String> {
     let Sample { row: good, .. } = sample(format);
     let good = good.to_string().replace("Say hi.", "Say ho.");
     let (_dir, path) = file("rows.jsonl", format!("{good}\n{row}\n"));

@@ -46,7 +46,7 @@ fn broken_files_are_reported_with_the_row() {
     let content = format!("{ROW}\n{{\"instruction\": \"a");
     let spans = format!("row 2: {truncated}, or an object spans lines (EXPECTED)");
     check("x.jsonl", content, &spans);
-    let place = "row 3: is not JSON: expected ident at line 1 column 2; EXPECTED";
+    let place = "row 3: is not JSON: expected ident at column 2; EXPECTED";
     check("x.jsonl", format!("{ROW}\n\nnope\n"), place);
     let place = "row 2: is not JSON: expected `,` or `]` at line 1 column 38";
     check("x.json", format!("[{ROW} {ROW}]"), place);
@@ -61,12 +61,21 @@ fn broken_files_are_reported_with_the_row() {
 fn a_key_that_is_there_twice_is_refused_with_the_row() {
     #[track_caller]
     fn check(name: &str, twice: &str, key: &str) {
-        for (name, content) in [
-            (format!("{name}.json"), format!("[{ROW},\n{twice}]")),
-            (format!("{name}.jsonl"), format!("{ROW}\n{twice}\n")),
+        // of a line the column alone, of an array the line of the file, too
+        for (name, content, place) in [
+            (
+                format!("{name}.json"),
+                format!("[{ROW},\n{twice}]"),
+                "line 2",
+            ),
+            (
+                format!("{name}.jsonl"),
+                format!("{ROW}\n{twice}\n"),
+                "column",
+            ),
         ] {
             let found = error(Read::Prompts, Format::Auto, &name, content.as_bytes());
-            let begin = format!("row 2: has the key \"{key}\" twice at line ");
+            let begin = format!("row 2: has the key \"{key}\" twice at {place} ");
             assert!(found.starts_with(&begin), "{found}");
             assert!(found.ends_with("; remove one of them"), "{found}");
         }
@@ -80,6 +89,34 @@ fn a_key_that_is_there_twice_is_refused_with_the_row() {
     check("turn", turn, "role");
     let unread = r#"{"instruction": "a", "output": "b", "meta": {"x": [{"y": 1, "y": 1}]}}"#;
     check("unread", unread, "y");
+}
+
+#[test]
+fn half_a_character_is_named_with_what_to_do() {
+    for (half, column) in [
+        (r"\ud83d", 27),
+        (r"\uD83D and more", 27),
+        (r"\ud83d\n", 28),
+        (r"\ude00", 26),
+        (r"\ud83d\ud83d", 32),
+    ] {
+        let row = format!(r#"{{"instruction": "a{half}", "output": "b"}}"#);
+        for (name, content, place) in [
+            ("x.json", format!("[{ROW},\n{row}]"), "line 2 column"),
+            ("x.jsonl", format!("{ROW}\n{row}\n"), "column"),
+        ] {
+            let found = error(Read::Prompts, Format::Auto, name, content.as_bytes());
+            let expected = format!(
+                "row 2: has an unpaired surrogate at {place} {column} (an escape from \\ud800 to \
+                 \\udfff is half a character); write the whole character, or remove the half"
+            );
+            assert_eq!(found, expected, "{half}");
+        }
+    }
+    let whole = r#"{"instruction": "a\ud83d\ude00", "output": "b"}"#;
+    let (_dir, path) = file("x.jsonl", whole);
+    let read = data::demonstrations(&path, Format::Auto).unwrap();
+    assert_eq!(read.items[0].prompt.ask.text(), "a😀");
 }
 
 #[test]
@@ -187,13 +224,6 @@ fn an_unknown_format_is_reported_with_the_known_ones() {
         .to_string();
     let start = "x.json: row 1: fields question, answer fit no known format; looked for ";
     assert!(error.contains(start), "{error}");
-    for format in [
-        "Alpaca (instruction, input, output)",
-        "HH (chosen, rejected",
-        "text (text",
-    ] {
-        assert!(error.contains(format), "{error}");
-    }
     let missing = data::demonstrations(Path::new("no/such.json"), Format::Auto).unwrap_err();
     assert!(
         missing
@@ -208,6 +238,49 @@ fn an_unknown_format_is_reported_with_the_known_ones() {
             .ends_with("is a directory, not a data file"),
         "{directory}"
     );
+}
+
+/// A stage lists the formats that it reads, and no other.
+#[test]
+fn an_unknown_format_is_reported_with_those_that_the_stage_reads() {
+    const NAMES: [&str; 9] = [
+        "comparison (version 2) (",
+        "comparison (version 1) (",
+        "Alpaca (",
+        "pairs (",
+        "HH (",
+        "chat (",
+        "FastChat question (",
+        "prompt/completion (",
+        "text (",
+    ];
+    for (read, known) in [
+        (
+            Read::Demonstrations,
+            &["Alpaca (", "chat (", "prompt/completion (", "text ("][..],
+        ),
+        (
+            Read::Preferences,
+            &[
+                "comparison (version 2) (",
+                "comparison (version 1) (",
+                "pairs (",
+                "HH (",
+            ],
+        ),
+        (Read::Prompts, &NAMES[..8]),
+    ] {
+        let row = br#"{"question": "a", "answer": "b"}"#;
+        let found = error(read, Format::Auto, "x.jsonl", row);
+        let start = "row 1: fields question, answer fit no known format; looked for ";
+        let list = found.strip_prefix(start).expect(&found);
+        let named: Vec<&str> = list.split("; ").collect();
+        let starts = named.iter().map(|format| {
+            let fits = |name: &&&str| format.starts_with(**name);
+            *NAMES.iter().find(fits).expect(format)
+        });
+        assert_eq!(starts.collect::<Vec<_>>(), known);
+    }
 }
 
 #[test]

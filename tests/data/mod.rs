@@ -8,6 +8,7 @@ mod leftovers;
 mod meaning;
 mod mistakes;
 mod only;
+mod parts;
 mod templates;
 pub mod tokens;
 

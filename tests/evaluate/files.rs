@@ -162,7 +162,7 @@ fn an_incomplete_last_line_is_removed_and_other_damage_refused() {
 fn a_key_that_is_there_twice_is_refused_with_the_line() {
     let (_dir, path) = file("{\"question_id\":1,\"text\":\"a\"}\n{\"x\":{\"k\":1,\"k\":2}}\n");
     let expected = format!(
-        "{} line 2: has the key \"k\" twice at line 1 column 15; remove one of them",
+        "{} line 2: has the key \"k\" twice at column 15; remove one of them",
         path.display()
     );
     let error = Appender::open::<Value>(&path).err().unwrap();
@@ -171,6 +171,28 @@ fn a_key_that_is_there_twice_is_refused_with_the_line() {
     assert_eq!(error.to_string(), expected);
     let error = fastchat::questions(&path).unwrap_err();
     assert_eq!(error.to_string(), expected);
+}
+
+/// Of a line the place is the column, whatever is wrong with it.
+#[test]
+fn what_is_wrong_with_a_line_has_its_column() {
+    for (line, expected) in [
+        ("{\"a\": nope}", "is not JSON: expected ident at column 8"),
+        (
+            "{\"a\": \"\\ud83d\"}",
+            "has an unpaired surrogate at column 14 (an escape from \\ud800 to \\udfff is half a \
+             character); write the whole character, or remove the half",
+        ),
+    ] {
+        let (_dir, path) = file(&format!("{{\"question_id\":1,\"text\":\"a\"}}\n{line}\n"));
+        let expected = format!("{} line 2: {expected}", path.display());
+        let error = Appender::open::<Value>(&path).err().unwrap();
+        assert_eq!(error.to_string(), expected);
+        let error = jsonl::read_appended::<Value>(&path).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+        let error = fastchat::questions(&path).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
 }
 
 #[test]

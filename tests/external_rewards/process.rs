@@ -74,14 +74,21 @@ fn invalid_scores_of_a_process_are_refused() {
     check("\"scores\":[1,{}]", "score 2 is {}, not a finite number");
     check(
         "\"scores\":[1,2],\"scores\":[2,1]",
-        "which has the key \"scores\" twice at line 1 column ",
+        "which has the key \"scores\" twice at column ",
     );
     // Python's numbers do not hide it
     check(
         "\"scores\":[1,NaN],\"scores\":[2,1]",
         "which has the key \"scores\" twice",
     );
-    check("\"scores\":[1,1e999]", "which is not a JSON object");
+    check(
+        "\"scores\":[1,1e999]",
+        "which is not JSON: number out of range at column ",
+    );
+    check(
+        "\"why\":\"\\\\ud800 \"",
+        "which has an unpaired surrogate at column ",
+    );
     check(
         "\"scores\":[1,1e300]",
         "score 2 is 1e+300, too large for a 32-bit float",

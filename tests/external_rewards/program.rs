@@ -86,13 +86,13 @@ fn the_error_says_what_a_program_did_wrong() {
     assert!(message.contains("it ended (signal: 9"), "{message}");
     let message = fails("read -r line; echo the score is 3; cat > /dev/null", long);
     assert!(
-        message.contains("it wrote \"the score is 3\", which is not a JSON object"),
+        message.contains("it wrote \"the score is 3\", which is not JSON: "),
         "{message}"
     );
     let message = fails("echo '[1, 2]'; cat > /dev/null", long);
     assert!(message.contains("which is not a JSON object"), "{message}");
     let message = fails("printf '{\"id\": 0, \"answ'", long);
-    assert!(message.contains("which is not a JSON object"), "{message}");
+    assert!(message.contains("which is not JSON: "), "{message}");
     let message = fails("echo '{\"id\": 7, \"answer\": 1}'; cat > /dev/null", long);
     assert!(
         message.contains("it answered id 7 to request 1"),

@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use strict_json::{StrictValue, problem};
+use strict_json::{StrictValue, problem_in_line};
 
 /// An open JSONL file to which complete lines are appended. Nobody else can open it meanwhile.
 pub struct Appender {
@@ -127,7 +127,7 @@ fn read_torn<T: DeserializeOwned>(path: &Path) -> Result<Torn<T>> {
                     torn.torn_line = Some(i + 1);
                     break;
                 }
-                Err(e) => bail!("{} line {}: {}", path.display(), i + 1, problem(&e)),
+                Err(e) => bail!("{} line {}: {}", path.display(), i + 1, problem_in_line(&e)),
             }
         }
         torn.complete_bytes += line.len();
@@ -145,7 +145,7 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
         .filter(|(_, line)| !line.trim().is_empty())
         .map(|(i, line)| match serde_json::from_str(line) {
             Ok(StrictValue(row)) => typed(path, i + 1, row),
-            Err(e) => bail!("{} line {}: {}", path.display(), i + 1, problem(&e)),
+            Err(e) => bail!("{} line {}: {}", path.display(), i + 1, problem_in_line(&e)),
         })
         .collect()
 }

@@ -24,11 +24,71 @@ const MAX_SHOWN_CHARS: usize = 80;
 #[derive(Clone, Debug, PartialEq)]
 pub struct StrictValue(pub Value);
 
-/// What is wrong with a text that is no [`StrictValue`]: `is not JSON: …`, or the repeated key.
+/// What is wrong with a text that is no [`StrictValue`], and where. Where it is more than a slip in
+/// the syntax, what to do, too.
+///
+/// ```
+/// use strict_json::{StrictValue, problem, problem_in_line};
+///
+/// let half = serde_json::from_str::<StrictValue>(r#"["\ud800 "]"#).unwrap_err();
+/// assert!(problem(&half).starts_with("has an unpaired surrogate at line 1 column 9 ("));
+/// let slip = serde_json::from_str::<StrictValue>("[nope]").unwrap_err();
+/// assert_eq!(problem_in_line(&slip), "is not JSON: expected ident at column 3");
+/// ```
 pub fn problem(error: &serde_json::Error) -> String {
-    match repeats_a_key(error) {
-        true => format!("{error}; remove one of them"),
-        false => format!("is not JSON: {error}"),
+    let (line, column) = (error.line(), error.column());
+    described(error, &format!(" at line {line} column {column}"))
+}
+
+/// The same for a text that is one line of a file: its place is the column alone.
+pub fn problem_in_line(error: &serde_json::Error) -> String {
+    described(error, &format!(" at column {}", error.column()))
+}
+
+fn described(error: &serde_json::Error, place: &str) -> String {
+    let what = without_place(error);
+    match Fault::of(error, &what) {
+        Fault::RepeatedKey => format!("{what}{place}; remove one of them"),
+        Fault::HalfCharacter => format!(
+            "has an unpaired surrogate{place} (an escape from \\ud800 to \\udfff is half a character); \
+             write the whole character, or remove the half"
+        ),
+        Fault::NotUtf8 => format!("is not UTF-8 text{place}; convert the file to UTF-8"),
+        Fault::Syntax => format!("is not JSON: {what}{place}"),
+    }
+}
+
+/// Whether [`problem`] says what to do.
+pub fn has_remedy(error: &serde_json::Error) -> bool {
+    Fault::of(error, &without_place(error)) != Fault::Syntax
+}
+
+/// serde_json's message without ` at line 1 column 2`.
+fn without_place(error: &serde_json::Error) -> String {
+    let (text, line, column) = (error.to_string(), error.line(), error.column());
+    let place = format!(" at line {line} column {column}");
+    text.strip_suffix(&place).unwrap_or(&text).to_string()
+}
+
+#[derive(PartialEq)]
+enum Fault {
+    RepeatedKey,
+    HalfCharacter,
+    NotUtf8,
+    Syntax,
+}
+
+impl Fault {
+    /// `what`: serde_json's message, which alone tells these apart.
+    fn of(error: &serde_json::Error, what: &str) -> Self {
+        match what {
+            _ if repeats_a_key(error) => Self::RepeatedKey,
+            "lone leading surrogate in hex escape" | "unexpected end of hex escape" => {
+                Self::HalfCharacter
+            }
+            "invalid unicode code point" => Self::NotUtf8,
+            _ => Self::Syntax,
+        }
     }
 }
 

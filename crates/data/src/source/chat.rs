@@ -1,5 +1,5 @@
 //! Conversations: `messages` of role and content, or ShareGPT's `conversations` of from and value,
-//! with an optional `system` prompt beside them. The last assistant turn is the response; the turns
+//! with an optional `system` prompt beside them. A content may be a list of text parts. The last assistant turn is the response; the turns
 //! before it are the prompt.
 
 use super::collector::{Collector, Want};

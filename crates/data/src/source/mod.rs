@@ -258,9 +258,7 @@ fn sniff(path: &Path, number: usize, object: &Object, want: Want) -> Result<&'st
             let names = object.keys().map(String::as_str);
             let has = names.collect::<Vec<_>>().join(", ");
             let all = fits.is_none();
-            let known = SOURCES
-                .iter()
-                .filter(|s| all || s.kind == Kind::Preferences);
+            let known = SOURCES.iter().filter(|s| holds(s.kind, want));
             let known = known.map(|s| format!("{} ({})", s.name, s.fields));
             let known = known.collect::<Vec<_>>().join("; ");
             let what = if all {
@@ -274,20 +272,25 @@ fn sniff(path: &Path, number: usize, object: &Object, want: Want) -> Result<&'st
     }
 }
 
+/// Whether rows of this kind hold what is wanted.
+fn holds(kind: Kind, want: Want) -> bool {
+    match want {
+        Want::Prompts => kind != Kind::Texts,
+        Want::Demonstrations => matches!(kind, Kind::Demonstrations | Kind::Texts),
+        Want::Preferences => kind == Kind::Preferences,
+    }
+}
+
 fn check_kind(path: &Path, source: &Source, want: Want) -> Result<()> {
-    let wanted = match (want, source.kind) {
-        (Want::Prompts, Kind::Texts) => {
-            "prompts; write each as a row {\"prompt\": …} of a .jsonl file"
-        }
-        (Want::Prompts, _)
-        | (Want::Demonstrations, Kind::Demonstrations | Kind::Texts)
-        | (Want::Preferences, Kind::Preferences) => return Ok(()),
-        (Want::Demonstrations, _) => {
+    if holds(source.kind, want) {
+        return Ok(());
+    }
+    let wanted = match want {
+        Want::Prompts => "prompts; write each as a row {\"prompt\": …} of a .jsonl file",
+        Want::Demonstrations => {
             "prompts with one answer (Alpaca, prompt/completion, chat messages, text)"
         }
-        (Want::Preferences, _) => {
-            "pairs of answers (GPT-4-LLM comparison, HH, prompt/chosen/rejected)"
-        }
+        Want::Preferences => "pairs of answers (GPT-4-LLM comparison, HH, prompt/chosen/rejected)",
     };
     let holds = match source.kind {
         Kind::Demonstrations => "demonstrations",

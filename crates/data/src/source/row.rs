@@ -8,6 +8,7 @@ use super::rows::{Object, row_error, type_name};
 use super::unused::{Effect, effect, is_empty};
 use crate::{Error, Message, Result};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -167,7 +168,8 @@ impl<'a> Row<'a> {
     }
 
     /// `[{"role": …, "content": …}, …]`, or ShareGPT's `[{"from": …, "value": …}, …]`. Other names
-    /// of the user and the assistant get the usual one; an unknown role stays as it is.
+    /// of the user and the assistant get the usual one; an unknown role stays as it is. A content
+    /// is a text, or OpenAI's list of text parts.
     pub fn messages(&self, field: &str) -> Result<Vec<Message>> {
         let mut messages = Vec::new();
         for (i, item) in self.list(field)?.iter().enumerate() {
@@ -183,9 +185,39 @@ impl<'a> Row<'a> {
                 "system" => "system",
                 _ => role,
             };
-            messages.push(Message::new(role, self.text_at(field, i, item, content)?));
+            messages.push(Message::new(role, &self.content(field, i, item, content)?));
         }
         Ok(messages)
+    }
+
+    /// The text of a turn. Parts are joined as chat templates join them, without anything between.
+    fn content(
+        &self,
+        field: &str,
+        index: usize,
+        item: &'a Value,
+        key: &str,
+    ) -> Result<Cow<'a, str>> {
+        let Some(Value::Array(parts)) = item.get(key) else {
+            return self.text_at(field, index, item, key).map(Cow::from);
+        };
+        let name = format!("{field}[{index}].{key}");
+        if parts.is_empty() {
+            return Err(self.error(format!("field \"{name}\" is a list without parts")));
+        }
+        let mut text = String::new();
+        for (i, part) in parts.iter().enumerate() {
+            let kind = self.text_at(&name, i, part, "type")?;
+            if kind != "text" {
+                return Err(self.error(format!(
+                    "field \"{name}[{i}]\" is a part of type \"{kind}\", and only text can be \
+                     learnt; remove such rows or parts"
+                )));
+            }
+            self.only_read(&format!("{field}[].{key}"), part, &["type", "text"]);
+            text += self.text_at(&name, i, part, "text")?;
+        }
+        Ok(text.into())
     }
 
     /// The fields that say something and were not read, without those that `options` ignores.

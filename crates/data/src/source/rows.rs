@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use strict_json::{StrictValue, problem, repeats_a_key};
+use strict_json::{StrictValue, has_remedy, problem, problem_in_line};
 
 pub(crate) type Object = Map<String, Value>;
 
@@ -153,7 +153,7 @@ fn object(path: &Path, number: usize, line: &str) -> Result<Object> {
     match serde_json::from_str(line) {
         Ok(StrictValue(Value::Object(object))) => Ok(object),
         Ok(StrictValue(other)) => Err(not_an_object(path, number, &other)),
-        Err(e) if repeats_a_key(&e) => Err(row_error(path, number, problem(&e))),
+        Err(e) if has_remedy(&e) => Err(row_error(path, number, problem_in_line(&e))),
         Err(e) if e.is_eof() => Err(row_error(
             path,
             number,
@@ -164,7 +164,7 @@ fn object(path: &Path, number: usize, line: &str) -> Result<Object> {
         Err(e) => Err(row_error(
             path,
             number,
-            format!("{}; {EXPECTED}", problem(&e)),
+            format!("{}; {EXPECTED}", problem_in_line(&e)),
         )),
     }
 }

@@ -4,7 +4,7 @@
 use super::foreign_text::printable;
 use crate::Item;
 use serde_json::{Map, Value, json};
-use strict_json::{StrictValue, problem, repeats_a_key};
+use strict_json::{StrictValue, problem_in_line, repeats_a_key};
 
 /// A longer reply of a program or a server is no answer.
 pub(super) const MAX_REPLY_BYTES: u64 = 16 << 20;
@@ -28,8 +28,7 @@ pub fn read_reply(line: &[u8], id: u64) -> Result<Map<String, Value>, String> {
     let reply = match parse(line) {
         Ok(Value::Object(reply)) => Ok(reply),
         Ok(_) => Err("is not a JSON object".to_string()),
-        Err(e) if repeats_a_key(&e) => Err(problem(&e)),
-        Err(e) => Err(format!("is not a JSON object: {e}")),
+        Err(e) => Err(problem_in_line(&e)),
     };
     let reply = reply.map_err(|why| {
         let start = printable(&String::from_utf8_lossy(line), 80);
