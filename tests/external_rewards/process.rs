@@ -86,7 +86,7 @@ fn invalid_scores_of_a_process_are_refused() {
         "which is not JSON: number out of range at column ",
     );
     check(
-        "\"why\":\"\\\\ud800 \"",
+        "\"why\":\"\\ud800 \"",
         "which has an unpaired surrogate at column ",
     );
     check(

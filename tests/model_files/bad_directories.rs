@@ -110,7 +110,6 @@ fn a_file_that_is_there_and_cannot_be_read_is_not_called_missing() {
         "added_tokens.json",
         "generation_config.json",
         "chat_template.jinja",
-        "chat_template.json",
         "adapter_config.json",
         "model.safetensors",
         INDEX,
