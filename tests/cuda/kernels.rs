@@ -2,13 +2,14 @@
 
 use crate::cuda::{DTYPES, assert_kernel, assert_near, on_emulated_gpu};
 use candle_core::{DType, Device, Tensor};
-use ops::{QuantisedBlocks, Ragged, reference};
+use ops::{QuantisedBlocks, Ragged, Rotation, reference};
 use testkit::{golden_tensors, values, varied};
 
 #[test]
 fn rms_norm_equals_the_reference() {
     for (dtype, tolerance) in DTYPES {
-        for (n, d) in [(1, 5), (3, 64), (70, 37), (9, 2052)] {
+        // rows of a warp, the widest of them, and of a thread block
+        for (n, d) in [(1, 5), (3, 64), (70, 37), (19, 128), (5, 129), (9, 2052)] {
             let weight = varied(&[d], 2, 1.0);
             assert_kernel(
                 &format!("rms_norm {n}x{d} {dtype:?}"),
@@ -49,17 +50,26 @@ fn swiglu_equals_the_reference() {
 #[test]
 fn rope_equals_the_reference() {
     for (dtype, tolerance) in DTYPES {
-        for (lens, heads, head_dim) in [(vec![3, 1, 0, 4], 3, 8), (vec![70, 50], 2, 34)] {
+        for (lens, heads, head_dim, rotated) in [
+            (vec![3, 1, 0, 4], 3, 8, 8),
+            (vec![70, 50], 2, 34, 34),
+            (vec![70, 50], 3, 35, 26),
+        ] {
             let layout = Ragged::from_lens(&lens);
-            let (cos, sin) = crate::ops::tables(80, head_dim);
+            let (cos, sin) = crate::ops::tables(80, rotated);
             let f32 = |x: &Tensor| x.to_dtype(DType::F32).unwrap();
             let (cos32, sin32) = (f32(&cos), f32(&sin));
             let positions = layout.positions();
+            let rotation = |tables| Rotation {
+                tables,
+                positions: &positions,
+                head_dim,
+            };
             assert_kernel(
-                &format!("rope {lens:?} {dtype:?}"),
+                &format!("rope {lens:?} of {rotated} of {head_dim} {dtype:?}"),
                 dtype,
-                |x| ops::rope(&x[0], &cos32, &sin32, &positions),
-                |x| reference::rope(&x[0], &cos, &sin, &positions),
+                |x| ops::rope(&x[0], rotation((&cos32, &sin32))),
+                |x| reference::rope(&x[0], rotation((&cos, &sin))),
                 &[varied(&[layout.n_tokens(), heads * head_dim], 5, 1.0)],
                 tolerance,
             );

@@ -2,7 +2,7 @@
 
 use super::{f32s, stacked, tables, targets, temperatures};
 use candle_core::{DType, Device, Result, Tensor};
-use ops::{AttentionSpec, Ragged, reference};
+use ops::{AttentionSpec, Ragged, Rotation, reference};
 use testkit::{assert_close, assert_gradient, gradients, values, varied};
 
 #[test]
@@ -20,6 +20,11 @@ fn the_references_have_the_gradients_of_finite_differences() {
     let layout = Ragged::from_lens(&[3, 0, 1, 2]);
     let (cos, sin) = tables(4, 4);
     let positions = layout.positions();
+    let rotation = |head_dim| Rotation {
+        tables: (&cos, &sin),
+        positions: &positions,
+        head_dim,
+    };
     let x = |shape: &[usize], seed| varied(shape, seed, 1.0);
     let t = 1e-7;
     assert_gradient(
@@ -28,24 +33,29 @@ fn the_references_have_the_gradients_of_finite_differences() {
         &[x(&[3, 5], 40), x(&[5], 41)],
         t,
     );
-    assert_gradient(
-        "rope",
-        |x| reference::rope(&x[0], &cos, &sin, &positions),
-        &[x(&[6, 8], 42)],
-        t,
-    );
+    for head_dim in [4, 6] {
+        assert_gradient(
+            &format!("rope of 4 of {head_dim}"),
+            |x| reference::rope(&x[0], rotation(head_dim)),
+            &[x(&[6, 2 * head_dim], 42)],
+            t,
+        );
+    }
     assert_gradient(
         "swiglu",
         |x| reference::swiglu(&x[0], &x[1]),
         &[x(&[2, 5], 43), x(&[2, 5], 44)],
         t,
     );
-    assert_gradient(
-        "attention",
-        |x| reference::causal_attention(&x[0], &x[1], &x[2], &layout, AttentionSpec::new(2, 1, 4)),
-        &[x(&[6, 8], 45), x(&[6, 4], 46), x(&[6, 4], 47)],
-        t,
-    );
+    for window in [None, Some(2)] {
+        let spec = AttentionSpec::new(2, 1, 4).with_window(window);
+        assert_gradient(
+            &format!("attention, window {window:?}"),
+            |x| reference::causal_attention(&x[0], &x[1], &x[2], &layout, spec),
+            &[x(&[6, 8], 45), x(&[6, 4], 46), x(&[6, 4], 47)],
+            t,
+        );
+    }
     let w = x(&[4, 5], 48);
     assert_gradient(
         "frozen_linear",
@@ -138,11 +148,41 @@ fn wrong_shapes_are_errors() {
         assert!(message.contains(wanted), "{message}");
     };
     check("rms_norm", ops::rms_norm(&x(&[2, 4]), &x(&[5]), 1e-5));
-    check("position 4", ops::rope(&x(&[1, 4]), &cos, &sin, &[4]));
+    let rope = |width, head_dim, positions: &[u32]| {
+        let tables = (&cos, &sin);
+        let rotation = Rotation {
+            tables,
+            positions,
+            head_dim,
+        };
+        ops::rope(&x(&[1, width]), rotation)
+    };
+    check("position 4 is beyond", rope(4, 4, &[4]));
+    check("2 positions do not fit", rope(4, 4, &[0, 1]));
+    check("rotate 4 numbers but a head has 3", rope(6, 3, &[0]));
+    check(
+        "width of 8 is not a multiple of the head width 6",
+        rope(8, 6, &[0]),
+    );
     check("swiglu", ops::swiglu(&x(&[2, 4]), &x(&[2, 5])));
     check(
         "causal_attention",
         ops::causal_attention(&x(&[4, 4]), &x(&[4, 4]), &x(&[4, 4]), &layout, one_head),
+    );
+    let blind = one_head.with_window(Some(0));
+    check(
+        "causal_attention: a window of 0 keys",
+        ops::causal_attention(&x(&[3, 4]), &x(&[3, 4]), &x(&[3, 4]), &layout, blind),
+    );
+    check(
+        "cached_attention: a window of 0 keys",
+        ops::cached_attention(
+            &x(&[1, 4]),
+            &x(&[5, 4]),
+            &x(&[5, 4]),
+            &[vec![(3, 2)]],
+            blind,
+        ),
     );
     check("linear", ops::frozen_linear(&x(&[2, 4]), &x(&[3, 5])));
     check(

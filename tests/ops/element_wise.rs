@@ -2,13 +2,21 @@
 
 use super::{f32s, tables};
 use candle_core::{DType, Device, Result, Tensor};
-use ops::{Ragged, reference};
+use ops::{Ragged, Rotation, reference};
 use testkit::{assert_close, assert_close_slices, assert_same, gradients, values, varied};
 
 #[test]
 fn rms_norm_equals_the_reference() {
-    // widths around the vector lengths, and more rows than one task takes
-    for (n, d) in [(1, 5), (3, 16), (7, 37), (300, 96), (0, 8)] {
+    // widths around the vector lengths, more rows than one task takes, and rows as narrow as heads
+    for (n, d) in [
+        (1, 5),
+        (3, 16),
+        (7, 37),
+        (300, 96),
+        (0, 8),
+        (700, 64),
+        (260, 128),
+    ] {
         let inputs = [varied(&[n, d], 1, 2.0), varied(&[d], 2, 1.0)];
         assert_same(
             &format!("rms_norm {n}x{d}"),
@@ -41,26 +49,52 @@ fn swiglu_equals_the_reference() {
 
 #[test]
 fn rope_equals_the_reference() {
-    for (lens, heads, head_dim) in [
-        (vec![3, 1, 0, 4], 3, 8),
-        (vec![70, 50], 2, 34),
-        (vec![0], 1, 4),
+    // whole heads and parts of them, around the vector lengths
+    for (lens, heads, head_dim, rotated) in [
+        (vec![3, 1, 0, 4], 3, 8, 8),
+        (vec![70, 50], 2, 34, 34),
+        (vec![0], 1, 4, 4),
+        (vec![5, 2], 3, 7, 2),
+        (vec![70, 50], 2, 96, 72),
+        (vec![9], 1, 35, 34),
     ] {
         let layout = Ragged::from_lens(&lens);
-        let (cos, sin) = tables(80, head_dim);
+        let (cos, sin) = tables(80, rotated);
         let (cos32, sin32) = (
             cos.to_dtype(DType::F32).unwrap(),
             sin.to_dtype(DType::F32).unwrap(),
         );
         let positions = layout.positions();
+        let rotation = |tables| Rotation {
+            tables,
+            positions: &positions,
+            head_dim,
+        };
         assert_same(
-            &format!("rope {lens:?}"),
-            |x| ops::rope(&x[0], &cos32, &sin32, &positions),
-            |x| reference::rope(&x[0], &cos, &sin, &positions),
+            &format!("rope {lens:?} of {rotated} of {head_dim}"),
+            |x| ops::rope(&x[0], rotation((&cos32, &sin32))),
+            |x| reference::rope(&x[0], rotation((&cos, &sin))),
             &[varied(&[layout.n_tokens(), heads * head_dim], 5, 1.0)],
             1e-5,
         );
     }
+}
+
+/// One head of 6, of which 4 numbers are rotated by a quarter and by half a turn.
+#[test]
+fn rope_rotates_the_first_numbers_of_a_head() -> Result<()> {
+    let table = |values: [f32; 2]| Tensor::new(&[values], &Device::Cpu);
+    let (cos, sin) = (table([0., -1.])?, table([1., 0.])?);
+    let rotation = Rotation {
+        tables: (&cos, &sin),
+        positions: &[0],
+        head_dim: 6,
+    };
+    let x = Tensor::new(&[[1f32, 2., 3., 4., 5., 6.]], &Device::Cpu)?;
+    for y in [ops::rope(&x, rotation)?, reference::rope(&x, rotation)?] {
+        assert_eq!(values(&y), [-3., -2., 1., -4., 5., 6.]);
+    }
+    Ok(())
 }
 
 #[test]
@@ -71,12 +105,16 @@ fn rope_keeps_norms_and_depends_only_on_distances() {
         sin.to_dtype(DType::F32).unwrap(),
     );
     let (q, k) = (f32s(&[1, 8], 6, 1.0), f32s(&[1, 8], 7, 1.0));
+    let turned = |x: &Tensor, position: u32| {
+        let rotation = Rotation {
+            tables: (&cos, &sin),
+            positions: &[position],
+            head_dim: 8,
+        };
+        ops::rope(x, rotation).unwrap()
+    };
     let dot = |i: u32, j: u32| {
-        let (q, k) = (
-            ops::rope(&q, &cos, &sin, &[i]),
-            ops::rope(&k, &cos, &sin, &[j]),
-        );
-        values(&(q.unwrap() * k.unwrap()).unwrap())
+        values(&(turned(&q, i) * turned(&k, j)).unwrap())
             .iter()
             .sum::<f64>()
     };
@@ -86,9 +124,8 @@ fn rope_keeps_norms_and_depends_only_on_distances() {
         &[dot(5, 0); 2],
         1e-5,
     );
-    let turned = ops::rope(&q, &cos, &sin, &[33]).unwrap();
     let norm = |x: &Tensor| values(x).iter().map(|v| v * v).sum::<f64>();
-    assert_close_slices("norm", &[norm(&turned)], &[norm(&q)], 1e-5);
+    assert_close_slices("norm", &[norm(&turned(&q, 33))], &[norm(&q)], 1e-5);
 }
 
 #[test]

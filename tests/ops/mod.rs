@@ -3,6 +3,7 @@
 
 mod all;
 mod attention;
+pub(crate) mod attention_window;
 mod element_wise;
 mod head;
 mod linear;

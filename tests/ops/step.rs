@@ -89,14 +89,16 @@ fn a_step_equals_its_operations_one_after_the_other() -> Result<()> {
             let rotation = Rotation {
                 tables: (&cos, &sin),
                 positions: &positions,
+                head_dim,
             };
             let projections = [
                 qkv[0].projection(true),
                 qkv[1].projection(false),
                 qkv[2].projection(true),
             ];
-            let found = SpinPool::at_work(|pool| pool.heads(&x, norm, projections, rotation))?;
-            let rope = |x: Tensor| ops::rope(&x, &cos, &sin, &positions);
+            let found =
+                SpinPool::at_work(|pool| pool.heads(&x, norm, projections, None, rotation))?;
+            let rope = |x: Tensor| ops::rope(&x, rotation);
             let wanted = [
                 rope(qkv[0].plain(&h, true)?)?,
                 rope(qkv[1].plain(&h, false)?)?,
@@ -123,6 +125,56 @@ fn a_step_equals_its_operations_one_after_the_other() -> Result<()> {
             let error = misfit.unwrap_err().to_string();
             assert!(error.starts_with("add: x is "), "{error}");
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn heads_are_normed_and_partly_rotated_with_the_bits_of_single_operations() -> Result<()> {
+    for (n, head_dim, rotated) in [(1, 10, 10), (3, 64, 48), (30, 35, 2), (61, 64, 64)] {
+        let (x, gain) = (f32s(&[n, 40], 1, 1.0), f32s(&[40], 2, 1.0));
+        let norm = Norm {
+            weight: &gain,
+            eps: 1e-5,
+        };
+        let weights = [5, 2, 2].map(|heads| Weights::new(heads * head_dim, 40, 0, 10));
+        let projections = || weights.each_ref().map(|weights| weights.projection(true));
+        let positions: Vec<u32> = (0..n as u32).map(|i| i * 7 % 50).collect();
+        let (cos, sin) = tables(50, rotated);
+        let (cos, sin) = (cos.to_dtype(DType::F32)?, sin.to_dtype(DType::F32)?);
+        let rotation = |cos, sin| Rotation {
+            tables: (cos, sin),
+            positions: &positions,
+            head_dim,
+        };
+        let heads = |head_norms, rotation| {
+            SpinPool::at_work(|pool| pool.heads(&x, norm, projections(), head_norms, rotation))
+        };
+        let gains = [3, 4].map(|seed| f32s(&[head_dim], seed, 1.0));
+        let head_norms = [(&gains[0], 1e-5), (&gains[1], 0.1)];
+        let found = heads(
+            Some(head_norms.map(|(weight, eps)| Norm { weight, eps })),
+            rotation(&cos, &sin),
+        )?;
+
+        let (ones, zeros) = (cos.ones_like()?, sin.zeros_like()?);
+        let plain = heads(None, rotation(&ones, &zeros))?;
+        for (i, (weight, eps)) in head_norms.into_iter().enumerate() {
+            let rows = plain[i].reshape(((), head_dim))?;
+            let normed = ops::rms_norm(&rows, weight, eps)?.reshape(plain[i].shape())?;
+            let wanted = ops::rope(&normed, rotation(&cos, &sin))?;
+            assert_eq!(
+                values(&found[i]),
+                values(&wanted),
+                "{i} of {n} x {head_dim}"
+            );
+        }
+        assert_eq!(values(&found[2]), values(&plain[2]));
+
+        let narrow = head_norms.map(|(_, eps)| Norm { weight: &gain, eps });
+        let misfit = heads(Some(narrow), rotation(&cos, &sin)).unwrap_err();
+        let wanted = format!("a norm of heads is [40] but a head has {head_dim}");
+        assert!(misfit.to_string().contains(&wanted), "{misfit}");
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor, Var};
-use ops::{AttentionSpec, Ragged};
+use ops::{AttentionSpec, Ragged, Rotation};
 use std::time::Instant;
 
 #[derive(clap::Args)]
@@ -220,7 +220,14 @@ impl Shapes<'_> {
                 name: "rope",
                 work: numbers_of(2 * n * d, 2 * n * d),
                 inputs: vec![self.input(&[n, d])?],
-                run: Box::new(move |x| ops::rope(&x[0], &table, &table, &positions)),
+                run: Box::new(move |x| {
+                    let rotation = Rotation {
+                        tables: (&table, &table),
+                        positions: &positions,
+                        head_dim: HEAD_DIM,
+                    };
+                    ops::rope(&x[0], rotation)
+                }),
             },
             Case {
                 name: "swiglu",

@@ -3,7 +3,7 @@
 
 use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor, Var};
-use ops::{AttentionSpec, Ragged};
+use ops::{AttentionSpec, Ragged, Rotation};
 
 /// Largest ‖device − CPU‖ / ‖CPU‖ by the dtype of operands and results.
 const TOLERANCE: [(DType, f64); 2] = [(DType::F32, 2e-5), (DType::BF16, 2e-2)];
@@ -41,7 +41,12 @@ const CASES: [Case; 9] = [
         frozen: &[(96, 32), (96, 32)],
         run: |t| {
             let positions: Vec<u32> = (0..96).collect();
-            ops::rope(&t[0], &t[1], &t[2], &positions)
+            let rotation = Rotation {
+                tables: (&t[1], &t[2]),
+                positions: &positions,
+                head_dim: 64,
+            };
+            ops::rope(&t[0], rotation)
         },
     },
     Case {

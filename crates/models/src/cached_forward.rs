@@ -7,7 +7,7 @@ use crate::layer::{ForwardContext, LayerForward};
 use crate::linear::LoraContext;
 use crate::{CausalLm, KvCache, Lora, SeqId};
 use candle_core::{Result, Tensor, bail};
-use ops::{Ragged, Rotation, SpinPool, step};
+use ops::{Ragged, SpinPool, step};
 use std::sync::Arc;
 
 /// Where the new tokens of one call stand, in their sequences and in the cache.
@@ -82,6 +82,7 @@ impl CausalLm {
             eps: self.config.rms_norm_eps,
             rope: self.rope.get(new.longest)?,
             positions: std::mem::take(&mut new.positions),
+            head_dim: self.config.head_dim,
             lora: LoraContext {
                 scale: lora.map_or(0.0, |l| l.config.scale()),
                 dropout: None,
@@ -136,10 +137,7 @@ impl CausalLm {
                 ops::causal_attention(&q, &k, v, layout, attention)
             }),
             None => layer.run(x, |q, k, v| {
-                let rotation = Rotation {
-                    tables: (&layer.context.rope.0, &layer.context.rope.1),
-                    positions: &layer.context.positions,
-                };
+                let rotation = layer.context.rotation();
                 let q = ops::rotate_into([q, k, v], rotation, (keys, values), rows)?;
                 ops::cached_attention(&q, keys, values, spans, attention)
             }),

@@ -32,6 +32,7 @@ impl CausalLm {
             eps: self.config.rms_norm_eps,
             rope: self.rope.get(longest)?,
             positions: layout.positions(),
+            head_dim: self.config.head_dim,
             lora: LoraContext {
                 scale: lora.map_or(0.0, |l| l.config.scale()),
                 dropout: dropout.filter(|(p, _)| *p > 0.0),

@@ -6,7 +6,7 @@
 use crate::layer_spec::{LayerParam, LayerSpec, Norm, Projection, Role};
 use crate::linear::{Linear, LoraContext};
 use candle_core::{Result, Tensor};
-use ops::{SpinPool, step};
+use ops::{Rotation, SpinPool, step};
 use std::sync::Arc;
 
 /// The parameters of one layer.
@@ -103,7 +103,18 @@ pub(crate) struct ForwardContext {
     pub rope: (Tensor, Tensor),
     /// One per token.
     pub positions: Vec<u32>,
+    pub head_dim: usize,
     pub lora: LoraContext,
+}
+
+impl ForwardContext {
+    pub fn rotation(&self) -> Rotation<'_> {
+        Rotation {
+            tables: (&self.rope.0, &self.rope.1),
+            positions: &self.positions,
+            head_dim: self.head_dim,
+        }
+    }
 }
 
 /// One layer in one forward, with everything that it reads.
@@ -136,8 +147,7 @@ impl LayerForward {
 
     /// Queries or keys, rotated to their positions.
     pub fn rotate(&self, x: &Tensor) -> Result<Tensor> {
-        let (cos, sin) = &self.context.rope;
-        ops::rope(x, cos, sin, &self.context.positions)
+        ops::rope(x, self.context.rotation())
     }
 
     /// [`Self::run`] for one more token of each sequence on the CPU, without graph and dropout.
@@ -155,12 +165,9 @@ impl LayerForward {
             weight,
             eps: context.eps,
         };
-        let rotation = step::Rotation {
-            tables: (&context.rope.0, &context.rope.1),
-            positions: &context.positions,
-        };
         let attention_norm = norm(&self.layer.attention_norm);
-        let [q, k, v] = pool.heads(x, attention_norm, [Q, K, V].map(linear), rotation)?;
+        let projections = [Q, K, V].map(linear);
+        let [q, k, v] = pool.heads(x, attention_norm, projections, None, context.rotation())?;
         let x = pool.add(x, &attend(&q, &k, &v)?, linear(O))?;
         let feed_forward_norm = norm(&self.layer.feed_forward_norm);
         let h = pool.gated(&x, feed_forward_norm, linear(Gate), linear(Up))?;

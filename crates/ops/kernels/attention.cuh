@@ -4,8 +4,8 @@
 //
 // A thread block handles 64 queries (or keys) of one head, a warp 16 of them. P =
 // softmax(scale·Q·Kᵀ) over the context of a query: the rows of the sequence that it continues, then
-// its own. dV = Pᵀ·dO; dS = scale·P∘(dO·Vᵀ − Σ dO∘O); dQ = dS·K; dK = dSᵀ·Q. There are no atomics,
-// so results are deterministic.
+// its own, of which it sees the last `window` up to itself. dV = Pᵀ·dO; dS = scale·P∘(dO·Vᵀ − Σ
+// dO∘O); dQ = dS·K; dK = dSᵀ·Q. There are no atomics, so results are deterministic.
 //
 // The kernels are longer than 80 lines: their parts share registers and shared memory.
 #include "common.cuh"
@@ -15,13 +15,18 @@ constexpr int TILE = 64;        // queries, or keys, of a thread block
 constexpr int HALF_TILE = 32;   // rows of the other side at a time, where registers are scarce
 constexpr float LOG2E = 1.4426950408889634f;
 
-// Queries row .. row + n of one sequence. The first sees columns 0 ..= position.
+// Queries row .. row + n of one sequence. The first is column `position` of its context.
 struct QueryTile {
     u32 row, n, position, prefix, prefix_len, own;
 
     // The token row of a column.
     DEVICE_MEMBER u32 key(u32 column) const { return column < prefix_len ? prefix + column : own + column - prefix_len; }
+    // The first column that the first query sees.
+    DEVICE_MEMBER u32 first(u32 window) const { return position < window ? 0 : position + 1 - window; }
 };
+
+// Whether the query at one column of a context sees the key at another.
+DEVICE bool sees(u32 query, u32 key, u32 window) { return key <= query && query - key < window; }
 
 // Keys row .. row + n. The first is token `column` of the sequence that begins at row `own`.
 // Entries first .. first + count of `children` are the sequences that continue it.
@@ -154,7 +159,8 @@ DEVICE void store_rows(bf16* to, u32 width, u32 n, const float (&y)[D / 8][4], c
 
 // `lse` [N, H]: log Σ exp of each query's scaled scores.
 template <int D>
-DEVICE void attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* lse, const QueryTile* tiles, u32 heads, u32 groups, float scale) {
+DEVICE void attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, float* lse, const QueryTile* tiles, u32 window, u32 heads, u32 groups,
+                      float scale) {
     QueryTile tile = tiles[blockIdx.x];
     u32 head = blockIdx.y, kv_width = heads / groups * D, width = heads * D;
     u32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
@@ -174,7 +180,7 @@ DEVICE void attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, fl
     float o[D / 8][4];
     clear(o);
     u32 columns = tile.position + tile.n;
-    for (u32 start = 0; start < columns; start += TILE) {
+    for (u32 start = tile.first(window); start < columns; start += TILE) {
         __syncthreads();
         auto row = [&](u32 i) { return tile.key(start + i); };
         load_rows<D, TILE>(keys, k, kv_width, columns - start, row);
@@ -184,17 +190,18 @@ DEVICE void attention(const bf16* q, const bf16* k, const bf16* v, bf16* out, fl
         times_transposed<D>(s, a, keys);
 #pragma unroll
         for (int half = 0; half < 2; half++) {
-            u32 sees = tile.position + warp * 16 + lane / 4 + half * 8;
+            u32 query = tile.position + warp * 16 + lane / 4 + half * 8;
             float now = most[half];
 #pragma unroll
             for (int n = 0; n < TILE / 8; n++)
 #pragma unroll
                 for (int j = 2 * half; j < 2 * half + 2; j++) {
-                    if (start + n * 8 + lane % 4 * 2 + j % 2 > sees) s[n][j] = -INFINITY;
+                    if (!sees(query, start + n * 8 + lane % 4 * 2 + j % 2, window)) s[n][j] = -INFINITY;
                     now = fmaxf(now, s[n][j]);
                 }
             now = row_max(now);
-            // every query sees column 0, so `now` is finite from the first iteration on
+            // query i of the tile sees one of the first i + 1 columns, so `now` is finite from the
+            // first iteration on
             float shrink = exp2f((most[half] - now) * scale * LOG2E), part = 0;
             most[half] = now;
 #pragma unroll
@@ -229,7 +236,7 @@ DEVICE float probability(float score, float scale, float lse) { return exp2f((sc
 // dQ, and Σ dO∘O of each query into `dots` [N, H].
 template <int D>
 DEVICE void attention_queries(const bf16* q, const bf16* k, const bf16* v, const bf16* out, const bf16* dout, const float* lse, float* dots,
-                              bf16* dq, const QueryTile* tiles, u32 heads, u32 groups, float scale) {
+                              bf16* dq, const QueryTile* tiles, u32 window, u32 heads, u32 groups, float scale) {
     QueryTile tile = tiles[blockIdx.x];
     u32 head = blockIdx.y, kv_width = heads / groups * D, width = heads * D;
     u32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
@@ -271,7 +278,7 @@ DEVICE void attention_queries(const bf16* q, const bf16* k, const bf16* v, const
     float d[D / 8][4];
     clear(d);
     u32 columns = tile.position + tile.n;
-    for (u32 start = 0; start < columns; start += HALF_TILE) {
+    for (u32 start = tile.first(window); start < columns; start += HALF_TILE) {
         __syncthreads();
         auto row = [&](u32 i) { return tile.key(start + i); };
         load_rows<D, HALF_TILE>(keys, k, kv_width, columns - start, row);
@@ -284,8 +291,8 @@ DEVICE void attention_queries(const bf16* q, const bf16* k, const bf16* v, const
         for (int n = 0; n < HALF_TILE / 8; n++)
 #pragma unroll
             for (int j = 0; j < 4; j++) {
-                u32 sees = tile.position + warp * 16 + lane / 4 + j / 2 * 8;
-                bool seen = start + n * 8 + lane % 4 * 2 + j % 2 <= sees;
+                u32 query = tile.position + warp * 16 + lane / 4 + j / 2 * 8;
+                bool seen = sees(query, start + n * 8 + lane % 4 * 2 + j % 2, window);
                 float p = seen ? probability(s[n][j], scale, norm[j / 2]) : 0.f;
                 ds[n][j] = p * (ds[n][j] - dot[j / 2]) * scale;
             }
@@ -299,7 +306,7 @@ DEVICE void attention_queries(const bf16* q, const bf16* k, const bf16* v, const
 // sequence that continues another.
 template <int D>
 DEVICE void attention_keys(const bf16* q, const bf16* k, const bf16* v, const bf16* dout, const float* lse, const float* dots, bf16* dk,
-                           bf16* dv, const KeyTile* tiles, const uint2* children, u32 heads, u32 groups, float scale) {
+                           bf16* dv, const KeyTile* tiles, const uint2* children, u32 window, u32 heads, u32 groups, float scale) {
     KeyTile tile = tiles[blockIdx.x];
     u32 kv_head = blockIdx.y, kv_width = heads / groups * D, width = heads * D;
     u32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
@@ -319,9 +326,13 @@ DEVICE void attention_keys(const bf16* q, const bf16* k, const bf16* v, const bf
     for (u32 run = 0; run <= tile.count; run++) {
         // the queries of its own sequence from the first key of the tile on, then those of the
         // sequences that continue it
-        bool own = run == 0;
         uint2 rows = {tile.own + tile.column, tile.own_len - tile.column};
-        if (!own) rows = children[tile.first + run - 1];
+        // columns from the first key to the first query
+        u32 apart = 0;
+        if (run > 0) rows = children[tile.first + run - 1], apart = tile.own_len - tile.column;
+        // the last key is out of sight for the queries after these
+        u32 reached = tile.n - 1 + window;
+        rows.y = min(rows.y, reached < apart ? 0u : reached - apart);
         for (u32 head = kv_head * groups; head < (kv_head + 1) * groups; head++)
             for (u32 start = 0; start < rows.y; start += HALF_TILE) {
                 u32 left_over = rows.y - start, row = rows.x + start;
@@ -344,7 +355,7 @@ DEVICE void attention_keys(const bf16* q, const bf16* k, const bf16* v, const bf
 #pragma unroll
                     for (int j = 0; j < 4; j++) {
                         u32 of = n * 8 + lane % 4 * 2 + j % 2, at = warp * 16 + lane / 4 + j / 2 * 8;
-                        bool seen = of < left_over && (!own || start + of >= at);
+                        bool seen = of < left_over && sees(apart + start + of, at, window);
                         p[n][j] = seen ? probability(p[n][j], scale, norms[of]) : 0.f;
                         ds[n][j] = p[n][j] * (ds[n][j] - sums[of]) * scale;
                     }
@@ -359,16 +370,17 @@ DEVICE void attention_keys(const bf16* q, const bf16* k, const bf16* v, const bf
 
 #define ATTENTION(D)                                                                                                                      \
     KERNEL(ATTENTION_THREADS, attention_##D, const bf16* q, const bf16* k, const bf16* v, bf16* out, float* lse, const QueryTile* tiles,  \
-           u32 heads, u32 groups, float scale) {                                                                                         \
-        attention<D>(q, k, v, out, lse, tiles, heads, groups, scale);                                                                     \
+           u32 window, u32 heads, u32 groups, float scale) {                                                                             \
+        attention<D>(q, k, v, out, lse, tiles, window, heads, groups, scale);                                                                     \
     }                                                                                                                                     \
     KERNEL(ATTENTION_THREADS, attention_queries_##D, const bf16* q, const bf16* k, const bf16* v, const bf16* out, const bf16* dout,      \
-           const float* lse, float* dots, bf16* dq, const QueryTile* tiles, u32 heads, u32 groups, float scale) {                         \
-        attention_queries<D>(q, k, v, out, dout, lse, dots, dq, tiles, heads, groups, scale);                                             \
+           const float* lse, float* dots, bf16* dq, const QueryTile* tiles, u32 window, u32 heads, u32 groups, float scale) {             \
+        attention_queries<D>(q, k, v, out, dout, lse, dots, dq, tiles, window, heads, groups, scale);                                             \
     }                                                                                                                                     \
     KERNEL(ATTENTION_THREADS, attention_keys_##D, const bf16* q, const bf16* k, const bf16* v, const bf16* dout, const float* lse,        \
-           const float* dots, bf16* dk, bf16* dv, const KeyTile* tiles, const uint2* children, u32 heads, u32 groups, float scale) {      \
-        attention_keys<D>(q, k, v, dout, lse, dots, dk, dv, tiles, children, heads, groups, scale);                                       \
+           const float* dots, bf16* dk, bf16* dv, const KeyTile* tiles, const uint2* children, u32 window, u32 heads, u32 groups,         \
+           float scale) {                                                                                                                \
+        attention_keys<D>(q, k, v, dout, lse, dots, dk, dv, tiles, children, window, heads, groups, scale);                                       \
     }
 
 ATTENTION(16)

@@ -11,11 +11,17 @@ KERNEL(DECODE_THREADS, scatter_rows, u32* store, const u32* src, const u32* rows
     for (u32 i = threadIdx.x; i < words; i += DECODE_THREADS) to[i] = from[i];
 }
 
-// Rotates the pairs (j, j + half) of each head of one token by the angles of its position.
+// Rotates the pairs (j, j + half) of each head of one token by the angles of its position and
+// copies the numbers from 2·half on.
 template <class T>
-DEVICE void rotate(const T* x, T* y, const float* cosines, const float* sines, u32 width, u32 half) {
-    for (u32 i = threadIdx.x; i < width / 2; i += DECODE_THREADS) {
-        u32 j = i % half, first = i / half * 2 * half + j;
+DEVICE void rotate(const T* x, T* y, const float* cosines, const float* sines, u32 width, u32 head_dim, u32 half) {
+    u32 of_head = head_dim - half;
+    for (u32 i = threadIdx.x; i < width / head_dim * of_head; i += DECODE_THREADS) {
+        u32 j = i % of_head, first = i / of_head * head_dim + j;
+        if (j >= half) {
+            y[first + half] = x[first + half];
+            continue;
+        }
         float a = widen(x[first]), b = widen(x[first + half]), cosine = cosines[j], sine = sines[j];
         y[first] = narrow<T>(a * cosine - b * sine);
         y[first + half] = narrow<T>(b * cosine + a * sine);
@@ -26,21 +32,21 @@ DEVICE void rotate(const T* x, T* y, const float* cosines, const float* sines, u
 // row rows[token] of the caches.
 template <class T>
 DEVICE void rotate_into(const T* q, const T* k, const T* v, const float* cosines, const float* sines, const u32* positions, const u32* rows,
-                        T* rotated, T* keys, T* values, u32 width, u32 kv_width, u32 half) {
+                        T* rotated, T* keys, T* values, u32 width, u32 kv_width, u32 head_dim, u32 half) {
     u32 token = blockIdx.x;
     u64 angle = u64(positions[token]) * half, from = u64(token) * kv_width, to = u64(rows[token]) * kv_width;
-    rotate(q + u64(token) * width, rotated + u64(token) * width, cosines + angle, sines + angle, width, half);
-    rotate(k + from, keys + to, cosines + angle, sines + angle, kv_width, half);
+    rotate(q + u64(token) * width, rotated + u64(token) * width, cosines + angle, sines + angle, width, head_dim, half);
+    rotate(k + from, keys + to, cosines + angle, sines + angle, kv_width, head_dim, half);
     for (u32 i = threadIdx.x; i < kv_width; i += DECODE_THREADS) values[to + i] = v[from + i];
 }
 
 KERNEL(DECODE_THREADS, rotate_into_f32, const float* q, const float* k, const float* v, const float* c, const float* s, const u32* at, const u32* rows,
-       float* rotated, float* keys, float* values, u32 width, u32 kv_width, u32 half) {
-    rotate_into(q, k, v, c, s, at, rows, rotated, keys, values, width, kv_width, half);
+       float* rotated, float* keys, float* values, u32 width, u32 kv_width, u32 head_dim, u32 half) {
+    rotate_into(q, k, v, c, s, at, rows, rotated, keys, values, width, kv_width, head_dim, half);
 }
 KERNEL(DECODE_THREADS, rotate_into_bf16, const bf16* q, const bf16* k, const bf16* v, const float* c, const float* s, const u32* at, const u32* rows,
-       bf16* rotated, bf16* keys, bf16* values, u32 width, u32 kv_width, u32 half) {
-    rotate_into(q, k, v, c, s, at, rows, rotated, keys, values, width, kv_width, half);
+       bf16* rotated, bf16* keys, bf16* values, u32 width, u32 kv_width, u32 head_dim, u32 half) {
+    rotate_into(q, k, v, c, s, at, rows, rotated, keys, values, width, kv_width, head_dim, half);
 }
 
 // Keys that a warp loads ahead.

@@ -1,30 +1,37 @@
 // Element-wise operations: rope, swiglu, dropout, AdamW. A thread handles four elements; of rope,
-// one pair.
+// one pair, or one number that is not rotated.
 #include "common.cuh"
 
 constexpr int ELEMENT_THREADS = 256;
 
-// Rotates the pairs (j, j + half) of each head by the angle of the token's position; `sign` −1
-// rotates back. x, y [n, width].
+// Rotates the pairs (j, j + half) of each head by the angle of the token's position and copies the
+// numbers from 2·half on; `sign` −1 rotates back. x, y [n, width].
 template <class T>
-DEVICE void rope(const T* x, const float* cosines, const float* sines, const u32* positions, T* y, u32 n, u32 width, u32 half, float sign) {
+DEVICE void rope(const T* x, const float* cosines, const float* sines, const u32* positions, T* y, u32 n, u32 width, u32 head_dim, u32 half,
+                 float sign) {
     u64 i = u64(blockIdx.x) * ELEMENT_THREADS + threadIdx.x;
-    u32 pairs = width / 2;
-    if (i >= u64(n) * pairs) return;
-    u32 token = u32(i / pairs), inside = u32(i % pairs);
-    u32 head = inside / half, j = inside % half;
-    u64 first = u64(token) * width + u64(head) * 2 * half + j, angle = u64(positions[token]) * half + j;
+    u32 of_head = head_dim - half, of_token = width / head_dim * of_head;
+    if (i >= u64(n) * of_token) return;
+    u32 token = u32(i / of_token), inside = u32(i % of_token);
+    u32 head = inside / of_head, j = inside % of_head;
+    u64 first = u64(token) * width + u64(head) * head_dim + j, angle = u64(positions[token]) * half + j;
+    if (j >= half) {
+        y[first + half] = x[first + half];
+        return;
+    }
     float a = widen(x[first]), b = widen(x[first + half]);
     float cosine = cosines[angle], sine = sines[angle] * sign;
     y[first] = narrow<T>(a * cosine - b * sine);
     y[first + half] = narrow<T>(b * cosine + a * sine);
 }
 
-KERNEL(ELEMENT_THREADS, rope_f32, const float* x, const float* c, const float* s, const u32* at, float* y, u32 n, u32 width, u32 half, float sign) {
-    rope(x, c, s, at, y, n, width, half, sign);
+KERNEL(ELEMENT_THREADS, rope_f32, const float* x, const float* c, const float* s, const u32* at, float* y, u32 n, u32 width, u32 head_dim, u32 half,
+       float sign) {
+    rope(x, c, s, at, y, n, width, head_dim, half, sign);
 }
-KERNEL(ELEMENT_THREADS, rope_bf16, const bf16* x, const float* c, const float* s, const u32* at, bf16* y, u32 n, u32 width, u32 half, float sign) {
-    rope(x, c, s, at, y, n, width, half, sign);
+KERNEL(ELEMENT_THREADS, rope_bf16, const bf16* x, const float* c, const float* s, const u32* at, bf16* y, u32 n, u32 width, u32 head_dim, u32 half,
+       float sign) {
+    rope(x, c, s, at, y, n, width, head_dim, half, sign);
 }
 
 DEVICE float sigmoid(float x) { return 1.f / (1.f + expf(-x)); }

@@ -9,7 +9,7 @@
 
 use candle_core::{D, Device, Result, Tensor};
 use models::{CausalLm, Config, Lora};
-use ops::reference;
+use ops::{Rotation, reference};
 use std::collections::HashMap;
 
 pub struct OneStage {
@@ -122,7 +122,12 @@ impl OneStage {
     /// All rows are at the same position.
     fn rotated(&self, x: &Tensor) -> Result<Tensor> {
         let positions = vec![self.position; x.dim(0)?];
-        reference::rope(x, &self.rope.0, &self.rope.1, &positions)
+        let rotation = Rotation {
+            tables: (&self.rope.0, &self.rope.1),
+            positions: &positions,
+            head_dim: self.config.head_dim,
+        };
+        reference::rope(x, rotation)
     }
 
     /// q [n, H*D] over keys and values [n, t, K*D]: [n, H*D].

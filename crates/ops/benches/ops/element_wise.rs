@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use criterion::Criterion;
-use ops::{Ragged, reference};
+use ops::{Ragged, Rotation, reference};
 
 pub fn all(c: &mut Criterion) {
     rms_norm(c);
@@ -30,14 +30,19 @@ fn rms_norm(c: &mut Criterion) {
 fn rope(c: &mut Criterion) {
     let (x, table) = (random_var(TOKENS, WIDTH), random(TOKENS, HEAD_DIM / 2));
     let positions = Ragged::from_lens(&[TOKENS / 4; 4]).positions();
+    let rotation = Rotation {
+        tables: (&table, &table),
+        positions: &positions,
+        head_dim: HEAD_DIM,
+    };
     let n = TOKENS * WIDTH;
     compare_with_backward(
         c,
         "rope",
         &format!("{TOKENS} x {WIDTH}"),
         (bytes(2 * n), bytes(4 * n)),
-        || ops::rope(&x, &table, &table, &positions),
-        || reference::rope(&x, &table, &table, &positions),
+        || ops::rope(&x, rotation),
+        || reference::rope(&x, rotation),
     );
 }
 

@@ -1,11 +1,12 @@
 //! Causal attention over ragged sequences on the CPU, fused: a tile of query rows at a time against
 //! the keys it may see. Nothing of size [T, T] outlives a tile, and backward recomputes the
-//! probabilities (Dao et al. 2022, section 3.1, by row tiles).
+//! probabilities (Dao et al. 2022, section 3.1, by row tiles). With a window, a tile leaves out the
+//! keys before the first that one of its queries sees.
 //!
 //! Per tile, with P = softmax(scale·Q·Kᵀ): O = P·V; dV += Pᵀ·dO; dS = scale·P∘(dP − Σ P∘dP) with dP
 //! = dO·Vᵀ; dQ = dS·K; dK += dSᵀ·Q. A group of query heads shares one key head and sums its
 //! gradients there, and so do the sequences that continue one prefix: the columns of P are the
-//! prefix's keys, then the sequence's own.
+//! prefix's keys, then the sequence's own, from the tile's first key on.
 
 use super::spec::AttentionSpec;
 use crate::cpu::{self, Data, Shared};
@@ -38,8 +39,9 @@ pub(crate) fn causal_attention(
         .filter(|parts: &Vec<Part>| !parts.is_empty())
         .collect();
     // the largest first, so that no thread starts a large one at the end
-    families
-        .sort_by_key(|f: &Vec<Part>| std::cmp::Reverse(f.iter().map(Part::work).sum::<usize>()));
+    families.sort_by_key(|f: &Vec<Part>| {
+        std::cmp::Reverse(f.iter().map(|p| p.work(spec)).sum::<usize>())
+    });
     let op = Attention { families, spec };
     q.contiguous()?
         .apply_op3(&k.contiguous()?, &v.contiguous()?, op)
@@ -58,18 +60,23 @@ impl Part {
     }
 
     /// Roughly the pairs of a query and a key.
-    fn work(&self) -> usize {
-        self.own.len() * self.context()
+    fn work(&self, spec: AttentionSpec) -> usize {
+        self.own.len() * self.context().min(spec.reach())
     }
 
-    /// The token rows of the first `seen` keys, in one or two runs, each with its first column in
-    /// P.
-    fn keys(&self, seen: usize) -> impl Iterator<Item = (Range<usize>, usize)> {
-        let (prefix, own) = (self.prefix.clone(), self.own.start);
-        let after = prefix.len();
-        [(prefix, 0), (own..own + seen - after, after)]
-            .into_iter()
-            .filter(|(rows, _)| !rows.is_empty())
+    /// The tiles, each with its first token row.
+    fn tiles(&self, spec: AttentionSpec) -> impl Iterator<Item = (usize, Tile<'_>)> {
+        let (len, before) = (self.own.len(), self.prefix.len());
+        (0..len).step_by(TILE).map(move |start| {
+            let end = (start + TILE).min(len);
+            let tile = Tile {
+                part: self,
+                rows: end - start,
+                first: spec.first_key(before + start),
+                end: before + end,
+            };
+            (self.own.start + start, tile)
+        })
     }
 }
 
@@ -84,57 +91,63 @@ struct Attention {
     spec: AttentionSpec,
 }
 
-/// A tile of query rows: they see the first `seen` keys of their part, the last row all of them.
+/// A tile of query rows: they see the keys from `first` to `end` of their part's context, the first
+/// row all but the last `rows - 1`, and each row one more at the end. With a window each row sees
+/// one less at the beginning, as soon as its window is full.
 #[derive(Clone, Copy)]
 struct Tile<'a> {
     part: &'a Part,
     /// Query rows
     rows: usize,
-    seen: usize,
+    first: usize,
+    end: usize,
+}
+
+impl Tile<'_> {
+    /// The keys that a row sees: columns of P.
+    fn columns(&self) -> usize {
+        self.end - self.first
+    }
+
+    /// The token rows of the keys, in one or two runs, each with its first column in P.
+    fn keys(&self) -> impl Iterator<Item = (Range<usize>, usize)> {
+        let Part { prefix, own } = self.part;
+        let (first, end, before) = (self.first, self.end, prefix.len());
+        let of_prefix = prefix.start + first.min(before)..prefix.end;
+        let of_own = own.start + first.saturating_sub(before)..own.start + end - before;
+        [(of_prefix, 0), (of_own, before.saturating_sub(first))]
+            .into_iter()
+            .filter(|(rows, _)| !rows.is_empty())
+    }
 }
 
 impl Attention {
-    /// `a`·Kᵀ of the tile's rows over the keys that it sees, into `out` [rows, seen]; `k` begins at
-    /// the key head's column.
+    /// `a`·Kᵀ of the tile's rows over the keys that it sees, into `out` [rows, columns]; `k` begins
+    /// at the key head's column.
     fn times_keys(&self, a: Mat, k: &[f32], tile: Tile, out: &mut [f32]) {
         let (width, dim) = (self.spec.kv_width(), self.spec.head_dim);
-        for (keys, column) in tile.part.keys(tile.seen) {
+        for (keys, column) in tile.keys() {
             let term = Term::new(dim, a, Mat::rows(&k[keys.start * width..], width).t());
             let (size, out) = ((tile.rows, keys.len()), &mut out[column..]);
-            product(size, out, tile.seen, false, &[term], Threads::One);
+            product(size, out, tile.columns(), false, &[term], Threads::One);
         }
     }
 
-    /// The probabilities of the tile's query rows over the keys, into `p` [rows, seen].
+    /// The probabilities of the tile's query rows over the keys, into `p` [rows, columns].
     fn probabilities(&self, q: Mat, k: &[f32], tile: Tile, p: &mut [f32]) {
         self.times_keys(q, k, tile, p);
-        softmax_rows(
-            p,
-            tile.seen,
-            tile.seen - tile.rows + 1,
-            self.spec.scale_f32(),
-        );
+        let columns = tile.columns();
+        let first_end = columns - tile.rows + 1;
+        let (reach, scale) = (self.spec.reach(), self.spec.scale_f32());
+        softmax_rows(p, columns, first_end, reach, scale);
     }
-}
 
-/// A buffer for the scores of any tile of the family.
-fn scores(family: &[Part]) -> Vec<f32> {
-    let size = |part: &Part| TILE.min(part.own.len()) * part.context();
-    vec![0.0; family.iter().map(size).max().unwrap_or(0)]
-}
-
-/// The tiles of a part, each with its first token row.
-fn tiles(part: &Part) -> impl Iterator<Item = (usize, Tile<'_>)> {
-    let len = part.own.len();
-    (0..len).step_by(TILE).map(move |start| {
-        let end = (start + TILE).min(len);
-        let tile = Tile {
-            part,
-            rows: end - start,
-            seen: part.prefix.len() + end,
-        };
-        (part.own.start + start, tile)
-    })
+    /// A buffer for the scores of any tile of the family.
+    fn scores(&self, family: &[Part]) -> Vec<f32> {
+        let tiles = family.iter().flat_map(|part| part.tiles(self.spec));
+        let sizes = tiles.map(|(_, tile)| tile.rows * tile.columns());
+        vec![0.0; sizes.max().unwrap_or(0)]
+    }
 }
 
 impl CustomOp3 for Attention {
@@ -161,15 +174,15 @@ impl CustomOp3 for Attention {
             let (family, head) = (&self.families[task / heads], task % heads);
             let (q_column, k_column) = (head * dim, head / groups * dim);
             let (keys, values) = (&k[k_column..], &v[k_column..]);
-            let mut p = scores(family);
-            for (row, tile) in family.iter().flat_map(tiles) {
-                let p = &mut p[..tile.rows * tile.seen];
+            let mut p = self.scores(family);
+            for (row, tile) in family.iter().flat_map(|part| part.tiles(self.spec)) {
+                let columns = tile.columns();
+                let p = &mut p[..tile.rows * columns];
                 self.probabilities(from(q, q_width, row, q_column), keys, tile, p);
                 let terms: Vec<Term> = tile
-                    .part
-                    .keys(tile.seen)
+                    .keys()
                     .map(|(keys, column)| {
-                        let p = Mat::rows(&p[column..], tile.seen);
+                        let p = Mat::rows(&p[column..], columns);
                         Term::new(keys.len(), p, from(values, kv_width, keys.start, 0))
                     })
                     .collect();
@@ -204,20 +217,20 @@ impl CustomOp3 for Attention {
             let (family, head) = (&self.families[task / kv_heads], task % kv_heads);
             let (k_column, one) = (head * dim, Threads::One);
             let (keys, values) = (&ks[k_column..], &vs[k_column..]);
-            let (mut p, mut dp) = (scores(family), scores(family));
+            let (mut p, mut dp) = (self.scores(family), self.scores(family));
             for part in family {
                 for q_column in (0..groups).map(|g| (head * groups + g) * dim) {
-                    for (row, tile) in tiles(part) {
-                        let (n, seen) = (tile.rows, tile.seen);
-                        let (p, dp) = (&mut p[..n * seen], &mut dp[..n * seen]);
+                    for (row, tile) in part.tiles(self.spec) {
+                        let (n, columns) = (tile.rows, tile.columns());
+                        let (p, dp) = (&mut p[..n * columns], &mut dp[..n * columns]);
                         let queries = from(qs, q_width, row, q_column);
                         let grads = from(gs, q_width, row, q_column);
                         self.probabilities(queries, keys, tile, p);
                         self.times_keys(grads, values, tile, dp);
-                        softmax_backward(p, dp, seen, self.spec.scale_f32());
-                        for (rows, column) in part.keys(seen) {
-                            let p = Mat::rows(&p[column..], seen);
-                            let ds = Mat::rows(&dp[column..], seen);
+                        softmax_backward(p, dp, columns, self.spec.scale_f32());
+                        for (rows, column) in tile.keys() {
+                            let p = Mat::rows(&p[column..], columns);
+                            let ds = Mat::rows(&dp[column..], columns);
                             let q_at = row * q_width + q_column;
                             let k_at = rows.start * kv_width + k_column;
                             let (to_q, to_keys) = ((n, dim), (rows.len(), dim));
@@ -245,13 +258,21 @@ impl CustomOp3 for Attention {
     }
 }
 
-/// Softmax of scale·p in place over the first `first`, `first + 1`, … elements of rows of `width`;
-/// the rest becomes 0.
+/// Softmax of scale·p in place over the last `reach` of the first `first_end`, `first_end + 1`, …
+/// elements of rows of `width`; the others become 0.
 #[inline(always)]
-unsafe fn softmax_kernel<L: Lanes>(p: &mut [f32], width: usize, first: usize, scale: f32) {
+unsafe fn softmax_kernel<L: Lanes>(
+    p: &mut [f32],
+    width: usize,
+    first_end: usize,
+    reach: usize,
+    scale: f32,
+) {
     for (row, p) in p.chunks_exact_mut(width).enumerate() {
-        let (p, hidden) = p.split_at_mut(first + row);
-        hidden.fill(0.0);
+        let (p, later) = p.split_at_mut(first_end + row);
+        later.fill(0.0);
+        let (earlier, p) = p.split_at_mut(p.len().saturating_sub(reach));
+        earlier.fill(0.0);
         // SAFETY: the caller is inside a `dispatch!` function.
         unsafe {
             let mut max = L::splat(f32::NEG_INFINITY);
@@ -274,7 +295,7 @@ unsafe fn softmax_kernel<L: Lanes>(p: &mut [f32], width: usize, first: usize, sc
         }
     }
 }
-dispatch!(fn softmax_rows = softmax_kernel(p: &mut [f32], width: usize, first: usize, scale: f32));
+dispatch!(fn softmax_rows = softmax_kernel(p: &mut [f32], width: usize, first_end: usize, reach: usize, scale: f32));
 
 /// `dp` becomes scale·p∘(dp − Σ p∘dp), row by row.
 #[inline(always)]

@@ -34,6 +34,7 @@ pub(super) fn causal_attention(
         keys: upload(keys, device)?,
         children: upload(children, device)?,
         n_keys,
+        window: spec.reach().min(layout.n_tokens()),
         lse: OnceLock::new(),
     };
     apply(node, &[q, k, v])
@@ -103,6 +104,8 @@ struct Attention {
     keys: Tensor,
     children: Tensor,
     n_keys: usize,
+    /// Keys that a query sees, at most N
+    window: usize,
     /// log Σ exp of the scaled scores, [N, H], of the forward pass
     lse: OnceLock<Tensor>,
 }
@@ -134,6 +137,7 @@ impl CudaOp for Attention {
             .write(ViewMut::of(&mut out))
             .write(ViewMut::of(&mut lse))
             .read(tiles.view()?)
+            .u32(self.window)
             .u32(heads)
             .u32(self.spec.groups())
             .f32(self.spec.scale_f32())
@@ -176,6 +180,7 @@ impl CudaOp for Attention {
             .write(ViewMut::of(&mut dots))
             .write(ViewMut::of(&mut dq))
             .read(tiles.view()?)
+            .u32(self.window)
             .u32(heads)
             .u32(groups)
             .f32(scale)
@@ -197,6 +202,7 @@ impl CudaOp for Attention {
             .write(ViewMut::of(&mut dv))
             .read(tiles.view()?)
             .read(children.view()?)
+            .u32(self.window)
             .u32(heads)
             .u32(groups)
             .f32(scale)

@@ -24,7 +24,8 @@ use crate::ragged::Ragged;
 use candle_core::{DType, Result, Tensor};
 
 /// Causal attention within each sequence of a ragged batch. `q` [N, H*D], `k` and `v` [N, K*D].
-/// Result [N, H*D]. Gradient to all three. The fused forms keep nothing of size [T, T].
+/// Result [N, H*D]. Gradient to all three. The fused forms keep nothing of size [T, T]; with a
+/// window their work is proportional to T times the window.
 ///
 /// ```
 /// use candle_core::{DType, Device, Tensor};
@@ -58,7 +59,8 @@ pub fn causal_attention(
 
 /// Attention of single query rows over cached rows; records no graph. `q` [n, H*D]; `keys`,
 /// `values` [S, K*D]; `spans[i]` lists the (start, len) runs of cache rows that query i may read,
-/// in order. Result [n, H*D].
+/// in order. A window is the caller's: the spans of a query begin at its first key
+/// ([`AttentionSpec::first_key`]), and `spec.window` hides nothing here. Result [n, H*D].
 pub fn cached_attention(
     q: &Tensor,
     keys: &Tensor,

@@ -32,7 +32,7 @@ pub fn causal_attention(
         let k = repeat_heads(&split_heads(&seen(k)?, head_dim)?, groups)?;
         let v = repeat_heads(&split_heads(&seen(v)?, head_dim)?, groups)?;
         let visible = |i, j| {
-            if j <= before + i {
+            if (spec.first_key(before + i)..=before + i).contains(&j) {
                 0.0
             } else {
                 f32::NEG_INFINITY

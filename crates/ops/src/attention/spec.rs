@@ -2,12 +2,8 @@
 
 use candle_core::{Result, Tensor, bail};
 
-/// The heads of an attention and the scale of its scores. Query head h reads key head h / groups.
-///
-/// A sliding window would be another field, the number of last keys that a query sees. Each form
-/// masks in one place: the key ranges of `cpu_training` and the tiles of `cuda_training`
-/// (`query_tiles`, `key_tiles`), the mask of `reference`; in decoding the caller's spans would
-/// begin later.
+/// The heads of an attention, the scale of its scores and the reach of a query. Query head h reads
+/// key head h / groups.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AttentionSpec {
     /// H: query heads
@@ -18,6 +14,9 @@ pub struct AttentionSpec {
     pub head_dim: usize,
     /// Multiplies the scores before softmax
     pub scale: f64,
+    /// Keys that a query sees: its own and those right before it, as in transformers' sliding
+    /// window. None: all keys of its context up to its own.
+    pub window: Option<usize>,
 }
 
 impl AttentionSpec {
@@ -28,7 +27,28 @@ impl AttentionSpec {
             kv_heads,
             head_dim,
             scale: 1.0 / (head_dim as f64).sqrt(),
+            window: None,
         }
+    }
+
+    /// The same with a sliding window of so many keys, or without one.
+    pub fn with_window(self, window: Option<usize>) -> Self {
+        Self { window, ..self }
+    }
+
+    /// The position of the first key that a query at `position` of its context sees.
+    ///
+    /// ```
+    /// let spec = ops::AttentionSpec::new(1, 1, 2).with_window(Some(3));
+    /// assert_eq!([0, 2, 3, 9].map(|position| spec.first_key(position)), [0, 0, 1, 7]);
+    /// ```
+    pub fn first_key(&self, position: usize) -> usize {
+        (position + 1).saturating_sub(self.reach())
+    }
+
+    /// The window; without one, more than any context has.
+    pub(super) fn reach(&self) -> usize {
+        self.window.unwrap_or(usize::MAX)
     }
 
     /// Query heads that share a key head.
@@ -54,6 +74,9 @@ impl AttentionSpec {
 
     /// Checks `q` [n, H*D] and `k` and `v` [m, K*D] for the operation `name`.
     pub(super) fn check(&self, name: &str, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<()> {
+        if self.window == Some(0) {
+            bail!("{name}: a window of 0 keys; every query sees its own key")
+        }
         let ((_, q_width), (_, kv_width)) = (q.dims2()?, k.dims2()?);
         let whole =
             self.head_dim > 0 && self.kv_heads > 0 && self.heads.is_multiple_of(self.kv_heads);

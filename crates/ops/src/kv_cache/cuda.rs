@@ -41,10 +41,9 @@ pub(super) fn rotate_into(
     rows: &[usize],
 ) -> Result<Tensor> {
     let ((n, width), (size, kv_width)) = (q.dims2()?, keys.dims2()?);
-    let half = rotation.check(n)?;
-    let whole = width % (2 * half) == 0 && kv_width % (2 * half) == 0;
+    let half = rotation.check(n, &[width, kv_width])?;
     let shapes = k.dims() == [n, kv_width] && v.dims() == k.dims() && values.dims() == keys.dims();
-    if !whole || !shapes || rows.len() != n || rows.iter().any(|r| *r >= size) {
+    if !shapes || rows.len() != n || rows.iter().any(|r| *r >= size) {
         bail!(
             "rotate_into: q {:?}, k {:?}, v {:?} and {} row numbers do not fit stores {:?}",
             q.dims(),
@@ -80,6 +79,7 @@ pub(super) fn rotate_into(
                 .write(values)
                 .u32(width)
                 .u32(kv_width)
+                .u32(rotation.head_dim)
                 .u32(half)
                 .launch()
         })

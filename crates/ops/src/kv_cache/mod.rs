@@ -35,8 +35,7 @@ pub fn rotate_into(
     if gpu::supports(&[q, k, v, stores.0, stores.1]) {
         return cuda::rotate_into([q, k, v], rotation, stores, rows);
     }
-    let (cos, sin) = rotation.tables;
-    let rotated = |x: &Tensor| rope(&x.detach(), cos, sin, rotation.positions);
+    let rotated = |x: &Tensor| rope(&x.detach(), rotation);
     scatter_rows(stores.0, rows, &rotated(k)?)?;
     scatter_rows(stores.1, rows, v)?;
     rotated(q)

@@ -115,6 +115,23 @@ unsafe fn forward_kernel<L: Lanes>(x: &[f32], w: &[f32], eps: f32, y: &mut [f32]
 }
 dispatch!(pub(crate) fn forward = forward_kernel(x: &[f32], w: &[f32], eps: f32, y: &mut [f32]));
 
+/// The same numbers, written over the input.
+#[inline(always)]
+unsafe fn in_place_kernel<L: Lanes>(x: &mut [f32], w: &[f32], eps: f32) {
+    let d = w.len();
+    for x in x.chunks_exact_mut(d) {
+        // SAFETY: the caller is inside a `dispatch!` function.
+        unsafe {
+            let inv = L::splat(inverse_rms::<L>(x, eps));
+            for i in (0..d).step_by(L::N) {
+                let v = get::<L>(x, i, 0.0).mul(inv).mul(get(w, i, 0.0));
+                put(x, i, v);
+            }
+        }
+    }
+}
+dispatch!(pub(crate) fn in_place = in_place_kernel(x: &mut [f32], w: &[f32], eps: f32));
+
 #[inline(always)]
 unsafe fn backward_kernel<L: Lanes>(
     x: &[f32],

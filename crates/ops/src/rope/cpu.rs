@@ -2,15 +2,18 @@
 //! rotation by the opposite angle.
 
 use crate::cpu::{self, Data, Shared};
+use crate::rope::Rotation;
 use crate::simd::{Lanes, dispatch, get, put};
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
 use std::sync::Arc;
 
-pub(super) fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, positions: &[u32]) -> Result<Tensor> {
+pub(super) fn rope(x: &Tensor, rotation: Rotation) -> Result<Tensor> {
+    let (cos, sin) = rotation.tables;
     x.contiguous()?.apply_op1(Rope {
         cos: cos.detach().contiguous()?,
         sin: sin.detach().contiguous()?,
-        positions: positions.into(),
+        positions: rotation.positions.into(),
+        head_dim: rotation.head_dim,
         sign: 1.0,
     })
 }
@@ -19,6 +22,7 @@ struct Rope {
     cos: Tensor,
     sin: Tensor,
     positions: Arc<[u32]>,
+    head_dim: usize,
     sign: f32,
 }
 
@@ -40,7 +44,7 @@ impl CustomOp1 for Rope {
                 let (at, p) = (row * width..(row + 1) * width, self.positions[row] as usize);
                 let (cos, sin) = (&cos[p * half..][..half], &sin[p * half..][..half]);
                 // SAFETY: the tasks' rows are disjoint.
-                rotate(unsafe { out.part(at) }, cos, sin, self.sign);
+                rotate(unsafe { out.part(at) }, self.head_dim, cos, sin, self.sign);
             }
         });
         Ok((CpuStorage::F32(y), layout.shape().clone()))
@@ -51,18 +55,25 @@ impl CustomOp1 for Rope {
             cos: self.cos.clone(),
             sin: self.sin.clone(),
             positions: self.positions.clone(),
+            head_dim: self.head_dim,
             sign: -self.sign,
         };
         Ok(Some(grad.contiguous()?.apply_op1_no_bwd(&back)?))
     }
 }
 
-/// Rotates the heads of `x` in place.
+/// Rotates the heads of `x`, of width `head_dim`, in place.
 #[inline(always)]
-unsafe fn rotate_kernel<L: Lanes>(x: &mut [f32], cos: &[f32], sin: &[f32], sign: f32) {
+unsafe fn rotate_kernel<L: Lanes>(
+    x: &mut [f32],
+    head_dim: usize,
+    cos: &[f32],
+    sin: &[f32],
+    sign: f32,
+) {
     let half = cos.len();
-    for x in x.chunks_exact_mut(2 * half) {
-        let (first, second) = x.split_at_mut(half);
+    for x in x.chunks_exact_mut(head_dim) {
+        let (first, second) = x[..2 * half].split_at_mut(half);
         for i in (0..half).step_by(L::N) {
             // SAFETY: the caller is inside a `dispatch!` function.
             unsafe {
@@ -77,4 +88,4 @@ unsafe fn rotate_kernel<L: Lanes>(x: &mut [f32], cos: &[f32], sin: &[f32], sign:
         }
     }
 }
-dispatch!(pub(crate) fn rotate = rotate_kernel(x: &mut [f32], cos: &[f32], sin: &[f32], sign: f32));
+dispatch!(pub(crate) fn rotate = rotate_kernel(x: &mut [f32], head_dim: usize, cos: &[f32], sin: &[f32], sign: f32));

@@ -4,15 +4,18 @@ use crate::cuda::kernel::Kernel;
 use crate::cuda::op::{CudaOp, apply};
 use crate::cuda::upload::upload;
 use crate::cuda::view::{OpenTensor, View, ViewMut};
+use crate::rope::Rotation;
 use candle_core::{Result, Shape, Storage, Tensor};
 
 const THREADS: usize = 256;
 
-pub(super) fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, positions: &[u32]) -> Result<Tensor> {
+pub(super) fn rope(x: &Tensor, rotation: Rotation) -> Result<Tensor> {
+    let (cos, sin) = rotation.tables;
     let op = Rope {
         cos: cos.detach().contiguous()?,
         sin: sin.detach().contiguous()?,
-        positions: upload(positions.to_vec(), x.device())?,
+        positions: upload(rotation.positions.to_vec(), x.device())?,
+        head_dim: rotation.head_dim,
         sign: 1.0,
     };
     apply(op, &[x])
@@ -20,10 +23,11 @@ pub(super) fn rope(x: &Tensor, cos: &Tensor, sin: &Tensor, positions: &[u32]) ->
 
 #[derive(Clone)]
 struct Rope {
-    /// [max_pos, D/2], f32
+    /// [max_pos, R/2], f32
     cos: Tensor,
     sin: Tensor,
     positions: Tensor,
+    head_dim: usize,
     /// 1, or −1 to rotate back
     sign: f32,
 }
@@ -40,7 +44,10 @@ impl CudaOp for Rope {
             OpenTensor::of(&self.positions),
         );
         let mut y = x.alloc(x.dtype(), n * width)?;
-        let thread_blocks = (n * width / 2).div_ceil(THREADS);
+        let half = self.cos.dim(1)?;
+        // a thread for each pair, and for each number that is not rotated
+        let threads = n * (width / self.head_dim) * (self.head_dim - half);
+        let thread_blocks = threads.div_ceil(THREADS);
         let name = format!("rope_{}", x.dtype().as_str());
         Kernel::new(name, (thread_blocks, 1), THREADS)
             .read(x)
@@ -50,7 +57,8 @@ impl CudaOp for Rope {
             .write(ViewMut::of(&mut y))
             .u32(n)
             .u32(width)
-            .u32(self.cos.dim(1)?)
+            .u32(self.head_dim)
+            .u32(half)
             .f32(self.sign)
             .launch()?;
         Ok((y, x.shape.clone()))
