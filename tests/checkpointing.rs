@@ -2,7 +2,7 @@
 //! bit.
 
 use candle_core::{DType, Device, Tensor, Var};
-use models::{CausalLm, Config, Lora, LoraConfig};
+use models::{CausalLm, Config, Lora, LoraConfig, LoraTargets};
 use ops::Ragged;
 use serde_json::json;
 use testkit::{values, varied};
@@ -18,11 +18,11 @@ fn config() -> Config {
 }
 
 /// A trainable adapter whose B is not zero.
-fn adapter(model: &CausalLm, targets: &[&str], dropout: f64) -> Lora {
+fn adapter(model: &CausalLm, targets: &LoraTargets, dropout: f64) -> Lora {
     let config = LoraConfig {
         r: 3,
         dropout,
-        targets: targets.iter().map(ToString::to_string).collect(),
+        targets: targets.clone(),
         ..LoraConfig::default()
     };
     let lora = Lora::init(&config, model, 5).unwrap().trainable().unwrap();
@@ -67,16 +67,18 @@ fn bits(
 #[test]
 fn checkpointed_layers_change_no_bit() {
     let mut model = CausalLm::init(&config(), 3, CPU).unwrap();
-    let all = crate::common::all_targets();
-    let all: Vec<&str> = all.iter().map(String::as_str).collect();
     let layouts = [
         Ragged::from_lens(&[9, 1, 14]),
         // two samples of one prompt, then a sequence of its own
         Ragged::continued(&[6, 5, 3, 8], vec![None, Some(0), Some(0), None]),
     ];
-    for targets in [&["q_proj", "v_proj"][..], &["down_proj"], &all] {
+    for targets in [
+        LoraTargets::names(["q_proj", "v_proj"]),
+        LoraTargets::names(["down_proj"]),
+        LoraTargets::AllLinear,
+    ] {
         for (dropout, seed) in [(0.0, None), (0.3, Some(11))] {
-            let lora = adapter(&model, targets, dropout);
+            let lora = adapter(&model, &targets, dropout);
             for layout in &layouts {
                 let run = |model: &CausalLm| bits(model, Some(&lora), &lora.vars(), layout, seed);
                 model.checkpoint_layers(0);
@@ -104,7 +106,7 @@ fn checkpointed_layers_change_no_bit_of_full_training() {
         );
     }
     // and with an adapter beside the weights
-    let lora = adapter(&model, &["k_proj", "up_proj"], 0.2);
+    let lora = adapter(&model, &LoraTargets::names(["k_proj", "up_proj"]), 0.2);
     let both: Vec<_> = vars.into_iter().chain(lora.vars()).collect();
     let with_lora = bits(&model, Some(&lora), &both, &layout, Some(2));
     model.checkpoint_layers(0);
@@ -114,7 +116,7 @@ fn checkpointed_layers_change_no_bit_of_full_training() {
 #[test]
 fn a_checkpointed_forward_without_a_graph_records_nothing() {
     let mut model = CausalLm::init(&config(), 3, CPU).unwrap();
-    let lora = adapter(&model, &["q_proj"], 0.0);
+    let lora = adapter(&model, &LoraTargets::names(["q_proj"]), 0.0);
     model.checkpoint_layers(LAYERS);
     let layout = Ragged::from_lens(&[4]);
     let hidden = |lora: &Lora| {

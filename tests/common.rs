@@ -27,9 +27,8 @@ pub fn plain_logits(model: &models::CausalLm, hidden: &candle_core::Tensor) -> c
 }
 
 /// All seven projections that LoRA can adapt.
-pub fn all_targets() -> Vec<String> {
-    let names = "q_proj k_proj v_proj o_proj gate_proj up_proj down_proj";
-    names.split(' ').map(String::from).collect()
+pub fn all_targets() -> models::LoraTargets {
+    models::LoraTargets::AllLinear
 }
 
 pub fn instruction(instruction: &str, input: &str) -> Ask {

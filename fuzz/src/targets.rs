@@ -65,8 +65,8 @@ impl World {
                 r: 1,
                 alpha: 1.0,
                 dropout: 0.0,
-                targets: vec!["q_proj".into()],
-                rslora: false,
+                targets: models::LoraTargets::names(["q_proj"]),
+                ..LoraConfig::default()
             };
             Lora::init(&lora, &world.model, 0)
                 .and_then(|lora| lora.save(&world.path(name), "base"))

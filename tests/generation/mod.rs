@@ -30,7 +30,7 @@ fn model() -> CausalLm {
 fn adapter(model: &CausalLm) -> Lora {
     let config = LoraConfig {
         r: 4,
-        targets: ["q_proj", "v_proj", "down_proj"].map(String::from).to_vec(),
+        targets: models::LoraTargets::names(["q_proj", "v_proj", "down_proj"]),
         ..LoraConfig::default()
     };
     let lora = Lora::init(&config, model, 5).unwrap().trainable().unwrap();

@@ -23,11 +23,7 @@ fn bad_configs_are_refused() {
         ),
         ("head_dim", json!(7), "head_dim 7 is odd"),
         ("rms_norm_eps", json!(0), "rms_norm_eps"),
-        (
-            "model_type",
-            json!("mistral"),
-            "\"mistral\" is not supported",
-        ),
+        ("model_type", json!("falcon"), "\"falcon\" is not supported"),
         (
             "architectures",
             json!(["LlamaForSequenceClassification"]),
@@ -37,7 +33,31 @@ fn bad_configs_are_refused() {
         ("mlp_bias", json!(true), "mlp_bias = true"),
         ("hidden_act", json!("gelu"), "hidden_act \"gelu\""),
         ("quantization_config", json!({"bits": 4}), "quantised"),
-        ("rope_parameters", rope("yarn"), "\"yarn\" is not supported"),
+        ("rope_parameters", rope("xpos"), "\"xpos\" is not supported"),
+        ("rope_parameters", rope("yarn"), "factor is missing"),
+        ("rope_parameters", rope("dynamic"), "factor is missing"),
+        ("rope_parameters", rope("longrope"), "short_factor"),
+        (
+            "rope_parameters",
+            json!({"rope_type": "longrope", "short_factor": [1.0], "long_factor": [1.0]}),
+            "short_factor has 1 numbers, but 4 pairs rotate",
+        ),
+        (
+            "rope_parameters",
+            json!({"rope_type": "yarn", "factor": 2.0, "beta_fast": 1.0, "beta_slow": 2.0}),
+            "beta_fast 1 is below beta_slow 2",
+        ),
+        (
+            "rope_parameters",
+            json!({"full_attention": {"rope_type": "default"}}),
+            "the key full_attention",
+        ),
+        ("rope_parameters", json!({"factor": 2.0}), "no rope_type"),
+        (
+            "partial_rotary_factor",
+            json!(0.5),
+            "partial_rotary_factor 0.5 is not supported for llama",
+        ),
         (
             "rope_parameters",
             json!({"rope_type": "llama3", "factor": 8.0}),
@@ -109,4 +129,107 @@ fn old_and_new_rope_settings_are_read() {
     assert_eq!(read(&new), (5e5, wanted));
     let linear = |v: &mut Value| v["rope_scaling"] = json!({"type": "linear", "factor": 2.0});
     assert_eq!(read(&linear), (1e4, RopeScaling::Linear { factor: 2.0 }));
+}
+
+/// What a family has that another lacks is refused by its key, not read as the other's.
+#[test]
+fn keys_of_each_family_are_checked() {
+    let read = |family: &str, edit: Value| {
+        let text = fs::read_to_string(golden("families").join(family).join("config.json"));
+        let mut value: Value = serde_json::from_str(&text.unwrap()).unwrap();
+        for (key, new) in edit.as_object().unwrap() {
+            value[key] = new.clone();
+        }
+        Config::from_json(&value)
+    };
+    for (family, edit, part) in [
+        (
+            "mistral",
+            json!({"num_key_value_heads": null}),
+            "num_key_value_heads is missing",
+        ),
+        (
+            "qwen3",
+            json!({"num_key_value_heads": null}),
+            "num_key_value_heads is missing",
+        ),
+        (
+            "mistral",
+            json!({"attention_bias": true}),
+            "Mistral has no biases",
+        ),
+        (
+            "mistral",
+            json!({"sliding_window": "wide"}),
+            "sliding_window is \"wide\"",
+        ),
+        (
+            "mistral",
+            json!({"sliding_window": 0}),
+            "sliding_window is 0",
+        ),
+        (
+            "mistral",
+            json!({"layer_types": ["full_attention", "full_attention"]}),
+            "full_attention",
+        ),
+        (
+            "qwen2-window",
+            json!({"layer_types": ["chunked_attention"]}),
+            "chunked_attention",
+        ),
+        (
+            "qwen2-window",
+            json!({"layer_types": ["full_attention"]}),
+            "layer_types names 1 layers",
+        ),
+        (
+            "qwen2-window",
+            json!({"use_sliding_window": false}),
+            "but use_sliding_window is off",
+        ),
+        (
+            "smollm3",
+            json!({"no_rope_layers": [1, 0]}),
+            "no_rope_layers names 2 layers",
+        ),
+        (
+            "smollm3",
+            json!({"no_rope_layers": [1, 0, 2, 1, 1]}),
+            "no_rope_layers has 2",
+        ),
+        (
+            "smollm3",
+            json!({"mlp_bias": true}),
+            "SmolLM3 has no biases",
+        ),
+        (
+            "phi3",
+            json!({"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.3}}),
+            "partial_rotary_factor 0.3 rotates 1 of 4",
+        ),
+    ] {
+        let error = read(family, edit).unwrap_err();
+        assert!(error.contains(part), "{family}: {error}");
+    }
+    let windows = |family: &str, edit| {
+        let layers = read(family, edit).unwrap().layers;
+        layers.iter().map(|layer| layer.window).collect::<Vec<_>>()
+    };
+    let none = [None, None];
+    assert_eq!(windows("mistral", json!({})), [Some(6); 2]);
+    assert_eq!(windows("mistral", json!({"sliding_window": null})), none);
+    // no longer than the context: hides nothing
+    assert_eq!(windows("mistral", json!({"sliding_window": 64})), none);
+    let types = json!({"layer_types": null});
+    assert_eq!(windows("qwen2-window", types), [None, Some(5), Some(5)]);
+    let rotated = read(
+        "smollm3",
+        json!({"no_rope_layers": null, "no_rope_layer_interval": 2}),
+    );
+    let rotated = rotated.unwrap().layers.into_iter().map(|l| l.rotated);
+    assert_eq!(
+        rotated.collect::<Vec<_>>(),
+        [true, false, true, false, true]
+    );
 }

@@ -214,9 +214,9 @@ fn files_for_transformers_and_peft() {
         r: 3,
         alpha: 7.0,
         rslora: true,
-        targets: ["down", "q", "k", "v", "o", "gate", "up"]
-            .map(|p| format!("{p}_proj"))
-            .to_vec(),
+        targets: models::LoraTargets::names(
+            ["down", "q", "k", "v", "o", "gate", "up"].map(|p| format!("{p}_proj")),
+        ),
         ..LoraConfig::default()
     };
     let lora = Lora::init(&config, &base.model, 5)

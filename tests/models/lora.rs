@@ -10,9 +10,9 @@ use testkit::{assert_close, values};
 fn a_fresh_adapter_changes_nothing_and_trains_every_part() {
     let model = tiny("tied").model;
     let config = LoraConfig {
-        targets: ["q", "k", "v", "o", "gate", "up", "down"]
-            .map(|p| format!("{p}_proj"))
-            .to_vec(),
+        targets: models::LoraTargets::names(
+            ["q", "k", "v", "o", "gate", "up", "down"].map(|p| format!("{p}_proj")),
+        ),
         dropout: 0.25,
         ..LoraConfig::default()
     };
@@ -70,7 +70,7 @@ fn dropout_keeps_the_mean() {
     // seeds comes near the value without dropout
     let model = tiny("tied").model;
     let config = LoraConfig {
-        targets: vec!["down_proj".into()],
+        targets: models::LoraTargets::names(["down_proj"]),
         dropout: 0.5,
         r: 1,
         alpha: 1.0,
@@ -107,7 +107,7 @@ fn a_target_that_matches_nothing_is_an_error() {
     let model = tiny("tied").model;
     let error = |config: LoraConfig| Lora::init(&config, &model, 0).unwrap_err().to_string();
     let config = LoraConfig {
-        targets: vec!["q_proj".into(), "query".into()],
+        targets: models::LoraTargets::names(["q_proj", "query"]),
         ..LoraConfig::default()
     };
     let text = error(config);
@@ -125,7 +125,7 @@ fn a_target_that_matches_nothing_is_an_error() {
         ),
         (
             LoraConfig {
-                targets: vec![],
+                targets: models::LoraTargets::Names(vec![]),
                 ..LoraConfig::default()
             },
             "lora.targets is empty",

@@ -1,6 +1,7 @@
 //! The model against transformers, PEFT and candle-transformers: logits, adapters, gradients and
 //! the KV cache.
 
+mod families;
 mod gradients;
 mod kv_cache;
 mod logits;

@@ -47,7 +47,7 @@ fn activations_are_the_tensors_of_a_layer() {
     assert_eq!(plain.checkpointed_layer, 24);
     let mut lora = LoraConfig {
         r: 4,
-        targets: vec!["v_proj".into(), "down_proj".into()],
+        targets: models::LoraTargets::names(["v_proj", "down_proj"]),
         ..LoraConfig::default()
     };
     assert_eq!(lora.n_params(&config), 2 * 4 * ((24 + 8) + (40 + 24)));

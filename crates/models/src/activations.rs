@@ -1,7 +1,7 @@
 //! What a forward with a graph keeps for its gradient: a count of the tensors of `layer.rs`, where
 //! each operation is one tensor. Attention of candle's own operations is several.
 
-use crate::layer_spec::{LayerWidths, Projection};
+use crate::layer_spec::{LayerWidths, Module, Projection};
 use crate::{Config, LoraConfig};
 
 /// Numbers per token, and per pair of a token and one that its sequence reads.
@@ -29,23 +29,31 @@ impl Activations {
             feed_forward: f,
             queries: q,
             keys: k,
+            ..
         } = config.widths();
         // norm, sum, norm, sum; q and k before and after rotation, v, attention; gate, up, product
         let mut layer = 4 * d + 3 * q + 3 * k + 3 * f;
+        let spec = config.layer();
         // a product before its bias is added
-        layer += config.layer().bias_widths().sum::<usize>();
+        layer += spec.bias_widths().sum::<usize>();
+        if spec.norms_heads() {
+            layer += q + k;
+        }
         // O and Down: the product beside its sum, unless both are one operation
-        let trained = |p: &Projection| lora.is_none_or(|l| l.targets.iter().any(|t| t == p.name()));
+        let adapted = lora.map(|lora| lora.adapted_modules(config));
+        let trained = |p: &Projection| {
+            let same = |(module, _): &(Module, usize)| *module == Module::One(*p);
+            adapted.as_ref().is_none_or(|all| all.iter().any(same))
+        };
         let added = [Projection::O, Projection::Down];
         layer += d * added.iter().filter(|p| trained(p)).count();
         let gradients = 6 * f + 4 * d;
-        if let Some(lora) = lora {
-            for (out, input) in lora.adapted_shapes(config) {
-                layer += lora.r;
-                if lora.dropout > 0.0 {
-                    // mask, masked input; the frozen and the low-rank part before their sum
-                    layer += 2 * input + 2 * out;
-                }
+        for (module, rank) in adapted.iter().flatten() {
+            let ((out, input), parts) = (spec.shape(*module), module.parts().len());
+            layer += rank * parts;
+            if lora.is_some_and(|lora| lora.dropout > 0.0) {
+                // mask, masked input; the frozen and the low-rank part before their sum
+                layer += 2 * input * parts + 2 * out;
             }
         }
         Self {
@@ -70,7 +78,9 @@ impl Activations {
         let mut each = Self::on_cpu(config, lora);
         if let Some(lora) = lora.filter(|lora| lora.dropout > 0.0) {
             // the mask is drawn again for the gradient
-            let masks = lora.adapted_shapes(config).map(|(_, input)| input);
+            let spec = config.layer();
+            let masks = lora.adapted_modules(config).into_iter();
+            let masks = masks.map(|(m, _)| spec.shape(m).1 * m.parts().len());
             each.layer -= masks.sum::<usize>();
         }
         if lora.is_some() && ops::has_cuda_attention(config.head_dim) {

@@ -2,7 +2,6 @@
 //! rounded to quantised blocks while they are read, as in QLoRA (Dettmers et al. 2023).
 //! Embeddings, head and norms always stay as they are stored.
 
-use crate::layer_spec::Projection;
 use crate::{Config, Error, Result};
 use ops::QuantisedBlocks;
 use serde::{Deserialize, Serialize};
@@ -47,12 +46,14 @@ impl BaseWeights {
     /// How many projections of a model of this shape cannot have the requested format, and how
     /// many projections there are. An error where none can have any.
     pub fn count_fallbacks(self, config: &Config) -> Result<(usize, usize)> {
-        let n = config.num_hidden_layers * Projection::ALL.len();
+        let layer = config.layer();
+        let modules: Vec<_> = layer.modules().collect();
+        let n = config.num_hidden_layers * modules.len();
         let Some(requested) = self.formats().first() else {
             return Ok((0, n));
         };
-        let layer = config.layer();
-        let formats = Projection::ALL.map(|p| self.blocks(layer.shape(p).1));
+        let formats = modules.iter().map(|m| self.blocks(layer.shape(*m).1));
+        let formats: Vec<_> = formats.collect();
         if formats.iter().all(Option::is_none) {
             return Err(Error::Input(format!(
                 "model.weights = \"{}\": a quantised block has 32 numbers or more, and no projection of this model has rows of a multiple of 32; leave it out",

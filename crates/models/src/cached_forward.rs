@@ -4,7 +4,7 @@
 //! Letters: N tokens, d hidden size.
 
 use crate::layer::{ForwardContext, LayerForward};
-use crate::linear::LoraContext;
+use crate::rope_tables::Stretch;
 use crate::{CausalLm, KvCache, Lora, SeqId};
 use candle_core::{Result, Tensor, bail};
 use ops::{Ragged, SpinPool, step};
@@ -12,16 +12,15 @@ use std::sync::Arc;
 
 /// Where the new tokens of one call stand, in their sequences and in the cache.
 struct NewTokens {
-    /// One per token.
-    positions: Vec<u32>,
+    stretches: Vec<Stretch>,
     /// The cache row of each token.
     rows: Vec<usize>,
     /// For each token the runs of cache rows that it reads; empty where all sequences are new.
     spans: Vec<Vec<(usize, usize)>>,
+    /// The same in layers with a window.
+    windowed: Vec<Vec<(usize, usize)>>,
     /// No sequence had a token before, so each token reads only tokens of this call.
     all_new: bool,
-    /// Tokens of the longest sequence.
-    longest: usize,
 }
 
 impl KvCache {
@@ -32,28 +31,49 @@ impl KvCache {
 
     fn take(&mut self, seqs: &[SeqId], layout: &Ragged) -> Result<NewTokens> {
         let mut new = NewTokens {
-            positions: Vec::new(),
+            stretches: Vec::new(),
             rows: Vec::new(),
             spans: Vec::new(),
+            windowed: Vec::new(),
             all_new: seqs.iter().all(|seq| self.len(*seq) == 0),
-            longest: 0,
         };
         for (i, seq) in seqs.iter().enumerate() {
             let n = layout.len(i);
             let own = self.own_len(*seq)?;
             let (position, rows) = self.advance(*seq, n)?;
-            new.positions
-                .extend((position..position + n).map(|p| p as u32));
+            new.stretches.push(Stretch {
+                first: position,
+                n,
+                length: position + n,
+            });
             new.rows.extend(rows);
-            new.longest = new.longest.max(position + n);
             if !new.all_new {
                 for j in 0..n {
-                    new.spans.push(self.spans(*seq, own + j + 1)?);
+                    let spans = self.spans(*seq, own + j + 1)?;
+                    if let Some(window) = self.window() {
+                        new.windowed.push(last_rows(&spans, window));
+                    }
+                    new.spans.push(spans);
                 }
             }
         }
         Ok(new)
     }
+}
+
+/// The last `n` rows of runs.
+fn last_rows(spans: &[(usize, usize)], n: usize) -> Vec<(usize, usize)> {
+    let (mut last, mut left) = (Vec::new(), n);
+    for &(start, len) in spans.iter().rev() {
+        let taken = len.min(left);
+        if taken == 0 {
+            break;
+        }
+        last.push((start + len - taken, taken));
+        left -= taken;
+    }
+    last.reverse();
+    last
 }
 
 impl CausalLm {
@@ -76,31 +96,23 @@ impl CausalLm {
                 layout.n_seqs()
             );
         }
-        let mut new = cache.take(seqs, layout)?;
+        let new = cache.take(seqs, layout)?;
         let frozen = lora.map(Lora::frozen);
         let context = Arc::new(ForwardContext {
             eps: self.config.rms_norm_eps,
-            rope: self.rope.get(new.longest)?,
-            positions: std::mem::take(&mut new.positions),
-            head_dim: self.config.head_dim,
-            lora: LoraContext {
-                scale: lora.map_or(0.0, |l| l.config.scale()),
-                dropout: None,
-            },
+            rotations: self.rope.rotations(&new.stretches)?,
+            dropout: None,
         });
         let layers = |mut x: Tensor, pool: Option<&SpinPool>| {
             for (index, layer) in self.layers.iter().enumerate() {
-                let pair = |p| frozen.as_ref()?.tensors_of(index, p);
-                let layer = LayerForward {
-                    index,
-                    layer: layer.detach().with_lora(pair),
-                    context: context.clone(),
-                };
+                let low_rank = |module| frozen.as_ref()?.of(index, module);
+                let layer = layer.detach().with_lora(low_rank);
+                let layer = self.layer_forward(index, layer, &context);
                 x = self.cached_layer(&layer, &x, (&*cache, layout, &new), pool)?;
             }
             Ok(x)
         };
-        let groups = self.config.attention().groups();
+        let groups = self.config.num_attention_heads / self.config.num_key_value_heads;
         let single = !new.all_new && layout.n_tokens() == layout.n_seqs();
         let (embedding, norm) = (self.embedding.detach(), self.norm.detach());
         self.through_layers(ids, &embedding, &norm, |x| {
@@ -119,9 +131,13 @@ impl CausalLm {
         (cache, layout, new): (&KvCache, &Ragged, &NewTokens),
         pool: Option<&SpinPool>,
     ) -> Result<Tensor> {
-        let attention = self.config.attention();
+        let attention = self.config.attention(layer.index);
         let (keys, values) = cache.layer(layer.index);
-        let (rows, spans) = (&new.rows, &new.spans);
+        let spans = match attention.window {
+            Some(_) => &new.windowed,
+            None => &new.spans,
+        };
+        let rows = &new.rows;
         let store = |k: &Tensor, v: &Tensor| {
             ops::scatter_rows(keys, rows, k)?;
             ops::scatter_rows(values, rows, v)
@@ -137,8 +153,7 @@ impl CausalLm {
                 ops::causal_attention(&q, &k, v, layout, attention)
             }),
             None => layer.run(x, |q, k, v| {
-                let rotation = layer.context.rotation();
-                let q = ops::rotate_into([q, k, v], rotation, (keys, values), rows)?;
+                let q = ops::rotate_into([q, k, v], layer.rotation(), (keys, values), rows)?;
                 ops::cached_attention(&q, keys, values, spans, attention)
             }),
         }

@@ -125,7 +125,7 @@ impl CausalLm {
 
     /// What every decoded token is multiplied by: the projections and the head.
     pub(crate) fn matrices(&self) -> impl Iterator<Item = &Tensor> {
-        let linears = self.layers.iter().flat_map(Layer::linears);
+        let linears = self.layers.iter().flat_map(|layer| layer.linears());
         linears.map(|linear| &linear.weight).chain([&self.head])
     }
 

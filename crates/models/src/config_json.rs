@@ -10,6 +10,19 @@ impl<'a> Fields<'a> {
         self.0.get(key).filter(|v| !v.is_null())
     }
 
+    /// Refuses a key that is not among these; `what` names the object.
+    pub fn only(&self, known: &[&str], what: &str) -> Result<(), String> {
+        let keys = self.0.iter().filter(|(_, value)| !value.is_null());
+        let mut keys = keys.map(|(key, _)| key.as_str());
+        match keys.find(|key| !known.contains(key)) {
+            None => Ok(()),
+            Some(key) => Err(format!(
+                "{what} has the key {key} = {}, which is not known here; remove it if it does not change the model",
+                self.0[key]
+            )),
+        }
+    }
+
     pub fn opt_size(&self, key: &str) -> Result<Option<usize>, String> {
         let Some(value) = self.get(key) else {
             return Ok(None);

@@ -3,8 +3,8 @@
 //!
 //! Letters: N tokens, d hidden size.
 
-use crate::layer::{ForwardContext, LayerForward};
-use crate::linear::LoraContext;
+use crate::layer::{ForwardContext, Layer, LayerForward};
+use crate::rope_tables::Stretch;
 use crate::{CausalLm, Lora};
 use candle_core::{Result, Tensor, bail};
 use ops::Ragged;
@@ -30,27 +30,34 @@ impl CausalLm {
         let dropout = lora.and_then(|l| Some((l.config.dropout, dropout?)));
         let context = Arc::new(ForwardContext {
             eps: self.config.rms_norm_eps,
-            rope: self.rope.get(longest)?,
-            positions: layout.positions(),
-            head_dim: self.config.head_dim,
-            lora: LoraContext {
-                scale: lora.map_or(0.0, |l| l.config.scale()),
-                dropout: dropout.filter(|(p, _)| *p > 0.0),
-            },
+            rotations: self.rope.rotations(&stretches(layout))?,
+            dropout: dropout.filter(|(p, _)| *p > 0.0),
         });
         let layout = Arc::new(layout.clone());
         let (embedding, norm) = (self.embedding.clone(), self.norm.clone());
         self.through_layers(ids, &embedding, &norm, |mut x| {
             for (index, layer) in self.layers.iter().enumerate() {
-                let layer = LayerForward {
-                    index,
-                    layer: layer.clone().with_lora(|p| lora?.tensors_of(index, p)),
-                    context: context.clone(),
-                };
+                let layer = layer.clone().with_lora(|m| lora?.of(index, m));
+                let layer = self.layer_forward(index, layer, &context);
                 x = self.teacher_forced(layer, &x, layout.clone())?;
             }
             Ok(x)
         })
+    }
+
+    pub(crate) fn layer_forward(
+        &self,
+        index: usize,
+        layer: Layer,
+        context: &Arc<ForwardContext>,
+    ) -> LayerForward {
+        LayerForward {
+            index,
+            layer,
+            rotated: self.config.layers[index].rotated,
+            head_dim: self.config.head_dim,
+            context: context.clone(),
+        }
     }
 
     /// One layer of [`Self::hidden`], checkpointed where that is asked for.
@@ -60,7 +67,7 @@ impl CausalLm {
         x: &Tensor,
         layout: Arc<Ragged>,
     ) -> Result<Tensor> {
-        let attention = self.config.attention();
+        let attention = self.config.attention(layer.index);
         let run = move |layer: &LayerForward, x: &Tensor| {
             layer.run(x, |q, k, v| {
                 let (q, k) = (layer.rotate(q)?, layer.rotate(k)?);
@@ -108,4 +115,21 @@ impl CausalLm {
             None => Ok(()),
         }
     }
+}
+
+/// Sequences that share tokens are rotated alike, by the longest.
+fn stretches(layout: &Ragged) -> Vec<Stretch> {
+    let contexts = layout.contexts();
+    let mut longest = contexts.clone();
+    for (seq, context) in contexts.iter().enumerate() {
+        if let Some(parent) = layout.parent(seq) {
+            longest[parent] = longest[parent].max(*context);
+        }
+    }
+    let stretch = |seq| Stretch {
+        first: layout.prefix(seq).len(),
+        n: layout.len(seq),
+        length: longest[layout.parent(seq).unwrap_or(seq)],
+    };
+    (0..layout.n_seqs()).map(stretch).collect()
 }

@@ -41,6 +41,10 @@ pub struct KvCache {
     width: usize,
     n_rows: usize,
     max_positions: usize,
+    /// The model's window, for the layers that have one.
+    window: Option<usize>,
+    /// [`Config::rope_switch`]
+    rope_switch: Option<usize>,
     dtype: DType,
     device: Device,
     /// Free runs of rows: start -> length. Adjacent runs are always joined.
@@ -76,6 +80,8 @@ impl KvCache {
             width,
             n_rows: RUN,
             max_positions: config.max_position_embeddings,
+            window: config.sliding_window(),
+            rope_switch: config.rope_switch(),
             dtype,
             device: device.clone(),
             free: BTreeMap::from([(0, RUN)]),
@@ -189,6 +195,14 @@ impl KvCache {
                 position + n
             );
         }
+        if let Some(limit) = self.rope_switch
+            && (1..=limit).contains(&position)
+            && position + n > limit
+        {
+            bail!(
+                "a sequence would grow over {limit} tokens while it is decoded, where this model's RoPE changes its frequencies; keep prompt and answer within {limit} tokens"
+            );
+        }
         let room: usize = seq.runs.iter().map(|(_, len)| len).sum();
         if own + n > room {
             let missing = (own + n - room).next_multiple_of(RUN).min(max);
@@ -205,6 +219,10 @@ impl KvCache {
     /// The runs of rows a sequence reads, up to `own` of its own tokens.
     pub(crate) fn spans(&self, id: SeqId, own: usize) -> Result<Vec<(usize, usize)>> {
         Ok(self.get(id)?.spans(own))
+    }
+
+    pub(crate) fn window(&self) -> Option<usize> {
+        self.window
     }
 
     pub(crate) fn own_len(&self, id: SeqId) -> Result<usize> {

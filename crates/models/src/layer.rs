@@ -3,8 +3,9 @@
 //!
 //! Letters: N tokens, d hidden size, H heads, K key/value heads, D head width.
 
-use crate::layer_spec::{LayerParam, LayerSpec, Norm, Projection, Role};
-use crate::linear::{Linear, LoraContext};
+use crate::layer_spec::{LayerParam, LayerSpec, Module, Norm, Projection, Role};
+use crate::linear::{Dropout, Linear, LowRank};
+use crate::rope_tables::Rotations;
 use candle_core::{Result, Tensor};
 use ops::{Rotation, SpinPool, step};
 use std::sync::Arc;
@@ -14,7 +15,42 @@ use std::sync::Arc;
 pub(crate) struct Layer {
     attention_norm: Tensor,    // [d]
     feed_forward_norm: Tensor, // [d]
-    linears: [Linear; 7],      // in the order of Projection::ALL
+    /// [D] of each head's query and key
+    head_norms: Option<[Tensor; 2]>,
+    /// In the order of the description.
+    modules: Vec<(Module, Linear)>,
+    /// The rows that each projection has in its module, in the order of [`Projection`].
+    parts: Arc<[Part; 7]>,
+}
+
+/// Where the rows of a projection are.
+#[derive(Clone, Copy, Debug, Default)]
+struct Part {
+    module: usize,
+    start: usize,
+    len: usize,
+    /// The module has other rows, too.
+    shared: bool,
+    /// Numbers the module in its layer, for its dropout's stream.
+    stream: usize,
+}
+
+fn parts(spec: &LayerSpec) -> [Part; 7] {
+    let mut parts = [Part::default(); 7];
+    for (module, kind) in spec.modules().enumerate() {
+        let (mut start, projections) = (0, kind.parts());
+        for (projection, len) in projections.iter().zip(spec.rows(kind)) {
+            parts[*projection as usize] = Part {
+                module,
+                start,
+                len: *len,
+                shared: projections.len() > 1,
+                stream: projections[0] as usize,
+            };
+            start += len;
+        }
+    }
+    parts
 }
 
 impl Layer {
@@ -32,52 +68,75 @@ impl Layer {
             found.map(|(_, tensor)| tensor.clone())
         };
         let expect = |role: Role| find(role).expect("every family describes it");
+        let of_heads = [Norm::Query, Norm::Key].map(Role::Norm);
+        let modules = spec.modules().map(|module| {
+            let linear = Linear {
+                weight: expect(Role::Weight(module)),
+                bias: find(Role::Bias(module)),
+                lora: None,
+            };
+            (module, linear)
+        });
         Ok(Self {
             attention_norm: expect(Role::Norm(Norm::Attention)),
             feed_forward_norm: expect(Role::Norm(Norm::FeedForward)),
-            linears: Projection::ALL.map(|projection| Linear {
-                weight: expect(Role::Weight(projection)),
-                bias: find(Role::Bias(projection)),
-                lora: None,
-            }),
+            head_norms: spec.norms_heads().then(|| of_heads.map(expect)),
+            modules: modules.collect(),
+            parts: Arc::new(parts(spec)),
         })
     }
 
     /// A parameter of the base.
     pub fn param(&self, role: Role) -> Option<&Tensor> {
+        let of_heads = |at: usize| Some(&self.head_norms.as_ref()?[at]);
+        let find = |module| {
+            let found = self.modules.iter().find(|(m, _)| *m == module);
+            found.map(|(_, linear)| linear)
+        };
         match role {
             Role::Norm(Norm::Attention) => Some(&self.attention_norm),
             Role::Norm(Norm::FeedForward) => Some(&self.feed_forward_norm),
-            Role::Weight(projection) => Some(&self.linear(projection).weight),
-            Role::Bias(projection) => self.linear(projection).bias.as_ref(),
+            Role::Norm(Norm::Query) => of_heads(0),
+            Role::Norm(Norm::Key) => of_heads(1),
+            Role::Weight(module) => Some(&find(module)?.weight),
+            Role::Bias(module) => find(module)?.bias.as_ref(),
         }
     }
 
-    fn linear(&self, projection: Projection) -> &Linear {
-        &self.linears[projection as usize]
+    fn linear(&self, projection: Projection) -> Result<Linear> {
+        let part = &self.parts[projection as usize];
+        let linear = &self.modules[part.module].1;
+        match part.shared {
+            true => linear.part(part.start, part.len),
+            false => Ok(linear.clone()),
+        }
     }
 
-    pub fn linears(&self) -> &[Linear] {
-        &self.linears
+    pub fn linears(&self) -> impl Iterator<Item = &Linear> {
+        self.modules.iter().map(|(_, linear)| linear)
     }
 
-    pub fn linears_mut(&mut self) -> &mut [Linear] {
-        &mut self.linears
+    pub fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
+        self.modules.iter_mut().map(|(_, linear)| linear)
     }
 
     /// The same numbers without a graph, and no adapter.
     pub fn detach(&self) -> Self {
+        let modules = self.modules.iter();
+        let head_norms = self.head_norms.as_ref();
         Self {
             attention_norm: self.attention_norm.detach(),
             feed_forward_norm: self.feed_forward_norm.detach(),
-            linears: self.linears.each_ref().map(Linear::detach),
+            head_norms: head_norms.map(|norms| norms.each_ref().map(|t| t.detach())),
+            modules: modules.map(|(m, linear)| (*m, linear.detach())).collect(),
+            parts: self.parts.clone(),
         }
     }
 
-    /// With A and B of an adapter.
-    pub fn with_lora(mut self, pair: impl Fn(Projection) -> Option<(Tensor, Tensor)>) -> Self {
-        for projection in Projection::ALL {
-            self.linears[projection as usize].lora = pair(projection);
+    /// With the additions of an adapter.
+    pub fn with_lora(mut self, low_rank: impl Fn(Module) -> Option<LowRank>) -> Self {
+        for (module, linear) in &mut self.modules {
+            linear.lora = low_rank(*module);
         }
         self
     }
@@ -85,11 +144,12 @@ impl Layer {
     /// Norms, weights and biases, then the adapter's matrices.
     fn variables_mut(&mut self) -> impl Iterator<Item = &mut Tensor> {
         let mut variables = vec![&mut self.attention_norm, &mut self.feed_forward_norm];
+        variables.extend(self.head_norms.iter_mut().flatten());
         let mut of_lora = Vec::new();
-        for Linear { weight, bias, lora } in &mut self.linears {
+        for (_, Linear { weight, bias, lora }) in &mut self.modules {
             variables.push(weight);
             variables.extend(bias);
-            of_lora.extend(lora.iter_mut().flat_map(|(a, b)| [a, b]));
+            of_lora.extend(lora.iter_mut().flat_map(|low| [&mut low.a, &mut low.b]));
         }
         variables.extend(of_lora);
         variables.into_iter().filter(|tensor| tensor.is_variable())
@@ -99,22 +159,8 @@ impl Layer {
 /// What the layers of one forward share.
 pub(crate) struct ForwardContext {
     pub eps: f64,
-    /// cos and sin.
-    pub rope: (Tensor, Tensor),
-    /// One per token.
-    pub positions: Vec<u32>,
-    pub head_dim: usize,
-    pub lora: LoraContext,
-}
-
-impl ForwardContext {
-    pub fn rotation(&self) -> Rotation<'_> {
-        Rotation {
-            tables: (&self.rope.0, &self.rope.1),
-            positions: &self.positions,
-            head_dim: self.head_dim,
-        }
-    }
+    pub rotations: Rotations,
+    pub dropout: Dropout,
 }
 
 /// One layer in one forward, with everything that it reads.
@@ -122,6 +168,9 @@ impl ForwardContext {
 pub(crate) struct LayerForward {
     pub index: usize,
     pub layer: Layer,
+    /// Whether queries and keys are rotated to their positions.
+    pub rotated: bool,
+    pub head_dim: usize,
     pub context: Arc<ForwardContext>,
 }
 
@@ -135,8 +184,8 @@ impl LayerForward {
     ) -> Result<Tensor> {
         let eps = self.context.eps;
         let h = ops::rms_norm(x, &self.layer.attention_norm, eps)?;
-        let q = self.project(Projection::Q, &h)?;
-        let k = self.project(Projection::K, &h)?;
+        let q = self.norm_heads(0, self.project(Projection::Q, &h)?)?;
+        let k = self.norm_heads(1, self.project(Projection::K, &h)?)?;
         let v = self.project(Projection::V, &h)?;
         let x = self.project_add(x, Projection::O, &attend(&q, &k, &v)?)?;
         let h = ops::rms_norm(&x, &self.layer.feed_forward_norm, eps)?;
@@ -145,9 +194,34 @@ impl LayerForward {
         self.project_add(&x, Projection::Down, &ops::swiglu(&gate, &up)?)
     }
 
+    /// Queries (0) or keys (1) [N, heads*D] after the norm of each head, where the model has one.
+    fn norm_heads(&self, which: usize, x: Tensor) -> Result<Tensor> {
+        let Some(norms) = &self.layer.head_norms else {
+            return Ok(x);
+        };
+        let heads = x.reshape(((), self.head_dim))?;
+        ops::rms_norm(&heads, &norms[which], self.context.eps)?.reshape(x.shape())
+    }
+
     /// Queries or keys, rotated to their positions.
     pub fn rotate(&self, x: &Tensor) -> Result<Tensor> {
-        ops::rope(x, self.context.rotation())
+        match self.rotated {
+            true => ops::rope(x, self.rotation()),
+            false => Ok(x.clone()),
+        }
+    }
+
+    pub fn rotation(&self) -> Rotation<'_> {
+        let Rotations {
+            tables: (cos, sin),
+            rows,
+            unrotated,
+        } = &self.context.rotations;
+        Rotation {
+            tables: (cos, sin),
+            positions: if self.rotated { rows } else { unrotated },
+            head_dim: self.head_dim,
+        }
     }
 
     /// [`Self::run`] for one more token of each sequence on the CPU, without graph and dropout.
@@ -159,34 +233,39 @@ impl LayerForward {
         attend: impl FnOnce(&Tensor, &Tensor, &Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
         use Projection::{Down, Gate, K, O, Q, Up, V};
-        let context = &*self.context;
-        let linear = |projection| self.layer.linear(projection).for_step(&context.lora);
+        let linear = |projection| self.layer.linear(projection);
         let norm = |weight| step::Norm {
             weight,
-            eps: context.eps,
+            eps: self.context.eps,
         };
         let attention_norm = norm(&self.layer.attention_norm);
-        let projections = [Q, K, V].map(linear);
-        let [q, k, v] = pool.heads(x, attention_norm, projections, None, context.rotation())?;
-        let x = pool.add(x, &attend(&q, &k, &v)?, linear(O))?;
+        let head_norms = self.layer.head_norms.as_ref();
+        let head_norms = head_norms.map(|norms| norms.each_ref().map(norm));
+        let (q, k, v) = (linear(Q)?, linear(K)?, linear(V)?);
+        let projections = [&q, &k, &v].map(Linear::for_step);
+        let rotation = self.rotation();
+        let [q, k, v] = pool.heads(x, attention_norm, projections, head_norms, rotation)?;
+        let x = pool.add(x, &attend(&q, &k, &v)?, linear(O)?.for_step())?;
         let feed_forward_norm = norm(&self.layer.feed_forward_norm);
-        let h = pool.gated(&x, feed_forward_norm, linear(Gate), linear(Up))?;
-        pool.add(&x, &h, linear(Down))
+        let (gate, up) = (linear(Gate)?, linear(Up)?);
+        let h = pool.gated(&x, feed_forward_norm, gate.for_step(), up.for_step())?;
+        pool.add(&x, &h, linear(Down)?.for_step())
     }
 
     fn project(&self, projection: Projection, x: &Tensor) -> Result<Tensor> {
-        let linear = self.layer.linear(projection);
-        linear.forward(x, &self.context.lora, self.module(projection))
+        let linear = self.layer.linear(projection)?;
+        linear.forward(x, self.context.dropout, self.stream(projection))
     }
 
     fn project_add(&self, residual: &Tensor, p: Projection, x: &Tensor) -> Result<Tensor> {
-        let linear = self.layer.linear(p);
-        linear.forward_add(residual, x, &self.context.lora, self.module(p))
+        let linear = self.layer.linear(p)?;
+        linear.forward_add(residual, x, self.context.dropout, self.stream(p))
     }
 
-    /// The number of a projection in the model. Dropout's random stream is keyed by it.
-    fn module(&self, projection: Projection) -> u32 {
-        (self.index * Projection::ALL.len() + projection as usize) as u32
+    /// The number of a projection's module in the model. Dropout's random stream is keyed by it.
+    fn stream(&self, projection: Projection) -> u32 {
+        let parts = &self.layer.parts;
+        (self.index * parts.len() + parts[projection as usize].stream) as u32
     }
 
     /// What training changes, in a fixed order.

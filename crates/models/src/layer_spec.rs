@@ -14,9 +14,11 @@ pub(crate) struct LayerWidths {
     pub queries: usize,
     /// All key heads, and all value heads: K·D
     pub keys: usize,
+    /// D
+    pub head: usize,
 }
 
-/// A matrix of a layer, by what it computes.
+/// A product that a layer computes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Projection {
     Q,
@@ -28,49 +30,76 @@ pub(crate) enum Projection {
     Down,
 }
 
-impl Projection {
-    /// In the order in which adapters list them and their random numbers are drawn.
-    pub const ALL: [Self; 7] = [
-        Self::Q,
-        Self::K,
-        Self::V,
-        Self::O,
-        Self::Gate,
-        Self::Up,
-        Self::Down,
+/// A matrix that a layer has: that of one projection, or of several, whose rows follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Module {
+    One(Projection),
+    Qkv,
+    GateUp,
+}
+
+impl Module {
+    const ALL: [Self; 9] = [
+        Self::One(Projection::Q),
+        Self::One(Projection::K),
+        Self::One(Projection::V),
+        Self::Qkv,
+        Self::One(Projection::O),
+        Self::One(Projection::Gate),
+        Self::One(Projection::Up),
+        Self::GateUp,
+        Self::One(Projection::Down),
     ];
 
     /// The name in `lora.targets` and in PEFT's `target_modules`.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Q => "q_proj",
-            Self::K => "k_proj",
-            Self::V => "v_proj",
-            Self::O => "o_proj",
-            Self::Gate => "gate_proj",
-            Self::Up => "up_proj",
-            Self::Down => "down_proj",
+            Self::One(Projection::Q) => "q_proj",
+            Self::One(Projection::K) => "k_proj",
+            Self::One(Projection::V) => "v_proj",
+            Self::One(Projection::O) => "o_proj",
+            Self::One(Projection::Gate) => "gate_proj",
+            Self::One(Projection::Up) => "up_proj",
+            Self::One(Projection::Down) => "down_proj",
+            Self::Qkv => "qkv_proj",
+            Self::GateUp => "gate_up_proj",
         }
     }
 
     pub fn by_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|p| p.name() == name)
+        Self::ALL.into_iter().find(|module| module.name() == name)
+    }
+
+    /// The projections whose rows it has, in order.
+    pub fn parts(&self) -> &[Projection] {
+        use Projection::{Gate, K, Q, Up, V};
+        match self {
+            Self::One(projection) => std::slice::from_ref(projection),
+            Self::Qkv => &[Q, K, V],
+            Self::GateUp => &[Gate, Up],
+        }
     }
 }
 
-/// A norm of a layer, by what it precedes.
+/// A norm of a layer, by what it changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Norm {
+    /// The input of attention.
     Attention,
+    /// The input of the feed-forward.
     FeedForward,
+    /// Each head's query, before rotation.
+    Query,
+    /// Each head's key, before rotation.
+    Key,
 }
 
 /// What a parameter is to its layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Norm(Norm),
-    Weight(Projection),
-    Bias(Projection),
+    Weight(Module),
+    Bias(Module),
 }
 
 /// One parameter of a layer.
@@ -88,6 +117,8 @@ pub(crate) struct LayerParam {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LayerSpec {
     params: Vec<LayerParam>,
+    /// Rows of each part of each module.
+    rows: Vec<(Module, Vec<usize>)>,
 }
 
 impl LayerSpec {
@@ -102,33 +133,46 @@ impl LayerSpec {
         self
     }
 
-    /// Adds a matrix of shape (out, in) without a bias.
+    /// Adds the matrix of one projection, of shape (out, in), without a bias.
     pub fn projection(
-        mut self,
+        self,
         projection: Projection,
         hf: &str,
         gguf: &str,
         (rows, width): (usize, usize),
     ) -> Self {
+        self.fused(Module::One(projection), hf, gguf, (&[rows], width))
+    }
+
+    /// Adds the matrix of a module. `rows`: of each of its parts.
+    pub fn fused(
+        mut self,
+        module: Module,
+        hf: &str,
+        gguf: &str,
+        (rows, width): (&[usize], usize),
+    ) -> Self {
         self.params.push(LayerParam {
-            role: Role::Weight(projection),
+            role: Role::Weight(module),
             hf_name: format!("{hf}.weight"),
             gguf_name: format!("{gguf}.weight"),
-            shape: vec![rows, width],
+            shape: vec![rows.iter().sum(), width],
         });
+        self.rows.push((module, rows.to_vec()));
         self
     }
 
     /// Adds a bias behind the weight of each of these projections.
     pub fn with_biases(mut self, biased: &[Projection]) -> Self {
         for projection in biased {
-            let weight = Role::Weight(*projection);
+            let module = Module::One(*projection);
+            let weight = Role::Weight(module);
             let at = self.params.iter().position(|p| p.role == weight);
             let at = at.expect("a bias belongs to a weight of the layer");
             let weight = &self.params[at];
             let bias_of = |name: &str| name.replace(".weight", ".bias");
             let bias = LayerParam {
-                role: Role::Bias(*projection),
+                role: Role::Bias(module),
                 hf_name: bias_of(&weight.hf_name),
                 gguf_name: bias_of(&weight.gguf_name),
                 shape: vec![weight.shape[0]],
@@ -142,14 +186,25 @@ impl LayerSpec {
         &self.params
     }
 
-    /// Hugging Face path of a projection within the layer: `self_attn.q_proj`.
-    pub fn path(&self, projection: Projection) -> &str {
-        self.weight(projection).hf_name.trim_end_matches(".weight")
+    /// In the order in which adapters list them and their random numbers are drawn.
+    pub fn modules(&self) -> impl Iterator<Item = Module> + '_ {
+        self.rows.iter().map(|(module, _)| *module)
     }
 
-    /// Shape of a projection's weight, (out, in).
-    pub fn shape(&self, projection: Projection) -> (usize, usize) {
-        let shape = &self.weight(projection).shape;
+    /// Rows of each part of a module.
+    pub fn rows(&self, module: Module) -> &[usize] {
+        let found = self.rows.iter().find(|(m, _)| *m == module);
+        &found.expect("a module of this layer").1
+    }
+
+    /// Hugging Face path of a module within the layer: `self_attn.q_proj`.
+    pub fn path(&self, module: Module) -> &str {
+        self.weight(module).hf_name.trim_end_matches(".weight")
+    }
+
+    /// Shape of a module's weight, (out, in).
+    pub fn shape(&self, module: Module) -> (usize, usize) {
+        let shape = &self.weight(module).shape;
         (shape[0], shape[1])
     }
 
@@ -160,9 +215,15 @@ impl LayerSpec {
         biases.map(|p| p.shape[0])
     }
 
-    fn weight(&self, projection: Projection) -> &LayerParam {
+    /// Whether queries and keys are normed.
+    pub fn norms_heads(&self) -> bool {
         let mut params = self.params.iter();
-        let found = params.find(|p| p.role == Role::Weight(projection));
-        found.expect("every family describes every projection")
+        params.any(|p| p.role == Role::Norm(Norm::Query))
+    }
+
+    fn weight(&self, module: Module) -> &LayerParam {
+        let mut params = self.params.iter();
+        let found = params.find(|p| p.role == Role::Weight(module));
+        found.expect("a module of this layer")
     }
 }

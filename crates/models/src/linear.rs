@@ -11,17 +11,22 @@ pub(crate) struct Linear {
     pub weight: Tensor,
     /// `[out]`
     pub bias: Option<Tensor>,
-    /// A [r, in] and B [out, r]
-    pub lora: Option<(Tensor, Tensor)>,
+    pub lora: Option<LowRank>,
 }
 
-/// What the adapters of one forward share.
-pub(crate) struct LoraContext {
+/// The low-rank addition of an adapter.
+#[derive(Clone)]
+pub(crate) struct LowRank {
+    /// [r, in]
+    pub a: Tensor,
+    /// [out, r]
+    pub b: Tensor,
     /// What B·A is multiplied by.
     pub scale: f64,
-    /// The share of A's inputs that is zeroed, and the seed.
-    pub dropout: Option<(f64, u64)>,
 }
+
+/// The share of A's inputs that training zeroes, and the seed.
+pub(crate) type Dropout = Option<(f64, u64)>;
 
 impl Linear {
     /// The same numbers without a graph, and no adapter.
@@ -33,9 +38,26 @@ impl Linear {
         }
     }
 
+    /// The map to some of the outputs. It shares the numbers, with their graph.
+    pub fn part(&self, start: usize, len: usize) -> Result<Self> {
+        let part = |tensor: &Tensor| tensor.narrow(0, start, len);
+        Ok(Self {
+            weight: part(&self.weight)?,
+            bias: self.bias.as_ref().map(part).transpose()?,
+            lora: match &self.lora {
+                Some(LowRank { a, b, scale }) => Some(LowRank {
+                    a: a.clone(),
+                    b: part(b)?,
+                    scale: *scale,
+                }),
+                None => None,
+            },
+        })
+    }
+
     /// `x` [N, in] -> [N, out]. `module` numbers this map in the model, for its dropout's stream.
-    pub fn forward(&self, x: &Tensor, lora: &LoraContext, module: u32) -> Result<Tensor> {
-        let y = self.product(x, lora, module)?;
+    pub fn forward(&self, x: &Tensor, dropout: Dropout, module: u32) -> Result<Tensor> {
+        let y = self.product(x, dropout, module)?;
         match &self.bias {
             Some(bias) => y.broadcast_add(&bias.to_dtype(y.dtype())?),
             None => Ok(y),
@@ -47,44 +69,45 @@ impl Linear {
         &self,
         residual: &Tensor,
         x: &Tensor,
-        lora: &LoraContext,
+        dropout: Dropout,
         module: u32,
     ) -> Result<Tensor> {
-        let plain = self.lora.is_none() && self.bias.is_none() && !self.weight.is_variable();
+        let plain = self.lora.is_none() && self.bias.is_none() && !self.weight.track_op();
         match plain {
             true => ops::added_linear(residual, x, &self.weight),
-            false => residual + self.forward(x, lora, module)?,
+            false => residual + self.forward(x, dropout, module)?,
         }
     }
 
     /// Without the bias.
-    fn product(&self, x: &Tensor, lora: &LoraContext, module: u32) -> Result<Tensor> {
+    fn product(&self, x: &Tensor, dropout: Dropout, module: u32) -> Result<Tensor> {
         let w = &self.weight;
-        let Some((a, b)) = &self.lora else {
-            return match w.is_variable() {
+        let Some(LowRank { a, b, scale }) = &self.lora else {
+            return match w.track_op() {
                 true => ops::linear(x, w),
                 false => ops::frozen_linear(x, w),
             };
         };
-        let x_lora = match lora.dropout {
+        let x_lora = match dropout {
             Some((p, seed)) => ops::dropout(x, p, seed, module)?,
             None => x.clone(),
         };
-        if w.is_variable() {
+        if w.track_op() {
             let low_rank = x_lora.matmul(&a.t()?)?.matmul(&b.t()?)?;
-            ops::linear(x, w)? + (low_rank * lora.scale)?
+            ops::linear(x, w)? + (low_rank * *scale)?
         } else {
-            ops::lora_linear(x, &x_lora, w, a, b, lora.scale)
+            ops::lora_linear(x, &x_lora, w, a, b, *scale)
         }
     }
 
     /// As the CPU's decoding step takes it.
-    pub fn for_step(&self, lora: &LoraContext) -> step::Projection<'_> {
+    pub fn for_step(&self) -> step::Projection<'_> {
+        let lora = self.lora.as_ref();
         step::Projection {
             weight: &self.weight,
             bias: self.bias.as_ref(),
-            lora: self.lora.as_ref().map(|(a, b)| (a, b)),
-            scale: lora.scale,
+            lora: lora.map(|low| (&low.a, &low.b)),
+            scale: lora.map_or(0.0, |low| low.scale),
         }
     }
 }

@@ -2,15 +2,18 @@
 //! Names follow PEFT. Making one is in `lora_init.rs`, files are in `peft.rs`.
 
 use crate::LoraConfig;
-use crate::layer_spec::Projection;
+use crate::layer_spec::Module;
+use crate::linear::LowRank;
+use crate::lora_config::Adapted;
 use crate::parameter::Parameter;
 use candle_core::{DType, Result, Tensor, Var};
 
-/// The two matrices of one projection.
+/// The two matrices that are added to one of the model.
 #[derive(Clone, Debug)]
 pub(crate) struct LoraPair {
-    projection: Projection,
-    /// Hugging Face path of the projection within its layer.
+    module: Module,
+    scale: f64,
+    /// Hugging Face path of the module within its layer.
     path: String,
     /// [r, in]
     a: Parameter,
@@ -20,9 +23,10 @@ pub(crate) struct LoraPair {
 
 impl LoraPair {
     /// Frozen.
-    pub fn new(projection: Projection, path: &str, (a, b): (Tensor, Tensor)) -> Self {
+    pub fn new(adapted: &Adapted, path: &str, (a, b): (Tensor, Tensor)) -> Self {
         Self {
-            projection,
+            module: adapted.module,
+            scale: adapted.scale,
             path: path.to_string(),
             a: Parameter::Frozen(a),
             b: Parameter::Frozen(b),
@@ -35,7 +39,7 @@ impl LoraPair {
 pub struct Lora {
     /// Its settings.
     pub config: LoraConfig,
-    /// Per layer, the adapted projections in the order of [`Projection::ALL`].
+    /// Per layer, the adapted modules in the order of the model's description.
     layers: Vec<Vec<LoraPair>>,
     /// Fingerprint of the base it was made for.
     base: String,
@@ -106,15 +110,26 @@ impl Lora {
         })
     }
 
-    /// A and B of one projection, with their graph.
-    pub(crate) fn tensors_of(
-        &self,
-        layer: usize,
-        projection: Projection,
-    ) -> Option<(Tensor, Tensor)> {
+    /// The addition to one module, with its graph.
+    pub(crate) fn of(&self, layer: usize, module: Module) -> Option<LowRank> {
         let mut pairs = self.layers[layer].iter();
-        let pair = pairs.find(|pair| pair.projection == projection)?;
-        Some((pair.a.tensor().clone(), pair.b.tensor().clone()))
+        let pair = pairs.find(|pair| pair.module == module)?;
+        Some(LowRank {
+            a: pair.a.tensor().clone(),
+            b: pair.b.tensor().clone(),
+            scale: pair.scale,
+        })
+    }
+
+    /// Names of the modules that are adapted in the first layer that has any.
+    pub(crate) fn modules(&self) -> Vec<&'static str> {
+        let mut layers = self.layers.iter();
+        let pairs = layers.find(|pairs| !pairs.is_empty());
+        pairs
+            .into_iter()
+            .flatten()
+            .map(|p| p.module.name())
+            .collect()
     }
 
     pub(crate) fn n_layers(&self) -> usize {

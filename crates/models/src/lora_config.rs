@@ -1,8 +1,11 @@
-//! Settings of a LoRA adapter. Source: Hu et al. 2021; rank-stabilised scale: Kalajdzievski 2023.
+//! Settings of a LoRA adapter, and which matrices of a model they adapt. Source: Hu et al. 2021;
+//! rank-stabilised scale: Kalajdzievski 2023; names and patterns: PEFT's `LoraConfig`.
 
-use crate::layer_spec::Projection;
+use crate::layer_spec::{LayerSpec, Module};
+use crate::lora_targets::{LoraTargets, Pattern};
 use crate::{Config, Error, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Settings of an adapter, as a run's config gives them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -14,10 +17,16 @@ pub struct LoraConfig {
     pub alpha: f64,
     /// Share of A's inputs that are zeroed while training.
     pub dropout: f64,
-    /// Of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj.
-    pub targets: Vec<String>,
+    /// The adapted matrices.
+    pub targets: LoraTargets,
     /// Scale alpha / sqrt(r) where plain LoRA has alpha / r.
     pub rslora: bool,
+    /// Other ranks, by the end of a matrix's path, a regular expression.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub rank_pattern: BTreeMap<String, usize>,
+    /// Other alphas, likewise.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub alpha_pattern: BTreeMap<String, f64>,
 }
 
 impl Default for LoraConfig {
@@ -26,78 +35,164 @@ impl Default for LoraConfig {
             r: 8,
             alpha: 32.0,
             dropout: 0.0,
-            targets: vec!["q_proj".into(), "v_proj".into()],
+            targets: LoraTargets::names(["q_proj", "v_proj"]),
             rslora: false,
+            rank_pattern: BTreeMap::new(),
+            alpha_pattern: BTreeMap::new(),
         }
     }
 }
 
-impl LoraConfig {
+/// An adapted matrix.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Adapted {
+    pub layer: usize,
+    pub module: Module,
+    pub rank: usize,
     /// What B·A is multiplied by.
+    pub scale: f64,
+}
+
+impl LoraConfig {
+    /// What B·A is multiplied by, but for patterns.
     pub fn scale(&self) -> f64 {
-        let r = self.r as f64;
-        self.alpha / if self.rslora { r.sqrt() } else { r }
+        self.scale_of(self.alpha, self.r)
     }
 
-    /// Parameters of such an adapter for a model of this shape. Unknown targets count as none.
+    fn scale_of(&self, alpha: f64, rank: usize) -> f64 {
+        let r = rank as f64;
+        alpha / if self.rslora { r.sqrt() } else { r }
+    }
+
+    /// Parameters of such an adapter for a model of this shape; none where the settings are wrong.
     pub fn n_params(&self, model: &Config) -> usize {
-        let shapes = self.adapted_shapes(model);
-        let sum: usize = shapes.map(|(out, input)| out + input).sum();
-        sum * self.r * model.num_hidden_layers
+        let spec = model.layer();
+        let adapted = self.adapted(model).unwrap_or_default().into_iter();
+        let numbers = adapted.map(|adapted| {
+            let (out, input) = spec.shape(adapted.module);
+            (out + input) * adapted.rank
+        });
+        numbers.sum()
     }
 
     /// The number of tensors that hold [`Self::n_params`].
     pub fn n_tensors(&self, model: &Config) -> usize {
-        2 * self.targets.len() * model.num_hidden_layers
+        2 * self.adapted(model).map_or(0, |adapted| adapted.len())
     }
 
-    /// (out, in) of each adapted projection of a layer.
-    pub(crate) fn adapted_shapes(&self, model: &Config) -> impl Iterator<Item = (usize, usize)> {
-        let layer = model.layer();
-        let targets = self.targets.iter().filter_map(|t| Projection::by_name(t));
-        targets.map(move |projection| layer.shape(projection))
+    /// The modules that are adapted in any layer, with their largest rank.
+    pub(crate) fn adapted_modules(&self, model: &Config) -> Vec<(Module, usize)> {
+        let adapted = self.adapted(model).unwrap_or_default();
+        let spec = model.layer();
+        let largest = |module| {
+            let same = adapted.iter().filter(|a| a.module == module);
+            Some((module, same.map(|a| a.rank).max()?))
+        };
+        spec.modules().filter_map(largest).collect()
     }
 
-    /// Refuses settings of which no adapter for a model of this shape can be made.
+    /// Refuses settings of which no adapter for a model of this shape can be made, and those that
+    /// change nothing.
     pub fn check(&self, model: &Config) -> Result<()> {
-        self.projections().map_err(Error::Input)?;
-        let width = model.hidden_size;
-        if self.r > width {
+        let adapted = self.adapted(model).map_err(Error::Input)?;
+        let (width, spec) = (model.hidden_size, model.layer());
+        if let Some(rank) = adapted.iter().map(|a| a.rank).find(|rank| *rank > width) {
+            let key = if rank == self.r { "r" } else { "rank_pattern" };
             return Err(Error::Input(format!(
-                "lora.r = {} is more than the model's width of {width}; a low rank is 4 to 64",
-                self.r
+                "lora.{key} = {rank} is more than the model's width of {width}; a low rank is 4 to 64",
             )));
+        }
+        let patterns = self.rank_pattern.keys().map(|k| ("rank_pattern", k));
+        for (key, pattern) in
+            patterns.chain(self.alpha_pattern.keys().map(|k| ("alpha_pattern", k)))
+        {
+            let compiled =
+                Pattern::of_end(pattern).map_err(|e| Error::Input(format!("lora.{key}: {e}")))?;
+            let mut paths = adapted.iter().map(|a| path(&spec, a.layer, a.module));
+            if !paths.any(|path| compiled.matches(&path)) {
+                return Err(Error::Input(format!(
+                    "lora.{key}: \"{pattern}\" matches no adapted matrix; the first is {}",
+                    path(&spec, adapted[0].layer, adapted[0].module)
+                )));
+            }
         }
         Ok(())
     }
 
-    /// The targets, each once. Checks the other settings, too.
-    pub(crate) fn projections(&self) -> std::result::Result<Vec<Projection>, String> {
-        if self.r == 0 {
-            return Err("lora.r = 0: the rank must be at least 1".into());
+    /// The adapted matrices, layer by layer in the order of the model's description. Checks the
+    /// settings; the error names the key.
+    pub(crate) fn adapted(&self, model: &Config) -> std::result::Result<Vec<Adapted>, String> {
+        self.check_numbers()?;
+        let spec = model.layer();
+        let targets = self.targets.of(&spec, model.num_hidden_layers)?;
+        let ranks = patterns("rank_pattern", &self.rank_pattern)?;
+        let alphas = patterns("alpha_pattern", &self.alpha_pattern)?;
+        let mut adapted = Vec::with_capacity(targets.len());
+        for (layer, module) in targets {
+            let path = path(&spec, layer, module);
+            let rank = pattern_value("rank_pattern", &ranks, &path)?.unwrap_or(self.r);
+            let alpha = pattern_value("alpha_pattern", &alphas, &path)?.unwrap_or(self.alpha);
+            adapted.push(Adapted {
+                layer,
+                module,
+                rank,
+                scale: self.scale_of(alpha, rank),
+            });
+        }
+        Ok(adapted)
+    }
+
+    fn check_numbers(&self) -> std::result::Result<(), String> {
+        if self.r == 0 || self.rank_pattern.values().any(|r| *r == 0) {
+            let key = if self.r == 0 { "r" } else { "rank_pattern" };
+            return Err(format!("lora.{key} = 0: the rank must be at least 1"));
         }
         if !self.alpha.is_finite() {
             return Err(format!("lora.alpha = {} is not a number", self.alpha));
         }
+        if let Some((pattern, alpha)) = self.alpha_pattern.iter().find(|(_, a)| !a.is_finite()) {
+            return Err(format!(
+                "lora.alpha_pattern: \"{pattern}\" = {alpha} is not a number"
+            ));
+        }
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(format!("lora.dropout = {} is not in [0, 1)", self.dropout));
         }
-        let known = || Projection::ALL.map(Projection::name).join(", ");
-        if self.targets.is_empty() {
-            return Err(format!("lora.targets is empty; choose from {}", known()));
-        }
-        let mut found = Vec::new();
-        for target in &self.targets {
-            let projection = Projection::by_name(target).ok_or_else(|| {
-                format!(
-                    "lora.targets: \"{target}\" matches no layer; choose from {}",
-                    known()
-                )
-            })?;
-            if !found.contains(&projection) {
-                found.push(projection);
-            }
-        }
-        Ok(found)
+        Ok(())
+    }
+}
+
+/// Path of a matrix in the model: `model.layers.3.self_attn.q_proj`.
+pub(crate) fn path(spec: &LayerSpec, layer: usize, module: Module) -> String {
+    format!("model.layers.{layer}.{}", spec.path(module))
+}
+
+fn patterns<T: Copy>(
+    key: &str,
+    map: &BTreeMap<String, T>,
+) -> std::result::Result<Vec<(Pattern, T)>, String> {
+    let compiled = map.iter().map(|(text, value)| {
+        let pattern = Pattern::of_end(text).map_err(|e| format!("lora.{key}: {e}"))?;
+        Ok((pattern, *value))
+    });
+    compiled.collect()
+}
+
+/// The value of the patterns that match. PEFT takes the first of the file; a map has no order, so
+/// two that disagree are refused.
+fn pattern_value<T: Copy + PartialEq>(
+    key: &str,
+    patterns: &[(Pattern, T)],
+    path: &str,
+) -> std::result::Result<Option<T>, String> {
+    let mut found = patterns.iter().filter(|(pattern, _)| pattern.matches(path));
+    let Some((first, value)) = found.next() else {
+        return Ok(None);
+    };
+    match found.find(|(_, other)| other != value) {
+        None => Ok(Some(*value)),
+        Some((other, _)) => Err(format!(
+            "lora.{key}: \"{first}\" and \"{other}\" both match {path} and differ; keep one"
+        )),
     }
 }

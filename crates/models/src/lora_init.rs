@@ -1,6 +1,5 @@
 //! Fresh adapters for a model. Initial values follow PEFT.
 
-use crate::layer_spec::Projection;
 use crate::lora::LoraPair;
 use crate::parameter::uniform;
 use crate::{CausalLm, Error, Lora, LoraConfig, Result};
@@ -8,13 +7,14 @@ use candle_core::{DType, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-/// One projection of one layer that an adapter may change.
+/// One matrix of one layer that an adapter changes.
 pub(crate) struct Target<'a> {
     pub layer: usize,
     /// Hugging Face path within the layer.
     pub path: &'a str,
     /// (out, in)
     pub shape: (usize, usize),
+    pub rank: usize,
 }
 
 impl Lora {
@@ -49,37 +49,31 @@ impl Lora {
         Self::build(config, model, |target| {
             let (out, input) = target.shape;
             let bound = 1.0 / (input as f32).sqrt(); // sqrt(6 / ((1 + 5) in))
-            let a = uniform((config.r, input), bound, &mut rng, model.device())?;
-            let b = Tensor::zeros((out, config.r), DType::F32, model.device())?;
+            let a = uniform((target.rank, input), bound, &mut rng, model.device())?;
+            let b = Tensor::zeros((out, target.rank), DType::F32, model.device())?;
             Ok((a, b))
         })
     }
 
-    /// Asks `pair` for A and B of every adapted projection, layer by layer in the order of
-    /// [`Projection::ALL`].
+    /// Asks `pair` for A and B of every adapted matrix, layer by layer in the order of the model's
+    /// description.
     pub(crate) fn build(
         config: &LoraConfig,
         model: &CausalLm,
         mut pair: impl FnMut(Target) -> Result<(Tensor, Tensor)>,
     ) -> Result<Self> {
-        let adapted = config.projections().map_err(Error::Input)?;
+        let adapted = config.adapted(&model.config).map_err(Error::Input)?;
         let spec = model.config.layer();
-        let mut layers = Vec::with_capacity(model.config.num_hidden_layers);
-        for layer in 0..model.config.num_hidden_layers {
-            let mut pairs = Vec::new();
-            for projection in Projection::ALL {
-                if !adapted.contains(&projection) {
-                    continue;
-                }
-                let path = spec.path(projection);
-                let tensors = pair(Target {
-                    layer,
-                    path,
-                    shape: spec.shape(projection),
-                })?;
-                pairs.push(LoraPair::new(projection, path, tensors));
-            }
-            layers.push(pairs);
+        let mut layers = vec![Vec::new(); model.config.num_hidden_layers];
+        for adapted in adapted {
+            let path = spec.path(adapted.module);
+            let tensors = pair(Target {
+                layer: adapted.layer,
+                path,
+                shape: spec.shape(adapted.module),
+                rank: adapted.rank,
+            })?;
+            layers[adapted.layer].push(LoraPair::new(&adapted, path, tensors));
         }
         Ok(Self::new(config.clone(), layers, model.fingerprint()?))
     }

@@ -1,6 +1,7 @@
 //! An adapter folded into the weights of its base.
 
 use crate::layer_spec::Role;
+use crate::linear::LowRank;
 use crate::model_spec::Slot;
 use crate::{CausalLm, Error, Lora, Result};
 use candle_core::DType;
@@ -18,16 +19,16 @@ impl CausalLm {
         }
         Self::build(&self.config, self.device(), |param| {
             let weight = self.param(param.slot);
-            let pair = match param.slot {
-                Slot::Layer(layer, Role::Weight(projection)) => lora.tensors_of(layer, projection),
+            let low_rank = match param.slot {
+                Slot::Layer(layer, Role::Weight(module)) => lora.of(layer, module),
                 _ => None,
             };
-            let Some((a, b)) = pair else {
+            let Some(LowRank { a, b, scale }) = low_rank else {
                 return Ok(weight.detach());
             };
             let (a, b) = (a.detach(), b.detach());
             let weight = ops::widened(weight)?.to_dtype(DType::F32)?;
-            Ok((weight + (b.matmul(&a)? * lora.config.scale())?)?)
+            Ok((weight + (b.matmul(&a)? * scale)?)?)
         })
     }
 }

@@ -1,14 +1,14 @@
 //! Adapters on disk, as PEFT writes and reads them: `adapter_config.json` and
-//! `adapter_model.safetensors`. What is not implemented (trained biases, DoRA, saved modules, ranks
-//! by layer) is refused, never ignored.
+//! `adapter_model.safetensors`. What is not implemented (trained biases, DoRA, saved modules) is
+//! refused, never ignored.
 
-use crate::families;
 use crate::hf_files::read_json;
-use crate::layer_spec::Projection;
+use crate::layer_spec::Module;
 use crate::lora::peft_key;
 use crate::safetensors_file::{SafetensorsFile, write_tensors};
-use crate::{CausalLm, Error, Lora, LoraConfig, Result};
+use crate::{CausalLm, Error, Lora, LoraConfig, LoraTargets, Result};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 pub(crate) const ADAPTER_CONFIG: &str = "adapter_config.json";
@@ -22,8 +22,8 @@ impl Lora {
     pub fn load(dir: &Path, model: &CausalLm) -> Result<Self> {
         let (config, value) = LoraConfig::read(dir)?;
         config
-            .projections()
-            .map_err(|e| Error::at(&dir.join(ADAPTER_CONFIG), e))?;
+            .adapted(&model.config)
+            .map_err(|e| Error::at(&dir.join(ADAPTER_CONFIG), in_peft_names(&e)))?;
 
         let file = dir.join(WEIGHTS);
         let weights = SafetensorsFile::open(&file)?;
@@ -59,8 +59,8 @@ impl Lora {
         let lora = Self::build(&config, model, |target| {
             let (out, input) = target.shape;
             let key = |matrix| peft_key(target.layer, target.path, matrix);
-            let a = take(key("A"), [config.r, input])?;
-            let b = take(key("B"), [out, config.r])?;
+            let a = take(key("A"), [target.rank, input])?;
+            let b = take(key("B"), [out, target.rank])?;
             Ok((a, b))
         })?;
         match tensors.keys().min() {
@@ -73,8 +73,7 @@ impl Lora {
     }
 
     /// Writes `adapter_config.json` and `adapter_model.safetensors` (f32) into an existing
-    /// directory.
-    /// `base_name` is recorded as the model that the adapter belongs to.
+    /// directory. `base_name` is recorded as the model that the adapter belongs to.
     pub fn save(&self, dir: &Path, base_name: &str) -> Result<()> {
         write_tensors(
             &dir.join(WEIGHTS),
@@ -90,7 +89,7 @@ impl Lora {
             "r": c.r,
             "lora_alpha": c.alpha,
             "lora_dropout": c.dropout,
-            "target_modules": c.targets,
+            "target_modules": c.targets.to_peft(self.modules()),
             "use_rslora": c.rslora,
             "use_dora": false,
             "bias": "none",
@@ -99,8 +98,8 @@ impl Lora {
             "modules_to_save": null,
             "layers_to_transform": null,
             "layers_pattern": null,
-            "rank_pattern": {},
-            "alpha_pattern": {},
+            "rank_pattern": c.rank_pattern,
+            "alpha_pattern": c.alpha_pattern,
         });
         let file = dir.join(ADAPTER_CONFIG);
         let text = format!("{config:#}\n");
@@ -136,17 +135,21 @@ fn read_config(value: &Value) -> std::result::Result<LoraConfig, String> {
         dropout: number("lora_dropout").unwrap_or(0.0),
         targets,
         rslora: get("use_rslora").and_then(Value::as_bool).unwrap_or(false),
+        rank_pattern: read_patterns(value, "rank_pattern", |v| v.as_u64().map(|r| r as usize))?,
+        alpha_pattern: read_patterns(value, "alpha_pattern", Value::as_f64)?,
     })
 }
 
 /// Keys that are read here, and PEFT's keys that do not change what an adapter computes: they
 /// describe it, or the start of its training. Any other key must be absent or empty.
-const HARMLESS: [&str; 19] = [
+const HARMLESS: [&str; 21] = [
     "r",
     "lora_alpha",
     "lora_dropout",
     "target_modules",
     "use_rslora",
+    "rank_pattern",
+    "alpha_pattern",
     "peft_type",
     "task_type",
     "base_model_name_or_path",
@@ -165,7 +168,7 @@ const HARMLESS: [&str; 19] = [
 ];
 
 /// Keys that are known to change what an adapter computes.
-const UNSUPPORTED: [&str; 23] = [
+const UNSUPPORTED: [&str; 21] = [
     "bias",
     "use_dora",
     "use_qalora",
@@ -174,8 +177,6 @@ const UNSUPPORTED: [&str; 23] = [
     "modules_to_save",
     "layers_to_transform",
     "layer_replication",
-    "rank_pattern",
-    "alpha_pattern",
     "trainable_token_indices",
     "target_parameters",
     "exclude_modules",
@@ -232,34 +233,56 @@ fn refuse_unsupported(value: &Value) -> std::result::Result<(), String> {
     }
 }
 
-/// `target_modules` as names of projections, in their order.
-fn read_targets(value: Option<&Value>) -> std::result::Result<Vec<String>, String> {
-    let targets = match value {
-        Some(Value::Array(list)) => list
-            .iter()
-            .map(|v| v.as_str().map(str::to_string))
-            .collect::<Option<Vec<_>>>()
-            .ok_or("target_modules holds something that is not text")?,
-        Some(Value::String(one)) if one == "all-linear" => {
-            Projection::ALL.map(|p| p.name().to_string()).to_vec()
-        }
-        Some(Value::String(one)) if Projection::by_name(one).is_some() => vec![one.clone()],
+/// `target_modules`: names, `"all-linear"` or a regular expression.
+fn read_targets(value: Option<&Value>) -> std::result::Result<LoraTargets, String> {
+    let list = match value {
+        Some(Value::String(text)) => return Ok(text.as_str().into()),
+        Some(Value::Array(list)) => list,
         Some(other) => {
             return Err(format!(
-                "target_modules = {other} is not supported; give a list of module names"
+                "target_modules = {other} is not a list of names or a regular expression"
             ));
         }
         None => return Err("target_modules is missing".into()),
     };
-    // a module may be named by its path: `self_attn.q_proj`, `mlp.down_proj`
-    let mut targets: Vec<String> = targets
-        .into_iter()
-        .map(|target| match families::projection_at(&target) {
-            Some(projection) => projection.name().to_string(),
-            None => target,
-        })
-        .collect();
+    let names = list.iter().map(|v| v.as_str().map(str::to_string));
+    let names: Option<Vec<_>> = names.collect();
+    let mut names = names.ok_or("target_modules holds something that is not text")?;
     // PEFT writes a set in any order
-    targets.sort_by_key(|t| Projection::by_name(t).map_or(usize::MAX, |p| p as usize));
-    Ok(targets)
+    let order = |name: &str| Module::by_name(name).map(|module| module.parts()[0] as usize);
+    names.sort_by(|a, b| (order(a), a).cmp(&(order(b), b)));
+    Ok(LoraTargets::Names(names))
+}
+
+/// `rank_pattern` or `alpha_pattern`: numbers by pattern.
+fn read_patterns<T>(
+    value: &Value,
+    key: &str,
+    number: impl Fn(&Value) -> Option<T>,
+) -> std::result::Result<BTreeMap<String, T>, String> {
+    let map = match value.get(key) {
+        None | Some(Value::Null) => return Ok(BTreeMap::new()),
+        Some(Value::Object(map)) => map,
+        Some(other) => return Err(format!("{key} = {other} is not a map")),
+    };
+    let entry = |(pattern, v): (&String, &Value)| {
+        let number = number(v).ok_or_else(|| format!("{key}: \"{pattern}\" = {v} is no {key}"));
+        Ok((pattern.clone(), number?))
+    };
+    map.iter().map(entry).collect()
+}
+
+/// A message about settings of ours in the words of the file.
+fn in_peft_names(message: &str) -> String {
+    let names = [
+        ("lora.targets", "target_modules"),
+        ("lora.alpha =", "lora_alpha ="),
+        ("lora.dropout", "lora_dropout"),
+        ("lora.", ""),
+    ];
+    names
+        .iter()
+        .fold(message.to_string(), |text, (ours, theirs)| {
+            text.replace(ours, theirs)
+        })
 }

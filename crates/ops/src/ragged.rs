@@ -85,6 +85,11 @@ impl Ragged {
         self.offsets.windows(2).map(|w| w[1] - w[0]).collect()
     }
 
+    /// The sequence that this one continues.
+    pub fn parent(&self, seq: usize) -> Option<usize> {
+        self.parents.get(seq).copied().flatten()
+    }
+
     /// The token rows of the sequence that this one continues; empty if it continues none.
     pub fn prefix(&self, seq: usize) -> Range<usize> {
         match self.parents.get(seq) {

@@ -81,17 +81,7 @@ fn one(base: &str, stages: &str, n: usize, len: usize) -> Result<()> {
     let base = policy::load_base(base, &policy::device("cpu")?)?;
     let config = LoraConfig {
         r: 16,
-        targets: [
-            "q_proj",
-            "k_proj",
-            "v_proj",
-            "o_proj",
-            "gate_proj",
-            "up_proj",
-            "down_proj",
-        ]
-        .map(String::from)
-        .to_vec(),
+        targets: models::LoraTargets::AllLinear,
         ..LoraConfig::default()
     };
     let lora = Lora::init(&config, &base.model, 1)?.trainable()?;

@@ -3,7 +3,7 @@
 
 mod rope_scaling;
 
-pub use rope_scaling::RopeScaling;
+pub use rope_scaling::{LongRope, RopeScaling, Yarn};
 
 use crate::config_json::{Fields, token_ids};
 use crate::families::{self, Family};
@@ -11,6 +11,7 @@ use crate::hf_files::read_json;
 use crate::layer_spec::{LayerSpec, LayerWidths};
 use crate::{Error, Result};
 use ops::AttentionSpec;
+use rope_scaling::{Defaults, Rope};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -44,9 +45,33 @@ pub struct Config {
     pub tie_word_embeddings: bool,
     pub rope_theta: f64,
     pub rope_scaling: RopeScaling,
+    /// The share of a head's numbers that is rotated, from its first on.
+    pub partial_rotary_factor: f64,
+    /// Biases of the attention's projections, where the family may have them.
+    pub attention_bias: bool,
+    /// One entry per layer.
+    pub layers: Vec<LayerAttention>,
     pub bos_token_id: Option<u32>,
     /// Empty where the file names none.
     pub eos_token_id: Vec<u32>,
+}
+
+/// How the attention of one layer differs from that of others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerAttention {
+    /// Number of last tokens that a token sees, itself included; None: all.
+    pub window: Option<usize>,
+    /// Queries and keys are rotated to their positions.
+    pub rotated: bool,
+}
+
+impl Default for LayerAttention {
+    fn default() -> Self {
+        Self {
+            window: None,
+            rotated: true,
+        }
+    }
 }
 
 impl Config {
@@ -60,12 +85,20 @@ impl Config {
     pub fn from_json(value: &Value) -> std::result::Result<Self, String> {
         let f = Fields(value.as_object().ok_or("not a JSON object")?);
         let family = find_family(&f)?;
-        (family.check_json)(&f)?;
         refuse_unsupported(&f)?;
         let num_attention_heads = f.size("num_attention_heads")?;
         let hidden_size = f.size("hidden_size")?;
-        let (rope_theta, rope_scaling) = RopeScaling::read(&f)?;
-        let head_dim = match f.opt_size("head_dim")? {
+        let context = f.opt_size("max_position_embeddings")?;
+        let context = context.unwrap_or(family.defaults.context);
+        let rope = Rope::read(
+            &f,
+            &Defaults {
+                theta: family.defaults.rope_theta,
+                original: family.defaults.original_context.unwrap_or(context),
+                context,
+            },
+        )?;
+        let head_dim = match f.opt_size("head_dim")?.or(family.defaults.head_dim) {
             Some(head_dim) => head_dim,
             None if hidden_size % num_attention_heads == 0 => hidden_size / num_attention_heads,
             None => {
@@ -74,28 +107,47 @@ impl Config {
                 ));
             }
         };
-        let context = f.opt_size("max_position_embeddings")?;
-        let config = Self {
+        let num_key_value_heads = match f.opt_size("num_key_value_heads")? {
+            Some(heads) => heads,
+            None if family.defaults.as_many_kv_heads => num_attention_heads,
+            None => {
+                return Err(format!(
+                    "num_key_value_heads is missing; {} has no fixed number: write the rows of k_proj divided by head_dim {head_dim}",
+                    family.architecture
+                ));
+            }
+        };
+        let num_hidden_layers = f.size("num_hidden_layers")?;
+        check_layers(num_hidden_layers)?;
+        let tied = f.get("tie_word_embeddings").is_some();
+        let mut config = Self {
             family,
             vocab_size: f.size("vocab_size")?,
             hidden_size,
             intermediate_size: f.size("intermediate_size")?,
-            num_hidden_layers: f.size("num_hidden_layers")?,
+            num_hidden_layers,
             num_attention_heads,
-            num_key_value_heads: f
-                .opt_size("num_key_value_heads")?
-                .unwrap_or(num_attention_heads),
+            num_key_value_heads,
             head_dim,
-            rms_norm_eps: f.opt_number("rms_norm_eps")?.unwrap_or(1e-6),
-            max_position_embeddings: context.unwrap_or(family.default_context),
-            tie_word_embeddings: f.flag("tie_word_embeddings")?,
-            rope_theta,
-            rope_scaling,
+            rms_norm_eps: f
+                .opt_number("rms_norm_eps")?
+                .unwrap_or(family.defaults.rms_norm_eps),
+            max_position_embeddings: context,
+            tie_word_embeddings: match tied {
+                true => f.flag("tie_word_embeddings")?,
+                false => family.defaults.tied,
+            },
+            rope_theta: rope.theta,
+            rope_scaling: rope.scaling,
+            partial_rotary_factor: rope.rotated,
+            attention_bias: false,
+            layers: vec![LayerAttention::default(); num_hidden_layers],
             bos_token_id: token_ids(f.get("bos_token_id"), "bos_token_id")?
                 .first()
                 .copied(),
             eos_token_id: token_ids(f.get("eos_token_id"), "eos_token_id")?,
         };
+        (family.read_json)(&f, &mut config)?;
         config.check()?;
         Ok(config)
     }
@@ -108,11 +160,16 @@ impl Config {
                 "num_attention_heads {heads} is not a multiple of num_key_value_heads {kv}"
             ));
         }
-        if self.num_hidden_layers > MAX_LAYERS {
+        check_layers(self.num_hidden_layers)?;
+        if self.layers.len() != self.num_hidden_layers {
             return Err(format!(
-                "num_hidden_layers {} is more than {MAX_LAYERS}; the file is corrupt",
+                "{} layers are described, num_hidden_layers is {}",
+                self.layers.len(),
                 self.num_hidden_layers
             ));
+        }
+        if self.layers.iter().any(|layer| layer.window == Some(0)) {
+            return Err("sliding_window is 0; it counts the token itself".into());
         }
         if self.head_dim == 0 || !self.head_dim.is_multiple_of(2) {
             return Err(format!(
@@ -129,7 +186,21 @@ impl Config {
         if !self.rope_theta.is_finite() || self.rope_theta <= 1.0 {
             return Err(format!("rope_theta {} is not above 1", self.rope_theta));
         }
-        self.rope_scaling.check()
+        let (share, rotated) = (self.partial_rotary_factor, self.rotary_dim());
+        let whole = share == 1.0;
+        if !whole && !self.family.partial_rotation {
+            return Err(format!(
+                "partial_rotary_factor {share} is not supported for {}, which rotates whole heads",
+                self.family.model_type
+            ));
+        }
+        if !(share > 0.0 && share <= 1.0) || rotated == 0 || !rotated.is_multiple_of(2) {
+            return Err(format!(
+                "partial_rotary_factor {share} rotates {rotated} of {} numbers of a head; a positive even number is required",
+                self.head_dim
+            ));
+        }
+        self.rope_scaling.check(rotated / 2)
     }
 
     /// `config.json` as transformers 5 writes it, with the keys of version 4 beside it
@@ -141,6 +212,9 @@ impl Config {
             _ => rope.clone(),
         };
         rope["rope_theta"] = self.rope_theta.into();
+        if self.family.partial_rotation {
+            rope["partial_rotary_factor"] = self.partial_rotary_factor.into();
+        }
         let eos = match self.eos_token_id.as_slice() {
             [] => Value::Null,
             [one] => (*one).into(),
@@ -164,7 +238,7 @@ impl Config {
             "rope_scaling": scaling,
             "tie_word_embeddings": self.tie_word_embeddings,
         });
-        for (key, of_family) in (self.family.json_keys)() {
+        for (key, of_family) in (self.family.json_keys)(self) {
             value[key] = of_family;
         }
         for (key, common) in [
@@ -182,13 +256,33 @@ impl Config {
 
     /// The parameters of each layer.
     pub(crate) fn layer(&self) -> LayerSpec {
-        (self.family.layer)(&self.widths())
+        (self.family.layer)(&self.widths(), self.attention_bias)
     }
 
-    /// The heads of the attention of every layer.
-    pub(crate) fn attention(&self) -> AttentionSpec {
+    /// The attention of a layer.
+    pub(crate) fn attention(&self, layer: usize) -> AttentionSpec {
         let (heads, kv_heads) = (self.num_attention_heads, self.num_key_value_heads);
-        AttentionSpec::new(heads, kv_heads, self.head_dim)
+        let spec = AttentionSpec::new(heads, kv_heads, self.head_dim);
+        spec.with_window(self.layers[layer].window)
+    }
+
+    /// Numbers of a head that are rotated.
+    pub fn rotary_dim(&self) -> usize {
+        (self.head_dim as f64 * self.partial_rotary_factor) as usize
+    }
+
+    /// Tokens beyond which a sequence has other rotation frequencies. A sequence must not grow over
+    /// this length while it is decoded: its cached keys would no longer fit.
+    pub fn rope_switch(&self) -> Option<usize> {
+        match &self.rope_scaling {
+            RopeScaling::LongRope(scaling) => Some(scaling.original_max_position_embeddings),
+            _ => None,
+        }
+    }
+
+    /// The window of the layers that have one. All have the same.
+    pub fn sliding_window(&self) -> Option<usize> {
+        self.layers.iter().find_map(|layer| layer.window)
     }
 
     pub(crate) fn widths(&self) -> LayerWidths {
@@ -197,7 +291,17 @@ impl Config {
             feed_forward: self.intermediate_size,
             queries: self.num_attention_heads * self.head_dim,
             keys: self.num_key_value_heads * self.head_dim,
+            head: self.head_dim,
         }
+    }
+}
+
+fn check_layers(n: usize) -> std::result::Result<(), String> {
+    match n > MAX_LAYERS {
+        true => Err(format!(
+            "num_hidden_layers {n} is more than {MAX_LAYERS}; the file is corrupt"
+        )),
+        false => Ok(()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What can differ between families of models. Each field is asked by one reader or writer; none
 //! of them knows a family by name.
 
+use crate::Config;
 use crate::config_json::Fields;
 use crate::layer_spec::{LayerSpec, LayerWidths};
 use serde_json::Value;
@@ -13,16 +14,49 @@ pub struct Family {
     pub architecture: &'static str,
     /// `general.architecture` of a GGUF file, and the prefix of its metadata keys.
     pub gguf_architecture: &'static str,
-    /// `max_position_embeddings` where config.json has none.
-    pub(crate) default_context: usize,
-    /// Refuses settings of config.json that are not implemented.
-    pub(crate) check_json: fn(&Fields) -> Result<(), String>,
+    /// What its config.json may leave out.
+    pub(crate) defaults: Defaults,
+    /// It may rotate a part of each head.
+    pub(crate) partial_rotation: bool,
+    /// Reads the keys of config.json that only this family has, and refuses what is not
+    /// implemented.
+    pub(crate) read_json: fn(&Fields, &mut Config) -> Result<(), String>,
     /// Keys of config.json that only this family has, as they are written.
-    pub(crate) json_keys: fn() -> Vec<(&'static str, Value)>,
-    pub(crate) layer: fn(&LayerWidths) -> LayerSpec,
+    pub(crate) json_keys: fn(&Config) -> Vec<(&'static str, Value)>,
+    /// A layer of these widths, with or without biases of attention.
+    pub(crate) layer: fn(&LayerWidths, bool) -> LayerSpec,
     pub(crate) gguf_head_rows: HeadRows,
     /// Pre-tokenizers that GGUF files of this family name.
     pub(crate) gguf_pre_tokenizers: &'static [PreTokenizer],
+}
+
+/// The values that transformers' config class has for keys that are not there.
+pub(crate) struct Defaults {
+    /// `max_position_embeddings`
+    pub context: usize,
+    /// `original_max_position_embeddings`; None: the context.
+    pub original_context: Option<usize>,
+    pub rope_theta: f64,
+    pub rms_norm_eps: f64,
+    /// None: hidden size / heads.
+    pub head_dim: Option<usize>,
+    /// `num_key_value_heads` is that of the query heads. transformers has a number that fits one
+    /// model for other families, so there the key must be given.
+    pub as_many_kv_heads: bool,
+    /// `tie_word_embeddings`
+    pub tied: bool,
+}
+
+impl Defaults {
+    pub const LLAMA: Self = Self {
+        context: 2048,
+        original_context: None,
+        rope_theta: 10_000.0,
+        rms_norm_eps: 1e-6,
+        head_dim: None,
+        as_many_kv_heads: true,
+        tied: false,
+    };
 }
 
 /// In which order a GGUF file has the rows of a query or key head. Hugging Face always has halves.

@@ -2,7 +2,8 @@
 //! Source: Touvron et al. 2023; names and numerics are those of transformers' `LlamaForCausalLM`.
 //! Biases, which its config.json could ask for, are refused: no released model has them.
 
-use super::family::{Family, HeadRows, PreTokenizer, Split};
+use super::family::{Defaults, Family, HeadRows, PreTokenizer, Split};
+use crate::Config;
 use crate::config_json::Fields;
 use crate::layer_spec::{LayerSpec, LayerWidths, Norm, Projection};
 use serde_json::Value;
@@ -11,26 +12,31 @@ pub(super) static LLAMA: Family = Family {
     model_type: "llama",
     architecture: "LlamaForCausalLM",
     gguf_architecture: "llama",
-    default_context: 2048,
-    check_json,
+    defaults: Defaults::LLAMA,
+    partial_rotation: false,
+    read_json,
     json_keys,
-    layer,
+    layer: |widths, _| layer(widths),
     gguf_head_rows: HeadRows::Pairs,
     gguf_pre_tokenizers: &PRE_TOKENIZERS,
 };
 
-fn check_json(fields: &Fields) -> Result<(), String> {
+fn read_json(fields: &Fields, _: &mut Config) -> Result<(), String> {
+    refuse_biases(fields, "LLaMA")
+}
+
+pub(super) fn refuse_biases(fields: &Fields, family: &str) -> Result<(), String> {
     for key in ["attention_bias", "mlp_bias"] {
         if fields.flag(key)? {
             return Err(format!(
-                "{key} = true is not supported; LLaMA has no biases"
+                "{key} = true is not supported; {family} has no biases"
             ));
         }
     }
     Ok(())
 }
 
-fn json_keys() -> Vec<(&'static str, Value)> {
+fn json_keys(_: &Config) -> Vec<(&'static str, Value)> {
     vec![("attention_bias", false.into()), ("mlp_bias", false.into())]
 }
 
@@ -42,6 +48,7 @@ pub(super) fn layer(widths: &LayerWidths) -> LayerSpec {
         feed_forward: f,
         queries: q,
         keys: k,
+        ..
     } = *widths;
     LayerSpec::default()
         .norm(Norm::Attention, "input_layernorm", "attn_norm", d)

@@ -2,15 +2,25 @@
 
 mod family;
 mod llama;
+mod mistral;
+mod phi3;
 mod qwen2;
+mod qwen3;
+pub(crate) mod smollm3;
+mod windows;
 
 pub use family::Family;
 pub(crate) use family::{HeadRows, PreTokenizer, Split};
 
-use crate::layer_spec::{LayerWidths, Projection};
-
 /// Every supported family.
-pub static FAMILIES: &[&Family] = &[&llama::LLAMA, &qwen2::QWEN2];
+pub static FAMILIES: &[&Family] = &[
+    &llama::LLAMA,
+    &mistral::MISTRAL,
+    &qwen2::QWEN2,
+    &qwen3::QWEN3,
+    &smollm3::SMOLLM3,
+    &phi3::PHI3,
+];
 
 /// The first family for which `is` holds.
 pub(crate) fn find(is: impl Fn(&Family) -> bool) -> Option<&'static Family> {
@@ -19,17 +29,9 @@ pub(crate) fn find(is: impl Fn(&Family) -> bool) -> Option<&'static Family> {
 
 /// One name of each family, for messages.
 pub(crate) fn names(name: impl Fn(&Family) -> &'static str) -> String {
-    let names: Vec<_> = FAMILIES.iter().map(|family| name(family)).collect();
+    let mut names: Vec<_> = FAMILIES.iter().map(|family| name(family)).collect();
+    names.dedup();
     names.join(", ")
-}
-
-/// The projection that has this Hugging Face path within a layer of any family.
-pub(crate) fn projection_at(path: &str) -> Option<Projection> {
-    FAMILIES.iter().find_map(|family| {
-        let layer = (family.layer)(&LayerWidths::default());
-        let mut all = Projection::ALL.into_iter();
-        all.find(|projection| layer.path(*projection) == path)
-    })
 }
 
 /// A pre-tokenizer that any family names. Models of one family may use another's.

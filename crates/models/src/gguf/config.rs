@@ -2,8 +2,8 @@
 
 use super::metadata::Metadata;
 use crate::families::{self, Family};
-use crate::rope_tables::inv_freq;
-use crate::{Config, Error, Result, RopeScaling};
+use crate::rope_tables::frequencies;
+use crate::{Config, Error, LayerAttention, Result, RopeScaling};
 
 /// Factors by which llama.cpp's converter divides LLaMA 3.1's frequencies.
 pub(crate) const ROPE_FACTORS: &str = "rope_freqs.weight";
@@ -21,13 +21,8 @@ pub(crate) fn config(meta: &Metadata, rope_factors: Option<&[f32]>) -> Result<Co
         Some(n) => n,
         None => hidden_size / heads,
     };
-    if let Some(n) = meta.opt_size(&key("rope.dimension_count"))?
-        && n != head_dim
-    {
-        return refuse(format!(
-            "rotates {n} of {head_dim} dimensions; partial rotation is not supported"
-        ));
-    }
+    let rotated = meta.opt_size(&key("rope.dimension_count"))?;
+    let num_hidden_layers = meta.size(&key("block_count"))?;
     let vocab_size = match meta.content.tensor_infos.get("token_embd.weight") {
         Some(info) => info.shape.dims().first().copied().unwrap_or(0),
         None => return refuse("tensor token_embd.weight is missing".into()),
@@ -39,7 +34,7 @@ pub(crate) fn config(meta: &Metadata, rope_factors: Option<&[f32]>) -> Result<Co
         vocab_size,
         hidden_size,
         intermediate_size: meta.size(&key("feed_forward_length"))?,
-        num_hidden_layers: meta.size(&key("block_count"))?,
+        num_hidden_layers,
         num_attention_heads: heads,
         num_key_value_heads: meta
             .opt_size(&key("attention.head_count_kv"))?
@@ -53,6 +48,9 @@ pub(crate) fn config(meta: &Metadata, rope_factors: Option<&[f32]>) -> Result<Co
         tie_word_embeddings: !meta.content.tensor_infos.contains_key("output.weight"),
         rope_theta: meta.number(&key("rope.freq_base"))?.unwrap_or(10_000.0),
         rope_scaling: RopeScaling::None,
+        partial_rotary_factor: rotated.map_or(1.0, |n| n as f64 / head_dim as f64),
+        attention_bias: false,
+        layers: vec![LayerAttention::default(); num_hidden_layers.min(10_000)],
         bos_token_id: None,
         eos_token_id: Vec::new(),
     };
@@ -102,11 +100,14 @@ fn llama3_scaling(config: &Config, factors: &[f32]) -> Option<RopeScaling> {
         high_freq_factor: 4.0,
         original_max_position_embeddings: 8192,
     };
-    let plain = inv_freq(config);
-    let scaled = inv_freq(&Config {
-        rope_scaling: scaling.clone(),
-        ..config.clone()
-    });
+    let plain = frequencies(config, false);
+    let scaled = frequencies(
+        &Config {
+            rope_scaling: scaling.clone(),
+            ..config.clone()
+        },
+        false,
+    );
     let same = plain
         .iter()
         .zip(&scaled)

@@ -4,7 +4,7 @@ use super::config::ROPE_FACTORS;
 use crate::bf16_exact::FileFormat;
 use crate::families::HeadRows;
 use crate::hf_weights::check_shape;
-use crate::layer_spec::{Projection, Role};
+use crate::layer_spec::{Module, Projection, Role};
 use crate::model_spec::{ModelParam, Slot, params};
 use crate::safetensors_file::{check_finite, not_finite};
 use crate::weight_storage::StoragePlan;
@@ -117,7 +117,7 @@ fn unexpected(path: &Path, content: &Content, config: &Config) -> Error {
 /// The number of heads in a parameter whose rows are rotated.
 fn rotated_heads(config: &Config, slot: Slot) -> Option<usize> {
     match slot {
-        Slot::Layer(_, Role::Weight(p) | Role::Bias(p)) => match p {
+        Slot::Layer(_, Role::Weight(Module::One(p)) | Role::Bias(Module::One(p))) => match p {
             Projection::Q => Some(config.num_attention_heads),
             Projection::K => Some(config.num_key_value_heads),
             _ => None,

@@ -1,0 +1,92 @@
+//! Sliding windows in config.json: which layers have one. transformers has three spellings.
+
+use crate::Config;
+use crate::config_json::Fields;
+use serde_json::Value;
+
+/// `sliding_window`, where null means none.
+pub(super) fn window(fields: &Fields, default: Option<usize>) -> Result<Option<usize>, String> {
+    match fields.0.get("sliding_window") {
+        None => Ok(default),
+        Some(_) => fields.opt_size("sliding_window"),
+    }
+}
+
+/// Gives the window to each layer for which `has` holds. One that is no shorter than the context
+/// hides nothing, and is left out.
+pub(super) fn set(config: &mut Config, window: Option<usize>, has: impl Fn(usize) -> bool) {
+    let window = window.filter(|window| *window < config.max_position_embeddings);
+    for (index, layer) in config.layers.iter_mut().enumerate() {
+        layer.window = window.filter(|_| has(index));
+    }
+}
+
+/// `layer_types`: whether each layer has the window.
+pub(super) fn layer_types(fields: &Fields, config: &Config) -> Result<Option<Vec<bool>>, String> {
+    let Some(value) = fields.get("layer_types") else {
+        return Ok(None);
+    };
+    let kind = |kind: &Value| match kind.as_str() {
+        Some("full_attention") => Ok(false),
+        Some("sliding_attention") => Ok(true),
+        _ => Err(format!(
+            "layer_types has {kind}; full_attention and sliding_attention are supported"
+        )),
+    };
+    let list = value.as_array().ok_or("layer_types is not a list")?;
+    let kinds = list.iter().map(kind).collect::<Result<Vec<_>, _>>()?;
+    match kinds.len() == config.num_hidden_layers {
+        true => Ok(Some(kinds)),
+        false => Err(format!(
+            "layer_types names {} layers, num_hidden_layers is {}",
+            kinds.len(),
+            config.num_hidden_layers
+        )),
+    }
+}
+
+/// The keys of Qwen: `use_sliding_window`, and either `layer_types` or `max_window_layers`, the
+/// number of layers that come before those with a window.
+pub(super) fn read_qwen(fields: &Fields, config: &mut Config) -> Result<(), String> {
+    let used = match fields.flag("use_sliding_window")? {
+        true => window(fields, Some(4096))?,
+        false => None,
+    };
+    let types = layer_types(fields, config)?;
+    if used.is_none() && types.as_ref().is_some_and(|types| types.contains(&true)) {
+        return Err(
+            "layer_types has sliding_attention, but use_sliding_window is off or sliding_window is null"
+                .into(),
+        );
+    }
+    let first = fields.0.get("max_window_layers").and_then(Value::as_u64);
+    let first = first.map_or(28, |first| first as usize);
+    set(config, used, |layer| match &types {
+        Some(types) => types[layer],
+        None => layer >= first,
+    });
+    Ok(())
+}
+
+/// The keys that [`read_qwen`] reads. Without a window, the one that says so.
+pub(super) fn write_qwen(config: &Config) -> Vec<(&'static str, Value)> {
+    let Some(window) = config.sliding_window() else {
+        return vec![("use_sliding_window", false.into())];
+    };
+    let first = config.layers.iter().position(|l| l.window.is_some());
+    vec![
+        ("use_sliding_window", true.into()),
+        ("sliding_window", window.into()),
+        ("max_window_layers", first.unwrap_or_default().into()),
+        ("layer_types", written_types(config)),
+    ]
+}
+
+/// `layer_types`.
+pub(super) fn written_types(config: &Config) -> Value {
+    let kinds = config.layers.iter().map(|layer| match layer.window {
+        Some(_) => "sliding_attention",
+        None => "full_attention",
+    });
+    kinds.collect::<Vec<_>>().into()
+}

@@ -1,0 +1,174 @@
+"""Golden values of every family of models. Needs torch, transformers, peft, tokenizers, safetensors.
+
+    python scripts/golden/families.py          # writes tests/golden/families/
+
+A random model of each case below, saved by transformers: d 16, 4 heads, 2 key/value heads, vocabulary
+64. Norms, biases, windows and RoPE scaling are not trivial. Each directory has
+  config.json, model.safetensors, tokenizer.json   as transformers writes them
+  adapter/            LoRA on every linear map (r 3), saved by PEFT
+  golden.safetensors  ids [N], lens [B]: ragged prompts, one after another; logits and adapter [N, V].
+                      Loss = mean NLL of every token but the first of each prompt:
+                        adapter_loss [1], adapter_grad.<key>   with the adapter trainable
+                        full_loss [1], full_grad.<name>        the bare model, every weight trainable
+                      greedy [n]: tokens that `generate` puts behind the first prompt, without sampling
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+import transformers
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+OUT = Path(__file__).resolve().parents[2] / "tests" / "golden" / "families"
+VOCAB = 64
+LENS = [9, 2, 14, 40]
+YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 16}
+LONG = {
+    "rope_type": "longrope",
+    "rope_theta": 10000.0,
+    "short_factor": [1.0, 1.25],
+    "long_factor": [1.5, 3.0],
+}
+CASES = {
+    "llama-yarn": ("Llama", {"rope_parameters": {**YARN, "beta_fast": 4.0, "mscale": 1.0, "mscale_all_dim": 0.5}}),
+    "llama-dynamic": ("Llama", {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 500.0, "factor": 2.0}}),
+    "mistral": ("Mistral", {"sliding_window": 6, "head_dim": 6}),
+    "qwen2-window": (
+        "Qwen2",
+        {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1, "num_hidden_layers": 3},
+    ),
+    "qwen3": ("Qwen3", {"head_dim": 8, "attention_bias": True, "tie_word_embeddings": True}),
+    "qwen3-window": (
+        "Qwen3",
+        {"head_dim": 4, "use_sliding_window": True, "sliding_window": 7, "max_window_layers": 1, "rope_parameters": YARN},
+    ),
+    "smollm3": ("SmolLM3", {"num_hidden_layers": 5, "pad_token_id": 0}),
+    "smollm3-window": (
+        "SmolLM3",
+        {
+            "num_hidden_layers": 3,
+            "no_rope_layers": [0, 1, 0],
+            "use_sliding_window": True,
+            "sliding_window": 8,
+            "pad_token_id": 0,
+            "rope_parameters": {**YARN, "rope_theta": 2000.0},
+        },
+    ),
+    "phi3": ("Phi3", {"pad_token_id": 0, "sliding_window": 6}),
+    "phi3-long": (
+        "Phi3",
+        {
+            "pad_token_id": 0,
+            "head_dim": 8,
+            "hidden_size": 32,
+            "original_max_position_embeddings": 16,
+            "partial_rotary_factor": 0.5,
+            "rope_parameters": LONG,
+        },
+    ),
+}
+
+
+def random_model(seed, family, settings):
+    torch.manual_seed(seed)
+    common = {
+        "vocab_size": VOCAB,
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 64,
+        "rms_norm_eps": 1e-6,
+        "initializer_range": 0.3,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "tie_word_embeddings": family == "SmolLM3",
+    }
+    config = getattr(transformers, f"{family}Config")(**{**common, **settings})
+    model = getattr(transformers, f"{family}ForCausalLM")(config).eval()
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if "norm" in name:
+                p.mul_(1 + 0.3 * torch.randn_like(p))
+            if name.endswith("bias"):
+                p.normal_(0, 0.5)
+    return model
+
+
+def tokenizer():
+    vocab = {"<unk>": 0, "<s>": 1, "</s>": 2} | {f"w{i}": i for i in range(3, VOCAB)}
+    tok = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
+    tok.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return PreTrainedTokenizerFast(tokenizer_object=tok, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+
+
+def logits(model, seqs):
+    with torch.no_grad():
+        return torch.cat([model(s[None]).logits[0].float() for s in seqs]).contiguous()
+
+
+def nll_mean(model, seqs):
+    total, count = 0.0, 0
+    for s in seqs:
+        logp = model(s[None]).logits[0, :-1].log_softmax(-1)
+        total = total - logp.gather(1, s[1:, None]).sum()
+        count += len(s) - 1
+    return total / count
+
+
+def gradients(what, model, seqs):
+    loss = nll_mean(model, seqs)
+    loss.backward()
+    named = {n.replace(".default", ""): p.grad.clone() for n, p in model.named_parameters() if p.requires_grad}
+    return {f"{what}_loss": loss.detach()[None]} | {f"{what}_grad.{n}": g.contiguous() for n, g in named.items()}
+
+
+def save_adapter(model, out, name):
+    config = LoraConfig(task_type="CAUSAL_LM", r=3, lora_alpha=6, target_modules="all-linear")
+    model = get_peft_model(model, config)
+    with torch.no_grad():
+        for key, p in model.named_parameters():
+            if "lora_B" in key:
+                p.normal_(0, 0.2)
+    model.save_pretrained(out)
+    (out / "README.md").unlink()
+    file = out / "adapter_config.json"
+    settings = json.loads(file.read_text().replace(str(OUT), "families"))
+    settings["target_modules"].sort()  # a set, which PEFT writes in any order
+    file.write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def main():
+    shutil.rmtree(OUT, ignore_errors=True)
+    fast = tokenizer()
+    gen = torch.Generator().manual_seed(6)
+    seqs = [torch.randint(3, VOCAB, (n,), generator=gen) for n in LENS]
+    for seed, (name, (family, settings)) in enumerate(CASES.items()):
+        out = OUT / name
+        random_model(seed, family, settings).save_pretrained(out)
+        fast.save_pretrained(out)
+        load = lambda: AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32, attn_implementation="eager").eval()
+        golden = {"ids": torch.cat(seqs), "lens": torch.tensor(LENS), "logits": logits(load(), seqs)}
+        model = load()
+        model.generation_config.eos_token_id = None
+        n = 7 if name == "phi3-long" else 24  # 9 + 7 tokens have the short frequencies
+        greedy = model.generate(seqs[0][None], max_new_tokens=n, do_sample=False, pad_token_id=0)
+        golden["greedy"] = greedy[0, LENS[0] :].contiguous()
+        torch.manual_seed(100 + seed)
+        save_adapter(load(), out / "adapter", name)
+        model = PeftModel.from_pretrained(load(), out / "adapter", is_trainable=True).eval()
+        golden["adapter"] = logits(model, seqs)
+        golden |= gradients("adapter", model, seqs)
+        golden |= gradients("full", load(), seqs)
+        save_file(golden, out / "golden.safetensors")
+        print(name, golden["greedy"].tolist())
+
+
+if __name__ == "__main__":
+    main()
