@@ -1,4 +1,5 @@
-"""Golden values of every family of models. Needs torch, transformers, peft, tokenizers, safetensors.
+"""Golden values of every family of models. Needs torch, transformers, peft, tokenizers, safetensors,
+gguf.
 
     python scripts/golden/families.py          # writes tests/golden/families/
 
@@ -11,12 +12,14 @@ A random model of each case below, saved by transformers: d 16, 4 heads, 2 key/v
                         adapter_loss [1], adapter_grad.<key>   with the adapter trainable
                         full_loss [1], full_grad.<name>        the bare model, every weight trainable
                       greedy [n]: tokens that `generate` puts behind the first prompt, without sampling
+  model.gguf          the same weights, f32, in the layout of llama.cpp's converter; of qwen3 in parts
 """
 
 import json
 import shutil
 from pathlib import Path
 
+import gguf
 import torch
 import transformers
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -129,6 +132,67 @@ def gradients(what, model, seqs):
     return {f"{what}_loss": loss.detach()[None]} | {f"{what}_grad.{n}": g.contiguous() for n, g in named.items()}
 
 
+ARCHITECTURES = {"Llama": "llama", "Mistral": "llama", "Qwen3": "qwen3", "SmolLM3": "smollm3", "Phi3": "phi3"}
+MODULES = {
+    "q_proj": "attn_q",
+    "k_proj": "attn_k",
+    "v_proj": "attn_v",
+    "qkv_proj": "attn_qkv",
+    "o_proj": "attn_output",
+    "q_norm": "attn_q_norm",
+    "k_norm": "attn_k_norm",
+    "gate_proj": "ffn_gate",
+    "up_proj": "ffn_up",
+    "gate_up_proj": "ffn_up",
+    "down_proj": "ffn_down",
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+}
+TOP = {"embed_tokens": "token_embd", "norm": "output_norm", "lm_head": "output"}
+
+
+def write_gguf(model, family, out):
+    config, rope = model.config, model.config.rope_parameters
+    head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    parts = {"split_max_tensors": 12} if out.name == "qwen3" else {}
+    w = gguf.GGUFWriter(out / "model.gguf", ARCHITECTURES[family], **parts)
+    w.add_context_length(config.max_position_embeddings)
+    w.add_embedding_length(config.hidden_size)
+    w.add_block_count(config.num_hidden_layers)
+    w.add_feed_forward_length(config.intermediate_size)
+    w.add_head_count(config.num_attention_heads)
+    w.add_head_count_kv(config.num_key_value_heads)
+    w.add_key_length(head_dim)
+    w.add_rope_dimension_count(int(head_dim * rope.get("partial_rotary_factor", 1.0)))
+    w.add_rope_freq_base(rope["rope_theta"])
+    w.add_layer_norm_rms_eps(config.rms_norm_eps)
+    if family == "Phi3" and config.sliding_window:
+        w.add_sliding_window(config.sliding_window)
+    if rope["rope_type"] == "longrope":
+        w.add_rope_scaling_orig_ctx_len(config.original_max_position_embeddings)
+        w.add_tensor("rope_factors_short.weight", torch.tensor(rope["short_factor"]).numpy())
+        w.add_tensor("rope_factors_long.weight", torch.tensor(rope["long_factor"]).numpy())
+    w.add_tokenizer_model("llama")
+    w.add_token_list(["<unk>", "<s>", "</s>"] + [f"w{i}" for i in range(3, VOCAB)])
+    w.add_token_scores([0.0] * VOCAB)
+    w.add_token_types([gguf.TokenType.UNKNOWN] + [gguf.TokenType.CONTROL] * 2 + [gguf.TokenType.NORMAL] * (VOCAB - 3))
+    w.add_bos_token_id(1)
+    w.add_eos_token_id(2)
+    for name, p in model.named_parameters():
+        *_, module, what = name.split(".")
+        data = p.detach()
+        if module in ("q_proj", "k_proj") and ARCHITECTURES[family] in ("llama", "smollm3"):
+            heads = data.shape[0] // head_dim
+            rows = data.reshape(heads, 2, head_dim // 2, *data.shape[1:])
+            data = rows.swapaxes(1, 2).reshape(data.shape)
+        block = f"blk.{name.split('.')[2]}." if ".layers." in name else ""
+        w.add_tensor(f"{block}{(MODULES if block else TOP)[module]}.{what}", data.contiguous().numpy())
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+
+
 def save_adapter(model, out, name):
     config = LoraConfig(task_type="CAUSAL_LM", r=3, lora_alpha=6, target_modules="all-linear")
     model = get_peft_model(model, config)
@@ -167,6 +231,8 @@ def main():
         golden |= gradients("adapter", model, seqs)
         golden |= gradients("full", load(), seqs)
         save_file(golden, out / "golden.safetensors")
+        if name in ("mistral", "qwen3", "smollm3", "phi3", "phi3-long"):
+            write_gguf(load(), family, out)
         print(name, golden["greedy"].tolist())
 
 

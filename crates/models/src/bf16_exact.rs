@@ -25,6 +25,7 @@ pub(crate) fn holds_tensor(weight: &Tensor) -> bool {
 /// Little-endian formats whose numbers bf16 may not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileFormat {
+    F64,
     F32,
     F16,
 }
@@ -32,6 +33,7 @@ pub(crate) enum FileFormat {
 impl FileFormat {
     fn bytes(self) -> usize {
         match self {
+            Self::F64 => 8,
             Self::F32 => 4,
             Self::F16 => 2,
         }
@@ -46,6 +48,11 @@ impl FileFormat {
             let part = &mut buffer[..(end - at).min(1 << 16) as usize];
             file.read_exact_at(part, at)?;
             let held = match self {
+                // as it is read: rounded to f32
+                Self::F64 => part.as_chunks::<8>().0.iter().all(|b| {
+                    let rounded = f64::from_le_bytes(*b) as f32;
+                    is_exact(rounded)
+                }),
                 Self::F32 => part.chunks_exact(4).all(|b| b[..2] == [0, 0]),
                 Self::F16 => part.chunks_exact(2).all(|b| {
                     let bits = u16::from_le_bytes([b[0], b[1]]);

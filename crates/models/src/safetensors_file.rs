@@ -99,6 +99,7 @@ impl SafetensorsFile {
         let format = match info.dtype {
             Dtype::F32 => FileFormat::F32,
             Dtype::F16 => FileFormat::F16,
+            Dtype::F64 => FileFormat::F64,
             other => return Ok(other == Dtype::BF16),
         };
         let start = self.data_start + info.data_offsets.0 as u64;
@@ -160,6 +161,12 @@ impl SafetensorsFile {
                 .chunks_exact(4)
                 .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
                 .collect(),
+            // rounded, as transformers does for a model in f32
+            Dtype::F64 => {
+                let (numbers, _) = data.as_chunks::<8>();
+                let wide = numbers.iter().map(|b| f64::from_le_bytes(*b));
+                wide.map(|value| value as f32).collect()
+            }
             Dtype::F16 => data
                 .chunks_exact(2)
                 .map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32())
@@ -171,7 +178,7 @@ impl SafetensorsFile {
             other => {
                 return Err(Error::at(
                     &self.path,
-                    format!("tensor {name} is {other:?}; f32, f16 and bf16 can be read"),
+                    format!("tensor {name} is {other:?}; f64, f32, f16 and bf16 can be read"),
                 ));
             }
         };

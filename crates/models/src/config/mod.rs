@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 /// More layers than any model has. A corrupt file must not make us list a billion tensors.
-const MAX_LAYERS: usize = 10_000;
+pub(crate) const MAX_LAYERS: usize = 10_000;
 
 /// The shape of a model. Fields are named as in config.json; widths are in numbers,
 /// `max_position_embeddings` in tokens.

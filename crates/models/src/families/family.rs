@@ -25,6 +25,9 @@ pub struct Family {
     pub(crate) json_keys: fn(&Config) -> Vec<(&'static str, Value)>,
     /// A layer of these widths, with or without biases of attention.
     pub(crate) layer: fn(&LayerWidths, bool) -> LayerSpec,
+    /// Sets which layers have a window, of which a GGUF file stores only the width, and which
+    /// rotate.
+    pub(crate) gguf_layers: fn(&mut Config, Option<usize>),
     pub(crate) gguf_head_rows: HeadRows,
     /// Pre-tokenizers that GGUF files of this family name.
     pub(crate) gguf_pre_tokenizers: &'static [PreTokenizer],

@@ -3,6 +3,7 @@
 //! Biases, which its config.json could ask for, are refused: no released model has them.
 
 use super::family::{Defaults, Family, HeadRows, PreTokenizer, Split};
+use super::windows;
 use crate::Config;
 use crate::config_json::Fields;
 use crate::layer_spec::{LayerSpec, LayerWidths, Norm, Projection};
@@ -17,6 +18,7 @@ pub(super) static LLAMA: Family = Family {
     read_json,
     json_keys,
     layer: |widths, _| layer(widths),
+    gguf_layers: windows::all,
     gguf_head_rows: HeadRows::Pairs,
     gguf_pre_tokenizers: &PRE_TOKENIZERS,
 };

@@ -20,6 +20,7 @@ pub(super) static MISTRAL: Family = Family {
     read_json,
     json_keys: |config| vec![("sliding_window", config.sliding_window().into())],
     layer: |widths, _| llama::layer(widths),
+    gguf_layers: windows::all,
     gguf_head_rows: HeadRows::Pairs,
     gguf_pre_tokenizers: &[PreTokenizer {
         names: &["tekken"],

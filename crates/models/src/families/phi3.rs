@@ -23,6 +23,7 @@ pub(super) static PHI3: Family = Family {
     read_json,
     json_keys,
     layer: |widths, _| layer(widths),
+    gguf_layers: windows::all,
     gguf_head_rows: HeadRows::Halves,
     gguf_pre_tokenizers: &[PreTokenizer {
         names: &["gpt-4o"],

@@ -23,6 +23,7 @@ pub(super) static QWEN3: Family = Family {
     read_json,
     json_keys,
     layer,
+    gguf_layers: windows::all,
     gguf_head_rows: HeadRows::Halves,
     // files name qwen2's
     gguf_pre_tokenizers: &[],

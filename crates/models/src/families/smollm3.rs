@@ -26,6 +26,7 @@ pub(super) static SMOLLM3: Family = Family {
     read_json,
     json_keys,
     layer: |widths, _| llama::layer(widths),
+    gguf_layers: |config, _| set_rotated(config, INTERVAL),
     gguf_head_rows: HeadRows::Pairs,
     // files name llama's
     gguf_pre_tokenizers: &[],

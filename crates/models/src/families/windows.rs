@@ -21,6 +21,11 @@ pub(super) fn set(config: &mut Config, window: Option<usize>, has: impl Fn(usize
     }
 }
 
+/// The window of a GGUF file, for every layer.
+pub(super) fn all(config: &mut Config, window: Option<usize>) {
+    set(config, window, |_| true);
+}
+
 /// `layer_types`: whether each layer has the window.
 pub(super) fn layer_types(fields: &Fields, config: &Config) -> Result<Option<Vec<bool>>, String> {
     let Some(value) = fields.get("layer_types") else {

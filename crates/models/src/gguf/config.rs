@@ -1,14 +1,25 @@
 //! The shape of a model from a GGUF file's metadata. Names: llama.cpp's `convert_hf_to_gguf.py`.
 
 use super::metadata::Metadata;
+use crate::config::MAX_LAYERS;
 use crate::families::{self, Family};
 use crate::rope_tables::frequencies;
-use crate::{Config, Error, LayerAttention, Result, RopeScaling};
+use crate::{Config, Error, LayerAttention, LongRope, Result, RopeScaling, Yarn};
 
 /// Factors by which llama.cpp's converter divides LLaMA 3.1's frequencies.
 pub(crate) const ROPE_FACTORS: &str = "rope_freqs.weight";
+/// Phi-3's factors of short and of long sequences.
+pub(crate) const SHORT_FACTORS: &str = "rope_factors_short.weight";
+pub(crate) const LONG_FACTORS: &str = "rope_factors_long.weight";
 
-pub(crate) fn config(meta: &Metadata, rope_factors: Option<&[f32]>) -> Result<Config> {
+/// The tensors of factors that a file has.
+pub(super) struct Factors {
+    pub whole: Option<Vec<f32>>,
+    pub short: Option<Vec<f32>>,
+    pub long: Option<Vec<f32>>,
+}
+
+pub(super) fn config(meta: &Metadata, factors: Factors, has_head: bool) -> Result<Config> {
     let refuse = |what: String| Err(Error::at(meta.path, what));
     let family = find_family(meta)?;
     let key = |name: &str| format!("{}.{name}", family.gguf_architecture);
@@ -23,12 +34,18 @@ pub(crate) fn config(meta: &Metadata, rope_factors: Option<&[f32]>) -> Result<Co
     };
     let rotated = meta.opt_size(&key("rope.dimension_count"))?;
     let num_hidden_layers = meta.size(&key("block_count"))?;
+    if num_hidden_layers > MAX_LAYERS {
+        return refuse(format!(
+            "{} is {num_hidden_layers}, more than {MAX_LAYERS}; the file is corrupt",
+            key("block_count")
+        ));
+    }
     let vocab_size = match meta.content.tensor_infos.get("token_embd.weight") {
         Some(info) => info.shape.dims().first().copied().unwrap_or(0),
         None => return refuse("tensor token_embd.weight is missing".into()),
     };
     let eps = key("attention.layer_norm_rms_epsilon");
-    let max_position_embeddings = meta.size(&key("context_length"))?;
+    let theta = meta.number(&key("rope.freq_base"))?;
     let mut config = Config {
         family,
         vocab_size,
@@ -44,32 +61,86 @@ pub(crate) fn config(meta: &Metadata, rope_factors: Option<&[f32]>) -> Result<Co
             meta.number(&eps)?
                 .ok_or_else(|| meta.wrong(&eps, "missing"))?,
         ),
-        max_position_embeddings,
-        tie_word_embeddings: !meta.content.tensor_infos.contains_key("output.weight"),
-        rope_theta: meta.number(&key("rope.freq_base"))?.unwrap_or(10_000.0),
+        max_position_embeddings: meta.size(&key("context_length"))?,
+        tie_word_embeddings: !has_head,
+        rope_theta: theta.unwrap_or(10_000.0),
         rope_scaling: RopeScaling::None,
         partial_rotary_factor: rotated.map_or(1.0, |n| n as f64 / head_dim as f64),
-        attention_bias: false,
-        layers: vec![LayerAttention::default(); num_hidden_layers.min(10_000)],
+        attention_bias: meta
+            .content
+            .tensor_infos
+            .contains_key("blk.0.attn_output.bias"),
+        layers: vec![LayerAttention::default(); num_hidden_layers],
         bos_token_id: None,
         eos_token_id: Vec::new(),
     };
+    (family.gguf_layers)(
+        &mut config,
+        meta.opt_size(&key("attention.sliding_window"))?,
+    );
     config.check().map_err(|e| Error::at(meta.path, e))?;
-    config.rope_scaling = match (meta.text(&key("rope.scaling.type")), rope_factors) {
-        (None | Some("none"), None) => RopeScaling::None,
-        (None | Some("none"), Some(factors)) => llama3_scaling(&config, factors)
-            .ok_or_else(|| meta.wrong(ROPE_FACTORS, "not a scaling of LLaMA 3's kind"))?,
-        (Some("linear"), None) => {
-            let factor = key("rope.scaling.factor");
-            let number = meta.number(&factor)?;
-            RopeScaling::Linear {
-                factor: number.ok_or_else(|| meta.wrong(&factor, "missing"))?,
-            }
-        }
-        (Some(other), _) => return refuse(format!("RoPE scaling \"{other}\" is not supported")),
-    };
+    config.rope_scaling = scaling(meta, &config, factors)?;
     config.check().map_err(|e| Error::at(meta.path, e))?;
     Ok(config)
+}
+
+fn scaling(meta: &Metadata, config: &Config, factors: Factors) -> Result<RopeScaling> {
+    let key = |name: &str| format!("{}.rope.scaling.{name}", config.family.gguf_architecture);
+    let number = |name: &str| {
+        let found = meta.number(&key(name))?;
+        found.ok_or_else(|| meta.wrong(&key(name), "missing"))
+    };
+    let original = || {
+        let original = meta.opt_size(&key("original_context_length"))?;
+        Ok::<_, Error>(original.unwrap_or(config.max_position_embeddings))
+    };
+    let of = |factors: Vec<f32>| factors.into_iter().map(|f| shortest(f.into())).collect();
+    let kind = meta.text(&key("type")).filter(|kind| *kind != "none");
+    match (kind, factors.whole, factors.short, factors.long) {
+        (None, None, None, None) => Ok(RopeScaling::None),
+        (None, Some(factors), None, None) => llama3_scaling(config, &factors)
+            .ok_or_else(|| meta.wrong(ROPE_FACTORS, "not a scaling of LLaMA 3's kind")),
+        // files of Phi-3 name no type, or longrope
+        (None | Some("longrope"), None, Some(short), Some(long)) => {
+            Ok(RopeScaling::LongRope(LongRope {
+                short_factor: of(short),
+                long_factor: of(long),
+                original_max_position_embeddings: original()?,
+                factor: None,
+                attention_factor: meta.number(&key("attn_factor"))?.map(shortest),
+            }))
+        }
+        (Some("linear"), None, None, None) => Ok(RopeScaling::Linear {
+            factor: shortest(number("factor")?),
+        }),
+        (Some("yarn"), None, None, None) => Ok(RopeScaling::Yarn(Yarn {
+            factor: shortest(number("factor")?),
+            original_max_position_embeddings: original()?,
+            beta_fast: meta.number(&key("yarn_beta_fast"))?.unwrap_or(32.0),
+            beta_slow: meta.number(&key("yarn_beta_slow"))?.unwrap_or(1.0),
+            attention_factor: meta.number(&key("yarn_attn_factor"))?.map(shortest),
+            mscale: None,
+            mscale_all_dim: None,
+            truncate: true,
+        })),
+        (kind, whole, short, long) => {
+            let tensors = [
+                (ROPE_FACTORS, whole.is_some()),
+                (SHORT_FACTORS, short.is_some()),
+                (LONG_FACTORS, long.is_some()),
+            ];
+            let there = tensors.iter().filter(|(_, is_there)| *is_there);
+            let there: Vec<_> = there.map(|(name, _)| *name).collect();
+            let kind = kind.unwrap_or("none");
+            Err(Error::at(
+                meta.path,
+                format!(
+                    "RoPE scaling \"{kind}\" with the tensors [{}] is not supported",
+                    there.join(", ")
+                ),
+            ))
+        }
+    }
 }
 
 fn find_family(meta: &Metadata) -> Result<&'static Family> {

@@ -1,10 +1,11 @@
-//! A base model from one GGUF file. Shape, tokenizer, special tokens and chat template come from
+//! A base model from a GGUF file, or from the files it is split into. Shape, tokenizer, special tokens and chat template come from
 //! its metadata; weights stay in quantised blocks or become f32. Format: ggml's `docs/gguf.md`;
 //! names and the order of the rows of q and k: llama.cpp's `convert_hf_to_gguf.py`.
 
 mod alignment;
 mod config;
 mod metadata;
+mod split;
 mod tensors;
 mod tokenizer;
 
@@ -14,11 +15,11 @@ use crate::hf_tokenizer::prepare;
 use crate::{Config, Error, Result, SpecialTokens};
 use candle_core::Device;
 use candle_core::quantized::gguf_file::Content;
-use config::{ROPE_FACTORS, config};
+use config::{Factors, LONG_FACTORS, ROPE_FACTORS, SHORT_FACTORS, config};
 use metadata::Metadata;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use tokenizer::{chat_template, special, tokenizer};
 use tokenizers::Tokenizer;
 
@@ -32,41 +33,30 @@ pub(crate) struct Header {
 }
 
 impl Header {
+    /// Of a file, or of the first of the files that a model is split into.
     pub fn read(path: &Path) -> Result<Self> {
-        let mut file = BufReader::new(File::open(path).map_err(Error::io(path))?);
-        if alignment::has_zero_alignment(&mut file).map_err(Error::io(path))? {
-            return Err(Error::at(path, "corrupt GGUF file (alignment 0)"));
+        let mut first = Part::open(path)?;
+        let others = split::others(&first)?;
+        let factors = [ROPE_FACTORS, SHORT_FACTORS, LONG_FACTORS];
+        let mut factors = factors.map(|name| (name, None));
+        for (name, values) in &mut factors {
+            *values = first.numbers(name)?;
         }
-        let corrupt = |e: candle_core::Error| {
-            let text = e.to_string();
-            let line = text.lines().next().unwrap_or_default();
-            Error::at(
-                path,
-                match line.strip_prefix("unknown dtype for tensor ") {
-                    Some(number) => format!(
-                        "holds tensors of ggml's type {number}, which is not read; take a file in f32, f16, bf16, q4_0 to q8_0 or q2_k to q6_k"
-                    ),
-                    None => format!("corrupt or truncated GGUF file ({line}); fetch it again"),
-                },
-            )
-        };
-        let content = Content::read(&mut file).map_err(corrupt)?;
-        refuse_repeated(path, &mut file, &content)?;
-        refuse_countless(path, &content)?;
         let meta = Metadata {
             path,
-            content: &content,
+            content: &first.content,
         };
-        let rope_factors = match content.tensor_infos.contains_key(ROPE_FACTORS) {
-            true => Some(
-                content
-                    .tensor(&mut file, ROPE_FACTORS, &Device::Cpu)
-                    .and_then(|t| t.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>())
-                    .map_err(corrupt)?,
-            ),
-            false => None,
+        let n_others = factors
+            .iter()
+            .filter(|(_, values)| values.is_some())
+            .count();
+        let [whole, short, long] = factors.map(|(_, values)| values);
+        let names = || {
+            let parts = [&first].into_iter().chain(&others);
+            parts.flat_map(|part| part.content.tensor_infos.keys())
         };
-        let config = config(&meta, rope_factors.as_deref())?;
+        let has_head = names().any(|name| name == "output.weight");
+        let config = config(&meta, Factors { whole, short, long }, has_head)?;
         let tokenizer = prepare(tokenizer(&meta)?, &config, path)?;
         let special = special(&meta, &tokenizer)?;
         let config = Config {
@@ -74,19 +64,63 @@ impl Header {
             eos_token_id: special.eos.iter().map(|(id, _)| *id).collect(),
             ..config
         };
+        let chat_template = chat_template(&meta);
+        let mut parts = vec![first];
+        parts.extend(others);
         Ok(Self {
-            chat_template: chat_template(&meta),
+            chat_template,
             config,
             tokenizer,
             special,
-            tensors: Tensors {
-                path: path.to_path_buf(),
-                n_others: usize::from(rope_factors.is_some()),
-                file,
-                content,
-            },
+            tensors: Tensors { parts, n_others },
         })
     }
+}
+
+/// An open file whose header was read.
+pub(crate) struct Part {
+    path: PathBuf,
+    file: BufReader<File>,
+    content: Content,
+}
+
+impl Part {
+    fn open(path: &Path) -> Result<Self> {
+        let mut file = BufReader::new(File::open(path).map_err(Error::io(path))?);
+        if alignment::has_zero_alignment(&mut file).map_err(Error::io(path))? {
+            return Err(Error::at(path, "corrupt GGUF file (alignment 0)"));
+        }
+        let content = Content::read(&mut file).map_err(|e| corrupt(path, &e))?;
+        refuse_repeated(path, &mut file, &content)?;
+        refuse_countless(path, &content)?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            file,
+            content,
+        })
+    }
+
+    /// The numbers of a small tensor, if the file has it.
+    fn numbers(&mut self, name: &str) -> Result<Option<Vec<f32>>> {
+        if !self.content.tensor_infos.contains_key(name) {
+            return Ok(None);
+        }
+        let read = self.content.tensor(&mut self.file, name, &Device::Cpu);
+        let numbers = read.and_then(|t| t.dequantize(&Device::Cpu)?.flatten_all()?.to_vec1());
+        Ok(Some(numbers.map_err(|e| corrupt(&self.path, &e))?))
+    }
+}
+
+fn corrupt(path: &Path, error: &candle_core::Error) -> Error {
+    let text = error.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    let what = match line.strip_prefix("unknown dtype for tensor ") {
+        Some(number) => format!(
+            "holds tensors of ggml's type {number}, which is not read; take a file in f32, f16, bf16, q4_0 to q8_0 or q2_k to q6_k"
+        ),
+        None => format!("corrupt or truncated GGUF file ({line}); fetch it again"),
+    };
+    Error::at(path, what)
 }
 
 /// Refuses a file that names a key of its metadata or a tensor twice, of which candle keeps one.

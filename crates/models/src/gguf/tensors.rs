@@ -1,6 +1,7 @@
 //! The weights of an open GGUF file, found by the names of the model's description.
 
-use super::config::ROPE_FACTORS;
+use super::Part;
+use super::config::{LONG_FACTORS, ROPE_FACTORS, SHORT_FACTORS};
 use crate::bf16_exact::FileFormat;
 use crate::families::HeadRows;
 use crate::hf_weights::check_shape;
@@ -9,33 +10,33 @@ use crate::model_spec::{ModelParam, Slot, params};
 use crate::safetensors_file::{check_finite, not_finite};
 use crate::weight_storage::StoragePlan;
 use crate::{CausalLm, Config, Error, Result};
-use candle_core::quantized::gguf_file::Content;
+use candle_core::quantized::gguf_file::TensorInfo;
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor};
 use ops::QuantisedBlocks;
-use std::fs::File;
-use std::io::BufReader;
-use std::path::{Path, PathBuf};
 
-/// An open file whose header was read.
+/// The open files of a model.
 pub(crate) struct Tensors {
-    pub(super) path: PathBuf,
-    pub(super) file: BufReader<File>,
-    pub(super) content: Content,
+    pub(super) parts: Vec<Part>,
     /// Known tensors that are not parameters.
     pub(super) n_others: usize,
 }
 
 impl Tensors {
+    fn find(&self, name: &str) -> Option<(&Part, &TensorInfo)> {
+        let mut parts = self.parts.iter();
+        parts.find_map(|part| Some((part, part.content.tensor_infos.get(name)?)))
+    }
+
     /// The quantised blocks that a tensor is stored in.
     pub fn blocks(&self, name: &str) -> Option<QuantisedBlocks> {
-        blocks_of(self.content.tensor_infos.get(name)?.ggml_dtype)
+        blocks_of(self.find(name)?.1.ggml_dtype)
     }
 
     /// Whether bf16 holds every number of a tensor exactly. It does not hold those of quantised
     /// blocks.
     pub fn fits_bf16(&self, name: &str) -> Result<bool> {
-        let Some(info) = self.content.tensor_infos.get(name) else {
+        let Some((part, info)) = self.find(name) else {
             return Ok(false); // the loader reports that it is missing
         };
         let format = match info.ggml_dtype {
@@ -43,10 +44,10 @@ impl Tensors {
             GgmlDType::F16 => FileFormat::F16,
             other => return Ok(other == GgmlDType::BF16),
         };
-        let start = self.content.tensor_data_offset.saturating_add(info.offset);
+        let start = part.content.tensor_data_offset.saturating_add(info.offset);
         format
-            .fits_bf16(self.file.get_ref(), start, info.shape.elem_count())
-            .map_err(|e| Error::at(&self.path, format!("tensor {name} cannot be read: {e}")))
+            .fits_bf16(part.file.get_ref(), start, info.shape.elem_count())
+            .map_err(|e| Error::at(&part.path, format!("tensor {name} cannot be read: {e}")))
     }
 
     /// Reads the weights of the model that the header describes.
@@ -68,19 +69,37 @@ impl Tensors {
             };
             plan.convert(param.slot, weight, device)
         })?;
-        if n_read != self.content.tensor_infos.len() {
-            return Err(unexpected(&self.path, &self.content, config));
+        let n_stored = self
+            .parts
+            .iter()
+            .map(|part| part.content.tensor_infos.len());
+        if n_read != n_stored.sum::<usize>() {
+            return Err(unexpected(&self.parts, config));
         }
         Ok(model)
     }
 
     /// A matrix in quantised blocks as it is, everything else as f32.
     fn read(&mut self, param: &ModelParam) -> Result<Tensor> {
-        let (path, name) = (self.path.as_path(), &param.gguf_name);
-        let info = self.content.tensor_infos.get(name);
-        let info = info.ok_or_else(|| Error::at(path, format!("tensor {name} is missing")))?;
-        check_shape(path, name, info.shape.dims(), &param.shape)?;
-        let stored = self.content.tensor(&mut self.file, name, &Device::Cpu);
+        let name = &param.gguf_name;
+        let has = |part: &Part| part.content.tensor_infos.contains_key(name);
+        let at =
+            self.parts.iter().position(has).ok_or_else(|| {
+                Error::at(&self.parts[0].path, format!("tensor {name} is missing"))
+            })?;
+        let Part {
+            path,
+            file,
+            content,
+        } = &mut self.parts[at];
+        let path = path.as_path();
+        check_shape(
+            path,
+            name,
+            content.tensor_infos[name].shape.dims(),
+            &param.shape,
+        )?;
+        let stored = content.tensor(file, name, &Device::Cpu);
         let read = stored.and_then(|stored| expanded(&stored)).map_err(|e| {
             let text = e.to_string();
             let line = text.lines().next().unwrap_or_default();
@@ -100,15 +119,23 @@ impl Tensors {
 }
 
 /// The error that names a tensor which the model's description does not have.
-fn unexpected(path: &Path, content: &Content, config: &Config) -> Error {
+fn unexpected(parts: &[Part], config: &Config) -> Error {
     let params = params(config);
-    let known = |name: &str| name == ROPE_FACTORS || params.iter().any(|p| p.gguf_name == name);
-    let names = content.tensor_infos.keys().map(String::as_str);
-    let extra = names.filter(|name| !known(name)).min().unwrap_or_default();
+    let known = |name: &str| {
+        let factors = [ROPE_FACTORS, SHORT_FACTORS, LONG_FACTORS];
+        factors.contains(&name) || params.iter().any(|p| p.gguf_name == name)
+    };
+    let names = parts.iter().flat_map(|part| {
+        let names = part.content.tensor_infos.keys().map(String::as_str);
+        names.map(move |name| (name, part))
+    });
+    let extra = names.filter(|(name, _)| !known(name));
+    let extra = extra.min_by_key(|(name, _)| *name);
+    let (name, part) = extra.unwrap_or(("", &parts[0]));
     Error::at(
-        path,
+        &part.path,
         format!(
-            "unexpected tensor {extra}; this is not the {} model that its metadata describes",
+            "unexpected tensor {name}; this is not the {} model that its metadata describes",
             config.family.gguf_architecture
         ),
     )
