@@ -4,7 +4,7 @@
 use super::f32s;
 use candle_core::{DType, Device, Result, Tensor};
 use ops::{AttentionSpec, Ragged, reference};
-use testkit::{assert_close_slices, assert_same, gradients, values, varied};
+use testkit::{assert_close, assert_close_slices, assert_same, gradients, values, varied};
 
 /// Around the 64 query rows of a tile, and wider than every context.
 const WINDOWS: [usize; 9] = [1, 2, 3, 63, 64, 65, 127, 1000, usize::MAX];
@@ -86,6 +86,28 @@ fn a_query_sees_as_many_keys_as_the_window_has() -> Result<()> {
             assert_close_slices(&name, &values(&found), &wanted, 1e-6);
         }
     }
+    Ok(())
+}
+
+/// The spans are the window; `spec.window` hides nothing of them.
+#[test]
+fn cached_attention_over_the_spans_of_a_window_equals_attention_within_it() -> Result<()> {
+    let (layout, n) = (Ragged::from_lens(&[150]), 150);
+    let spec = AttentionSpec::new(4, 2, 6).with_window(Some(40));
+    let (q, k) = (f32s(&[n, 24], 1, 2.0), f32s(&[n, 12], 2, 2.0));
+    let v = f32s(&[n, 12], 3, 1.0);
+    let spans: Vec<_> = (0..n)
+        .map(|position| {
+            let first = spec.first_key(position);
+            vec![(first, position + 1 - first)]
+        })
+        .collect();
+    let wanted = ops::causal_attention(&q, &k, &v, &layout, spec)?;
+    let found = ops::cached_attention(&q, &k, &v, &spans, spec)?;
+    assert_close("cached", &found, &wanted, 2e-5);
+    let narrower = spec.with_window(Some(1));
+    let same = ops::cached_attention(&q, &k, &v, &spans, narrower)?;
+    assert_eq!(values(&same), values(&found));
     Ok(())
 }
 

@@ -386,4 +386,5 @@ DEVICE void attention_keys(const bf16* q, const bf16* k, const bf16* v, const bf
 ATTENTION(16)
 ATTENTION(32)
 ATTENTION(64)
+ATTENTION(96)
 ATTENTION(128)

@@ -145,4 +145,5 @@ DEVICE void cached_attention(const T* q, const T* keys, const T* values, const u
 CACHED_ATTENTION(16)
 CACHED_ATTENTION(32)
 CACHED_ATTENTION(64)
+CACHED_ATTENTION(96)
 CACHED_ATTENTION(128)

@@ -1,22 +1,42 @@
 // RMS norm: y = x·i·w with i = 1/sqrt(mean(x²) + eps); dx = i·(w∘g) − x·i³/d·Σ(w∘g∘x); dw = Σ_rows
-// g∘x·i. One thread block per row.
+// g∘x·i. A thread block for each row; a warp for each row of at most 4·32 numbers, as heads have.
+// Both add in the same order.
 #include "common.cuh"
 
 constexpr int NORM_THREADS = 256;
 
-template <class T>
-DEVICE void rms_norm(const T* x, const float* w, T* y, u32 d, float eps) {
-    x += u64(blockIdx.x) * d;
-    y += u64(blockIdx.x) * d;
+// What a thread does of a row: four numbers from each multiple of `step` on, from `first`.
+template <bool NARROW>
+struct Part {
+    u64 row = blockIdx.x;
+    u32 first = threadIdx.x * 4;
+    static constexpr u32 step = NORM_THREADS * 4;
+    DEVICE_MEMBER static float sum(float x) { return block_sum(x); }
+};
+
+template <>
+struct Part<true> {
+    u64 row = u64(blockIdx.x) * (NORM_THREADS / WARP) + threadIdx.x / WARP;
+    u32 first = threadIdx.x % WARP * 4;
+    static constexpr u32 step = WARP * 4;
+    DEVICE_MEMBER static float sum(float x) { return warp_sum(x); }
+};
+
+template <bool NARROW, class T>
+DEVICE void rms_norm(const T* x, const float* w, T* y, u32 rows, u32 d, float eps) {
+    Part<NARROW> part;
+    if (part.row >= rows) return;
+    x += part.row * d;
+    y += part.row * d;
     bool whole = in_fours(x, d) && in_fours(y, d) && in_fours(w, d);
     float sum = 0;
-    for (u32 i = threadIdx.x * 4; i < d; i += NORM_THREADS * 4) {
+    for (u32 i = part.first; i < d; i += part.step) {
         Four v = load4(x + i, d - i, whole);
 #pragma unroll
         for (int j = 0; j < 4; j++) sum += v.at[j] * v.at[j];
     }
-    float inverse = 1.f / sqrtf(block_sum(sum) / d + eps);
-    for (u32 i = threadIdx.x * 4; i < d; i += NORM_THREADS * 4) {
+    float inverse = 1.f / sqrtf(part.sum(sum) / d + eps);
+    for (u32 i = part.first; i < d; i += part.step) {
         Four v = load4(x + i, d - i, whole), by = load4(w + i, d - i, whole);
 #pragma unroll
         for (int j = 0; j < 4; j++) v.at[j] = v.at[j] * inverse * by.at[j];
@@ -24,17 +44,16 @@ DEVICE void rms_norm(const T* x, const float* w, T* y, u32 d, float eps) {
     }
 }
 
-KERNEL(NORM_THREADS, rms_norm_f32, const float* x, const float* w, float* y, u32 d, float eps) { rms_norm(x, w, y, d, eps); }
-KERNEL(NORM_THREADS, rms_norm_bf16, const bf16* x, const float* w, bf16* y, u32 d, float eps) { rms_norm(x, w, y, d, eps); }
-
 // Also writes i of each row, for the gradient of w.
-template <class T>
-DEVICE void rms_norm_backward(const T* x, const float* w, const T* g, T* dx, float* inverses, u32 d, float eps) {
-    u64 at = u64(blockIdx.x) * d;
+template <bool NARROW, class T>
+DEVICE void rms_norm_backward(const T* x, const float* w, const T* g, T* dx, float* inverses, u32 rows, u32 d, float eps) {
+    Part<NARROW> part;
+    if (part.row >= rows) return;
+    u64 at = part.row * d;
     x += at, g += at, dx += at;
     bool whole = in_fours(x, d) && in_fours(g, d) && in_fours(dx, d) && in_fours(w, d);
     float squares = 0, dot = 0;
-    for (u32 i = threadIdx.x * 4; i < d; i += NORM_THREADS * 4) {
+    for (u32 i = part.first; i < d; i += part.step) {
         Four v = load4(x + i, d - i, whole), by = load4(w + i, d - i, whole), grad = load4(g + i, d - i, whole);
 #pragma unroll
         for (int j = 0; j < 4; j++) {
@@ -42,10 +61,10 @@ DEVICE void rms_norm_backward(const T* x, const float* w, const T* g, T* dx, flo
             dot += by.at[j] * grad.at[j] * v.at[j];
         }
     }
-    float inverse = 1.f / sqrtf(block_sum(squares) / d + eps);
-    float back = inverse * inverse * inverse * block_sum(dot) / d;
-    if (threadIdx.x == 0) inverses[blockIdx.x] = inverse;
-    for (u32 i = threadIdx.x * 4; i < d; i += NORM_THREADS * 4) {
+    float inverse = 1.f / sqrtf(part.sum(squares) / d + eps);
+    float back = inverse * inverse * inverse * part.sum(dot) / d;
+    if (part.first == 0) inverses[part.row] = inverse;
+    for (u32 i = part.first; i < d; i += part.step) {
         Four v = load4(x + i, d - i, whole), by = load4(w + i, d - i, whole), grad = load4(g + i, d - i, whole);
 #pragma unroll
         for (int j = 0; j < 4; j++) v.at[j] = inverse * by.at[j] * grad.at[j] - back * v.at[j];
@@ -53,12 +72,19 @@ DEVICE void rms_norm_backward(const T* x, const float* w, const T* g, T* dx, flo
     }
 }
 
-KERNEL(NORM_THREADS, rms_norm_backward_f32, const float* x, const float* w, const float* g, float* dx, float* inverses, u32 d, float eps) {
-    rms_norm_backward(x, w, g, dx, inverses, d, eps);
-}
-KERNEL(NORM_THREADS, rms_norm_backward_bf16, const bf16* x, const float* w, const bf16* g, bf16* dx, float* inverses, u32 d, float eps) {
-    rms_norm_backward(x, w, g, dx, inverses, d, eps);
-}
+#define RMS_NORM(NAME, NARROW, T)                                                                                                          \
+    KERNEL(NORM_THREADS, rms_norm_##NAME, const T* x, const float* w, T* y, u32 rows, u32 d, float eps) {                                  \
+        rms_norm<NARROW>(x, w, y, rows, d, eps);                                                                                           \
+    }                                                                                                                                      \
+    KERNEL(NORM_THREADS, rms_norm_backward_##NAME, const T* x, const float* w, const T* g, T* dx, float* inverses, u32 rows, u32 d,        \
+           float eps) {                                                                                                                    \
+        rms_norm_backward<NARROW>(x, w, g, dx, inverses, rows, d, eps);                                                                    \
+    }
+
+RMS_NORM(f32, false, float)
+RMS_NORM(bf16, false, bf16)
+RMS_NORM(narrow_f32, true, float)
+RMS_NORM(narrow_bf16, true, bf16)
 
 // Partial gradients of w: a thread block in y sums `each` rows, a thread one column. `parts`
 // [thread blocks, d] is summed by the caller.

@@ -11,7 +11,7 @@ use candle_core::{DType, Result, Shape, Storage, Tensor, bail};
 use std::sync::OnceLock;
 
 /// Head widths that the kernels are compiled for.
-pub const HEAD_DIMS: [usize; 4] = [16, 32, 64, 128];
+pub const HEAD_DIMS: [usize; 5] = [16, 32, 64, 96, 128];
 
 const THREADS: usize = 128;
 const TILE: usize = 64;

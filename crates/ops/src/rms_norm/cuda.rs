@@ -6,12 +6,25 @@ use crate::cuda::view::{OpenTensor, View, ViewMut, from_storage};
 use candle_core::{DType, Result, Shape, Storage, Tensor};
 
 const THREADS: usize = 256;
+/// Numbers of a row up to which a warp takes it, and a thread block several.
+const NARROW: usize = 128;
+const ROWS_OF_A_BLOCK: usize = THREADS / 32;
 /// Rows of one partial sum of the gradient of the weight.
 const ROWS_PER_SUM: usize = 64;
 
 pub(super) fn rms_norm(x: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor> {
     let weight = weight.to_dtype(DType::F32)?;
     apply(RmsNorm { eps: eps as f32 }, &[x, &weight])
+}
+
+/// A kernel over `rows` of `d` numbers.
+fn by_rows<'a>(what: &str, dtype: DType, rows: usize, d: usize) -> Kernel<'a> {
+    let (form, thread_blocks) = match d <= NARROW {
+        true => ("_narrow", rows.div_ceil(ROWS_OF_A_BLOCK)),
+        false => ("", rows),
+    };
+    let name = format!("{what}{form}_{}", dtype.as_str());
+    Kernel::new(name, (thread_blocks, 1), THREADS)
 }
 
 /// Over (x, weight).
@@ -26,17 +39,14 @@ impl CudaOp for RmsNorm {
         let (x, w) = (inputs[0], inputs[1]);
         let (rows, d) = x.dims2()?;
         let mut y = x.alloc(x.dtype(), rows * d)?;
-        Kernel::new(
-            format!("rms_norm_{}", x.dtype().as_str()),
-            (rows, 1),
-            THREADS,
-        )
-        .read(x)
-        .read(w)
-        .write(ViewMut::of(&mut y))
-        .u32(d)
-        .f32(self.eps)
-        .launch()?;
+        by_rows("rms_norm", x.dtype(), rows, d)
+            .read(x)
+            .read(w)
+            .write(ViewMut::of(&mut y))
+            .u32(rows)
+            .u32(d)
+            .f32(self.eps)
+            .launch()?;
         Ok((y, x.shape.clone()))
     }
 
@@ -55,19 +65,16 @@ impl CudaOp for RmsNorm {
         let ((rows, d), dtype) = (x.dims2()?, x.dtype());
         let mut dx = x.alloc(dtype, rows * d)?;
         let mut inverses = x.alloc(DType::F32, rows)?;
-        Kernel::new(
-            format!("rms_norm_backward_{}", dtype.as_str()),
-            (rows, 1),
-            THREADS,
-        )
-        .read(x)
-        .read(w)
-        .read(g)
-        .write(ViewMut::of(&mut dx))
-        .write(ViewMut::of(&mut inverses))
-        .u32(d)
-        .f32(self.eps)
-        .launch()?;
+        by_rows("rms_norm_backward", dtype, rows, d)
+            .read(x)
+            .read(w)
+            .read(g)
+            .write(ViewMut::of(&mut dx))
+            .write(ViewMut::of(&mut inverses))
+            .u32(rows)
+            .u32(d)
+            .f32(self.eps)
+            .launch()?;
         let dx = from_storage(dx, (rows, d));
         if !inputs[1].track_op() {
             return Ok(vec![Some(dx), None]);
