@@ -158,7 +158,12 @@ fn a_file_that_is_there_and_cannot_be_read_is_not_called_missing() {
             says(source, &[&format!("/m.gguf: {what}")]);
         }
     }
+    // looked for where no file has a template
     let dir = copy("tied");
+    edit_json(&dir.path().join("tokenizer_config.json"), |config| {
+        config["chat_template"] = json!(null);
+    });
+    let _ = fs::remove_file(dir.path().join("chat_template.jinja"));
     fs::write(dir.path().join("additional_chat_templates"), "").unwrap();
     says(
         load(dir.path()),

@@ -1,6 +1,6 @@
 //! Conversations: `messages` of role and content, or ShareGPT's `conversations` of from and value,
-//! with an optional `system` prompt beside them. A content may be a list of text parts. The last assistant turn is the response; the turns
-//! before it are the prompt.
+//! with an optional `system` prompt beside them. A content may be a list of text parts. The last
+//! assistant turn is the response; the turns before it are the prompt.
 
 use super::collector::{Collector, Want};
 use super::format::Format;
