@@ -177,6 +177,94 @@ fn greedy_text_equals_transformers() {
     }
 }
 
+/// A GGUF file of the same weights: q and k rows back in order, fused matrices, factors of RoPE, and
+/// one model in three files.
+#[test]
+fn a_gguf_file_is_the_same_model() {
+    let mut read = 0;
+    for case in Case::all() {
+        let dir = golden("families").join(case.name);
+        let files = ["model.gguf", "model-00001-of-00003.gguf"].map(|name| dir.join(name));
+        let Some(file) = files.into_iter().find(|file| file.is_file()) else {
+            continue;
+        };
+        let model = models::load(&ModelSource::Gguf(file), CPU).unwrap().model;
+        for ((name, a), (other, b)) in model.tensors().iter().zip(case.model.tensors()) {
+            assert_eq!(*name, other);
+            assert_eq!(values(a), values(&b), "{} {name}", case.name);
+        }
+        // Mistral is stored as llama, without its window
+        if case.name == "mistral" {
+            assert_eq!(model.config.family.model_type, "llama");
+        } else {
+            assert_eq!(
+                model.config.layers, case.model.config.layers,
+                "{}",
+                case.name
+            );
+            let found = case.logits(&model, None);
+            assert_close(case.name, &found, &case.wanted["logits"], 2e-4);
+        }
+        read += 1;
+    }
+    assert_eq!(read, 5);
+}
+
+#[test]
+fn a_missing_or_wrong_part_of_a_gguf_file_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let name = |n: usize| format!("model-0000{n}-of-00003.gguf");
+    let put = |from: usize, to: usize| {
+        let from = golden("families/qwen3").join(name(from));
+        std::fs::copy(from, dir.path().join(name(to))).unwrap();
+    };
+    let error = |n: usize| {
+        let source = ModelSource::Gguf(dir.path().join(name(n)));
+        models::load(&source, CPU).err().unwrap().to_string()
+    };
+    put(1, 1);
+    put(2, 2);
+    let text = error(1);
+    assert!(
+        text.contains(&name(3)) && text.contains("part 3 of 3 is missing"),
+        "{text}"
+    );
+    let text = error(2);
+    assert!(
+        text.contains("is part 2 of 3") && text.contains(&name(1)),
+        "{text}"
+    );
+    put(2, 3);
+    let text = error(1);
+    assert!(text.contains("is not part 3 of 3"), "{text}");
+    let alone = dir.path().join("alone.gguf");
+    std::fs::copy(dir.path().join(name(1)), &alone).unwrap();
+    let text = models::load(&ModelSource::Gguf(alone), CPU).err().unwrap();
+    assert!(text.to_string().contains("-00001-of-00003.gguf"), "{text}");
+}
+
+/// A copy in Hugging Face's files is the same model, and has the settings of transformers' file.
+#[test]
+fn a_saved_copy_is_the_same_model() {
+    for case in Case::all() {
+        let dir = golden("families").join(case.name);
+        let loaded = models::load(&ModelSource::Dir(dir.clone()), CPU).unwrap();
+        let copy = tempfile::tempdir().unwrap();
+        let model = &loaded.model;
+        model
+            .save_hf(copy.path(), &loaded.tokenizer, &loaded.special, None)
+            .unwrap();
+        let again = models::load(&ModelSource::Dir(copy.path().into()), CPU).unwrap();
+        assert_eq!(again.model.config, model.config, "{}", case.name);
+        assert_eq!(
+            again.model.fingerprint().unwrap(),
+            model.fingerprint().unwrap(),
+            "{}",
+            case.name
+        );
+    }
+}
+
 /// Decoding with the cache, one token at a time behind a shared prompt, and several at a time, gives
 /// the hidden states of the whole forward, adapter included.
 #[test]
