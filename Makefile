@@ -104,6 +104,8 @@ crash: build     ## kill and resume every stage, compare bytes  KILLS=50
 	scripts/crash.sh
 check-long: build ## kills, failing and full disks, flipped bits  KILLS FLIPS PARTS
 	scripts/check-long.sh
+check-clients:   ## transformers, PEFT and real models against ours  PARTS
+	scripts/check-clients.sh
 check-targets:   ## every target as the first after a clone, 2 hours
 	scripts/first-target.sh
 fuzz:            ## fuzz the readers of foreign files      SECS=60 TARGET

@@ -58,6 +58,7 @@ bench|ARGS="--only decode_b1 --rounds 1 --steps 1"|60|
 bench-sizes|ARGS="--ours"|60|
 ci||90|
 check-long||40|
+check-clients||60|
 LIST
 )
 [ -z "${LONG:-}" ] || targets+=$'\n'$long

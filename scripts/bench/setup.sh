@@ -4,14 +4,7 @@
 # (all sides but one compute with it in f32). About 7 GB and 20 minutes; existing parts are kept.
 set -eu
 cd "$(dirname "$0")/../.."
-mkdir -p .bench
-if [ ! -x .bench/env/bin/python ]; then
-    python3 -m venv .bench/env
-fi
-if ! cmp -s scripts/bench/requirements.txt .bench/requirements.txt; then
-    .bench/env/bin/pip install -q -r scripts/bench/requirements.txt
-    cp scripts/bench/requirements.txt .bench/requirements.txt
-fi
+scripts/bench/setup-python.sh
 if [ ! -x .bench/llama.cpp/bin/llama-quantize ]; then
     version=0.3.36
     env PATH="$PWD/.bench/env/bin:$PATH" .bench/env/bin/pip download -q --no-deps --no-binary llama-cpp-python -d .bench "llama-cpp-python==$version"

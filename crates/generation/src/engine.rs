@@ -63,7 +63,8 @@ impl Engine<'_> {
         }
         let config = &self.model.config;
         for (at, request) in requests.iter().enumerate() {
-            request.check(at, config.max_position_embeddings, config.vocab_size)?;
+            let limit = config.limit_behind(request.prompt.len());
+            request.check(at, limit, config.vocab_size)?;
         }
         let dtype = self.model.activation_dtype();
         let frozen = self.lora.map(|lora| lora.frozen_as(dtype)).transpose()?;

@@ -175,7 +175,7 @@ fn batch_turns(
     batch: &[&Asked],
     bar: &mut SampleProgress,
 ) -> Result<Vec<Option<Vec<Turn>>>> {
-    let context = policy.model().config.max_position_embeddings;
+    let shape = &policy.model().config;
     let mut dialogues: Vec<Option<Vec<Turn>>> = batch.iter().map(|_| Some(Vec::new())).collect();
     for turn in 0.. {
         let (mut requests, mut asked) = (Vec::new(), Vec::new());
@@ -185,7 +185,7 @@ fn batch_turns(
             };
             let before: Vec<&str> = before.iter().map(|turn| turn.text.as_str()).collect();
             let prompt = encode_question(policy, question, &before)?;
-            let room = context.saturating_sub(prompt.len());
+            let room = shape.limit_behind(prompt.len()).saturating_sub(prompt.len());
             if room == 0 {
                 dialogues[i] = None;
                 continue;

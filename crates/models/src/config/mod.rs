@@ -280,6 +280,14 @@ impl Config {
         }
     }
 
+    /// Tokens to which a sequence that begins with a prompt of `prompt` tokens can grow.
+    pub fn limit_behind(&self, prompt: usize) -> usize {
+        match self.rope_switch() {
+            Some(switch) if prompt <= switch => switch.min(self.max_position_embeddings),
+            _ => self.max_position_embeddings,
+        }
+    }
+
     /// The window of the layers that have one. All have the same.
     pub fn sliding_window(&self) -> Option<usize> {
         self.layers.iter().find_map(|layer| layer.window)
