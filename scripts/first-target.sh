@@ -48,6 +48,7 @@ cuda-check||15|
 kernels||15|
 gpu-proof||9|make cuda
 fetch-smollm2||9|
+fetch-qwen||9|
 fetch-tokenizers||9|
 fetch-data||9|
 LIST

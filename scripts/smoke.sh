@@ -1,11 +1,19 @@
 #!/usr/bin/env bash
-# SmolLM2-135M through every stage, a few steps each: sft, rm, ppo, esrl, answers, score, merge,
-# compare. Data: WICK_REAL_DATA or data/real if they exist, else the tiny world's (the same
-# formats).
+# A real model through every stage, a few steps each: sft, rm, ppo, esrl, answers, score, merge,
+# compare. MODEL: smollm2 (SmolLM2-135M, the default) or qwen (Qwen2.5-Coder-0.5B: under 10 minutes
+# on two free cores, in 4 GB). Data: WICK_REAL_DATA or data/real if they exist, else the tiny
+# world's (the same formats).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=target/release
-out=runs/smoke
+case ${MODEL:-smollm2} in
+smollm2) c=configs/smollm2-135m out=runs/smoke steps=2 rl_steps=1 ;;
+qwen) c=configs/qwen2.5-0.5b out=runs/smoke-qwen steps=4 rl_steps=2 ;;
+*)
+    echo "smoke: MODEL=$MODEL is not known; smollm2 and qwen are" >&2
+    exit 2
+    ;;
+esac
 data=${WICK_REAL_DATA:-data/real}
 demos=$data/alpaca_gpt4.json pairs=$data/comparison_gpt4.json questions=$data/vicuna_question_80.jsonl
 if [ ! -e "$demos" ]; then
@@ -14,10 +22,10 @@ if [ ! -e "$demos" ]; then
 fi
 rm -rf $out && mkdir -p $out
 head -3 "$questions" > $out/questions.jsonl
-few=(--set train.max_steps=2 --set train.eval_every=2 --set train.batch_size=4 --set train.micro_batch_tokens=1024)
-rl=(--set train.steps=1 --set rollout.prompts=2 --set rollout.max_new_tokens=12 --set train.eval_prompts=2
+few=(--set train.max_steps=$steps --set train.eval_every=$steps --set train.batch_size=4
+    --set train.micro_batch_tokens=1024)
+rl=(--set train.steps=$rl_steps --set rollout.prompts=2 --set rollout.max_new_tokens=12 --set train.eval_prompts=2
     --set data.max_rows=40 --set model.policy=$out/sft --set model.reward=$out/rm --set data.path="$demos")
-c=configs/smollm2-135m
 $bin/wick sft --config $c/sft.toml --run $out/sft "${few[@]}" --set data.path="$demos" \
     --set data.max_rows=40 --set data.max_len=192 --set samples.max_new_tokens=12
 $bin/wick rm --config $c/rm.toml --run $out/rm "${few[@]}" --set model.source=$out/sft \

@@ -21,10 +21,18 @@ pub fn smollm2() -> PathBuf {
     input("WICK_SMOLLM2", default, "run `make fetch-smollm2`")
 }
 
-/// The directory of a real tokenizer.
+/// Qwen2.5-Coder-0.5B-Instruct as GGUF.
+pub fn qwen() -> PathBuf {
+    let default = ".models/qwen2.5-coder-0.5b-instruct.gguf";
+    input("WICK_QWEN", default, "run `make fetch-qwen`")
+}
+
+/// The directory of a real tokenizer, in the directory of all.
 pub fn tokenizer(name: &str) -> PathBuf {
-    let default = format!(".models/tokenizers/{name}");
-    input("WICK_TOKENIZERS", &default, "run `make fetch-tokenizers`")
+    let remedy = "run `make fetch-tokenizers`";
+    let path = input("WICK_TOKENIZERS", ".models/tokenizers", remedy).join(name);
+    assert!(path.exists(), "{} is missing: {remedy}", path.display());
+    path
 }
 
 /// A file of the directory of public data sets.
