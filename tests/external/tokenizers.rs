@@ -59,6 +59,7 @@ fn check(name: &str, n_equal: usize) {
     assert_eq!(found, n_equal);
 }
 
+/// SentencePiece BPE: the package of this name holds Mistral 7B's.
 #[test]
 fn llama_2() {
     check("llama2", 10);
