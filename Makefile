@@ -157,7 +157,7 @@ fetch-data:      ## Alpaca, GPT-4 comparisons, Vicuna questions into data/real/
 #@ GREEDY=1                    answers without sampling
 #@ ARGS="--max-new-tokens 256" further flags of the command
 
-.PHONY: answers bench bench-ops bench-sizes build check check-long check-targets ci compare crash \
+.PHONY: answers bench bench-ops bench-sizes build check check-clients check-long check-targets ci compare crash \
 	cuda cuda-check demo demo-short docs examples experiments fetch-data fetch-qwen \
 	fetch-smollm2 fetch-tokenizers fuzz gpu-proof help kernels merge plan recipe replay rlhf rm \
 	score sft smoke table test test-external tiny-base tiny-world two-stage

@@ -65,8 +65,50 @@ fn bad_adapters_are_refused() {
         ),
         ("bias", json!("all"), &["bias = \"all\""]),
         ("modules_to_save", json!(["lm_head"]), &["modules_to_save"]),
-        ("rank_pattern", json!({"q_proj": 2}), &["rank_pattern"]),
-        ("target_modules", json!(".*q"), &["target_modules", "list"]),
+        (
+            "rank_pattern",
+            json!({"q_proj": 2}),
+            &["lora_A", "needs [2, 32]"],
+        ),
+        (
+            "rank_pattern",
+            json!({"q_proj": "two"}),
+            &["rank_pattern", "\"two\""],
+        ),
+        (
+            "rank_pattern",
+            json!({"q_proj": 0}),
+            &["adapter_config.json", "rank_pattern = 0"],
+        ),
+        (
+            "rank_pattern",
+            json!([2]),
+            &["rank_pattern = [2] is not a map"],
+        ),
+        (
+            "rank_pattern",
+            json!({"q_(proj": 4}),
+            &["rank_pattern", "not a regular expression"],
+        ),
+        (
+            "alpha_pattern",
+            json!({"q_proj": 2, "layers.0.self_attn.q_proj": 3}),
+            &[
+                "alpha_pattern",
+                "both match model.layers.0.self_attn.q_proj",
+            ],
+        ),
+        (
+            "target_modules",
+            json!(".*q"),
+            &["target_modules", "matches no matrix"],
+        ),
+        (
+            "target_modules",
+            json!(".*(q_proj"),
+            &["target_modules", "not a regular expression"],
+        ),
+        ("target_modules", json!(3), &["target_modules = 3"]),
         (
             "target_modules",
             json!(["q_proj", "wi"]),
@@ -135,7 +177,7 @@ fn options_that_are_not_implemented_or_not_known_are_refused() {
         Lora::load(dir.path(), &model)
     };
     for (key, value) in [
-        ("alpha_pattern", json!({"q_proj": 2})),
+        ("exclude_modules", json!(["q_proj"])),
         ("fan_in_fan_out", json!(true)),
         ("layers_to_transform", json!([1])),
         ("layers_to_transform", json!(0)),
@@ -187,6 +229,7 @@ fn an_adapter_of_another_base_is_refused() {
     // same widths, one layer fewer: the rest would be left over
     let config = Config {
         num_hidden_layers: 1,
+        layers: vec![models::LayerAttention::default()],
         ..tiny("tied").model.config
     };
     let shallow = CausalLm::init(&config, 0, CPU).unwrap();

@@ -275,33 +275,32 @@ fn fresh_biases_are_zero_and_fresh_norms_one() {
 }
 
 #[test]
-fn a_window_below_the_context_is_refused() {
+fn a_window_belongs_to_the_layers_that_config_json_names() {
     let file = golden("tiny-qwen2/tied/config.json");
     let read = |replaced: Value| {
         let mut value: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
         for (key, new) in replaced.as_object().unwrap() {
             value[key] = new.clone();
         }
-        Config::from_json(&value)
+        let layers = Config::from_json(&value).unwrap().layers.into_iter();
+        layers.map(|layer| layer.window).collect::<Vec<_>>()
     };
     let window = |window: usize| json!({"use_sliding_window": true, "sliding_window": window, "max_window_layers": 0});
     let mut short = window(32);
     short["layer_types"] = Value::Null;
-    let error = read(short.clone()).unwrap_err();
-    assert_eq!(
-        error,
-        "use_sliding_window = true with sliding_window = 32 below the context of 64 is not supported"
-    );
+    assert_eq!(read(short.clone()), [Some(32); 2]);
     short["layer_types"] = json!(["full_attention", "sliding_attention"]);
-    read(short.clone()).unwrap_err();
+    assert_eq!(read(short.clone()), [None, Some(32)]);
+    let none = [None; 2];
     // no layer has it, it is off, or it is as long as the context
     short["layer_types"] = json!(["full_attention", "full_attention"]);
-    read(short.clone()).unwrap();
+    assert_eq!(read(short.clone()), none);
     short["layer_types"] = Value::Null;
     short["max_window_layers"] = json!(2);
-    read(short).unwrap();
-    read(json!({"use_sliding_window": false, "sliding_window": 32, "layer_types": null})).unwrap();
+    assert_eq!(read(short), none);
+    let off = json!({"use_sliding_window": false, "sliding_window": 32, "layer_types": null});
+    assert_eq!(read(off), none);
     let mut long = window(64);
     long["layer_types"] = Value::Null;
-    read(long).unwrap();
+    assert_eq!(read(long), none);
 }

@@ -185,7 +185,9 @@ fn batch_turns(
             };
             let before: Vec<&str> = before.iter().map(|turn| turn.text.as_str()).collect();
             let prompt = encode_question(policy, question, &before)?;
-            let room = shape.limit_behind(prompt.len()).saturating_sub(prompt.len());
+            let room = shape
+                .limit_behind(prompt.len())
+                .saturating_sub(prompt.len());
             if room == 0 {
                 dialogues[i] = None;
                 continue;
