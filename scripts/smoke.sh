@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # A real model through every stage, a few steps each: sft, rm, ppo, esrl, answers, score, merge,
-# compare. MODEL: smollm2 (SmolLM2-135M, the default) or qwen (Qwen2.5-Coder-0.5B: under 10 minutes
-# on two free cores, in 4 GB). Data: WICK_REAL_DATA or data/real if they exist, else the tiny
+# compare. MODEL: smollm2 (SmolLM2-135M, the default) or qwen (Qwen2.5-Coder-0.5B: 7 minutes of
+# CPU time, 3 GB). Data: WICK_REAL_DATA or data/real if they exist, else the tiny
 # world's (the same formats).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=target/release
 case ${MODEL:-smollm2} in
 smollm2) c=configs/smollm2-135m out=runs/smoke steps=2 rl_steps=1 ;;
-qwen) c=configs/qwen2.5-0.5b out=runs/smoke-qwen steps=8 rl_steps=4 ;;
+qwen) c=configs/qwen2.5-0.5b out=runs/smoke-qwen steps=5 rl_steps=4 ;;
 *)
     echo "smoke: MODEL=$MODEL is not known; smollm2 and qwen are" >&2
     exit 2
