@@ -126,6 +126,7 @@ fn check_default(what: &str, kind: &str, cell: &str, default: Option<&Value>) {
         "boolean" => default.is_boolean(),
         "text" => default.is_string(),
         "list" => default.is_array(),
+        "list or text" => default.is_array() || default.is_string(),
         "table" => default.is_object(),
         other => panic!("{what}: unknown type {other:?}"),
     };

@@ -1,10 +1,12 @@
-//! What transformers says of a GGUF file, beside what we compute from it.
+//! What transformers says of a model, beside what we compute from the same files.
 
 use candle_core::{Device, Tensor};
-use models::{KvCache, Loaded};
+use data::{Ask, Encoder, Ends, Message, Prompt, Template};
+use models::{KvCache, Loaded, SpecialTokens};
 use ops::Ragged;
 use serde_json::Value;
 use testkit::{assert_close_slices, values};
+use tokenizers::Tokenizer;
 
 pub fn ids(value: &Value) -> Vec<u32> {
     let ids = value.as_array().unwrap().iter();
@@ -13,6 +15,44 @@ pub fn ids(value: &Value) -> Vec<u32> {
 
 fn logits(loaded: &Loaded, hidden: &Tensor) -> Tensor {
     ops::frozen_linear(hidden, loaded.model.head()).unwrap()
+}
+
+/// With the model's own template. `date`: what it prints, if it prints one.
+pub fn encoder(
+    tokenizer: &Tokenizer,
+    special: &SpecialTokens,
+    source: String,
+    date: Option<&str>,
+) -> Encoder {
+    let (eos, eos_text) = special.eos[0].clone();
+    let bos = special.bos.clone();
+    let template = Template::Chat {
+        source,
+        bos: bos.clone().map(|(_, text)| text).unwrap_or_default(),
+        eos: eos_text,
+        date: None,
+    };
+    let template = match date {
+        Some(date) => template.at(date),
+        None => template,
+    };
+    let ends = Ends {
+        bos: bos.map(|(id, _)| id),
+        add_bos: special.add_bos,
+        eos,
+        stop: Vec::new(),
+    };
+    Encoder::new(tokenizer.clone(), template, ends).unwrap()
+}
+
+/// The prompt of messages: its text and ids.
+#[track_caller]
+pub fn check_prompt(encoder: &Encoder, messages: &Value, text: &str, ids: &[u32]) {
+    let messages: Vec<Message> = serde_json::from_value(messages.clone()).unwrap();
+    let ask = Ask::Chat(messages);
+    assert_eq!(encoder.template().render(&ask).unwrap(), text);
+    let prompt = encoder.prompt(&Prompt::new(ask, None)).unwrap();
+    assert_eq!(prompt, ids, "{text:?}");
 }
 
 /// The largest logits at some positions of a text, and the log of the sum of their exponentials.

@@ -1,5 +1,6 @@
 //! Where the inputs are: an environment variable, or a path in the repository.
 
+use models::{HfDirectory, read_hf_directory};
 use std::path::{Path, PathBuf};
 
 /// The path that `variable` names, or `default` in the repository. Fails with `remedy` where
@@ -33,6 +34,20 @@ pub fn tokenizer(name: &str) -> PathBuf {
     let path = input("WICK_TOKENIZERS", ".models/tokenizers", remedy).join(name);
     assert!(path.exists(), "{} is missing: {remedy}", path.display());
     path
+}
+
+/// What is read of a real tokenizer where a config.json is beside it, as in a model's directory.
+pub fn hf_directory(name: &str) -> HfDirectory {
+    let (files, dir) = (tokenizer(name), tempfile::tempdir().unwrap());
+    for name in ["tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(files.join(name), dir.path().join(name)).unwrap();
+    }
+    let config = serde_json::json!({
+        "model_type": "llama", "vocab_size": 400_000, "hidden_size": 8, "intermediate_size": 8,
+        "num_hidden_layers": 1, "num_attention_heads": 1,
+    });
+    std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
+    read_hf_directory(dir.path()).unwrap()
 }
 
 /// A file of the directory of public data sets.

@@ -2,10 +2,9 @@
 //! libraries (scripts/golden/tokens.py, which also says what each was compared with).
 
 use super::inputs;
-use models::{Fetch, ModelSource, model_meta, read_hf_directory};
+use models::{Fetch, ModelSource, model_meta};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use std::path::Path;
 use testkit::golden_json;
 use tokenizers::Tokenizer;
 
@@ -41,20 +40,6 @@ fn differing(golden: &Value, texts: &[String], tokenizer: &Tokenizer) -> Vec<Str
     found
 }
 
-/// A directory with the files of the tokenizer and a config.json, as a model has it.
-fn loaded(files: &Path) -> Tokenizer {
-    let dir = tempfile::tempdir().unwrap();
-    for name in ["tokenizer.json", "tokenizer_config.json"] {
-        std::fs::copy(files.join(name), dir.path().join(name)).unwrap();
-    }
-    let config = serde_json::json!({
-        "model_type": "llama", "vocab_size": 400_000, "hidden_size": 8, "intermediate_size": 8,
-        "num_hidden_layers": 1, "num_attention_heads": 1,
-    });
-    std::fs::write(dir.path().join("config.json"), config.to_string()).unwrap();
-    read_hf_directory(dir.path()).unwrap().tokenizer
-}
-
 #[test]
 fn of_difficult_texts_are_those_of_hugging_face() {
     let golden = golden_json("token-ids.json");
@@ -67,7 +52,7 @@ fn of_difficult_texts_are_those_of_hugging_face() {
         let tokenizer = match name.as_str() {
             "smollm2-135m-instruct.gguf" => of_gguf(inputs::smollm2()),
             "qwen2.5-coder-0.5b-instruct.gguf" => of_gguf(inputs::qwen()),
-            name => loaded(&inputs::tokenizer(name)),
+            name => inputs::hf_directory(name).tokenizer,
         };
         let found = differing(golden, &texts, &tokenizer);
         if !found.is_empty() {

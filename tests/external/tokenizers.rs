@@ -1,16 +1,13 @@
-//! Real tokenizers under the chat templates of their families against transformers
-//! (scripts/golden/chat.py): prompt and answer are the ids of the whole text tokenised at once.
+//! Real tokenizers under chat templates against transformers. With the templates of their families
+//! (scripts/golden/chat.py), prompt and answer are the ids of the whole text tokenised at once.
+//! With their own (scripts/golden/own_templates.py), prompts have the same text and ids.
 
-use super::inputs::tokenizer;
+use super::golden_model::{check_prompt, encoder, ids};
+use super::inputs::{hf_directory, tokenizer};
 use data::{Ask, Encoder, Ends, Message, Prompt, Template};
 use serde_json::Value;
 use testkit::golden_json;
 use tokenizers::Tokenizer;
-
-fn ids(value: &Value) -> Vec<u32> {
-    let ids = value.as_array().unwrap().iter();
-    ids.map(|id| id.as_u64().unwrap() as u32).collect()
-}
 
 #[track_caller]
 fn check(name: &str, n_equal: usize) {
@@ -73,4 +70,23 @@ fn llama_3_2() {
 #[test]
 fn qwen_2_5() {
     check("qwen2_5", 8);
+}
+
+#[test]
+fn own_templates() {
+    let golden = golden_json("chat-own.json");
+    let date = golden["date"].as_str();
+    let chats = golden["messages"].as_array().unwrap();
+    assert_eq!(chats.len(), 3);
+    let models = golden["prompts"].as_object().unwrap();
+    assert_eq!(models.len(), 8);
+    for (name, prompts) in models {
+        let read = hf_directory(name);
+        let template = read.chat_template.unwrap();
+        let encoder = encoder(&read.tokenizer, &read.special, template, date);
+        for (messages, prompt) in chats.iter().zip(prompts.as_array().unwrap()) {
+            let text = prompt["text"].as_str().unwrap();
+            check_prompt(&encoder, messages, text, &ids(&prompt["ids"]));
+        }
+    }
 }

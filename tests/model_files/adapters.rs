@@ -71,45 +71,6 @@ fn bad_adapters_are_refused() {
             &["lora_A", "needs [2, 32]"],
         ),
         (
-            "rank_pattern",
-            json!({"q_proj": "two"}),
-            &["rank_pattern", "\"two\""],
-        ),
-        (
-            "rank_pattern",
-            json!({"q_proj": 0}),
-            &["adapter_config.json", "rank_pattern = 0"],
-        ),
-        (
-            "rank_pattern",
-            json!([2]),
-            &["rank_pattern = [2] is not a map"],
-        ),
-        (
-            "rank_pattern",
-            json!({"q_(proj": 4}),
-            &["rank_pattern", "not a regular expression"],
-        ),
-        (
-            "alpha_pattern",
-            json!({"q_proj": 2, "layers.0.self_attn.q_proj": 3}),
-            &[
-                "alpha_pattern",
-                "both match model.layers.0.self_attn.q_proj",
-            ],
-        ),
-        (
-            "target_modules",
-            json!(".*q"),
-            &["target_modules", "matches no matrix"],
-        ),
-        (
-            "target_modules",
-            json!(".*(q_proj"),
-            &["target_modules", "not a regular expression"],
-        ),
-        ("target_modules", json!(3), &["target_modules = 3"]),
-        (
             "target_modules",
             json!(["q_proj", "wi"]),
             &["\"wi\" matches no layer"],
@@ -164,6 +125,59 @@ fn bad_adapters_are_refused() {
         Lora::load(dir.path(), &model),
         &["adapter_model.safetensors", "corrupt or truncated"],
     );
+}
+
+#[test]
+fn bad_patterns_are_refused() {
+    let model = tiny("tied").model;
+    let cases: &[(&str, Value, &[&str])] = &[
+        (
+            "rank_pattern",
+            json!({"q_proj": "two"}),
+            &["rank_pattern", "\"two\""],
+        ),
+        (
+            "rank_pattern",
+            json!({"q_proj": 0}),
+            &["adapter_config.json", "rank_pattern = 0"],
+        ),
+        (
+            "rank_pattern",
+            json!([2]),
+            &["rank_pattern = [2] is not a map"],
+        ),
+        (
+            "rank_pattern",
+            json!({"q_(proj": 4}),
+            &["rank_pattern", "not a regular expression"],
+        ),
+        (
+            "alpha_pattern",
+            json!({"q_proj": 2, "layers.0.self_attn.q_proj": 3}),
+            &[
+                "alpha_pattern",
+                "both match model.layers.0.self_attn.q_proj",
+            ],
+        ),
+        (
+            "target_modules",
+            json!(".*q"),
+            &["target_modules", "matches no matrix"],
+        ),
+        (
+            "target_modules",
+            json!(".*(q_proj"),
+            &["target_modules", "not a regular expression"],
+        ),
+        ("target_modules", json!(3), &["target_modules = 3"]),
+    ];
+    for (key, value, parts) in cases {
+        let dir = copy("adapter");
+        edit_json(&dir.path().join("adapter_config.json"), |v| {
+            v[*key] = value.clone();
+        });
+        says(Lora::load(dir.path(), &model), parts);
+    }
 }
 
 #[test]
@@ -239,6 +253,7 @@ fn an_adapter_of_another_base_is_refused() {
     );
     let deep = Config {
         num_hidden_layers: 3,
+        layers: vec![models::LayerAttention::default(); 3],
         ..config
     };
     let deep = CausalLm::init(&deep, 0, CPU).unwrap();

@@ -85,23 +85,27 @@ fn an_adapter_in_place_of_a_model_or_beside_it_is_refused() {
     );
 }
 
+/// What the error says of a file, and what makes it so.
+type Spoilt = (&'static str, fn(&Path));
+
+const SPOILT: [Spoilt; 3] = [
+    ("is not a regular file", |file| {
+        fs::create_dir(file).unwrap()
+    }),
+    ("is a link to a file that does not exist", |file| {
+        std::os::unix::fs::symlink("nowhere", file).unwrap();
+    }),
+    ("is not a regular file", |file| {
+        let made = std::process::Command::new("mkfifo").arg(file).status();
+        assert!(made.unwrap().success());
+    }),
+];
+
 /// Each file that a model's or an adapter's directory may hold, as something that cannot be read:
 /// the error names it and never calls it missing.
 #[test]
 fn a_file_that_is_there_and_cannot_be_read_is_not_called_missing() {
     const INDEX: &str = "model.safetensors.index.json";
-    let spoil: [(&str, fn(&Path)); 3] = [
-        ("is not a regular file", |file| {
-            fs::create_dir(file).unwrap()
-        }),
-        ("is a link to a file that does not exist", |file| {
-            std::os::unix::fs::symlink("nowhere", file).unwrap();
-        }),
-        ("is not a regular file", |file| {
-            let made = std::process::Command::new("mkfifo").arg(file).status();
-            assert!(made.unwrap().success());
-        }),
-    ];
     let names = [
         "config.json",
         "tokenizer.json",
@@ -115,7 +119,7 @@ fn a_file_that_is_there_and_cannot_be_read_is_not_called_missing() {
         INDEX,
         "a.safetensors",
     ];
-    for (what, spoil) in spoil {
+    for (what, spoil) in SPOILT {
         for name in names {
             let dir = copy("tied");
             let whole = dir.path().join("model.safetensors");

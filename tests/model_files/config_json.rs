@@ -131,17 +131,19 @@ fn old_and_new_rope_settings_are_read() {
     assert_eq!(read(&linear), (1e4, RopeScaling::Linear { factor: 2.0 }));
 }
 
+/// The config.json of a case with other keys.
+fn read(family: &str, edit: Value) -> Result<Config, String> {
+    let text = fs::read_to_string(golden("families").join(family).join("config.json"));
+    let mut value: Value = serde_json::from_str(&text.unwrap()).unwrap();
+    for (key, new) in edit.as_object().unwrap() {
+        value[key] = new.clone();
+    }
+    Config::from_json(&value)
+}
+
 /// What a family has that another lacks is refused by its key, not read as the other's.
 #[test]
 fn keys_of_each_family_are_checked() {
-    let read = |family: &str, edit: Value| {
-        let text = fs::read_to_string(golden("families").join(family).join("config.json"));
-        let mut value: Value = serde_json::from_str(&text.unwrap()).unwrap();
-        for (key, new) in edit.as_object().unwrap() {
-            value[key] = new.clone();
-        }
-        Config::from_json(&value)
-    };
     for (family, edit, part) in [
         (
             "mistral",
@@ -212,6 +214,10 @@ fn keys_of_each_family_are_checked() {
         let error = read(family, edit).unwrap_err();
         assert!(error.contains(part), "{family}: {error}");
     }
+}
+
+#[test]
+fn windows_and_layers_without_rotation_are_those_of_transformers() {
     let windows = |family: &str, edit| {
         let layers = read(family, edit).unwrap().layers;
         layers.iter().map(|layer| layer.window).collect::<Vec<_>>()

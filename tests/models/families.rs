@@ -1,5 +1,6 @@
 //! Every family against transformers and PEFT: windows, biases, norms of heads, layers without
-//! rotation, fused matrices, partial rotation and each RoPE scaling. Cases: `scripts/golden/families.py`.
+//! rotation, fused matrices, partial rotation and each RoPE scaling. Cases:
+//! `scripts/golden/families.py`.
 
 use candle_core::{Device, Tensor};
 use models::{CausalLm, Config, FAMILIES, KvCache, Lora, ModelSource};
@@ -177,8 +178,8 @@ fn greedy_text_equals_transformers() {
     }
 }
 
-/// A GGUF file of the same weights: q and k rows back in order, fused matrices, factors of RoPE, and
-/// one model in three files.
+/// A GGUF file of the same weights: q and k rows back in order, fused matrices, factors of RoPE,
+/// and one model in three files.
 #[test]
 fn a_gguf_file_is_the_same_model() {
     let mut read = 0;
@@ -265,8 +266,8 @@ fn a_saved_copy_is_the_same_model() {
     }
 }
 
-/// Decoding with the cache, one token at a time behind a shared prompt, and several at a time, gives
-/// the hidden states of the whole forward, adapter included.
+/// Decoding with the cache, one token at a time behind a shared prompt, and several at a time,
+/// gives the hidden states of the whole forward, adapter included.
 #[test]
 fn cached_steps_equal_the_whole_forward() {
     for case in Case::all() {

@@ -1,5 +1,5 @@
-//! What sft and reward-model say of few held-out rows, and when the samples are drawn that normalise
-//! the reward.
+//! What sft and reward-model say of few held-out rows, and when the samples are drawn that
+//! normalise the reward.
 
 use super::world::World;
 use crate::common::again_in_a_child;

@@ -202,6 +202,11 @@ impl LayerSpec {
         self.weight(module).hf_name.trim_end_matches(".weight")
     }
 
+    /// Path of a module in the model: `model.layers.3.self_attn.q_proj`.
+    pub fn full_path(&self, layer: usize, module: Module) -> String {
+        format!("model.layers.{layer}.{}", self.path(module))
+    }
+
     /// Shape of a module's weight, (out, in).
     pub fn shape(&self, module: Module) -> (usize, usize) {
         let shape = &self.weight(module).shape;

@@ -1,7 +1,7 @@
 //! Settings of a LoRA adapter, and which matrices of a model they adapt. Source: Hu et al. 2021;
 //! rank-stabilised scale: Kalajdzievski 2023; names and patterns: PEFT's `LoraConfig`.
 
-use crate::layer_spec::{LayerSpec, Module};
+use crate::layer_spec::Module;
 use crate::lora_targets::{LoraTargets, Pattern};
 use crate::{Config, Error, Result};
 use serde::{Deserialize, Serialize};
@@ -108,11 +108,11 @@ impl LoraConfig {
         {
             let compiled =
                 Pattern::of_end(pattern).map_err(|e| Error::Input(format!("lora.{key}: {e}")))?;
-            let mut paths = adapted.iter().map(|a| path(&spec, a.layer, a.module));
+            let mut paths = adapted.iter().map(|a| spec.full_path(a.layer, a.module));
             if !paths.any(|path| compiled.matches(&path)) {
                 return Err(Error::Input(format!(
                     "lora.{key}: \"{pattern}\" matches no adapted matrix; the first is {}",
-                    path(&spec, adapted[0].layer, adapted[0].module)
+                    spec.full_path(adapted[0].layer, adapted[0].module)
                 )));
             }
         }
@@ -129,7 +129,7 @@ impl LoraConfig {
         let alphas = patterns("alpha_pattern", &self.alpha_pattern)?;
         let mut adapted = Vec::with_capacity(targets.len());
         for (layer, module) in targets {
-            let path = path(&spec, layer, module);
+            let path = spec.full_path(layer, module);
             let rank = pattern_value("rank_pattern", &ranks, &path)?.unwrap_or(self.r);
             let alpha = pattern_value("alpha_pattern", &alphas, &path)?.unwrap_or(self.alpha);
             adapted.push(Adapted {
@@ -160,11 +160,6 @@ impl LoraConfig {
         }
         Ok(())
     }
-}
-
-/// Path of a matrix in the model: `model.layers.3.self_attn.q_proj`.
-pub(crate) fn path(spec: &LayerSpec, layer: usize, module: Module) -> String {
-    format!("model.layers.{layer}.{}", spec.path(module))
 }
 
 fn patterns<T: Copy>(

@@ -1,7 +1,6 @@
 //! `lora.targets`: which matrices an adapter changes, in PEFT's three forms of `target_modules`.
 
 use crate::layer_spec::{LayerSpec, Module};
-use crate::lora_config::path;
 use fancy_regex::{Regex, RegexBuilder};
 use serde::de::{Deserialize, Deserializer, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
@@ -47,7 +46,7 @@ impl LoraTargets {
         for layer in 0..n_layers {
             all.extend(
                 spec.modules()
-                    .map(|module| ((layer, module), path(spec, layer, module))),
+                    .map(|module| ((layer, module), spec.full_path(layer, module))),
             );
         }
         match self {

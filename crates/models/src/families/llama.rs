@@ -2,11 +2,10 @@
 //! Source: Touvron et al. 2023; names and numerics are those of transformers' `LlamaForCausalLM`.
 //! Biases, which its config.json could ask for, are refused: no released model has them.
 
-use super::family::{Defaults, Family, HeadRows, PreTokenizer, Split};
 use super::windows;
-use crate::Config;
 use crate::config_json::Fields;
 use crate::layer_spec::{LayerSpec, LayerWidths, Norm, Projection};
+use crate::shape::{Config, Defaults, Family, HeadRows, PreTokenizer, Split};
 use serde_json::Value;
 
 pub(super) static LLAMA: Family = Family {

@@ -2,10 +2,9 @@
 //! Source: Jiang et al. 2023; names and numerics are those of transformers' `MistralForCausalLM`.
 //! In GGUF it is stored as llama, without its window.
 
-use super::family::{Defaults, Family, HeadRows, PreTokenizer, Split};
 use super::{llama, windows};
-use crate::Config;
 use crate::config_json::Fields;
+use crate::shape::{Config, Defaults, Family, HeadRows, PreTokenizer, Split};
 
 pub(super) static MISTRAL: Family = Family {
     model_type: "mistral",

@@ -1,6 +1,5 @@
 //! The registry of model families. A family is one file and one line in [`FAMILIES`].
 
-mod family;
 mod llama;
 mod mistral;
 mod phi3;
@@ -9,8 +8,7 @@ mod qwen3;
 pub(crate) mod smollm3;
 mod windows;
 
-pub use family::Family;
-pub(crate) use family::{HeadRows, PreTokenizer, Split};
+use crate::shape::{Family, PreTokenizer};
 
 /// Every supported family.
 pub static FAMILIES: &[&Family] = &[

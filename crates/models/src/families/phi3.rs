@@ -1,12 +1,11 @@
-//! Phi-3, Phi-3.5 and Phi-4-mini: LLaMA's layers with one matrix for q, k and v and one for gate and
-//! up, a window, and rotation of a part of each head.
+//! Phi-3, Phi-3.5 and Phi-4-mini: LLaMA's layers with one matrix for q, k and v and one for gate
+//! and up, a window, and rotation of a part of each head.
 //! Source: Abdin et al. 2024; names and numerics are those of transformers' `Phi3ForCausalLM`.
 
-use super::family::{Defaults, Family, HeadRows, PreTokenizer, Split};
 use super::{llama, windows};
-use crate::Config;
 use crate::config_json::Fields;
 use crate::layer_spec::{LayerSpec, LayerWidths, Module, Norm, Projection};
+use crate::shape::{Config, Defaults, Family, HeadRows, PreTokenizer, Split};
 use serde_json::Value;
 
 pub(super) static PHI3: Family = Family {

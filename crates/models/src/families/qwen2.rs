@@ -2,9 +2,9 @@
 //! its config.json turns it on.
 //! Source: Yang et al. 2024; names and numerics are those of transformers' `Qwen2ForCausalLM`.
 
-use super::family::{Defaults, Family, HeadRows, PreTokenizer, Split};
 use super::{llama, windows};
 use crate::layer_spec::{LayerSpec, LayerWidths, Projection};
+use crate::shape::{Defaults, Family, HeadRows, PreTokenizer, Split};
 
 pub(super) static QWEN2: Family = Family {
     model_type: "qwen2",

@@ -2,11 +2,10 @@
 //! where its config.json turns it on.
 //! Source: Yang et al. 2025; names and numerics are those of transformers' `Qwen3ForCausalLM`.
 
-use super::family::{Defaults, Family, HeadRows};
 use super::{llama, windows};
-use crate::Config;
 use crate::config_json::Fields;
 use crate::layer_spec::{LayerSpec, LayerWidths, Norm, Projection};
+use crate::shape::{Config, Defaults, Family, HeadRows};
 use serde_json::Value;
 
 pub(super) static QWEN3: Family = Family {

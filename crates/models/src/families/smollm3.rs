@@ -1,10 +1,9 @@
 //! SmolLM3: LLaMA's layers, of which every fourth does not rotate queries and keys.
-//! Source: the model's card and transformers' `SmolLM3ForCausalLM`, whose names and numerics it has.
+//! Source: the model's card; names and numerics are those of transformers' `SmolLM3ForCausalLM`.
 
-use super::family::{Defaults, Family, HeadRows};
 use super::{llama, windows};
-use crate::Config;
 use crate::config_json::Fields;
+use crate::shape::{Config, Defaults, Family, HeadRows};
 use serde_json::Value;
 
 /// Of each this many layers the last does not rotate, where the file does not say. llama.cpp has

@@ -1,7 +1,7 @@
 //! Sliding windows in config.json: which layers have one. transformers has three spellings.
 
-use crate::Config;
 use crate::config_json::Fields;
+use crate::shape::Config;
 use serde_json::Value;
 
 /// `sliding_window`, where null means none.

@@ -2,8 +2,9 @@
 
 use super::metadata::Metadata;
 use crate::config::MAX_LAYERS;
-use crate::families::{self, Family};
+use crate::families;
 use crate::rope_tables::frequencies;
+use crate::shape::Family;
 use crate::{Config, Error, LayerAttention, LongRope, Result, RopeScaling, Yarn};
 
 /// Factors by which llama.cpp's converter divides LLaMA 3.1's frequencies.

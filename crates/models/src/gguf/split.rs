@@ -1,8 +1,8 @@
 //! A model in several GGUF files, as llama.cpp's `gguf-split` writes them:
 //! `name-00001-of-00003.gguf` and so on. The first has the metadata.
 
-use super::Part;
 use super::metadata::Metadata;
+use super::part::Part;
 use crate::{Error, Result};
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};

@@ -1,13 +1,13 @@
 //! The weights of an open GGUF file, found by the names of the model's description.
 
-use super::Part;
 use super::config::{LONG_FACTORS, ROPE_FACTORS, SHORT_FACTORS};
+use super::part::Part;
 use crate::bf16_exact::FileFormat;
-use crate::families::HeadRows;
 use crate::hf_weights::check_shape;
 use crate::layer_spec::{Module, Projection, Role};
 use crate::model_spec::{ModelParam, Slot, params};
 use crate::safetensors_file::{check_finite, not_finite};
+use crate::shape::HeadRows;
 use crate::weight_storage::StoragePlan;
 use crate::{CausalLm, Config, Error, Result};
 use candle_core::quantized::gguf_file::TensorInfo;

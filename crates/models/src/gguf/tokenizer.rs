@@ -3,7 +3,8 @@
 //! pre-tokenizer is refused: a nearly right one would silently change every prompt.
 
 use super::metadata::Metadata;
-use crate::families::{self, PreTokenizer, Split};
+use crate::families;
+use crate::shape::{PreTokenizer, Split};
 use crate::{Error, Result, SpecialTokens};
 use candle_core::quantized::gguf_file::Value;
 use tokenizers::decoders::{

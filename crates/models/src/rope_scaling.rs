@@ -83,7 +83,7 @@ pub struct LongRope {
 }
 
 /// What config.json says of rotation.
-pub(super) struct Rope {
+pub(crate) struct Rope {
     pub theta: f64,
     pub scaling: RopeScaling,
     /// The share of a head's numbers that is rotated.
@@ -91,7 +91,7 @@ pub(super) struct Rope {
 }
 
 /// What a file leaves out.
-pub(super) struct Defaults {
+pub(crate) struct Defaults {
     pub theta: f64,
     /// `original_max_position_embeddings`
     pub original: usize,
@@ -100,7 +100,7 @@ pub(super) struct Defaults {
 }
 
 impl Rope {
-    pub(super) fn read(fields: &Fields, defaults: &Defaults) -> Result<Self, String> {
+    pub(crate) fn read(fields: &Fields, defaults: &Defaults) -> Result<Self, String> {
         let table = ["rope_parameters", "rope_scaling"]
             .into_iter()
             .find_map(|key| Some((key, fields.get(key)?)));
@@ -202,7 +202,7 @@ impl RopeScaling {
     }
 
     /// `rope_parameters`, but for theta and the rotated share.
-    pub(super) fn to_json(&self) -> Value {
+    pub(crate) fn to_json(&self) -> Value {
         match self {
             Self::None => json!({"rope_type": "default"}),
             Self::Linear { factor } => json!({"rope_type": "linear", "factor": factor}),
@@ -251,7 +251,7 @@ impl RopeScaling {
     }
 
     /// Refuses numbers that make no frequencies; `pairs` rotate.
-    pub(super) fn check(&self, pairs: usize) -> Result<(), String> {
+    pub(crate) fn check(&self, pairs: usize) -> Result<(), String> {
         let positive = |name: &str, number: f64| match number.is_finite() && number > 0.0 {
             true => Ok(()),
             false => Err(format!("RoPE scaling {name} {number} is not positive")),

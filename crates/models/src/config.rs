@@ -1,78 +1,17 @@
 //! `config.json` of a Hugging Face model: read as transformers 4 and 5 write it, written as
 //! transformers 5 reads it. What is not implemented is refused, never ignored.
 
-mod rope_scaling;
-
-pub use rope_scaling::{LongRope, RopeScaling, Yarn};
-
 use crate::config_json::{Fields, token_ids};
-use crate::families::{self, Family};
+use crate::families;
 use crate::hf_files::read_json;
-use crate::layer_spec::{LayerSpec, LayerWidths};
+use crate::rope_scaling::{Defaults, Rope, RopeScaling};
+use crate::shape::{Config, Family, LayerAttention};
 use crate::{Error, Result};
-use ops::AttentionSpec;
-use rope_scaling::{Defaults, Rope};
 use serde_json::{Value, json};
 use std::path::Path;
 
 /// More layers than any model has. A corrupt file must not make us list a billion tensors.
 pub(crate) const MAX_LAYERS: usize = 10_000;
-
-/// The shape of a model. Fields are named as in config.json; widths are in numbers,
-/// `max_position_embeddings` in tokens.
-///
-/// ```
-/// let json = serde_json::json!({
-///     "model_type": "llama", "vocab_size": 64, "hidden_size": 16, "intermediate_size": 32,
-///     "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
-/// });
-/// let config = models::Config::from_json(&json).unwrap();
-/// assert_eq!(config.head_dim, 4);
-/// assert_eq!(config.n_params(), 2 * (64 * 16) + 16 + 2 * (16 * (16 + 8 + 8 + 16 + 3 * 32) + 32));
-/// ```
-#[derive(Clone, Debug, PartialEq)]
-pub struct Config {
-    pub family: &'static Family,
-    pub vocab_size: usize,
-    pub hidden_size: usize,
-    pub intermediate_size: usize,
-    pub num_hidden_layers: usize,
-    pub num_attention_heads: usize,
-    pub num_key_value_heads: usize,
-    pub head_dim: usize,
-    pub rms_norm_eps: f64,
-    pub max_position_embeddings: usize,
-    pub tie_word_embeddings: bool,
-    pub rope_theta: f64,
-    pub rope_scaling: RopeScaling,
-    /// The share of a head's numbers that is rotated, from its first on.
-    pub partial_rotary_factor: f64,
-    /// Biases of the attention's projections, where the family may have them.
-    pub attention_bias: bool,
-    /// One entry per layer.
-    pub layers: Vec<LayerAttention>,
-    pub bos_token_id: Option<u32>,
-    /// Empty where the file names none.
-    pub eos_token_id: Vec<u32>,
-}
-
-/// How the attention of one layer differs from that of others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LayerAttention {
-    /// Number of last tokens that a token sees, itself included; None: all.
-    pub window: Option<usize>,
-    /// Queries and keys are rotated to their positions.
-    pub rotated: bool,
-}
-
-impl Default for LayerAttention {
-    fn default() -> Self {
-        Self {
-            window: None,
-            rotated: true,
-        }
-    }
-}
 
 impl Config {
     /// Reads and checks a `config.json`.
@@ -252,55 +191,6 @@ impl Config {
             value[key] = common;
         }
         value
-    }
-
-    /// The parameters of each layer.
-    pub(crate) fn layer(&self) -> LayerSpec {
-        (self.family.layer)(&self.widths(), self.attention_bias)
-    }
-
-    /// The attention of a layer.
-    pub(crate) fn attention(&self, layer: usize) -> AttentionSpec {
-        let (heads, kv_heads) = (self.num_attention_heads, self.num_key_value_heads);
-        let spec = AttentionSpec::new(heads, kv_heads, self.head_dim);
-        spec.with_window(self.layers[layer].window)
-    }
-
-    /// Numbers of a head that are rotated.
-    pub fn rotary_dim(&self) -> usize {
-        (self.head_dim as f64 * self.partial_rotary_factor) as usize
-    }
-
-    /// Tokens beyond which a sequence has other rotation frequencies. A sequence must not grow over
-    /// this length while it is decoded: its cached keys would no longer fit.
-    pub fn rope_switch(&self) -> Option<usize> {
-        match &self.rope_scaling {
-            RopeScaling::LongRope(scaling) => Some(scaling.original_max_position_embeddings),
-            _ => None,
-        }
-    }
-
-    /// Tokens to which a sequence that begins with a prompt of `prompt` tokens can grow.
-    pub fn limit_behind(&self, prompt: usize) -> usize {
-        match self.rope_switch() {
-            Some(switch) if prompt <= switch => switch.min(self.max_position_embeddings),
-            _ => self.max_position_embeddings,
-        }
-    }
-
-    /// The window of the layers that have one. All have the same.
-    pub fn sliding_window(&self) -> Option<usize> {
-        self.layers.iter().find_map(|layer| layer.window)
-    }
-
-    pub(crate) fn widths(&self) -> LayerWidths {
-        LayerWidths {
-            hidden: self.hidden_size,
-            feed_forward: self.intermediate_size,
-            queries: self.num_attention_heads * self.head_dim,
-            keys: self.num_key_value_heads * self.head_dim,
-            head: self.head_dim,
-        }
     }
 }
 
