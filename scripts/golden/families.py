@@ -6,7 +6,8 @@ gguf.
 A random model of each case below, saved by transformers: d 16, 4 heads, 2 key/value heads, vocabulary
 64. Norms, biases, windows and RoPE scaling are not trivial. Each directory has
   config.json, model.safetensors, tokenizer.json   as transformers writes them
-  adapter/            LoRA on every linear map (r 3), saved by PEFT
+  adapter/            LoRA on every linear map (r 3; o_proj of layer 1 has r 5, down_proj another
+                      alpha; rsLoRA in qwen3), saved by PEFT
   golden.safetensors  ids [N], lens [B]: ragged prompts, one after another; logits and adapter [N, V].
                       Loss = mean NLL of every token but the first of each prompt:
                         adapter_loss [1], adapter_grad.<key>   with the adapter trainable
@@ -39,6 +40,7 @@ LONG = {
 }
 CASES = {
     "llama-yarn": ("Llama", {"rope_parameters": {**YARN, "beta_fast": 4.0, "mscale": 1.0, "mscale_all_dim": 0.5}}),
+    "llama-yarn-plain": ("Llama", {"rope_parameters": YARN}),
     "llama-dynamic": ("Llama", {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 500.0, "factor": 2.0}}),
     "mistral": ("Mistral", {"sliding_window": 6, "head_dim": 6}),
     "qwen2-window": (
@@ -166,8 +168,14 @@ def write_gguf(model, family, out):
     w.add_rope_dimension_count(int(head_dim * rope.get("partial_rotary_factor", 1.0)))
     w.add_rope_freq_base(rope["rope_theta"])
     w.add_layer_norm_rms_eps(config.rms_norm_eps)
-    if family == "Phi3" and config.sliding_window:
+    if family == "Mistral":
         w.add_sliding_window(config.sliding_window)
+    if family == "Phi3":
+        w.add_sliding_window(config.sliding_window or 0)  # as for Phi-4
+    if rope["rope_type"] == "yarn":
+        w.add_rope_scaling_type(gguf.RopeScalingType.YARN)
+        w.add_rope_scaling_factor(rope["factor"])
+        w.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
     if rope["rope_type"] == "longrope":
         w.add_rope_scaling_orig_ctx_len(config.original_max_position_embeddings)
         w.add_tensor("rope_factors_short.weight", torch.tensor(rope["short_factor"]).numpy())
@@ -194,7 +202,15 @@ def write_gguf(model, family, out):
 
 
 def save_adapter(model, out, name):
-    config = LoraConfig(task_type="CAUSAL_LM", r=3, lora_alpha=6, target_modules="all-linear")
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=3,
+        lora_alpha=6,
+        target_modules="all-linear",
+        rank_pattern={"layers.1.self_attn.o_proj": 5},
+        alpha_pattern={"down_proj": 9},
+        use_rslora=name == "qwen3",
+    )
     model = get_peft_model(model, config)
     with torch.no_grad():
         for key, p in model.named_parameters():
@@ -231,7 +247,7 @@ def main():
         golden |= gradients("adapter", model, seqs)
         golden |= gradients("full", load(), seqs)
         save_file(golden, out / "golden.safetensors")
-        if name in ("mistral", "qwen3", "smollm3", "phi3", "phi3-long"):
+        if name in ("llama-yarn-plain", "mistral", "qwen3", "smollm3", "phi3", "phi3-long"):
             write_gguf(load(), family, out)
         print(name, golden["greedy"].tolist())
 

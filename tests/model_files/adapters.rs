@@ -89,6 +89,16 @@ fn bad_adapters_are_refused() {
         ("r", json!(0), &["rank"]),
         ("lora_alpha", Value::Null, &["lora_alpha"]),
         (
+            "lora_alpha",
+            json!(0),
+            &["lora_alpha = 0 is not a number other than 0"],
+        ),
+        (
+            "alpha_pattern",
+            json!({"q_proj": 0}),
+            &["alpha_pattern", "= 0 is not"],
+        ),
+        (
             "init_lora_weights",
             json!("pissa"),
             &["pissa", "changes the base"],
@@ -125,6 +135,37 @@ fn bad_adapters_are_refused() {
         Lora::load(dir.path(), &model),
         &["adapter_model.safetensors", "corrupt or truncated"],
     );
+}
+
+/// Each form names the same matrices as in PEFT.
+#[test]
+fn targets_are_names_ends_of_paths_or_an_expression() {
+    let model = tiny("tied").model;
+    let keys = |targets: Value| {
+        let config: models::LoraConfig =
+            serde_json::from_value(json!({"r": 1, "targets": targets})).unwrap();
+        let lora = Lora::init(&config, &model, 0).unwrap();
+        let keys = lora.tensors().into_iter().map(|(key, _)| key);
+        let keys = keys.filter(|key| key.contains("lora_A"));
+        let path = |key: String| key["base_model.model.model.layers.".len()..].to_string();
+        keys.map(|key| path(key).replace(".lora_A.weight", ""))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        keys(json!("q_proj")),
+        ["0.self_attn.q_proj", "1.self_attn.q_proj"]
+    );
+    assert_eq!(keys(json!(["layers.1.mlp.up_proj"])), ["1.mlp.up_proj"]);
+    assert_eq!(
+        keys(json!(["mlp.up_proj", "0.self_attn.v_proj"])),
+        ["0.self_attn.v_proj", "0.mlp.up_proj", "1.mlp.up_proj"]
+    );
+    assert_eq!(keys(json!("all-linear")).len(), 2 * 7);
+    assert_eq!(
+        keys(json!(r".*\.0\..*(q|k)_proj")),
+        ["0.self_attn.q_proj", "0.self_attn.k_proj"]
+    );
+    assert_eq!(keys(json!(r"(?!.*mlp).*\.1\..*[qv]_proj")).len(), 2);
 }
 
 #[test]
@@ -178,6 +219,28 @@ fn bad_patterns_are_refused() {
         });
         says(Lora::load(dir.path(), &model), parts);
     }
+    for (targets, part) in [
+        (".*q_proj)|(?:.*v_proj", "not a regular expression"),
+        (".*[a-z&&[^q]]_proj", "Python has no &&"),
+        (".*", "also matches model, which is no linear map"),
+        (r"model\.layers\.\d.*", "also matches model.layers.0,"),
+    ] {
+        let dir = copy("adapter");
+        edit_json(&dir.path().join("adapter_config.json"), |v| {
+            v["target_modules"] = targets.into();
+        });
+        says(Lora::load(dir.path(), &model), &["target_modules", part]);
+    }
+    // an expression that would search for hours
+    let slow = json!(r"(?=((\w|\.)+)+$)(\w+\.?)+\1!");
+    let dir = copy("adapter");
+    edit_json(&dir.path().join("adapter_config.json"), |v| {
+        v["target_modules"] = slow;
+    });
+    says(
+        Lora::load(dir.path(), &model),
+        &["target_modules", "nested repetitions"],
+    );
 }
 
 #[test]

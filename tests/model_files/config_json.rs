@@ -161,6 +161,35 @@ fn keys_of_each_family_are_checked() {
             "Mistral has no biases",
         ),
         (
+            "smollm3",
+            json!({"no_rope_layers": [1, 0]}),
+            "no_rope_layers names 2 layers",
+        ),
+        (
+            "smollm3",
+            json!({"no_rope_layers": [1, 0, 2, 1, 1]}),
+            "no_rope_layers has 2",
+        ),
+        (
+            "smollm3",
+            json!({"mlp_bias": true}),
+            "SmolLM3 has no biases",
+        ),
+        (
+            "phi3",
+            json!({"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.3}}),
+            "partial_rotary_factor 0.3 rotates 1 of 4",
+        ),
+    ] {
+        let error = read(family, edit).unwrap_err();
+        assert!(error.contains(part), "{family}: {error}");
+    }
+}
+
+#[test]
+fn windows_that_contradict_are_refused() {
+    for (family, edit, part) in [
+        (
             "mistral",
             json!({"sliding_window": "wide"}),
             "sliding_window is \"wide\"",
@@ -188,27 +217,56 @@ fn keys_of_each_family_are_checked() {
         (
             "qwen2-window",
             json!({"use_sliding_window": false}),
-            "but use_sliding_window is off",
+            "there is no window: use_sliding_window is off",
         ),
         (
-            "smollm3",
-            json!({"no_rope_layers": [1, 0]}),
-            "no_rope_layers names 2 layers",
+            "qwen2-window",
+            json!({"max_window_layers": -1}),
+            "max_window_layers is -1",
         ),
         (
-            "smollm3",
-            json!({"no_rope_layers": [1, 0, 2, 1, 1]}),
-            "no_rope_layers has 2",
+            "qwen2-window",
+            json!({"max_window_layers": 2.5}),
+            "max_window_layers is 2.5",
         ),
         (
-            "smollm3",
-            json!({"mlp_bias": true}),
-            "SmolLM3 has no biases",
+            "llama-yarn",
+            json!({"layer_types": vec!["sliding_attention"; 2]}),
+            "there is no window",
         ),
         (
             "phi3",
-            json!({"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.3}}),
-            "partial_rotary_factor 0.3 rotates 1 of 4",
+            json!({"layer_types": ["foo"]}),
+            "layer_types has \"foo\"",
+        ),
+        (
+            "smollm3",
+            json!({"layer_types": vec!["sliding_attention"; 5]}),
+            "there is no window: use_sliding_window is off",
+        ),
+    ] {
+        let error = read(family, edit).unwrap_err();
+        assert!(error.contains(part), "{family}: {error}");
+    }
+}
+
+#[test]
+fn rope_settings_that_transformers_reads_otherwise_are_refused() {
+    for (family, edit, part) in [
+        (
+            "llama-dynamic",
+            json!({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}),
+            "rope_scaling and rope_parameters differ",
+        ),
+        (
+            "phi3",
+            json!({"rope_parameters": {"rope_type": "linear", "factor": 2.0}}),
+            "Phi-3 has no RoPE scaling but longrope",
+        ),
+        (
+            "phi3-long",
+            json!({"original_max_position_embeddings": null}),
+            "original_max_position_embeddings is only in the RoPE scaling",
         ),
     ] {
         let error = read(family, edit).unwrap_err();
@@ -225,7 +283,7 @@ fn windows_and_layers_without_rotation_are_those_of_transformers() {
     let none = [None, None];
     assert_eq!(windows("mistral", json!({})), [Some(6); 2]);
     assert_eq!(windows("mistral", json!({"sliding_window": null})), none);
-    // no longer than the context: hides nothing
+    // no shorter than the context: hides nothing
     assert_eq!(windows("mistral", json!({"sliding_window": 64})), none);
     let types = json!({"layer_types": null});
     assert_eq!(windows("qwen2-window", types), [None, Some(5), Some(5)]);

@@ -5,6 +5,7 @@ mod families;
 mod gradients;
 mod kv_cache;
 mod logits;
+mod longrope;
 mod lora;
 mod packed;
 mod qwen2;

@@ -77,6 +77,44 @@ fn activations_are_the_tensors_of_a_layer() {
     assert_eq!((gpu.layer_pairs, gpu.bytes_per_number), (0, 2));
 }
 
+/// Norms of heads and their inputs; a fused matrix, whose low-rank products are computed for each
+/// part; other ranks in some layers.
+#[test]
+fn activations_count_what_a_family_adds() {
+    let config = |name: &str| {
+        let file = testkit::golden(&format!("families/{name}/config.json"));
+        models::Config::read(&file).unwrap()
+    };
+    // d 16, 4 heads of 8, 2 of keys, feed-forward 24; biases on q, k, v, o
+    let (d, q, k, f) = (16, 32, 16, 24);
+    let layer = Activations::on_cpu(&config("qwen3"), None).layer;
+    let biases = q + 2 * k + d;
+    assert_eq!(
+        layer,
+        4 * d + 3 * q + 3 * k + 3 * f + biases + (q + k) + 2 * d
+    );
+
+    // d 16, q 16, k 8
+    let (q, k) = (16, 8);
+    let phi = config("phi3");
+    let mut lora = LoraConfig {
+        r: 2,
+        targets: models::LoraTargets::names(["qkv_proj", "o_proj"]),
+        rank_pattern: [("layers.1.self_attn.o_proj".to_string(), 5)].into(),
+        ..LoraConfig::default()
+    };
+    let qkv = d + q + 2 * k;
+    assert_eq!(lora.n_params(&phi), 2 * (2 * qkv) + (2 + 5) * (d + q));
+    assert_eq!(lora.n_tensors(&phi), 2 * 4);
+    let adapted = Activations::on_cpu(&phi, Some(&lora));
+    let plain = 4 * d + 3 * q + 3 * k + 3 * f;
+    assert_eq!(adapted.layer, plain + d + 3 * 2 + 5);
+    lora.dropout = 0.1;
+    let dropped = Activations::on_cpu(&phi, Some(&lora));
+    let added = 2 * 3 * d + 2 * (q + 2 * k) + 2 * q + 2 * d;
+    assert_eq!(dropped.layer, adapted.layer + added);
+}
+
 /// By hand, from the sizes of the model: d 24, feed-forward 40, vocabulary 61, 8 numbers in a row
 /// of keys.
 #[test]

@@ -191,7 +191,9 @@ fn a_quantised_7b_fits_gpus_of_12_gb_and_8_gb() {
             ];
             let tight = stage == "esrl-rlhf" && budget.ends_with("7.3");
             let fewer = tight.then(|| "rollout.max_rows=2".to_string());
-            let sets = sets.into_iter().chain(fewer).collect();
+            // as the adapter of the recipe's sft, from which the others start
+            let targets = "lora.targets=[\"q_proj\",\"v_proj\"]".to_string();
+            let sets = sets.into_iter().chain(fewer).chain([targets]).collect();
             let file = root.join(format!("{name}.toml"));
             let plan = plan_by(stage, Some(&file), sets, Some(world.path("out"))).unwrap();
             let gb = |what: &str| plan["memory"][what].as_f64().unwrap();

@@ -23,7 +23,7 @@ fn a_stage_ends_with_what_came_out_and_the_next_command() {
         let falls = "train.optimizer.schedule=linear";
         world.sft("sft", falls).unwrap();
         world.reward("rm", "").unwrap();
-        let ppo = "algorithm.name=ppo train.policy.schedule=linear train.critic.schedule=linear";
+        let ppo = "algorithm.name=ppo train.policy.lr=1e-5 train.policy.schedule=linear train.critic.schedule=linear";
         world.rl("ppo", ppo).unwrap();
         // with nothing left to do
         world.sft("sft", &format!("resume {falls}")).unwrap();

@@ -112,7 +112,7 @@ impl World {
     pub fn sft_args(&self, run: &str, sets: &str) -> RunArgs {
         let data = tiny("demonstrations.json");
         let defaults = format!(
-            "model.source=~/base model.template=alpaca lora.r=4 lora.alpha=8 data.path={data} \
+            "model.source=~/base model.template=alpaca lora.r=4 lora.alpha=8 lora.targets=[\"q_proj\",\"v_proj\"] data.path={data} \
              data.max_rows=30 data.held_out=0.2 data.max_len=96 samples.n=2 samples.max_new_tokens=6 \
              train.max_steps=4 train.batch_size=4 train.log_every=1 train.eval_every=2 \
              train.sample_every=2 train.save_every=2 {}",

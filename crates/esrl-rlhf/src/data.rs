@@ -211,7 +211,7 @@ fn task(encoder: &Encoder, mut prompt: Prompt) -> Result<Task> {
 
 /// The most tokens that a prompt may have.
 fn prompt_room(meta: &PolicyMeta, config: &Config) -> Result<usize> {
-    let context = meta.context();
+    let context = meta.decoding_context();
     let room = context
         .checked_sub(config.rollout.max_new_tokens)
         .with_context(|| {

@@ -63,8 +63,7 @@ impl Engine<'_> {
         }
         let config = &self.model.config;
         for (at, request) in requests.iter().enumerate() {
-            let limit = config.limit_behind(request.prompt.len());
-            request.check(at, limit, config.vocab_size)?;
+            request.check(at, config)?;
         }
         let dtype = self.model.activation_dtype();
         let frozen = self.lora.map(|lora| lora.frozen_as(dtype)).transpose()?;

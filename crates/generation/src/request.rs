@@ -52,7 +52,8 @@ pub struct Request {
 impl Request {
     /// An error if a model with this context and vocabulary cannot decode the request. `at`: its
     /// index, for the message.
-    pub(crate) fn check(&self, at: usize, context: usize, vocab: usize) -> Result<()> {
+    pub(crate) fn check(&self, at: usize, model: &models::Config) -> Result<()> {
+        let (context, vocab) = (model.max_position_embeddings, model.vocab_size);
         let Sampling {
             temperature,
             top_p,
@@ -72,6 +73,13 @@ impl Request {
         if self.prompt.len() + max_new_tokens > context {
             return refuse(format!(
                 "generation: prompt {at} has {} tokens, which with max_new_tokens = {max_new_tokens} exceeds the model's context of {context}; shorten one of them",
+                self.prompt.len()
+            ));
+        }
+        let limit = model.limit_behind(self.prompt.len());
+        if self.prompt.len() + max_new_tokens > limit {
+            return refuse(format!(
+                "generation: prompt {at} has {} tokens, which with max_new_tokens = {max_new_tokens} passes the {limit} tokens at which this model's RoPE changes its frequencies; shorten one of them",
                 self.prompt.len()
             ));
         }

@@ -51,7 +51,7 @@ impl Config {
             None if family.defaults.as_many_kv_heads => num_attention_heads,
             None => {
                 return Err(format!(
-                    "num_key_value_heads is missing; {} has no fixed number: write the rows of k_proj divided by head_dim {head_dim}",
+                    "num_key_value_heads is missing and {} has no default; set it to the rows of k_proj.weight / {head_dim}",
                     family.architecture
                 ));
             }
@@ -224,6 +224,15 @@ fn find_family(f: &Fields) -> std::result::Result<&'static Family, String> {
     match (family, architectures) {
         (Some(family), Some(_)) if lists(family) => Ok(family),
         (Some(family), None) => Ok(family),
+        (Some(family), Some(list))
+            if families::find(|f| list.iter().any(|name| name == f.architecture)).is_some() =>
+        {
+            Err(format!(
+                "model_type \"{}\" and architectures {} contradict each other",
+                family.model_type,
+                Value::Array(list.clone())
+            ))
+        }
         (_, Some(list)) => Err(format!(
             "architectures {} is not supported; supported: {}",
             Value::Array(list.clone()),

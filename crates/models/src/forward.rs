@@ -117,7 +117,7 @@ impl CausalLm {
     }
 }
 
-/// Sequences that share tokens are rotated alike, by the longest.
+/// Sequences that share a prefix have the rotation frequencies of the longest of them.
 fn stretches(layout: &Ragged) -> Vec<Stretch> {
     let contexts = layout.contexts();
     let mut longest = contexts.clone();

@@ -200,7 +200,7 @@ impl KvCache {
             && position + n > limit
         {
             bail!(
-                "a sequence would grow over {limit} tokens while it is decoded, where this model's RoPE changes its frequencies; keep prompt and answer within {limit} tokens"
+                "decoding would pass {limit} tokens, where this model's RoPE changes its frequencies; keep prompt and answer within {limit} tokens"
             );
         }
         let room: usize = seq.runs.iter().map(|(_, len)| len).sum();

@@ -8,7 +8,7 @@ use crate::lora_config::Adapted;
 use crate::parameter::Parameter;
 use candle_core::{DType, Result, Tensor, Var};
 
-/// The two matrices that are added to one of the model.
+/// The low-rank pair A, B of one weight matrix.
 #[derive(Clone, Debug)]
 pub(crate) struct LoraPair {
     module: Module,

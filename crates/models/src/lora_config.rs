@@ -35,7 +35,7 @@ impl Default for LoraConfig {
             r: 8,
             alpha: 32.0,
             dropout: 0.0,
-            targets: LoraTargets::names(["q_proj", "v_proj"]),
+            targets: LoraTargets::AllLinear,
             rslora: false,
             rank_pattern: BTreeMap::new(),
             alpha_pattern: BTreeMap::new(),
@@ -91,8 +91,7 @@ impl LoraConfig {
         spec.modules().filter_map(largest).collect()
     }
 
-    /// Refuses settings of which no adapter for a model of this shape can be made, and those that
-    /// change nothing.
+    /// Refuses settings that do not fit a model of this shape, and patterns that match nothing.
     pub fn check(&self, model: &Config) -> Result<()> {
         let adapted = self.adapted(model).map_err(Error::Input)?;
         let (width, spec) = (model.hidden_size, model.layer());
@@ -102,20 +101,10 @@ impl LoraConfig {
                 "lora.{key} = {rank} is more than the model's width of {width}; a low rank is 4 to 64",
             )));
         }
-        let patterns = self.rank_pattern.keys().map(|k| ("rank_pattern", k));
-        for (key, pattern) in
-            patterns.chain(self.alpha_pattern.keys().map(|k| ("alpha_pattern", k)))
-        {
-            let compiled =
-                Pattern::of_end(pattern).map_err(|e| Error::Input(format!("lora.{key}: {e}")))?;
-            let mut paths = adapted.iter().map(|a| spec.full_path(a.layer, a.module));
-            if !paths.any(|path| compiled.matches(&path)) {
-                return Err(Error::Input(format!(
-                    "lora.{key}: \"{pattern}\" matches no adapted matrix; the first is {}",
-                    spec.full_path(adapted[0].layer, adapted[0].module)
-                )));
-            }
-        }
+        let paths = adapted.iter().map(|a| spec.full_path(a.layer, a.module));
+        let paths: Vec<_> = paths.collect();
+        check_used("rank_pattern", &self.rank_pattern, &paths).map_err(Error::Input)?;
+        check_used("alpha_pattern", &self.alpha_pattern, &paths).map_err(Error::Input)?;
         Ok(())
     }
 
@@ -147,12 +136,17 @@ impl LoraConfig {
             let key = if self.r == 0 { "r" } else { "rank_pattern" };
             return Err(format!("lora.{key} = 0: the rank must be at least 1"));
         }
-        if !self.alpha.is_finite() {
-            return Err(format!("lora.alpha = {} is not a number", self.alpha));
-        }
-        if let Some((pattern, alpha)) = self.alpha_pattern.iter().find(|(_, a)| !a.is_finite()) {
+        // with 0 the adapter would change nothing, and its gradients would be 0
+        let bad = |alpha: f64| !alpha.is_finite() || alpha == 0.0;
+        if bad(self.alpha) {
             return Err(format!(
-                "lora.alpha_pattern: \"{pattern}\" = {alpha} is not a number"
+                "lora.alpha = {} is not a number other than 0",
+                self.alpha
+            ));
+        }
+        if let Some((pattern, alpha)) = self.alpha_pattern.iter().find(|(_, a)| bad(**a)) {
+            return Err(format!(
+                "lora.alpha_pattern: \"{pattern}\" = {alpha} is not a number other than 0"
             ));
         }
         if !(0.0..1.0).contains(&self.dropout) {
@@ -180,14 +174,46 @@ fn pattern_value<T: Copy + PartialEq>(
     patterns: &[(Pattern, T)],
     path: &str,
 ) -> std::result::Result<Option<T>, String> {
-    let mut found = patterns.iter().filter(|(pattern, _)| pattern.matches(path));
-    let Some((first, value)) = found.next() else {
-        return Ok(None);
-    };
-    match found.find(|(_, other)| other != value) {
-        None => Ok(Some(*value)),
-        Some((other, _)) => Err(format!(
-            "lora.{key}: \"{first}\" and \"{other}\" both match {path} and differ; keep one"
-        )),
+    let mut first: Option<&(Pattern, T)> = None;
+    for entry in patterns {
+        let (pattern, value) = entry;
+        if !pattern
+            .matches(path)
+            .map_err(|e| format!("lora.{key}: {e}"))?
+        {
+            continue;
+        }
+        match first {
+            Some((other, found)) if found != value => {
+                return Err(format!(
+                    "lora.{key}: \"{other}\" and \"{pattern}\" both match {path} and differ; keep one"
+                ));
+            }
+            _ => first = Some(entry),
+        }
     }
+    Ok(first.map(|(_, value)| *value))
+}
+
+/// Refuses a pattern that matches none of the adapted matrices, whose paths these are.
+fn check_used<T: Copy>(
+    key: &str,
+    map: &BTreeMap<String, T>,
+    paths: &[String],
+) -> std::result::Result<(), String> {
+    for (pattern, _) in patterns(key, map)? {
+        let mut used = false;
+        for path in paths {
+            used |= pattern
+                .matches(path)
+                .map_err(|e| format!("lora.{key}: {e}"))?;
+        }
+        if !used {
+            let first = paths.first().map(String::as_str).unwrap_or_default();
+            return Err(format!(
+                "lora.{key}: \"{pattern}\" matches no adapted matrix; the first is {first}"
+            ));
+        }
+    }
+    Ok(())
 }

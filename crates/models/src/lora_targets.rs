@@ -26,6 +26,16 @@ pub enum LoraTargets {
     Pattern(String),
 }
 
+/// Modules of every model that a LoRA adapter does not change here.
+const OTHERS: [&str; 6] = [
+    "model",
+    "model.embed_tokens",
+    "model.layers.0",
+    "model.layers.0.self_attn",
+    "model.layers.0.input_layernorm",
+    "lm_head",
+];
+
 const ALL_LINEAR: &str = "all-linear";
 
 impl LoraTargets {
@@ -66,17 +76,32 @@ impl LoraTargets {
             }
             Self::Pattern(text) => {
                 let pattern = Pattern::whole(text).map_err(|e| format!("lora.targets: {e}"))?;
-                let first = all
-                    .first()
-                    .map(|(_, path)| path.clone())
-                    .unwrap_or_default();
-                all.retain(|(_, path)| pattern.matches(path));
-                if all.is_empty() {
+                let matches = |path: &str| {
+                    let matched = pattern.matches(path);
+                    matched.map_err(|e| format!("lora.targets: {e}"))
+                };
+                for other in OTHERS {
+                    if matches(other)? {
+                        return Err(format!(
+                            "lora.targets: \"{text}\" also matches {other}, which is no linear map of a layer; PEFT could not load such an adapter"
+                        ));
+                    }
+                }
+                let mut matched = Vec::new();
+                for (target, path) in &all {
+                    if matches(path)? {
+                        matched.push(*target);
+                    }
+                }
+                if matched.is_empty() {
+                    let first = all.first().map(|(_, path)| path.as_str());
                     return Err(format!(
-                        "lora.targets: \"{text}\" matches no matrix as a regular expression, such as {first}; {}",
+                        "lora.targets: \"{text}\" matches no matrix as a regular expression, such as {}; {}",
+                        first.unwrap_or_default(),
                         choose()
                     ));
                 }
+                return Ok(matched);
             }
         }
         Ok(all.into_iter().map(|(target, _)| target).collect())
@@ -168,17 +193,29 @@ impl Pattern {
     }
 
     fn compile(text: &str, regex: String) -> Result<Self, String> {
+        let wrong = |e: &dyn fmt::Display| format!("\"{text}\" is not a regular expression ({e})");
+        Regex::new(text).map_err(|e| wrong(&e))?;
+        // Rust's expressions intersect sets of characters by it, Python's do not
+        if text.contains("&&") {
+            return Err(wrong(&"Python has no &&"));
+        }
         let built = RegexBuilder::new(&regex).backtrack_limit(100_000).build();
-        let regex = built.map_err(|e| format!("\"{text}\" is not a regular expression ({e})"))?;
+        let regex = built.map_err(|e| wrong(&e))?;
         Ok(Self {
             text: text.to_string(),
             regex,
         })
     }
 
-    /// An expression that takes too long counts as one that does not match.
-    pub fn matches(&self, path: &str) -> bool {
-        self.regex.is_match(path).unwrap_or(false)
+    /// An error where the expression takes too long.
+    pub fn matches(&self, path: &str) -> Result<bool, String> {
+        let matched = self.regex.is_match(path);
+        matched.map_err(|e| {
+            format!(
+                "\"{}\" on {path}: {e}; write it without nested repetitions",
+                self.text
+            )
+        })
     }
 }
 

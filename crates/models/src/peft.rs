@@ -266,8 +266,8 @@ fn read_patterns<T>(
         Some(other) => return Err(format!("{key} = {other} is not a map")),
     };
     let entry = |(pattern, v): (&String, &Value)| {
-        let number = number(v).ok_or_else(|| format!("{key}: \"{pattern}\" = {v} is no {key}"));
-        Ok((pattern.clone(), number?))
+        let what = || format!("{key}: \"{pattern}\" = {v} is not a number that it takes");
+        Ok((pattern.clone(), number(v).ok_or_else(what)?))
     };
     map.iter().map(entry).collect()
 }

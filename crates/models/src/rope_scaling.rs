@@ -101,30 +101,36 @@ pub(crate) struct Defaults {
 
 impl Rope {
     pub(crate) fn read(fields: &Fields, defaults: &Defaults) -> Result<Self, String> {
-        let table = ["rope_parameters", "rope_scaling"]
-            .into_iter()
-            .find_map(|key| Some((key, fields.get(key)?)));
-        let empty = serde_json::Map::new();
-        let table = match table {
-            None => &empty,
-            Some((key, table)) => table
-                .as_object()
-                .ok_or_else(|| format!("{key} is {table}, not an object"))?,
+        let table = |key: &'static str| match fields.get(key) {
+            None => Ok(None),
+            Some(table) => match table.as_object() {
+                Some(map) => Ok(Some(map)),
+                None => Err(format!("{key} is {table}, not an object")),
+            },
         };
-        let table = Fields(table);
+        let (old, new) = (table("rope_scaling")?, table("rope_parameters")?);
+        let empty = serde_json::Map::new();
+        let table = Fields(new.or(old).unwrap_or(&empty));
         table.only(&KEYS, "RoPE scaling")?;
+        let original = "original_max_position_embeddings";
+        let original = |table: &Fields| match fields.opt_size(original)? {
+            Some(original) => Ok(original),
+            None => Ok::<_, String>(table.opt_size(original)?.unwrap_or(defaults.original)),
+        };
+        let scaling = |table: &Fields| RopeScaling::read(table, original(table)?, defaults.context);
+        // transformers 5 takes the old key, version 4 does not know the new one
+        if let (Some(old), Some(_)) = (old, new)
+            && scaling(&Fields(old))? != scaling(&table)?
+        {
+            return Err("rope_scaling and rope_parameters differ; keep one of them".into());
+        }
         let either = |key: &str| match table.opt_number(key)? {
             Some(number) => Ok::<_, String>(Some(number)),
             None => fields.opt_number(key),
         };
-        let original = "original_max_position_embeddings";
-        let original = match fields.opt_size(original)? {
-            Some(original) => original,
-            None => table.opt_size(original)?.unwrap_or(defaults.original),
-        };
         Ok(Self {
             theta: either("rope_theta")?.unwrap_or(defaults.theta),
-            scaling: RopeScaling::read(&table, original, defaults.context)?,
+            scaling: scaling(&table)?,
             rotated: either("partial_rotary_factor")?.unwrap_or(1.0),
         })
     }
@@ -361,7 +367,7 @@ impl LongRope {
     }
 }
 
-/// transformers takes a null for a wrong number.
+/// transformers refuses null values here.
 fn without_nulls(mut value: Value) -> Value {
     if let Some(map) = value.as_object_mut() {
         map.retain(|_, v| !v.is_null());

@@ -6,8 +6,8 @@ use candle_core::{Device, Result, Tensor};
 use std::f32::consts::PI;
 use std::sync::Mutex;
 
-/// cos and sin by position, f32: one block of rows for each set of frequencies, and last, where a
-/// model has layers without rotation, a row that rotates nothing.
+/// cos and sin by position, f32: one block of rows for each set of frequencies. Where some layers
+/// do not rotate, one identity row (cos 1, sin 0) follows.
 pub(crate) struct RopeTables {
     /// Radians per position of each pair, [rotated width / 2]. The second set is that of long
     /// sequences.

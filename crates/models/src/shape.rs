@@ -90,6 +90,11 @@ impl Config {
         }
     }
 
+    /// Tokens that any prompt and its answer can have together.
+    pub fn decoding_context(&self) -> usize {
+        self.limit_behind(0)
+    }
+
     /// Tokens to which a sequence that begins with a prompt of `prompt` tokens can grow.
     pub fn limit_behind(&self, prompt: usize) -> usize {
         match self.rope_switch() {
@@ -133,6 +138,8 @@ pub struct Family {
     pub(crate) json_keys: fn(&Config) -> Vec<(&'static str, Value)>,
     /// A layer of these widths, with or without biases of attention.
     pub(crate) layer: fn(&LayerWidths, bool) -> LayerSpec,
+    /// It may have a window.
+    pub(crate) windowed: bool,
     /// Sets which layers have a window, of which a GGUF file stores only the width, and which
     /// rotate.
     pub(crate) gguf_layers: fn(&mut Config, Option<usize>),

@@ -22,8 +22,8 @@ struct Overhead {
     head_logits: f64,
 }
 
-/// A tokenizer.json of this many bytes is within the process; each byte beyond takes this many in
-/// memory: with Qwen2.5's of 7 MB a process takes 0.20 GB before it has read the model.
+/// `process` covers a tokenizer.json of up to so many bytes; each further byte costs this many
+/// bytes of memory. With Qwen2.5's tokenizer a process takes 0.20 GB before it has read the model.
 const TOKENIZER: (usize, f64) = (2_000_000, 24.0);
 
 const CPU: Overhead = Overhead {

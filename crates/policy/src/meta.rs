@@ -153,6 +153,11 @@ impl PolicyMeta {
         self.base.config.max_position_embeddings
     }
 
+    /// The most tokens that any prompt and its answer may have together.
+    pub fn decoding_context(&self) -> usize {
+        self.base.config.decoding_context()
+    }
+
     /// The settings of its own adapter, or else `lora`, which must fit the base.
     pub fn lora_or(&self, lora: &LoraConfig) -> Result<LoraConfig> {
         match &self.adapter {

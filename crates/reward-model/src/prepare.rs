@@ -127,7 +127,7 @@ fn requests(meta: &PolicyMeta, held_out: &[Preference], config: &Config) -> Resu
         ..Sampling::default()
     };
     let limit = meta
-        .context()
+        .decoding_context()
         .saturating_sub(r.normalisation_max_new_tokens);
     let mut requests: Vec<Request> = Vec::new();
     for preference in held_out {

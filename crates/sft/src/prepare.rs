@@ -198,7 +198,7 @@ fn sample_prompts(
     config: &Config,
 ) -> Result<(Vec<Prompt>, Vec<usize>)> {
     let (n, room) = (config.samples.n, config.samples.max_new_tokens);
-    let context = meta.context();
+    let context = meta.decoding_context();
     let (mut prompts, mut lens, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
     for demonstration in held_out {
         if prompts.len() == n {

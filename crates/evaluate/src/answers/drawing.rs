@@ -122,6 +122,7 @@ fn draw_answers(
     policy.encoder.report_rows("asked");
     let n_turns = todo.iter().map(|q| q.n_turns()).sum();
     let mut bar = SampleProgress::new(&format!("{} answers", identity.model_id), n_turns);
+    let mut n_narrow = 0;
     for batch in todo.chunks(config.batch) {
         let answered = batch_turns(policy, config, batch, &mut bar)?;
         for (question, turns) in batch.iter().zip(answered) {
@@ -131,12 +132,20 @@ fn draw_answers(
                 continue;
             };
             let cut = turns.iter().filter(|turn| turn.finish == Finish::Length);
-            report.cut += cut.count();
+            report.cut += cut.clone().count();
+            n_narrow += cut.filter(|turn| turn.narrow).count();
             report.answered += 1;
             let texts: Vec<String> = turns.into_iter().map(|turn| turn.text).collect();
             report.printed.push(Some(texts.join("\n\n")));
             keep(question, texts)?;
         }
+    }
+    if n_narrow > 0 {
+        run::say!(
+            "{n_narrow} answers were cut before max_new_tokens = {}: prompt and answer of this model have at most {} tokens together",
+            config.max_new_tokens,
+            policy.model().config.decoding_context()
+        );
     }
     let tokens = bar.tokens();
     bar.finish(&format!("{} answers, {tokens} tokens", report.answered));
@@ -166,6 +175,8 @@ fn encode_question(policy: &Policy, question: &Asked, before: &[&str]) -> Result
 struct Turn {
     text: String,
     finish: Finish,
+    /// It had room for fewer tokens than were asked for.
+    narrow: bool,
 }
 
 /// The answers to each question of a batch, turn by turn; `None` if a prompt does not fit.
@@ -211,10 +222,15 @@ fn batch_turns(
         for (i, sample) in asked.into_iter().zip(samples) {
             let text = policy.encoder.decode(&sample.ids)?.trim().to_string();
             let finish = sample.finish;
+            let narrow = sample.ids.len() < config.max_new_tokens;
             dialogues[i]
                 .as_mut()
                 .expect("only open dialogues are asked")
-                .push(Turn { text, finish });
+                .push(Turn {
+                    text,
+                    finish,
+                    narrow,
+                });
         }
     }
     unreachable!("no question has endless turns")

@@ -135,7 +135,7 @@ fn fitting(plan: &Plan, policies: &[Policy]) -> Result<Vec<Prompt>> {
     for prompt in &plan.prompts {
         let mut fits = true;
         for policy in policies {
-            let context = policy.model().config.max_position_embeddings;
+            let context = policy.model().config.decoding_context();
             fits &= policy.encoder.prompt(prompt)?.len() + plan.sampling.max_new_tokens <= context;
         }
         if let (true, Some(first)) = (fits, policies.first()) {

@@ -17,13 +17,16 @@ pub(super) static LLAMA: Family = Family {
     read_json,
     json_keys,
     layer: |widths, _| layer(widths),
+    windowed: false,
     gguf_layers: windows::all,
     gguf_head_rows: HeadRows::Pairs,
     gguf_pre_tokenizers: &PRE_TOKENIZERS,
 };
 
-fn read_json(fields: &Fields, _: &mut Config) -> Result<(), String> {
-    refuse_biases(fields, "LLaMA")
+fn read_json(fields: &Fields, config: &mut Config) -> Result<(), String> {
+    refuse_biases(fields, "LLaMA")?;
+    windows::used_types(fields, config, None)?;
+    Ok(())
 }
 
 pub(super) fn refuse_biases(fields: &Fields, family: &str) -> Result<(), String> {

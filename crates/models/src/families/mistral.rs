@@ -19,6 +19,7 @@ pub(super) static MISTRAL: Family = Family {
     read_json,
     json_keys: |config| vec![("sliding_window", config.sliding_window().into())],
     layer: |widths, _| llama::layer(widths),
+    windowed: true,
     gguf_layers: windows::all,
     gguf_head_rows: HeadRows::Pairs,
     gguf_pre_tokenizers: &[PreTokenizer {
@@ -35,11 +36,11 @@ pub(super) static MISTRAL: Family = Family {
 /// A file without the key means 4,096, as in transformers; null means no window.
 fn read_json(fields: &Fields, config: &mut Config) -> Result<(), String> {
     llama::refuse_biases(fields, "Mistral")?;
-    let types = windows::layer_types(fields, config)?;
-    if types.is_some_and(|types| types.contains(&false)) {
+    let window = windows::window(fields, Some(4096))?;
+    let types = windows::used_types(fields, config, window)?;
+    if window.is_some() && types.is_some_and(|types| types.contains(&false)) {
         return Err("layer_types has full_attention; all layers of Mistral have the window".into());
     }
-    let window = windows::window(fields, Some(4096))?;
     windows::set(config, window, |_| true);
     Ok(())
 }

@@ -5,8 +5,12 @@
 use super::{llama, windows};
 use crate::config_json::Fields;
 use crate::layer_spec::{LayerSpec, LayerWidths, Module, Norm, Projection};
+use crate::rope_scaling::RopeScaling;
 use crate::shape::{Config, Defaults, Family, HeadRows, PreTokenizer, Split};
 use serde_json::Value;
+
+/// `original_max_position_embeddings` where the file does not say.
+const ORIGINAL: usize = 4096;
 
 pub(super) static PHI3: Family = Family {
     model_type: "phi3",
@@ -14,7 +18,7 @@ pub(super) static PHI3: Family = Family {
     gguf_architecture: "phi3",
     defaults: Defaults {
         context: 4096,
-        original_context: Some(4096),
+        original_context: Some(ORIGINAL),
         rms_norm_eps: 1e-5,
         ..Defaults::LLAMA
     },
@@ -22,6 +26,7 @@ pub(super) static PHI3: Family = Family {
     read_json,
     json_keys,
     layer: |widths, _| layer(widths),
+    windowed: true,
     gguf_layers: windows::all,
     gguf_head_rows: HeadRows::Halves,
     gguf_pre_tokenizers: &[PreTokenizer {
@@ -37,7 +42,20 @@ pub(super) static PHI3: Family = Family {
 
 fn read_json(fields: &Fields, config: &mut Config) -> Result<(), String> {
     llama::refuse_biases(fields, "Phi-3")?;
+    if !matches!(
+        config.rope_scaling,
+        RopeScaling::None | RopeScaling::LongRope(_)
+    ) {
+        return Err("Phi-3 has no RoPE scaling but longrope".into());
+    }
+    let original = "original_max_position_embeddings";
+    if fields.get(original).is_none() && config.rope_switch().is_some_and(|n| n != ORIGINAL) {
+        return Err(format!(
+            "{original} is only in the RoPE scaling, where transformers does not read it for Phi-3; put it beside max_position_embeddings"
+        ));
+    }
     let window = windows::window(fields, None)?;
+    windows::used_types(fields, config, window)?;
     windows::set(config, window, |_| true);
     Ok(())
 }

@@ -19,6 +19,7 @@ pub(super) static QWEN2: Family = Family {
     read_json: windows::read_qwen,
     json_keys: windows::write_qwen,
     layer: |widths, _| layer(widths),
+    windowed: true,
     gguf_layers: windows::all,
     gguf_head_rows: HeadRows::Halves,
     gguf_pre_tokenizers: &[PreTokenizer {

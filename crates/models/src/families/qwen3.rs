@@ -22,6 +22,7 @@ pub(super) static QWEN3: Family = Family {
     read_json,
     json_keys,
     layer,
+    windowed: true,
     gguf_layers: windows::all,
     gguf_head_rows: HeadRows::Halves,
     // files name qwen2's

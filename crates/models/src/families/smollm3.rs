@@ -25,6 +25,7 @@ pub(super) static SMOLLM3: Family = Family {
     read_json,
     json_keys,
     layer: |widths, _| llama::layer(widths),
+    windowed: true,
     gguf_layers: |config, _| set_rotated(config, INTERVAL),
     gguf_head_rows: HeadRows::Pairs,
     // files name llama's
@@ -69,7 +70,7 @@ fn read_windows(fields: &Fields, config: &mut Config) -> Result<(), String> {
         true => windows::window(fields, None)?,
         false => None,
     };
-    let types = windows::layer_types(fields, config)?;
+    let types = windows::used_types(fields, config, window)?;
     let rotated: Vec<bool> = config.layers.iter().map(|layer| layer.rotated).collect();
     windows::set(config, window, |layer| match &types {
         Some(types) => types[layer],

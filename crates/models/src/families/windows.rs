@@ -13,7 +13,7 @@ pub(super) fn window(fields: &Fields, default: Option<usize>) -> Result<Option<u
 }
 
 /// Gives the window to each layer for which `has` holds. One that is no shorter than the context
-/// hides nothing, and is left out.
+/// hides nothing and is left out.
 pub(super) fn set(config: &mut Config, window: Option<usize>, has: impl Fn(usize) -> bool) {
     let window = window.filter(|window| *window < config.max_position_embeddings);
     for (index, layer) in config.layers.iter_mut().enumerate() {
@@ -50,6 +50,23 @@ pub(super) fn layer_types(fields: &Fields, config: &Config) -> Result<Option<Vec
     }
 }
 
+/// [`layer_types`]; refuses layers with a window where there is none, which transformers computes
+/// in one way or another, depending on the family.
+pub(super) fn used_types(
+    fields: &Fields,
+    config: &Config,
+    window: Option<usize>,
+) -> Result<Option<Vec<bool>>, String> {
+    let types = layer_types(fields, config)?;
+    match &types {
+        Some(types) if window.is_none() && types.contains(&true) => Err(
+            "layer_types has sliding_attention, but there is no window: use_sliding_window is off or sliding_window is null"
+                .into(),
+        ),
+        _ => Ok(types),
+    }
+}
+
 /// The keys of Qwen: `use_sliding_window`, and either `layer_types` or `max_window_layers`, the
 /// number of layers that come before those with a window.
 pub(super) fn read_qwen(fields: &Fields, config: &mut Config) -> Result<(), String> {
@@ -57,18 +74,16 @@ pub(super) fn read_qwen(fields: &Fields, config: &mut Config) -> Result<(), Stri
         true => window(fields, Some(4096))?,
         false => None,
     };
-    let types = layer_types(fields, config)?;
-    if used.is_none() && types.as_ref().is_some_and(|types| types.contains(&true)) {
-        return Err(
-            "layer_types has sliding_attention, but use_sliding_window is off or sliding_window is null"
-                .into(),
-        );
-    }
-    let first = fields.0.get("max_window_layers").and_then(Value::as_u64);
-    let first = first.map_or(28, |first| first as usize);
+    let types = used_types(fields, config, used)?;
+    let first = match fields.get("max_window_layers") {
+        None => 28,
+        Some(first) => first
+            .as_u64()
+            .ok_or_else(|| format!("max_window_layers is {first}, not a whole number"))?,
+    };
     set(config, used, |layer| match &types {
         Some(types) => types[layer],
-        None => layer >= first,
+        None => layer as u64 >= first,
     });
     Ok(())
 }

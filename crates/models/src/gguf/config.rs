@@ -1,6 +1,7 @@
 //! The shape of a model from a GGUF file's metadata. Names: llama.cpp's `convert_hf_to_gguf.py`.
 
 use super::metadata::Metadata;
+use super::part::Part;
 use crate::config::MAX_LAYERS;
 use crate::families;
 use crate::rope_tables::frequencies;
@@ -20,13 +21,30 @@ pub(super) struct Factors {
     pub long: Option<Vec<f32>>,
 }
 
-pub(super) fn config(meta: &Metadata, factors: Factors, has_head: bool) -> Result<Config> {
+impl Factors {
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        let all = [&self.whole, &self.short, &self.long];
+        all.iter().filter(|factors| factors.is_some()).count()
+    }
+}
+
+pub(super) fn config(meta: &Metadata, factors: Factors, parts: &[Part]) -> Result<Config> {
     let refuse = |what: String| Err(Error::at(meta.path, what));
-    let family = find_family(meta)?;
-    let key = |name: &str| format!("{}.{name}", family.gguf_architecture);
+    let find = |name: &str| {
+        parts
+            .iter()
+            .find_map(|part| part.content.tensor_infos.get(name))
+    };
+    let architecture = find_family(meta, false)?.gguf_architecture;
+    let key = |name: &str| format!("{architecture}.{name}");
     if meta.uint(&key("expert_count"))?.unwrap_or(0) > 0 {
         return refuse("a mixture of experts is not supported".into());
     }
+    // files of Phi-4 say 0 for no window
+    let window = meta.uint(&key("attention.sliding_window"))?;
+    let window = window.filter(|w| *w > 0).map(|w| w as usize);
+    let family = find_family(meta, window.is_some())?;
     let hidden_size = meta.size(&key("embedding_length"))?;
     let heads = meta.size(&key("attention.head_count"))?;
     let head_dim = match meta.opt_size(&key("attention.key_length"))? {
@@ -41,7 +59,7 @@ pub(super) fn config(meta: &Metadata, factors: Factors, has_head: bool) -> Resul
             key("block_count")
         ));
     }
-    let vocab_size = match meta.content.tensor_infos.get("token_embd.weight") {
+    let vocab_size = match find("token_embd.weight") {
         Some(info) => info.shape.dims().first().copied().unwrap_or(0),
         None => return refuse("tensor token_embd.weight is missing".into()),
     };
@@ -63,22 +81,16 @@ pub(super) fn config(meta: &Metadata, factors: Factors, has_head: bool) -> Resul
                 .ok_or_else(|| meta.wrong(&eps, "missing"))?,
         ),
         max_position_embeddings: meta.size(&key("context_length"))?,
-        tie_word_embeddings: !has_head,
+        tie_word_embeddings: find("output.weight").is_none(),
         rope_theta: theta.unwrap_or(10_000.0),
         rope_scaling: RopeScaling::None,
-        partial_rotary_factor: rotated.map_or(1.0, |n| n as f64 / head_dim as f64),
-        attention_bias: meta
-            .content
-            .tensor_infos
-            .contains_key("blk.0.attn_output.bias"),
+        partial_rotary_factor: rotated.map_or(1.0, |n| share(n, head_dim)),
+        attention_bias: find("blk.0.attn_output.bias").is_some(),
         layers: vec![LayerAttention::default(); num_hidden_layers],
         bos_token_id: None,
         eos_token_id: Vec::new(),
     };
-    (family.gguf_layers)(
-        &mut config,
-        meta.opt_size(&key("attention.sliding_window"))?,
-    );
+    (family.gguf_layers)(&mut config, window);
     config.check().map_err(|e| Error::at(meta.path, e))?;
     config.rope_scaling = scaling(meta, &config, factors)?;
     config.check().map_err(|e| Error::at(meta.path, e))?;
@@ -97,6 +109,18 @@ fn scaling(meta: &Metadata, config: &Config, factors: Factors) -> Result<RopeSca
     };
     let of = |factors: Vec<f32>| factors.into_iter().map(|f| shortest(f.into())).collect();
     let kind = meta.text(&key("type")).filter(|kind| *kind != "none");
+    let of_yarn = [
+        ("yarn_ext_factor", 1.0),
+        ("yarn_log_multiplier", 0.0),
+        ("yarn_attn_factor", 1.0),
+        ("attn_factor", 1.0),
+    ];
+    for (name, usual) in of_yarn {
+        let number = meta.number(&key(name))?.filter(|n| *n != usual);
+        if let (Some("yarn"), Some(number)) = (kind, number) {
+            return Err(meta.wrong(&key(name), &format!("{number}; only {usual} is supported")));
+        }
+    }
     match (kind, factors.whole, factors.short, factors.long) {
         (None, None, None, None) => Ok(RopeScaling::None),
         (None, Some(factors), None, None) => llama3_scaling(config, &factors)
@@ -111,15 +135,16 @@ fn scaling(meta: &Metadata, config: &Config, factors: Factors) -> Result<RopeSca
                 attention_factor: meta.number(&key("attn_factor"))?.map(shortest),
             }))
         }
+        // the f32 as it is: it is in the fingerprints of adapters
         (Some("linear"), None, None, None) => Ok(RopeScaling::Linear {
-            factor: shortest(number("factor")?),
+            factor: number("factor")?,
         }),
         (Some("yarn"), None, None, None) => Ok(RopeScaling::Yarn(Yarn {
             factor: shortest(number("factor")?),
             original_max_position_embeddings: original()?,
             beta_fast: meta.number(&key("yarn_beta_fast"))?.unwrap_or(32.0),
             beta_slow: meta.number(&key("yarn_beta_slow"))?.unwrap_or(1.0),
-            attention_factor: meta.number(&key("yarn_attn_factor"))?.map(shortest),
+            attention_factor: None,
             mscale: None,
             mscale_all_dim: None,
             truncate: true,
@@ -144,13 +169,24 @@ fn scaling(meta: &Metadata, config: &Config, factors: Factors) -> Result<RopeSca
     }
 }
 
-fn find_family(meta: &Metadata) -> Result<&'static Family> {
+/// The first family of the file's architecture: Mistral's files say llama, and have a window.
+fn find_family(meta: &Metadata, windowed: bool) -> Result<&'static Family> {
     let name = meta.text("general.architecture").unwrap_or("missing");
-    families::find(|family| family.gguf_architecture == name).ok_or_else(|| {
+    let is = |family: &Family| family.gguf_architecture == name && (family.windowed || !windowed);
+    families::find(is).ok_or_else(|| {
         let supported = families::names(|family| family.gguf_architecture);
         let what = format!("architecture \"{name}\" is not supported; supported: {supported}");
         Error::at(meta.path, what)
     })
+}
+
+/// The share of a head of which transformers, which rounds down, rotates `n` numbers.
+fn share(n: usize, head_dim: usize) -> f64 {
+    let share = n as f64 / head_dim as f64;
+    match (head_dim as f64 * share) as usize == n {
+        true => share,
+        false => share.next_up(),
+    }
 }
 
 /// The f64 that prints like the f32 it came from: 1e-5 and not 9.999999747378752e-6.

@@ -34,28 +34,27 @@ pub(crate) struct Header {
 impl Header {
     /// Of a file, or of the first of the files that a model is split into.
     pub fn read(path: &Path) -> Result<Self> {
-        let mut first = Part::open(path)?;
+        let first = Part::open(path)?;
         let others = split::others(&first)?;
-        let factors = [ROPE_FACTORS, SHORT_FACTORS, LONG_FACTORS];
-        let mut factors = factors.map(|name| (name, None));
-        for (name, values) in &mut factors {
-            *values = first.numbers(name)?;
-        }
+        let mut parts = vec![first];
+        parts.extend(others);
+        let mut numbers = |name| {
+            let mut parts = parts.iter_mut();
+            parts
+                .find_map(|part| part.numbers(name).transpose())
+                .transpose()
+        };
+        let factors = Factors {
+            whole: numbers(ROPE_FACTORS)?,
+            short: numbers(SHORT_FACTORS)?,
+            long: numbers(LONG_FACTORS)?,
+        };
+        let n_others = factors.count();
         let meta = Metadata {
             path,
-            content: &first.content,
+            content: &parts[0].content,
         };
-        let n_others = factors
-            .iter()
-            .filter(|(_, values)| values.is_some())
-            .count();
-        let [whole, short, long] = factors.map(|(_, values)| values);
-        let names = || {
-            let parts = [&first].into_iter().chain(&others);
-            parts.flat_map(|part| part.content.tensor_infos.keys())
-        };
-        let has_head = names().any(|name| name == "output.weight");
-        let config = config(&meta, Factors { whole, short, long }, has_head)?;
+        let config = config(&meta, factors, &parts)?;
         let tokenizer = prepare(tokenizer(&meta)?, &config, path)?;
         let special = special(&meta, &tokenizer)?;
         let config = Config {
@@ -64,8 +63,6 @@ impl Header {
             ..config
         };
         let chat_template = chat_template(&meta);
-        let mut parts = vec![first];
-        parts.extend(others);
         Ok(Self {
             chat_template,
             config,

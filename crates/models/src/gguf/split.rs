@@ -39,7 +39,7 @@ pub(super) fn others(first: &Part) -> Result<Vec<Part>> {
                 format!("is part 1 of {count}, but its name does not end in -00001-of-{count:05}.gguf, so the others cannot be found"),
             )
         })?;
-        if !path.is_file() {
+        if std::fs::symlink_metadata(&path).is_err() {
             let what = format!("part {number} of {count} is missing; put it beside the first");
             return Err(Error::at(&path, what));
         }

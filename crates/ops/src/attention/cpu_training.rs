@@ -91,9 +91,8 @@ struct Attention {
     spec: AttentionSpec,
 }
 
-/// A tile of query rows: they see the keys from `first` to `end` of their part's context, the first
-/// row all but the last `rows - 1`, and each row one more at the end. With a window each row sees
-/// one less at the beginning, as soon as its window is full.
+/// A tile of query rows. Row i sees the keys of its part's context from `first` up to
+/// `end - rows + i`, inclusive; with a window, only the last of them.
 #[derive(Clone, Copy)]
 struct Tile<'a> {
     part: &'a Part,
