@@ -149,62 +149,6 @@ fn the_chat_template_of_a_merged_model_makes_the_runs_prompts() {
     }
 }
 
-/// What other programs read beside the weights.
-#[test]
-fn a_merged_model_keeps_the_defaults_of_its_base() {
-    let world = World::new();
-    let edit = |name: &str, keys: Value| {
-        let file = world.path("base").join(name);
-        let mut json: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-        for (key, value) in keys.as_object().unwrap() {
-            json[key] = value.clone();
-        }
-        std::fs::write(&file, json.to_string()).unwrap();
-    };
-    edit(
-        "tokenizer_config.json",
-        json!({"pad_token": "<s>", "unk_token": "not there", "padding_side": "left",
-            "model_max_length": 77, "additional_special_tokens": ["</s>", "not there"]}),
-    );
-    edit(
-        "generation_config.json",
-        json!({"temperature": 0.6, "do_sample": true, "pad_token_id": 1, "transformers_version": "4"}),
-    );
-    edit("config.json", json!({"pad_token_id": 1}));
-    world.sft("sft", 1);
-    merge(&MergeConfig::new(&world.text("sft"), &world.path("merged"))).unwrap();
-    let read = |name: &str| -> Value {
-        let file = world.path("merged").join(name);
-        serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
-    };
-    let settings = read("tokenizer_config.json");
-    for (key, value) in [
-        ("pad_token", json!("<s>")),
-        ("unk_token", Value::Null),
-        ("padding_side", json!("left")),
-        ("model_max_length", json!(77)),
-        ("additional_special_tokens", json!(["</s>"])),
-        ("eos_token", json!("</s>")),
-    ] {
-        assert_eq!(settings[key], value, "{key}");
-    }
-    let generation = read("generation_config.json");
-    let of_base: Value =
-        serde_json::from_slice(&std::fs::read(world.path("base/generation_config.json")).unwrap())
-            .unwrap();
-    for key in [
-        "temperature",
-        "do_sample",
-        "pad_token_id",
-        "bos_token_id",
-        "eos_token_id",
-    ] {
-        assert_eq!(generation[key], of_base[key], "{key}");
-    }
-    assert_eq!(generation.get("transformers_version"), None);
-    assert_eq!(read("config.json")["pad_token_id"], 1);
-}
-
 #[test]
 fn bf16_halves_the_file_and_stays_within_tolerance() {
     let world = World::new();

@@ -9,6 +9,7 @@ pub mod judge_server;
 mod judged_files;
 mod lists;
 mod merge;
+mod merged_files;
 mod overwrite;
 mod recorded;
 mod said;

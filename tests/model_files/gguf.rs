@@ -2,6 +2,7 @@
 
 use super::{CPU, assert_same_weights, load, says};
 use crate::common::plain_logits;
+use candle_core::quantized::gguf_file::{Content, Value};
 use models::{Loaded, ModelSource, RopeScaling};
 use ops::Ragged;
 use std::fs;
@@ -74,6 +75,72 @@ fn gguf_files_equal_transformers() {
         assert_eq!(&again.special, special);
         assert_same_weights(&again.model, &loaded.model);
     }
+}
+
+/// A golden file with one more number in its metadata.
+fn with_id(name: &str, key: &str, id: u32, to: &Path) {
+    let mut from = fs::File::open(golden(&format!("tiny-gguf/{name}.gguf"))).unwrap();
+    let content = Content::read(&mut from).unwrap();
+    let names = content.tensor_infos.keys();
+    let tensors = names.map(|name| (name.as_str(), content.tensor(&mut from, name, CPU).unwrap()));
+    let tensors: Vec<_> = tensors.collect();
+    let tensors: Vec<_> = tensors.iter().map(|(name, t)| (*name, t)).collect();
+    let id = Value::U32(id);
+    let metadata = content.metadata.iter().map(|(key, v)| (key.as_str(), v));
+    let metadata: Vec<_> = metadata.chain([(key, &id)]).collect();
+    let mut file = fs::File::create(to).unwrap();
+    candle_core::quantized::gguf_file::write(&mut file, &metadata, &tensors).unwrap();
+}
+
+#[test]
+fn a_copy_of_a_gguf_model_keeps_its_special_tokens() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("m.gguf");
+    let pad = "tokenizer.ggml.padding_token_id";
+    with_id("bpe", pad, 3, &file);
+    let loaded = gguf(&file).unwrap();
+    let (special, out) = (&loaded.special, dir.path());
+    let copied = |loaded: &Loaded| {
+        let (tokenizer, defaults) = (&loaded.tokenizer, &loaded.defaults);
+        let saved = loaded
+            .model
+            .save_copy(out, tokenizer, special, None, defaults);
+        saved.unwrap();
+        [
+            "tokenizer_config.json",
+            "generation_config.json",
+            "config.json",
+        ]
+        .map(|name| {
+            let json: serde_json::Value =
+                serde_json::from_slice(&fs::read(out.join(name)).unwrap()).unwrap();
+            json
+        })
+    };
+    let [settings, generation, config] = copied(&loaded);
+    let text = loaded.tokenizer.id_to_token(3).unwrap();
+    assert_eq!(settings["pad_token"], text);
+    assert_eq!(settings["eos_token"], "</s>");
+    assert_eq!(settings["add_bos_token"], true);
+    let ids: Vec<u32> = special.eos.iter().map(|(id, _)| *id).collect();
+    assert_eq!(ids.len(), 2, "EOS and the end of a turn");
+    assert_eq!(generation["eos_token_id"], serde_json::json!(ids));
+    assert_eq!(
+        (&generation["pad_token_id"], &config["pad_token_id"]),
+        (&3.into(), &3.into())
+    );
+
+    // as some converters write for "none"
+    with_id("bpe", pad, u32::MAX, &file);
+    let source = ModelSource::Gguf(file.clone());
+    let meta = models::model_meta(&source, models::Fetch::Whole).unwrap();
+    assert_eq!(meta.notes.len(), 1);
+    assert!(meta.notes[0].contains(pad) && meta.notes[0].ends_with("it is not used"));
+    let [settings, _, config] = copied(&gguf(&file).unwrap());
+    assert_eq!(
+        (settings.get("pad_token"), config.get("pad_token_id")),
+        (None, None)
+    );
 }
 
 #[test]

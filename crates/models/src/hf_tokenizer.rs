@@ -42,7 +42,7 @@ pub fn read_hf_directory(dir: &Path) -> Result<HfDirectory> {
     let tokenizer = read_tokenizer(dir, &settings, &config)?;
     let special = hf_special::special(dir, &config, &tokenizer, &settings, &mut notes)?;
     let chat_template = chat_template(dir, &settings, &mut notes)?;
-    let defaults = HfDefaults::read(dir, &settings, &tokenizer)?;
+    let defaults = HfDefaults::read(dir, &tokenizer)?;
     Ok(HfDirectory {
         config,
         tokenizer,

@@ -95,8 +95,8 @@ pub fn model_meta(source: &ModelSource, fetch: Fetch) -> Result<ModelMeta> {
                 tokenizer: header.tokenizer,
                 special: header.special,
                 chat_template: header.chat_template,
-                defaults: HfDefaults::default(),
-                notes: Vec::new(),
+                defaults: header.defaults,
+                notes: header.notes,
                 projections: BaseWeights::Stored,
                 weights: WeightsSource::Gguf(Box::new(header.tensors)),
             })

@@ -3,7 +3,7 @@
 
 use crate::safetensors_file::write_tensors;
 use crate::{CausalLm, Error, HfDefaults, Result, SpecialTokens};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::path::Path;
 
 impl CausalLm {
@@ -26,8 +26,8 @@ impl CausalLm {
         )
     }
 
-    /// The same, with the settings that the files of the original model have: pad token, padding
-    /// side, greatest length, generation defaults.
+    /// The same, with what the files of the original model have: its tokenizer's files and
+    /// settings, pad token and generation defaults.
     pub fn save_copy(
         &self,
         dir: &Path,
@@ -37,26 +37,24 @@ impl CausalLm {
         defaults: &HfDefaults,
     ) -> Result<()> {
         write_tensors(&dir.join("model.safetensors"), &self.tensors(), &[])?;
-        let write = |name: &str, text: String| {
+        let write = |name: &str, bytes: &[u8]| {
             let file = dir.join(name);
-            std::fs::write(&file, text).map_err(Error::io(&file))
+            std::fs::write(&file, bytes).map_err(Error::io(&file))
         };
-        let text = tokenizer
-            .to_string(false)
+        let json = defaults
+            .tokenizer_json(tokenizer)
             .map_err(|e| Error::at(&dir.join("tokenizer.json"), e))?;
-        write("tokenizer.json", text)?;
+        write("tokenizer.json", &json)?;
+        for (name, bytes) in defaults.files() {
+            write(name, bytes)?;
+        }
 
         let context = self.config.max_position_embeddings;
-        let mut settings = defaults.tokenizer_config(special, context);
-        if let Some(template) = chat_template {
-            settings.insert("chat_template".into(), template.into());
-        }
-        write(
-            "tokenizer_config.json",
-            format!("{:#}\n", Value::Object(settings)),
-        )?;
+        let settings = defaults.tokenizer_config(special, context, chat_template);
+        write("tokenizer_config.json", settings_text(settings).as_bytes())?;
         let generation = Value::Object(defaults.generation_config(special));
-        write("generation_config.json", format!("{generation:#}\n"))?;
+        let generation = format!("{generation:#}\n");
+        write("generation_config.json", generation.as_bytes())?;
 
         let mut config = self.config.clone();
         config.bos_token_id = special.bos.as_ref().map(|(id, _)| *id);
@@ -65,6 +63,25 @@ impl CausalLm {
         if let Some(pad) = &defaults.pad_token_id {
             config["pad_token_id"] = pad.clone();
         }
-        write("config.json", format!("{config:#}\n"))
+        write("config.json", format!("{config:#}\n").as_bytes())
+    }
+}
+
+/// tokenizer_config.json. transformers writes "no limit" as a whole number of 31 digits, which JSON
+/// in Rust holds as 1e30; other programs want it whole.
+fn settings_text(settings: Map<String, Value>) -> String {
+    const KEY: &str = "model_max_length";
+    let length = settings.get(KEY).cloned().unwrap_or_default();
+    let text = format!("{:#}\n", Value::Object(settings));
+    match length
+        .as_f64()
+        .filter(|n| length.is_f64() && n.fract() == 0.0)
+    {
+        None => text,
+        Some(n) => text.replacen(
+            &format!("\"{KEY}\": {length}"),
+            &format!("\"{KEY}\": {n:.0}"),
+            1,
+        ),
     }
 }

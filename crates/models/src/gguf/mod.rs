@@ -14,12 +14,12 @@ mod tokenizer;
 pub(crate) use tensors::Tensors;
 
 use crate::hf_tokenizer::prepare;
-use crate::{Config, Result, SpecialTokens};
+use crate::{Config, HfDefaults, Result, SpecialTokens};
 use config::{Factors, LONG_FACTORS, ROPE_FACTORS, SHORT_FACTORS, config};
 use metadata::Metadata;
 use part::Part;
 use std::path::Path;
-use tokenizer::{chat_template, special, tokenizer};
+use tokenizer::{chat_template, other_tokens, special, tokenizer};
 use tokenizers::Tokenizer;
 
 /// The metadata of a file, and where its weights are.
@@ -28,6 +28,10 @@ pub(crate) struct Header {
     pub tokenizer: Tokenizer,
     pub special: SpecialTokens,
     pub chat_template: Option<String>,
+    /// What a copy of the model keeps of the metadata
+    pub defaults: HfDefaults,
+    /// What of the metadata is not used, a line each
+    pub notes: Vec<String>,
     pub tensors: Tensors,
 }
 
@@ -63,8 +67,12 @@ impl Header {
             ..config
         };
         let chat_template = chat_template(&meta);
+        let mut notes = Vec::new();
+        let tokens = other_tokens(&meta, &tokenizer, &mut notes);
         Ok(Self {
             chat_template,
+            defaults: HfDefaults::of_tokens(&tokens),
+            notes,
             config,
             tokenizer,
             special,

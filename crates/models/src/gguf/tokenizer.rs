@@ -85,6 +85,27 @@ pub(crate) fn special(meta: &Metadata, tokenizer: &Tokenizer) -> Result<SpecialT
     })
 }
 
+/// Tokens that only a copy of the model needs, by their key in tokenizer_config.json. Says in
+/// `notes` which of them the vocabulary lacks.
+pub(crate) fn other_tokens(
+    meta: &Metadata,
+    tokenizer: &Tokenizer,
+    notes: &mut Vec<String>,
+) -> Vec<(&'static str, (u32, String))> {
+    let keys = [
+        ("pad_token", "padding_token_id"),
+        ("unk_token", "unknown_token_id"),
+    ];
+    let mut found = Vec::new();
+    for (name, key) in keys {
+        match token(meta, tokenizer, key) {
+            Ok(token) => found.extend(token.map(|token| (name, token))),
+            Err(error) => notes.push(format!("{error}; it is not used")),
+        }
+    }
+    found
+}
+
 pub(crate) fn chat_template(meta: &Metadata) -> Option<String> {
     meta.text("tokenizer.chat_template").map(str::to_string)
 }
