@@ -310,6 +310,10 @@ fn incomplete_repositories_are_refused() {
         hub.fetch("org/m", Fetch::Whole),
         &["org/m", "no config.json"],
     );
+    let adapter = golden("tiny-llama/adapter/adapter_config.json");
+    fs::copy(&adapter, dir.path().join("adapter_config.json")).unwrap();
+    let fetch_it = "is a PEFT adapter; fetch it with `hf download org/m --local-dir DIR`";
+    says(hub.fetch("org/m", Fetch::Whole), &[fetch_it]);
     let tied = golden("tiny-llama/tied");
     fs::copy(tied.join("config.json"), dir.path().join("config.json")).unwrap();
     says(

@@ -167,6 +167,7 @@ fn steps_of_an_old_ppo_run_replay_with_the_recorded_numbers() {
         // from the start, since the run has no checkpoints; from the checkpoint of step 2
         for (run, step) in [("runs/ppo", 4), ("runs/ppo-killed", 2)] {
             let text = esrl_rlhf::replay(&esrl_rlhf::ReplayConfig {
+                base: None,
                 run: run.into(),
                 step,
                 rows: vec![0],

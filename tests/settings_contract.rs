@@ -127,6 +127,7 @@ fn a_run_with_any_temperature_resumes_and_replays() {
         .rl("run", &format!("resume {sets} train.steps=4"))
         .unwrap();
     let text = esrl_rlhf::replay(&esrl_rlhf::ReplayConfig {
+        base: None,
         run: world.path("run"),
         step: 3,
         rows: vec![0],

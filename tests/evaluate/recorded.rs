@@ -41,9 +41,10 @@ fn a_base_that_is_gone_is_named_with_its_place() {
     for (base, expected) in [
         (
             "some/base/here",
-            "was trained on the base \"some/base/here\", and there is none below /",
+            "was trained on the base \"some/base/here\", and there is none at /",
         ),
-        ("some/base/here", "put the base or a link to it there"),
+        ("some/base/here", "/some/base/here nor at "),
+        ("some/base/here", "name its place with model.base (--base"),
         (
             "/gone/base",
             "was trained on the base \"/gone/base\", and there is none;",

@@ -59,17 +59,11 @@ fn bad_adapters_are_refused() {
     let cases: &[(&str, Value, &[&str])] = &[
         ("peft_type", json!("IA3"), &["adapter_config.json", "IA3"]),
         (
-            "use_dora",
-            json!(true),
-            &["use_dora = true is not supported"],
-        ),
-        ("bias", json!("all"), &["bias = \"all\""]),
-        ("modules_to_save", json!(["lm_head"]), &["modules_to_save"]),
-        (
             "rank_pattern",
             json!({"q_proj": 2}),
-            &["lora_A", "needs [2, 32]"],
+            &["adapter_model.safetensors", "q_proj.lora_A", "another base"],
         ),
+        ("target_modules", json!(5), &["target_modules = 5", "list"]),
         (
             "target_modules",
             json!(["q_proj", "wi"]),
@@ -101,7 +95,7 @@ fn bad_adapters_are_refused() {
         (
             "init_lora_weights",
             json!("pissa"),
-            &["pissa", "changes the base"],
+            &["pissa", "changes the base", "merge it"],
         ),
     ];
     for (key, value, parts) in cases {
@@ -125,7 +119,18 @@ fn bad_adapters_are_refused() {
     weights(|t| drop(t.remove(KEY)), &[KEY, "missing"]);
     weights(
         |t| drop(t.insert("extra".into(), t[KEY].clone())),
-        &["unexpected tensor extra"],
+        &["unexpected tensor extra", "none of LoRA's", "merge it"],
+    );
+    weights(
+        |t| drop(t.insert(KEY.replace("layers.1", "layers.2"), t[KEY].clone())),
+        &["unexpected tensor", "layers.2", "another base"],
+    );
+    let dir = copy("adapter");
+    let file = dir.path().join("adapter_model.safetensors");
+    fs::rename(&file, dir.path().join("adapter_model.bin")).unwrap();
+    says(
+        Lora::load(dir.path(), &model),
+        &["adapter_model.bin is not read", "merge it"],
     );
     let dir = copy("adapter");
     let file = dir.path().join("adapter_model.safetensors");
@@ -254,6 +259,11 @@ fn options_that_are_not_implemented_or_not_known_are_refused() {
         Lora::load(dir.path(), &model)
     };
     for (key, value) in [
+        ("use_dora", json!(true)),
+        ("bias", json!("all")),
+        ("bias", json!("lora_only")),
+        ("modules_to_save", json!(["embed_tokens"])),
+        ("trainable_token_indices", json!([1])),
         ("exclude_modules", json!(["q_proj"])),
         ("fan_in_fan_out", json!(true)),
         ("layers_to_transform", json!([1])),
@@ -262,8 +272,9 @@ fn options_that_are_not_implemented_or_not_known_are_refused() {
         ("corda_config", json!({"a": 1})),
         ("lora_bias", json!(true)),
     ] {
-        let expected = format!("{key} = {value} is not supported");
-        says(load(key, &value), &["adapter_config.json", &expected]);
+        let expected = format!("{key} = {value} is not supported; merge it into its base");
+        let how = ["adapter_config.json", &expected, "merge_and_unload()"];
+        says(load(key, &value), &how);
     }
     for (key, value) in [
         ("some_new_option", json!(5)),
@@ -304,10 +315,11 @@ fn an_adapter_of_another_base_is_refused() {
         &["adapter_model.safetensors", "another base"],
     );
     // same widths, one layer fewer: the rest would be left over
+    let tied = tiny("tied").model.config;
     let config = Config {
         num_hidden_layers: 1,
-        layers: vec![models::LayerAttention::default()],
-        ..tiny("tied").model.config
+        layers: vec![tied.layers[0]; 1],
+        ..tied.clone()
     };
     let shallow = CausalLm::init(&config, 0, CPU).unwrap();
     says(
@@ -316,8 +328,8 @@ fn an_adapter_of_another_base_is_refused() {
     );
     let deep = Config {
         num_hidden_layers: 3,
-        layers: vec![models::LayerAttention::default(); 3],
-        ..config
+        layers: vec![tied.layers[0]; 3],
+        ..tied
     };
     let deep = CausalLm::init(&deep, 0, CPU).unwrap();
     says(

@@ -70,9 +70,16 @@ fn an_adapter_in_place_of_a_model_or_beside_it_is_refused() {
     fs::write(dir.path().join("adapter_config.json"), "{}").unwrap();
     says(
         load(dir.path()),
-        &["beside the model", "adapter_config.json", "merge it"],
+        &[
+            "beside the model",
+            "adapter_config.json",
+            "model.base",
+            "merge it",
+        ],
     );
+    assert!(!models::is_adapter(dir.path()).unwrap());
     fs::remove_file(dir.path().join("config.json")).unwrap();
+    assert!(models::is_adapter(dir.path()).unwrap());
     let unnamed = "its base (which it does not name)";
     says(load(dir.path()), &["a PEFT adapter, not a model", unnamed]);
     says(

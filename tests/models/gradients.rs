@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use testkit::{assert_close, golden_tensors};
 
 /// Mean NLL of the labels of train.safetensors.
-fn golden_nll(
+pub fn golden_nll(
     train: &HashMap<String, Tensor>,
     model: &CausalLm,
     lora: Option<&Lora>,

@@ -8,6 +8,7 @@ mod logits;
 mod longrope;
 mod lora;
 mod packed;
+mod peft_forms;
 mod qwen2;
 mod scalar_head;
 

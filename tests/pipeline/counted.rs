@@ -32,7 +32,7 @@ fn words(n: usize) -> String {
 
 fn model_meta(world: &World) -> PolicyMeta {
     PolicyMeta::open(
-        &world.text("base"),
+        world.text("base").as_str().into(),
         TemplateChoice::Alpaca,
         None,
         Fetch::Shape,

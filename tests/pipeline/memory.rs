@@ -13,7 +13,13 @@ use std::path::Path;
 
 /// A run on a base of this shape whose largest forward has so many tokens.
 pub fn work(shape: &Config, tokens: usize) -> Workload {
-    let base = PolicyMeta::open(&tiny("base"), TemplateChoice::Alpaca, None, Fetch::Shape).unwrap();
+    let base = PolicyMeta::open(
+        tiny("base").as_str().into(),
+        TemplateChoice::Alpaca,
+        None,
+        Fetch::Shape,
+    )
+    .unwrap();
     let none = Workload::new(&base, &WeightsMeta::default(), "cpu", Path::new("none")).unwrap();
     Workload {
         shape: shape.clone(),

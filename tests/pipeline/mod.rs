@@ -1,5 +1,7 @@
 //! The stages end to end, through the functions that their command lines call.
 
+mod adapter_files;
+mod adapters;
 mod advice;
 mod answer_ends;
 mod bad_data;
@@ -12,6 +14,7 @@ mod data_rules;
 mod held_out;
 mod inputs;
 mod memory;
+mod moved_base;
 mod outcomes;
 mod plan;
 mod pool;

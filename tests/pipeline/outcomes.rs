@@ -156,6 +156,7 @@ fn a_second_end_token_is_read_as_eos_everywhere() {
                 train.steps=1";
     world.rl("rl", sets).unwrap();
     let page = esrl_rlhf::replay(&esrl_rlhf::ReplayConfig {
+        base: None,
         run: world.path("rl"),
         step: 1,
         rows: (0..16).collect(),

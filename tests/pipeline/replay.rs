@@ -8,6 +8,7 @@ use std::fs;
 
 fn replay(world: &World, run: &str, step: u64, rows: &[usize]) -> anyhow::Result<String> {
     esrl_rlhf::replay(&ReplayConfig {
+        base: None,
         run: world.path(run),
         step,
         rows: rows.to_vec(),
@@ -225,6 +226,7 @@ fn a_page_is_not_replaced_without_force() {
     world.rl("run", "algorithm.name=rloo").unwrap();
     fs::write(world.path("page.html"), "mine").unwrap();
     let config = ReplayConfig {
+        base: None,
         run: world.path("run"),
         step: 1,
         rows: vec![0],

@@ -99,7 +99,7 @@ fn dates_are_checked_and_the_given_one_is_used() {
     let world = world();
     let open = |date: Option<&str>| {
         let (source, chat) = (world.text("base"), TemplateChoice::Chat);
-        PolicyMeta::open(&source, chat, None, Fetch::Shape)?.at(date, None)
+        PolicyMeta::open(source.as_str().into(), chat, None, Fetch::Shape)?.at(date, None)
     };
     let meta = open(Some("2020-02-03")).unwrap();
     assert_eq!(meta.template.date(), Some("2020-02-03"));

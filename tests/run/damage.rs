@@ -50,7 +50,12 @@ impl Intact<'_> {
             let text = self.world.text(name);
             named(
                 file,
-                PolicyMeta::open(&text, TemplateChoice::Auto, None, Fetch::Whole),
+                PolicyMeta::open(
+                    text.as_str().into(),
+                    TemplateChoice::Auto,
+                    None,
+                    Fetch::Whole,
+                ),
             )
         };
         match first(file) {

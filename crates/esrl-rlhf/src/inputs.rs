@@ -9,7 +9,7 @@ use algorithms::Requirements;
 use anyhow::{Result, ensure};
 use data::{DataFiles, Prompt};
 use models::{Fetch, LoraConfig, WeightStorage, WeightsMeta};
-use policy::{DeviceChoice, PolicyMeta, TemplateChoice};
+use policy::{DeviceChoice, PolicyMeta, PolicyText, TemplateChoice};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -51,7 +51,12 @@ impl RunInputs {
         } = Data::read(config, &needs)?;
         let template = TemplateChoice::parse(&config.model.template)?;
         let model = &config.model;
-        let meta = PolicyMeta::open(&model.policy, template, model.weights, fetch)?;
+        let start = PolicyText {
+            text: &model.policy,
+            base: model.base.as_deref(),
+            resumed,
+        };
+        let meta = PolicyMeta::open(start, template, model.weights, fetch)?;
         let meta = meta.at(model.template_date.as_deref(), resumed)?;
         if let Some(dir) = &model.reward {
             check_reward(dir, &meta)?;

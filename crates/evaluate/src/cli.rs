@@ -79,13 +79,14 @@ pub enum Command {
     #[command(after_help = "Example:
   wick judge --answers sft.jsonl esrl.jsonl --questions vicuna.jsonl --out runs/judge")]
     Judge(JudgeCommand),
-    /// Merge a run's adapter into its base and write a Hugging Face directory
+    /// Merge an adapter into its base and write a Hugging Face directory
     ///
     /// Checks on a probe set that the written model gives the same logits; writes nothing if it
     /// does not.
     #[command(after_help = "Examples:
   wick merge --run runs/esrl --out merged
-  wick merge --run runs/esrl --out merged-bf16 --dtype bf16")]
+  wick merge --run runs/esrl --out merged-bf16 --dtype bf16
+  wick merge --run adapter --base models/llama --out merged")]
     Merge(MergeConfig),
 }
 

@@ -44,9 +44,12 @@ pub enum Dtype {
 /// The arguments of `wick merge`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct MergeConfig {
-    /// Run of sft or esrl-rlhf whose result is an adapter
+    /// Run of sft or esrl-rlhf whose result is an adapter, or an adapter of PEFT
     #[arg(long, value_name = "RUN")]
     pub run: String,
+    /// Where the base of a run or adapter is, if not where that says; its numbers must be the same
+    #[arg(long, value_name = "MODEL")]
+    pub base: Option<String>,
     /// Directory to create
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -60,6 +63,7 @@ impl MergeConfig {
     pub fn new(run: &str, out: &Path) -> Self {
         Self {
             run: run.to_string(),
+            base: None,
             out: out.to_path_buf(),
             dtype: Dtype::F32,
         }
@@ -98,7 +102,8 @@ pub fn merge(config: &MergeConfig) -> Result<MergeReport> {
     let out = &config.out;
     run::ensure_new(out, "--out", Replace::Never)?;
     let parent = ensure_parent(out)?;
-    let policy = PolicyOpener::new("cpu")?.policy(&config.run)?;
+    let policy =
+        PolicyOpener::of_one("cpu", config.base.as_deref(), &config.run)?.policy(&config.run)?;
     let template = MergedTemplate::of(&policy)?;
     let lora = policy
         .adapter

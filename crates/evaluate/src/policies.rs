@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::Device;
 use data::{Encoder, Template};
 use models::ModelSource;
-use policy::{Base, Policy, TemplateChoice};
+use policy::{Base, BasePlace, Policy, PolicyText, TemplateChoice};
 use rewards::RewardModel;
 use run::SavedRun;
 use std::path::{Path, PathBuf};
@@ -13,6 +13,8 @@ use std::rc::Rc;
 /// Opens policies and reward models, and reuses the bases opened so far.
 pub(crate) struct PolicyOpener {
     device: Device,
+    /// `--base`: of everything that has a base beside itself
+    base: Option<String>,
     bases: Vec<Rc<Base>>,
 }
 
@@ -26,20 +28,48 @@ pub(crate) struct Reward {
 }
 
 impl PolicyOpener {
-    pub fn new(device: &str) -> Result<Self> {
+    /// `base`: `--base`. `texts`: what will be opened, of which something must need it.
+    pub fn new<'a>(
+        device: &str,
+        base: Option<&str>,
+        texts: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self> {
+        if let Some(base) = base {
+            let mut is_used = false;
+            for text in texts {
+                saved_run(text)?;
+                is_used |= policy::has_base(text)?;
+            }
+            ensure!(
+                is_used,
+                "--base {base} is not used: nothing that is given is an adapter or a run with one; \
+                 leave it out"
+            );
+        }
         Ok(Self {
             device: policy::device(device)?,
+            base: base.map(str::to_string),
             bases: Vec::new(),
         })
     }
 
-    /// Opens a policy: a run of sft or esrl-rlhf, or a plain model, which uses its own chat
-    /// template.
+    /// For one run or model.
+    pub fn of_one(device: &str, base: Option<&str>, text: &str) -> Result<Self> {
+        Self::new(device, base, [text])
+    }
+
+    /// Opens a policy: a run of sft or esrl-rlhf, an adapter of PEFT or a plain model. The last two
+    /// use their own chat template.
     pub fn policy(&mut self, text: &str) -> Result<Policy> {
         let plain = saved_run(text)?.is_none();
         say_better_best(text)?;
-        let policy = Policy::open_sharing(text, TemplateChoice::Auto, &self.device, &self.bases)?;
-        if plain && policy.base.chat_template.is_none() {
+        let has_base = policy::has_base(text)?;
+        let named = PolicyText {
+            base: self.base.as_deref().filter(|_| has_base),
+            ..text.into()
+        };
+        let policy = Policy::open_sharing(named, TemplateChoice::Auto, &self.device, &self.bases)?;
+        if plain && policy.template == Template::Alpaca {
             run::say!("{text} has no chat template; using the Alpaca format");
         }
         self.keep(&policy.base);
@@ -60,11 +90,14 @@ impl PolicyOpener {
         if !artefact.is_dir() {
             bail!("{text} has no reward/ yet: the run has not saved a result");
         }
-        let source = &policy::base_of_run(dir, &run.info)?;
-        let weights = policy::base_weights(&run.info)?;
+        let place = BasePlace::of_run(dir, &run.info, self.base.as_deref())?;
+        let (source, weights) = (&place.text, policy::base_weights(&run.info)?);
         let base = match self.bases.iter().find(|base| base.is(source, weights)) {
             Some(base) => base.clone(),
-            None => Rc::new(Base::load(source, weights, &self.device)?),
+            None => {
+                let base = Base::load(source, weights, &self.device);
+                Rc::new(base.map_err(|e| place.explain(e))?)
+            }
         };
         self.keep(&base);
         let model = RewardModel::load(&artefact, &base.model)
@@ -127,8 +160,8 @@ pub(crate) fn saved_run(text: &str) -> Result<Option<SavedRun>> {
     let is_missing = Path::new(text).symlink_metadata().is_err();
     if run.is_none() && is_missing && ModelSource::parse(text).is_err() {
         bail!(
-            "{text} does not exist; give a run directory, a model's directory, a .gguf file or a \
-             hub id (org/name)"
+            "{text} does not exist; give a run directory, the directory of a model or adapter, a \
+             .gguf file or a hub id (org/name)"
         );
     }
     Ok(run)

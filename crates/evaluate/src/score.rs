@@ -17,9 +17,12 @@ use std::path::{Path, PathBuf};
 /// The arguments of `wick score`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ScoreConfig {
-    /// Run directory (reward-model, sft or esrl-rlhf) or a plain model
+    /// Run directory (reward-model, sft or esrl-rlhf), an adapter of PEFT or a plain model
     #[arg(long, value_name = "RUN")]
     pub run: String,
+    /// Where the base of a run or adapter is, if not where that says; its numbers must be the same
+    #[arg(long, value_name = "MODEL")]
+    pub base: Option<String>,
     /// Pairs for a reward-model run, demonstrations for any other
     #[arg(long, value_name = "FILE")]
     pub data: PathBuf,
@@ -57,6 +60,7 @@ impl ScoreConfig {
     pub fn new(run: &str, data: &Path) -> Self {
         Self {
             run: run.to_string(),
+            base: None,
             data: data.to_path_buf(),
             format: Format::Auto,
             ignore: Vec::new(),
@@ -146,7 +150,7 @@ pub fn score(config: &ScoreConfig) -> Result<ScoreReport> {
         run::ensure_new(out, "--out", Replace::Never)?;
         ensure_parent(out)?;
     }
-    let mut opener = PolicyOpener::new(&config.device)?;
+    let mut opener = PolicyOpener::of_one(&config.device, config.base.as_deref(), &config.run)?;
     let is_reward = policies::saved_run(&config.run)?.is_some_and(|r| r.stage == "reward-model");
     let options = ReadOptions {
         format: config.format,
@@ -157,11 +161,8 @@ pub fn score(config: &ScoreConfig) -> Result<ScoreReport> {
         loaded.report(&config.data);
         loaded.items.truncate(config.max_rows.unwrap_or(usize::MAX));
         say_trained_on(config, loaded.items.iter().map(|pair| &pair.prompt))?;
-        pairs(
-            &opener.reward(Path::new(&config.run))?,
-            &loaded.items,
-            config,
-        )?
+        let reward = opener.reward(Path::new(&config.run))?;
+        pairs(&reward, &loaded.items, config)?
     } else {
         let mut loaded = data::demonstrations(&config.data, options)?;
         loaded.report(&config.data);

@@ -32,8 +32,10 @@ pub fn read_hf_directory(dir: &Path) -> Result<HfDirectory> {
     }
     if is_there(&dir.join(ADAPTER_CONFIG))? {
         let what = "beside the model there is an adapter_config.json, whose adapter transformers \
-                    would apply and Wick does not; merge it (merge_and_unload of PEFT), or move \
-                    that file away";
+                    would apply and Wick does not; move adapter_config.json and \
+                    adapter_model.safetensors into a directory of their own and give that to use \
+                    the adapter, with this model as model.base (--base), or merge it \
+                    (merge_and_unload of PEFT)";
         return Err(Error::at(dir, what));
     }
     let config = Config::read(&config_file)?;
@@ -66,13 +68,13 @@ fn no_config(dir: &Path) -> Error {
     let base = adapter["base_model_name_or_path"].as_str();
     let base = base.unwrap_or("which it does not name");
     let what = format!(
-        "a PEFT adapter, not a model; merge it into its base ({base}) with PEFT's merge_and_unload \
-         and give the merged directory"
+        "a PEFT adapter, not a model, and a whole model is needed here; merge it into its base \
+         ({base}) with PEFT's merge_and_unload and give the merged directory"
     );
     Error::at(dir, what)
 }
 
-fn read_tokenizer(dir: &Path, settings: &Value, config: &Config) -> Result<Tokenizer> {
+pub(crate) fn read_tokenizer(dir: &Path, settings: &Value, config: &Config) -> Result<Tokenizer> {
     let file = &dir.join("tokenizer.json");
     let Some(bytes) = read_bytes(file)? else {
         return Err(Error::at(

@@ -5,6 +5,7 @@
 use crate::hf_files::read_json;
 use crate::hf_shards::shard_names;
 use crate::hub_file::{Failure, Repository};
+use crate::peft::ADAPTER_CONFIG;
 use crate::{Error, Result};
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, CacheRepo};
@@ -137,6 +138,12 @@ impl Hub {
         let has = |name: &str| listing.siblings.iter().any(|s| s.rfilename == name);
         let get = |name: &str| self.get(id, &repo, name);
 
+        if has(ADAPTER_CONFIG) && !has(CONFIG) {
+            return Err(Error::Input(format!(
+                "model {id} is a PEFT adapter; fetch it with `hf download {id} --local-dir DIR` and give \
+                 DIR"
+            )));
+        }
         for name in [CONFIG, TOKENIZER] {
             if !has(name) {
                 return Err(Error::Input(format!("model {id} has no {name} on the hub")));

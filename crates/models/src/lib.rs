@@ -5,6 +5,7 @@
 //! layer has. Loaders, forward passes, adapters and memory counts walk that description.
 
 mod activations;
+mod adapter_tokenizer;
 mod base_weights;
 mod bf16_exact;
 mod cached_forward;
@@ -40,6 +41,7 @@ mod model_spec;
 mod packed;
 mod parameter;
 mod peft;
+mod peft_config;
 mod rope_scaling;
 mod rope_tables;
 mod safetensors_file;
@@ -52,6 +54,7 @@ mod weight_storage;
 mod weights_meta;
 
 pub use activations::Activations;
+pub use adapter_tokenizer::adapter_chat_template;
 pub use base_weights::BaseWeights;
 pub use causal_lm::CausalLm;
 pub use error::{Error, Result};
@@ -67,6 +70,7 @@ pub use lora_targets::LoraTargets;
 pub use model_meta::{Loaded, ModelMeta, load, model_meta};
 pub use model_source::ModelSource;
 pub use packed::{Packed, Sequence, micro_batches};
+pub use peft::{AdapterBase, is_adapter};
 pub use rope_scaling::{LongRope, RopeScaling, Yarn};
 pub use sampling_weights::SamplingWeights;
 pub use scalar_head::ScalarHead;

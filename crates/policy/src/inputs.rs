@@ -1,7 +1,7 @@
 //! Records in a run what its results depend on, by content. A resumed run must find the same.
 
 use crate::base::Base;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use data::{DataFiles, Template};
 use run::{FileHashes, Run};
 use serde_json::{Map, Value};
@@ -81,7 +81,23 @@ pub fn record_inputs(run: &mut Run, files: &DataFiles, others: &[&FileHashes]) -
 pub fn write_identity(run: &mut Run, base: &Base, template: &Template) -> Result<()> {
     let fingerprint = base.model.fingerprint()?;
     let before = run.recorded("base_fingerprint");
-    check_unchanged(run, before, &fingerprint, &base.source)?;
+    let place = run.recorded("base").and_then(Value::as_str);
+    if let Some(place) = place.filter(|place| *place != base.source) {
+        let place = place.to_string();
+        ensure!(
+            before.is_none_or(|before| *before == fingerprint),
+            "{} is not the base that {} began with ({place}): its numbers differ; resume with the \
+             original, or start a new run",
+            base.source,
+            run.dir().display()
+        );
+        // where the base lay at the start, which the settings name
+        if run.recorded("first_base").is_none() {
+            run.record("first_base", place.into())?;
+        }
+    } else {
+        check_unchanged(run, before, &fingerprint, &base.source)?;
+    }
     run.record("base_fingerprint", fingerprint.into())?;
     if let Some(date) = template.date() {
         run.record("template_date", date.into())?;

@@ -3,6 +3,7 @@
 //! nothing.
 
 mod base;
+mod base_place;
 mod cuda_unavailable;
 mod device;
 mod forward;
@@ -15,6 +16,7 @@ mod source;
 mod template;
 
 pub use base::{Base, encoder, load_base};
+pub use base_place::{BasePlace, has_base};
 pub use cuda_unavailable::{cuda_unavailable_reason, first_usable_gpu};
 pub use device::{DeviceChoice, default_device, device, usable_bytes};
 pub use forward::{Batch, Labels, per_label, score};
@@ -22,8 +24,8 @@ pub use inputs::{record_data, record_inputs, trained_prompts, write_identity};
 pub use meta::PolicyMeta;
 pub use own_settings::OwnSettings;
 pub use policy::Policy;
-pub use recorded::{base_of_run, find_recorded};
-pub use source::{base_weights, run_and_adapter};
+pub use recorded::{find_recorded, run_and_adapter};
+pub use source::{PolicyText, base_weights};
 pub use template::{
     TemplateChoice, check_template_date, dated, default_template, same_but_date, template_date,
 };

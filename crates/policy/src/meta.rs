@@ -1,8 +1,9 @@
 //! A policy before its weights are read: plans are made from it, and runs start from it.
 
 use crate::base::{encoder_of, report_notes};
-use crate::source::PolicySource;
-use crate::template::{TemplateChoice, check_template_date, saved_template};
+use crate::base_place::BasePlace;
+use crate::source::{PolicySource, PolicyText};
+use crate::template::{TemplateChoice, check_template_date, own_template, saved_template};
 use anyhow::{Result, ensure};
 use data::{Encoder, Template};
 use models::{BaseWeights, Fetch, LoraConfig, ModelMeta, ModelSource};
@@ -21,6 +22,7 @@ pub struct PolicyMeta {
     pub encoder: Encoder,
     pub template: Template,
     pub(crate) adapter_dir: Option<PathBuf>,
+    pub(crate) place: BasePlace,
     /// The text that it was opened by
     pub(crate) source_text: String,
     /// Whether it comes from a run, with that run's template
@@ -28,19 +30,19 @@ pub struct PolicyMeta {
 }
 
 impl PolicyMeta {
-    /// Opens `text` as [`Policy::open`](crate::Policy::open) does. `weights`: the format of the
-    /// projections (`model.weights`); None: as in the run that `text` names, else as stored.
+    /// Opens `policy` as [`Policy::open`](crate::Policy::open) does. `weights`: the format of the
+    /// projections (`model.weights`); None: as in the run that `policy` names, else as stored.
     /// `fetch`: the whole of a hub model where its weights will be read.
     ///
     /// # Errors
     /// Where the base cannot be read, or the adapter was trained on another format.
     pub fn open(
-        text: &str,
+        policy: PolicyText,
         template: TemplateChoice,
         weights: Option<BaseWeights>,
         fetch: Fetch,
     ) -> Result<Self> {
-        let source = PolicySource::find(text)?;
+        let (text, source) = (policy.text, PolicySource::find(policy)?);
         if let (Some(asked), Some(trained_on)) = (weights, source.weights) {
             ensure!(
                 asked == trained_on,
@@ -50,18 +52,26 @@ impl PolicyMeta {
                 trained_on.name()
             );
         }
-        let mut base = models::model_meta(&ModelSource::parse(&source.base)?, fetch)?;
+        let place = &source.base;
+        let base = models::model_meta(&ModelSource::parse(&place.text)?, fetch);
+        let mut base = base.map_err(|e| place.explain(e.into()))?;
         base.projections = weights.or(source.weights).unwrap_or_default();
-        report_notes(&source.base, &base);
+        report_notes(&place.text, &base);
         warn_of_unrounded(&base)?;
+        if let (Some(dir), None) = (&source.adapter_dir, &source.template) {
+            let (config, special) = (&base.config, &base.special);
+            let own = models::adapter_chat_template(dir, config, &base.tokenizer, special)?;
+            let own = own_template(dir, base.chat_template.as_deref(), own);
+            base.chat_template = own.or(base.chat_template);
+        }
         Self::new(text, base, source, template)
     }
 
     /// A model of random weights of the shape that `dir` describes.
     pub fn random(dir: &Path, seed: u64, template: TemplateChoice) -> Result<Self> {
         let mut source = PolicySource::model(&dir.to_string_lossy());
-        source.name.clone_from(&source.base);
-        let text = source.base.clone();
+        source.name.clone_from(&source.base.text);
+        let text = source.base.text.clone();
         Self::new(&text, ModelMeta::random(dir, seed)?, source, template)
     }
 
@@ -71,8 +81,8 @@ impl PolicyMeta {
         source: PolicySource,
         template: TemplateChoice,
     ) -> Result<Self> {
-        let (name, adapter_dir) = (source.name, source.adapter_dir);
-        let (source, of_run) = (source.base, source.template);
+        let (name, adapter_dir, place) = (source.name, source.adapter_dir, source.base);
+        let (source, of_run) = (place.text.clone(), source.template);
         let is_run = of_run.is_some();
         let template = match of_run {
             Some(template) => template,
@@ -80,7 +90,7 @@ impl PolicyMeta {
         };
         let context = base.config.max_position_embeddings;
         let encoder = encoder_of(&source, &base.tokenizer, &base.special, &template)?;
-        let config_of = |dir: &PathBuf| LoraConfig::of_adapter(dir);
+        let config_of = |dir: &PathBuf| LoraConfig::of_adapter_on(dir, &base.config);
         Ok(Self {
             encoder: encoder.within(context),
             adapter: adapter_dir.as_ref().map(config_of).transpose()?,
@@ -89,6 +99,7 @@ impl PolicyMeta {
             base,
             template,
             adapter_dir,
+            place,
             source_text: text.to_string(),
             is_run,
         })

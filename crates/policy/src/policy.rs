@@ -1,9 +1,10 @@
 //! A policy: a base, the adapter on it and the way it is prompted.
 
 use crate::base::{Base, encoder};
+use crate::base_place::BasePlace;
 use crate::meta::PolicyMeta;
-use crate::source::PolicySource;
-use crate::template::TemplateChoice;
+use crate::source::{PolicySource, PolicyText};
+use crate::template::{TemplateChoice, own_template};
 use anyhow::Result;
 use candle_core::Device;
 use data::{Encoder, Template};
@@ -26,10 +27,10 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Opens `text`: a run directory of sft or esrl-rlhf, an adapter in it (`RUN/best`), or a plain
-    /// model, which `template` tells how to prompt.
+    /// Opens `text`: a run directory of sft or esrl-rlhf, an adapter in it (`RUN/best`), an adapter
+    /// of PEFT, or a plain model. `template`: how to prompt what comes from no run.
     pub fn open(text: &str, template: TemplateChoice, device: &Device) -> Result<Self> {
-        let meta = PolicyMeta::open(text, template, None, Fetch::Whole)?;
+        let meta = PolicyMeta::open(text.into(), template, None, Fetch::Whole)?;
         meta.load(
             device,
             WeightStorage::of(ops::keeps_exact_weights(device), false),
@@ -39,22 +40,41 @@ impl Policy {
     /// The same, on one of the `known` bases where it is the same base, so that each base is in
     /// memory once.
     pub fn open_sharing(
-        text: &str,
+        policy: PolicyText,
         template: TemplateChoice,
         device: &Device,
         known: &[Rc<Base>],
     ) -> Result<Self> {
-        let source = PolicySource::find(text)?;
+        let source = PolicySource::find(policy)?;
         let weights = source.weights.unwrap_or_default();
-        let base = match known.iter().find(|base| base.is(&source.base, weights)) {
+        let place = &source.base;
+        let base = match known.iter().find(|base| base.is(&place.text, weights)) {
             Some(base) => base.clone(),
-            None => Rc::new(Base::load(&source.base, weights, device)?),
+            None => {
+                let base = Base::load(&place.text, weights, device);
+                Rc::new(base.map_err(|e| place.explain(e))?)
+            }
         };
+        let of_adapter = match (&source.template, &source.adapter_dir) {
+            (None, Some(dir)) => own_template(
+                dir,
+                base.chat_template.as_deref(),
+                models::adapter_chat_template(
+                    dir,
+                    &base.model.config,
+                    &base.tokenizer,
+                    &base.special,
+                )?,
+            ),
+            _ => None,
+        };
+        let chat = of_adapter.as_deref().or(base.chat_template.as_deref());
         let template = match source.template {
             Some(template) => template,
-            None => template.resolve(&base.source, &base.special, base.chat_template.as_deref())?,
+            None => template.resolve(&base.source, &base.special, chat)?,
         };
-        let (adapter, adapter_files) = load_adapter(source.adapter_dir.as_deref(), &base.model)?;
+        let dir = source.adapter_dir.as_deref();
+        let (adapter, adapter_files) = load_adapter(dir, place, &base.model)?;
         Ok(Self {
             name: source.name,
             adapter,
@@ -84,7 +104,8 @@ impl PolicyMeta {
     pub fn load(self, device: &Device, keep: WeightStorage) -> Result<Policy> {
         let weights = self.base.projections;
         let base = Base::new(&self.source, weights, self.base.load(device, keep)?);
-        let (adapter, adapter_files) = load_adapter(self.adapter_dir.as_deref(), &base.model)?;
+        let dir = self.adapter_dir.as_deref();
+        let (adapter, adapter_files) = load_adapter(dir, &self.place, &base.model)?;
         Ok(Policy {
             name: self.name,
             adapter,
@@ -96,11 +117,16 @@ impl PolicyMeta {
     }
 }
 
-fn load_adapter(dir: Option<&Path>, model: &CausalLm) -> Result<(Option<Lora>, FileHashes)> {
+fn load_adapter(
+    dir: Option<&Path>,
+    base: &BasePlace,
+    model: &CausalLm,
+) -> Result<(Option<Lora>, FileHashes)> {
     let Some(dir) = dir else {
         return Ok((None, FileHashes::default()));
     };
     let read = || Ok(Lora::load(dir, model)?);
     let (adapter, files) = FileHashes::of_what_is_read(dir, read)?;
+    base.check(model)?;
     Ok((Some(adapter), files))
 }

@@ -88,6 +88,16 @@ pub fn same_but_date(a: &Template, b: &Template) -> bool {
     day(a) == day(b)
 }
 
+/// The chat template that lies beside an adapter, where it is not its base's.
+pub(crate) fn own_template(dir: &Path, base: Option<&str>, own: Option<String>) -> Option<String> {
+    let own = own.filter(|own| Some(own.as_str()) != base)?;
+    run::say!(
+        "{}: the adapter brings its own chat template, which takes the place of its base's",
+        dir.display()
+    );
+    Some(own)
+}
+
 impl TemplateChoice {
     /// Parses the value of the setting.
     ///

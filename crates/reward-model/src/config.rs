@@ -42,8 +42,11 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
     /// The sft run that the policy will start from (its adapter is where the reward adapter
-    /// begins), or a plain model
+    /// begins), an adapter of PEFT, or a plain model
     pub source: String,
+    /// Where the base of a run or adapter is, if not where that says; its numbers must be the same
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
     /// What the frozen projections are kept in: `stored`, `q8_0`, `q4_0`, `q4_k`. Default: as the
     /// earlier run keeps them, else `stored`
     #[serde(default, skip_serializing_if = "Option::is_none")]

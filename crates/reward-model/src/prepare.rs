@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use data::{DataFiles, Encoder, Example, LostEnds, Preference};
 use generation::{Request, Sampling};
 use models::{Fetch, LoraConfig, WeightStorage, WeightsMeta};
-use policy::{DeviceChoice, PolicyMeta, TemplateChoice};
+use policy::{DeviceChoice, PolicyMeta, PolicyText, TemplateChoice};
 use std::path::Path;
 
 /// Held-out pairs whose scores are shown during training and stored with the artefact.
@@ -43,7 +43,12 @@ impl Prepared {
             bail!("no pair is held out; raise data.held_out or give data.eval_path");
         }
         let template = TemplateChoice::parse(&config.model.template)?;
-        let meta = PolicyMeta::open(&config.model.source, template, config.model.weights, fetch)?;
+        let source = PolicyText {
+            text: &config.model.source,
+            base: config.model.base.as_deref(),
+            resumed,
+        };
+        let meta = PolicyMeta::open(source, template, config.model.weights, fetch)?;
         let meta = meta.at(config.model.template_date.as_deref(), resumed)?;
         let keep = WeightStorage::of(DeviceChoice::parse(&config.device)?.is_cpu(), false);
         let lora = meta.lora_or(&config.lora)?;

@@ -27,6 +27,10 @@ const MAY_CHANGE: [&str; 14] = [
     "device",
 ];
 
+/// Where the base lies. Its content is checked, so that a run may be moved, and it stays what it is
+/// now for every step of the run.
+const BASE_PLACE: &str = "model.base";
+
 /// Settings that an error names.
 const SHOWN: usize = 3;
 
@@ -60,6 +64,7 @@ pub(crate) fn compare(dir: &Path, stored: &Table, given: &str) -> Result<Changes
         let last = key.rsplit('.').next();
         // A watch that stopped the run may be reconfigured.
         key.starts_with("watch.")
+            || *key == BASE_PLACE
             || last.is_some_and(|last| MAY_CHANGE.contains(&last))
             // A method's `epochs` are passes over one batch, not the length of the run.
             && !key.starts_with("algorithm.")
@@ -85,7 +90,11 @@ pub(crate) fn compare(dir: &Path, stored: &Table, given: &str) -> Result<Changes
     let line = |key| format!("resuming with a new setting: {}", describe(key));
     let was = |key: &&String| Ok(((*key).clone(), serde_json::to_value(old.get(*key))?));
     Ok(Changes {
-        before: harmless.iter().map(was).collect::<Result<_>>()?,
+        before: harmless
+            .iter()
+            .filter(|key| **key != BASE_PLACE)
+            .map(was)
+            .collect::<Result<_>>()?,
         lines: harmless.into_iter().map(line).collect(),
     })
 }

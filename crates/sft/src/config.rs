@@ -45,9 +45,13 @@ pub struct Config {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
-    /// Hugging Face directory, GGUF file, hub id, or the run directory of an earlier sft
+    /// Hugging Face directory, GGUF file, hub id, adapter of PEFT, or the run directory of an
+    /// earlier sft
     #[serde(default)]
     pub source: String,
+    /// Where the base of a run or adapter is, if not where that says; its numbers must be the same
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
     /// Directory with config.json and tokenizer.json: start from random weights of that shape
     /// instead of `source`
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,7 +118,7 @@ impl Config {
         policy::DeviceChoice::parse(&self.device)?;
         ensure!(
             self.model.random.is_some() || !self.model.source.is_empty(),
-            "model.source is missing: a Hugging Face directory, a GGUF file, a hub id or an earlier run"
+            "model.source is missing: a Hugging Face directory, a GGUF file, a hub id, an adapter or an earlier run"
         );
         let rounded = self.model.weights.filter(|w| *w != BaseWeights::Stored);
         ensure!(
@@ -140,6 +144,7 @@ impl Config {
         let random = self.model.random.is_some();
         let why = "model.random starts from random weights instead";
         unused.check("model.source", random, why);
+        unused.check("model.base", random, why);
         let given = self.data.eval_path.is_some();
         unused.check("data.held_out", given, data::EVAL_PATH_INSTEAD);
         let none = self.samples.n == 0;

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use candle_core::Device;
 use data::{DataFiles, Demonstration, Example, LostEnds, Prompt};
 use models::{Fetch, Lora, LoraConfig, WeightStorage, WeightsMeta};
-use policy::{Base, DeviceChoice, Policy, PolicyMeta};
+use policy::{Base, DeviceChoice, Policy, PolicyMeta, PolicyText};
 use std::collections::HashSet;
 use std::path::Path;
 use std::rc::Rc;
@@ -165,7 +165,14 @@ fn model_meta(
             )
         }
         Some(dir) => PolicyMeta::random(dir, config.train.seed, template)?,
-        None => PolicyMeta::open(&config.model.source, template, config.model.weights, fetch)?,
+        None => {
+            let source = PolicyText {
+                text: &config.model.source,
+                base: config.model.base.as_deref(),
+                resumed,
+            };
+            PolicyMeta::open(source, template, config.model.weights, fetch)?
+        }
     };
     let meta = meta.at(config.model.template_date.as_deref(), resumed)?;
     if full {

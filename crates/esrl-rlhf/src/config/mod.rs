@@ -50,8 +50,12 @@ pub struct Config {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelConfig {
-    /// The start of the policy, and the reference: an sft run, or a plain model
+    /// The start of the policy, and the reference: an sft run, an adapter of PEFT, or a plain model
     pub policy: String,
+    /// Where the base of all four roles is, if not where the policy says; its numbers must be the
+    /// same
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<String>,
     /// A reward-model run
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reward: Option<PathBuf>,

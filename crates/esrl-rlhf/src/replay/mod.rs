@@ -40,6 +40,9 @@ pub struct ReplayConfig {
     /// Step to recompute, counting from 1
     #[arg(long, value_name = "N")]
     pub step: u64,
+    /// Where the base is now, if not where the run says; its numbers must be the same
+    #[arg(long, value_name = "MODEL")]
+    pub base: Option<String>,
     /// Rows of the step to print, counting from 0
     #[arg(long, num_args = 1.., value_name = "ROW", default_values_t = [0, 1])]
     pub rows: Vec<usize>,
@@ -93,6 +96,7 @@ pub fn replay(config: &ReplayConfig) -> Result<String> {
         }
     );
     let mut settings: Config = run::from_table(&finished.config, "")?;
+    settings.model.base = config.base.clone().or(settings.model.base);
     settings.train.steps = settings.train.steps.max(config.step as usize);
     settings.watch.stop = false;
     let args = RunArgs {

@@ -9,10 +9,13 @@ use std::path::{Path, PathBuf};
 /// The arguments of `wick answers`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct AnswersConfig {
-    /// Run directory of sft or esrl-rlhf, or a plain model: Hugging Face directory, .gguf file or
-    /// hub id
+    /// Run directory of sft or esrl-rlhf, an adapter of PEFT, or a plain model: Hugging Face
+    /// directory, .gguf file or hub id
     #[arg(long, value_name = "RUN")]
     pub run: String,
+    /// Where the base of a run or adapter is, if not where that says; its numbers must be the same
+    #[arg(long, value_name = "MODEL")]
+    pub base: Option<String>,
     /// FastChat questions (JSONL with question_id, category and text or turns), or any file of
     /// prompts that training takes: Alpaca, conversations, prompt
     #[arg(long, value_name = "FILE")]
@@ -56,6 +59,7 @@ impl AnswersConfig {
     pub fn new(run: &str, questions: &Path, out: &Path) -> Self {
         Self {
             run: run.to_string(),
+            base: None,
             questions: Some(questions.to_path_buf()),
             ignore: Vec::new(),
             prompt: Vec::new(),

@@ -42,7 +42,8 @@ pub struct AnswersReport {
 pub fn answers(config: &AnswersConfig) -> Result<AnswersReport> {
     config.check()?;
     let asked = config.asked()?;
-    let policy = PolicyOpener::new(&config.device)?.policy(&config.run)?;
+    let policy = PolicyOpener::of_one(&config.device, config.base.as_deref(), &config.run)?
+        .policy(&config.run)?;
     let identity = Identity::new(config, &policy)?;
     if let Some(out) = &config.out {
         return Ok(answer_into(out, &policy, &identity, config, &asked)?.0);

@@ -17,6 +17,7 @@ use data::Prompt;
 use policy::Policy;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::rc::Rc;
 
 /// Compares the runs, with the judge of the environment variables if `judge_questions` is given.
@@ -40,12 +41,13 @@ pub fn compare_with(config: &CompareConfig, judge: Option<JudgeConfig>) -> Resul
     config.check()?;
     let plan = Plan::new(config)?;
     // Before anything is measured.
-    let questions = config.judge_questions.as_deref();
-    let questions = questions
-        .filter(|_| judge.is_some())
-        .map(fastchat::questions);
-    let questions = questions.transpose()?.unwrap_or_default();
-    let mut opener = PolicyOpener::new(&config.device)?;
+    let questions = match (&config.judge_questions, &judge) {
+        (Some(file), Some(_)) => fastchat::questions(file)?,
+        _ => Vec::new(),
+    };
+    let reward = plan.reward.as_deref().and_then(Path::to_str);
+    let texts = config.runs.iter().map(String::as_str).chain(reward);
+    let mut opener = PolicyOpener::new(&config.device, config.base.as_deref(), texts)?;
     let policies = plan.entries.iter().map(|entry| {
         let mut policy = opener.policy(&entry.text)?;
         policy.name = entry.name.clone();

@@ -23,9 +23,13 @@ pub enum Oracle {
 /// The arguments of `wick compare`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct CompareConfig {
-    /// Runs of sft and esrl-rlhf, or plain models; win rates are against the first
+    /// Runs of sft and esrl-rlhf, adapters of PEFT or plain models; win rates are against the first
     #[arg(long, required = true, num_args = 1.., value_name = "RUN")]
     pub runs: Vec<String>,
+    /// Where the base of all runs and adapters is, if not where they say; its numbers must be the
+    /// same
+    #[arg(long, value_name = "MODEL")]
+    pub base: Option<String>,
     /// Held-out prompts, in any data format (default: those that the first RL run held out)
     #[arg(long, value_name = "FILE")]
     pub prompts: Option<PathBuf>,
@@ -86,6 +90,7 @@ impl CompareConfig {
     pub fn new(runs: &[&str], out: &Path) -> Self {
         Self {
             runs: runs.iter().map(|r| r.to_string()).collect(),
+            base: None,
             prompts: None,
             format: Format::Auto,
             ignore: Vec::new(),
