@@ -63,8 +63,8 @@ fn compared_prompts_that_a_run_was_trained_on_are_counted() {
     assert_eq!(stored["rows"][2]["trained_prompts"], 2);
 }
 
-/// A run whose last policy is worse than its best: the next command takes the best, and a command
-/// that is given the run says which it takes.
+/// A run whose last policy is worse than its best, which is above the start: the next command takes
+/// the best, and a command that is given the run says which it takes.
 #[test]
 fn a_better_policy_in_best_is_named() {
     const CHILD: &str = "BETTER_BEST_TEST_CHILD";
@@ -78,10 +78,12 @@ fn a_better_policy_in_best_is_named() {
             let after = &rewards[1..];
             let best = after.iter().copied().fold(f64::MIN, f64::max);
             let worse = *after.last().unwrap() < best;
+            let named = worse && best > rewards[0];
+            run::say!("BEST {named}");
             let notes = &world.info(&run)["notes"];
             let said = notes["best"].is_string() || notes["worse"].is_string();
             assert!(said == worse || rewards[0] > best, "{rewards:?} {notes}");
-            if worse {
+            if named {
                 let out = world.path("out.jsonl");
                 let questions = world.write("q.json", r#"[{"instruction": "Go.", "output": ""}]"#);
                 let questions = questions.as_ref();
@@ -96,11 +98,17 @@ fn a_better_policy_in_best_is_named() {
     let output = again_in_a_child([(CHILD, "1")]);
     let text = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{text}");
-    let next = text
-        .lines()
-        .rfind(|line| line.starts_with("next: "))
-        .unwrap();
-    assert!(next.ends_with("/best"), "{text}");
+    // best/ that is no better than the start is not taken
+    let mut next = "";
+    for line in text.lines() {
+        match line {
+            "BEST true" => assert!(next.ends_with("/best"), "{text}"),
+            "BEST false" => assert!(!next.ends_with("/best"), "{text}"),
+            line if line.starts_with("next: ") => next = line,
+            _ => {}
+        }
+    }
+    assert!(text.contains("BEST true"), "{text}");
     let used = "using the policy of the last step, with a held-out reward of ";
     assert!(
         text.contains(used) && text.contains("/best is that of step "),

@@ -63,8 +63,8 @@ pub(crate) fn note(
     Ok(())
 }
 
-/// Says what came out of the run in `dir`, and the next command. It takes the best policy where the
-/// last one is worse. `start`: where the policy started.
+/// Says what came out of the run in `dir`, and the next command. It takes the best policy where
+/// that is above the start and the last one is worse. `start`: where the policy started.
 pub(crate) fn say(dir: &Path, start: &str, best: Option<BestEvaluation>) {
     // What cannot be read was reported.
     let rows = run::read_metrics(dir).unwrap_or_default();
@@ -77,8 +77,11 @@ pub(crate) fn say(dir: &Path, start: &str, best: Option<BestEvaluation>) {
         Curve::new("reward", "objective/scores"),
         kl,
     ];
-    let end = of(&rows, "eval/reward").next_back();
-    let better = best.is_some_and(|best| end.is_some_and(|end| run::is_above(best.reward, end)));
+    let rewards: Vec<f64> = of(&rows, "eval/reward").collect();
+    let better = match (best, rewards.as_slice()) {
+        (Some(best), [first, .., end]) => best.reward > *first && run::is_above(best.reward, *end),
+        _ => false,
+    };
     let policy = match better {
         true => dir.join("best"),
         false => dir.to_path_buf(),
