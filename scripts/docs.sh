@@ -9,8 +9,8 @@ tools=$PWD/.tools
 install_tool() { # NAME VERSION [CARGO ARGS]: unless that version is there
     local name=$1 version=$2
     shift 2
-    grep -qs "^\"$name $version " "$tools/.crates.toml" && return
-    cargo install --locked --root "$tools" --version "$version" "$@" "$name"
+    [ ! -x "$tools/bin/$name" ] || ! grep -qs "^\"$name $version " "$tools/.crates.toml" || return 0
+    cargo install --force --locked --root "$tools" --version "$version" "$@" "$name"
 }
 install_tool mdbook $mdbook --no-default-features --features search
 install_tool mdbook-linkcheck2 $linkcheck

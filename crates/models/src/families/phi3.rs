@@ -69,6 +69,8 @@ fn json_keys(config: &Config) -> Vec<(&'static str, Value)> {
         ),
         ("partial_rotary_factor", config.partial_rotary_factor.into()),
         ("sliding_window", config.sliding_window().into()),
+        // transformers' class has the id of one model
+        ("pad_token_id", Value::Null),
     ]
 }
 

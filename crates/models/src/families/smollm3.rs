@@ -89,5 +89,7 @@ fn json_keys(config: &Config) -> Vec<(&'static str, Value)> {
         ("layer_types", windows::written_types(config)),
         ("use_sliding_window", window.is_some().into()),
         ("sliding_window", window.into()),
+        // transformers' class has the id of one model
+        ("pad_token_id", Value::Null),
     ]
 }
