@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${OUT:-docs/checks/$(date +%F)-check-clients.txt}
-parts=${PARTS:-transformers tokenizers qwen}
+parts=${PARTS:-transformers llama_cpp tokenizers qwen}
 python=.bench/env/bin/python
 
 scratch=$(mktemp -d)
@@ -21,6 +21,15 @@ transformers() {
         tail -n 5 "$scratch/stderr"
         return 1
     }
+}
+
+# Greedy tokens of GGUF files of the families, which we and llama.cpp both read. llama.cpp leaves
+# out the windows of Mistral and Phi-3.
+llama_cpp() {
+    npm install --prefix .clients --no-save --ignore-scripts node-llama-cpp@3.22.1 >&2
+    cp scripts/golden/llama_cpp_greedy.mjs .clients/
+    node .clients/llama_cpp_greedy.mjs \
+        tests/golden/families/{llama-yarn-plain,qwen3-plain,smollm3,phi3-512}
 }
 
 # Token ids of real tokenizers, as transformers has them.

@@ -14,9 +14,11 @@ A random model of each case below, saved by transformers: d 16, 4 heads, 2 key/v
                         full_loss [1], full_grad.<name>        the bare model, every weight trainable
                       greedy [n]: tokens that `generate` puts behind the first prompt, without sampling
   model.gguf          the same weights, f32, in the layout of llama.cpp's converter; of qwen3 in parts
+  greedy.json         prompt and greedy tokens, for llama_cpp_greedy.mjs, beside model.gguf
 """
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -48,6 +50,7 @@ CASES = {
         {"use_sliding_window": True, "sliding_window": 5, "max_window_layers": 1, "num_hidden_layers": 3},
     ),
     "qwen3": ("Qwen3", {"head_dim": 8, "attention_bias": True, "tie_word_embeddings": True}),
+    "qwen3-plain": ("Qwen3", {"head_dim": 8}),
     "qwen3-window": (
         "Qwen3",
         {"head_dim": 4, "use_sliding_window": True, "sliding_window": 7, "max_window_layers": 1, "rope_parameters": YARN},
@@ -65,6 +68,19 @@ CASES = {
         },
     ),
     "phi3": ("Phi3", {"pad_token_id": 0, "sliding_window": 6}),
+    # llama.cpp knows no window of Phi-3, and has the long factors if its cache, of 256 tokens at least, is longer
+    "phi3-512": (
+        "Phi3",
+        {
+            "pad_token_id": 0,
+            "head_dim": 8,
+            "hidden_size": 32,
+            "max_position_embeddings": 1024,
+            "original_max_position_embeddings": 512,
+            "partial_rotary_factor": 0.5,
+            "rope_parameters": LONG,
+        },
+    ),
     "phi3-long": (
         "Phi3",
         {
@@ -77,6 +93,8 @@ CASES = {
         },
     ),
 }
+
+GGUF = ("llama-yarn-plain", "mistral", "qwen3", "qwen3-plain", "smollm3", "phi3", "phi3-512", "phi3-long")
 
 
 def random_model(seed, family, settings):
@@ -165,6 +183,7 @@ def write_gguf(model, family, out):
     w.add_head_count(config.num_attention_heads)
     w.add_head_count_kv(config.num_key_value_heads)
     w.add_key_length(head_dim)
+    w.add_value_length(head_dim)
     w.add_rope_dimension_count(int(head_dim * rope.get("partial_rotary_factor", 1.0)))
     w.add_rope_freq_base(rope["rope_theta"])
     w.add_layer_norm_rms_eps(config.rms_norm_eps)
@@ -177,13 +196,17 @@ def write_gguf(model, family, out):
         w.add_rope_scaling_factor(rope["factor"])
         w.add_rope_scaling_orig_ctx_len(rope["original_max_position_embeddings"])
     if rope["rope_type"] == "longrope":
-        w.add_rope_scaling_orig_ctx_len(config.original_max_position_embeddings)
+        original = config.original_max_position_embeddings
+        w.add_rope_scaling_orig_ctx_len(original)
+        factor = config.max_position_embeddings / original
+        w.add_rope_scaling_attn_factors(math.sqrt(1 + math.log(factor) / math.log(original)))
         w.add_tensor("rope_factors_short.weight", torch.tensor(rope["short_factor"]).numpy())
         w.add_tensor("rope_factors_long.weight", torch.tensor(rope["long_factor"]).numpy())
-    w.add_tokenizer_model("llama")
-    w.add_token_list(["<unk>", "<s>", "</s>"] + [f"w{i}" for i in range(3, VOCAB)])
-    w.add_token_scores([0.0] * VOCAB)
-    w.add_token_types([gguf.TokenType.UNKNOWN] + [gguf.TokenType.CONTROL] * 2 + [gguf.TokenType.NORMAL] * (VOCAB - 3))
+    w.add_tokenizer_model("gpt2")
+    w.add_tokenizer_pre("llama-bpe")
+    w.add_token_list(["<unk>", "<s>", "</s>", "a", "b", "ab"] + [f"w{i}" for i in range(6, VOCAB)])
+    w.add_token_merges(["a b"])
+    w.add_token_types([gguf.TokenType.CONTROL] * 3 + [gguf.TokenType.NORMAL] * (VOCAB - 3))
     w.add_bos_token_id(1)
     w.add_eos_token_id(2)
     for name, p in model.named_parameters():
@@ -247,8 +270,10 @@ def main():
         golden |= gradients("adapter", model, seqs)
         golden |= gradients("full", load(), seqs)
         save_file(golden, out / "golden.safetensors")
-        if name in ("llama-yarn-plain", "mistral", "qwen3", "smollm3", "phi3", "phi3-long"):
+        if name in GGUF:
             write_gguf(load(), family, out)
+            greedy = {"prompt": seqs[0].tolist(), "greedy": golden["greedy"].tolist()}
+            (out / "greedy.json").write_text(json.dumps(greedy) + "\n")
         print(name, golden["greedy"].tolist())
 
 

@@ -77,11 +77,43 @@ fn tied_embeddings_ignore_a_second_head() {
     edit_weights(&dir.path().join("model.safetensors"), |tensors| {
         let head = tensors["model.embed_tokens.weight"].copy().unwrap();
         tensors.insert("lm_head.weight".into(), head);
-        let freq = Tensor::zeros(4, DType::F32, CPU).unwrap();
-        let name = "model.layers.0.self_attn.rotary_emb.inv_freq";
-        tensors.insert(name.into(), freq);
+        let buffer = Tensor::zeros(4, DType::F32, CPU).unwrap();
+        for name in ["inv_freq", "cos_cached", "sin_cached"] {
+            let name = format!("model.layers.0.self_attn.rotary_emb.{name}");
+            tensors.insert(name, buffer.clone());
+        }
     });
     assert_same_weights(&load(dir.path()).unwrap().model, &tiny("tied").model);
+}
+
+/// Weights in f64 and f16 are read as f32.
+#[test]
+fn weights_in_other_precisions_are_read() {
+    for dtype in [DType::F64, DType::F16, DType::BF16] {
+        let dir = copy("tied");
+        let file = dir.path().join("model.safetensors");
+        edit_weights(&file, |tensors| {
+            for tensor in tensors.values_mut() {
+                *tensor = tensor.to_dtype(dtype).unwrap();
+            }
+        });
+        let model = load(dir.path()).unwrap().model;
+        for (name, tensor) in tiny("tied").model.tensors() {
+            let wanted = tensor
+                .to_dtype(dtype)
+                .unwrap()
+                .to_dtype(DType::F32)
+                .unwrap();
+            let found = model
+                .tensors()
+                .into_iter()
+                .find(|(n, _)| *n == name)
+                .unwrap()
+                .1;
+            let found = found.to_dtype(DType::F32).unwrap();
+            assert_close(&name, &found, &wanted, 0.0);
+        }
+    }
 }
 
 #[test]

@@ -10,17 +10,19 @@ use testkit::{assert_close, golden, golden_tensors, values};
 
 const CPU: &Device = &Device::Cpu;
 
-const CASES: [&str; 11] = [
+const CASES: [&str; 13] = [
     "llama-yarn",
     "llama-yarn-plain",
     "llama-dynamic",
     "mistral",
     "qwen2-window",
     "qwen3",
+    "qwen3-plain",
     "qwen3-window",
     "smollm3",
     "smollm3-window",
     "phi3",
+    "phi3-512",
     "phi3-long",
 ];
 
@@ -203,7 +205,7 @@ fn a_gguf_file_is_the_same_model() {
         assert_close(case.name, &found, &case.wanted["logits"], 2e-4);
         read += 1;
     }
-    assert_eq!(read, 6);
+    assert_eq!(read, 8);
 }
 
 #[test]

@@ -95,7 +95,10 @@ pub(crate) fn has_other_head(dir: &Path) -> Result<bool> {
     }
 }
 
-/// Tensors of older checkpoints that repeat what is known.
+/// Tensors of older checkpoints that repeat what is known: buffers of the rotation, a tied head.
 fn is_redundant(name: &str, config: &Config) -> bool {
-    name.ends_with(".rotary_emb.inv_freq") || (name == HEAD && config.tie_word_embeddings)
+    let buffers = ["inv_freq", "cos_cached", "sin_cached"];
+    let buffer = name.rsplit_once(".rotary_emb.").map(|(_, buffer)| buffer);
+    buffer.is_some_and(|buffer| buffers.contains(&buffer))
+        || (name == HEAD && config.tie_word_embeddings)
 }
