@@ -26,9 +26,9 @@ transformers() {
 # Greedy tokens of GGUF files of the families, which we and llama.cpp both read. llama.cpp leaves
 # out the windows of Mistral and Phi-3.
 llama_cpp() {
-    npm install --prefix .clients --no-save --ignore-scripts node-llama-cpp@3.22.1 >&2
-    cp scripts/golden/llama_cpp_greedy.mjs .clients/
-    node .clients/llama_cpp_greedy.mjs \
+    npm install --prefix .bench/node --no-save --ignore-scripts node-llama-cpp@3.22.1 >&2
+    cp scripts/golden/llama_cpp_greedy.mjs .bench/node/
+    node .bench/node/llama_cpp_greedy.mjs \
         tests/golden/families/{llama-yarn-plain,qwen3-plain,smollm3,phi3-512}
 }
 

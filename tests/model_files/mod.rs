@@ -8,6 +8,7 @@ mod config_json;
 mod contradictions;
 mod directories;
 mod gguf;
+mod lora_targets;
 mod shards;
 
 use candle_core::{Device, Tensor};

@@ -192,7 +192,7 @@ fn wrong_forms_are_refused_by_their_key() {
             "target_modules",
             json!(["q_proj", "lm_head"]),
             "adapter_config.json: target_modules has \"lm_head\", and an adapter on embeddings or \
-             head is not supported; merge it into its base with PEFT",
+             head is not supported; where the base's tie_word_embeddings is true",
         ),
     ] {
         let text = error(form, key, value);

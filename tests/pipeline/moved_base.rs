@@ -207,3 +207,35 @@ fn a_run_that_was_moved_together_with_its_base_is_resumed() {
     let text = error(world.sft("sft", &sets.replace("=6", "=7")));
     assert!(text.contains("base has changed since"), "{text}");
 }
+
+/// A base of the same numbers whose tokenizer gives other ids would be learnt from without a word.
+#[test]
+fn a_base_with_other_tokens_is_refused() {
+    let world = World::new();
+    world.sft("sft", "").unwrap();
+    world.copy("base", "swapped");
+    let file = world.path("swapped/tokenizer.json");
+    let text = fs::read_to_string(&file).unwrap();
+    let mut tokenizer: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let vocab = tokenizer["model"]["vocab"].as_object_mut().unwrap();
+    let mut names = vocab.keys().filter(|name| name.len() == 2).cloned();
+    let [a, b] = [names.next().unwrap(), names.next().unwrap()];
+    let (of_a, of_b) = (vocab[&a].clone(), vocab[&b].clone());
+    vocab.insert(a, of_b);
+    vocab.insert(b, of_a);
+    fs::write(&file, tokenizer.to_string()).unwrap();
+
+    let before = fs::read(world.path("sft/tokenizer.json")).unwrap();
+    let expected = "its tokens differ from";
+    let text = error(world.sft("sft", "resume train.max_steps=6 model.base=~/swapped"));
+    assert!(text.contains(expected), "{text}");
+    assert_eq!(fs::read(world.path("sft/tokenizer.json")).unwrap(), before);
+    let text = error(world.reward("rm", "model.base=~/swapped"));
+    assert!(text.contains(expected), "{text}");
+    let scored = score(&ScoreConfig {
+        base: Some(world.text("swapped")),
+        ..ScoreConfig::new(&world.text("sft"), tiny("demonstrations.json").as_ref())
+    });
+    let text = error(scored);
+    assert!(text.contains(expected), "{text}");
+}

@@ -99,6 +99,7 @@ impl PolicyOpener {
                 Rc::new(base.map_err(|e| place.explain(e))?)
             }
         };
+        place.check_tokens(&base.tokenizer, &base.special)?;
         self.keep(&base);
         let model = RewardModel::load(&artefact, &base.model)
             .with_context(|| format!("reward model {text}"))?;

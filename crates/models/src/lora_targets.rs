@@ -26,16 +26,6 @@ pub enum LoraTargets {
     Pattern(String),
 }
 
-/// Modules of every model that a LoRA adapter does not change here.
-const OTHERS: [&str; 6] = [
-    "model",
-    "model.embed_tokens",
-    "model.layers.0",
-    "model.layers.0.self_attn",
-    "model.layers.0.input_layernorm",
-    "lm_head",
-];
-
 const ALL_LINEAR: &str = "all-linear";
 
 impl LoraTargets {
@@ -80,10 +70,10 @@ impl LoraTargets {
                     let matched = pattern.matches(path);
                     matched.map_err(|e| format!("lora.targets: {e}"))
                 };
-                for other in OTHERS {
-                    if matches(other)? {
+                for other in other_modules(n_layers) {
+                    if matches(&other)? {
                         return Err(format!(
-                            "lora.targets: \"{text}\" also matches {other}, which is no linear map of a layer; PEFT could not load such an adapter"
+                            "lora.targets: \"{text}\" also matches {other}; adapters change the matrices of layers only, and PEFT refuses most other modules"
                         ));
                     }
                 }
@@ -116,6 +106,37 @@ impl LoraTargets {
         }
     }
 }
+
+/// Paths of what is no matrix of a layer.
+fn other_modules(n_layers: usize) -> Vec<String> {
+    let top = [
+        "model",
+        "model.embed_tokens",
+        "model.layers",
+        "model.norm",
+        "model.rotary_emb",
+        "lm_head",
+    ];
+    let of_layer = [
+        "",
+        ".self_attn",
+        ".self_attn.q_norm",
+        ".self_attn.k_norm",
+        ".mlp",
+        ".mlp.act_fn",
+        ".input_layernorm",
+        ".post_attention_layernorm",
+    ];
+    let of_layers = (0..n_layers)
+        .flat_map(|layer| of_layer.map(|module| format!("model.layers.{layer}{module}")));
+    top.map(String::from).into_iter().chain(of_layers).collect()
+}
+
+/// What Rust's expressions have and Python's do not, or read otherwise: operations on sets of
+/// characters, and classes and anchors of other names.
+const NOT_PYTHON: [&str; 12] = [
+    "&&", "--", "~~", "[[", r"\p", r"\P", r"\h", r"\K", r"\z", r"\<", r"\>", r"\R",
+];
 
 /// Whether `name` is the path, or its end after a dot.
 fn is_end_of(name: &str, path: &str) -> bool {
@@ -195,9 +216,10 @@ impl Pattern {
     fn compile(text: &str, regex: String) -> Result<Self, String> {
         let wrong = |e: &dyn fmt::Display| format!("\"{text}\" is not a regular expression ({e})");
         Regex::new(text).map_err(|e| wrong(&e))?;
-        // Rust's expressions intersect sets of characters by it, Python's do not
-        if text.contains("&&") {
-            return Err(wrong(&"Python has no &&"));
+        if let Some(other) = NOT_PYTHON.into_iter().find(|other| text.contains(other)) {
+            return Err(wrong(&format!(
+                "of Python's kind, which reads {other} otherwise"
+            )));
         }
         let built = RegexBuilder::new(&regex).backtrack_limit(100_000).build();
         let regex = built.map_err(|e| wrong(&e))?;

@@ -33,13 +33,25 @@ fn read_config(value: &Value) -> std::result::Result<LoraConfig, String> {
         .and_then(Value::as_u64)
         .ok_or("r is missing or not a whole number")?;
     let number = |key: &str| get(key).and_then(Value::as_f64);
+    let dropout = match get("lora_dropout") {
+        None => 0.0,
+        Some(v) => v
+            .as_f64()
+            .ok_or_else(|| format!("lora_dropout = {v} is not a number"))?,
+    };
+    let rslora = match get("use_rslora") {
+        None => false,
+        Some(v) => v
+            .as_bool()
+            .ok_or_else(|| format!("use_rslora = {v} is not true or false"))?,
+    };
     let targets = read_targets(get("target_modules"))?;
     Ok(LoraConfig {
         r: r as usize,
         alpha: number("lora_alpha").ok_or("lora_alpha is missing or not a number")?,
-        dropout: number("lora_dropout").unwrap_or(0.0),
+        dropout,
         targets,
-        rslora: get("use_rslora").and_then(Value::as_bool).unwrap_or(false),
+        rslora,
         rank_pattern: read_patterns(value, "rank_pattern", |v| v.as_u64().map(|r| r as usize))?,
         alpha_pattern: read_patterns(value, "alpha_pattern", Value::as_f64)?,
     })
@@ -71,6 +83,9 @@ const HARMLESS: [&str; 21] = [
     "ensure_weight_tying",
     "runtime_config",
 ];
+
+/// Of these, keys of adapters that PEFT does not merge.
+const UNMERGEABLE: [&str; 2] = ["alora_invocation_tokens", "layer_replication"];
 
 /// Keys that are known to change what an adapter computes.
 const UNSUPPORTED: [&str; 21] = [
@@ -122,6 +137,9 @@ fn refuse_unsupported(value: &Value, dir: &Path) -> std::result::Result<(), Stri
             continue;
         }
         return Err(match UNSUPPORTED.contains(&key.as_str()) {
+            true if UNMERGEABLE.contains(&key.as_str()) => format!(
+                "{key} = {v} is not supported, and PEFT cannot merge it; train a plain LoRA adapter"
+            ),
             true => format!("{key} = {v} is not supported; {}", merge_it(dir)),
             false => format!(
                 "{key} = {v} is not known here, and it may change what the adapter computes; \
@@ -147,7 +165,8 @@ fn refuse_unsupported(value: &Value, dir: &Path) -> std::result::Result<(), Stri
     match targets.find(|name| outside.contains(&name.rsplit('.').next().unwrap_or(name))) {
         None => Ok(()),
         Some(name) => Err(format!(
-            "target_modules has \"{name}\", and an adapter on embeddings or head is not supported; {}",
+            "target_modules has \"{name}\", and an adapter on embeddings or head is not supported; where \
+             the base's tie_word_embeddings is true, train one without it, else {}",
             merge_it(dir)
         )),
     }

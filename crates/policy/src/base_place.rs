@@ -3,9 +3,10 @@
 
 use crate::recorded::{find_recorded, run_and_adapter};
 use anyhow::{Context, Error, Result, anyhow, bail};
-use models::{AdapterBase, CausalLm, ModelSource};
+use models::{AdapterBase, CausalLm, ModelSource, SpecialTokens};
 use serde_json::Value;
 use std::path::Path;
+use tokenizers::Tokenizer;
 
 /// The two names of the setting.
 const SETTING: &str = "model.base (--base of the commands that evaluate)";
@@ -108,6 +109,18 @@ impl BasePlace {
         )
     }
 
+    /// Refuses a base that the user names whose tokens are not those that the run began with: the
+    /// same numbers would get other ids.
+    ///
+    /// # Errors
+    /// If a tokenizer or its special tokens differ, or the run's copy cannot be read.
+    pub fn check_tokens(&self, tokenizer: &Tokenizer, special: &SpecialTokens) -> Result<()> {
+        match (&self.of, self.is_given) {
+            (Some(of), true) => same_tokens(Path::new(of), &self.text, tokenizer, special),
+            _ => Ok(()),
+        }
+    }
+
     /// Refuses a model of other numbers than those that the run recorded.
     pub(crate) fn check(&self, model: &CausalLm) -> Result<()> {
         let (Some(of), Some(recorded)) = (&self.of, &self.fingerprint) else {
@@ -123,6 +136,42 @@ impl BasePlace {
         }
         Ok(())
     }
+}
+
+/// Refuses a base whose tokenizer or special tokens are not those that the run in `dir` wrote.
+pub(crate) fn same_tokens(
+    dir: &Path,
+    base: &str,
+    tokenizer: &Tokenizer,
+    special: &SpecialTokens,
+) -> Result<()> {
+    let text = |tokenizer: &Tokenizer| {
+        let text = tokenizer.to_string(false);
+        text.map_err(|e| anyhow!("tokenizer: {e}"))
+    };
+    let differ = |what: &str| {
+        let shown = dir.display();
+        anyhow!(
+            "{base} is not the base that {shown} began with: its {what} differ from {shown}'s, and the \
+             same text would have other ids; give the original"
+        )
+    };
+    let file = dir.join("tokenizer.json");
+    if file.is_file() {
+        let own = Tokenizer::from_file(&file).map_err(|e| anyhow!("{}: {e}", file.display()))?;
+        if text(&own)? != text(tokenizer)? {
+            return Err(differ("tokens"));
+        }
+    }
+    let file = dir.join("special.json");
+    if let Ok(bytes) = std::fs::read(&file) {
+        let own: Value = serde_json::from_slice(&bytes)
+            .with_context(|| format!("{} is damaged", file.display()))?;
+        if own != serde_json::to_value(special)? {
+            return Err(differ("special tokens"));
+        }
+    }
+    Ok(())
 }
 
 /// The base of the run or adapter in `dir`: `given`, or where the one that it `recorded` is now.

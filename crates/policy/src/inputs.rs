@@ -1,6 +1,7 @@
 //! Records in a run what its results depend on, by content. A resumed run must find the same.
 
 use crate::base::Base;
+use crate::base_place::same_tokens;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use data::{DataFiles, Template};
 use run::{FileHashes, Run};
@@ -91,6 +92,7 @@ pub fn write_identity(run: &mut Run, base: &Base, template: &Template) -> Result
             base.source,
             run.dir().display()
         );
+        same_tokens(run.dir(), &base.source, &base.tokenizer, &base.special)?;
         // where the base lay at the start, which the settings name
         if run.recorded("first_base").is_none() {
             run.record("first_base", place.into())?;

@@ -55,6 +55,7 @@ impl PolicyMeta {
         let place = &source.base;
         let base = models::model_meta(&ModelSource::parse(&place.text)?, fetch);
         let mut base = base.map_err(|e| place.explain(e.into()))?;
+        place.check_tokens(&base.tokenizer, &base.special)?;
         base.projections = weights.or(source.weights).unwrap_or_default();
         report_notes(&place.text, &base);
         warn_of_unrounded(&base)?;

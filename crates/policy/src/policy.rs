@@ -55,6 +55,7 @@ impl Policy {
                 Rc::new(base.map_err(|e| place.explain(e))?)
             }
         };
+        place.check_tokens(&base.tokenizer, &base.special)?;
         let of_adapter = match (&source.template, &source.adapter_dir) {
             (None, Some(dir)) => own_template(
                 dir,
