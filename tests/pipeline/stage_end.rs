@@ -25,6 +25,10 @@ fn a_stage_ends_with_what_came_out_and_the_next_command() {
         world.reward("rm", "").unwrap();
         let ppo = "algorithm.name=ppo train.policy.lr=1e-5 train.policy.schedule=linear train.critic.schedule=linear";
         world.rl("ppo", ppo).unwrap();
+        world.reward("based", "model.base=~/base").unwrap();
+        world
+            .rl("ppo-based", &format!("{ppo} model.base=~/base"))
+            .unwrap();
         // with nothing left to do
         world.sft("sft", &format!("resume {falls}")).unwrap();
         let epoch = "data.max_rows=5 train.epochs=1 train.max_steps=";
@@ -60,6 +64,9 @@ fn a_stage_ends_with_what_came_out_and_the_next_command() {
         "held-out reward # → #; reward # → #; exact KL # → #",
         "result: ~/ppo/adapter",
         "next: evaluate compare --runs ~/sft ~/ppo",
+        "next: esrl-rlhf --set model.policy=~/sft --set model.base=~/base --set model.reward=~/based \
+         --set data.path=PROMPTS --set algorithm.name=ppo --run runs/ppo",
+        "next: evaluate compare --runs ~/sft ~/ppo-based --base ~/base",
         "~/sft is finished already: step # is the last one by train.max_steps; raise \
          train.max_steps to go on",
         "~/short is finished already: step # is the last one by train.epochs; raise train.epochs \

@@ -2,6 +2,7 @@
 //! policy has not moved, or where steps changed nothing; then the last lines.
 
 use crate::checkpoint::{BestEvaluation, RunTotals};
+use crate::config::ModelConfig;
 use anyhow::Result;
 use run::{Curve, MetricsRow, Run};
 use std::path::Path;
@@ -64,8 +65,8 @@ pub(crate) fn note(
 }
 
 /// Says what came out of the run in `dir`, and the next command. It takes the best policy where
-/// that is above the start and the last one is worse. `start`: where the policy started.
-pub(crate) fn say(dir: &Path, start: &str, best: Option<BestEvaluation>) {
+/// that is above the start and the last one is worse. `model`: where the policy started.
+pub(crate) fn say(dir: &Path, model: &ModelConfig, best: Option<BestEvaluation>) {
     // What cannot be read was reported.
     let rows = run::read_metrics(dir).unwrap_or_default();
     let kl = match of(&rows, "objective/kl_exact").next() {
@@ -87,7 +88,13 @@ pub(crate) fn say(dir: &Path, start: &str, best: Option<BestEvaluation>) {
         false => dir.to_path_buf(),
     };
     let command = run::command("compare");
-    let next = format!("{command} --runs {start} {}", policy.display());
+    let base = model.base.as_ref();
+    let base = base.map_or(String::new(), |base| format!(" --base {base}"));
+    let next = format!(
+        "{command} --runs {} {}{base}",
+        model.policy,
+        policy.display()
+    );
     run::say_outcome(dir, &curves, "adapter", &next);
 }
 

@@ -154,8 +154,8 @@ impl Session<'_> {
             summary.insert("best_reward".into(), best.reward);
         }
         self.run.finish(&summary)?;
-        let policy = &self.learner.config.model.policy;
-        outcome::say(self.run.dir(), policy, self.best);
+        let model = &self.learner.config.model;
+        outcome::say(self.run.dir(), model, self.best);
         Ok(())
     }
 

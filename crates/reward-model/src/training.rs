@@ -72,8 +72,10 @@ fn say_outcome(dir: &Path, config: &Config) {
     };
     let curves = [Curve::new("held-out loss", "eval/loss"), accuracy];
     let (command, policy, run) = (run::command("rlhf"), &config.model.source, dir.display());
+    let base = config.model.base.as_ref();
+    let base = base.map_or(String::new(), |base| format!(" --set model.base={base}"));
     let next = format!(
-        "{command} --set model.policy={policy} --set model.reward={run} --set data.path=PROMPTS \
+        "{command} --set model.policy={policy}{base} --set model.reward={run} --set data.path=PROMPTS \
          --set algorithm.name=ppo --run runs/ppo"
     );
     run::say_outcome(dir, &curves, "reward", &next);
