@@ -4,7 +4,7 @@
 use crate::config_json::{Fields, token_ids};
 use crate::families;
 use crate::hf_files::read_json;
-use crate::rope_scaling::{Defaults, Rope, RopeScaling};
+use crate::rope_scaling::{Rope, RopeDefaults, RopeScaling};
 use crate::shape::{Config, Family, LayerAttention};
 use crate::{Error, Result};
 use serde_json::{Value, json};
@@ -31,7 +31,7 @@ impl Config {
         let context = context.unwrap_or(family.defaults.context);
         let rope = Rope::read(
             &f,
-            &Defaults {
+            &RopeDefaults {
                 theta: family.defaults.rope_theta,
                 original: family.defaults.original_context.unwrap_or(context),
                 context,

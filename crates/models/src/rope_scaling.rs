@@ -91,7 +91,7 @@ pub(crate) struct Rope {
 }
 
 /// What a file leaves out.
-pub(crate) struct Defaults {
+pub(crate) struct RopeDefaults {
     pub theta: f64,
     /// `original_max_position_embeddings`
     pub original: usize,
@@ -100,7 +100,7 @@ pub(crate) struct Defaults {
 }
 
 impl Rope {
-    pub(crate) fn read(fields: &Fields, defaults: &Defaults) -> Result<Self, String> {
+    pub(crate) fn read(fields: &Fields, defaults: &RopeDefaults) -> Result<Self, String> {
         let table = |key: &'static str| match fields.get(key) {
             None => Ok(None),
             Some(table) => match table.as_object() {

@@ -143,7 +143,8 @@ fn draw_answers(
     }
     if n_narrow > 0 {
         run::say!(
-            "{n_narrow} answers were cut before max_new_tokens = {}: prompt and answer of this model have at most {} tokens together",
+            "answers cut before max_new_tokens = {}: {n_narrow}; a prompt and its answer have at most {} \
+             tokens together in this model",
             config.max_new_tokens,
             policy.model().config.decoding_context()
         );

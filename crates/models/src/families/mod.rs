@@ -5,7 +5,7 @@ mod mistral;
 mod phi3;
 mod qwen2;
 mod qwen3;
-pub(crate) mod smollm3;
+mod smollm3;
 mod windows;
 
 use crate::shape::{Family, PreTokenizer};

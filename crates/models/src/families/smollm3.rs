@@ -33,7 +33,7 @@ pub(super) static SMOLLM3: Family = Family {
 };
 
 /// Which layers rotate, where neither config.json nor a GGUF file says.
-pub(crate) fn set_rotated(config: &mut Config, interval: usize) {
+fn set_rotated(config: &mut Config, interval: usize) {
     for (index, layer) in config.layers.iter_mut().enumerate() {
         layer.rotated = !(index + 1).is_multiple_of(interval);
     }

@@ -36,7 +36,10 @@ pub(super) fn others(first: &Part) -> Result<Vec<Part>> {
         let path = name_of(number).ok_or_else(|| {
             Error::at(
                 &first.path,
-                format!("is part 1 of {count}, but its name does not end in -00001-of-{count:05}.gguf, so the others cannot be found"),
+                format!(
+                    "is part 1 of {count}, but its name does not end in -00001-of-{count:05}.gguf, so \
+                     the others cannot be found"
+                ),
             )
         })?;
         if std::fs::symlink_metadata(&path).is_err() {
