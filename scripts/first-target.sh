@@ -13,44 +13,44 @@ dir=${DIR:-$(mktemp -d)}
 # TARGET | ARGUMENTS | MINUTES | what its output must have if it is to end with an error
 targets=$(cat <<'LIST'
 help||1|
-sft|SET=train.max_steps=2|9|
-rm|SET=train.max_steps=2|9|model.source: runs/sft does not exist
-rlhf||9|runs/rm/reward does not exist
+sft|SET=train.max_steps=2|20|
+rm|SET=train.max_steps=2|20|model.source: runs/sft does not exist
+rlhf||20|runs/rm/reward does not exist
 plan||1|make plan needs CONFIG
-plan|CONFIG=configs/tiny/sft.toml|9|
+plan|CONFIG=configs/tiny/sft.toml|20|
 answers||1|make answers needs RUN
-answers|RUN=data/tiny/base ARGS="--max-new-tokens 2"|9|
+answers|RUN=data/tiny/base ARGS="--max-new-tokens 2"|20|
 compare||1|make compare needs RUNS
-compare|RUNS=data/tiny/base ARGS="--prompts data/tiny/heldout.json --n 2"|9|
+compare|RUNS=data/tiny/base ARGS="--prompts data/tiny/heldout.json --n 2"|20|
 score||1|make score needs RUN
-score|RUN=data/tiny/base DATA=data/tiny/demonstrations.json|9|
+score|RUN=data/tiny/base DATA=data/tiny/demonstrations.json|20|
 replay||1|make replay needs RUN
 merge||1|make merge needs RUN
-demo||9|
-demo-short||9|
+demo||20|
+demo-short||20|
 recipe||30|
-table|SEEDS=1 METHODS=dpo|9|
-experiments|NAME=none|9|no experiment none
+table|SEEDS=1 METHODS=dpo|20|
+experiments|NAME=none|20|no experiment none
 two-stage||30|
-tiny-world||9|
+tiny-world||20|
 tiny-base||30|
-build||9|
+build||20|
 test||15|
-test-external||9|make fetch-smollm2
-examples||9|
+test-external||20|make fetch-smollm2
+examples||20|
 check||30|
 docs||15|
 crash|KILLS=1|15|
 fuzz||1|make fuzz needs
-smoke||9|make fetch-smollm2
+smoke||20|make fetch-smollm2
 bench-ops|NAME=rms_norm|15|
 cuda-check||15|
 kernels||15|
-gpu-proof||9|make cuda
-fetch-smollm2||9|
-fetch-qwen||9|
-fetch-tokenizers||9|
-fetch-data||9|
+gpu-proof||20|make cuda
+fetch-smollm2||20|
+fetch-qwen||20|
+fetch-tokenizers||20|
+fetch-data||20|
 LIST
 )
 long=$(cat <<'LIST'

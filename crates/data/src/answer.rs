@@ -10,8 +10,8 @@ use tokenizers::Tokenizer;
 impl Encoder {
     /// Ids of an answer to a prompt, as [`Encoder::example`] has them.
     pub fn answer(&self, prompt: &Prompt, response: &str) -> Result<Vec<u32>> {
-        let mut example = self.example(prompt, response)?;
-        Ok(example.ids.split_off(example.prompt_len))
+        let example = self.example(prompt, response)?;
+        Ok(example.ids[example.prompt_len..].to_vec())
     }
 
     /// Prompt and answer of data as one sequence: the ids of the whole text up to the token that
@@ -33,12 +33,13 @@ impl Encoder {
     /// The same for a text that a model has written: nothing is cut off, and its special tokens are
     /// not named.
     pub fn drawn_example(&self, prompt: &Prompt, text: &str) -> Result<Example> {
+        self.look_for_marks(prompt);
         let made = self.example_ids(prompt, text.trim_end());
         let (ids, prompt_len) = made.map_err(|error| prompt.origin.locate(error))?;
         Ok(Example {
-            ids,
-            prompt_len,
             key: prompt.key(),
+            source: prompt.origin.source(),
+            ..Example::new(ids, prompt_len)
         })
     }
 
@@ -52,7 +53,7 @@ impl Encoder {
         rest
     }
 
-    fn example_ids(&self, prompt: &Prompt, response: &str) -> Result<(Vec<u32>, usize)> {
+    pub(crate) fn example_ids(&self, prompt: &Prompt, response: &str) -> Result<(Vec<u32>, usize)> {
         let text = self.prompt_text(prompt)?;
         let tokenizer = self.tokenizer_of(&prompt.ask);
         let body = encode(tokenizer, &text, self.max_tokens)?;

@@ -20,6 +20,9 @@ struct Counts {
     /// The first of them.
     joined: String,
     n_rewritten: usize,
+    /// Answers that are examples of their own, and where the first of them is.
+    n_apart: usize,
+    apart: Origin,
     /// Answers that the chat template does not write as they are, and the first of them.
     n_changed: usize,
     changed: String,
@@ -105,6 +108,15 @@ impl Findings {
         counts.n_joined += 1;
     }
 
+    /// Answers of a conversation that are examples of their own.
+    pub fn count_apart(&self, n: usize, origin: &Origin) {
+        let mut counts = self.counts();
+        if counts.n_apart == 0 {
+            counts.apart = origin.clone();
+        }
+        counts.n_apart += n;
+    }
+
     pub fn count_rewritten(&self) {
         self.counts().n_rewritten += 1;
     }
@@ -144,6 +156,15 @@ impl Findings {
                  {} of them ({}); prompt and answer are tokenised separately there, as in \
                  generation",
                 counts.n_joined, counts.joined
+            ));
+        }
+        if counts.n_apart > 0 {
+            notes.push(format!(
+                "{rows} {} inside conversations are examples of their own, each after the turns \
+                 before it (first: {}): the template has no end token there, or changes earlier \
+                 turns",
+                counted(counts.n_apart, "answer"),
+                counts.apart
             ));
         }
         if counts.n_rewritten > 0 {

@@ -67,7 +67,7 @@ impl<T> Fitted<T> {
 ///
 /// ```
 /// use data::{Example, TooLong};
-/// let row = |n| Example { ids: vec![7; n], prompt_len: 2, key: 0 };
+/// let row = |n| Example::new(vec![7; n], 2);
 /// let fitted = data::fit_to_context(vec![row(5), row(9)], 6, TooLong::Drop)?;
 /// assert_eq!((fitted.items.len(), fitted.n_dropped), (1, 1));
 /// # Ok::<(), data::Error>(())
@@ -117,7 +117,8 @@ pub fn fit_groups_to_context<const N: usize>(
     };
     for (i, mut group) in groups.into_iter().enumerate() {
         // EOS alone: the text vanished in the tokenizer's normalisation.
-        if group.iter().any(|e| e.ids.len() <= e.prompt_len + 1) {
+        let n_learnt = |e: &Example| e.labels().map(|range| range.len()).sum::<usize>();
+        if group.iter().any(|e| n_learnt(e) <= 1) {
             fitted.n_empty += 1;
             continue;
         }
@@ -140,7 +141,7 @@ pub fn fit_groups_to_context<const N: usize>(
                 )));
             }
             TooLong::TruncateResponse if group.iter().all(|e| e.prompt_len < max_len) => {
-                group.iter_mut().for_each(|e| e.ids.truncate(max_len));
+                group.iter_mut().for_each(|e| e.truncate(max_len));
                 fitted.n_truncated += 1;
                 fitted.push(group);
             }
@@ -162,9 +163,9 @@ pub struct LostEnds {
 const REMEDY: &str = "raise data.max_len, or set data.too_long = \"drop\"";
 
 impl LostEnds {
-    /// Counts the examples that do not end with `eos`.
+    /// Counts the examples whose last answer has no `eos`.
     pub fn of(examples: &[Example], eos: u32) -> Self {
-        let lost = examples.iter().filter(|e| e.ids.last() != Some(&eos));
+        let lost = examples.iter().filter(|e| !e.has_end(eos));
         Self {
             n_lost: lost.count(),
             n_answers: examples.len(),

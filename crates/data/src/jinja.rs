@@ -8,16 +8,19 @@
 mod environment;
 mod limits;
 mod strftime;
+mod tags;
 
 use crate::{Error, Message, Result};
 use environment::environment;
 use limits::Limit;
 use minijinja::value::Serde;
 use minijinja::{ErrorKind, context};
-use regex::Regex;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{LazyLock, OnceLock};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
+use tags::Tags;
+
+pub(crate) use tags::{Tagged, has_generation_tags, render_tagged};
 
 /// Instructions of minijinja's virtual machine. A conversation of a thousand turns needs about a
 /// hundred thousand.
@@ -79,6 +82,10 @@ pub(crate) struct Rendering {
 /// Renders in a thread of its own. A thread that exceeds the limits is abandoned: the error, which
 /// all later calls repeat, ends the process soon.
 pub(crate) fn render(what: Rendering) -> Result<String> {
+    render_with(what, Tags::Ignored)
+}
+
+fn render_with(what: Rendering, tags: Tags) -> Result<String> {
     if let Some(why) = ABANDONED.get() {
         return Err(Error(why.clone()));
     }
@@ -90,7 +97,7 @@ pub(crate) fn render(what: Rendering) -> Result<String> {
     }
     let (sender, receiver) = mpsc::sync_channel(1);
     let work = move || {
-        let _ = sender.send(render_here(&what));
+        let _ = sender.send(render_here(&what, tags));
     };
     let (began, before) = (Instant::now(), run::resident_memory_bytes());
     let started = std::thread::Builder::new()
@@ -122,8 +129,8 @@ pub(crate) fn was_abandoned() -> bool {
     ABANDONED.get().is_some()
 }
 
-fn render_here(what: &Rendering) -> Result<String> {
-    let source = without_generation_tags(&what.source);
+fn render_here(what: &Rendering, tags: Tags) -> Result<String> {
+    let source = tags.put_into(&what.source);
     let asked: usize = what.turns.iter().map(|turn| turn.content.len()).sum();
     let max_bytes = MAX_TEXT_BYTES + 4 * asked;
     let mut environment = environment(what.secs, Limit(max_bytes));
@@ -190,20 +197,4 @@ fn failed(error: minijinja::Error) -> Error {
             format!("chat template{line}: {what}")
         }
     })
-}
-
-/// Replaces `{% generation %}`, which marks the assistant's tokens for transformers' masks and
-/// prints nothing. Any spacing and whitespace control is kept.
-fn without_generation_tags(source: &str) -> String {
-    static TAG: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r"\{%([-+]?)\s*(end)?generation\s*([-+]?)%\}").expect("a regular expression")
-    });
-    let with = |found: &regex::Captures| {
-        let block = match found.get(2) {
-            Some(_) => "endif",
-            None => "if true",
-        };
-        format!("{{%{} {block} {}%}}", &found[1], &found[3])
-    };
-    TAG.replace_all(source, with).into_owned()
 }

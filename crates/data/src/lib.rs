@@ -4,9 +4,11 @@
 mod answer;
 mod clauses;
 mod clock;
+mod conversation;
 mod detokenise;
 mod ended;
 mod error;
+mod example;
 mod findings;
 mod fit;
 mod jinja;
@@ -25,7 +27,9 @@ mod tokenise;
 
 pub use clauses::{clause_starts, clause_tokens};
 pub use clock::{template_now, template_time};
+pub use conversation::TrainOn;
 pub use error::{Error, Result};
+pub use example::{Example, Ids};
 pub use fit::{Fitted, LostEnds, TooLong, fit_groups_to_context, fit_to_context};
 pub use loader::{Cursor, Loader};
 pub use only::Only;
@@ -38,4 +42,4 @@ pub use source::{
 };
 pub use split::{report_shared, split_by_key};
 pub use template::Template;
-pub use tokenise::{Encoder, Ends, Example, check_labels};
+pub use tokenise::{Encoder, Ends, check_labels};

@@ -15,17 +15,34 @@ use std::sync::Arc;
 /// assert_eq!(Origin::default().locate(Error("no EOS".into())).to_string(), "no EOS");
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct Origin(Option<(Arc<Path>, usize)>);
+pub struct Origin {
+    place: Option<(Arc<Path>, usize)>,
+    source: u16,
+}
 
 impl Origin {
     /// Row `row` of `file`.
     pub fn new(file: Arc<Path>, row: usize) -> Self {
-        Self(Some((file, row)))
+        Self {
+            place: Some((file, row)),
+            source: 0,
+        }
+    }
+
+    /// The same row, of the given one of `data.sources`.
+    #[must_use]
+    pub fn of_source(self, source: u16) -> Self {
+        Self { source, ..self }
+    }
+
+    /// Which of `data.sources` the row is from; 0 if there is one.
+    pub fn source(&self) -> u16 {
+        self.source
     }
 
     /// The error with file and row before it.
     pub fn locate(&self, error: Error) -> Error {
-        match &self.0 {
+        match &self.place {
             Some(_) => Error(format!("{self}: {error}")),
             None => error,
         }
@@ -34,7 +51,7 @@ impl Origin {
 
 impl std::fmt::Display for Origin {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        match &self.0 {
+        match &self.place {
             Some((file, row)) => write!(f, "{}: row {row}", file.display()),
             None => f.write_str("a prompt"),
         }

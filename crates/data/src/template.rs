@@ -1,7 +1,7 @@
 //! How a question becomes the text of a prompt. Knows no tokens.
 
 use crate::clock::{template_now, template_time};
-use crate::jinja::{Rendering, Turn};
+use crate::jinja::{Rendering, Tagged, Turn};
 use crate::record::{Ask, Message, transcript};
 use crate::{Error, Result, jinja};
 use serde::{Deserialize, Serialize};
@@ -84,6 +84,15 @@ impl Template {
         answer: Option<&str>,
         add_generation_prompt: bool,
     ) -> Result<String> {
+        jinja::render(self.rendering(ask, answer, add_generation_prompt)?)
+    }
+
+    fn rendering(
+        &self,
+        ask: &Ask,
+        answer: Option<&str>,
+        add_generation_prompt: bool,
+    ) -> Result<Rendering> {
         let Self::Chat {
             source,
             bos,
@@ -107,7 +116,7 @@ impl Template {
             _ => vec![Turn::from(&Message::new("user", &ask.text()))],
         };
         turns.extend(answer.map(|answer| Turn::from(&Message::new("assistant", answer))));
-        jinja::render(Rendering {
+        Ok(Rendering {
             source: source.clone(),
             turns,
             bos: bos.clone(),
@@ -126,6 +135,20 @@ impl Template {
         match (self, ask) {
             (Self::Chat { .. }, Ask::Instruction { .. } | Ask::Chat(_)) => {
                 Some(self.render_chat(ask, Some(answer), false))
+            }
+            _ => None,
+        }
+    }
+
+    /// The whole text of a conversation, and the ranges of bytes in it that the template's
+    /// `{% generation %}` blocks mark. None: it has none, or is no chat template.
+    pub(crate) fn render_tagged(&self, ask: &Ask, answer: &str) -> Option<Result<Tagged>> {
+        match (self, ask) {
+            (Self::Chat { source, .. }, Ask::Instruction { .. } | Ask::Chat(_))
+                if jinja::has_generation_tags(source) =>
+            {
+                let rendering = self.rendering(ask, Some(answer), false);
+                Some(rendering.and_then(jinja::render_tagged))
             }
             _ => None,
         }

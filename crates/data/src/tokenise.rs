@@ -6,22 +6,11 @@ use crate::marks::mark;
 use crate::rendered::check_turns;
 use crate::special_texts::SpecialTexts;
 use crate::template::Around;
-use crate::{Ask, Error, Prompt, Result, Template};
+use crate::{Ask, Error, Example, Prompt, Result, Template};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use tokenizers::Tokenizer;
-
-/// Prompt and answer as one sequence.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Example {
-    /// Token ids; `ids[prompt_len..]` is the answer with its EOS.
-    pub ids: Vec<u32>,
-    /// Tokens of the prompt.
-    pub prompt_len: usize,
-    /// The prompt's [`Prompt::key`].
-    pub key: u64,
-}
 
 /// The model's special tokens that encoding needs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -168,6 +157,7 @@ impl Encoder {
     }
 
     fn prompt_ids(&self, prompt: &Prompt) -> Result<Vec<u32>> {
+        self.look_for_marks(prompt);
         let text = self.prompt_text(prompt)?;
         let body = encode(self.tokenizer_of(&prompt.ask), &text, self.max_tokens)?;
         self.with_bos(&prompt.ask, &text, body)
@@ -181,12 +171,11 @@ impl Encoder {
         if !matches!(prompt.ask, Ask::Raw(_)) {
             text.push_str(&self.around.header);
         }
-        self.look_for_marks(prompt);
         Ok(text)
     }
 
     /// Counts a prompt that seems to be ready-made, where a template is put around it.
-    fn look_for_marks(&self, prompt: &Prompt) {
+    pub(crate) fn look_for_marks(&self, prompt: &Prompt) {
         if matches!(self.template, Template::Raw) {
             return;
         }
@@ -344,8 +333,7 @@ pub(crate) fn tokenizer_error(error: tokenizers::Error) -> Error {
 /// Checks that at least 99 % of the examples end with EOS, without which a model does not learn to
 /// stop. Call it before [`crate::fit_to_context`], which may truncate answers.
 pub fn check_labels(examples: &[Example], eos: u32) -> Result<()> {
-    let ends = |e: &&Example| e.ids.len() > e.prompt_len && e.ids.last() == Some(&eos);
-    let n = examples.iter().filter(ends).count();
+    let n = examples.iter().filter(|e| e.has_end(eos)).count();
     if n * 100 < examples.len() * 99 {
         return Err(Error(format!(
             "only {n} of {} examples end with the EOS token {eos}; a model trained on them would not learn to stop; check the model's EOS token and chat template",

@@ -2,8 +2,10 @@
 //! log-probability. N tokens, M labels and B sequences in a batch; d is the model's width.
 
 use candle_core::{Result, Tensor};
+use data::Example;
 use models::{CausalLm, Lora, Packed, Sequence};
 use ops::{Ragged, TokenScores};
+use std::ops::Range;
 
 /// The labels of a ragged batch: row `rows[i]` of the hidden states predicts `targets[i]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,17 +41,37 @@ impl Batch {
     /// no preceding token to predict it.
     pub fn new<'a>(sequences: impl IntoIterator<Item = Sequence<'a>>) -> Self {
         let sequences: Vec<Sequence> = sequences.into_iter().collect();
-        let packed = Packed::new(&sequences);
+        Self::with_labels(&sequences, |seq| {
+            let (ids, prompt_len) = sequences[seq];
+            std::iter::once(prompt_len..ids.len())
+        })
+    }
+
+    /// Rows of data. What is learnt of each is a label ([`Example::labels`]).
+    pub fn of_examples(examples: &[&Example]) -> Self {
+        let sequences = examples.iter().map(|e| (&e.ids[..], e.prompt_len));
+        let sequences: Vec<Sequence> = sequences.collect();
+        Self::with_labels(&sequences, |seq| examples[seq].labels())
+    }
+
+    /// `labels`: the ranges of a sequence's ids that are labels.
+    fn with_labels<R: Iterator<Item = Range<usize>>>(
+        sequences: &[Sequence],
+        labels: impl Fn(usize) -> R,
+    ) -> Self {
+        let packed = Packed::new(sequences);
         let (mut rows, mut targets) = (Vec::new(), Vec::new());
         let (mut n_labels, mut last) = (Vec::new(), Vec::new());
-        for (seq, (ids, prompt_len)) in sequences.iter().enumerate() {
-            let labels = (*prompt_len).max(1)..ids.len();
-            n_labels.push(labels.len());
+        for (seq, (ids, _)) in sequences.iter().enumerate() {
+            let n_before = rows.len();
             last.push(packed.row(seq, ids.len().saturating_sub(1)) as u32);
-            for at in labels {
-                rows.push(packed.row(seq, at - 1) as u32);
-                targets.push(ids[at]);
+            for range in labels(seq) {
+                for at in range.start.max(1)..range.end {
+                    rows.push(packed.row(seq, at - 1) as u32);
+                    targets.push(ids[at]);
+                }
             }
+            n_labels.push(rows.len() - n_before);
         }
         let labels = Labels {
             rows,

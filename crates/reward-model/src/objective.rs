@@ -81,7 +81,7 @@ impl Objective {
         dropout: Option<u64>,
     ) -> Result<Tensor> {
         let answers = pairs.iter().flat_map(|p| [&p.chosen, &p.rejected]);
-        let batch = Batch::new(answers.map(|e| (e.ids.as_slice(), e.prompt_len)));
+        let batch = Batch::of_examples(&answers.collect::<Vec<_>>());
         let hidden = batch.hidden(self.model(), Some(lora), dropout)?;
         let scores = head.apply(&batch.last_rows(&hidden)?)?;
         Ok(scores.reshape((pairs.len(), 2))?.t()?)
@@ -94,7 +94,7 @@ impl Objective {
             .iter()
             .take(SHOWN)
             .flat_map(|p| [&p.chosen, &p.rejected])
-            .map(|e| e.ids.clone())
+            .map(|e| e.ids.to_vec())
             .collect();
         let model = RewardModel::new(
             self.model(),

@@ -65,7 +65,7 @@ impl Objective {
         lora: Option<&Lora>,
         dropout: Option<u64>,
     ) -> Result<Tensor> {
-        let batch = Batch::new(items.iter().map(|e| (e.ids.as_slice(), e.prompt_len)));
+        let batch = Batch::of_examples(items);
         let before = batch.before_labels(&batch.hidden(self.model(), lora, dropout)?)?;
         let targets = &batch.labels.targets;
         let logp = if self.start.adapter.is_some() {
@@ -83,10 +83,6 @@ impl Objective {
     }
 }
 
-fn n_labels(example: &Example) -> usize {
-    example.ids.len() - example.prompt_len.max(1)
-}
-
 impl train::Objective for Objective {
     type Item = Example;
 
@@ -102,7 +98,7 @@ impl train::Objective for Objective {
     }
 
     fn count(&self, items: &[&Example]) -> usize {
-        items.iter().map(|e| n_labels(e)).sum()
+        items.iter().map(|e| e.n_labels()).sum()
     }
 
     fn loss_sum(
@@ -126,7 +122,7 @@ impl train::Objective for Objective {
             nll += self
                 .nll_sum(&items, frozen.as_ref(), None)?
                 .to_scalar::<f32>()? as f64;
-            count += items.iter().map(|e| n_labels(e)).sum::<usize>();
+            count += items.iter().map(|e| e.n_labels()).sum::<usize>();
         }
         let loss = nll / count.max(1) as f64;
         let metrics = BTreeMap::from([("perplexity".to_string(), loss.exp())]);

@@ -3,6 +3,7 @@
 use super::BoundedOutput;
 use super::limits::{Limit, bound};
 use super::strftime::strftime;
+use super::tags::{FILTER, between_marks};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Value};
 use minijinja::{Environment, Error, ErrorKind};
@@ -34,6 +35,7 @@ pub(super) fn environment(secs: u64, limit: Limit) -> Environment<'static> {
     environment.add_filter("tojson", move |value: &Value, options: Kwargs| {
         to_json(value, options, limit)
     });
+    environment.add_filter(FILTER, between_marks);
     bound(&mut environment, limit);
     environment
 }

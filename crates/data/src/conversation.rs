@@ -1,0 +1,155 @@
+//! Examples of conversations in which every answer is learnt (`data.train_on = "all"`).
+//!
+//! A chat template with `{% generation %}` blocks says itself which text is learnt; the tokens are
+//! those of transformers' `assistant_masks`. With any other template an answer is learnt in the
+//! context that generation would give it: the conversation is one sequence as long as the ids of
+//! each question with its answer are the beginning of the whole. An answer of which that is not so,
+//! since the template changes earlier turns or writes no end token, is an example of its own.
+
+use crate::tokenise::tokenizer_error;
+use crate::{Ask, Demonstration, Encoder, Error, Example, Message, Prompt, Result};
+use serde::{Deserialize, Serialize};
+use std::ops::Range;
+
+/// The answers of a conversation that are learnt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrainOn {
+    /// Every assistant turn
+    All,
+    /// The last assistant turn; those before it are context
+    Last,
+}
+
+impl Encoder {
+    /// The examples of a row. Of a conversation all answers are learnt; otherwise there is one, that
+    /// of [`Encoder::example`].
+    ///
+    /// Errors, with file and row: as those of [`Encoder::example`].
+    pub fn conversation(&self, row: &Demonstration) -> Result<Vec<Example>> {
+        let Demonstration { prompt, response } = row;
+        if let Some(tagged) = self.tagged(prompt, response)? {
+            return Ok(vec![tagged]);
+        }
+        let mut whole = self.example(prompt, response)?;
+        let (mut learnt, mut alone) = (Vec::new(), Vec::new());
+        for (asked, answer) in earlier_answers(prompt) {
+            let part = self.part(&asked, &answer)?;
+            let begins = self.has_end && whole.ids.starts_with(&part.ids);
+            match begins && whole.prompt_len >= part.ids.len() {
+                true => learnt.push(part.prompt_len..part.ids.len()),
+                false => alone.push(Example {
+                    key: whole.key,
+                    ..part
+                }),
+            }
+        }
+        if !alone.is_empty() {
+            self.findings.count_apart(alone.len(), &prompt.origin);
+        }
+        learnt.push(whole.prompt_len..whole.ids.len());
+        put_labels(&mut whole, &learnt);
+        alone.push(whole);
+        Ok(alone)
+    }
+
+    /// A question and answer inside a conversation. What is to be said of its question is said of
+    /// the whole.
+    fn part(&self, prompt: &Prompt, answer: &str) -> Result<Example> {
+        let answer = self.without_end(prompt, answer);
+        let made = self.example_ids(prompt, answer.trim_end());
+        let (ids, prompt_len) = made.map_err(|error| prompt.origin.locate(error))?;
+        let source = prompt.origin.source();
+        Ok(Example {
+            source,
+            ..Example::new(ids, prompt_len)
+        })
+    }
+
+    /// The whole text, with the tokens that the template's `{% generation %}` blocks mark. None: it
+    /// has no such blocks, or an answer holds the text of a special token, which is then a token.
+    fn tagged(&self, prompt: &Prompt, response: &str) -> Result<Option<Example>> {
+        let Some(rendered) = self.template.render_tagged(&prompt.ask, response) else {
+            return Ok(None);
+        };
+        let answers = earlier_answers(prompt);
+        let earlier = answers.iter().map(|(_, answer)| answer.as_str());
+        if earlier
+            .chain([response])
+            .any(|answer| !self.special_texts.within(answer).is_empty())
+        {
+            return Ok(None);
+        }
+        let made = rendered.and_then(|(text, spans)| self.tagged_ids(prompt, &text, &spans));
+        let mut example = made.map_err(|error| prompt.origin.locate(error))?;
+        example.key = prompt.key();
+        example.source = prompt.origin.source();
+        self.look_for_marks(prompt);
+        Ok(Some(example))
+    }
+
+    fn tagged_ids(&self, prompt: &Prompt, text: &str, spans: &[Range<usize>]) -> Result<Example> {
+        // More text than twice `max_tokens` can hold is too long in any case.
+        let enough = self.max_tokens.saturating_mul(2).saturating_add(16);
+        let cut = text.floor_char_boundary(enough.saturating_mul(64));
+        let encoding = self.rendered.encode(&text[..cut], false);
+        let encoding = encoding.map_err(tokenizer_error)?;
+        let body = encoding.get_ids().to_vec();
+        let ids = self.with_bos(&prompt.ask, text, body)?;
+        let n_bos = ids.len() - encoding.get_ids().len();
+        let mut learnt: Vec<Range<usize>> = Vec::new();
+        for span in spans.iter().filter(|span| !span.is_empty()) {
+            // as transformers finds them: the tokens that hold the first and the last character
+            let last = text.floor_char_boundary(span.end - 1);
+            let Some(first) = encoding.char_to_token(span.start, 0) else {
+                break;
+            };
+            let end = encoding.char_to_token(last, 0).map(|token| token + 1);
+            let end = end.unwrap_or(encoding.get_ids().len());
+            learnt.push(first + n_bos..end + n_bos);
+        }
+        let Some(last) = learnt.last() else {
+            return Err(Error(
+                "the chat template's {% generation %} blocks mark no token of this conversation; set \
+                 data.train_on = \"last\""
+                    .into(),
+            ));
+        };
+        let mut example = Example::new(ids, 0);
+        example.ids.truncate(last.end);
+        put_labels(&mut example, &learnt);
+        Ok(example)
+    }
+}
+
+/// Sets what is learnt of an example: ascending ranges, the last of which ends it.
+fn put_labels(example: &mut Example, learnt: &[Range<usize>]) {
+    example.prompt_len = learnt.first().map_or(example.ids.len(), |first| first.start);
+    let between = learnt.windows(2).map(|pair| pair[0].end..pair[1].start);
+    example.context = between.filter(|range| !range.is_empty()).collect();
+}
+
+/// The answers of a conversation before the last, each with the turns before it. One that follows no
+/// user turn, or says nothing, is context.
+fn earlier_answers(prompt: &Prompt) -> Vec<(Prompt, String)> {
+    let Ask::Chat(messages) = &prompt.ask else {
+        return Vec::new();
+    };
+    let answers = messages.windows(2).enumerate().filter(|(_, pair)| {
+        pair[0].role == "user" && pair[1].role == "assistant" && !is_blank(&pair[1])
+    });
+    answers
+        .map(|(i, pair)| {
+            let asked = Prompt {
+                ask: Ask::Chat(messages[..=i].to_vec()),
+                reference: None,
+                origin: prompt.origin.clone(),
+            };
+            (asked, pair[1].content.clone())
+        })
+        .collect()
+}
+
+fn is_blank(message: &Message) -> bool {
+    message.content.trim().is_empty()
+}
