@@ -7,3 +7,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Error(pub String);
+
+impl From<row_files::Error> for Error {
+    fn from(error: row_files::Error) -> Self {
+        Self(error.0)
+    }
+}

@@ -1,8 +1,8 @@
 //! The records of a file's rows. Rules for every format (no empty answers, no equal pairs) are
 //! here, and what is reported once about all rows together.
 
-use super::rows::{MAX_ROW_BYTES, TOO_BIG};
 use crate::{Ask, Demonstration, Message, Origin, Preference, Prompt};
+use row_files::{MAX_ROW_BYTES, TOO_BIG};
 use std::collections::BTreeMap;
 
 /// The records the caller asks for.

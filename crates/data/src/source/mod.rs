@@ -14,7 +14,6 @@ mod pairs;
 mod prompt;
 mod prompt_completion;
 mod row;
-mod rows;
 mod text;
 mod transcript;
 mod unused;
@@ -22,9 +21,10 @@ mod unused;
 use crate::{Demonstration, Error, Origin, Preference, Prompt, Result};
 use collector::{Collector, Want};
 use row::{Kind, Row, Source};
-use rows::{Object, TOO_BIG};
+use row_files::{Object, TOO_BIG};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashSet};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -199,7 +199,7 @@ fn read(path: &Path, options: &ReadOptions, want: Want) -> Result<ReadFile> {
     let shared: Arc<Path> = path.into();
     let (mut n_rows, mut prompt_rows) = (0, Vec::new());
     let mut source: Option<&Source> = SOURCES.into_iter().find(|s| s.format == options.format);
-    let file = rows::for_each_row(path, &mut |number, object| {
+    let file = row_files::for_each_row(path, &mut |number, object| {
         let source = match source {
             Some(source) => source,
             None => *source.insert(sniff(path, number, object, want)?),
@@ -227,14 +227,14 @@ fn read(path: &Path, options: &ReadOptions, want: Want) -> Result<ReadFile> {
                 *collector.unused.entry(field).or_default() += 1;
             }
         }
-        Ok(())
+        Ok::<_, Error>(ControlFlow::Continue(()))
     })?;
     collector.drop_rows(TOO_BIG, file.n_too_big);
     Ok(ReadFile {
         collector,
         prompt_rows,
         n_rows: n_rows + file.n_too_big,
-        sha256: file.sha256,
+        sha256: file.sha256.unwrap_or_default(),
     })
 }
 
@@ -267,7 +267,7 @@ fn sniff(path: &Path, number: usize, object: &Object, want: Want) -> Result<&'st
                 "format of pairs"
             };
             let what = format!("fields {has} fit no {what}; looked for {known}");
-            Err(rows::row_error(path, number, what))
+            Err(row_files::row_error(path, number, what).into())
         }
     }
 }

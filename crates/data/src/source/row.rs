@@ -4,9 +4,9 @@
 
 use super::collector::Collector;
 use super::format::{Format, ReadOptions};
-use super::rows::{Object, row_error, type_name};
 use super::unused::{Effect, effect, is_empty};
 use crate::{Error, Message, Result};
+use row_files::{Object, row_error, type_name};
 use serde_json::Value;
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -71,6 +71,7 @@ impl<'a> Row<'a> {
             self.number,
             format!("{what}; {name} rows have {fields}"),
         )
+        .into()
     }
 
     fn wrong(&self, field: &str, value: &Value, wanted: &str) -> Error {
@@ -251,7 +252,8 @@ impl<'a> Row<'a> {
                     "field \"{name}\" {why}; remove such rows or the field, or set data.ignore = \
                      [\"{name}\"] to use the rows without it"
                 ),
-            ));
+            )
+            .into());
         }
         Ok(unused.into_iter().collect())
     }

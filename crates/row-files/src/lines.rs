@@ -1,0 +1,90 @@
+//! Files of lines: JSON Lines, and text of which each line is a row. The number of a row is that of
+//! its line. Of a line longer than [`MAX_ROW_BYTES`] nothing is held; it is skipped and counted.
+
+use crate::error::{Result, not_an_object, row_error};
+use crate::read::EXPECTED;
+use crate::row::{Each, MAX_ROW_BYTES, Object, Stop};
+use serde_json::{Map, Value};
+use std::io::{BufRead, Read};
+use std::path::Path;
+use strict_json::{StrictValue, has_remedy, problem_in_line};
+
+/// The rows `{"text": line}`. Returns how many lines were too long and skipped.
+pub(crate) fn text(
+    path: &Path,
+    reader: &mut dyn BufRead,
+    each: &mut Each,
+) -> std::result::Result<usize, Stop> {
+    lines(path, reader, &mut |number, line| {
+        each(
+            number,
+            &Map::from_iter([("text".to_string(), Value::from(line))]),
+        )
+    })
+}
+
+/// One object per line. Returns how many lines were too long and skipped.
+pub(crate) fn json(
+    path: &Path,
+    reader: &mut dyn BufRead,
+    each: &mut Each,
+) -> std::result::Result<usize, Stop> {
+    lines(path, reader, &mut |number, line| {
+        each(number, &object(path, number, line)?)
+    })
+}
+
+/// Calls `each` for every line that is not blank.
+fn lines(
+    path: &Path,
+    reader: &mut dyn BufRead,
+    each: &mut dyn FnMut(usize, &str) -> std::result::Result<(), Stop>,
+) -> std::result::Result<usize, Stop> {
+    let mut bytes = Vec::new();
+    let mut n_too_big = 0;
+    for number in 1.. {
+        bytes.clear();
+        let fail = |e| row_error(path, number, format_args!("cannot be read: {e}"));
+        let limit = MAX_ROW_BYTES as u64 + 1;
+        let mut limited = (&mut *reader).take(limit);
+        if limited.read_until(b'\n', &mut bytes).map_err(fail)? == 0 {
+            break;
+        }
+        if bytes.len() > MAX_ROW_BYTES {
+            if bytes.last() != Some(&b'\n') {
+                reader.skip_until(b'\n').map_err(fail)?;
+            }
+            n_too_big += 1;
+            bytes = Vec::new();
+            continue;
+        }
+        let line = str::from_utf8(&bytes)
+            .map_err(|_| row_error(path, number, "is not UTF-8 text; convert the file to UTF-8"))?;
+        let line = line.trim_end_matches(['\n', '\r']);
+        if !line.trim().is_empty() {
+            each(number, line)?;
+        }
+    }
+    Ok(n_too_big)
+}
+
+fn object(path: &Path, number: usize, line: &str) -> Result<Object> {
+    match serde_json::from_str(line) {
+        Ok(StrictValue(Value::Object(object))) => Ok(object),
+        Ok(StrictValue(other)) => Err(not_an_object(path, number, &other)),
+        Err(e) if has_remedy(&e) => Err(row_error(path, number, problem_in_line(&e))),
+        Err(e) if e.is_eof() => Err(row_error(
+            path,
+            number,
+            format_args!(
+                "ends in the middle of an object; the file is truncated, or an object spans lines \
+                 ({EXPECTED})"
+            ),
+        )),
+        Err(e) => Err(row_error(
+            path,
+            number,
+            format_args!("{}; {EXPECTED}", problem_in_line(&e)),
+        )),
+    }
+}

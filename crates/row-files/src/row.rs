@@ -1,0 +1,42 @@
+//! A row, and how rows are handed to the caller.
+
+use crate::Error;
+use serde_json::{Map, Value};
+
+/// A row: values by field name, in the order of the file.
+pub type Object = Map<String, Value>;
+
+/// The longest line, and the most text of a row. No context holds that much: 16 MiB of English are
+/// four million tokens.
+pub const MAX_ROW_BYTES: usize = 16 << 20;
+
+/// Why a row is dropped that is longer.
+pub const TOO_BIG: &str = "longer than 16 MiB";
+
+/// A value's type in words.
+pub fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// Why reading ended before the file did.
+pub(crate) enum Stop {
+    Error(Error),
+    /// The caller wants no more rows, or has an error of its own.
+    Caller,
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+/// Takes a row and its number, from 1.
+pub(crate) type Each<'a> = dyn FnMut(usize, &Object) -> Result<(), Stop> + 'a;
