@@ -22,7 +22,7 @@ fn rows_longer_than_the_context_are_counted() {
     );
     let cut = fit(TooLong::TruncateResponse).unwrap();
     assert_eq!((cut.n_dropped, cut.n_truncated), (1, 1));
-    assert_eq!(cut.items[1].ids[..], [0, 1, 2, 3, 4, 5]);
+    assert_eq!(cut.items[1].ids, [0, 1, 2, 3, 4, 5]);
     assert_eq!(
         fit(TooLong::Error).unwrap_err().to_string(),
         "row 2 of the rows in use has 8 tokens, more than max_len = 6; raise max_len, or set too_long = \"drop\" or \"truncate_response\""

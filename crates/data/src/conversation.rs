@@ -12,12 +12,13 @@ use serde::{Deserialize, Serialize};
 use std::ops::Range;
 
 /// The answers of a conversation that are learnt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TrainOn {
     /// Every assistant turn
     All,
     /// The last assistant turn; those before it are context
+    #[default]
     Last,
 }
 
@@ -124,7 +125,9 @@ impl Encoder {
 
 /// Sets what is learnt of an example: ascending ranges, the last of which ends it.
 fn put_labels(example: &mut Example, learnt: &[Range<usize>]) {
-    example.prompt_len = learnt.first().map_or(example.ids.len(), |first| first.start);
+    example.prompt_len = learnt
+        .first()
+        .map_or(example.ids.len(), |first| first.start);
     let between = learnt.windows(2).map(|pair| pair[0].end..pair[1].start);
     example.context = between.filter(|range| !range.is_empty()).collect();
 }

@@ -1,32 +1,7 @@
 //! A row of data as token ids, and which of them are learnt.
 
 use serde::Serialize;
-use std::ops::{Deref, Range};
-
-/// Token ids of a sequence.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Ids(Vec<u32>);
-
-impl Ids {
-    /// Keeps the first `n` ids.
-    pub fn truncate(&mut self, n: usize) {
-        self.0.truncate(n);
-    }
-}
-
-impl From<Vec<u32>> for Ids {
-    fn from(ids: Vec<u32>) -> Self {
-        Self(ids)
-    }
-}
-
-impl Deref for Ids {
-    type Target = [u32];
-
-    fn deref(&self) -> &[u32] {
-        &self.0
-    }
-}
+use std::ops::Range;
 
 /// Prompt and answer as one sequence, or a conversation in which several answers are learnt.
 ///
@@ -39,7 +14,7 @@ impl Deref for Ids {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Example {
     /// Token ids; `ids[prompt_len..]` is the answer with its EOS.
-    pub ids: Ids,
+    pub ids: Vec<u32>,
     /// Tokens of the prompt.
     pub prompt_len: usize,
     /// Tokens after the prompt that are not learnt: the turns between the answers of a
@@ -57,7 +32,7 @@ impl Example {
     /// A prompt of `prompt_len` tokens, and an answer.
     pub fn new(ids: Vec<u32>, prompt_len: usize) -> Self {
         Self {
-            ids: ids.into(),
+            ids,
             prompt_len,
             context: Box::default(),
             key: 0,

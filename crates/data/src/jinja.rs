@@ -15,8 +15,8 @@ use environment::environment;
 use limits::Limit;
 use minijinja::value::Serde;
 use minijinja::{ErrorKind, context};
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::OnceLock;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use tags::Tags;
 

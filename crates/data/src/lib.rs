@@ -2,6 +2,7 @@
 //! prompt and the resumable loader. Knows no models and no tensors. Sequences are never padded.
 
 mod answer;
+mod cache;
 mod clauses;
 mod clock;
 mod conversation;
@@ -9,19 +10,25 @@ mod detokenise;
 mod ended;
 mod error;
 mod example;
+mod files;
 mod findings;
 mod fit;
 mod jinja;
 mod loader;
 mod marks;
+mod mixture;
 mod only;
 mod origin;
+mod path;
+mod prepare;
 mod record;
 mod rendered;
 mod settings;
 mod source;
+mod sources;
 mod special_texts;
 mod split;
+mod store;
 mod template;
 mod tokenise;
 
@@ -29,17 +36,23 @@ pub use clauses::{clause_starts, clause_tokens};
 pub use clock::{template_now, template_time};
 pub use conversation::TrainOn;
 pub use error::{Error, Result};
-pub use example::{Example, Ids};
-pub use fit::{Fitted, LostEnds, TooLong, fit_groups_to_context, fit_to_context};
+pub use example::Example;
+pub use files::{DataFile, DataFiles};
+pub use fit::{FitCounts, LostEnds, TooLong};
 pub use loader::{Cursor, Loader};
+pub use mixture::Mixture;
 pub use only::Only;
 pub use origin::Origin;
+pub use path::DataPath;
+pub use prepare::{PreparedRows, Preparing, ReadRows};
 pub use record::{Ask, Demonstration, Message, Preference, Prompt};
-pub use settings::{EVAL_PATH_INSTEAD, Rows, RowsConfig, check_rows, few_held_out};
+pub use settings::{EVAL_PATH_INSTEAD, RowsConfig, check_rows, few_held_out};
 pub use source::{
-    DataFile, DataFiles, Format, Loaded, ReadOptions, RowPrompt, demonstrations, each_prompt_once,
-    preferences, prompts, prompts_by_row, unused_fields,
+    Counts, Format, Loaded, ReadOptions, Record, RowPrompt, demonstrations, each_prompt_once,
+    for_each, preferences, prompts, prompts_by_row, unused_fields,
 };
-pub use split::{report_shared, split_by_key};
+pub use sources::{DataSet, ReadSources, Selection, report_mixture};
+pub use split::{held_out_keys, shared_note, split_by_key};
+pub use store::{Examples, Shape};
 pub use template::Template;
-pub use tokenise::{Encoder, Ends, check_labels};
+pub use tokenise::{Encoder, Ends};

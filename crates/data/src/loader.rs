@@ -1,5 +1,6 @@
 //! The resumable order in which rows are visited. Holds indices, not data.
 
+use crate::Mixture;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
@@ -8,38 +9,39 @@ use serde::{Deserialize, Serialize};
 pub struct Cursor {
     /// Passes over the data completed.
     pub epoch: usize,
-    /// Items of this epoch already returned.
+    /// Visits of this epoch already returned.
     pub index: usize,
 }
 
-/// Endless batches of indices, with a new permutation per epoch from the random stream
-/// (seed, "shuffle", epoch).
+/// Endless batches of indices: the visits of each epoch of a mixture, in an order from the random
+/// stream (seed, "shuffle", epoch).
 ///
 /// ```
-/// use data::{Cursor, Loader};
-/// let mut loader = Loader::new(5, 2, 1, Cursor::default());
+/// use data::{Cursor, Loader, Mixture};
+/// let rows = Mixture::of_rows(5);
+/// let mut loader = Loader::new(&rows, 2, 1, Cursor::default());
 /// let first = loader.next_batch();
 /// let cursor = loader.cursor();
 /// let second = loader.next_batch();
 /// assert_eq!((first.len(), second.len()), (2, 2));
 /// // A loader made from the cursor continues where the first one was.
-/// assert_eq!(Loader::new(5, 2, 1, cursor).next_batch(), second);
+/// assert_eq!(Loader::new(&rows, 2, 1, cursor).next_batch(), second);
 /// ```
 pub struct Loader {
-    n_items: usize,
+    mixture: Mixture,
     batch: usize,
     seed: u64,
     cursor: Cursor,
-    /// The permutation of `cursor.epoch`.
+    /// The visits of `cursor.epoch`.
     order: Vec<usize>,
 }
 
 impl Loader {
-    /// A loader of batches of `batch` indices below `n_items`, from `cursor` on.
-    pub fn new(n_items: usize, batch: usize, seed: u64, cursor: Cursor) -> Self {
-        let order = permutation(n_items, seed, cursor.epoch);
+    /// A loader of batches of `batch` rows of the mixture, from `cursor` on.
+    pub fn new(mixture: &Mixture, batch: usize, seed: u64, cursor: Cursor) -> Self {
+        let order = visits(mixture, seed, cursor.epoch);
         Self {
-            n_items,
+            mixture: mixture.clone(),
             batch: batch.max(1),
             seed,
             cursor,
@@ -47,17 +49,17 @@ impl Loader {
         }
     }
 
-    /// The next `batch` indices, or fewer at the end of an epoch. Empty only without items.
+    /// The next `batch` indices, or fewer at the end of an epoch. Empty only without rows.
     pub fn next_batch(&mut self) -> Vec<usize> {
-        if self.cursor.index >= self.n_items {
+        if self.cursor.index >= self.order.len() {
             self.cursor = Cursor {
                 epoch: self.cursor.epoch + 1,
                 index: 0,
             };
-            self.order = permutation(self.n_items, self.seed, self.cursor.epoch);
+            self.order = visits(&self.mixture, self.seed, self.cursor.epoch);
         }
         let start = self.cursor.index;
-        self.cursor.index = (start + self.batch).min(self.n_items);
+        self.cursor.index = (start + self.batch).min(self.order.len());
         self.order[start..self.cursor.index].to_vec()
     }
 
@@ -68,12 +70,12 @@ impl Loader {
 
     /// Batches in one pass over the data.
     pub fn batches_per_epoch(&self) -> usize {
-        self.n_items.div_ceil(self.batch)
+        self.order.len().div_ceil(self.batch)
     }
 }
 
-fn permutation(n: usize, seed: u64, epoch: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..n).collect();
+fn visits(mixture: &Mixture, seed: u64, epoch: usize) -> Vec<usize> {
+    let mut order = mixture.epoch(seed, epoch);
     order.shuffle(&mut run::stream(seed, "shuffle", epoch as u64, 0));
     order
 }

@@ -1,6 +1,6 @@
 //! `data.only`: takes the rows whose instruction matches a regular expression.
 
-use crate::{Ask, Error, Loaded, Prompt, Result};
+use crate::{Ask, Error, Result};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -39,31 +39,22 @@ impl Only {
             Ask::Chat(_) | Ask::Raw(_) => self.0.is_match(&ask.text()),
         }
     }
+
+    /// Fails if it took none of the rows.
+    pub(crate) fn require(&self, path: &Path, n_taken: usize, n_others: usize) -> Result<()> {
+        match n_taken {
+            0 => Err(Error(format!(
+                "{}: data.only = {:?} matches none of its {n_others} instructions",
+                path.display(),
+                self.0.as_str()
+            ))),
+            _ => Ok(()),
+        }
+    }
 }
 
-impl<T> Loaded<T> {
-    /// Drops and counts the rows that `only` does not take. Errors when none is left.
-    pub fn only(
-        mut self,
-        path: &Path,
-        only: Option<&Only>,
-        prompt: impl Fn(&T) -> &Prompt,
-    ) -> Result<Self> {
-        let Some(only) = only else { return Ok(self) };
-        let n_before = self.items.len();
-        self.items.retain(|item| only.takes(&prompt(item).ask));
-        let n_others = n_before - self.items.len();
-        if self.items.is_empty() {
-            return Err(Error(format!(
-                "{}: data.only = {:?} matches none of its {n_before} instructions",
-                path.display(),
-                only.0.as_str()
-            )));
-        }
-        if n_others > 0 {
-            self.dropped
-                .insert("not matched by data.only".to_string(), n_others);
-        }
-        Ok(self)
+impl PartialEq for Only {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
     }
 }

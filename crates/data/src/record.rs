@@ -47,6 +47,15 @@ impl Ask {
         }
     }
 
+    /// Bytes of its texts.
+    pub(crate) fn n_bytes(&self) -> usize {
+        match self {
+            Self::Instruction { instruction, input } => instruction.len() + input.len(),
+            Self::Chat(messages) => messages.iter().map(|m| m.content.len()).sum(),
+            Self::Raw(text) => text.len(),
+        }
+    }
+
     /// The earlier answers in it, which are context.
     pub fn n_answers(&self) -> usize {
         match self {

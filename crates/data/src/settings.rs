@@ -1,26 +1,30 @@
 //! `[data]` of the stages that train on the rows of a file: sft and reward-model.
 
-use crate::{
-    DataFiles, Error, Format, Loaded, Only, Prompt, ReadOptions, Result, TooLong, report_shared,
-    split_by_key,
-};
+use crate::{DataPath, DataSet, Error, Format, Only, Result, Selection, TooLong, TrainOn};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
 /// The rows to train on and those to evaluate on. `HELD_OUT` is the default of `held_out`, percent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RowsConfig<const HELD_OUT: u8> {
-    pub path: PathBuf,
+    /// A file, directory, pattern or `hub:org/name`, or a list of these
+    #[serde(default)]
+    pub path: DataPath,
+    /// Several data sets to mix, instead of `path`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<DataSet>,
     #[serde(default)]
     pub format: Format,
     /// Rows for evaluation; without it a share of the prompts of `path` is held out
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub eval_path: Option<PathBuf>,
+    pub eval_path: Option<DataPath>,
     /// Share of prompts (never rows) held out if there is no `eval_path`
     #[serde(default = "percent::<HELD_OUT>")]
     pub held_out: f64,
+    /// Which answers of a conversation sft learns: `all`, `last`. Default: `all`, and `last` in a
+    /// run that began before there was a choice
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train_on: Option<TrainOn>,
     /// The most tokens of prompt, response and EOS
     #[serde(default = "max_len")]
     pub max_len: usize,
@@ -36,6 +40,9 @@ pub struct RowsConfig<const HELD_OUT: u8> {
     /// Use the first rows only
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rows: Option<usize>,
+    /// Rows of more text than this, MB, are tokenised into the cache instead of memory
+    #[serde(default = "memory_mb")]
+    pub memory_mb: usize,
     /// Evaluate on the first held-out rows only
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_eval_rows: Option<usize>,
@@ -47,6 +54,10 @@ fn percent<const N: u8>() -> f64 {
 
 fn max_len() -> usize {
     512
+}
+
+fn memory_mb() -> usize {
+    256
 }
 
 /// Why `data.held_out` is not used.
@@ -89,19 +100,10 @@ pub fn few_held_out(n: usize) -> Option<String> {
     })
 }
 
-/// The rows of a stage.
-pub struct Rows<T> {
-    pub train: Vec<T>,
-    pub held_out: Vec<T>,
-    /// Held-out prompts that are training prompts, too
-    pub n_shared: usize,
-    /// The files that were read
-    pub files: DataFiles,
-}
-
 impl<const HELD_OUT: u8> RowsConfig<HELD_OUT> {
     /// Fails if no row could be trained on, or a row could have no response.
     pub fn check(&self) -> Result<()> {
+        self.selection().check()?;
         check_rows(self.held_out, self.max_rows)?;
         if self.max_eval_rows == Some(0) {
             return Err(Error(
@@ -131,55 +133,31 @@ impl<const HELD_OUT: u8> RowsConfig<HELD_OUT> {
         }
     }
 
-    /// Reads the rows with `source` and holds some out. Reports what was read on stderr.
-    pub fn read<T>(
-        &self,
-        source: fn(&Path, ReadOptions) -> Result<Loaded<T>>,
-        prompt: fn(&T) -> &Prompt,
-        seed: u64,
-    ) -> Result<Rows<T>> {
-        let read = |path: &Path| {
-            let options = ReadOptions {
-                format: self.format,
-                ignore: self.ignore.clone(),
-            };
-            let mut loaded = source(path, options)?.only(path, self.only.as_ref(), prompt)?;
-            if self.too_long == TooLong::Error && loaded.n_too_big() > 0 {
-                let (shown, n) = (path.display(), loaded.n_too_big());
-                return Err(Error(format!(
-                    "{shown}: {n} rows are longer than 16 MiB; remove them, or set data.too_long = \
-                     \"drop\""
-                )));
-            }
-            loaded.report(path);
-            loaded.items.truncate(self.max_rows.unwrap_or(usize::MAX));
-            let file = loaded.file(path);
-            Ok((loaded.items, file))
+    /// The rows to train on.
+    pub fn selection(&self) -> Selection<'_> {
+        Selection {
+            path: &self.path,
+            sources: &self.sources,
+            format: self.format,
+            only: self.only.as_ref(),
+            ignore: &self.ignore,
+            max_rows: self.max_rows,
+            train_on: self.train_on.unwrap_or_default(),
+        }
+    }
+
+    /// The settings without the paths, for what depends on the bytes of the files only.
+    pub(crate) fn without_places(&self) -> Self {
+        let without = |source: &DataSet| DataSet {
+            path: DataPath::default(),
+            ..source.clone()
         };
-        let key = |row: &T| prompt(row).key();
-        let (rows, train_file) = read(&self.path)?;
-        let mut eval_file = None;
-        let (train, mut held_out) = match &self.eval_path {
-            Some(path) => {
-                let (held_out, file) = read(path)?;
-                eval_file = Some(file);
-                (rows, held_out)
-            }
-            None => split_by_key(rows, key, self.held_out, seed),
-        };
-        held_out.truncate(self.max_eval_rows.unwrap_or(usize::MAX));
-        let (keys, held_out_keys) = (train.iter().map(key), held_out.iter().map(key));
-        let n_shared = report_shared(&self.path, keys, held_out_keys);
-        let prompts = BTreeSet::from_iter(train.iter().map(key));
-        Ok(Rows {
-            train,
-            held_out,
-            n_shared,
-            files: DataFiles {
-                train: train_file,
-                eval: eval_file,
-                prompts: prompts.into_iter().collect(),
-            },
-        })
+        Self {
+            path: DataPath::default(),
+            eval_path: None,
+            sources: self.sources.iter().map(without).collect(),
+            memory_mb: 0,
+            ..self.clone()
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Splits rows into training and held-out ones by prompt.
 
 use rand::Rng;
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 
 /// Splits items into (training, held out). About the share `held_out` of the distinct keys is held
@@ -22,34 +22,50 @@ pub fn split_by_key<T>(
     held_out: f64,
     seed: u64,
 ) -> (Vec<T>, Vec<T>) {
-    let keys: BTreeSet<u64> = items.iter().map(&key).collect();
-    let draw = |key: u64| run::stream(seed, "split", key, 0).random::<u64>();
-    let drawn: BTreeMap<(u64, u64), u64> = keys.iter().map(|k| ((draw(*k), *k), *k)).collect();
-    let n_held = match keys.len() {
-        n if n < 2 || held_out <= 0.0 => 0,
-        n => ((n as f64 * held_out).round() as usize).clamp(1, n - 1),
-    };
-    let held: BTreeSet<u64> = drawn.into_values().take(n_held).collect();
+    let held = held_out_keys(items.iter().map(&key), held_out, seed);
     items
         .into_iter()
         .partition(|item| !held.contains(&key(item)))
 }
 
-/// Counts held-out prompts that are also training prompts, each once, and warns on stderr if there
-/// are any: an evaluation on them measures memorisation. Takes the keys of the rows of both sides.
-pub fn report_shared(
-    path: &Path,
-    train: impl IntoIterator<Item = u64>,
-    held_out: impl IntoIterator<Item = u64>,
-) -> usize {
-    let train: HashSet<u64> = train.into_iter().collect();
-    let held_out: HashSet<u64> = held_out.into_iter().collect();
-    let (n, n_shared) = (held_out.len(), held_out.intersection(&train).count());
-    if n_shared > 0 {
-        run::say!(
-            "{}: {n_shared} of {n} held-out prompts are also training prompts and measure memorisation; remove them from data.eval_path",
-            path.display()
-        );
+/// The keys that [`split_by_key`] holds out.
+pub fn held_out_keys(
+    keys: impl IntoIterator<Item = u64>,
+    held_out: f64,
+    seed: u64,
+) -> HashSet<u64> {
+    let mut keys: Vec<u64> = keys.into_iter().collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let n_held = match keys.len() {
+        n if n < 2 || held_out <= 0.0 => 0,
+        n => ((n as f64 * held_out).round() as usize).clamp(1, n - 1),
+    };
+    if n_held == 0 {
+        return HashSet::new();
     }
-    n_shared
+    let draw = |key: u64| run::stream(seed, "split", key, 0).random::<u64>();
+    let mut drawn: Vec<(u64, u64)> = keys.into_iter().map(|key| (draw(key), key)).collect();
+    drawn.select_nth_unstable(n_held - 1);
+    drawn[..n_held].iter().map(|(_, key)| *key).collect()
+}
+
+/// Held-out prompts that are also training prompts, each once, and what is to be said of them: an
+/// evaluation on them measures memorisation. `train`: the keys of the training prompts, ascending.
+pub fn shared_note(
+    path: &Path,
+    train: &[u64],
+    held_out: impl IntoIterator<Item = u64>,
+) -> (usize, Option<String>) {
+    let held_out: HashSet<u64> = held_out.into_iter().collect();
+    let is_shared = |key: &&u64| train.binary_search(key).is_ok();
+    let (n, n_shared) = (held_out.len(), held_out.iter().filter(is_shared).count());
+    let note = (n_shared > 0).then(|| {
+        format!(
+            "{}: {n_shared} of {n} held-out prompts are also training prompts and measure \
+             memorisation; remove them from data.eval_path",
+            path.display()
+        )
+    });
+    (n_shared, note)
 }

@@ -6,7 +6,7 @@ use crate::marks::mark;
 use crate::rendered::check_turns;
 use crate::special_texts::SpecialTexts;
 use crate::template::Around;
-use crate::{Ask, Error, Example, Prompt, Result, Template};
+use crate::{Ask, Error, Prompt, Result, Template};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -137,6 +137,28 @@ impl Encoder {
         let note = std::mem::take(&mut self.around).note();
         self.notes.retain(|known| Some(known) != note.as_ref());
         self
+    }
+
+    /// The hash of everything that ids depend on, beside the rows.
+    pub(crate) fn identity(&self) -> Result<String> {
+        let tokenizer = self.rendered.to_string(false).map_err(tokenizer_error)?;
+        let parts = serde_json::json!([
+            tokenizer,
+            self.template,
+            self.ends,
+            self.for_old_runs,
+            self.max_tokens
+        ]);
+        Ok(run::hash(parts.to_string().as_bytes()))
+    }
+
+    /// The same encoder, which counts by itself what it finds in rows.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self {
+            findings: Arc::default(),
+            ..self.clone()
+        }
     }
 
     /// The same encoder whose template prints another date.
@@ -328,17 +350,4 @@ fn no_end(after: Option<&str>, end: &str) -> String {
 
 pub(crate) fn tokenizer_error(error: tokenizers::Error) -> Error {
     Error(format!("tokenizer: {error}"))
-}
-
-/// Checks that at least 99 % of the examples end with EOS, without which a model does not learn to
-/// stop. Call it before [`crate::fit_to_context`], which may truncate answers.
-pub fn check_labels(examples: &[Example], eos: u32) -> Result<()> {
-    let n = examples.iter().filter(|e| e.has_end(eos)).count();
-    if n * 100 < examples.len() * 99 {
-        return Err(Error(format!(
-            "only {n} of {} examples end with the EOS token {eos}; a model trained on them would not learn to stop; check the model's EOS token and chat template",
-            examples.len()
-        )));
-    }
-    Ok(())
 }

@@ -4,10 +4,9 @@ use crate::config::Config;
 use crate::references;
 use algorithms::{DataSource, Requirements};
 use anyhow::{Context, Result, bail};
-use data::{DataFiles, Demonstration, Encoder, Preference, Prompt, ReadOptions};
+use data::{DataFiles, Demonstration, Encoder, Preference, Prompt, Record, Selection};
 use policy::PolicyMeta;
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::rc::Rc;
 
 /// A prompt with its token ids, encoded once.
@@ -30,6 +29,8 @@ pub(crate) type Answered<const N: usize> = (Rc<Task>, [Vec<u32>; N]);
 /// The rows of the data files.
 pub(crate) struct Data {
     pub train: TrainingRows,
+    /// How often the training rows of each source are visited
+    pub weights: Vec<f64>,
     pub held_out: Vec<Prompt>,
     /// Held-out prompts that are also training prompts
     pub n_shared: usize,
@@ -40,25 +41,54 @@ pub(crate) struct Data {
 impl Data {
     /// Reads and checks the files. Needs no model.
     pub fn read(config: &Config, needs: &Requirements) -> Result<Self> {
-        let d = &config.data;
-        let (train, held_out, mut files) = match &needs.source {
+        let (train, held_out, mut files, weights) = match &needs.source {
             DataSource::Rollouts => {
-                let (train, held_out, files) = split(config, data::prompts, |p| p)?;
-                (TrainingRows::Prompts(train), held_out, files)
+                let rows = split(config)?;
+                (
+                    TrainingRows::Prompts(rows.train),
+                    rows.held_out,
+                    rows.files,
+                    rows.weights,
+                )
             }
             DataSource::Pool(pool) if pool.grow.as_ref().is_some_and(|g| !g.keep_data) => {
-                let (train, held_out, files) = split(config, data::prompts, |p| p)?;
-                (TrainingRows::Prompts(train), held_out, files)
+                let rows = split(config)?;
+                (
+                    TrainingRows::Prompts(rows.train),
+                    rows.held_out,
+                    rows.files,
+                    rows.weights,
+                )
             }
             DataSource::Pool(_) => {
-                let (train, held_out, files) = split(config, data::demonstrations, |d| &d.prompt)?;
-                (TrainingRows::Demonstrations(train), held_out, files)
+                let rows = split(config)?;
+                (
+                    TrainingRows::Demonstrations(rows.train),
+                    rows.held_out,
+                    rows.files,
+                    rows.weights,
+                )
             }
             DataSource::Pairs => {
-                let (train, held_out, files) = split(config, data::preferences, |p| &p.prompt)?;
-                (TrainingRows::Preferences(train), held_out, files)
+                let rows = split(config)?;
+                (
+                    TrainingRows::Preferences(rows.train),
+                    rows.held_out,
+                    rows.files,
+                    rows.weights,
+                )
             }
         };
+        if let (DataSource::Pool(_), Some(at)) = (
+            &needs.source,
+            weights.iter().position(|weight| *weight != 1.0),
+        ) {
+            bail!(
+                "data.sources[{at}].weight = {}: this algorithm draws from stored responses, of which \
+                 each counts once; leave the weight out",
+                weights[at]
+            );
+        }
         let compares = rewards::needs_reference(&config.rewards);
         if let DataSource::Pool(pool) = &needs.source
             && pool.score
@@ -80,10 +110,15 @@ impl Data {
             TrainingRows::Demonstrations(rows) => rows.iter().map(|d| d.prompt.key()).collect(),
             TrainingRows::Preferences(rows) => rows.iter().map(|p| p.prompt.key()).collect(),
         };
-        files.prompts = BTreeSet::from_iter(keys.clone()).into_iter().collect();
-        let n_shared = data::report_shared(&d.path, keys, held_out.iter().map(Prompt::key));
+        files.prompts = BTreeSet::from_iter(keys).into_iter().collect();
+        let held_out_keys = held_out.iter().map(Prompt::key);
+        let (n_shared, note) = data::shared_note(&files.train.path, &files.prompts, held_out_keys);
+        if let Some(note) = note {
+            run::say!("{note}");
+        }
         Ok(Self {
             train,
+            weights,
             held_out,
             n_shared,
             files,
@@ -91,40 +126,50 @@ impl Data {
     }
 }
 
-/// The training rows, the prompts held out (those of `eval_path`, or a share of the prompts of
-/// `path`; each once), and the files.
-fn split<T>(
-    config: &Config,
-    source: fn(&Path, ReadOptions) -> data::Result<data::Loaded<T>>,
-    prompt: fn(&T) -> &Prompt,
-) -> Result<(Vec<T>, Vec<Prompt>, DataFiles)> {
-    let d = &config.data;
-    let only = d.only.as_ref();
-    let options = ReadOptions {
-        format: d.format,
-        ignore: d.ignore.clone(),
-    };
-    let mut loaded = source(&d.path, options.clone())?.only(&d.path, only, prompt)?;
-    loaded.report(&d.path);
-    loaded.items.truncate(d.max_rows.unwrap_or(usize::MAX));
+/// Rows of the data files.
+struct SplitRows<T> {
+    train: Vec<T>,
+    weights: Vec<f64>,
+    /// Prompts, each once
+    held_out: Vec<Prompt>,
+    files: DataFiles,
+}
+
+/// The training rows, and the prompts held out: those of `eval_path`, or a share of the prompts of
+/// `path`.
+fn split<T: Record>(config: &Config) -> Result<SplitRows<T>> {
+    let selection = config.data.selection();
+    let (rows, read) = selection.load::<T>()?;
     let mut files = DataFiles {
-        train: loaded.file(&d.path),
+        train: selection.file(&read),
         eval: None,
         prompts: Vec::new(), // once they are split
     };
-    if let Some(path) = &d.eval_path {
-        let held_out = data::prompts(path, options)?.only(path, only, |p| p)?;
-        held_out.report(path);
-        files.eval = Some(held_out.file(path));
-        let mut held_out = held_out.items;
-        held_out.truncate(d.max_rows.unwrap_or(usize::MAX));
-        return Ok((loaded.items, held_out, files));
-    }
-    let key = |row: &T| prompt(row).key();
-    let (train, rows) = data::split_by_key(loaded.items, key, d.held_out, config.train.seed);
-    let held_out = rows.iter().map(|row| prompt(row).clone()).collect();
-    let (held_out, _) = data::each_prompt_once(held_out);
-    Ok((train, held_out, files))
+    let (train, held_out) = match &config.data.eval_path {
+        Some(path) => {
+            let selection = Selection {
+                path,
+                sources: &[],
+                ..selection
+            };
+            let (held_out, read) = selection.load::<Prompt>()?;
+            files.eval = Some(selection.file(&read));
+            (rows, held_out)
+        }
+        None => {
+            let key = |row: &T| row.prompt().key();
+            let (held_out, seed) = (config.data.held_out, config.train.seed);
+            let (train, held_out) = data::split_by_key(rows, key, held_out, seed);
+            let prompts = held_out.iter().map(|row| row.prompt().clone()).collect();
+            (train, data::each_prompt_once(prompts).0)
+        }
+    };
+    Ok(SplitRows {
+        train,
+        weights: read.weights,
+        held_out,
+        files,
+    })
 }
 
 /// Encoded prompts. Those that leave no room for a response are left out and counted; `what` names

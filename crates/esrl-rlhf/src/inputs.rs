@@ -45,6 +45,7 @@ impl RunInputs {
     ) -> Result<Self> {
         let Data {
             train,
+            weights,
             held_out,
             n_shared,
             files,
@@ -63,7 +64,7 @@ impl RunInputs {
         }
         let keep = WeightStorage::of(DeviceChoice::parse(&config.device)?.is_cpu(), false);
         let lora = meta.lora_or(&config.lora)?;
-        let source = RowSource::new(train, &needs, &meta, config)?;
+        let source = RowSource::new(train, &weights, &needs, &meta, config)?;
         let eval_tasks = tasks_for_evaluation(held_out.clone(), &meta, config)?;
         let of_reward = |dir: &Path| LoraConfig::of_adapter(&dir.join("reward")).ok();
         let reward = config.model.reward.as_deref();

@@ -9,6 +9,7 @@ use crate::prompt_value;
 use crate::row_source::{Pair, RowSource};
 use algorithms::{Algorithm, Refresh};
 use anyhow::Result;
+use data::Mixture;
 use models::{Fetch, LoraConfig};
 use planning::{
     Certainty, Cut, Forwards, Graph, Group, Plan, RowSize, Sampling, Workload, n_times,
@@ -142,10 +143,15 @@ impl RunInputs {
     fn add_rows(&self, work: &mut Workload, config: &Config, algorithm: &dyn Algorithm) -> usize {
         let (r, t, needs) = (&config.rollout, &config.train, &self.needs);
         let groups = self.groups(config);
+        let any = Mixture::of_rows(groups.len());
         let cut = Cut {
             steps: t.steps,
             batch_size: r.prompts,
             seed: t.seed,
+            mixture: match &self.source {
+                RowSource::Prompts { mixture, .. } | RowSource::Pairs { mixture, .. } => mixture,
+                RowSource::Pool(_) => &any,
+            },
             minibatches: &|step, n| optimizer_steps(n, needs, t.seed, step as u64),
             limit: t.micro_batch_tokens,
             counts_packed: true,

@@ -39,7 +39,7 @@ pub(crate) fn rl_step(learner: &mut Learner, step: u64, run: &Run) -> Result<Ste
     let settings = learner.draw_settings(step);
     let (algorithm, roles) = (learner.algorithm.as_mut(), &mut learner.roles);
     let mut step_rows = match &mut learner.source {
-        RowSource::Prompts { tasks, loader } => {
+        RowSource::Prompts { tasks, loader, .. } => {
             let (tasks, new_epoch) = next_tasks(tasks, loader);
             StepRows {
                 new_epoch,
@@ -47,7 +47,7 @@ pub(crate) fn rl_step(learner: &mut Learner, step: u64, run: &Run) -> Result<Ste
             }
         }
         RowSource::Pool(pool) => pool.next(step, &*algorithm, roles, settings, run)?,
-        RowSource::Pairs { pairs, loader } => next_pairs(pairs, loader),
+        RowSource::Pairs { pairs, loader, .. } => next_pairs(pairs, loader),
     };
 
     // 2. Score: the reward of each response. Stored rows bring theirs.

@@ -6,7 +6,7 @@ use crate::data::{self, Answered, Task, TrainingRows};
 use crate::pool::ResponsePool;
 use crate::row::{Row, experience};
 use crate::step_rows::{SamplingCost, StepRows};
-use ::data::{Cursor, Loader};
+use ::data::{Cursor, Loader, Mixture};
 use algorithms::Metrics;
 use algorithms::{DataSource, Requirements};
 use anyhow::{Result, bail};
@@ -18,11 +18,13 @@ pub(crate) enum RowSource {
     /// Prompts, whose responses are sampled anew at each step
     Prompts {
         tasks: Vec<Rc<Task>>,
+        mixture: Mixture,
         loader: Loader,
     },
     Pool(Box<ResponsePool>),
     Pairs {
         pairs: Vec<Pair>,
+        mixture: Mixture,
         loader: Loader,
     },
 }
@@ -31,9 +33,11 @@ pub(crate) enum RowSource {
 pub(crate) type Pair = Answered<2>;
 
 impl RowSource {
-    /// Encodes the rows. Those that do not fit are left out and counted.
+    /// Encodes the rows. Those that do not fit are left out and counted. `weights`: how often the
+    /// rows of each source are visited.
     pub fn new(
         rows: TrainingRows,
+        weights: &[f64],
         needs: &Requirements,
         meta: &PolicyMeta,
         config: &Config,
@@ -51,8 +55,14 @@ impl RowSource {
             }
             (TrainingRows::Prompts(prompts), _) => {
                 let tasks = data::tasks("training", prompts, meta, config)?;
-                let loader = batches(tasks.len(), config, Cursor::default());
-                Self::Prompts { tasks, loader }
+                let sources = tasks.iter().map(|task| task.prompt.origin.source());
+                let mixture = Mixture::of_sources(sources, weights);
+                let loader = batches(&mixture, config, Cursor::default());
+                Self::Prompts {
+                    tasks,
+                    mixture,
+                    loader,
+                }
             }
             (TrainingRows::Demonstrations(rows), data_source) => {
                 let rows = rows.into_iter().map(|d| (d.prompt, [d.response])).collect();
@@ -70,14 +80,23 @@ impl RowSource {
             (TrainingRows::Preferences(rows), _) => {
                 let both = |p: ::data::Preference| (p.prompt, [p.chosen, p.rejected]);
                 let pairs = data::answered(rows.into_iter().map(both).collect(), meta, config)?;
-                let loader = batches(pairs.len(), config, Cursor::default());
-                Self::Pairs { pairs, loader }
+                let sources = pairs.iter().map(|(task, _)| task.prompt.origin.source());
+                let mixture = Mixture::of_sources(sources, weights);
+                let loader = batches(&mixture, config, Cursor::default());
+                Self::Pairs {
+                    pairs,
+                    mixture,
+                    loader,
+                }
             }
         };
+        if let Self::Prompts { mixture, .. } | Self::Pairs { mixture, .. } = &source {
+            ::data::report_mixture(&config.data.selection(), mixture);
+        }
         if source.n_rows() == 0 {
             bail!(
                 "{}: no row is left to train on; raise data.max_prompt_len or change rollout.max_new_tokens",
-                config.data.path.display()
+                config.data.selection().shown()
             );
         }
         Ok(source)
@@ -102,17 +121,22 @@ impl RowSource {
 
     /// Continues from the position that a checkpoint stored.
     pub fn seek(&mut self, cursor: Cursor, config: &Config) {
-        let n = self.n_rows();
-        if let Self::Prompts { loader, .. } | Self::Pairs { loader, .. } = self {
-            *loader = batches(n, config, cursor);
+        if let Self::Prompts {
+            loader, mixture, ..
+        }
+        | Self::Pairs {
+            loader, mixture, ..
+        } = self
+        {
+            *loader = batches(mixture, config, cursor);
         }
     }
 }
 
-/// The order in which `n_rows` prompts or pairs come, `rollout.prompts` a step. The loop and
-/// planning iterate over the same.
-pub(crate) fn batches(n_rows: usize, config: &Config, cursor: Cursor) -> Loader {
-    Loader::new(n_rows, config.rollout.prompts, config.train.seed, cursor)
+/// The order in which prompts or pairs come, `rollout.prompts` a step. The loop and planning
+/// iterate over the same.
+pub(crate) fn batches(mixture: &Mixture, config: &Config, cursor: Cursor) -> Loader {
+    Loader::new(mixture, config.rollout.prompts, config.train.seed, cursor)
 }
 
 /// The prompts of the next step, and whether they begin a pass over the data.

@@ -134,7 +134,7 @@ impl Reward {
                 .ended_as_trained(&ids, drawn.prompt.len(), context);
             return Ok(ended);
         }
-        let mut ids = self.encoder.drawn_example(prompt, drawn.text)?.ids.to_vec();
+        let mut ids = self.encoder.drawn_example(prompt, drawn.text)?.ids;
         if !drawn.finished {
             ids.pop();
         }

@@ -2,13 +2,14 @@
 //! prefers the chosen answer, compared with the rule "the longer answer wins"), a policy on
 //! demonstrations (loss per response token).
 
+mod demonstrations;
+
 use crate::output::ensure_parent;
 use crate::policies::{self, PolicyOpener, Reward};
 use crate::stats::{self, Estimate};
 use crate::trained_on::TrainedOn;
 use anyhow::{Result, bail, ensure};
-use data::{Demonstration, Example, Format, Preference, Prompt, ReadOptions};
-use policy::{Batch, Policy};
+use data::{Example, Format, Preference, Prompt, ReadOptions, TrainOn};
 use run::Replace;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -33,6 +34,9 @@ pub struct ScoreConfig {
     /// Fields of the rows to ignore, as `data.ignore` of the stages
     #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
     pub ignore: Vec<String>,
+    /// Which answers of a conversation are scored: all, last
+    #[arg(long, value_name = "ANSWERS", default_value = "all", value_parser = train_on)]
+    pub train_on: TrainOn,
     /// Use the first rows only
     #[arg(long, value_name = "N")]
     pub max_rows: Option<usize>,
@@ -55,6 +59,11 @@ pub(crate) fn format(text: &str) -> std::result::Result<Format, String> {
     serde_json::from_value(text.into()).map_err(|e| e.to_string())
 }
 
+/// Parses `data.train_on`.
+fn train_on(text: &str) -> std::result::Result<TrainOn, String> {
+    serde_json::from_value(text.into()).map_err(|e| e.to_string())
+}
+
 impl ScoreConfig {
     /// The defaults of the command line.
     pub fn new(run: &str, data: &Path) -> Self {
@@ -64,6 +73,7 @@ impl ScoreConfig {
             data: data.to_path_buf(),
             format: Format::Auto,
             ignore: Vec::new(),
+            train_on: TrainOn::All,
             max_rows: None,
             out: None,
             batch_tokens: 4096,
@@ -155,6 +165,7 @@ pub fn score(config: &ScoreConfig) -> Result<ScoreReport> {
     let options = ReadOptions {
         format: config.format,
         ignore: config.ignore.clone(),
+        train_on: config.train_on,
     };
     let (report, rows) = if is_reward {
         let mut loaded = data::preferences(&config.data, options)?;
@@ -168,7 +179,7 @@ pub fn score(config: &ScoreConfig) -> Result<ScoreReport> {
         loaded.report(&config.data);
         loaded.items.truncate(config.max_rows.unwrap_or(usize::MAX));
         say_trained_on(config, loaded.items.iter().map(|row| &row.prompt))?;
-        demonstrations(&opener.policy(&config.run)?, &loaded.items, config)?
+        demonstrations::score(&opener.policy(&config.run)?, &loaded.items, config)?
     };
     if let Some(out) = &config.out {
         run::write_text(out, &rows)?;
@@ -281,62 +292,6 @@ fn summarise_pairs(rows: &[PairRow], prompts: &[u64], left_out: usize, seed: u64
         margin_p90: stats::quantile(&margins, 0.9),
         length_correlation: stats::correlation(&lengths, &scores),
     }
-}
-
-fn demonstrations(
-    policy: &Policy,
-    items: &[Demonstration],
-    config: &ScoreConfig,
-) -> Result<(ScoreReport, String)> {
-    let context = policy.model().config.max_position_embeddings;
-    let mut kept: Vec<(usize, Example)> = Vec::new();
-    for (row, item) in items.iter().enumerate() {
-        let example = policy.encoder.example(&item.prompt, &item.response)?;
-        if example.ids.len() <= context {
-            kept.push((row, example));
-        }
-    }
-    policy.encoder.report_rows("scored");
-    if kept.is_empty() {
-        bail!(
-            "{}: no row fits the context of {context} tokens",
-            config.data.display()
-        );
-    }
-    let lens: Vec<usize> = kept.iter().map(|(_, e)| e.ids.len()).collect();
-    let mut progress = run::Progress::new("score", kept.len() as u64);
-    let mut rows = Vec::with_capacity(kept.len());
-    for range in ops::micro_batches(&lens, config.batch_tokens) {
-        let part = &kept[range.clone()];
-        let batch = Batch::new(part.iter().map(|(_, e)| (e.ids.as_slice(), e.prompt_len)));
-        let ones = vec![1.0; part.len()];
-        let scores = policy::score(policy.model(), policy.adapter.as_ref(), &batch, &ones, None)?;
-        let logps = scores.logp.to_vec1::<f32>()?;
-        for ((row, _), labels) in part.iter().zip(batch.labels.layout.ranges()) {
-            let nll: f64 = logps[labels.clone()].iter().map(|l| -f64::from(*l)).sum();
-            let tokens = labels.len();
-            rows.push(DemonstrationRow {
-                row: row + 1,
-                tokens,
-                loss: nll / tokens as f64,
-            });
-        }
-        progress.update(range.end as u64, batch.ids.len() as u64, "");
-    }
-    progress.finish("");
-    let tokens: usize = rows.iter().map(|r| r.tokens).sum();
-    let loss = rows.iter().map(|r| r.loss * r.tokens as f64).sum::<f64>() / tokens as f64;
-    let report = DemonstrationScores {
-        rows: rows.len(),
-        left_out: items.len() - rows.len(),
-        tokens,
-        loss,
-        perplexity: loss.exp(),
-    };
-    Ok((
-        ScoreReport::Demonstrations(report),
-        crate::jsonl::to_text(&rows)?,
-    ))
 }
 
 impl std::fmt::Display for ScoreReport {

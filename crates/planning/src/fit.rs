@@ -4,29 +4,81 @@ use crate::forwards::{Cut, Forwards, Unit, longest};
 use crate::plan::n_times;
 use crate::rows::Forward;
 use crate::workload::{Graph, Scoring, Workload};
+use data::Mixture;
 use std::rc::Rc;
 use train::FitConfig;
+
+/// Of more items than this, so many represent all, and the longest is among them.
+const LOOKED_AT: usize = 100_000;
+
+/// The items that are looked at.
+enum Part {
+    All,
+    Some(Vec<usize>),
+}
+
+impl Part {
+    fn of(n: usize, unit: &dyn Fn(usize) -> Unit) -> Self {
+        if n <= LOOKED_AT {
+            return Self::All;
+        }
+        let longest = (0..n).max_by_key(|row| longest(&[unit(*row)]));
+        let spread = (0..LOOKED_AT).map(|i| (i as u128 * n as u128 / LOOKED_AT as u128) as usize);
+        Self::Some(longest.into_iter().chain(spread).collect())
+    }
+
+    fn len(&self, n: usize) -> usize {
+        match self {
+            Self::All => n,
+            Self::Some(numbers) => numbers.len(),
+        }
+    }
+}
 
 /// Bytes of a row of metrics.jsonl and of TensorBoard's events.
 const LOGGED: usize = 1_000;
 
 impl Workload {
-    /// Training and evaluation by the fit loop. An item is one row, or rows that share a prompt.
-    pub fn fit(self, t: &FitConfig, graph: Graph, train: Vec<Unit>, eval: &[Unit]) -> Self {
-        let rows = train.len();
-        let per_epoch = rows.div_ceil(t.batch_size);
+    /// Training and evaluation by the fit loop. An item is one row, or rows that share a prompt:
+    /// `unit` has the sizes of the item of a number. Of very many items a part is looked at.
+    pub fn fit(
+        self,
+        t: &FitConfig,
+        graph: Graph,
+        mixture: &Mixture,
+        unit: &dyn Fn(usize) -> Unit,
+        eval: &[Unit],
+    ) -> Self {
+        let rows = mixture.n_rows();
+        let per_epoch = mixture.n_visits().div_ceil(t.batch_size);
         let steps = t.total_steps(per_epoch);
+        let part = Part::of(rows, unit);
+        let walked = match &part {
+            Part::All => steps,
+            Part::Some(numbers) => steps.min(numbers.len() / t.batch_size).max(1),
+        };
+        let of_part = Mixture::of_rows(part.len(rows));
         let cut = Cut {
-            steps,
+            steps: walked,
             batch_size: t.batch_size,
             seed: t.seed,
+            mixture: match &part {
+                Part::All => mixture,
+                Part::Some(_) => &of_part,
+            },
             minibatches: &|_, n| vec![(0..n).collect()],
             limit: t.micro_batch_tokens,
             counts_packed: false,
             known: true,
         };
-        let groups: Vec<_> = train.into_iter().map(|item| vec![item]).collect();
+        let groups: Vec<_> = match &part {
+            Part::All => (0..rows).map(|row| vec![unit(row)]).collect(),
+            Part::Some(numbers) => numbers.iter().map(|row| vec![unit(*row)]).collect(),
+        };
         let mut forwards = Forwards::of(&groups, &cut);
+        if walked < steps {
+            forwards.represent(steps, walked, &groups, &cut);
+        }
         let evaluated = cut.forwards(&eval.iter().collect::<Vec<_>>());
         let evaluated = evaluated.into_iter().fold(Forward::default(), Forward::max);
         let longest_evaluated = longest(eval);

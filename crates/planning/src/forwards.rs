@@ -2,7 +2,7 @@
 //! planning walks the loop's own: the first epochs, of which one represents those that follow.
 
 use crate::rows::{Forward, RowSize, largest_first};
-use data::{Cursor, Loader};
+use data::{Cursor, Loader, Mixture};
 use std::ops::Range;
 
 /// Complete epochs that are walked. Runs of up to so many are planned from their own batches; of
@@ -20,6 +20,8 @@ pub struct Cut<'a> {
     /// Groups of a step, and the seed of their order
     pub batch_size: usize,
     pub seed: u64,
+    /// How often each group is visited in an epoch
+    pub mixture: &'a Mixture,
     /// `(step, units)`: which units each optimiser step of a step of so many takes
     pub minibatches: &'a dyn Fn(usize, usize) -> Vec<Vec<usize>>,
     /// `train.micro_batch_tokens`
@@ -58,7 +60,7 @@ impl Forwards {
             longest_row: rows.map(RowSize::tokens).max().unwrap_or(0),
             ..Self::default()
         };
-        let loader = |cursor| Loader::new(groups.len(), cut.batch_size, cut.seed, cursor);
+        let loader = |cursor| Loader::new(cut.mixture, cut.batch_size, cut.seed, cursor);
         for (step, batch, times) in batches(cut.steps, loader) {
             let groups: Vec<&Group> = batch.iter().map(|i| &groups[*i]).collect();
             all.add_step(step, times, &groups, cut);
@@ -86,6 +88,15 @@ impl Forwards {
         if !cut.known {
             self.allow_for(groups, cut);
         }
+    }
+
+    /// Makes `walked` steps represent all.
+    pub fn represent(&mut self, steps: usize, walked: usize, groups: &[Group], cut: &Cut) {
+        let scaled = |n: u64| (u128::from(n) * steps as u128 / walked as u128) as u64;
+        self.tokens = scaled(self.tokens);
+        self.optimiser_steps = scaled(self.optimiser_steps as u64) as usize;
+        self.extrapolated = true;
+        self.allow_for(&groups.iter().collect::<Vec<_>>(), cut);
     }
 
     /// Allows for any step that takes `batch_size` of these groups.
@@ -182,7 +193,8 @@ pub fn largest_micro_batch(items: &[(usize, usize)], batch_size: usize, limit: u
 /// last epoch where it ends early: at most five epochs, however many steps there are.
 ///
 /// ```
-/// let loader = |cursor| data::Loader::new(10, 4, 1, cursor);
+/// let rows = data::Mixture::of_rows(10);
+/// let loader = |cursor| data::Loader::new(&rows, 4, 1, cursor);
 /// let batches: Vec<_> = planning::batches(3_000_001, loader).collect();
 /// assert_eq!(batches.len(), 4 * 3 + 1);
 /// assert_eq!(batches.iter().map(|(_, _, times)| times).sum::<usize>(), 3_000_001);

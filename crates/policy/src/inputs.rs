@@ -42,6 +42,12 @@ pub fn record_data(run: &mut Run, files: &DataFiles, mut counts: Value) -> Resul
     check_unchanged(run, before, &file.sha256, &path)?;
     counts["path"] = path.into();
     counts["sha256"] = file.sha256.clone().into();
+    if let [_, _, ..] = file.files[..] {
+        let files = file.files.iter();
+        let files =
+            files.map(|(path, hash)| (path.to_string_lossy().into_owned(), hash.as_str().into()));
+        counts["files"] = files.collect::<Map<String, Value>>().into();
+    }
     run.record("data", counts)?;
     let keys: Vec<u8> = files
         .prompts

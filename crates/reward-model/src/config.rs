@@ -124,6 +124,8 @@ impl Config {
         let mut unused = UnusedSettings::new(self, &defaults)?;
         let given = self.data.eval_path.is_some();
         unused.check("data.held_out", given, data::EVAL_PATH_INSTEAD);
+        let why = "of two conversations the last answers are compared";
+        unused.check("data.train_on", true, why);
         let template = (
             self.model.template.as_str(),
             defaults.model.template.as_str(),

@@ -2,7 +2,7 @@
 //! answer.
 
 use crate::config::Config;
-use crate::pair::{Pair, neg_log_sigmoid, ranked_right};
+use crate::pair::{Pair, Pairs, neg_log_sigmoid, ranked_right};
 use crate::prepare::SHOWN;
 use crate::samples::Samples;
 use anyhow::Result;
@@ -24,7 +24,7 @@ pub(crate) struct Objective {
     pub encoder: Encoder,
     pub lora: Lora,
     pub head: ScalarHead,
-    pub eval: Vec<Pair>,
+    pub eval: Pairs,
     /// For mean and variance. Drawn by the first forward, when nothing can refuse the run any more
     pub samples: Samples,
     pub center_coefficient: f64,
@@ -36,7 +36,7 @@ impl Objective {
     pub fn open(
         config: &Config,
         policy: policy::Policy,
-        eval: Vec<Pair>,
+        eval: Pairs,
         requests: Vec<Request>,
     ) -> Result<Self> {
         let policy::Policy {
@@ -91,10 +91,9 @@ impl Objective {
     pub fn artefact(&self) -> Result<RewardModel> {
         let golden: Vec<Vec<u32>> = self
             .eval
-            .iter()
-            .take(SHOWN)
-            .flat_map(|p| [&p.chosen, &p.rejected])
-            .map(|e| e.ids.to_vec())
+            .read(0..SHOWN.min(self.eval.len()))?
+            .into_iter()
+            .flat_map(|p| [p.chosen.ids, p.rejected.ids])
             .collect();
         let model = RewardModel::new(
             self.model(),
@@ -145,10 +144,14 @@ impl train::Objective for Objective {
     fn evaluate(&mut self) -> Result<Evaluation> {
         self.samples.draw(&self.base.model, &self.encoder)?;
         let (lora, head) = (self.lora.frozen(), self.head.frozen());
-        let lens: Vec<usize> = self.eval.iter().map(Pair::tokens).collect();
-        let (mut loss, mut margins) = (0.0, Vec::new());
+        let lens: Vec<usize> = (0..self.eval.len())
+            .map(|row| self.eval.tokens(row))
+            .collect();
+        let (mut loss, mut margins, mut longer) = (0.0, Vec::new(), 0.0);
         for range in ops::micro_batches(&lens, self.micro_batch_tokens) {
-            let pairs: Vec<&Pair> = self.eval[range].iter().collect();
+            let pairs = self.eval.read(range)?;
+            longer += pairs.iter().map(Pair::longer_wins).sum::<f64>();
+            let pairs: Vec<&Pair> = pairs.iter().collect();
             let scores = self.scores(&pairs, &lora, &head, None)?;
             let margin = (scores.get(0)? - scores.get(1)?)?;
             loss += neg_log_sigmoid(&margin)?.sum_all()?.to_scalar::<f32>()? as f64;
@@ -157,7 +160,6 @@ impl train::Objective for Objective {
         let n = margins.len().max(1) as f64;
         let mean = margins.iter().map(|m| *m as f64).sum::<f64>() / n;
         let right: f64 = margins.iter().map(|margin| ranked_right(*margin)).sum();
-        let longer: f64 = self.eval.iter().map(Pair::longer_wins).sum();
         let metrics = BTreeMap::from([
             ("accuracy".to_string(), right / n),
             ("longer_wins_accuracy".to_string(), longer / n),
@@ -201,7 +203,8 @@ impl train::Objective for Objective {
     fn sample(&mut self, step: u64) -> Result<Option<String>> {
         use std::fmt::Write;
         let (lora, head) = (self.lora.frozen(), self.head.frozen());
-        let pairs: Vec<&Pair> = self.eval.iter().take(SHOWN).collect();
+        let pairs = self.eval.read(0..SHOWN.min(self.eval.len()))?;
+        let pairs: Vec<&Pair> = pairs.iter().collect();
         if pairs.is_empty() {
             return Ok(None);
         }

@@ -1,14 +1,60 @@
 //! One row of the training data.
 
-use candle_core::{Result, Tensor};
-use data::Example;
+use anyhow::Result;
+use candle_core::Tensor;
+use data::{Example, Examples, Mixture, Shape};
+use planning::{RowSize, Unit};
 use serde::Serialize;
+use std::ops::Range;
+use train::Rows;
 
 /// A chosen and a rejected answer to one prompt, tokenised.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Pair {
     pub chosen: Example,
     pub rejected: Example,
+}
+
+/// The rows to learn from or to evaluate on.
+pub(crate) struct Pairs(pub Examples<2>);
+
+impl Pairs {
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The sizes of a pair. Its answers share their prompt in a forward; `row` tells it apart.
+    pub fn unit(&self, row: usize) -> Unit {
+        let prompt = (row as u64, self.0.shape(row)[0].prompt_len as usize);
+        let row = |answer: Shape| RowSize {
+            prompt,
+            response: answer.tokens() - prompt.1,
+        };
+        self.0.shape(prompt.0 as usize).map(row).to_vec()
+    }
+
+    /// Tokens of both answers, each with the prompt.
+    pub fn tokens(&self, row: usize) -> usize {
+        self.0.shape(row).iter().map(Shape::tokens).sum()
+    }
+
+    /// The pairs of these numbers.
+    pub fn read(&self, rows: Range<usize>) -> Result<Vec<Pair>> {
+        rows.map(|row| self.get(row)).collect()
+    }
+}
+
+impl Rows for Pairs {
+    type Item = Pair;
+
+    fn mixture(&self) -> Mixture {
+        self.0.mixture()
+    }
+
+    fn get(&self, row: usize) -> Result<Pair> {
+        let [chosen, rejected] = self.0.get(row)?;
+        Ok(Pair { chosen, rejected })
+    }
 }
 
 impl Pair {
@@ -26,7 +72,7 @@ impl Pair {
 
 /// The loss of pairs, `-log σ(margin)`, where a margin is the chosen answer's score less the
 /// rejected one's.
-pub fn neg_log_sigmoid(margin: &Tensor) -> Result<Tensor> {
+pub fn neg_log_sigmoid(margin: &Tensor) -> candle_core::Result<Tensor> {
     ops::softplus(&margin.neg()?)
 }
 

@@ -1,14 +1,14 @@
 //! What a reward-model run will take.
 
 use crate::config::Config;
-use crate::pair::Pair;
 use crate::prepare::{Prepared, SHOWN};
 use anyhow::Result;
-use data::Example;
 use models::Fetch;
-use planning::{Forward, Graph, Plan, RowSize, Sampling, Scoring, Workload, n_times};
+use planning::{Forward, Graph, Plan, Sampling, Scoring, Workload, n_times};
 use run::PlanArgs;
+use std::ops::Range;
 use std::path::Path;
+use train::Rows;
 
 /// Predicts what [`run`](crate::run) would take. Loads no weight.
 pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
@@ -28,7 +28,14 @@ impl Prepared {
             head: self.meta.base.config.hidden_size,
         };
         let work = Workload::new(&self.meta, &self.weights, &config.device, dir)?;
-        let work = work.fit(&config.train, graph, items(&self.train), &items(&self.eval));
+        let units = |rows: Range<usize>| rows.map(|row| self.eval.unit(row)).collect::<Vec<_>>();
+        let work = work.fit(
+            &config.train,
+            graph,
+            &self.train.mixture(),
+            &|row| self.train.unit(row),
+            &units(0..self.eval.len()),
+        );
         let reward = &config.reward;
         let room = reward.normalisation_max_new_tokens;
         let prompts: Vec<usize> = self.requests.iter().map(|r| r.prompt.len()).collect();
@@ -62,22 +69,10 @@ impl Prepared {
     fn scored_whole(&self, room: usize) -> usize {
         let requests = self.requests.iter();
         let samples: usize = requests.map(|r| r.n * (r.prompt.len() + room)).sum();
-        let shown = &self.eval[..SHOWN.min(self.eval.len())];
-        let golden: usize = shown.iter().map(Pair::tokens).sum();
-        let shown = Forward::packed(&items(shown).concat()).tokens;
+        let shown = 0..SHOWN.min(self.eval.len());
+        let golden: usize = shown.clone().map(|row| self.eval.tokens(row)).sum();
+        let shown: Vec<_> = shown.flat_map(|row| self.eval.unit(row)).collect();
+        let shown = Forward::packed(&shown).tokens;
         samples.max(golden).min(rewards::BATCH_TOKENS).max(shown)
     }
-}
-
-/// The sizes of pairs. The two answers of one share their prompt in a forward.
-fn items(pairs: &[Pair]) -> Vec<Vec<RowSize>> {
-    let item = |(key, pair): (usize, &Pair)| {
-        let prompt = (key as u64, pair.chosen.prompt_len);
-        let row = |answer: &Example| RowSize {
-            prompt,
-            response: answer.ids.len() - prompt.1,
-        };
-        vec![row(&pair.chosen), row(&pair.rejected)]
-    };
-    pairs.iter().enumerate().map(item).collect()
 }

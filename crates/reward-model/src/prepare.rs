@@ -2,9 +2,9 @@
 //! encoded pairs. Training and `plan` both start here.
 
 use crate::config::Config;
-use crate::pair::Pair;
+use crate::pair::Pairs;
 use anyhow::{Result, bail};
-use data::{DataFiles, Encoder, Example, LostEnds, Preference};
+use data::{DataFiles, Encoder, Example, Preference, Preparing, TrainOn};
 use generation::{Request, Sampling};
 use models::{Fetch, LoraConfig, WeightStorage, WeightsMeta};
 use policy::{DeviceChoice, PolicyMeta, PolicyText, TemplateChoice};
@@ -13,9 +13,6 @@ use std::path::Path;
 /// Held-out pairs whose scores are shown during training and stored with the artefact.
 pub(crate) const SHOWN: usize = 4;
 
-/// The name of the rows that are learnt.
-const TRAINING: &str = "training";
-
 pub(crate) struct Prepared {
     pub meta: PolicyMeta,
     /// How the base's matrices are stored, and their size
@@ -23,8 +20,8 @@ pub(crate) struct Prepared {
     pub weights: WeightsMeta,
     /// The trained adapter
     pub lora: LoraConfig,
-    pub train: Vec<Pair>,
-    pub eval: Vec<Pair>,
+    pub train: Pairs,
+    pub eval: Pairs,
     /// Requests to the source policy; the scores of its answers normalise the reward
     pub requests: Vec<Request>,
     /// Held-out prompts that are training prompts, too
@@ -36,12 +33,15 @@ impl Prepared {
     /// Reads and encodes the data. `fetch`: which files of a hub model must be local. `resumed`:
     /// the run that is continued.
     pub fn new(config: &Config, fetch: Fetch, resumed: Option<&Path>) -> Result<Self> {
-        let rows = config
-            .data
-            .read(data::preferences, |p| &p.prompt, config.train.seed)?;
-        if rows.held_out.is_empty() {
-            bail!("no pair is held out; raise data.held_out or give data.eval_path");
-        }
+        let preparing = Preparing {
+            config: &config.data,
+            seed: config.train.seed,
+            encode: pair,
+            train_on: TrainOn::Last,
+            must_end: resumed.is_none(),
+        };
+        // before a model is fetched
+        let rows = preparing.read()?;
         let template = TemplateChoice::parse(&config.model.template)?;
         let source = PolicyText {
             text: &config.model.source,
@@ -55,28 +55,31 @@ impl Prepared {
         config.data.check_context(meta.context())?;
         check_room(config, meta.context())?;
         let encoder = meta.encoder.clone().within(config.data.max_len);
-        let train = pairs(TRAINING, &rows.train, &encoder, config, resumed.is_none())?;
-        let eval = pairs("held-out", &rows.held_out, &encoder, config, false)?;
-        if train.is_empty() {
+        let rows = preparing.tokenise(rows, &encoder)?;
+        if rows.shown.is_empty() {
+            bail!("no pair is held out; raise data.held_out or give data.eval_path");
+        }
+        if rows.train.is_empty() {
             bail!(
                 "{}: no pair is left to train on; raise data.max_len or lower data.held_out",
-                config.data.path.display()
+                config.data.selection().shown()
             );
         }
-        if eval.is_empty() {
+        if rows.held_out.is_empty() {
             bail!("no held-out pair is left; raise data.max_len or give data.eval_path");
         }
-        if let Some(note) = data::few_held_out(eval.len()) {
+        data::report_mixture(&config.data.selection(), &rows.train.mixture());
+        if let Some(note) = data::few_held_out(rows.held_out.len()) {
             run::say!("{note}");
         }
-        let requests = requests(&meta, &rows.held_out, config)?;
+        let requests = requests(&meta, &rows.shown, config)?;
         Ok(Self {
             weights: meta.base.weights(keep)?,
             keep,
             meta,
             lora,
-            train,
-            eval,
+            train: Pairs(rows.train),
+            eval: Pairs(rows.held_out),
             requests,
             n_shared: rows.n_shared,
             files: rows.files,
@@ -96,32 +99,12 @@ fn check_room(config: &Config, context: usize) -> Result<()> {
     Ok(())
 }
 
-/// Encodes pairs. If one answer of a pair is too long, `data.too_long` applies to the pair.
-/// `must_end`: refuse answers of which truncation leaves none its end.
-fn pairs(
-    what: &str,
-    preferences: &[Preference],
-    encoder: &Encoder,
-    config: &Config,
-    must_end: bool,
-) -> Result<Vec<Pair>> {
-    let mut all = Vec::with_capacity(preferences.len());
-    for p in preferences {
-        all.push([
-            encoder.example(&p.prompt, &p.chosen)?,
-            encoder.example(&p.prompt, &p.rejected)?,
-        ]);
-    }
-    if !all.is_empty() {
-        data::check_labels(all.as_flattened(), encoder.ends().eos)?;
-    }
-    encoder.report_rows(what);
-    let fitted = data::fit_groups_to_context(all, config.data.max_len, config.data.too_long)?;
-    fitted.report(what, config.data.max_len);
-    let ends = LostEnds::of(fitted.items.as_flattened(), encoder.ends().eos);
-    ends.report(what, must_end)?;
-    let pair = |[chosen, rejected]: [Example; 2]| Pair { chosen, rejected };
-    Ok(fitted.items.into_iter().map(pair).collect())
+/// The answers of a pair. If one is too long, `data.too_long` applies to both.
+fn pair(encoder: &Encoder, row: &Preference, _: TrainOn) -> data::Result<Vec<[Example; 2]>> {
+    Ok(vec![[
+        encoder.example(&row.prompt, &row.chosen)?,
+        encoder.example(&row.prompt, &row.rejected)?,
+    ]])
 }
 
 /// Held-out prompts for the samples on which the mean and variance of the reward are measured.

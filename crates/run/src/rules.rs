@@ -22,17 +22,20 @@ pub enum Rules {
     /// learnt whole, its ids are those of the whole text, a header before it belongs to the prompt,
     /// and special tokens of raw prompts are tokens
     WholeAnswers,
+    /// sft learns every answer of a conversation unless `data.train_on` says otherwise
+    AllAnswers,
 }
 
 impl Rules {
     /// Those of a new run.
-    pub const CURRENT: Self = Self::WholeAnswers;
+    pub const CURRENT: Self = Self::AllAnswers;
 
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::First,
         Self::SeededDropout,
         Self::WarmupMoves,
         Self::WholeAnswers,
+        Self::AllAnswers,
     ];
 
     /// The number in run.json.

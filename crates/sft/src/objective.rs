@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::prepare::{SAMPLE_ROWS, Start};
 use anyhow::Result;
 use candle_core::{Tensor, Var};
-use data::{Example, Prompt};
+use data::{Example, Examples, Mixture, Prompt};
 use generation::{Engine, Request, Sampling};
 use models::{CausalLm, Lora};
 use policy::Batch;
@@ -18,7 +18,7 @@ pub(crate) struct Objective {
     start: Start,
     dropout: bool,
     micro_batch_tokens: usize,
-    eval: Vec<Example>,
+    eval: Examples<1>,
     prompts: Vec<Prompt>,
     max_new_tokens: usize,
     params: Vec<(String, Var)>,
@@ -28,7 +28,7 @@ impl Objective {
     pub fn new(
         start: Start,
         config: &Config,
-        eval: Vec<Example>,
+        eval: Examples<1>,
         prompts: Vec<Prompt>,
     ) -> Result<Self> {
         let params = match &start.adapter {
@@ -83,6 +83,22 @@ impl Objective {
     }
 }
 
+/// The rows to learn from.
+pub(crate) struct TrainingRows(pub Examples<1>);
+
+impl train::Rows for TrainingRows {
+    type Item = Example;
+
+    fn mixture(&self) -> Mixture {
+        self.0.mixture()
+    }
+
+    fn get(&self, row: usize) -> Result<Example> {
+        let [example] = self.0.get(row)?;
+        Ok(example)
+    }
+}
+
 impl train::Objective for Objective {
     type Item = Example;
 
@@ -115,10 +131,15 @@ impl train::Objective for Objective {
 
     fn evaluate(&mut self) -> Result<Evaluation> {
         let frozen = self.start.adapter.as_ref().map(Lora::frozen);
-        let lens: Vec<usize> = self.eval.iter().map(|e| e.ids.len()).collect();
+        let eval = &self.eval;
+        let lens: Vec<usize> = (0..eval.len())
+            .map(|row| eval.shape(row)[0].tokens())
+            .collect();
         let (mut nll, mut count) = (0.0, 0);
         for range in ops::micro_batches(&lens, self.micro_batch_tokens) {
-            let items: Vec<&Example> = self.eval[range].iter().collect();
+            let rows = range.map(|row| eval.get(row));
+            let rows = rows.collect::<data::Result<Vec<_>>>()?;
+            let items: Vec<&Example> = rows.as_flattened().iter().collect();
             nll += self
                 .nll_sum(&items, frozen.as_ref(), None)?
                 .to_scalar::<f32>()? as f64;

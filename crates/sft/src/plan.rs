@@ -3,7 +3,7 @@
 use crate::config::{Config, template_is_given};
 use crate::prepare::{Prepared, SAMPLE_ROWS};
 use anyhow::Result;
-use data::Example;
+use data::Examples;
 use models::Fetch;
 use planning::{Graph, Plan, RowSize, Sampling, Workload, n_times};
 use run::PlanArgs;
@@ -22,15 +22,24 @@ pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
 impl Prepared {
     /// The plan that the run in `dir` starts from.
     pub fn plan(&self, config: &Config, dir: &Path) -> Result<Plan> {
-        let row = |example: &Example| vec![RowSize::alone(example.ids.len())];
-        let rows = |examples: &[Example]| examples.iter().map(row).collect::<Vec<_>>();
+        let unit =
+            |rows: &Examples<1>, row: usize| vec![RowSize::alone(rows.shape(row)[0].tokens())];
+        let eval: Vec<_> = (0..self.eval.len())
+            .map(|row| unit(&self.eval, row))
+            .collect();
         let graph = Graph {
             name: "policy",
             lora: self.lora.clone(),
             head: 0,
         };
         let work = Workload::new(&self.meta, &self.weights, &config.device, dir)?;
-        let work = work.fit(&config.train, graph, rows(&self.train), &rows(&self.eval));
+        let work = work.fit(
+            &config.train,
+            graph,
+            &self.train.mixture(),
+            &|row| unit(&self.train, row),
+            &eval,
+        );
         let (n, room) = (self.prompts.len(), config.samples.max_new_tokens);
         let sampled = n_times(work.steps, config.train.sample_every) * n * room;
         let result = match self.lora {

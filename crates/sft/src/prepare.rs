@@ -4,7 +4,7 @@
 use crate::config::{Config, Method};
 use anyhow::{Result, bail};
 use candle_core::Device;
-use data::{DataFiles, Demonstration, Example, LostEnds, Prompt};
+use data::{DataFiles, Demonstration, Encoder, Example, Examples, Preparing, Prompt, TrainOn};
 use models::{Fetch, Lora, LoraConfig, WeightStorage, WeightsMeta};
 use policy::{Base, DeviceChoice, Policy, PolicyMeta, PolicyText};
 use std::collections::HashSet;
@@ -14,9 +14,6 @@ use std::rc::Rc;
 /// Samples decoded together.
 pub(crate) const SAMPLE_ROWS: usize = 16;
 
-/// The name of the rows that are learnt.
-const TRAINING: &str = "training";
-
 pub(crate) struct Prepared {
     pub meta: PolicyMeta,
     /// How the base's matrices are stored, and their size
@@ -24,8 +21,8 @@ pub(crate) struct Prepared {
     pub weights: WeightsMeta,
     /// The trained adapter; `None` if every weight is trained
     pub lora: Option<LoraConfig>,
-    pub train: Vec<Example>,
-    pub eval: Vec<Example>,
+    pub train: Examples<1>,
+    pub eval: Examples<1>,
     /// Held-out prompts whose answers are shown during training
     pub prompts: Vec<Prompt>,
     /// Tokens of each of `prompts`
@@ -47,37 +44,40 @@ impl Prepared {
     /// Reads and encodes the data. `fetch`: which files of a hub model must be local. `resumed`:
     /// the run that is continued.
     pub fn new(config: &Config, fetch: Fetch, resumed: Option<&Path>) -> Result<Self> {
-        let rows = config
-            .data
-            .read(data::demonstrations, |d| &d.prompt, config.train.seed)?;
+        let preparing = Preparing {
+            config: &config.data,
+            seed: config.train.seed,
+            encode: examples,
+            train_on: train_on(config, resumed)?,
+            must_end: resumed.is_none(),
+        };
+        // before a model is fetched
+        let rows = preparing.read()?;
         let device = DeviceChoice::parse(&config.device)?;
         let (meta, lora) = model_meta(config, fetch, resumed)?;
         config.data.check_context(meta.context())?;
         check_room(config, meta.context())?;
         let keep = WeightStorage::of(device.is_cpu(), lora.is_none());
-        let begins = resumed.is_none();
-        let fit = |name: &str, items: &[Demonstration]| {
-            examples(name, items, &meta, config, begins && name == TRAINING)
-        };
-        let train = fit(TRAINING, &rows.train)?;
-        let eval = fit("held-out", &rows.held_out)?;
-        if train.is_empty() {
+        let encoder = meta.encoder.clone().within(config.data.max_len);
+        let rows = preparing.tokenise(rows, &encoder)?;
+        if rows.train.is_empty() {
             bail!(
                 "{}: no row is left to train on; raise data.max_len or lower data.held_out",
-                config.data.path.display()
+                config.data.selection().shown()
             );
         }
-        if let Some(note) = data::few_held_out(eval.len()) {
+        data::report_mixture(&config.data.selection(), &rows.train.mixture());
+        if let Some(note) = data::few_held_out(rows.held_out.len()) {
             run::say!("{note}");
         }
-        let (prompts, prompt_lens) = sample_prompts(&rows.held_out, &meta, config)?;
+        let (prompts, prompt_lens) = sample_prompts(&rows.shown, &meta, config)?;
         Ok(Self {
             weights: meta.base.weights(keep)?,
             keep,
             meta,
             lora,
-            train,
-            eval,
+            train: rows.train,
+            eval: rows.held_out,
             prompts,
             prompt_lens,
             n_shared: rows.n_shared,
@@ -143,8 +143,8 @@ impl Prepared {
 /// [`Prepared`] with its weights loaded.
 pub(crate) struct Loaded {
     pub start: Start,
-    pub train: Vec<Example>,
-    pub eval: Vec<Example>,
+    pub train: Examples<1>,
+    pub eval: Examples<1>,
     pub prompts: Vec<Prompt>,
     pub n_shared: usize,
     pub files: DataFiles,
@@ -225,24 +225,25 @@ fn sample_prompts(
     Ok((prompts, lens))
 }
 
-/// `must_end`: refuse answers of which truncation leaves none its end.
+/// The examples of a row.
 fn examples(
-    name: &str,
-    items: &[Demonstration],
-    meta: &PolicyMeta,
-    config: &Config,
-    must_end: bool,
-) -> Result<Vec<Example>> {
-    let encoder = meta.encoder.clone().within(config.data.max_len);
-    let encode = |d: &Demonstration| encoder.example(&d.prompt, &d.response);
-    let all = items.iter().map(encode).collect::<data::Result<Vec<_>>>()?;
-    if !all.is_empty() {
-        data::check_labels(&all, meta.encoder.ends().eos)?;
-    }
-    encoder.report_rows(name);
-    let fitted = data::fit_to_context(all, config.data.max_len, config.data.too_long)?;
-    fitted.report(name, config.data.max_len);
-    let ends = LostEnds::of(&fitted.items, encoder.ends().eos);
-    ends.report(name, must_end)?;
-    Ok(fitted.items)
+    encoder: &Encoder,
+    row: &Demonstration,
+    train_on: TrainOn,
+) -> data::Result<Vec<[Example; 1]>> {
+    let examples = match train_on {
+        TrainOn::All => encoder.conversation(row)?,
+        TrainOn::Last => vec![encoder.example(&row.prompt, &row.response)?],
+    };
+    Ok(examples.into_iter().map(|example| [example]).collect())
+}
+
+/// `data.train_on`, or what it is where it is not given.
+fn train_on(config: &Config, resumed: Option<&Path>) -> Result<TrainOn> {
+    let run = resumed.map(run::open_saved_run).transpose()?.flatten();
+    let is_old = run.is_some_and(|run| run.rules() < run::Rules::AllAnswers);
+    Ok(config.data.train_on.unwrap_or(match is_old {
+        true => TrainOn::Last,
+        false => TrainOn::All,
+    }))
 }

@@ -1,7 +1,7 @@
 //! Training: opens the run, then hands the objective to the fit loop.
 
 use crate::config::{Config, Method, template_is_given};
-use crate::objective::Objective;
+use crate::objective::{Objective, TrainingRows};
 use crate::prepare::{Loaded, Prepared};
 use anyhow::Result;
 use models::Fetch;
@@ -60,8 +60,14 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     run.record("memory", plan.memory_json())?;
     let mut objective = Objective::new(start, config, eval, prompts)?;
     run.record("parameters", objective.parameter_counts())?;
-    let fitted = train::fit(&mut objective, &train, &config.train, &mut run, args.resume)
-        .map_err(|e| plan.with_oom_advice(e))?;
+    let fitted = train::fit(
+        &mut objective,
+        &TrainingRows(train),
+        &config.train,
+        &mut run,
+        args.resume,
+    )
+    .map_err(|e| plan.with_oom_advice(e))?;
     if fitted.finished {
         say_outcome(&dir, config);
     }

@@ -8,7 +8,7 @@ mod step;
 
 pub use state::Best;
 
-use crate::{AdamW, Evaluation, FitConfig, Frozen, NewLength, Objective, Tripwire};
+use crate::{AdamW, Evaluation, FitConfig, Frozen, NewLength, Objective, Rows, Tripwire};
 use anyhow::{Result, ensure};
 use candle_core::Var;
 use data::{Cursor, Loader};
@@ -38,13 +38,13 @@ pub struct Summary {
 /// it writes a checkpoint and returns early.
 pub fn fit<O: Objective>(
     objective: &mut O,
-    data: &[O::Item],
+    data: &dyn Rows<Item = O::Item>,
     config: &FitConfig,
     run: &mut Run,
     resume: bool,
 ) -> Result<Summary> {
     config.check()?;
-    ensure!(!data.is_empty(), "there is nothing to train on");
+    ensure!(data.mixture().n_rows() > 0, "there is nothing to train on");
     let mut fit = Fit::start(objective, data, config, run, resume)?;
     if fit.ended() {
         let key = length_key(config, fit.total);
@@ -65,7 +65,7 @@ pub fn fit<O: Objective>(
 /// A fit in progress.
 struct Fit<'a, O: Objective> {
     objective: &'a mut O,
-    data: &'a [O::Item],
+    data: &'a dyn Rows<Item = O::Item>,
     config: &'a FitConfig,
     run: &'a mut Run,
     params: Vec<(String, Var)>,
@@ -83,7 +83,7 @@ struct Fit<'a, O: Objective> {
 impl<'a, O: Objective> Fit<'a, O> {
     fn start(
         objective: &'a mut O,
-        data: &'a [O::Item],
+        data: &'a dyn Rows<Item = O::Item>,
         config: &'a FitConfig,
         run: &'a mut Run,
         resume: bool,
@@ -91,12 +91,14 @@ impl<'a, O: Objective> Fit<'a, O> {
         let params = objective.params();
         ensure!(!params.is_empty(), "the model has no trainable parameter");
         let mut optimizer = AdamW::new(params.clone(), &config.optimizer)?;
+        let mixture = data.mixture();
+        let n_rows = mixture.n_rows();
         let saved = match resume {
-            true => load(objective, &mut optimizer, data.len(), config, run)?,
+            true => load(objective, &mut optimizer, n_rows, config, run)?,
             false => None,
         };
         let cursor = saved.as_ref().map_or(Cursor::default(), |s| s.cursor);
-        let loader = Loader::new(data.len(), config.batch_size, config.seed, cursor);
+        let loader = Loader::new(&mixture, config.batch_size, config.seed, cursor);
         let total = config.total_steps(loader.batches_per_epoch());
         let per_epoch = loader.batches_per_epoch();
         let length = saved
@@ -111,7 +113,7 @@ impl<'a, O: Objective> Fit<'a, O> {
         }
         let state = match saved {
             Some(state) => state,
-            None => first_state(evaluate(objective, run, 0)?, config.seed, data.len()),
+            None => first_state(evaluate(objective, run, 0)?, config.seed, n_rows),
         };
         run.prune(config.keep())?;
         let tripwire = match state.step {

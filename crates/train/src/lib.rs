@@ -45,6 +45,6 @@ pub use fit::{Best, Summary, fit};
 pub use gradients::{Gradients, clip_scale};
 pub use guard::{Frozen, Tripwire, diagnose, first_non_finite};
 pub use length::NewLength;
-pub use objective::{Evaluation, Objective};
+pub use objective::{Evaluation, Objective, Rows};
 pub use schedule::Schedule;
 pub use tensors::{load_params, save_params};

@@ -2,10 +2,35 @@
 
 use anyhow::Result;
 use candle_core::{Tensor, Var};
+use data::Mixture;
 use run::Run;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
+
+/// Rows to learn from, of which a step reads its own.
+pub trait Rows {
+    /// One row
+    type Item;
+
+    /// How often each row is visited in an epoch
+    fn mixture(&self) -> Mixture;
+
+    /// The row of this number
+    fn get(&self, row: usize) -> Result<Self::Item>;
+}
+
+impl<T: Clone> Rows for Vec<T> {
+    type Item = T;
+
+    fn mixture(&self) -> Mixture {
+        Mixture::of_rows(self.len())
+    }
+
+    fn get(&self, row: usize) -> Result<T> {
+        Ok(self[row].clone())
+    }
+}
 
 /// What is optimised. A stage implements this trait and nothing else of the loop.
 pub trait Objective {

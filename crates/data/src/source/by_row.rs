@@ -1,7 +1,8 @@
-//! The prompts of a file row by row, with what tells the rows apart.
+//! The prompts of a path row by row, with what tells the rows apart.
 
+use super::ReadOptions;
 use super::collector::Want;
-use super::{ReadOptions, read};
+use super::read::read_rows;
 use crate::{Prompt, Result};
 use serde_json::Value;
 use std::path::Path;
@@ -17,22 +18,28 @@ pub struct RowPrompt {
     pub prompt: Prompt,
 }
 
-/// Reads the prompt of every row of any format, in the order of the file, repeated ones too. Says
+/// Reads the prompt of every row of any format, in the order of the files, repeated ones too. Says
 /// how many rows were read and dropped.
 ///
 /// # Errors
-/// As [`demonstrations`](crate::demonstrations).
+/// As [`for_each`](crate::for_each).
 pub fn prompts_by_row(path: &Path, options: impl Into<ReadOptions>) -> Result<Vec<RowPrompt>> {
-    let mut file = read(path, &options.into(), Want::Prompts)?;
-    let prompts = std::mem::take(&mut file.collector.prompts);
-    // A row of several answers has its prompt several times.
-    let rows = std::mem::take(&mut file.prompt_rows).into_iter();
-    let rows = rows.map(|row| RowPrompt {
-        number: row.number,
-        id: row.id,
-        prompt: prompts[row.first].clone(),
-    });
-    let loaded = file.finish(path, rows.collect())?;
-    loaded.report(path);
-    Ok(loaded.items)
+    let mut rows = Vec::new();
+    let counts = read_rows(path, &options.into(), Want::Prompts, &mut |row| {
+        let id = row
+            .object
+            .get("question_id")
+            .or_else(|| row.object.get("id"));
+        // A row of several answers has its prompt several times.
+        let prompts = std::mem::take(&mut row.collector.prompts);
+        rows.extend(prompts.into_iter().take(1).map(|prompt| RowPrompt {
+            number: row.number,
+            id: id.cloned(),
+            prompt,
+        }));
+        Ok(())
+    })?;
+    counts.require(path, rows.len())?;
+    counts.report(path, rows.len());
+    Ok(rows)
 }

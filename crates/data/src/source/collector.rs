@@ -1,20 +1,20 @@
 //! The records of a file's rows. Rules for every format (no empty answers, no equal pairs) are
 //! here, and what is reported once about all rows together.
 
-use crate::{Ask, Demonstration, Message, Origin, Preference, Prompt};
+use crate::{Ask, Demonstration, Message, Origin, Preference, Prompt, TrainOn};
 use row_files::{MAX_ROW_BYTES, TOO_BIG};
 use std::collections::BTreeMap;
 
 /// The records the caller asks for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Want {
+pub enum Want {
     Demonstrations,
     Preferences,
     Prompts,
 }
 
 /// Collects the records of all rows, and counts the rows it drops.
-pub(super) struct Collector {
+pub struct Collector {
     pub want: Want,
     pub demonstrations: Vec<Demonstration>,
     pub preferences: Vec<Preference>,
@@ -142,7 +142,7 @@ impl Collector {
     }
 
     /// One line for each thing that a user should know of the rows that are used.
-    pub fn notes(&self) -> Vec<String> {
+    pub fn notes(&self, train_on: TrainOn) -> Vec<String> {
         let mut notes = Vec::new();
         if !self.unused.is_empty() {
             let counts = self
@@ -157,9 +157,14 @@ impl Collector {
             ));
         }
         if self.context_answers > 0 {
+            let what = match train_on {
+                TrainOn::Last => "context only: of a conversation the last answer is learnt",
+                TrainOn::All => {
+                    "learnt, too; to learn the last answer only, set data.train_on = \"last\""
+                }
+            };
             notes.push(format!(
-                "{} earlier assistant turns are context only: of a conversation the last answer is \
-                 learnt",
+                "{} earlier assistant turns are {what}",
                 self.context_answers
             ));
         }

@@ -1,5 +1,6 @@
 //! The names of the dataset formats, as settings write them, and how a file is to be read.
 
+use crate::TrainOn;
 use serde::{Deserialize, Serialize};
 
 /// A dataset format.
@@ -36,6 +37,8 @@ pub struct ReadOptions {
     pub format: Format,
     /// Fields to ignore: `data.ignore`.
     pub ignore: Vec<String>,
+    /// Which answers of a conversation are learnt, for what is said of them.
+    pub train_on: TrainOn,
 }
 
 impl ReadOptions {
@@ -49,7 +52,7 @@ impl From<Format> for ReadOptions {
     fn from(format: Format) -> Self {
         Self {
             format,
-            ignore: Vec::new(),
+            ..Self::default()
         }
     }
 }

@@ -14,6 +14,7 @@ impl Config {
         policy::DeviceChoice::parse(&self.device)?;
         self.check_algorithm()?;
         rewards::check(&self.rewards)?;
+        self.data.selection().check()?;
         data::check_rows(self.data.held_out, self.data.max_rows)?;
         r.check()?;
         self.check_sampling_weights()?;

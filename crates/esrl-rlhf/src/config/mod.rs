@@ -10,7 +10,7 @@ pub use clauses::{ClauseSource, ClausesConfig};
 use crate::watch::WatchConfig;
 use algorithms::{DataSource, PoolRequirements, Requirements};
 use anyhow::{Result, bail};
-use data::{Format, Only};
+use data::{DataPath, DataSet, Format, Only, Selection, TrainOn};
 use models::{BaseWeights, LoraConfig, SamplingWeights};
 use optimizer::RlOptimizer;
 use rewards::SourceConfig;
@@ -81,12 +81,16 @@ pub struct ModelConfig {
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
     /// Prompts, in any format (answers in it are the references of text metrics)
-    pub path: PathBuf,
+    #[serde(default)]
+    pub path: DataPath,
+    /// Several data sets to mix, instead of `path`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sources: Vec<DataSet>,
     #[serde(default)]
     pub format: Format,
     /// Prompts for evaluation; without it a share of `path` is held out
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub eval_path: Option<PathBuf>,
+    pub eval_path: Option<DataPath>,
     #[serde(default = "held_out")]
     pub held_out: f64,
     /// Tokens; longer prompts are left out and counted
@@ -101,6 +105,21 @@ pub struct DataConfig {
     /// Use the first rows only
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rows: Option<usize>,
+}
+
+impl DataConfig {
+    /// The rows to train on.
+    pub fn selection(&self) -> Selection<'_> {
+        Selection {
+            path: &self.path,
+            sources: &self.sources,
+            format: self.format,
+            only: self.only.as_ref(),
+            ignore: &self.ignore,
+            max_rows: self.max_rows,
+            train_on: TrainOn::Last,
+        }
+    }
 }
 
 /// `[rollout]`: how responses are sampled.

@@ -23,8 +23,8 @@ impl<O: Objective> Fit<'_, O> {
         self.frozen
             .check(&self.objective.frozen())
             .with_context(|| format!("step {step}"))?;
-        let data = self.data;
-        let (loss, _) = self.objective.loss_sum(&[&data[0]], 0)?;
+        let row = self.data.get(0)?;
+        let (loss, _) = self.objective.loss_sum(&[&row], 0)?;
         let mut grads = Gradients::zeros(&self.params);
         grads.add(&loss.backward()?)?;
         let loss = loss.to_dtype(candle_core::DType::F32)?.to_scalar::<f32>()?;
@@ -33,7 +33,7 @@ impl<O: Objective> Fit<'_, O> {
             return Ok(());
         }
         let what = format!("the update broke the weights (the loss is now {loss})");
-        self.not_finite(step, &what, &grads, &[&data[0]])
+        self.not_finite(step, &what, &grads, &[&row])
     }
 
     /// The error of a step whose numbers are not finite: what, the first such tensor and row, and

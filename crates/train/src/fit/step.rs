@@ -13,7 +13,9 @@ impl<O: Objective> Fit<'_, O> {
         let mut timer = PhaseTimer::new();
         let (step, data) = (self.state.step + 1, self.data);
         let batch = self.loader.next_batch();
-        let batch: Vec<&O::Item> = batch.into_iter().map(|i| &data[i]).collect();
+        let rows = batch.into_iter().map(|row| data.get(row));
+        let rows = rows.collect::<Result<Vec<_>>>()?;
+        let batch: Vec<&O::Item> = rows.iter().collect();
         let lens: Vec<usize> = batch.iter().map(|i| self.objective.tokens(i)).collect();
         let count = self.objective.count(&batch) as f64;
         ensure!(

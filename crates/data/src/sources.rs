@@ -1,0 +1,249 @@
+//! `[[data.sources]]`: rows of several data sets, mixed.
+
+use crate::source::{files_of, sha256_of};
+use crate::{
+    DataFile, DataPath, Error, Format, Mixture, Only, ReadOptions, Record, Result, TrainOn,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+/// One of `[[data.sources]]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataSet {
+    /// As `data.path`
+    pub path: DataPath,
+    /// Passes over these rows in an epoch: 2 visits each twice, 0.25 a quarter of them, other ones
+    /// in each epoch
+    #[serde(default = "one")]
+    pub weight: f64,
+    /// Default: `data.format`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<Format>,
+    /// Default: `data.only`
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only: Option<Only>,
+    /// In addition to `data.ignore`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ignore: Vec<String>,
+    /// Use the first rows only
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_rows: Option<usize>,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// The keys of `[data]` that say which rows are read.
+#[derive(Clone, Copy)]
+pub struct Selection<'a> {
+    pub path: &'a DataPath,
+    pub sources: &'a [DataSet],
+    pub format: Format,
+    pub only: Option<&'a Only>,
+    pub ignore: &'a [String],
+    pub max_rows: Option<usize>,
+    pub train_on: TrainOn,
+}
+
+/// What was read of all sources.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ReadSources {
+    /// How often the rows of each source are visited: [`DataSet::weight`].
+    pub weights: Vec<f64>,
+    /// The files, and the SHA-256 of their bytes as they were read.
+    pub files: Vec<(PathBuf, String)>,
+    /// Rows dropped because they are longer than any context.
+    pub n_too_big: usize,
+    /// What is to be said of each path.
+    pub lines: Vec<String>,
+}
+
+impl ReadSources {
+    /// Says on stderr what was read of each path.
+    pub fn report(&self) {
+        self.lines.iter().for_each(|line| run::say!("{line}"));
+    }
+}
+
+/// The most sources.
+const MAX_SOURCES: usize = 1000;
+
+impl Selection<'_> {
+    /// Fails if it names no rows, or two things that exclude each other.
+    pub fn check(&self) -> Result<()> {
+        let fail = |what: String| Err(Error(what));
+        match (self.path.is_empty(), self.sources.len()) {
+            (true, 0) => {
+                return fail(
+                    "data.path is missing: a file, a directory, a pattern or hub:org/name, or a list \
+                     of these"
+                        .into(),
+                );
+            }
+            (false, 1..) => {
+                return fail(
+                    "data.path and [[data.sources]] are both given; put data.path among the sources"
+                        .into(),
+                );
+            }
+            (_, n) if n > MAX_SOURCES => {
+                return fail(format!("{n} data.sources are more than {MAX_SOURCES}"));
+            }
+            _ => {}
+        }
+        if !self.sources.is_empty() && self.max_rows.is_some() {
+            return fail(
+                "data.max_rows does not say of which of the data.sources; set max_rows in each"
+                    .into(),
+            );
+        }
+        for (i, source) in self.sources.iter().enumerate() {
+            let key = format!("data.sources[{i}]");
+            if source.path.is_empty() {
+                return fail(format!("{key}.path is empty"));
+            }
+            if !(source.weight > 0.0 && source.weight <= 1000.0) {
+                return fail(format!(
+                    "{key}.weight = {} is not above 0 and at most 1000: the passes over these rows in \
+                     an epoch",
+                    source.weight
+                ));
+            }
+            if source.max_rows == Some(0) {
+                return fail(format!(
+                    "{key}.max_rows = 0 leaves nothing of it; remove it"
+                ));
+            }
+            let same = |other: &DataSet| other.path == source.path;
+            if self.sources[..i].iter().any(same) {
+                return fail(format!(
+                    "{key}.path is that of an earlier one, {}; give one of them, with the sum of the \
+                     weights",
+                    source.path
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is read, for messages.
+    pub fn shown(&self) -> String {
+        match self.sources {
+            [] => self.path.to_string(),
+            sources => {
+                let paths = sources.iter().map(|source| source.path.to_string());
+                paths.collect::<Vec<_>>().join(", ")
+            }
+        }
+    }
+
+    /// The sources; `data.path` is one.
+    fn all(&self) -> Vec<DataSet> {
+        let with_defaults = |source: &DataSet| DataSet {
+            format: source.format.or(Some(self.format)),
+            only: source.only.clone().or_else(|| self.only.cloned()),
+            ignore: [self.ignore, &source.ignore].concat(),
+            ..source.clone()
+        };
+        match self.sources {
+            [] => vec![DataSet {
+                path: self.path.clone(),
+                weight: 1.0,
+                format: Some(self.format),
+                only: self.only.cloned(),
+                ignore: self.ignore.to_vec(),
+                max_rows: self.max_rows,
+            }],
+            sources => sources.iter().map(with_defaults).collect(),
+        }
+    }
+
+    /// Calls `each` for every record that is used.
+    ///
+    /// Errors: as [`for_each`](crate::for_each).
+    pub fn for_each<T: Record>(
+        &self,
+        each: &mut dyn FnMut(T) -> Result<()>,
+    ) -> Result<ReadSources> {
+        let mut read = ReadSources::default();
+        let mut seen = HashSet::new();
+        for (number, source) in self.all().iter().enumerate() {
+            let options = ReadOptions {
+                format: source.format.unwrap_or_default(),
+                ignore: source.ignore.clone(),
+                train_on: self.train_on,
+            };
+            let (mut n_used, only) = (0, source.only.as_ref());
+            for path in source.path.iter() {
+                let mut n_found = 0;
+                let counts =
+                    crate::for_each(path, &options, only, &mut seen, &mut |mut record: T| {
+                        n_found += 1;
+                        if source.max_rows.is_some_and(|max| n_used >= max) {
+                            return Ok(());
+                        }
+                        n_used += 1;
+                        let origin = &mut record.prompt_mut().origin;
+                        *origin = std::mem::take(origin).of_source(number as u16);
+                        each(record)
+                    })?;
+                read.lines.extend(counts.lines(path, n_found));
+                read.n_too_big += counts.n_too_big();
+                read.files.extend(counts.files);
+            }
+            read.weights.push(source.weight);
+        }
+        Ok(read)
+    }
+
+    /// The files that are read.
+    pub fn paths(&self) -> Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        for path in self.all().iter().flat_map(|source| source.path.iter()) {
+            files.extend(files_of(path)?.files);
+        }
+        Ok(files)
+    }
+
+    /// All records that are used, side by side in the order of the sources. Says on stderr what was
+    /// read of each path.
+    pub fn load<T: Record>(&self) -> Result<(Vec<T>, ReadSources)> {
+        let mut items = Vec::new();
+        let read = self.for_each(&mut |record| {
+            items.push(record);
+            Ok(())
+        })?;
+        read.report();
+        Ok((items, read))
+    }
+
+    /// What was read, for the run's record.
+    pub fn file(&self, read: &ReadSources) -> DataFile {
+        DataFile {
+            path: self.shown().into(),
+            sha256: sha256_of(&read.files),
+            files: read.files.clone(),
+        }
+    }
+}
+
+/// Says what an epoch takes of several sources: `data.sources: an epoch has 120 rows: a.json 100 of
+/// 100, b.json 20 of 80`.
+pub fn report_mixture(selection: &Selection, mixture: &Mixture) {
+    if selection.sources.is_empty() {
+        return;
+    }
+    let parts = selection.sources.iter().zip(mixture.parts());
+    let parts = parts.map(|(source, (n_rows, n_visits))| match n_visits {
+        n if n == n_rows => format!("{} {n}", source.path),
+        n => format!("{} {n} of its {n_rows}", source.path),
+    });
+    run::say!(
+        "data.sources: an epoch has {} training rows: {}",
+        mixture.n_visits(),
+        parts.collect::<Vec<_>>().join("; ")
+    );
+}
