@@ -26,7 +26,7 @@ pub(crate) fn file_error(path: &Path, what: impl Display) -> Error {
 
 /// The file cannot be read at all.
 pub(crate) fn unreadable(path: &Path, error: &io::Error) -> Error {
-    let why = run::why_unreadable(path, error, &crate::list::ENDINGS);
+    let why = run::why_unreadable(path, error, &crate::list::all_endings());
     file_error(path, format_args!("cannot be read: {why}"))
 }
 

@@ -1,17 +1,26 @@
-//! Rows of data files, one at a time: JSON, JSON Lines and text. A file is read once, from its
-//! start to its end, so a pipe will do; its hash is of the bytes that were read. Only the current
-//! row is in memory. Knows no dataset format; every error names the file and the row.
+//! Rows of data files, one at a time: JSON, JSON Lines, text, CSV, TSV and parquet, plain or
+//! compressed by gzip or zstd; and the files that a directory or a pattern names.
+//!
+//! What a file is, its first bytes say; the ending tells only text, CSV and TSV apart. A file is
+//! read once, from its start to its end, so a pipe will do (for parquet it will not). Its hash is of
+//! the bytes that were read. Only the current row is in memory, and no row is larger than a bound.
+//! Knows no dataset format; every error is one line that names the file and the row.
 
 mod array;
+mod decompress;
 mod error;
+mod kind;
 mod limited;
 mod lines;
 mod list;
+mod parquet;
 mod read;
 mod row;
 mod stored;
+mod table;
 
 pub use error::{Error, Result, row_error};
+pub use kind::is_text;
 pub use list::{DataFileList, data_files};
-pub use read::{Whole, for_each_row, is_text};
+pub use read::{Whole, for_each_row};
 pub use row::{MAX_ROW_BYTES, Object, TOO_BIG, type_name};

@@ -1,11 +1,44 @@
 //! The data files that a path of the settings names: itself, the files of a directory, the matches
 //! of a pattern.
 
-use crate::error::{Error, Result, file_error};
+use crate::error::{Result, file_error, unreadable};
+use crate::kind::{COMPRESSED, ending};
 use std::path::{Path, PathBuf};
 
-/// The endings of files of rows.
-pub(crate) const ENDINGS: [&str; 3] = ["json", "jsonl", "txt"];
+/// The endings of files of rows, before that of a compression.
+pub(crate) const ENDINGS: [&str; 6] = ["json", "jsonl", "ndjson", "txt", "csv", "tsv"];
+
+/// The ending of files that compress themselves.
+const PARQUET: [&str; 2] = ["parquet", "pq"];
+
+/// Files that lie beside data and describe them.
+const METADATA: [&str; 10] = [
+    "dataset_info.json",
+    "dataset_infos.json",
+    "dataset_dict.json",
+    "state.json",
+    "croissant.json",
+    "package.json",
+    "license.txt",
+    "readme.txt",
+    "requirements.txt",
+    "metadata.json",
+];
+
+/// Words in the names of files or folders that hold another split than the training's.
+const OTHER_SPLITS: [&str; 8] = [
+    "test",
+    "validation",
+    "valid",
+    "val",
+    "eval",
+    "dev",
+    "heldout",
+    "holdout",
+];
+
+/// Folders in folders.
+const MAX_DEPTH: usize = 16;
 
 /// The data files that a path names.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,28 +49,204 @@ pub struct DataFileList {
     pub notes: Vec<String>,
 }
 
-/// The data files that a path of the settings names, in order.
+/// The data files that a path of the settings names, in order: a file itself, whether it is there
+/// or not; the data files below a directory, sorted by path; the matches of a pattern with `*`, `?`,
+/// `[…]` or `**`, sorted. Of a directory, hidden files and known metadata are left out without a
+/// word, other files and other splits with a note.
 ///
-/// Errors: a pattern that is malformed or matches nothing.
+/// Errors: a directory without data files or of Arrow files, a pattern that is malformed or matches
+/// nothing.
 pub fn data_files(path: &Path) -> Result<DataFileList> {
-    let files = match path.to_str() {
+    if path.is_dir() {
+        return directory(path);
+    }
+    match path.to_str() {
         Some(pattern) if !path.exists() && pattern.contains(['*', '?', '[']) => {
-            matches(path, pattern)?
+            matches(path, pattern)
         }
-        _ => vec![path.to_path_buf()],
+        _ => Ok(DataFileList {
+            files: vec![path.to_path_buf()],
+            notes: Vec::new(),
+        }),
+    }
+}
+
+fn matches(path: &Path, pattern: &str) -> Result<DataFileList> {
+    let no_pattern = |e: glob::PatternError| {
+        file_error(path, format_args!("is not a pattern of files: {}", e.msg))
     };
-    let notes = Vec::new();
+    let options = glob::MatchOptions {
+        require_literal_leading_dot: true,
+        require_literal_separator: true,
+        case_sensitive: true,
+    };
+    let mut files = Vec::new();
+    for found in glob::glob_with(pattern, options).map_err(no_pattern)? {
+        let found = found.map_err(|e| unreadable(e.path(), e.error()))?;
+        if !found.is_dir() {
+            files.push(found);
+        }
+    }
+    files.sort();
+    match files.is_empty() {
+        true => Err(file_error(path, "the pattern matches no file")),
+        false => Ok(DataFileList {
+            files,
+            notes: Vec::new(),
+        }),
+    }
+}
+
+fn directory(path: &Path) -> Result<DataFileList> {
+    let mut below = Below::default();
+    below.add(path, 0)?;
+    if below.files.is_empty() {
+        let what = match below.arrow {
+            Some(_) => "holds Arrow files, as `save_to_disk` writes them; export its rows in \
+                        Python: `import datasets; d = datasets.load_from_disk(\"DIRECTORY\"); \
+                        d.to_json(\"train.jsonl\")` (of one split, d[\"train\"])"
+                .to_string(),
+            None => format!(
+                "has no data files; their names end in .{}, .parquet, or one of these with .gz \
+                 or .zst",
+                ENDINGS.join(", .")
+            ),
+        };
+        return Err(file_error(path, what));
+    }
+    let mut notes = Vec::new();
+    let others = below.others.iter().chain(&below.arrow);
+    let others: Vec<&PathBuf> = others.collect();
+    if let Some(first) = others.first() {
+        let first = shown(path, first);
+        notes.push(match others.len() {
+            1 => format!("1 file is left out, which is no data file by its ending: {first}"),
+            n => format!(
+                "{n} files are left out, which are no data files by their ending: {first}, …"
+            ),
+        });
+    }
+    below.files.sort();
+    let (files, left_out) = training_files(path, below.files);
+    if !left_out.is_empty() {
+        let names: Vec<String> = left_out.iter().map(|file| shown(path, file)).collect();
+        notes.push(format!(
+            "only the files of the split train are read; left out: {}",
+            some_of(&names)
+        ));
+    }
     Ok(DataFileList { files, notes })
 }
 
-fn matches(path: &Path, pattern: &str) -> Result<Vec<PathBuf>> {
-    let no_pattern = |e| file_error(path, format_args!("is not a pattern: {e}"));
-    let found = glob::glob(pattern).map_err(no_pattern)?;
-    let files: Vec<PathBuf> = found
-        .collect::<std::result::Result<_, _>>()
-        .map_err(|e| Error(e.to_string()))?;
-    match files.is_empty() {
-        true => Err(file_error(path, "matches no file")),
-        false => Ok(files),
+/// The first names of a long list.
+fn some_of(names: &[String]) -> String {
+    const MAX_SHOWN: usize = 8;
+    match names.len().checked_sub(MAX_SHOWN) {
+        None | Some(0) => names.join(", "),
+        Some(n) => format!("{} and {n} more", names[..MAX_SHOWN].join(", ")),
     }
+}
+
+/// A file's path below the directory.
+fn shown(directory: &Path, file: &Path) -> String {
+    let below = file.strip_prefix(directory).unwrap_or(file);
+    below.display().to_string()
+}
+
+/// If some files are named as training files and others as those of another split: the training
+/// files, and those that are left out.
+fn training_files(directory: &Path, files: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let split = |file: &PathBuf| Split::of(file.strip_prefix(directory).unwrap_or(file));
+    let has = |wanted| files.iter().any(|file| split(file) == wanted);
+    match has(Split::Train) && has(Split::Other) {
+        true => files
+            .into_iter()
+            .partition(|file| split(file) == Split::Train),
+        false => (files, Vec::new()),
+    }
+}
+
+#[derive(PartialEq)]
+enum Split {
+    Train,
+    Other,
+    Unnamed,
+}
+
+impl Split {
+    /// By the words of the file's name, then by those of its folders, the innermost first.
+    fn of(path: &Path) -> Self {
+        for part in path.iter().rev() {
+            let part = part.to_string_lossy().to_ascii_lowercase();
+            let words = part.split(|c: char| !c.is_ascii_alphabetic());
+            for word in words {
+                match word {
+                    "train" | "training" => return Self::Train,
+                    _ if OTHER_SPLITS.contains(&word) => return Self::Other,
+                    _ => {}
+                }
+            }
+        }
+        Self::Unnamed
+    }
+}
+
+/// The files below a directory.
+#[derive(Default)]
+struct Below {
+    files: Vec<PathBuf>,
+    /// The first Arrow file
+    arrow: Option<PathBuf>,
+    /// Files of other endings
+    others: Vec<PathBuf>,
+}
+
+impl Below {
+    fn add(&mut self, directory: &Path, depth: usize) -> Result<()> {
+        let fail = |e: std::io::Error| unreadable(directory, &e);
+        if depth > MAX_DEPTH {
+            let what = format!("is more than {MAX_DEPTH} folders deep; name a folder below it");
+            return Err(file_error(directory, what));
+        }
+        let entries = std::fs::read_dir(directory).map_err(fail)?;
+        let mut paths = Vec::new();
+        for entry in entries {
+            paths.push(entry.map_err(fail)?.path());
+        }
+        paths.sort();
+        for path in paths {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let name = name.to_ascii_lowercase();
+            if name.starts_with('.') || METADATA.contains(&name.as_str()) {
+                continue;
+            }
+            let ending = ending(&path);
+            if path.is_dir() {
+                self.add(&path, depth + 1)?;
+            } else if is_data(&path) {
+                self.files.push(path);
+            } else if ending == "arrow" {
+                self.arrow.get_or_insert(path);
+            } else if !is_description(&name, &ending) {
+                self.others.push(path);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_data(path: &Path) -> bool {
+    let ending = ending(path);
+    [&ENDINGS[..], &PARQUET].concat().contains(&ending.as_str())
+}
+
+/// Whether a file describes data, or the repository that they lie in.
+fn is_description(name: &str, ending: &str) -> bool {
+    matches!(ending, "md" | "yaml" | "yml" | "py" | "lock")
+        || matches!(name, "license" | "readme" | "_success")
+}
+
+/// The endings that a mistyped name is compared with.
+pub(crate) fn all_endings() -> Vec<&'static str> {
+    [&ENDINGS[..], &PARQUET, &COMPRESSED].concat()
 }

@@ -1,9 +1,12 @@
 //! Reads the rows of one file, whatever it is.
 
+use crate::decompress::{Codec, decompress};
 use crate::error::{Error, file_error, unreadable};
+use crate::kind::{Kind, TextKind};
 use crate::row::{Each, Object, Stop};
 use crate::stored::Stored;
-use crate::{array, lines};
+use crate::{array, lines, parquet, table};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -65,31 +68,77 @@ pub fn for_each_row<E: From<Error>>(
 /// Reads the file to its end. Returns how many rows were too long and skipped.
 fn read(
     path: &Path,
-    reader: &mut BufReader<Stored>,
+    stored: &mut BufReader<Stored>,
     each: &mut Each,
 ) -> std::result::Result<usize, Stop> {
     let fail = |e: io::Error| unreadable(path, &e);
-    let n_too_big = plain(path, reader, each)?;
-    io::copy(reader, &mut io::sink()).map_err(fail)?;
+    let n_stored = stored.get_ref().n_bytes();
+    let kind = Kind::of(path, stored.fill_buf().map_err(fail)?);
+    let codec = match kind {
+        Kind::Gzip => Codec::Gzip,
+        Kind::Zstd => Codec::Zstd,
+        Kind::Parquet => {
+            let before = stored.get_ref().seekable(path)?;
+            let file = File::open(path).map_err(fail)?;
+            let n_too_big = parquet::read(path, file, each)?;
+            io::copy(stored, &mut io::sink()).map_err(fail)?;
+            stored.get_ref().check_unchanged(path, &before)?;
+            return Ok(n_too_big);
+        }
+        Kind::Text | Kind::Refused(..) => {
+            let n_too_big = text(path, kind, stored, each)?;
+            io::copy(stored, &mut io::sink()).map_err(fail)?;
+            return Ok(n_too_big);
+        }
+    };
+    let mut reader = decompress(path, codec, stored, n_stored)?;
+    let damaged = |e: io::Error| file_error(path, format_args!("cannot be read: {e}"));
+    let n_too_big = match Kind::of(path, reader.fill_buf().map_err(damaged)?) {
+        Kind::Parquet => {
+            // parquet is read from its end
+            let mut file = tempfile::tempfile().map_err(damaged)?;
+            io::copy(&mut reader, &mut file).map_err(damaged)?;
+            parquet::read(path, file, each)?
+        }
+        kind => text(path, kind, &mut reader, each)?,
+    };
+    io::copy(&mut reader, &mut io::sink()).map_err(damaged)?;
+    drop(reader);
+    io::copy(stored, &mut io::sink()).map_err(fail)?;
     Ok(n_too_big)
 }
 
 /// Rows of text that is not compressed.
-fn plain(
+fn text(
     path: &Path,
+    kind: Kind,
     reader: &mut dyn BufRead,
     each: &mut Each,
 ) -> std::result::Result<usize, Stop> {
     let fail = |e: io::Error| unreadable(path, &e);
+    let refused = match kind {
+        Kind::Text | Kind::Parquet => None,
+        Kind::Refused(what, remedy) => Some(format!("is {what}, which is not read; {remedy}")),
+        Kind::Gzip | Kind::Zstd => Some("is compressed twice; decompress it once".to_string()),
+    };
+    if let Some(refused) = refused {
+        return Err(file_error(path, refused).into());
+    }
     let begin = reader.fill_buf().map_err(fail)?;
+    let kind = TextKind::of(path);
     if begin.starts_with(b"\xef\xbb\xbf") {
         reader.consume(3);
-    } else if is_utf_16(begin) {
+    } else if is_utf_16(begin, kind) {
         let what = "is UTF-16 text; convert the file to UTF-8, as with `iconv -f UTF-16 -t UTF-8`";
         return Err(file_error(path, what).into());
     }
-    if is_text(path) {
-        return lines::text(path, reader, each);
+    match kind {
+        TextKind::Lines => return lines::text(path, reader, each),
+        TextKind::Csv | TextKind::Tsv if !is_json(reader.fill_buf().map_err(fail)?) => {
+            let delimiter = if kind == TextKind::Csv { b',' } else { b'\t' };
+            return table::read(path, delimiter, reader, each).map(|()| 0);
+        }
+        _ => {}
     }
     match first_byte(reader).map_err(fail)? {
         None => Err(file_error(path, format_args!("is empty; {EXPECTED}")).into()),
@@ -100,15 +149,20 @@ fn plain(
 }
 
 /// Whether a text begins as UTF-16 does: with its mark, or with a zero beside a letter.
-fn is_utf_16(begin: &[u8]) -> bool {
+fn is_utf_16(begin: &[u8], kind: TextKind) -> bool {
+    let is_table = matches!(kind, TextKind::Csv | TextKind::Tsv);
     matches!(begin, [0xff, 0xfe, ..] | [0xfe, 0xff, ..])
         || matches!(begin, [b'[' | b'{', 0, ..] | [0, b'[' | b'{', ..])
+        || (is_table && matches!(begin, [_, 0, _, 0, ..] | [0, _, 0, _, ..]))
 }
 
-/// Whether the lines of the file are its rows, whatever they hold.
-pub fn is_text(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|e| e.eq_ignore_ascii_case("txt"))
+/// Whether a file whose ending says otherwise begins as JSON does.
+fn is_json(begin: &[u8]) -> bool {
+    let mut marks = begin.iter().filter(|b| !b.is_ascii_whitespace());
+    matches!(
+        (marks.next(), marks.next()),
+        (Some(b'{'), Some(b'"')) | (Some(b'['), Some(b'{'))
+    )
 }
 
 /// The first byte that is not white space; it consumes nothing.

@@ -3,7 +3,7 @@
 use crate::error::{Result, file_error, unreadable};
 use run::{HashingReader, Progress};
 use std::cell::Cell;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 use std::rc::Rc;
@@ -14,6 +14,7 @@ const PROGRESS_FROM_BYTES: u64 = 200_000_000;
 /// An open file that is read from its start to its end.
 pub(crate) struct Stored {
     file: HashingReader<File>,
+    metadata: Metadata,
     n_bytes: Rc<Cell<u64>>,
     progress: Option<Progress>,
 }
@@ -30,12 +31,14 @@ impl Stored {
 
     fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
-        let n_bytes = file.metadata()?.len();
+        let metadata = file.metadata()?;
+        let n_bytes = metadata.len();
         let name = path.file_name().unwrap_or(path.as_os_str());
         let what = format!("reading {}, MB:", name.display());
         let progress = || Progress::new(&what, megabytes(n_bytes));
         Ok(Self {
             file: HashingReader::new(file),
+            metadata,
             n_bytes: Rc::default(),
             progress: (n_bytes > PROGRESS_FROM_BYTES).then(progress),
         })
@@ -44,6 +47,27 @@ impl Stored {
     /// How many bytes were read so far; it goes on counting.
     pub fn n_bytes(&self) -> Rc<Cell<u64>> {
         Rc::clone(&self.n_bytes)
+    }
+
+    /// What the file was when it was opened. Errors: a pipe, which has no end to begin from.
+    pub fn seekable(&self, path: &Path) -> Result<Metadata> {
+        match self.metadata.is_file() {
+            true => Ok(self.metadata.clone()),
+            false => Err(file_error(
+                path,
+                "is parquet in a pipe, and parquet is read from its end; write it into a file first",
+            )),
+        }
+    }
+
+    /// Errors: the file is not the one of `before`, or was not read to its end.
+    pub fn check_unchanged(&self, path: &Path, before: &Metadata) -> Result<()> {
+        let now = std::fs::metadata(path).map_err(|e| unreadable(path, &e))?;
+        let is_same = now.len() == before.len() && now.modified().ok() == before.modified().ok();
+        match is_same && self.n_bytes.get() == now.len() {
+            true => Ok(()),
+            false => Err(file_error(path, "changed while it was read; read it again")),
+        }
     }
 
     /// SHA-256 of the bytes that were read, in hexadecimal, and their number.
@@ -56,14 +80,32 @@ impl Stored {
 }
 
 impl Read for Stored {
+    /// Fills the buffer as far as there are bytes: a pipe gives few at a time, and what the file is
+    /// must be seen at once.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.file.read(buffer)?;
+        let n = fill(&mut self.file, buffer)?;
         self.n_bytes.set(self.n_bytes.get() + n as u64);
         if let Some(progress) = &mut self.progress {
             progress.update(megabytes(self.n_bytes.get()), 0, "");
         }
         Ok(n)
     }
+}
+
+/// Reads until the buffer is full or the reader at its end.
+fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut n = 0;
+    while n < buffer.len() {
+        match reader.read(&mut buffer[n..]) {
+            Ok(0) => break,
+            Ok(more) => n += more,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            // a file that cannot be read here cannot be read at the next call either
+            Err(_) if n > 0 => break,
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(n)
 }
 
 fn megabytes(n_bytes: u64) -> u64 {

@@ -1,0 +1,161 @@
+//! CSV and TSV with a header. Every cell is a string, an empty one the empty string; a cell in
+//! quotes may hold line breaks. A row that has not a cell for each column is refused.
+
+use crate::error::{Error, file_error, row_error};
+use crate::limited::{Limit, Limited};
+use crate::row::{Each, MAX_ROW_BYTES, Object, Stop};
+use csv::ByteRecord;
+use serde_json::Value;
+use std::collections::HashSet;
+use std::io::{BufRead, Read};
+use std::path::Path;
+
+/// Stands after the last line: it is a row of its own unless a quote is still open.
+const END: &[u8] = b"\n\x01end of the file\x01\n";
+
+/// Calls `each` for every row after the header; rows count from 1.
+pub(crate) fn read(
+    path: &Path,
+    delimiter: u8,
+    reader: &mut dyn BufRead,
+    each: &mut Each,
+) -> Result<(), Stop> {
+    let limited = Limited::new(reader.chain(END), MAX_ROW_BYTES as u64);
+    let mut table = Table {
+        path,
+        limit: limited.limit(),
+        csv: csv::ReaderBuilder::new()
+            .delimiter(delimiter)
+            .has_headers(false)
+            .flexible(true)
+            .from_reader(limited),
+        record: ByteRecord::new(),
+        n_rows: 0,
+    };
+    if !table.advance()? {
+        let what = "is empty; expected a header with the names of the columns";
+        return Err(file_error(path, what).into());
+    }
+    let names = names(path, delimiter, &table.record)?;
+    while table.advance()? {
+        table.n_rows += 1;
+        let row = table.row(&names)?;
+        each(table.n_rows, &row)?;
+    }
+    Ok(())
+}
+
+struct Table<'a, R> {
+    path: &'a Path,
+    csv: csv::Reader<R>,
+    limit: Limit,
+    record: ByteRecord,
+    /// Rows before the current one
+    n_rows: usize,
+}
+
+impl<R: Read> Table<'_, R> {
+    /// Reads the next record; false at the end.
+    fn advance(&mut self) -> Result<bool, Error> {
+        self.limit.restart();
+        let line = self.csv.position().line();
+        let read = self.csv.read_byte_record(&mut self.record);
+        let next = |what: String| row_error(self.path, self.n_rows + 1, what);
+        match read {
+            Err(_) if self.limit.is_passed() => Err(next(format!(
+                "is longer than 16 MiB (from line {line}); is a quote left open?"
+            ))),
+            Err(e) => Err(next(format!("cannot be read: {e}"))),
+            Ok(_) if self.record.get(0) == Some(END.trim_ascii()) => Ok(false),
+            Ok(false) => Ok(false),
+            Ok(true) => match self.record.iter().next_back() {
+                Some(last) if last.ends_with(END) || last.ends_with(END.trim_ascii_end()) => {
+                    let line = self.line();
+                    Err(next(format!(
+                        "opens a quote that is never closed (the row begins in line {line})"
+                    )))
+                }
+                _ => Ok(true),
+            },
+        }
+    }
+
+    /// The line of the file in which the record begins.
+    fn line(&self) -> u64 {
+        self.record.position().map_or(0, |place| place.line())
+    }
+
+    fn row(&self, names: &[String]) -> Result<Object, Error> {
+        let fail = |what: String| row_error(self.path, self.n_rows, what);
+        let (n_cells, n_columns) = (self.record.len(), names.len());
+        if n_cells != n_columns {
+            let line = self.line();
+            return Err(fail(format!(
+                "has {} in line {line}, but the header has {}",
+                cells(n_cells),
+                cells(n_columns)
+            )));
+        }
+        let cell = |(name, cell): (&String, &[u8])| {
+            let text = str::from_utf8(cell)
+                .map_err(|_| fail("is not UTF-8 text; convert the file to UTF-8".into()))?;
+            Ok((name.clone(), Value::from(text)))
+        };
+        names.iter().zip(&self.record).map(cell).collect()
+    }
+}
+
+fn cells(n: usize) -> String {
+    match n {
+        1 => "1 cell".to_string(),
+        n => format!("{n} cells"),
+    }
+}
+
+/// The names of the columns.
+fn names(path: &Path, delimiter: u8, header: &ByteRecord) -> Result<Vec<String>, Error> {
+    let fail = |what: String| file_error(path, what);
+    let mut names = Vec::new();
+    let mut seen = HashSet::new();
+    for (at, name) in header.iter().enumerate() {
+        let number = at + 1;
+        let name = str::from_utf8(name)
+            .map_err(|_| fail("the header is not UTF-8 text; convert the file to UTF-8".into()))?;
+        if name.trim().is_empty() {
+            return Err(fail(format!(
+                "the header has no name for column {number}; name it, or leave the column out \
+                 (pandas writes its index there unless it is told index=False)"
+            )));
+        }
+        if !seen.insert(name) {
+            return Err(fail(format!(
+                "the header has the name {name:?} twice; rename one of the columns"
+            )));
+        }
+        names.push(name.to_string());
+    }
+    match &names[..] {
+        [name] => other_delimiter(delimiter, name).map_or(Ok(()), |what| Err(fail(what)))?,
+        _ => {}
+    }
+    Ok(names)
+}
+
+/// What is wrong where the one name of a header is several with another delimiter.
+fn other_delimiter(delimiter: u8, name: &str) -> Option<String> {
+    let (own, ending) = match delimiter {
+        b'\t' => ("tabs", "tsv"),
+        _ => ("commas", "csv"),
+    };
+    let others = [
+        ('\t', "tabs", "name it .tsv".to_string()),
+        (';', "semicolons", format!("write it with {own}")),
+        ('|', "vertical bars", format!("write it with {own}")),
+        (',', "commas", "name it .csv".to_string()),
+    ];
+    let mut found = others.into_iter().filter(|(c, ..)| name.contains(*c));
+    let (_, other, remedy) = found.next()?;
+    Some(format!(
+        "is named .{ending}, but its header is separated by {other}, not {own}; {remedy}"
+    ))
+}
