@@ -38,7 +38,7 @@ fn broken_files_are_reported_with_the_row() {
     check("x.json", " \n ", "is empty; EXPECTED");
     check("x.json", "[]", "has no rows");
     check("x.txt", "\n\n", "has no rows");
-    check("x.json", b"PAR1\x15\x04", "is not JSON; EXPECTED");
+    check("x.json", b"\x89PNG\r\n", "is not JSON; EXPECTED");
     let truncated = "ends in the middle of an object; the file is truncated";
     let content = format!("[{ROW}, {ROW}, {{\"instruction\": \"a");
     check("x.json", content, &format!("row 3: {truncated}"));

@@ -1,14 +1,18 @@
-//! The crate `data`: formats and their errors, templates, tokens, splits and the loader.
+//! The crates `row-files` and `data`: containers, formats and their errors, templates, tokens, splits and the loader.
 
 mod batches;
 mod chat;
+mod containers;
 mod contract;
+mod directories;
 mod formats;
 mod leftovers;
 mod meaning;
 mod mistakes;
 mod only;
+mod parquet;
 mod parts;
+mod tables;
 mod templates;
 pub mod tokens;
 

@@ -30,6 +30,7 @@ pub(crate) fn read(
             .flexible(true)
             .from_reader(limited),
         record: ByteRecord::new(),
+        is_crlf: false,
         n_rows: 0,
     };
     if !table.advance()? {
@@ -37,6 +38,7 @@ pub(crate) fn read(
         return Err(file_error(path, what).into());
     }
     let names = names(path, delimiter, &table.record)?;
+    table.is_crlf = table.csv.position().line() == 1;
     while table.advance()? {
         table.n_rows += 1;
         let row = table.row(&names)?;
@@ -50,6 +52,8 @@ struct Table<'a, R> {
     csv: csv::Reader<R>,
     limit: Limit,
     record: ByteRecord,
+    /// Whether the parser is between the two bytes of a line break after a record
+    is_crlf: bool,
     /// Rows before the current one
     n_rows: usize,
 }
@@ -58,21 +62,20 @@ impl<R: Read> Table<'_, R> {
     /// Reads the next record; false at the end.
     fn advance(&mut self) -> Result<bool, Error> {
         self.limit.restart();
-        let line = self.csv.position().line();
+        let line = self.csv.position().line() + u64::from(self.is_crlf);
         let read = self.csv.read_byte_record(&mut self.record);
         let next = |what: String| row_error(self.path, self.n_rows + 1, what);
         match read {
             Err(_) if self.limit.is_passed() => Err(next(format!(
-                "is longer than 16 MiB (from line {line}); is a quote left open?"
+                "is longer than 16 MiB (from line {line} on); is a quote left open?"
             ))),
             Err(e) => Err(next(format!("cannot be read: {e}"))),
             Ok(_) if self.record.get(0) == Some(END.trim_ascii()) => Ok(false),
             Ok(false) => Ok(false),
             Ok(true) => match self.record.iter().next_back() {
                 Some(last) if last.ends_with(END) || last.ends_with(END.trim_ascii_end()) => {
-                    let line = self.line();
                     Err(next(format!(
-                        "opens a quote that is never closed (the row begins in line {line})"
+                        "opens a quote that is never closed (from line {line} on)"
                     )))
                 }
                 _ => Ok(true),
@@ -80,9 +83,16 @@ impl<R: Read> Table<'_, R> {
         }
     }
 
-    /// The line of the file in which the record begins.
+    /// The line of the file in which the current record begins.
     fn line(&self) -> u64 {
-        self.record.position().map_or(0, |place| place.line())
+        let n_within = self
+            .record
+            .as_slice()
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count();
+        let end = self.csv.position().line() - u64::from(!self.is_crlf);
+        end.saturating_sub(n_within as u64)
     }
 
     fn row(&self, names: &[String]) -> Result<Object, Error> {

@@ -1,5 +1,6 @@
 //! A binary as a process: standard output, the error line, the exit code, the number of threads.
 
+use crate::panics;
 use crate::redact::redact;
 use crate::say;
 use crate::signals::{STOPPED, StoppedBySignal, exit_code};
@@ -98,7 +99,7 @@ pub fn main(
     prepare: impl FnOnce() -> Result<(), String>,
     pipeline: impl FnOnce() -> Result<()>,
 ) -> ExitCode {
-    std::panic::set_hook(Box::new(report_panic));
+    panics::report();
     let prepared = check_threads().and_then(|()| prepare().map_err(anyhow::Error::msg));
     exit(prepared.and_then(|()| pipeline()))
 }
@@ -117,19 +118,6 @@ pub fn exit(result: Result<()>) -> ExitCode {
             say!("error: {}", one_line(&error));
             ExitCode::from(2)
         }
-    }
-}
-
-/// A panic is a fault of this program: one line that says where.
-fn report_panic(panic: &std::panic::PanicHookInfo<'_>) {
-    let what = panic.payload_as_str().unwrap_or("no message");
-    let at = panic.location().map(ToString::to_string);
-    say!(
-        "error: internal error at {}: {what}; please report it with the command you ran",
-        at.as_deref().unwrap_or("an unknown place")
-    );
-    if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
-        say!("{}", std::backtrace::Backtrace::force_capture());
     }
 }
 

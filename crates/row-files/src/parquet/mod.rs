@@ -36,7 +36,7 @@ pub(crate) fn read(path: &Path, file: File, each: &mut Each) -> Result<usize, St
     let footer = file
         .try_clone()
         .map_err(|e| crate::error::unreadable(path, &e))?;
-    let reader = SerializedFileReader::new(footer).map_err(fail)?;
+    let reader = caught(|| SerializedFileReader::new(footer)).map_err(fail)?;
     let metadata = reader.metadata();
     let schema = metadata.file_metadata().schema_descr();
     let shape = Shape::of(schema.root_schema()).map_err(|what| file_error(path, what))?;
@@ -49,7 +49,8 @@ pub(crate) fn read(path: &Path, file: File, each: &mut Each) -> Result<usize, St
         n_too_big: 0,
     };
     for group in metadata.row_groups() {
-        let mut leaves = leaves(&file, group, &meanings, &total).map_err(fail)?;
+        let leaves = caught(|| leaves(&file, group, &meanings, &total));
+        let mut leaves = leaves.map_err(fail)?;
         for _ in 0..group.num_rows() {
             rows.next(&shape, &mut leaves)?;
         }
@@ -106,8 +107,9 @@ impl Rows<'_, '_> {
     fn next(&mut self, shape: &Shape, leaves: &mut [Leaf]) -> Result<(), Stop> {
         self.number += 1;
         let (path, number) = (self.path, self.number);
-        let read = leaves.iter_mut().try_for_each(Leaf::begin_record);
-        let row = read.map_err(Fault::File).and_then(|()| shape.read(leaves));
+        let row = caught(|| leaves.iter_mut().try_for_each(Leaf::begin_record))
+            .map_err(Fault::File)
+            .and_then(|()| shape.read(leaves));
         let row = row.map_err(|fault| match fault {
             Fault::Value(what) => row_error(path, number, what),
             Fault::File(error) => damaged(path, &error),
@@ -135,9 +137,10 @@ fn text_bytes(value: &Value) -> usize {
 
 /// What the library says of a file that it cannot read, in one line.
 fn damaged(path: &Path, error: &ParquetError) -> Error {
-    let text = match error {
-        ParquetError::General(text) | ParquetError::EOF(text) => text.clone(),
-        other => other.to_string(),
+    let (what, text) = match error {
+        ParquetError::General(text) | ParquetError::EOF(text) => ("is damaged", text.clone()),
+        ParquetError::NYI(text) => ("cannot be read", text.clone()),
+        other => ("is damaged", other.to_string()),
     };
     let line = text.lines().next().unwrap_or_default();
     match line.contains("encrypt") {
@@ -145,9 +148,14 @@ fn damaged(path: &Path, error: &ParquetError) -> Error {
             path,
             "is an encrypted parquet file; decrypt it and write it without encryption",
         ),
-        false => file_error(
-            path,
-            format_args!("is parquet, but damaged or truncated: {line}"),
-        ),
+        false => file_error(path, format_args!("the parquet file {what}: {line}")),
     }
+}
+
+/// What the library returns; where it panics, which it does on some damaged files, an error.
+fn caught<T>(read: impl FnOnce() -> parquet::errors::Result<T>) -> parquet::errors::Result<T> {
+    run::catch_panic(read).unwrap_or_else(|_| {
+        let what = "a page does not hold what its header says";
+        Err(ParquetError::General(what.to_string()))
+    })
 }

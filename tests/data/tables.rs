@@ -1,0 +1,90 @@
+//! CSV and TSV: what is wrong with a header or a row is named with the line.
+
+use super::containers::{error, read};
+use super::file;
+
+#[test]
+fn headers_are_checked() {
+    #[track_caller]
+    fn check(name: &str, content: &str, expected: &str) {
+        assert_eq!(error(name, content), expected);
+    }
+    let empty = "is empty; expected a header with the names of the columns";
+    check("x.csv", "", empty);
+    check("x.csv", "\n\n", empty);
+    check("x.csv", "a,b\n", "has no rows");
+    let index = "the header has no name for column 1; name it, or leave the column out (pandas \
+                 writes its index there unless it is told index=False)";
+    check("x.csv", ",prompt\n0,a\n", index);
+    let twice = "the header has the name \"a\" twice; rename one of the columns";
+    check("x.csv", "a,b,a\n1,2,3\n", twice);
+    let tabs = "is named .csv, but its header is separated by tabs, not commas; name it .tsv";
+    check("x.csv", "a\tb\n1\t2\n", tabs);
+    let semicolons = "is named .csv, but its header is separated by semicolons, not commas; write \
+                      it with commas";
+    check("x.csv", "a;b\n1;2\n", semicolons);
+    let commas = "is named .tsv, but its header is separated by commas, not tabs; name it .csv";
+    check("x.tsv.gz", "a,b\n1,2\n", commas);
+    for content in ["\u{feff}a,b\n", "a,b\n"] {
+        for to_bytes in [u16::to_le_bytes, u16::to_be_bytes] {
+            let utf_16: Vec<u8> = content.encode_utf16().flat_map(to_bytes).collect();
+            let found = error("x.csv", utf_16);
+            assert!(
+                found.starts_with("is UTF-16 text; convert the file"),
+                "{found}"
+            );
+        }
+    }
+}
+
+#[test]
+fn rows_that_do_not_fit_are_refused_with_the_line() {
+    let start = "a,b\n\"x\ny\",1\n";
+    for (rest, expected) in [
+        (
+            "1\n",
+            "row 2: has 1 cell in line 4, but the header has 2 cells",
+        ),
+        (
+            "\n1,2,3\n",
+            "row 2: has 3 cells in line 5, but the header has 2 cells",
+        ),
+        (
+            "1,\"open\n2,3\n",
+            "row 2: opens a quote that is never closed (from line 4 on)",
+        ),
+        (
+            "1,\"open",
+            "row 2: opens a quote that is never closed (from line 4 on)",
+        ),
+    ] {
+        let content = format!("{start}{rest}");
+        assert_eq!(error("x.csv", &content), expected);
+        assert_eq!(error("x.csv", content.replace('\n', "\r\n")), expected);
+    }
+    let latin_1 = [start.as_bytes(), b"caf\xe9,1\n"].concat();
+    let expected = "row 2: is not UTF-8 text; convert the file to UTF-8";
+    assert_eq!(error("x.csv", latin_1), expected);
+    let long = format!("{start}1,\"{}", "a,b\n".repeat(5 << 20));
+    let expected = "row 2: is longer than 16 MiB (from line 4 on); is a quote left open?";
+    assert_eq!(error("x.csv", long), expected);
+}
+
+/// A quote within a cell is a letter, and the last row needs no line break.
+#[test]
+fn odd_but_whole_tables_are_read() {
+    for (content, cells) in [
+        ("a\n5\" disk\nx", &["5\" disk", "x"][..]),
+        ("a\n\"\"\n\"x\"\"\"", &["", "x\""]),
+        ("a\rx\ry\r", &["x", "y"]),
+        ("a\n\"x\"\n\n\n", &["x"]),
+    ] {
+        let (_dir, path) = file("x.csv", content);
+        let (rows, _) = read(&path).unwrap();
+        let found: Vec<_> = rows
+            .iter()
+            .map(|(_, row)| row["a"].as_str().unwrap())
+            .collect();
+        assert_eq!(found, cells, "{content:?}");
+    }
+}
