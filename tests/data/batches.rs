@@ -1,7 +1,7 @@
 //! The context's limit, the split by prompt and the loader.
 
 use super::tokens::EOS;
-use data::{Cursor, Example, Loader, TooLong};
+use data::{Cursor, Example, FitCounts, Loader, LostEnds, Mixture, TooLong};
 use std::collections::BTreeSet;
 
 fn example(n_prompt: usize, n: usize) -> Example {
@@ -10,19 +10,38 @@ fn example(n_prompt: usize, n: usize) -> Example {
     Example::new(ids, n_prompt)
 }
 
+/// The rows that fit, and what became of all.
+pub fn fit<const N: usize>(
+    rows: Vec<[Example; N]>,
+    max_len: usize,
+    policy: TooLong,
+) -> data::Result<(Vec<[Example; N]>, FitCounts)> {
+    let mut counts = FitCounts::default();
+    let fitted = rows.into_iter().map(|row| counts.fit(row, max_len, policy));
+    let fitted = fitted.collect::<data::Result<Vec<_>>>()?;
+    Ok((fitted.into_iter().flatten().collect(), counts))
+}
+
+/// Counts the examples whose answers end with EOS.
+pub fn lost_ends(rows: &[Example]) -> LostEnds {
+    let mut ends = LostEnds::default();
+    rows.iter().for_each(|row| ends.add(row, EOS));
+    ends
+}
+
 #[test]
 fn rows_longer_than_the_context_are_counted() {
-    let rows = || vec![example(2, 5), example(2, 8), example(6, 9), example(3, 6)];
-    let fit = |policy| data::fit_to_context(rows(), 6, policy);
-    let dropped = fit(TooLong::Drop).unwrap();
-    assert_eq!(dropped.items, [example(2, 5), example(3, 6)]);
+    let rows = || [(2, 5), (2, 8), (6, 9), (3, 6)].map(|(n_prompt, n)| [example(n_prompt, n)]);
+    let fit = |policy| self::fit(rows().to_vec(), 6, policy);
+    let (items, dropped) = fit(TooLong::Drop).unwrap();
+    assert_eq!(items, [[example(2, 5)], [example(3, 6)]]);
     assert_eq!(
         (dropped.n_rows, dropped.n_dropped, dropped.n_truncated),
         (4, 2, 0)
     );
-    let cut = fit(TooLong::TruncateResponse).unwrap();
+    let (items, cut) = fit(TooLong::TruncateResponse).unwrap();
     assert_eq!((cut.n_dropped, cut.n_truncated), (1, 1));
-    assert_eq!(cut.items[1].ids, [0, 1, 2, 3, 4, 5]);
+    assert_eq!(items[1][0].ids, [0, 1, 2, 3, 4, 5]);
     assert_eq!(
         fit(TooLong::Error).unwrap_err().to_string(),
         "row 2 of the rows in use has 8 tokens, more than max_len = 6; raise max_len, or set too_long = \"drop\" or \"truncate_response\""
@@ -31,8 +50,8 @@ fn rows_longer_than_the_context_are_counted() {
         [example(2, 5), example(2, 8)],
         [example(2, 4), example(2, 6)],
     ];
-    let pairs = data::fit_groups_to_context(pairs, 6, TooLong::Drop).unwrap();
-    assert_eq!(pairs.items, [[example(2, 4), example(2, 6)]]);
+    let (items, pairs) = self::fit(pairs, 6, TooLong::Drop).unwrap();
+    assert_eq!(items, [[example(2, 4), example(2, 6)]]);
     assert_eq!((pairs.n_rows, pairs.n_dropped), (2, 1));
 }
 
@@ -48,12 +67,12 @@ fn pairs_without_a_difference_are_dropped_whether_truncated_or_not() {
             [example(3, 4), example(3, 5)],
         ]
     };
-    let cut = data::fit_groups_to_context(pairs(), 6, TooLong::TruncateResponse).unwrap();
+    let (items, cut) = fit(pairs(), 6, TooLong::TruncateResponse).unwrap();
     // EOS alone is no answer
-    assert_eq!(cut.items, [[example(2, 5), example(2, 4)]]);
+    assert_eq!(items, [[example(2, 5), example(2, 4)]]);
     assert_eq!((cut.n_equal, cut.n_truncated, cut.n_empty), (2, 1, 1));
-    let whole = data::fit_groups_to_context(pairs(), 9, TooLong::TruncateResponse).unwrap();
-    assert_eq!(whole.items.len(), 2);
+    let (items, whole) = fit(pairs(), 9, TooLong::TruncateResponse).unwrap();
+    assert_eq!(items.len(), 2);
     assert_eq!((whole.n_equal, whole.n_truncated, whole.n_empty), (1, 0, 1));
 }
 
@@ -61,15 +80,15 @@ fn pairs_without_a_difference_are_dropped_whether_truncated_or_not() {
 fn answers_without_eos_are_refused() {
     let mut rows: Vec<Example> = (0..100).map(|_| example(2, 5)).collect();
     rows[0].ids[4] = 0;
-    data::check_labels(&rows, EOS).unwrap();
+    lost_ends(&rows).check_labels(EOS).unwrap();
     rows[1].ids[4] = 0;
     assert_eq!(
-        data::check_labels(&rows, EOS).unwrap_err().to_string(),
+        lost_ends(&rows).check_labels(EOS).unwrap_err().to_string(),
         "only 98 of 100 examples end with the EOS token 257; a model trained on them would not learn to stop; check the model's EOS token and chat template"
     );
     // prompts alone, without a label
     let rows: Vec<Example> = (0..3).map(|_| example(5, 5)).collect();
-    let error = data::check_labels(&rows, EOS).unwrap_err().to_string();
+    let error = lost_ends(&rows).check_labels(EOS).unwrap_err().to_string();
     assert!(
         error.starts_with("only 0 of 3 examples end with"),
         "{error}"
@@ -110,7 +129,7 @@ fn a_prompt_is_never_on_both_sides_of_the_split() {
 
 #[test]
 fn a_resumed_loader_continues_with_the_same_batches() {
-    let mut whole = Loader::new(10, 4, 3, Cursor::default());
+    let mut whole = Loader::new(&Mixture::of_rows(10), 4, 3, Cursor::default());
     let mut cursors = vec![whole.cursor()];
     let batches: Vec<Vec<usize>> = (0..9)
         .map(|_| {
@@ -134,16 +153,21 @@ fn a_resumed_loader_continues_with_the_same_batches() {
     assert!(epochs[0] != epochs[1] && epochs[1] != epochs[2]);
     for (i, cursor) in cursors.iter().enumerate().take(9) {
         let json = serde_json::to_string(cursor).unwrap();
-        let mut resumed = Loader::new(10, 4, 3, serde_json::from_str(&json).unwrap());
+        let mut resumed = Loader::new(
+            &Mixture::of_rows(10),
+            4,
+            3,
+            serde_json::from_str(&json).unwrap(),
+        );
         let rest: Vec<Vec<usize>> = (i..9).map(|_| resumed.next_batch()).collect();
         assert_eq!(rest, batches[i..]);
     }
     assert_ne!(
-        Loader::new(10, 10, 4, Cursor::default()).next_batch(),
+        Loader::new(&Mixture::of_rows(10), 10, 4, Cursor::default()).next_batch(),
         epochs[0]
     );
     assert!(
-        Loader::new(0, 4, 3, Cursor::default())
+        Loader::new(&Mixture::of_rows(0), 4, 3, Cursor::default())
             .next_batch()
             .is_empty()
     );

@@ -107,8 +107,8 @@ fn outcome<T: Debug>(loaded: data::Result<Loaded<T>>) -> Result<Outcome, String>
     let loaded = loaded.map_err(|e| e.to_string())?;
     Ok(Outcome {
         items: format!("{:?}", loaded.items),
-        dropped: loaded.dropped,
-        notes: loaded.notes,
+        dropped: loaded.counts.dropped,
+        notes: loaded.counts.notes,
     })
 }
 
@@ -121,6 +121,7 @@ pub fn read(format: Format, read: Read, row: &Value, ignore: &[&str]) -> Result<
     let options = ReadOptions {
         format,
         ignore: ignore.iter().map(ToString::to_string).collect(),
+        ..ReadOptions::default()
     };
     let result = match read {
         Read::Demonstrations => outcome(data::demonstrations(&path, options)),

@@ -40,7 +40,7 @@ fn check_demonstrations(
     for format in [format, Format::Auto] {
         let loaded = data::demonstrations(&path, format).unwrap();
         assert_eq!(loaded.items, expected);
-        assert_eq!(loaded.dropped, dropped(reasons));
+        assert_eq!(loaded.counts.dropped, dropped(reasons));
     }
 }
 
@@ -119,7 +119,7 @@ fn check_preferences(
     for format in [format, Format::Auto] {
         let loaded = data::preferences(&path, format).unwrap();
         assert_eq!(loaded.items, expected);
-        assert_eq!(loaded.dropped, dropped(reasons));
+        assert_eq!(loaded.counts.dropped, dropped(reasons));
     }
 }
 
@@ -201,7 +201,12 @@ fn prompts_of_every_format_come_once_each() {
             .map(|(text, r)| (text.to_string(), r.map(str::to_string)));
         assert_eq!(found.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
         assert_eq!(
-            loaded.dropped.get("repeated prompt").copied().unwrap_or(0),
+            loaded
+                .counts
+                .dropped
+                .get("repeated prompt")
+                .copied()
+                .unwrap_or(0),
             repeated
         );
     }
@@ -256,9 +261,9 @@ fn rows_longer_than_any_context_are_dropped() {
         let loaded = data::demonstrations(&path, Format::Auto).unwrap();
         let answers: Vec<&str> = loaded.items.iter().map(|d| d.response.as_str()).collect();
         assert_eq!(answers, ["one", "three"], "{name}");
-        assert_eq!(loaded.n_rows, 3);
-        assert_eq!(loaded.dropped, dropped(&[("longer than 16 MiB", 1)]));
-        assert_eq!(loaded.sha256, run::hash(content.as_bytes()));
+        assert_eq!(loaded.counts.n_rows, 3);
+        assert_eq!(loaded.counts.dropped, dropped(&[("longer than 16 MiB", 1)]));
+        assert_eq!(loaded.counts.sha256(), run::hash(content.as_bytes()));
     }
 }
 

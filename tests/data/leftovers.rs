@@ -1,10 +1,11 @@
 //! What other trainers leave in the texts of data, and what chat templates do to an answer.
 
+use super::batches::{fit, lost_ends};
 use super::templates::chat_template;
 use super::tokens::{BOS, EOS, byte_tokenizer, encoder, ends};
 use super::{file, tokens};
 use crate::common::{answer, chat, instruction, prompt};
-use data::{Ask, Encoder, Format, LostEnds, Prompt, Template, TooLong};
+use data::{Ask, Encoder, Format, Prompt, Template, TooLong};
 use tokenizers::AddedToken;
 
 const CHATML: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n\
@@ -55,8 +56,8 @@ fn special_tokens_at_the_end_of_an_answer_are_cut_off() {
     assert_eq!(encoder.without_end(&question, "Hi.</s> "), "Hi.");
     // nothing but an end is an answer without tokens
     let only = encoder.example(&question, "</s>").unwrap();
-    let fitted = data::fit_to_context(vec![only], 500, TooLong::Drop).unwrap();
-    assert_eq!(fitted.n_empty, 1);
+    let (_, counts) = fit(vec![[only]], 500, TooLong::Drop).unwrap();
+    assert_eq!(counts.n_empty, 1);
 }
 
 /// The tokenizer knows its tokens; no list of names does.
@@ -244,10 +245,10 @@ fn answers_that_lose_their_end_to_truncation_are_counted() {
     let fit = |lens: &[usize]| {
         let rows = lens
             .iter()
-            .map(|n| encoder.example(&question, &"b".repeat(*n)));
+            .map(|n| Ok([encoder.example(&question, &"b".repeat(*n))?]));
         let rows = rows.collect::<data::Result<Vec<_>>>().unwrap();
-        let fitted = data::fit_to_context(rows, 10, TooLong::TruncateResponse).unwrap();
-        LostEnds::of(&fitted.items, EOS)
+        let (rows, _) = self::fit(rows, 10, TooLong::TruncateResponse).unwrap();
+        lost_ends(rows.as_flattened())
     };
     assert_eq!(fit(&[3, 4]).note("training"), None);
     let some = fit(&[3, 20, 30]);
@@ -255,13 +256,12 @@ fn answers_that_lose_their_end_to_truncation_are_counted() {
     let note = "training rows: truncation takes the end token from 2 of 3 answers (67 %), and the \
                 model learns not to stop there; raise data.max_len, or set data.too_long = \"drop\"";
     assert_eq!(some.note("training").as_deref(), Some(note));
-    some.report("training", true).unwrap();
+    some.require("training").unwrap();
     let mut lens = vec![3; 99];
     lens.push(20);
     assert_eq!(fit(&lens).note("training"), None, "one in a hundred");
     let all = fit(&[20, 30]);
-    all.report("held-out", false).unwrap();
-    let error = all.report("training", true).unwrap_err().to_string();
+    let error = all.require("training").unwrap_err().to_string();
     let expected = "training rows: truncation takes the end token from all 2 answers, so the model \
                     could not learn to stop; raise data.max_len, or set data.too_long = \"drop\"";
     assert_eq!(error, expected);

@@ -181,7 +181,7 @@ fn scores_of_a_pair_must_agree_with_its_order() {
 fn what_is_only_context_is_counted() {
     let notes = |name: &str, rows: &str| {
         let (_dir, path) = file(name, rows);
-        data::demonstrations(&path, Format::Auto).map(|loaded| loaded.notes)
+        data::demonstrations(&path, Format::Auto).map(|loaded| loaded.counts.notes)
     };
     let turns = format!("{SONG}, {}", answer("LA!"));
     let chat = format!("{{\"messages\": [{turns}]}}\n{{\"messages\": [{turns}]}}\n");
@@ -194,5 +194,5 @@ fn what_is_only_context_is_counted() {
     );
     let questions = data::prompts(&path, Format::Auto).unwrap();
     let expected = "2 later turns of questions are not used: the first one is the prompt";
-    assert_eq!(questions.notes, [expected]);
+    assert_eq!(questions.counts.notes, [expected]);
 }

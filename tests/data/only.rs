@@ -2,19 +2,39 @@
 
 use super::file;
 use crate::common::chat;
-use data::{Ask, Format, Only};
+use data::{Ask, Counts, Demonstration, Format, Only, ReadOptions};
+use std::collections::HashSet;
+use std::path::Path;
+
+/// The responses that `only` takes.
+fn read(path: &Path, only: &Only) -> data::Result<(Vec<String>, Counts)> {
+    let (options, mut seen) = (ReadOptions::default(), HashSet::new());
+    let mut words = Vec::new();
+    let counts = data::for_each(
+        path,
+        &options,
+        Some(only),
+        &mut seen,
+        &mut |row: Demonstration| {
+            words.push(row.response);
+            Ok(())
+        },
+    )?;
+    Ok((words, counts))
+}
 
 /// The responses of Alpaca `rows` that `data.only = pattern` takes, and the number of other rows.
 fn taken(rows: &str, pattern: &str) -> (Vec<String>, usize) {
     let (_dir, path) = file("only.json", rows);
     let only = Only::try_from(pattern.to_string()).unwrap();
-    let loaded = data::demonstrations(&path, Format::Auto).unwrap();
-    let n_rows = loaded.n_rows;
-    let loaded = loaded.only(&path, Some(&only), |d| &d.prompt).unwrap();
-    assert_eq!(loaded.n_rows, n_rows, "rows of the file, taken or not");
-    let words = loaded.items.iter().map(|d| d.response.clone());
-    let others = loaded.dropped.get("not matched by data.only").copied();
-    (words.collect(), others.unwrap_or(0))
+    let n_rows = data::demonstrations(&path, Format::Auto)
+        .unwrap()
+        .counts
+        .n_rows;
+    let (words, counts) = read(&path, &only).unwrap();
+    assert_eq!(counts.n_rows, n_rows, "rows of the file, taken or not");
+    let others = counts.dropped.get("not matched by data.only").copied();
+    (words, others.unwrap_or(0))
 }
 
 #[test]
@@ -53,11 +73,7 @@ fn a_pattern_without_matches_or_an_invalid_one_is_an_error() {
         r#"[{"instruction": "a", "input": "", "output": "b"}]"#,
     );
     let only = Only::try_from("c".to_string()).unwrap();
-    let loaded = data::demonstrations(&path, Format::Auto).unwrap();
-    let error = loaded
-        .only(&path, Some(&only), |d| &d.prompt)
-        .unwrap_err()
-        .to_string();
+    let error = read(&path, &only).unwrap_err().to_string();
     assert!(
         error.ends_with("data.only = \"c\" matches none of its 1 instructions"),
         "{error}"

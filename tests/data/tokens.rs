@@ -1,5 +1,6 @@
 //! Token ids of prompts and answers.
 
+use super::batches::fit;
 use super::file;
 use super::templates::{chat_template, golden_templates};
 use crate::common::{answer, chat, instruction, prompt};
@@ -126,12 +127,12 @@ fn of_a_text_far_beyond_the_limit_only_a_piece_is_tokenised() {
     let example = bounded
         .example(&prompt(instruction("a", "")), &long)
         .unwrap();
-    let cut = data::fit_to_context(vec![example.clone()], 100, TooLong::TruncateResponse);
+    let cut = fit(vec![[example.clone()]], 100, TooLong::TruncateResponse);
     let expected = whole
         .example(&prompt(instruction("a", "")), &long[..200])
         .unwrap();
-    assert_eq!(cut.unwrap().items[0].ids, expected.ids[..100]);
-    let error = data::fit_to_context(vec![example], 100, TooLong::Error).unwrap_err();
+    assert_eq!(cut.unwrap().0[0][0].ids, expected.ids[..100]);
+    let error = fit(vec![[example]], 100, TooLong::Error).unwrap_err();
     assert!(
         error
             .to_string()

@@ -193,6 +193,27 @@ fn every_setting_is_documented_with_its_default() {
 }
 
 #[test]
+fn every_key_of_a_source_of_data_is_documented_with_its_default() {
+    let minimal: Table = "path = \"x\"".parse().unwrap();
+    let source: data::DataSet = minimal.clone().try_into().unwrap();
+    let source = serde_json::to_value(source).unwrap();
+    let sections = sections("config.md");
+    let section = sections
+        .iter()
+        .find(|s| s.heading.contains("[[data.sources]]"));
+    let section = section.expect("a section");
+    for (key, row) in &section.rows {
+        let default = source.get(key).filter(|_| !minimal.contains_key(key));
+        check_default(&format!("data.sources: {key}"), &row[0], &row[1], default);
+    }
+    let wrong: Table = "no_such_key = 1".parse().unwrap();
+    let error = wrong.try_into::<data::DataSet>().unwrap_err().to_string();
+    let known: BTreeSet<&str> = error.split('`').skip(3).step_by(2).collect();
+    let documented = section.rows.keys().map(String::as_str);
+    assert_eq!(documented.collect::<BTreeSet<_>>(), known, "{error}");
+}
+
+#[test]
 fn every_key_of_a_reward_source_is_documented_with_its_default() {
     let sections = sections("config.md");
     let of = |kinds: &'static str| {

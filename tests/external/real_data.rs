@@ -32,13 +32,17 @@ fn alpaca_files_are_read_in_full() {
         ("alpaca_davinci.json", (3_139_122, 7729)),
     ] {
         let loaded = data::demonstrations(&real_data(name), Format::Auto).unwrap();
-        check_rows(name, loaded.n_rows, known);
-        let n_dropped: usize = loaded.dropped.values().sum();
-        assert_eq!(loaded.items.len() + n_dropped, loaded.n_rows, "{name}");
+        check_rows(name, loaded.counts.n_rows, known);
+        let n_dropped: usize = loaded.counts.dropped.values().sum();
+        assert_eq!(
+            loaded.items.len() + n_dropped,
+            loaded.counts.n_rows,
+            "{name}"
+        );
         assert!(
-            n_dropped * 100 <= loaded.n_rows,
+            n_dropped * 100 <= loaded.counts.n_rows,
             "{name}: {:?}",
-            loaded.dropped
+            loaded.counts.dropped
         );
     }
 }
@@ -47,7 +51,7 @@ fn alpaca_files_are_read_in_full() {
 fn check_preferences(name: &str, known: (u64, usize)) {
     let path = real_data(name);
     let loaded = data::preferences(&path, Format::Auto).unwrap();
-    check_rows(name, loaded.n_rows, known);
+    check_rows(name, loaded.counts.n_rows, known);
     let (n, longer) = loaded.items.iter().fold((0, 0), |(n, longer), pair| {
         (
             n + 1,

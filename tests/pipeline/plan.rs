@@ -216,7 +216,7 @@ fn the_time_of_plan_does_not_depend_on_the_number_of_steps() {
 /// Four epochs and the start of another: the rest is extrapolated.
 #[test]
 fn at_most_five_epochs_of_batches_are_walked() {
-    let loader = |cursor| data::Loader::new(30, 4, 1, cursor);
+    let loader = |cursor| data::Loader::new(&data::Mixture::of_rows(30), 4, 1, cursor);
     // 8 batches an epoch, of 4 rows but for the last of 2; a million epochs and 3 batches
     let walked: Vec<_> = planning::batches(8_000_003, loader).collect();
     let rows = walked.iter().map(|(_, batch, times)| batch.len() * times);
@@ -227,7 +227,7 @@ fn at_most_five_epochs_of_batches_are_walked() {
 /// Of a run of few epochs every batch is walked, so nothing is assumed.
 #[test]
 fn runs_of_four_epochs_are_planned_from_their_own_batches() {
-    let loader = |cursor| data::Loader::new(30, 4, 1, cursor);
+    let loader = |cursor| data::Loader::new(&data::Mixture::of_rows(30), 4, 1, cursor);
     let walked: Vec<_> = planning::batches(4 * 8 + 5, loader).collect();
     let mut loop_loader = loader(data::Cursor::default());
     let run: Vec<_> = (0..37)
@@ -246,7 +246,12 @@ fn no_micro_batch_of_any_epoch_is_larger_than_the_bound() {
         let items: Vec<(usize, usize)> = lens.iter().map(|len| (*len, len + len / 3)).collect();
         for limit in [200, 1024, 4096] {
             let bound = planning::largest_micro_batch(&items, 4, limit);
-            let mut loader = data::Loader::new(items.len(), 4, seed, data::Cursor::default());
+            let mut loader = data::Loader::new(
+                &data::Mixture::of_rows(items.len()),
+                4,
+                seed,
+                data::Cursor::default(),
+            );
             let mut largest = 0;
             for _ in 0..50 * 10 {
                 let batch = loader.next_batch();

@@ -28,6 +28,16 @@ pub type FileHash = (PathBuf, String);
 /// The cache. None: there is no place for it.
 pub(crate) struct Cache(Option<PathBuf>);
 
+/// The user's cache: `WICK_CACHE`, else `$XDG_CACHE_HOME/wick`, else `~/.cache/wick`.
+pub fn cache_dir() -> Option<PathBuf> {
+    let var = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let home = || var("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    var("WICK_CACHE").map(PathBuf::from).or_else(|| {
+        let all = var("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
+        all.map(|dir| dir.join("wick"))
+    })
+}
+
 /// What a later run says and counts without reading the rows.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Facts {
@@ -58,6 +68,11 @@ impl Entry {
         self.files.get(name).map_or(&[], Vec::as_slice)
     }
 
+    /// Deletes the directory, and says why.
+    pub fn delete(&self, why: &str) -> Result<()> {
+        delete(&self.dir, why)
+    }
+
     /// The keys of the training prompts.
     pub fn keys(&self) -> Vec<u64> {
         let (keys, _) = self.index(KEYS).as_chunks::<8>();
@@ -73,13 +88,8 @@ impl Entry {
 }
 
 impl Cache {
-    pub fn new() -> Self {
-        let var = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-        let home = || var("HOME").map(|home| PathBuf::from(home).join(".cache"));
-        let dir = var("WICK_CACHE").map(PathBuf::from).or_else(|| {
-            let all = var("XDG_CACHE_HOME").map(PathBuf::from).or_else(home);
-            all.map(|dir| dir.join("wick"))
-        });
+    /// The cache in a directory.
+    pub fn new(dir: Option<&Path>) -> Self {
         Self(dir.map(|dir| dir.join("data")))
     }
 
@@ -134,12 +144,7 @@ impl Cache {
         }
         match open(&dir, key) {
             Ok(entry) => Ok(Some(entry)),
-            Err(why) => {
-                run::say!("{}: {why}; the rows are prepared again", dir.display());
-                std::fs::remove_dir_all(&dir)
-                    .map_err(|e| Error(format!("{}: cannot be deleted: {e}", dir.display())))?;
-                Ok(None)
-            }
+            Err(why) => delete(&dir, &why).map(|()| None),
         }
     }
 
@@ -249,6 +254,13 @@ impl NewEntry {
             files: files.map(|(name, bytes)| (name.to_string(), bytes)).into(),
         })
     }
+}
+
+/// Deletes a directory, and says why.
+fn delete(dir: &Path, why: &str) -> Result<()> {
+    run::say!("{}: {why}; the rows are prepared again", dir.display());
+    std::fs::remove_dir_all(dir)
+        .map_err(|e| Error(format!("{}: cannot be deleted: {e}", dir.display())))
 }
 
 fn open(dir: &Path, key: &str) -> std::result::Result<Entry, String> {

@@ -32,6 +32,7 @@ mod store;
 mod template;
 mod tokenise;
 
+pub use cache::cache_dir;
 pub use clauses::{clause_starts, clause_tokens};
 pub use clock::{template_now, template_time};
 pub use conversation::TrainOn;

@@ -16,6 +16,7 @@ use crate::{
 };
 use held_out::Split;
 use set::{Progress, Set, Sink};
+use std::path::PathBuf;
 
 /// Held-out records of large data that are kept as text, for the samples that a run shows.
 const SHOWN: usize = 4096;
@@ -38,6 +39,8 @@ pub struct Preparing<'a, T, const N: usize, const HELD_OUT: u8> {
     pub train_on: TrainOn,
     /// Refuse training answers of which truncation leaves none its end
     pub must_end: bool,
+    /// Where the tokens of large data go: [`cache_dir`](crate::cache_dir)
+    pub cache_dir: Option<PathBuf>,
 }
 
 /// Rows as token ids.
@@ -63,7 +66,7 @@ where
     ///
     /// Errors: as [`Selection::for_each`].
     pub fn read(&self) -> Result<ReadRows<T>> {
-        let cache = Cache::new();
+        let cache = Cache::new(self.cache_dir.as_deref());
         let mut known = Vec::new();
         for selection in self.selections() {
             known.extend(cache.known_hashes(&selection.paths()?));
@@ -87,7 +90,7 @@ where
     ///
     /// Errors: a row is too long and is not to be; hardly any answer ends with EOS.
     pub fn tokenise(&self, rows: ReadRows<T>, encoder: &Encoder) -> Result<PreparedRows<T, N>> {
-        let cache = Cache::new();
+        let cache = Cache::new(self.cache_dir.as_deref());
         let scanned = match rows {
             ReadRows::Scanned(scanned) => scanned,
             ReadRows::Known(files) => {
@@ -254,7 +257,10 @@ where
             "data: the rows were tokenised before, into {}, which may be deleted",
             entry.dir.display()
         );
-        self.open(&entry, files).map(Some)
+        match self.open(&entry, files) {
+            Ok(rows) => Ok(Some(rows)),
+            Err(why) => entry.delete(&why.to_string()).map(|()| None),
+        }
     }
 
     fn open(&self, entry: &Entry, files: &[Vec<FileHash>]) -> Result<PreparedRows<T, N>> {

@@ -39,6 +39,7 @@ impl Prepared {
             encode: pair,
             train_on: TrainOn::Last,
             must_end: resumed.is_none(),
+            cache_dir: data::cache_dir(),
         };
         // before a model is fetched
         let rows = preparing.read()?;

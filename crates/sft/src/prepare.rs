@@ -50,6 +50,7 @@ impl Prepared {
             encode: examples,
             train_on: train_on(config, resumed)?,
             must_end: resumed.is_none(),
+            cache_dir: data::cache_dir(),
         };
         // before a model is fetched
         let rows = preparing.read()?;

@@ -1,0 +1,221 @@
+//! Rows as token ids: in memory and on disk, and what a later run finds there.
+
+use super::tokens::byte_encoder;
+use data::{
+    Demonstration, Encoder, Example, PreparedRows, Preparing, ReadRows, RowsConfig, TrainOn,
+};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+type Rows = PreparedRows<Demonstration, 1>;
+
+/// Rows of a file, and a cache.
+struct Place {
+    dir: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let row = |i: usize| {
+            let (words, answer) = ("word ".repeat(i % 7), "b".repeat(1 + i % 60));
+            format!(
+                "{{\"prompt\": \"Row {}. {words}\", \"completion\": \"{answer}\"}}\n",
+                i / 2
+            )
+        };
+        std::fs::write(
+            dir.path().join("rows.jsonl"),
+            (0..200).map(row).collect::<String>(),
+        )
+        .unwrap();
+        let place = Self { dir };
+        place.age(&place.data());
+        place
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("rows.jsonl")
+    }
+
+    /// Makes a file older than the time that its next change could have.
+    fn age(&self, file: &Path) {
+        let file = std::fs::File::options().append(true).open(file).unwrap();
+        let time = std::time::SystemTime::now() - std::time::Duration::from_secs(60);
+        file.set_modified(time).unwrap();
+    }
+
+    fn config(&self, memory_mb: usize, more: &str) -> RowsConfig<10> {
+        let text = format!(
+            "path = {:?}\nmemory_mb = {memory_mb}\nmax_len = 70\n{more}",
+            self.data()
+        );
+        toml::from_str(&text).unwrap()
+    }
+
+    fn prepare(&self, config: &RowsConfig<10>) -> data::Result<(bool, Rows)> {
+        let preparing = Preparing {
+            config,
+            seed: 3,
+            encode,
+            train_on: TrainOn::All,
+            must_end: true,
+            cache_dir: Some(self.dir.path().join("cache")),
+        };
+        let read = preparing.read()?;
+        let known = matches!(read, ReadRows::Known(_));
+        Ok((known, preparing.tokenise(read, &byte_encoder().within(70))?))
+    }
+
+    /// The only directory of tokens.
+    fn tokens(&self) -> PathBuf {
+        let dirs = std::fs::read_dir(self.dir.path().join("cache/data")).unwrap();
+        let mut dirs = dirs
+            .map(|dir| dir.unwrap().path())
+            .filter(|dir| !dir.ends_with("files"));
+        let dir = dirs.next().unwrap();
+        assert_eq!(dirs.next(), None);
+        dir
+    }
+}
+
+fn encode(encoder: &Encoder, row: &Demonstration, _: TrainOn) -> data::Result<Vec<[Example; 1]>> {
+    Ok(vec![[encoder.example(&row.prompt, &row.response)?]])
+}
+
+fn all(rows: &data::Examples<1>) -> Vec<Example> {
+    let rows = (0..rows.len()).map(|row| {
+        let [example] = rows.get(row).unwrap();
+        let [shape] = rows.shape(row);
+        assert_eq!(
+            (shape.tokens(), shape.prompt_len as usize),
+            (example.ids.len(), example.prompt_len)
+        );
+        example
+    });
+    rows.collect()
+}
+
+#[track_caller]
+fn same(one: &Rows, other: &Rows) {
+    assert_eq!(all(&one.train), all(&other.train));
+    assert_eq!(all(&one.held_out), all(&other.held_out));
+    assert_eq!((&one.shown, one.n_shared), (&other.shown, other.n_shared));
+    assert_eq!(one.files, other.files);
+    assert_eq!(one.train.mixture(), other.train.mixture());
+}
+
+#[test]
+fn rows_on_disk_are_those_in_memory() {
+    let place = Place::new();
+    let eval = format!("eval_path = {:?}\nmax_eval_rows = 7", place.data());
+    let sources = format!("sources = [{{ path = {:?}, weight = 0.5 }}]", place.data());
+    for more in [
+        "",
+        "too_long = \"truncate_response\"",
+        eval.as_str(),
+        "only = \"Row 1\"",
+        "max_rows = 33",
+    ] {
+        let (known, memory) = place.prepare(&place.config(256, more)).unwrap();
+        assert!(!known && !memory.held_out.is_empty(), "{more}");
+        let (_, disk) = place.prepare(&place.config(0, more)).unwrap();
+        same(&memory, &disk);
+        let (known, again) = place.prepare(&place.config(0, more)).unwrap();
+        assert!(known, "{more}: the files have not changed");
+        same(&memory, &again);
+    }
+    let with_sources = |memory_mb: usize| {
+        let config: RowsConfig<10> =
+            toml::from_str(&format!("memory_mb = {memory_mb}\n{sources}")).unwrap();
+        place.prepare(&config).unwrap().1
+    };
+    let (memory, disk) = (with_sources(256), with_sources(0));
+    same(&memory, &disk);
+    let mixture = disk.train.mixture();
+    assert_eq!(mixture.n_visits(), mixture.n_rows() / 2);
+}
+
+#[test]
+fn a_file_that_changed_is_read_again() {
+    let place = Place::new();
+    let config = place.config(0, "");
+    place.prepare(&config).unwrap();
+    let text = std::fs::read_to_string(place.data()).unwrap();
+    std::fs::write(place.data(), text.replace("Row 1.", "Row one.")).unwrap();
+    place.age(&place.data());
+    let (known, rows) = place.prepare(&config).unwrap();
+    assert!(!known);
+    same(&rows, &place.prepare(&place.config(256, "")).unwrap().1);
+    // the same bytes at another place are found, once their hash is known
+    let n = || {
+        std::fs::read_dir(place.dir.path().join("cache/data"))
+            .unwrap()
+            .count()
+    };
+    let before = n();
+    std::fs::copy(place.data(), place.dir.path().join("copy.jsonl")).unwrap();
+    let copy = RowsConfig::<10> {
+        path: place.dir.path().join("copy.jsonl").into(),
+        ..config
+    };
+    place.prepare(&copy).unwrap();
+    assert_eq!(n(), before);
+}
+
+#[test]
+fn damaged_tokens_are_named_or_made_again() {
+    let place = Place::new();
+    let config = place.config(0, "");
+    let (_, rows) = place.prepare(&config).unwrap();
+    let files = [
+        "train.index",
+        "held-out.index",
+        "held-out.jsonl",
+        "prompts.keys",
+        "prepared.json",
+    ];
+    for name in files {
+        let file = place.tokens().join(name);
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[3] ^= 4;
+        std::fs::write(&file, bytes).unwrap();
+        same(&rows, &place.prepare(&config).unwrap().1);
+    }
+    for name in files {
+        std::fs::remove_file(place.tokens().join(name)).unwrap();
+        same(&rows, &place.prepare(&config).unwrap().1);
+    }
+    // a row is checked when it is read
+    let file = place.tokens().join("train.tokens");
+    let bytes = std::fs::read(&file).unwrap();
+    for at in (0..bytes.len()).step_by(61) {
+        let mut damaged = bytes.clone();
+        damaged[at] ^= 1;
+        std::fs::write(&file, damaged).unwrap();
+        let (_, found) = place.prepare(&config).unwrap();
+        let errors = (0..found.train.len()).filter_map(|row| found.train.get(row).err());
+        let errors: Vec<String> = errors.map(|e| e.to_string()).collect();
+        assert_eq!(errors.len(), 1, "{at}: {errors:?}");
+        assert!(
+            errors[0]
+                .ends_with("is damaged; delete the directory, and the rows are prepared again")
+        );
+    }
+    std::fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
+    same(&rows, &place.prepare(&config).unwrap().1);
+}
+
+#[test]
+fn what_an_ended_process_left_is_deleted() {
+    let place = Place::new();
+    let data = place.dir.path().join("cache/data");
+    // no process has the number 0
+    let (ended, own) = (
+        data.join("new-0-abc"),
+        data.join(format!("new-{}-abc", std::process::id())),
+    );
+    [&ended, &own].map(|dir| std::fs::create_dir_all(dir).unwrap());
+    place.prepare(&place.config(0, "")).unwrap();
+    assert!(!ended.exists() && own.exists());
+}
