@@ -2,86 +2,12 @@
 //! know, value of a wrong type, and text that belongs elsewhere. A new format must name a row here.
 
 use super::file;
+use super::samples::{Read, Sample, sample};
 use super::tokens::encoder;
 use data::{Format, Loaded, ReadOptions, Template};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Read {
-    Demonstrations,
-    Preferences,
-    Prompts,
-}
-
-/// A row of a format, the records it holds, and its texts, the first of them the prompt (as JSON
-/// pointers).
-pub struct Sample {
-    row: Value,
-    pub read: Read,
-    texts: &'static [&'static str],
-}
-
-/// The compiler asks for a row of every format.
-pub fn sample(format: Format) -> Sample {
-    let (read, row, texts): (Read, Value, &[&str]) = match format {
-        Format::Auto | Format::Alpaca => (
-            Read::Demonstrations,
-            json!({"instruction": "Say hi.", "input": "", "output": "Hi.", "category": "chat"}),
-            &["/instruction", "/output"],
-        ),
-        Format::PromptCompletion => (
-            Read::Demonstrations,
-            json!({"prompt": "Say hi.", "completion": "Hi."}),
-            &["/prompt", "/completion"],
-        ),
-        Format::Chat => (
-            Read::Demonstrations,
-            json!({"messages": [{"role": "user", "content": "Say hi."},
-                                {"role": "assistant", "content": "Hi."}]}),
-            &[
-                "/messages/0/content",
-                "/messages/1/content",
-                "/messages/0/role",
-                "/messages/1/role",
-            ],
-        ),
-        Format::Text => (Read::Demonstrations, json!({"text": "Hi."}), &["/text"]),
-        Format::ComparisonV1 => (
-            Read::Preferences,
-            json!({"user_input": "Say hi.", "completion_a": "Hi.", "completion_b": "No."}),
-            &["/user_input", "/completion_a", "/completion_b"],
-        ),
-        Format::ComparisonV2 => (
-            Read::Preferences,
-            json!({"user_input": "Say hi.", "responses_and_scores": [
-                {"response": "Hi.", "score": 2, "source": "x"}, {"response": "No.", "score": "1"}]}),
-            &[
-                "/user_input",
-                "/responses_and_scores/0/response",
-                "/responses_and_scores/1/response",
-            ],
-        ),
-        Format::Hh => (
-            Read::Preferences,
-            json!({"chosen": "\n\nHuman: Say hi.\n\nAssistant: Hi.",
-                   "rejected": "\n\nHuman: Say hi.\n\nAssistant: No."}),
-            &["/chosen", "/rejected"],
-        ),
-        Format::Pairs => (
-            Read::Preferences,
-            json!({"prompt": "Say hi.", "chosen": "Hi.", "rejected": "No."}),
-            &["/prompt", "/chosen", "/rejected"],
-        ),
-        Format::Fastchat => (
-            Read::Prompts,
-            json!({"question_id": 1, "category": "chat", "text": "Say hi."}),
-            &["/text"],
-        ),
-    };
-    Sample { row, read, texts }
-}
 
 /// All formats, by the names that settings know.
 fn formats() -> Vec<Format> {
@@ -187,6 +113,9 @@ fn a_field_that_nothing_reads_is_named_until_it_is_ignored() {
         ];
         for value in &says_nothing {
             for field in ["remark", "label", "tools", "system", "history"] {
+                if sample.row.get(field).is_some() {
+                    continue;
+                }
                 let row = with(&sample.row, field, value);
                 let found = read(format, kind, &row, &[]).unwrap();
                 assert_eq!(found, plain, "{format:?} {field} {value}");
@@ -217,6 +146,9 @@ fn a_field_that_changes_what_a_row_means_is_an_error_until_it_is_ignored() {
     each(|format, kind, sample| {
         let plain = read(format, kind, &sample.row, &[]).unwrap();
         for (field, value) in &fields {
+            if sample.row.get(field).is_some() {
+                continue; // what the format itself reads
+            }
             let row = with(&sample.row, field, value);
             let error = read(format, kind, &row, &[]).unwrap_err();
             let start = format!("/rows.jsonl: row 2: field \"{field}\" ");
@@ -289,6 +221,9 @@ fn system_prompts_and_history_are_read_or_named() {
             ("system_prompt", json!("Be kind."), "Be kind."),
             ("history", history.clone(), "A parrot."),
         ] {
+            if sample.row.get(field).is_some() {
+                continue;
+            }
             let row = with(&sample.row, field, &value);
             let found = read(format, kind, &row, &[]).unwrap();
             let named = found.notes.iter().any(|note| note.contains(field));
@@ -344,8 +279,9 @@ fn transcripts_in_a_prompt_are_read_as_conversations_and_marks_are_named() {
         "Say hi.</s>",
     ];
     each(|format, kind, sample| {
-        if matches!(format, Format::Text | Format::Hh) {
-            return; // raw text, and transcripts as such
+        use Format::{Arena, Hh, Text, Transcript};
+        if matches!(format, Text | Hh | Transcript | Arena) {
+            return; // raw text, transcripts as such, and a prompt that stands there twice
         }
         let prompt = sample.texts[0];
         let plain = encoding_notes(format, kind, &sample.row, Template::Alpaca);

@@ -180,7 +180,8 @@ fn wrong_fields_are_named() {
     let score = "\"responses_and_scores[0].score\" is \"good\", not a number";
     check(Preferences, Format::ComparisonV2, row, score);
     let row = r#"{"chosen": "yes", "rejected": "no"}"#;
-    let start = "\"chosen\" does not begin with \"\\n\\nHuman:\"";
+    let start = "\"chosen\" does not begin with \"\\n\\nHuman:\", and answers alone need a field \
+                 \"prompt\"";
     check(Preferences, Format::Hh, row, start);
     let row = r#"{"prompt": "q", "chosen": [{"role": "user", "content": "a"}], "rejected": "b"}"#;
     let end = "\"chosen\" does not end with an assistant turn";
@@ -218,11 +219,11 @@ fn files_without_the_needed_records_are_refused() {
 
 #[test]
 fn an_unknown_format_is_reported_with_the_known_ones() {
-    let (_dir, path) = file("x.json", r#"[{"question": "a", "answer": "b"}]"#);
+    let (_dir, path) = file("x.json", r#"[{"ask": "a", "reply": "b"}]"#);
     let error = data::demonstrations(&path, Format::Auto)
         .unwrap_err()
         .to_string();
-    let start = "x.json: row 1: fields question, answer fit no known format; looked for ";
+    let start = "x.json: row 1: fields ask, reply fit no known format; looked for ";
     assert!(error.contains(start), "{error}");
     let missing = data::demonstrations(Path::new("no/such.json"), Format::Auto).unwrap_err();
     assert!(
@@ -243,36 +244,57 @@ fn an_unknown_format_is_reported_with_the_known_ones() {
 /// A stage lists the formats that it reads, and no other.
 #[test]
 fn an_unknown_format_is_reported_with_those_that_the_stage_reads() {
-    const NAMES: [&str; 9] = [
+    const NAMES: [&str; 17] = [
         "comparison (version 2) (",
         "comparison (version 1) (",
+        "UltraFeedback (",
+        "PKU-SafeRLHF (",
+        "SHP (",
+        "arena (",
+        "ranked answers (",
         "Alpaca (",
         "pairs (",
         "HH (",
         "chat (",
         "FastChat question (",
+        "KTO (",
+        "question/answer (",
         "prompt/completion (",
+        "transcript (",
         "text (",
     ];
     for (read, known) in [
         (
             Read::Demonstrations,
-            &["Alpaca (", "chat (", "prompt/completion (", "text ("][..],
+            &[
+                "Alpaca (",
+                "chat (",
+                "KTO (",
+                "question/answer (",
+                "prompt/completion (",
+                "text (",
+                "transcript (",
+            ][..],
         ),
         (
             Read::Preferences,
             &[
                 "comparison (version 2) (",
                 "comparison (version 1) (",
+                "UltraFeedback (",
+                "PKU-SafeRLHF (",
+                "SHP (",
+                "arena (",
+                "ranked answers (",
                 "pairs (",
                 "HH (",
             ],
         ),
-        (Read::Prompts, &NAMES[..8]),
+        (Read::Prompts, &NAMES[..16]),
     ] {
-        let row = br#"{"question": "a", "answer": "b"}"#;
+        let row = br#"{"ask": "a", "reply": "b"}"#;
         let found = error(read, Format::Auto, "x.jsonl", row);
-        let start = "row 1: fields question, answer fit no known format; looked for ";
+        let start = "row 1: fields ask, reply fit no known format; looked for ";
         let list = found.strip_prefix(start).expect(&found);
         let named: Vec<&str> = list.split("; ").collect();
         let starts = named.iter().map(|format| {
@@ -322,7 +344,7 @@ fn what_is_wrong_with_a_row_is_said_as_it_is() {
     }
     for fields in [
         ["response_a", "response_b", "preferred"],
-        ["response_0", "response_1", "better_response_id"],
+        ["response_1", "response_2", "preference"],
     ] {
         let [one, other, better] = fields;
         let row = format!(r#"{{"prompt": "q", "{one}": "a", "{other}": "b", "{better}": "a"}}"#);
@@ -339,8 +361,7 @@ fn what_is_wrong_with_a_row_is_said_as_it_is() {
         row,
         "holds demonstrations (prompt/completion rows)",
     );
-    let list =
-        "field \"rejected\" is a list of 2 texts, but a pair has one; write a row for each pair";
+    let list = "field \"rejected\" is a list of 2 texts, but a row has one; write a row for each";
     let row = r#"{"prompt": "q", "chosen": "a", "rejected": ["b", "c"]}"#;
     check(Preferences, row, list);
     for (field, read) in [("messages", Demonstrations), ("conversations", Prompts)] {

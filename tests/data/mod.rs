@@ -12,12 +12,17 @@ mod meaning;
 mod mistakes;
 mod mixtures;
 mod only;
+mod pairs;
 mod parquet;
 mod parts;
 mod prepared;
+mod questions;
+mod samples;
+mod shapes;
 mod tables;
 mod templates;
 pub mod tokens;
+mod transcripts;
 
 use std::path::PathBuf;
 use tempfile::TempDir;

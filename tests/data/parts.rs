@@ -1,6 +1,7 @@
 //! OpenAI's form of a content, a list of parts, in every list of turns that a format reads.
 
-use super::contract::{Outcome, Read, read, sample};
+use super::contract::{Outcome, read};
+use super::samples::{Read, sample};
 use data::Format;
 use serde_json::{Value, json};
 

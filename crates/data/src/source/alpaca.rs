@@ -12,8 +12,13 @@ pub(super) const SOURCE: Source = Source {
     name: "Alpaca",
     fields: "instruction, input, output",
     descriptive: &["category"],
+    refused: &[],
     kind: Kind::Demonstrations,
-    fits: |row| row.contains_key("instruction"),
+    fits: |row| {
+        let has = |name: &str| row.contains_key(name);
+        let is_pair = has("chosen") && has("rejected") && !has("output") && !has("response");
+        has("instruction") && !is_pair
+    },
     read,
 };
 

@@ -1,29 +1,51 @@
 //! Conversations: `messages` of role and content, or ShareGPT's `conversations` of from and value,
 //! with an optional `system` prompt beside them. A content may be a list of text parts. The last
 //! assistant turn is the response; the turns before it are the prompt.
+//!
+//! Turns of tools have no place in a [`Message`]: a conversation with one is dropped and counted,
+//! and one whose row lists `tools` is refused.
 
 use super::collector::{Collector, Want};
 use super::format::Format;
 use super::prompt;
 use super::row::{Kind, Row, Source};
-use crate::{Ask, Result};
+use super::turns;
+use crate::{Ask, Message, Result};
+use serde_json::Value;
 
 pub(super) const SOURCE: Source = Source {
     format: Format::Chat,
     name: "chat",
     fields: "messages: a list of {role, content}",
-    descriptive: &[],
+    descriptive: &["prompt_id"],
+    refused: &[],
     kind: Kind::Demonstrations,
-    fits: |row| row.contains_key("messages") || row.contains_key("conversations"),
+    fits: |row| {
+        let usual = row.contains_key("messages") || row.contains_key("conversations");
+        usual || turns::list_of(row).is_some()
+    },
     read,
 };
 
 fn read(row: &Row, collector: &mut Collector) -> Result<()> {
-    let field = match !row.has("messages") && row.has("conversations") {
-        true => "conversations",
-        false => "messages",
-    };
-    let mut messages = prompt::with_system(row, row.messages(field)?)?;
+    let lists = || turns::LISTS.into_iter();
+    let of_turns = lists().find(|name| row.peek(name).is_some_and(turns::is_turns));
+    let field = of_turns
+        .or_else(|| lists().find(|name| row.says(name)))
+        .or_else(|| lists().find(|name| row.has(name)));
+    let messages = prompt::with_system(row, turns::read(row, field.unwrap_or("messages"))?)?;
+    // UltraChat's prompt repeats the first question
+    let prompt = row.peek("prompt").and_then(Value::as_str);
+    let asked = |m: &&Message| m.role == "user" && Some(m.content.trim()) == prompt.map(str::trim);
+    if messages.iter().any(|m| asked(&m)) {
+        row.mark_read("prompt");
+    }
+    add(messages, collector);
+    Ok(())
+}
+
+/// Adds a conversation: its last answer and what came before, or a prompt.
+pub(super) fn add(mut messages: Vec<Message>, collector: &mut Collector) {
     let answer = messages.pop_if(|last| last.role == "assistant");
     let has_user = messages.iter().any(|message| message.role == "user");
     let otherwise = match messages.last().map(|last| last.role.as_str()) {
@@ -34,12 +56,11 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
         _ => "conversation without a user turn before its answer",
     };
     if !collector.takes(&messages, otherwise) {
-        return Ok(());
+        return;
     }
     match answer {
         Some(answer) => collector.demonstration(Ask::Chat(messages), &answer.content),
         None if collector.want == Want::Prompts => collector.prompt(Ask::Chat(messages), None),
         None => collector.drop_row("conversation that does not end with an assistant turn"),
     }
-    Ok(())
 }

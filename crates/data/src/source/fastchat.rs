@@ -12,6 +12,7 @@ pub(super) const SOURCE: Source = Source {
     name: "FastChat question",
     fields: "question_id, text (or turns), category",
     descriptive: &["question_id", "category"],
+    refused: &[],
     kind: Kind::Questions,
     fits: |row| {
         row.contains_key("question_id") && (row.contains_key("text") || row.contains_key("turns"))
@@ -23,11 +24,12 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
     let question = if row.has("turns") {
         let turns = row.list("turns")?;
         let first = turns.first().and_then(|turn| turn.as_str());
+        let first = first.map(str::to_string);
         collector.later_turns += turns.len().saturating_sub(1);
         first.ok_or_else(|| row.error("field \"turns\" does not begin with a string"))?
     } else {
-        row.text("text")?
+        row.text("text")?.to_string()
     };
-    collector.prompt(prompt::ask(row, question, "")?, None);
+    collector.prompt(prompt::ask(row, &question, "")?, None);
     Ok(())
 }

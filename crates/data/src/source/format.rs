@@ -12,9 +12,9 @@ pub enum Format {
     Auto,
     /// `instruction`, optional `input`, `output`.
     Alpaca,
-    /// `prompt`, `completion`.
+    /// `prompt`, `completion`: texts or messages.
     PromptCompletion,
-    /// `messages` of role and content.
+    /// `messages` of role and content, or ShareGPT's `conversations`.
     Chat,
     /// `text`, or the lines of a `.txt` file.
     Text,
@@ -24,10 +24,26 @@ pub enum Format {
     ComparisonV2,
     /// `chosen` and `rejected` transcripts of Anthropic's HH data.
     Hh,
-    /// `prompt`, `chosen`, `rejected`.
+    /// `prompt` (or `instruction`, `question`, turns), `chosen`, `rejected`.
     Pairs,
     /// FastChat questions, as prompts only.
     Fastchat,
+    /// `question`, `answer`, or `problem`, `solution`, and their like.
+    QuestionAnswer,
+    /// A conversation in one text, with marks such as `### Human:`. Never chosen by `Auto`.
+    Transcript,
+    /// `prompt`, `completion`, `label`: as prompts only.
+    Kto,
+    /// `instruction`, `completions` with an `overall_score` each.
+    Ultrafeedback,
+    /// `prompt`, `answers` with a `rank` each.
+    Ranked,
+    /// `prompt`, `response_0`, `response_1`, `better_response_id` of PKU-SafeRLHF.
+    SafeRlhf,
+    /// `history`, `human_ref_A`, `human_ref_B`, `labels` of Stanford Human Preferences.
+    Shp,
+    /// `conversation_a`, `conversation_b`, `winner` of Chatbot Arena.
+    Arena,
 }
 
 /// How a file is read.

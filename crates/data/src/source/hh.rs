@@ -13,6 +13,7 @@ pub(super) const SOURCE: Source = Source {
     name: "HH",
     fields: "chosen, rejected: transcripts of \"\\n\\nHuman: …\\n\\nAssistant: …\"",
     descriptive: &[],
+    refused: &[],
     kind: Kind::Preferences,
     fits: |row| {
         ["chosen", "rejected"]
@@ -48,7 +49,9 @@ fn split<'a>(row: &Row<'a>, field: &str) -> Result<(&'a str, &'a str)> {
     let text = row.text(field)?;
     let malformed = |what: &str| row.error(format!("field \"{field}\" {what}"));
     if !text.starts_with(HUMAN) {
-        return Err(malformed("does not begin with \"\\n\\nHuman:\""));
+        return Err(malformed(
+            "does not begin with \"\\n\\nHuman:\", and answers alone need a field \"prompt\"",
+        ));
     }
     let (prompt, answer) = text
         .rsplit_once(ASSISTANT)

@@ -3,6 +3,8 @@
 //! the first row.
 
 mod alpaca;
+mod answered;
+mod arena;
 mod by_row;
 mod chat;
 mod collector;
@@ -10,14 +12,25 @@ mod comparison;
 mod fastchat;
 mod format;
 mod hh;
+mod json_text;
+mod kto;
 mod load;
 mod pairs;
 mod prompt;
 mod prompt_completion;
+mod question_answer;
+mod ranked;
 mod read;
 mod row;
+mod safe_rlhf;
+mod scored;
+mod shp;
+mod speakers;
 mod text;
 mod transcript;
+mod transcript_rows;
+mod turns;
+mod ultrafeedback;
 mod unused;
 
 use collector::{Collector, Want};
@@ -31,14 +44,22 @@ pub(crate) use read::{files_of, sha256_of};
 pub use unused::unused_fields;
 
 /// The registry. `auto` tries formats in this order, the more specific first.
-const SOURCES: [&Source; 9] = [
+const SOURCES: [&Source; 17] = [
     &comparison::V2,
     &comparison::V1,
+    &ultrafeedback::SOURCE,
+    &safe_rlhf::SOURCE,
+    &shp::SOURCE,
+    &arena::SOURCE,
+    &ranked::SOURCE,
     &alpaca::SOURCE,
     &pairs::SOURCE,
     &hh::SOURCE,
     &chat::SOURCE,
     &fastchat::SOURCE,
+    &kto::SOURCE,
+    &question_answer::SOURCE,
     &prompt_completion::SOURCE,
     &text::SOURCE,
+    &transcript_rows::SOURCE,
 ];

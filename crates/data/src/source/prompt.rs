@@ -3,6 +3,7 @@
 
 use super::row::Row;
 use super::transcript;
+use super::turns;
 use crate::{Ask, Message, Result};
 use serde_json::Value;
 
@@ -53,12 +54,12 @@ fn history(row: &Row) -> Result<Vec<Message>> {
     if !row.says("history") {
         return Ok(Vec::new());
     }
-    let turns = row.list("history")?;
-    if turns.iter().all(Value::is_object) {
-        return row.messages("history");
+    let asked = row.list("history")?;
+    if asked.iter().all(Value::is_object) {
+        return turns::read(row, "history");
     }
     let mut messages = Vec::new();
-    for turn in turns {
+    for turn in asked.iter() {
         let texts = turn.as_array().map(Vec::as_slice);
         let Some([Value::String(question), Value::String(answer)]) = texts else {
             return Err(row.error(

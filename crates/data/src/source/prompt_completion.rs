@@ -1,35 +1,42 @@
-//! `prompt`, `completion`: an instruction and its answer. As prompts, rows need no
-//! `completion`.
+//! `prompt`, `completion`: an instruction and its answer, each a text or a list of messages (TRL's
+//! conversational form). As prompts, rows need no `completion`.
 
+use super::answered::{self, Answer};
 use super::collector::{Collector, Want};
 use super::format::Format;
-use super::prompt;
 use super::row::{Kind, Row, Source};
-use crate::Result;
-use serde_json::Value;
+use crate::{Ask, Result};
 
 pub(super) const SOURCE: Source = Source {
     format: Format::PromptCompletion,
     name: "prompt/completion",
     fields: "prompt, completion",
     descriptive: &[],
+    refused: &[],
     kind: Kind::Demonstrations,
     fits: |row| row.contains_key("prompt"),
     read,
 };
 
 fn read(row: &Row, collector: &mut Collector) -> Result<()> {
-    if let Value::Array(_) = row.value("prompt")? {
-        return Err(row.error(
-            "field \"prompt\" is a list of messages, not a string; put it with the answer into one \
-             list, \"messages\"",
-        ));
+    let has_answer = collector.want != Want::Prompts || row.has("completion");
+    let answer = has_answer
+        .then(|| Answer::read(row, "completion"))
+        .transpose()?;
+    let (before, answer) = match answer {
+        Some(Answer { before, text }) => (before, Some(text)),
+        None => (Vec::new(), None),
+    };
+    row.value("prompt")?;
+    let ask = answered::ask(row, before, "\"completion\"")?;
+    if let Ask::Chat(messages) = &ask
+        && !collector.takes(messages, "prompt that does not end with a user turn")
+    {
+        return Ok(());
     }
-    let ask = prompt::ask(row, row.text("prompt")?, "")?;
-    if collector.want == Want::Prompts && !row.has("completion") {
-        collector.prompt(ask, None);
-    } else {
-        collector.demonstration(ask, row.text("completion")?);
+    match answer {
+        Some(answer) => collector.demonstration(ask, &answer),
+        None => collector.prompt(ask, None),
     }
     Ok(())
 }

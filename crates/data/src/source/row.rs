@@ -4,8 +4,9 @@
 
 use super::collector::Collector;
 use super::format::{Format, ReadOptions};
+use super::json_text;
 use super::unused::{Effect, effect, is_empty};
-use crate::{Error, Message, Result};
+use crate::{Error, Result};
 use row_files::{Object, row_error, type_name};
 use serde_json::Value;
 use std::borrow::Cow;
@@ -23,6 +24,13 @@ pub(super) enum Kind {
     Texts,
 }
 
+/// Fields of a format that change what a row means, and why a row with one is refused.
+pub(super) struct Refused {
+    pub fields: &'static [&'static str],
+    /// After `field "label"`: `says …`.
+    pub why: &'static str,
+}
+
 /// One dataset format.
 pub(super) struct Source {
     pub format: Format,
@@ -32,6 +40,8 @@ pub(super) struct Source {
     pub fields: &'static str,
     /// Fields of the format that describe a row and are used by nothing.
     pub descriptive: &'static [&'static str],
+    /// Fields of the format that must not be passed over unless `data.ignore` names them.
+    pub refused: &'static [Refused],
     pub kind: Kind,
     /// Whether a row with these fields is likely in this format.
     pub fits: fn(&Object) -> bool,
@@ -47,8 +57,8 @@ pub(super) struct Row<'a> {
     source: &'a Source,
     /// Fields of the row that were read.
     read: RefCell<BTreeSet<String>>,
-    /// Fields inside lists that were not: `messages[].name` and its value.
-    unread: RefCell<Vec<(String, &'a Value)>>,
+    /// Fields inside lists that say something and were not: `messages[].name`.
+    unread: RefCell<Vec<String>>,
 }
 
 impl<'a> Row<'a> {
@@ -74,11 +84,29 @@ impl<'a> Row<'a> {
         .into()
     }
 
-    fn wrong(&self, field: &str, value: &Value, wanted: &str) -> Error {
-        self.error(format!(
-            "field \"{field}\" is {}, not {wanted}",
-            type_name(value)
-        ))
+    /// The field has not the type it needs.
+    pub fn wrong(&self, field: &str, value: &Value, wanted: &str) -> Error {
+        let what = format!("field \"{field}\" is {}, not {wanted}", type_name(value));
+        self.of_another_format(what)
+    }
+
+    fn missing(&self, field: &str) -> Error {
+        self.of_another_format(format!("field \"{field}\" is missing"))
+    }
+
+    /// A fault that may come from a row of another format than the file's.
+    fn of_another_format(&self, what: String) -> Error {
+        if (self.source.fits)(self.object) {
+            return self.error(what);
+        }
+        let names = self.object.keys().map(String::as_str);
+        let has = names.collect::<Vec<_>>().join(", ");
+        let Source { name, fields, .. } = self.source;
+        let what = format!(
+            "{what}: the row has {has}, and the file is read as {name} rows ({fields}); if it is \
+             of another format, write it into a file of its own"
+        );
+        row_error(self.path, self.number, what)
     }
 
     pub fn has(&self, field: &str) -> bool {
@@ -92,8 +120,7 @@ impl<'a> Row<'a> {
 
     pub fn value(&self, field: &str) -> Result<&'a Value> {
         self.read.borrow_mut().insert(field.to_string());
-        let missing = || self.error(format!("field \"{field}\" is missing"));
-        self.object.get(field).ok_or_else(missing)
+        self.object.get(field).ok_or_else(|| self.missing(field))
     }
 
     pub fn text(&self, field: &str) -> Result<&'a str> {
@@ -118,6 +145,27 @@ impl<'a> Row<'a> {
             .ok_or_else(|| self.error(format!("field \"{field}\" is {value}, not a number")))
     }
 
+    /// The number 0 or 1, as false or true.
+    pub fn zero_or_one(&self, field: &str) -> Result<bool> {
+        let value = self.value(field)?;
+        match number(value) {
+            Some(0.0) => Ok(false),
+            Some(1.0) => Ok(true),
+            _ => Err(self.error(format!("field \"{field}\" is {value}, not 0 or 1"))),
+        }
+    }
+
+    /// True or false, also as a text of any case, or as 1 or 0.
+    pub fn truth(&self, field: &str) -> Result<bool> {
+        let value = self.value(field)?;
+        let text = value.as_str().map(str::to_lowercase);
+        match (value, text.as_deref(), number(value)) {
+            (Value::Bool(true), ..) | (_, Some("true"), _) | (_, _, Some(1.0)) => Ok(true),
+            (Value::Bool(false), ..) | (_, Some("false"), _) | (_, _, Some(0.0)) => Ok(false),
+            _ => Err(self.error(format!("field \"{field}\" is {value}, not true or false"))),
+        }
+    }
+
     /// The field under one of two names; an error if both say something. If neither is there,
     /// `names[0]` is the one that the error misses.
     pub fn one_of(&self, names: [&'static str; 2]) -> Result<&'static str> {
@@ -132,93 +180,73 @@ impl<'a> Row<'a> {
         }
     }
 
-    pub fn list(&self, field: &str) -> Result<&'a [Value]> {
+    /// A list, or the text of one in JSON, as CSV files have it.
+    pub fn list(&self, field: &str) -> Result<Cow<'a, [Value]>> {
         let value = self.value(field)?;
-        value
-            .as_array()
-            .map(Vec::as_slice)
-            .ok_or_else(|| self.wrong(field, value, "a list"))
+        match value {
+            Value::Array(items) => Ok(items.into()),
+            Value::String(text) if json_text::is_list(text) => json_text::list(text)
+                .map(Cow::from)
+                .map_err(|what| self.error(format!("field \"{field}\" {what}"))),
+            _ => Err(self.wrong(field, value, "a list")),
+        }
     }
 
     /// A string inside a list, e.g. `responses_and_scores[2].response`.
-    pub fn text_at(
+    pub fn text_at<'v>(
         &self,
         field: &str,
         index: usize,
-        item: &'a Value,
+        item: &'v Value,
         key: &str,
-    ) -> Result<&'a str> {
+    ) -> Result<&'v str> {
+        let (name, value) = self.value_at(field, index, item, key)?;
+        value
+            .as_str()
+            .ok_or_else(|| self.wrong(&name, value, "a string"))
+    }
+
+    /// A number inside a list, or one in a string, as some releases have it.
+    pub fn number_at(&self, field: &str, index: usize, item: &Value, key: &str) -> Result<f64> {
+        let (name, value) = self.value_at(field, index, item, key)?;
+        number(value)
+            .ok_or_else(|| self.error(format!("field \"{name}\" is {value}, not a number")))
+    }
+
+    fn value_at<'v>(
+        &self,
+        field: &str,
+        index: usize,
+        item: &'v Value,
+        key: &str,
+    ) -> Result<(String, &'v Value)> {
         if !item.is_object() {
             return Err(self.wrong(&format!("{field}[{index}]"), item, "an object"));
         }
         let name = format!("{field}[{index}].{key}");
         match item.get(key) {
             None => Err(self.error(format!("field \"{name}\" is missing"))),
-            Some(value) => value
-                .as_str()
-                .ok_or_else(|| self.wrong(&name, value, "a string")),
+            Some(value) => Ok((name, value)),
         }
     }
 
     /// Says that of an object in the list `field` only `known` is read.
-    pub fn only_read(&self, field: &str, item: &'a Value, known: &[&str]) {
+    pub fn only_read(&self, field: &str, item: &Value, known: &[&str]) {
         let fields = item.as_object().into_iter().flatten();
-        let others = fields.filter(|(key, _)| !known.contains(&key.as_str()));
-        let named = others.map(|(key, value)| (format!("{field}[].{key}"), value));
+        let others =
+            fields.filter(|(key, value)| !known.contains(&key.as_str()) && !is_empty(value));
+        let named = others.map(|(key, _)| format!("{field}[].{key}"));
         self.unread.borrow_mut().extend(named);
     }
 
-    /// `[{"role": …, "content": …}, …]`, or ShareGPT's `[{"from": …, "value": …}, …]`. Other names
-    /// of the user and the assistant get the usual one; an unknown role stays as it is. A content
-    /// is a text, or OpenAI's list of text parts.
-    pub fn messages(&self, field: &str) -> Result<Vec<Message>> {
-        let mut messages = Vec::new();
-        for (i, item) in self.list(field)?.iter().enumerate() {
-            let (role, content) = match item.get("from").is_some() {
-                true => ("from", "value"),
-                false => ("role", "content"),
-            };
-            self.only_read(field, item, &[role, content]);
-            let role = self.text_at(field, i, item, role)?;
-            let role = match role.to_lowercase().as_str() {
-                "human" | "user" => "user",
-                "gpt" | "assistant" | "model" | "bot" | "chatgpt" | "bing" | "bard" => "assistant",
-                "system" => "system",
-                _ => role,
-            };
-            messages.push(Message::new(role, &self.content(field, i, item, content)?));
-        }
-        Ok(messages)
+    /// A field that this does not read.
+    pub fn peek(&self, field: &str) -> Option<&'a Value> {
+        self.object.get(field)
     }
 
-    /// The text of a turn. Parts are joined as chat templates join them, without anything between.
-    fn content(
-        &self,
-        field: &str,
-        index: usize,
-        item: &'a Value,
-        key: &str,
-    ) -> Result<Cow<'a, str>> {
-        let Some(Value::Array(parts)) = item.get(key) else {
-            return self.text_at(field, index, item, key).map(Cow::from);
-        };
-        let name = format!("{field}[{index}].{key}");
-        if parts.is_empty() {
-            return Err(self.error(format!("field \"{name}\" is a list without parts")));
-        }
-        let mut text = String::new();
-        for (i, part) in parts.iter().enumerate() {
-            let kind = self.text_at(&name, i, part, "type")?;
-            if kind != "text" {
-                return Err(self.error(format!(
-                    "field \"{name}[{i}]\" is a part of type \"{kind}\", and only text can be \
-                     learnt; remove such rows or parts"
-                )));
-            }
-            self.only_read(&format!("{field}[].{key}"), part, &["type", "text"]);
-            text += self.text_at(&name, i, part, "text")?;
-        }
-        Ok(text.into())
+    /// Says that a field was read.
+    pub fn mark_read(&self, field: &str) {
+        self.read.borrow_mut().insert(field.to_string());
     }
 
     /// The fields that say something and were not read, without those that `options` ignores.
@@ -226,18 +254,22 @@ impl<'a> Row<'a> {
     /// Errors: one of them would change what the row means or what its prompt is.
     pub fn unused(&self, options: &ReadOptions) -> Result<Vec<String>> {
         let read = self.read.borrow();
-        let fields = self.object.iter();
-        let fields = fields
-            .filter(|(name, _)| !read.contains(*name))
-            .filter(|(name, _)| !self.source.descriptive.contains(&name.as_str()))
-            .map(|(name, value)| (name.clone(), value));
+        let fields = self.object.iter().filter(|(name, value)| {
+            !read.contains(*name)
+                && !self.source.descriptive.contains(&name.as_str())
+                && !is_empty(value)
+        });
+        let fields = fields.map(|(name, _)| name.clone());
         let mut unused = BTreeSet::new();
-        for (name, value) in fields.chain(self.unread.borrow().iter().cloned()) {
+        for name in fields.chain(self.unread.borrow().iter().cloned()) {
             let last = name.rsplit('.').next().unwrap_or(&name);
-            if is_empty(value) || options.ignores(&name) || options.ignores(last) {
+            if options.ignores(&name) || options.ignores(last) {
                 continue;
             }
+            let mut refused = self.source.refused.iter();
+            let refused = refused.find(|refused| refused.fields.contains(&name.as_str()));
             let why = match effect(last) {
+                _ if refused.is_some() => refused.map_or("", |refused| refused.why),
                 Effect::Unknown => {
                     unused.insert(name);
                     continue;

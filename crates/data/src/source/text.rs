@@ -11,6 +11,7 @@ pub(super) const SOURCE: Source = Source {
     name: "text",
     fields: "text (in a .txt file, each line)",
     descriptive: &[],
+    refused: &[],
     kind: Kind::Texts,
     fits: |row| row.contains_key("text"),
     read,

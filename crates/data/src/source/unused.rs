@@ -18,7 +18,8 @@ pub(super) enum Effect {
 }
 
 /// Words in the name of a field that grades, weighs or reverses its row.
-const LABELS: [&str; 30] = [
+const LABELS: [&str; 31] = [
+    "kto",
     "label",
     "labels",
     "score",

@@ -1,0 +1,31 @@
+//! Lists that a row holds as text: in JSON, as CSV files and some Parquet files have them. What
+//! Python prints for a list looks alike, but its quotes cannot be read safely: it is refused.
+
+use serde_json::Value;
+use strict_json::{StrictValue, problem_in_line};
+
+/// Whether a text could be a list.
+pub(super) fn is_list(text: &str) -> bool {
+    let text = text.trim();
+    text.starts_with('[') && text.ends_with(']')
+}
+
+/// The list that a text holds, or what is wrong with it: `is not JSON: …`.
+pub(super) fn list(text: &str) -> Result<Vec<Value>, String> {
+    match serde_json::from_str::<StrictValue>(text) {
+        Ok(StrictValue(Value::Array(items))) => Ok(items),
+        _ if is_python(text) => Err(
+            "is text as Python prints a list, not JSON; write the column by json.dumps (in pandas: \
+             column.map(json.dumps), of numpy arrays first list), or the whole file as JSON lines"
+                .to_string(),
+        ),
+        Ok(_) => Err("is text, not a list".to_string()),
+        Err(error) => Err(format!("is text that {}", problem_in_line(&error))),
+    }
+}
+
+/// Whether a list of objects begins as Python prints it, with single quotes.
+fn is_python(text: &str) -> bool {
+    let inner = text.trim().trim_start_matches('[').trim_start();
+    inner.starts_with("{'") || inner.starts_with('\'')
+}

@@ -1,0 +1,116 @@
+//! One question and its answer under the names that data sets of tasks use: GSM8K's `question` and
+//! `answer`, MATH's `problem` and `solution`, MetaMath's `query` and `response`, `input` and
+//! `output`, OpenOrca's `question` and `response`. A `context` is the question's input. As prompts,
+//! rows need no answer.
+
+use super::answered::{self, Answer};
+use super::collector::{Collector, Want};
+use super::format::Format;
+use super::prompt;
+use super::row::{Kind, Refused, Row, Source};
+use super::unused::is_empty;
+use crate::{Ask, Result};
+use serde_json::{Map, Value};
+
+const QUESTIONS: [&str; 5] = ["question", "problem", "query", "input", "prompt"];
+
+const ANSWERS: [&str; 4] = ["answer", "solution", "response", "output"];
+
+pub(super) const SOURCE: Source = Source {
+    format: Format::QuestionAnswer,
+    name: "question/answer",
+    fields: "question (or problem, query, input), answer (or solution, response, output)",
+    descriptive: &[],
+    refused: &[
+        Refused {
+            fields: &RATINGS,
+            why: "rates the answer, which would be learnt good or bad",
+        },
+        Refused {
+            fields: &["choices", "options"],
+            why: "belongs to the question, and there is no place for it here",
+        },
+    ],
+    kind: Kind::Demonstrations,
+    fits,
+    read,
+};
+
+/// HelpSteer's grades of the one response of a row.
+const RATINGS: [&str; 5] = [
+    "helpfulness",
+    "correctness",
+    "coherence",
+    "complexity",
+    "verbosity",
+];
+
+fn fits(row: &Map<String, Value>) -> bool {
+    let says = |name: &&str| row.get(*name).is_some_and(|value| !is_empty(value));
+    let has = |name: &str| row.contains_key(name);
+    if ["completion", "chosen", "rejected"].into_iter().any(has) {
+        return false;
+    }
+    let n_questions = QUESTIONS.iter().filter(|name| says(name)).count();
+    // a prompt beside other questions is a prompt alone
+    let is_question = n_questions == 1 || (n_questions > 1 && !has("prompt"));
+    is_question
+        && ANSWERS
+            .iter()
+            .any(|name| row.get(*name).is_some_and(Value::is_string))
+}
+
+fn read(row: &Row, collector: &mut Collector) -> Result<()> {
+    let question = the_one(row, &QUESTIONS, "the question")?;
+    let wants_prompts = collector.want == Want::Prompts;
+    if wants_prompts {
+        // they say nothing of the question
+        RATINGS.into_iter().for_each(|name| row.mark_read(name));
+    }
+    let ask = match question {
+        "prompt" => answered::ask(row, Vec::new(), "the answer")?,
+        _ => {
+            let context = row.text_or_empty("context")?;
+            prompt::ask(row, row.text(question)?, context)?
+        }
+    };
+    if let Ask::Chat(messages) = &ask
+        && !collector.takes(messages, "prompt that does not end with a user turn")
+    {
+        return Ok(());
+    }
+    let n_answers = ANSWERS.iter().filter(|name| row.says(name)).count();
+    let has_answer = ANSWERS.iter().any(|name| row.has(name));
+    if wants_prompts && (n_answers > 1 || !has_answer) {
+        collector.prompt(ask, None);
+        return Ok(());
+    }
+    let answer = Answer::read(row, the_one(row, &ANSWERS, "the answer")?)?;
+    if !answer.before.is_empty() {
+        return Err(row.error("the answer is a list of turns, with other turns before the last"));
+    }
+    collector.demonstration(ask, &answer.text);
+    Ok(())
+}
+
+/// The only field of these that says something, else the first that is there.
+fn the_one(row: &Row, names: &[&'static str], what: &str) -> Result<&'static str> {
+    let said: Vec<&str> = names
+        .iter()
+        .copied()
+        .filter(|name| row.says(name))
+        .collect();
+    match said[..] {
+        [] => Ok(names.iter().find(|name| row.has(name)).unwrap_or(&names[0])),
+        [one] => names
+            .iter()
+            .find(|name| **name == one)
+            .copied()
+            .map_or(Ok(names[0]), Ok),
+        _ => Err(row.error(format!(
+            "fields \"{}\" could each be {what}; keep the one that is meant, and rename or remove \
+             the others",
+            said.join("\", \"")
+        ))),
+    }
+}

@@ -1,0 +1,156 @@
+//! Lists of turns: `{role, content}` of OpenAI or `{from, value}` of ShareGPT, keys in any case. A
+//! content is a text or OpenAI's list of text parts. Names of the speakers in use get the usual one.
+
+use super::json_text;
+use super::row::{Row, number};
+use super::unused::is_empty;
+use crate::{Message, Result};
+use serde_json::{Map, Value};
+use std::borrow::Cow;
+
+/// Fields that hold a conversation, the usual first.
+pub(super) const LISTS: [&str; 6] = [
+    "messages",
+    "conversations",
+    "conversation",
+    "dialog",
+    "dialogue",
+    "items",
+];
+
+/// The role of a turn that holds nothing but calls of tools.
+const TOOL_CALLS: &str = "tool_calls";
+
+/// The first field of a row that holds a conversation.
+pub(super) fn list_of(row: &Map<String, Value>) -> Option<&'static str> {
+    LISTS
+        .into_iter()
+        .find(|name| row.get(*name).is_some_and(is_turns))
+}
+
+/// Whether a value is a list of turns, or the text of one (in JSON, or as Python prints it).
+pub(super) fn is_turns(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => !items.is_empty() && items.iter().all(is_turn),
+        Value::String(text) if json_text::is_list(text) => match json_text::list(text) {
+            Ok(items) => !items.is_empty() && items.iter().all(is_turn),
+            Err(_) => python_turns(text),
+        },
+        _ => false,
+    }
+}
+
+fn is_turn(item: &Value) -> bool {
+    key(item, &["from", "role"]).is_some()
+}
+
+fn python_turns(text: &str) -> bool {
+    let has = |name: &str| text.contains(&format!("'{name}': "));
+    (has("role") && has("content")) || (has("from") && has("value"))
+}
+
+/// The key of an object that is one of these names in any case.
+fn key<'v>(item: &'v Value, names: &[&str]) -> Option<&'v str> {
+    let keys = || item.as_object().into_iter().flat_map(Map::keys);
+    let find = |name: &&str| keys().find(|key| key.eq_ignore_ascii_case(name));
+    names.iter().find_map(find).map(String::as_str)
+}
+
+/// The turns of a field that is a list of them.
+pub(super) fn read(row: &Row, field: &str) -> Result<Vec<Message>> {
+    let items = row.list(field)?;
+    let turns = items.iter().enumerate();
+    turns.map(|(i, item)| turn(row, field, i, item)).collect()
+}
+
+/// The turns of a field that may be a text: None. An object is a single turn.
+pub(super) fn read_if(row: &Row, field: &str) -> Result<Option<Vec<Message>>> {
+    match row.value(field)? {
+        Value::Array(_) => read(row, field).map(Some),
+        value @ Value::String(_) if is_turns(value) => read(row, field).map(Some),
+        value @ Value::Object(_) if is_turn(value) => Ok(Some(vec![turn(row, field, 0, value)?])),
+        _ => Ok(None),
+    }
+}
+
+fn turn(row: &Row, field: &str, index: usize, item: &Value) -> Result<Message> {
+    let (role_key, usual) = match key(item, &["from"]) {
+        Some(from) => (from, "value"),
+        None => (key(item, &["role"]).unwrap_or("role"), "content"),
+    };
+    let content_key = key(item, &[usual, "content", "value", "text"]).unwrap_or(usual);
+    let role = row.text_at(field, index, item, role_key)?;
+    let role = role_of(role);
+    let says = |name: &str| item.get(name).is_some_and(|value| !is_empty(value));
+    let calls = says(TOOL_CALLS) || says("function_call");
+    if role == "assistant" && calls && item.get(content_key).is_none_or(is_empty) {
+        return Ok(Message::new(TOOL_CALLS, ""));
+    }
+    // a weight of 1 is every turn's
+    let weighs_one = item.get("weight").and_then(number) == Some(1.0);
+    let weight = if weighs_one { "weight" } else { role_key };
+    row.only_read(field, item, &[role_key, content_key, weight]);
+    let content = content(row, field, index, item, content_key)?;
+    Ok(Message::new(role, &content))
+}
+
+/// The usual name of a speaker; an unknown one stays as it is.
+fn role_of(role: &str) -> &str {
+    const ASSISTANTS: [&str; 12] = [
+        "gpt",
+        "assistant",
+        "model",
+        "bot",
+        "chatbot",
+        "ai",
+        "chatgpt",
+        "bing",
+        "bard",
+        "claude",
+        "gemini",
+        "llama",
+    ];
+    let lower = role.trim().to_lowercase();
+    match lower.as_str() {
+        "human" | "user" | "prompter" => "user",
+        "system" | "developer" => "system",
+        name if ASSISTANTS.contains(&name) => "assistant",
+        name if ["gpt-", "chatgpt-", "claude-"]
+            .iter()
+            .any(|start| name.starts_with(start)) =>
+        {
+            "assistant"
+        }
+        _ => role,
+    }
+}
+
+/// The text of a turn. Parts are joined as chat templates join them, without anything between.
+fn content<'v>(
+    row: &Row,
+    field: &str,
+    index: usize,
+    item: &'v Value,
+    key: &str,
+) -> Result<Cow<'v, str>> {
+    let Some(Value::Array(parts)) = item.get(key) else {
+        return row.text_at(field, index, item, key).map(Cow::from);
+    };
+    let name = format!("{field}[{index}].{key}");
+    if parts.is_empty() {
+        return Err(row.error(format!("field \"{name}\" is a list without parts")));
+    }
+    let mut text = String::new();
+    for (i, part) in parts.iter().enumerate() {
+        let kind = row.text_at(&name, i, part, "type")?;
+        if kind != "text" {
+            return Err(row.error(format!(
+                "field \"{name}[{i}]\" is a part of type \"{kind}\", and only text can be learnt; \
+                 remove such rows or parts"
+            )));
+        }
+        row.only_read(&format!("{field}[].{key}"), part, &["type", "text"]);
+        text += row.text_at(&name, i, part, "text")?;
+    }
+    Ok(text.into())
+}
