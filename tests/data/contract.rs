@@ -166,7 +166,7 @@ fn fields_of_turns_and_answers_are_checked_too() {
     let (chat, scored) = (sample(Format::Chat), sample(Format::ComparisonV2));
     let turn = |key: &str, value: Value| {
         let mut row = chat.row.clone();
-        row["messages"][0][key] = value;
+        row["messages"][1][key] = value;
         read(Format::Chat, chat.read, &row, &[])
     };
     let note = |name: &str| {

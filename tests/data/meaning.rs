@@ -163,6 +163,8 @@ fn scores_of_a_pair_must_agree_with_its_order() {
         ["score_chosen", "score_rejected"],
         ["chosen_score", "rejected_score"],
         ["chosen_rating", "rejected_rating"],
+        ["chosen-rating", "rejected-rating"],
+        ["reward_of_chosen", "reward_of_rejected"],
     ] {
         assert_eq!(row(names, "8.5", "\"3\""), Ok(instruction("q", "")));
         let swapped = row(names, "3", "8.5").unwrap_err();

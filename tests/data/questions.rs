@@ -184,9 +184,24 @@ fn kto_rows_are_refused_but_as_prompts() {
         error.contains("holds demonstrations (KTO rows), but this"),
         "{error}"
     );
-    let named = prompts(r#"{"prompt": "a", "completion": "b", "label": "sports"}"#).unwrap_err();
-    let what = "row 1: field \"label\" is \"sports\", not true or false; KTO rows have prompt";
-    assert!(named.starts_with(what), "{named}");
+    // a label of another kind
+    for label in ["\"sports\"", "2"] {
+        let row = format!(r#"{{"prompt": "a", "completion": "b", "label": {label}}}"#);
+        for error in [
+            prompts(&row).unwrap_err(),
+            demonstrations(&row).unwrap_err(),
+        ] {
+            let what = "row 1: field \"label\" grades or weighs the row, and nothing here reads it";
+            assert!(error.starts_with(what), "{error}");
+        }
+    }
+    let later = prompts(&format!("{rows}\n{}", rows.replace("0}", "2}"))).unwrap_err();
+    assert!(
+        later.starts_with("row 6: field \"label\" says whether"),
+        "{later}"
+    );
+    let both = r#"{"prompt": "a", "completion": "b", "label": true, "desirable": false}"#;
+    assert_eq!(prompts(both), Ok(vec![(instruction("a", ""), None)]));
     // LLaMA-Factory's name, with its other shapes
     for row in [
         r#"{"instruction": "a", "output": "b", "kto_tag": false}"#,

@@ -132,6 +132,11 @@ fn a_turn_of_weight_zero_is_refused_and_of_weight_one_is_a_turn() {
     };
     check(&row("1"), &[("user", "a")], "b");
     check(&row("1.0"), &[("user", "a")], "b");
+    // SlimOrca weighs every turn
+    let all = r#"{"conversations": [{"from": "system", "value": "s", "weight": null}, {"from": "human", "value": "a", "weight": 0.0}, {"from": "gpt", "value": "b", "weight": 1.0}]}"#;
+    check(all, &[("system", "s"), ("user", "a")], "b");
+    let user = all.replace("0.0", "1");
+    refused(&user, "row 1: field \"conversations[].weight\" grades");
     for weight in ["0", "0.5"] {
         refused(
             &row(weight),

@@ -5,8 +5,7 @@
 use super::collector::{Collector, Want};
 use super::format::Format;
 use super::prompt_completion;
-use super::row::{Kind, Refused, Row, Source};
-use super::unused::is_empty;
+use super::row::{Kind, Refused, Row, Source, truth};
 use crate::Result;
 use serde_json::{Map, Value};
 
@@ -28,22 +27,28 @@ pub(super) const SOURCE: Source = Source {
 };
 
 fn fits(row: &Map<String, Value>) -> bool {
-    let label = |name: &str| row.get(name).is_some_and(|value| !is_empty(value));
+    let label = |name: &str| row.get(name).and_then(truth).is_some();
     row.contains_key("prompt") && row.contains_key("completion") && LABELS.into_iter().any(label)
 }
 
 fn read(row: &Row, collector: &mut Collector) -> Result<()> {
-    if collector.want != Want::Prompts {
-        return (prompt_completion::SOURCE.read)(row, collector);
-    }
-    let said = LABELS.into_iter().find(|name| row.says(name));
-    let is_good = row.truth(said.unwrap_or(LABELS[0]))?;
     let before = collector.prompts.len();
     (prompt_completion::SOURCE.read)(row, collector)?;
+    if collector.want != Want::Prompts {
+        return Ok(());
+    }
+    let labels = LABELS.into_iter();
+    let labels = labels.filter_map(|name| Some((name, row.peek(name).and_then(truth)?)));
+    let mut is_good = true;
+    for (name, label) in labels {
+        row.mark_read(name);
+        is_good &= label;
+    }
     if !is_good {
-        for prompt in &mut collector.prompts[before..] {
-            prompt.reference = None;
-        }
+        let prompts = &mut collector.prompts[before..];
+        prompts
+            .iter_mut()
+            .for_each(|prompt| prompt.reference = None);
     }
     Ok(())
 }

@@ -6,7 +6,7 @@
 //! Other names of the prompt are read, LLaMA-Factory's among them: `instruction` with `input`,
 //! `question`, `query`, or a list of turns (`conversations`, `messages`).
 //!
-//! `score_chosen` and `score_rejected` (or `chosen_score`, `chosen_rating`, …) must agree with the
+//! `score_chosen` and `score_rejected` (or `chosen_score`, `chosen-rating`, …) must agree with the
 //! order.
 
 use super::answered::{Answer, PROMPTS, ask};
@@ -15,6 +15,7 @@ use super::format::Format;
 use super::row::{Kind, Row, Source};
 use super::transcript::HUMAN;
 use super::turns;
+use super::unused::words;
 use crate::{Ask, Message, Result};
 
 pub(super) const SOURCE: Source = Source {
@@ -40,12 +41,8 @@ pub(super) const SOURCE: Source = Source {
     read,
 };
 
-const SCORES: [[&str; 2]; 4] = [
-    ["score_chosen", "score_rejected"],
-    ["chosen_score", "rejected_score"],
-    ["rating_chosen", "rating_rejected"],
-    ["chosen_rating", "rejected_rating"],
-];
+/// Words in the names of scores of an answer: the higher, the better.
+const SCORES: [&str; 6] = ["score", "scores", "rating", "ratings", "reward", "rewards"];
 
 fn read(row: &Row, collector: &mut Collector) -> Result<()> {
     let chosen = Answer::read(row, "chosen")?;
@@ -96,7 +93,14 @@ fn repeated(row: &Row, mut before: Vec<Message>, chosen: &str) -> Result<()> {
 /// Whether the row's scores are equal; an error if the rejected answer has the higher one.
 fn check_scores(row: &Row) -> Result<bool> {
     let mut equal = false;
-    for [better, worse] in SCORES {
+    let scores = |name: &&str| {
+        words(name)
+            .iter()
+            .any(|word| SCORES.contains(&word.as_str()))
+    };
+    let names = row.names().filter(|name| name.contains("chosen"));
+    for better in names.filter(scores) {
+        let worse = &better.replace("chosen", "rejected");
         if !row.says(better) || !row.says(worse) {
             continue;
         }

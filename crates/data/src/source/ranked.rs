@@ -3,6 +3,7 @@
 
 use super::collector::Collector;
 use super::format::Format;
+use super::json_text;
 use super::prompt;
 use super::row::{Kind, Row, Source};
 use super::scored;
@@ -17,9 +18,12 @@ pub(super) const SOURCE: Source = Source {
     refused: &[],
     kind: Kind::Preferences,
     fits: |row| {
-        let answers = row.get("answers").and_then(Value::as_array);
-        let ranked = |answer: &Value| answer.get("rank").is_some();
-        row.contains_key("prompt") && answers.is_some_and(|list| list.iter().any(ranked))
+        let ranked = match row.get("answers") {
+            Some(Value::Array(list)) => list.iter().any(|answer| answer.get("rank").is_some()),
+            Some(Value::String(text)) => json_text::is_list(text) && text.contains("\"rank\""),
+            _ => false,
+        };
+        row.contains_key("prompt") && ranked
     },
     read,
 };

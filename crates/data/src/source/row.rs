@@ -99,14 +99,18 @@ impl<'a> Row<'a> {
         if (self.source.fits)(self.object) {
             return self.error(what);
         }
-        let names = self.object.keys().map(String::as_str);
-        let has = names.collect::<Vec<_>>().join(", ");
+        let has = self.names().collect::<Vec<_>>().join(", ");
         let Source { name, fields, .. } = self.source;
         let what = format!(
             "{what}: the row has {has}, and the file is read as {name} rows ({fields}); if it is \
              of another format, write it into a file of its own"
         );
         row_error(self.path, self.number, what)
+    }
+
+    /// The names of its fields.
+    pub fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.object.keys().map(String::as_str)
     }
 
     pub fn has(&self, field: &str) -> bool {
@@ -152,17 +156,6 @@ impl<'a> Row<'a> {
             Some(0.0) => Ok(false),
             Some(1.0) => Ok(true),
             _ => Err(self.error(format!("field \"{field}\" is {value}, not 0 or 1"))),
-        }
-    }
-
-    /// True or false, also as a text of any case, or as 1 or 0.
-    pub fn truth(&self, field: &str) -> Result<bool> {
-        let value = self.value(field)?;
-        let text = value.as_str().map(str::to_lowercase);
-        match (value, text.as_deref(), number(value)) {
-            (Value::Bool(true), ..) | (_, Some("true"), _) | (_, _, Some(1.0)) => Ok(true),
-            (Value::Bool(false), ..) | (_, Some("false"), _) | (_, _, Some(0.0)) => Ok(false),
-            _ => Err(self.error(format!("field \"{field}\" is {value}, not true or false"))),
         }
     }
 
@@ -296,5 +289,16 @@ pub(super) fn number(value: &Value) -> Option<f64> {
     match value {
         Value::String(text) => text.trim().parse().ok().filter(|n: &f64| n.is_finite()),
         other => other.as_f64(),
+    }
+}
+
+/// True or false, also as a text of any case, or as 1 or 0.
+pub(super) fn truth(value: &Value) -> Option<bool> {
+    let text = value.as_str().map(|text| text.trim().to_lowercase());
+    match (value, text.as_deref(), number(value)) {
+        (Value::Bool(truth), ..) => Some(*truth),
+        (_, Some("true"), _) | (.., Some(1.0)) => Some(true),
+        (_, Some("false"), _) | (.., Some(0.0)) => Some(false),
+        _ => None,
     }
 }

@@ -1,6 +1,6 @@
 //! Conversations that a field holds as one text with marks: Guanaco's `### Human:`, Vicuna's
-//! `USER:`, HH's `Human:`, Llama 2's `[INST]`, ChatML and Zephyr. Only `data.format` chooses this: a
-//! text with such marks could also be meant as it is.
+//! `USER:`, HH's `Human:`, Llama 2's `[INST]`, ChatML and Zephyr. Only `data.format` chooses this:
+//! a text with such marks could also be meant as it is.
 
 use super::chat;
 use super::collector::Collector;
@@ -15,8 +15,8 @@ const FIELDS: [&str; 4] = ["text", "transcript", "conversation", "prompt"];
 pub(super) const SOURCE: Source = Source {
     format: Format::Transcript,
     name: "transcript",
-    fields: "text, transcript, conversation or prompt with \"### Human:\", \"USER:\", \"[INST]\" …, only by \
-             data.format",
+    fields: "text, transcript, conversation or prompt with \"### Human:\", \"USER:\", \
+             \"[INST]\" …, only by data.format",
     descriptive: &[],
     refused: &[],
     kind: Kind::Demonstrations,

@@ -1,5 +1,5 @@
 //! Lists of turns: `{role, content}` of OpenAI or `{from, value}` of ShareGPT, keys in any case. A
-//! content is a text or OpenAI's list of text parts. Names of the speakers in use get the usual one.
+//! content is a text or OpenAI's list of text parts. Speakers get the usual names.
 
 use super::json_text;
 use super::row::{Row, number};
@@ -86,9 +86,10 @@ fn turn(row: &Row, field: &str, index: usize, item: &Value) -> Result<Message> {
     if role == "assistant" && calls && item.get(content_key).is_none_or(is_empty) {
         return Ok(Message::new(TOOL_CALLS, ""));
     }
-    // a weight of 1 is every turn's
-    let weighs_one = item.get("weight").and_then(number) == Some(1.0);
-    let weight = if weighs_one { "weight" } else { role_key };
+    // an answer is trained and other turns are not, in any case
+    let usual_weight = if role == "assistant" { 1.0 } else { 0.0 };
+    let as_usual = item.get("weight").and_then(number) == Some(usual_weight);
+    let weight = if as_usual { "weight" } else { role_key };
     row.only_read(field, item, &[role_key, content_key, weight]);
     let content = content(row, field, index, item, content_key)?;
     Ok(Message::new(role, &content))

@@ -94,7 +94,7 @@ pub fn unused_fields<'a>(row: &'a Map<String, Value>, known: &[&str]) -> Vec<&'a
 }
 
 /// The words of a name in lower case: of snake, kebab or camel case.
-fn words(name: &str) -> Vec<String> {
+pub(super) fn words(name: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut lower = false;
     for c in name.chars() {
