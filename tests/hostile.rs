@@ -335,7 +335,7 @@ fn a_hub_token_is_not_printed() {
         "HF_HOME" => Some("/nowhere".to_string()),
         _ => None,
     };
-    let hub = models::Hub::from_vars(vars).unwrap();
+    let hub = hub::HubSettings::from_vars(vars).unwrap();
     assert_eq!(hub.token.as_deref(), Some("hf_a_secret"));
     assert!(!format!("{hub:?}").contains("a_secret"));
 }

@@ -1,11 +1,10 @@
 //! Lists and files without end, and files that end too early.
 
-use super::{FakeHub, says, weights};
-use models::{Fetch, Hub};
-use std::collections::HashMap;
+use super::{says, serving, settings, weights};
+use models::{Fetch, fetch_model};
+use sha2::{Digest, Sha256};
 use std::fs;
-use testkit::golden;
-use tiny_http::{Header, Response, Server};
+use testkit::{Fault, Reply, golden};
 
 #[test]
 fn a_list_of_files_that_unpacks_to_much_is_refused() {
@@ -16,35 +15,27 @@ fn a_list_of_files_that_unpacks_to_much_is_refused() {
         gzip.write_all(&vec![b' '; 1 << 20]).unwrap();
     }
     let packed = gzip.finish().unwrap();
-    let server = Server::http("127.0.0.1:0").unwrap();
+    let mock = serving(&[]);
+    let bomb = Reply::new(200, packed).with("content-encoding", "gzip");
+    mock.fail("/api/models/org/bomb", 1, Fault::Answer(bomb));
     let cache = tempfile::tempdir().unwrap();
-    let hub = Hub {
-        endpoint: format!("http://{}", server.server_addr()),
-        token: None,
-        cache_dir: cache.path().to_path_buf(),
-        offline: false,
-    };
-    let thread = std::thread::spawn(move || {
-        let encoding = Header::from_bytes("Content-Encoding", "gzip").unwrap();
-        let reply = Response::from_data(packed).with_header(encoding);
-        let _ = server.recv().unwrap().respond(reply);
-    });
+    let hub = settings(&mock.endpoint(), cache.path());
     says(
-        hub.fetch("org/bomb", Fetch::Whole),
+        fetch_model(&hub, "org/bomb", Fetch::Whole),
         &["org/bomb", "its list of files has more than 16 MiB"],
     );
-    thread.join().unwrap();
 }
 
 #[test]
 fn a_file_has_the_length_that_the_hub_declares() {
     let tied = golden("tiny-llama/tied");
-    let fake = FakeHub::new(&[("org/m", &tied)], None);
+    let mock = serving(&[("org/m", &tied)]);
     let declare = |name: &str, length: usize| {
-        *fake.declared.lock().unwrap() = HashMap::from([(name.to_string(), length)]);
+        mock.declare_truth();
+        mock.declare(name, length);
     };
     let cache = tempfile::tempdir().unwrap();
-    let hub = fake.hub(cache.path());
+    let hub = settings(&mock.endpoint(), cache.path());
     let blobs = cache.path().join("models--org--m/blobs");
     let names = |ending: &str| {
         let entries = fs::read_dir(&blobs).unwrap();
@@ -54,7 +45,12 @@ fn a_file_has_the_length_that_the_hub_declares() {
         names
     };
     let weights_file = "model.safetensors";
-    let n = fs::metadata(tied.join(weights_file)).unwrap().len() as usize;
+    let bytes = fs::read(tied.join(weights_file)).unwrap();
+    let n = bytes.len();
+    let tag: String = Sha256::digest(&bytes)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
 
     // settings without end, and weights that no disk holds, are not begun
     for (name, length, parts) in [
@@ -80,27 +76,27 @@ fn a_file_has_the_length_that_the_hub_declares() {
         ),
     ] {
         declare(name, length);
-        says(hub.fetch("org/m", Fetch::Whole), &parts);
+        says(fetch_model(&hub, "org/m", Fetch::Whole), &parts);
     }
     // a body that does not end where it should
     declare(weights_file, n - 10);
     let more = format!("the hub sends more than the {} bytes", n - 10);
-    says(hub.fetch("org/m", Fetch::Whole), &[weights_file, &more]);
+    says(
+        fetch_model(&hub, "org/m", Fetch::Whole),
+        &[weights_file, &more],
+    );
     assert_eq!(names(".part"), Vec::<String>::new());
     // a body that ends too early is continued, and has no other name until then
     declare(weights_file, n + 10);
     let fewer = format!("the hub sent {n} of {} bytes; run again", n + 10);
-    says(hub.fetch("org/m", Fetch::Whole), &[weights_file, &fewer]);
-    assert_eq!(names(".part"), ["model.safetensors-c0ffee.part"]);
-    assert_eq!(
-        names("c0ffee")
-            .iter()
-            .filter(|name| name.contains("safetensors"))
-            .count(),
-        0
+    says(
+        fetch_model(&hub, "org/m", Fetch::Whole),
+        &[weights_file, &fewer],
     );
+    assert_eq!(names(".part"), [format!("{tag}.part")]);
+    assert_eq!(names(&tag), Vec::<String>::new());
     declare(weights_file, n);
-    let dir = hub.fetch("org/m", Fetch::Whole).unwrap();
+    let dir = fetch_model(&hub, "org/m", Fetch::Whole).unwrap();
     assert_eq!(
         fs::read(dir.join(weights_file)).unwrap(),
         fs::read(tied.join(weights_file)).unwrap()

@@ -12,6 +12,9 @@ pub enum Error {
     /// A model, adapter or setting that cannot be used.
     #[error("{0}")]
     Input(String),
+    /// The hub's settings cannot be used.
+    #[error(transparent)]
+    Hub(#[from] hub::Error),
     /// A tensor operation failed.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

@@ -8,10 +8,11 @@ use crate::hf_weights::{has_other_head, read_weights};
 use crate::safetensors_file::{SafetensorsFile, is_pointer};
 use crate::weight_storage::{StoragePlan, WeightStorage};
 use crate::{
-    BaseWeights, CausalLm, Config, Fetch, HfDefaults, Hub, ModelSource, Result, SpecialTokens,
-    WeightsMeta, gguf,
+    BaseWeights, CausalLm, Config, Fetch, HfDefaults, ModelSource, Result, SpecialTokens,
+    WeightsMeta, fetch_model, gguf,
 };
 use candle_core::Device;
+use hub::HubSettings;
 use std::path::{Path, PathBuf};
 use tokenizers::Tokenizer;
 
@@ -87,7 +88,7 @@ enum WeightsSource {
 pub fn model_meta(source: &ModelSource, fetch: Fetch) -> Result<ModelMeta> {
     match source {
         ModelSource::Dir(dir) => ModelMeta::of_dir(dir),
-        ModelSource::Hub(id) => ModelMeta::of_hub(&Hub::from_env()?, id, fetch),
+        ModelSource::Hub(id) => ModelMeta::of_hub(&HubSettings::from_env()?, id, fetch),
         ModelSource::Gguf(file) => {
             let header = gguf::Header::read(file)?;
             Ok(ModelMeta {
@@ -129,8 +130,8 @@ impl ModelMeta {
     }
 
     /// Of a model `org/name`, in the revision that is in the cache now.
-    pub fn of_hub(hub: &Hub, id: &str, fetch: Fetch) -> Result<Self> {
-        Self::of_dir(&hub.fetch(id, fetch)?)
+    pub fn of_hub(hub: &HubSettings, id: &str, fetch: Fetch) -> Result<Self> {
+        Self::of_dir(&fetch_model(hub, id, fetch)?)
     }
 
     /// The shape and tokenizer of `dir` with fresh random f32 weights. Weights in `dir` are not
