@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${OUT:-docs/checks/$(date +%F)-check-clients.txt}
-parts=${PARTS:-transformers llama_cpp tokenizers qwen}
+parts=${PARTS:-transformers huggingface_hub llama_cpp tokenizers qwen}
 python=.bench/env/bin/python
 
 scratch=$(mktemp -d)
@@ -21,6 +21,13 @@ transformers() {
         tail -n 5 "$scratch/stderr"
         return 1
     }
+}
+
+# Data sets of a mock hub: the same bytes, and each other's cache without a network.
+huggingface_hub() {
+    cargo build --release -p testkit --bin mock-hub -p hub --example dataset_files >&2
+    local built=${CARGO_TARGET_DIR:-target}/release
+    "$python" scripts/golden/check_hub.py "$built/mock-hub" "$built/examples/dataset_files"
 }
 
 # Greedy tokens of GGUF files of the families, which we and llama.cpp both read. llama.cpp leaves
@@ -54,7 +61,7 @@ tested() {
 scripts/bench/setup-python.sh >&2
 {
     echo "$(date -u +%FT%TZ)  $(git rev-parse --short HEAD)  $(uname -m), $(nproc) cores"
-    "$python" -m pip list 2>/dev/null | grep -E "^(torch|transformers|peft|tokenizers) " | xargs
+    "$python" -m pip list 2>/dev/null | grep -E "^(torch|transformers|peft|tokenizers|huggingface_hub|datasets) " | xargs
 } | tee "$scratch/report"
 n_wrong=0
 for part in $parts; do

@@ -63,7 +63,7 @@ def compare(what, found, branch, n):
             sys.exit(f"{what}: {name} differs")
     if len(found) != n:
         sys.exit(f"{what}: {len(found)} files, not {n}")
-    print(f"{what}: {n} files, equal")
+    print(f"{what}: {n} {'file' if n == 1 else 'files'}, equal")
 
 
 def main():

@@ -53,6 +53,16 @@ impl RepoCache {
         self.at.blob_path(tag)
     }
 
+    /// How many bytes of a file's content are there, under whatever name.
+    pub(crate) fn n_there(&self, file: &TreeFile) -> u64 {
+        let Some(tag) = file.tag().filter(|tag| is_plain_path(tag)) else {
+            return 0;
+        };
+        let (blob, part) = (self.blob(tag), self.blob(&format!("{tag}.part")));
+        let n_bytes = |path: PathBuf| path.metadata().map_or(0, |found| found.len());
+        n_bytes(blob).max(n_bytes(part))
+    }
+
     pub(crate) fn snapshot(&self, commit: &str) -> PathBuf {
         self.at.pointer_path(commit)
     }

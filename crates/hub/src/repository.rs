@@ -1,6 +1,6 @@
-//! A repository of the hub: its list of files, and one file of it into the cache. A file's length is
-//! the one that the hub declares: a longer body is stopped, a shorter one is continued, at once and
-//! by the next call, and neither gets the file's name.
+//! A repository of the hub: its list of files, and one file of it into the cache. A file's length
+//! is the one that the hub declares: a longer body is stopped, a shorter one is continued, at once
+//! and by the next call, and neither gets the file's name.
 
 use crate::HubSettings;
 use crate::cache::{RepoCache, link};

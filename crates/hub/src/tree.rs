@@ -51,6 +51,12 @@ impl TreeFile {
             info: Map::new(),
         }
     }
+
+    /// The tag of the content, if it is known.
+    pub fn tag(&self) -> Option<&str> {
+        let info = |name: &str| self.info.get(name)?.as_str();
+        info("lfs_sha256").or_else(|| info("blob_id"))
+    }
 }
 
 impl Tree {

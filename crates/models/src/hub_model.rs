@@ -78,8 +78,8 @@ fn fetch_revision(hub: &HubSettings, id: &str, what: Fetch) -> Result<Option<Pat
 
     if has(ADAPTER_CONFIG) && !has(CONFIG) {
         return Err(Error::Input(format!(
-            "model {id} is a PEFT adapter; fetch it with `hf download {id} --local-dir DIR` and give \
-             DIR"
+            "model {id} is a PEFT adapter; fetch it with `hf download {id} --local-dir DIR` and \
+             give DIR"
         )));
     }
     for name in [CONFIG, TOKENIZER] {

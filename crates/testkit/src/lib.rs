@@ -1,5 +1,5 @@
-//! Test helpers: golden files, tolerances, gradient checks, TensorBoard files, a mock hub. Uses none
-//! of the project's crates.
+//! Test helpers: golden files, tolerances, gradient checks, TensorBoard files, a mock hub. Uses
+//! none of the project's crates.
 
 mod close;
 mod golden;

@@ -43,8 +43,7 @@ fn refusals_are_one_line_that_says_what_to_do() {
         ),
     ] {
         world.mock.fail("/api/datasets", 1, fault);
-        // a 404 of the parquet branch is followed by a question for main
-        world.mock.fail("/api/datasets", 0, answers(500));
+        // without a revision the parquet branch is asked for, and may be missing
         let spec = if parts[1] == "revision main" {
             "hub:org/d@main"
         } else {
@@ -52,6 +51,10 @@ fn refusals_are_one_line_that_says_what_to_do() {
         };
         says(world.get(spec), &parts);
     }
+    // a hub that does not say what is missing
+    world.mock.fail("revision/refs", 1, answers(404));
+    world.mock.fail("HEAD /datasets", 1, answers(410));
+    says(world.get("hub:org/d"), &["answers 410", "train.jsonl"]);
     says(
         world.get("hub:org/d@v9"),
         &["hub:org/d@v9: http", "answers 404: no revision v9"],
@@ -64,10 +67,7 @@ fn refusals_are_one_line_that_says_what_to_do() {
     world.mock.fail("HEAD /datasets", 1, gated(403));
     says(
         world.get("hub:org/d"),
-        &["train.jsonl", "403", "gated"].map(|part| match part {
-            "train.jsonl" => "hub:org/d",
-            part => part,
-        }),
+        &["answers 403: the data set is gated", &page],
     );
     world.mock.fail("HEAD /datasets", 1, answers(404));
     says(world.get("hub:org/d"), &["answers 404", "train.jsonl"]);
@@ -353,4 +353,20 @@ fn lengths_and_the_disk_are_checked() {
             .iter()
             .any(|asked| asked.target.contains(CONVERTED))
     );
+}
+
+#[test]
+fn answers_that_unpack_to_much_are_refused() {
+    use flate2::{Compression, write::GzEncoder};
+    use std::io::Write;
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    for _ in 0..17 {
+        gzip.write_all(&vec![b' '; 1 << 20]).unwrap();
+    }
+    let packed = Reply::new(200, gzip.finish().unwrap()).with("content-encoding", "gzip");
+    let world = World::with(&[("train.jsonl", "")]);
+    for line in ["revision/main", "/tree/"] {
+        world.mock.fail(line, 1, Fault::Answer(packed.clone()));
+        says(world.get("hub:org/d"), &["the answer has more than 16 MiB"]);
+    }
 }

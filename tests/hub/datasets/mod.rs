@@ -3,6 +3,7 @@
 mod cache;
 mod choice;
 mod faults;
+mod readme;
 mod spec;
 
 use hub::{DatasetFiles, DatasetSpec, HubSettings, Result, dataset_files};

@@ -1,11 +1,12 @@
 //! A data set at one revision: its commit and the list of its files, from the cache or the hub.
 
+use super::converted::CONVERTED;
 use super::explain::explain;
 use super::spec::DatasetSpec;
 use crate::cache::is_commit;
 use crate::repository::Repository;
 use crate::tree::{Tree, is_plain_path};
-use crate::{Error, Failure, HubSettings, Result};
+use crate::{Error, Failure, HubSettings, Result, Status};
 use hf_hub::{Repo, RepoType};
 use std::path::PathBuf;
 
@@ -78,7 +79,7 @@ impl Branch {
         let what = format!("revision {revision}");
         let failed = |failure| explain(spec, hub, &what, failure);
         let text = match named.info(MAX_ANSWER_BYTES) {
-            Err(Failure::Status(s)) if s.code == 404 && is_revision(s.error_code.as_deref()) => {
+            Err(Failure::Status(s)) if s.code == 404 && is_missing(&s, revision) => {
                 return Ok(None);
             }
             text => text.map_err(failed)?,
@@ -116,9 +117,13 @@ impl Branch {
     }
 }
 
-/// Whether a 404 is of the revision, not of the data set.
-fn is_revision(error_code: Option<&str>) -> bool {
-    error_code == Some("RevisionNotFound")
+/// Whether a 404 is of the revision, not of the data set. Where it does not say, few data sets have
+/// the parquet branch, and the question for the main one follows.
+fn is_missing(status: &Status, revision: &str) -> bool {
+    match &status.error_code {
+        Some(name) => name == "RevisionNotFound",
+        None => revision == CONVERTED,
+    }
 }
 
 /// All files of a repository's commit.

@@ -1,6 +1,7 @@
 //! The subsets that a README's YAML header declares (`configs:`), as the library `datasets` reads
 //! it.
 
+use super::split_names::TRAIN;
 use serde_json::Value;
 
 /// A subset of a README's header.
@@ -68,10 +69,10 @@ fn config(value: &Value) -> Result<Config, String> {
     let wrong = |what: &str| format!("configs: {name}: data_files {what}");
     let data_files = match value.get("data_files") {
         None | Some(Value::Null) => None,
-        Some(given @ Value::String(_)) => Some(vec![("train".to_string(), patterns(given)?)]),
+        Some(given @ Value::String(_)) => Some(vec![(TRAIN.to_string(), patterns(given)?)]),
         Some(Value::Array(list)) if list.iter().all(Value::is_string) => {
             let all = patterns(&Value::Array(list.clone()))?;
-            Some(vec![("train".to_string(), all)])
+            Some(vec![(TRAIN.to_string(), all)])
         }
         Some(Value::Array(list)) => {
             let mut splits: Vec<(String, Vec<String>)> = Vec::new();

@@ -2,7 +2,7 @@
 
 use super::kind::{by_ending, of_one_kind};
 use super::spec::DatasetSpec;
-use super::split_names::{Splits, meant};
+use super::split_names::{Splits, TRAIN, meant};
 use crate::tree::TreeFile;
 use crate::{Error, Result};
 
@@ -41,8 +41,8 @@ pub(super) fn default_subset<'a>(
         _ => marked.or_else(by_name).ok_or_else(|| {
             let (id, first) = (&spec.id, names.first().unwrap_or(&"SUBSET"));
             Error(format!(
-                "{spec}: the data set has several subsets, none of them the default; name one, as in \
-                 hub:{id}/{first}: {}",
+                "{spec}: the data set has several subsets, none of them the default; name one, as \
+                 in hub:{id}/{first}: {}",
                 listed(names.iter().copied())
             ))
         }),
@@ -51,7 +51,7 @@ pub(super) fn default_subset<'a>(
 
 /// The files of the wanted split, of one kind, with notes on the rest.
 pub(super) fn of_split(spec: &DatasetSpec, subset: &str, mut splits: Splits) -> Result<Choice> {
-    let wanted = spec.split.as_deref().unwrap_or("train");
+    let wanted = spec.split.as_deref().unwrap_or(TRAIN);
     let name = match splits.contains_key(wanted) {
         true => wanted,
         false => meant(wanted)

@@ -14,8 +14,8 @@ pub(super) fn explain(
     Error(match failure {
         Failure::Status(status) => format!("{spec}: {}", of_status(spec, hub, what, &status)),
         Failure::Transport(why) => format!(
-            "{spec}: {what} cannot be fetched from {at}: {why}; what is in the cache can be read with \
-             HF_HUB_OFFLINE=1"
+            "{spec}: {what} cannot be fetched from {at}: {why}; what is in the cache can be read \
+             with HF_HUB_OFFLINE=1"
         ),
         Failure::File(why) => format!("{spec}: {what}: {why}"),
     })
@@ -28,17 +28,17 @@ fn of_status(spec: &DatasetSpec, hub: &HubSettings, what: &str, status: &Status)
     match code {
         401 | 403 if is("GatedRepo") || code == 403 => match hub.token {
             None => format!(
-                "{at} answers {code}: the data set is gated; accept its conditions at {page} and set \
-                 HF_TOKEN to a token of that account"
+                "{at} answers {code}: the data set is gated; accept its conditions at {page} and \
+                 set HF_TOKEN to a token of that account"
             ),
             Some(_) => format!(
-                "{at} answers {code}: HF_TOKEN may not read it; accept the data set's conditions at \
-                 {page}, or give a token that may"
+                "{at} answers {code}: HF_TOKEN may not read it; accept the data set's conditions \
+                 at {page}, or give a token that may"
             ),
         },
         401 => format!(
-            "{at} answers 401: the data set does not exist, or it is private or gated; look at {page} \
-             and set HF_TOKEN to a token that may read it"
+            "{at} answers 401: the data set does not exist, or it is private or gated; look at \
+             {page} and set HF_TOKEN to a token that may read it"
         ),
         404 if is("RevisionNotFound") => format!("{at} answers 404: no {what} at {page}"),
         404 if is("EntryNotFound") => format!("{at} answers 404: the data set has no {what}"),

@@ -77,8 +77,8 @@ fn of_cache(spec: &DatasetSpec, hub: &HubSettings) -> Result<DatasetFiles> {
     if let Some(first) = missing.first() {
         let (n, of) = (missing.len(), found.choice.files.len());
         return Err(Error(format!(
-            "{spec}: {n} of {of} files are not in the cache {dir} (first: {first}) and HF_HUB_OFFLINE \
-             is set"
+            "{spec}: {n} of {of} files are not in the cache {dir} (first: {first}) and \
+             HF_HUB_OFFLINE is set"
         )));
     }
     Ok(local(spec, &found, Source::Cache))
@@ -182,6 +182,10 @@ fn configs_of(
                 .map_err(|failure| explain(spec, hub, README, failure))?
                 .0
         }
+        // It may declare other files than those that were fetched by their paths.
+        (None, Source::Cache) if !hub.offline => {
+            return Err(Error(format!("{spec}: {README} is not in the cache")));
+        }
         (None, Source::Cache) => {
             let note = "README.md is not in the cache: splits are those of the files' names";
             return Ok((Vec::new(), Some(note.into())));
@@ -210,7 +214,9 @@ fn fetch(spec: &DatasetSpec, hub: &HubSettings, found: &Found) -> Result<()> {
     let sizes = missing
         .iter()
         .filter_map(|path| found.branch.tree.get(path));
-    let n_bytes = sizes.map(|file| file.n_bytes).fold(0, u64::saturating_add);
+    let cache = &found.branch.repo.cache;
+    let n_bytes = sizes.map(|file| file.n_bytes.saturating_sub(cache.n_there(file)));
+    let n_bytes = n_bytes.fold(0, u64::saturating_add);
     let what = match missing[..] {
         [one] => one.to_string(),
         _ => format!("{} files", missing.len()),
@@ -219,12 +225,11 @@ fn fetch(spec: &DatasetSpec, hub: &HubSettings, found: &Found) -> Result<()> {
     require_space(&hub.cache_dir, n_bytes).map_err(|failure| failed(&what, failure))?;
     for path in missing {
         let fetched = found.branch.repo.fetch(path, None);
-        let (place, commit) = fetched.map_err(|failure| failed(path, failure))?;
+        let (_, commit) = fetched.map_err(|failure| failed(path, failure))?;
         if commit != found.branch.commit {
             let asked = &found.branch.commit;
             return Err(Error(format!(
-                "{spec}: {path}: the hub answers with commit {commit} where {asked} was asked for ({})",
-                place.display()
+                "{spec}: {path}: the hub answers with commit {commit} where {asked} was asked for"
             )));
         }
     }

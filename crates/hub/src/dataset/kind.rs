@@ -43,7 +43,8 @@ impl Kind {
     }
 }
 
-/// The files of the most frequent kind, as the library `datasets` takes them, and what was left out.
+/// The files of the most frequent kind, as the library `datasets` takes them, and what was left
+/// out.
 pub(super) fn of_one_kind(files: Vec<TreeFile>) -> (Vec<TreeFile>, Option<String>) {
     let mut counts: BTreeMap<Kind, usize> = BTreeMap::new();
     for kind in files.iter().filter_map(|file| Kind::of(&file.path)) {

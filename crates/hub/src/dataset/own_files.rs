@@ -6,7 +6,7 @@ use super::choice::{Choice, default_subset, left_out, listed, of_split};
 use super::kind::{Kind, TAKEN, by_ending};
 use super::patterns::{below, matching};
 use super::spec::DatasetSpec;
-use super::split_names::{Splits, by_name};
+use super::split_names::{Splits, TRAIN, by_name, meant};
 use crate::tree::{Tree, TreeFile};
 use crate::{Error, Result};
 
@@ -72,7 +72,9 @@ pub(super) fn choose(spec: &DatasetSpec, tree: &Tree, configs: &[Config]) -> Res
             named.cloned().unwrap_or_default()
         }
     };
-    let (splits, other) = splits(&config, tree).map_err(|why| Error(format!("{spec}: {why}")))?;
+    let wanted = spec.split.as_deref().unwrap_or(TRAIN);
+    let (splits, other) =
+        splits(&config, tree, wanted).map_err(|why| Error(format!("{spec}: {why}")))?;
     if splits.values().all(Vec::is_empty) {
         return Err(Error(format!("{spec}: {}", why_empty(tree, &other))));
     }
@@ -95,8 +97,13 @@ pub(super) fn choose(spec: &DatasetSpec, tree: &Tree, configs: &[Config]) -> Res
     Ok(choice)
 }
 
-/// The readable files of each split of a subset, and the files that are not read.
-fn splits(config: &Config, tree: &Tree) -> std::result::Result<(Splits, Vec<TreeFile>), String> {
+/// The readable files of each split of a subset, and the files that are not read. The patterns of
+/// the wanted split must match.
+fn splits(
+    config: &Config,
+    tree: &Tree,
+    wanted: &str,
+) -> std::result::Result<(Splits, Vec<TreeFile>), String> {
     let folder = &config.data_dir;
     let Some(data_files) = &config.data_files else {
         let (files, other): (Vec<_>, Vec<_>) =
@@ -112,7 +119,8 @@ fn splits(config: &Config, tree: &Tree) -> std::result::Result<(Splits, Vec<Tree
                 folder => format!("{folder}/{pattern}"),
             };
             let found = matching(tree, &pattern)?;
-            if found.is_empty() {
+            // Other splits may be missing from a cache.
+            if found.is_empty() && (split == wanted || Some(split.as_str()) == meant(wanted)) {
                 let name = &config.name;
                 return Err(format!(
                     "README.md: subset {name}, split {split}: no file matches {pattern:?}"
@@ -146,8 +154,8 @@ fn script(tree: &Tree) -> Option<&str> {
 fn why_empty(tree: &Tree, other: &[TreeFile]) -> String {
     if let Some(script) = script(tree) {
         return format!(
-            "the data set is made by the Python program {script}, which is not run, and the hub has \
-             no parquet branch of it; run it once in Python and give the file that it writes: \
+            "the data set is made by the Python program {script}, which is not run, and the hub \
+             has no parquet branch of it; run it once in Python and give the file that it writes: \
              datasets.load_dataset(...)[\"train\"].to_json(\"train.jsonl\"), with a version of \
              datasets below 4"
         );

@@ -4,9 +4,11 @@ use super::kind::Kind;
 use crate::tree::TreeFile;
 use std::collections::BTreeMap;
 
+/// The split that is read where none is named.
+pub(super) const TRAIN: &str = "train";
 /// The words that stand for each split.
 const WORDS: [(&str, &[&str]); 3] = [
-    ("train", &["train", "training"]),
+    (TRAIN, &["train", "training"]),
     ("validation", &["validation", "valid", "dev", "val"]),
     ("test", &["test", "testing", "eval", "evaluation"]),
 ];
@@ -44,7 +46,7 @@ pub(super) fn by_name(files: &[TreeFile], folder: &str) -> Splits {
             return splits;
         }
     }
-    group(|_| vec!["train".to_string()])
+    group(|_| vec![TRAIN.to_string()])
 }
 
 /// `data/SPLIT-00000-of-00001*.*`

@@ -80,8 +80,8 @@ impl Site<'_> {
         }))
     }
 
-    /// A page of the list of files below a folder, or of the folder's own entries. The cursor is the
-    /// number of entries before it.
+    /// A page of the list of files below a folder, or of the folder's own entries. The cursor is
+    /// the number of entries before it.
     fn tree(&self, at: &Revision, files: &[RepoFile], folder: &str, query: &str) -> Reply {
         let value = |name: &str| {
             let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));

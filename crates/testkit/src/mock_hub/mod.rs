@@ -1,7 +1,8 @@
 //! A hub that serves directories: models and data sets with their revisions, as the Hugging Face
 //! hub answers huggingface_hub and us. It can be told to fail in the ways of networks.
 //!
-//! It speaks HTTP over its own sockets, because it must break connections where a library would not.
+//! It speaks HTTP over its own sockets, because it must break connections where a library would
+//! not.
 
 mod answer;
 mod http;
