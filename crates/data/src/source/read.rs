@@ -5,11 +5,12 @@ use super::format::ReadOptions;
 use super::row::{Kind, Row, Source};
 use super::{Format, SOURCES};
 use crate::{Error, Origin, Result};
+use hub::{DatasetSpec, HubSettings};
 use row_files::{DataFileList, Object, TOO_BIG};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What was read of a path, and which of its rows were dropped and why.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -92,9 +93,34 @@ pub(crate) fn sha256_of(files: &[(PathBuf, String)]) -> String {
     run::hash(lines.collect::<String>().as_bytes())
 }
 
-/// The files that a path of the settings names.
+/// The files that a path of the settings names. Those of a data set of the hub are fetched where
+/// the cache lacks them.
 pub(crate) fn files_of(path: &Path) -> Result<DataFileList> {
-    Ok(row_files::data_files(path)?)
+    match path.to_str().and_then(DatasetSpec::parse) {
+        Some(spec) => of_hub(path, &spec.map_err(hub_error)?),
+        None => Ok(row_files::data_files(path)?),
+    }
+}
+
+/// Asks the hub once for each data set.
+fn of_hub(path: &Path, spec: &DatasetSpec) -> Result<DataFileList> {
+    static ASKED: Mutex<BTreeMap<PathBuf, DataFileList>> = Mutex::new(BTreeMap::new());
+    let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(list) = asked.get(path) {
+        return Ok(list.clone());
+    }
+    let settings = HubSettings::from_env().map_err(hub_error)?;
+    let found = hub::dataset_files(spec, &settings).map_err(hub_error)?;
+    let list = DataFileList {
+        files: found.files,
+        notes: found.notes,
+    };
+    asked.insert(path.to_path_buf(), list.clone());
+    Ok(list)
+}
+
+fn hub_error(error: hub::Error) -> Error {
+    Error(error.to_string())
 }
 
 /// A row that gave records.
