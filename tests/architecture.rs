@@ -14,7 +14,7 @@ const MAY_USE: &[(&str, &str)] = &[
     ("testkit", ""),
     ("models", "hub ops strict-json"),
     ("row-files", "run strict-json"),
-    ("data", "hub run row-files"),
+    ("data", "hub run row-files strict-json"),
     ("generation", "ops run models"),
     ("policy", "ops run models data"),
     ("train", "ops run data"),

@@ -14,6 +14,7 @@ mod data_rules;
 mod held_out;
 mod inputs;
 mod memory;
+mod mixtures;
 mod moved_base;
 mod outcomes;
 mod plan;

@@ -105,7 +105,7 @@ impl<'a> Row<'a> {
             "{what}: the row has {has}, and the file is read as {name} rows ({fields}); if it is \
              of another format, write it into a file of its own"
         );
-        row_error(self.path, self.number, what)
+        row_error(self.path, self.number, what).into()
     }
 
     /// The names of its fields.
