@@ -131,6 +131,16 @@ fn every_pair_of_different_scores_is_one() {
             (&q(), &None)
         );
     }
+    let many = |n: usize| {
+        let answers = (0..n).map(|i| format!(r#"{{"answer": "{i}", "rank": {i}}}"#));
+        let answers: Vec<String> = answers.collect();
+        format!(r#"{{"prompt": "q", "answers": [{}]}}"#, answers.join(", "))
+    };
+    assert_eq!(read(&many(256)).unwrap().0.len(), 256 * 255 / 2);
+    refused(
+        &many(257),
+        "none of its rows can be used: more than 256 responses (1)",
+    );
     refused(
         r#"{"instruction": "q", "completions": [{"response": "a"}]}"#,
         "row 1: field \"completions[0].overall_score\" is missing",

@@ -88,6 +88,13 @@ fn a_text_that_is_no_transcript_is_refused() {
             "{error}"
         );
     }
+    // two million marks without an answer take no longer than the text
+    let long = "[INST] ".repeat(2 << 20);
+    assert!(
+        read(&long)
+            .unwrap_err()
+            .contains("has no turns of two speakers")
+    );
     let open = "### Human: a### Assistant: b### Human: c### Assistant:";
     let reason = "none of its rows can be used: conversation that does not end with an assistant \
                   turn (1)";

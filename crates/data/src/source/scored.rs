@@ -3,10 +3,17 @@
 use super::collector::{Collector, Want};
 use crate::Ask;
 
+/// The most responses to one prompt. Their pairs grow with the square.
+const MAX_RESPONSES: usize = 256;
+
 /// Adds the pairs of `scored`, responses and their scores (the higher, the better).
 pub(super) fn add_pairs(collector: &mut Collector, ask: &Ask, scored: &[(String, f64)]) {
     if scored.len() < 2 {
         collector.drop_row("fewer than two responses");
+        return;
+    }
+    if scored.len() > MAX_RESPONSES {
+        collector.drop_row("more than 256 responses");
         return;
     }
     if collector.want == Want::Prompts {

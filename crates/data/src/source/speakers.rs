@@ -55,22 +55,6 @@ impl Style {
         }
     }
 
-    /// The next mark from `from` on: its start, its end and the role.
-    fn next(&self, text: &str, from: usize) -> Option<(usize, usize, &'static str)> {
-        let marks = [
-            (Some(self.user), "user"),
-            (Some(self.assistant), "assistant"),
-            (self.system, "system"),
-        ];
-        let found = marks.iter().filter_map(|(mark, role)| {
-            let mark = (*mark)?;
-            let mut starts = text[from..].match_indices(mark).map(|(at, _)| from + at);
-            let start = starts.find(|at| self.allows(&text[..*at]))?;
-            Some((start, start + mark.len(), *role))
-        });
-        found.min()
-    }
-
     fn allows(&self, before: &str) -> bool {
         match self.at {
             At::Anywhere => true,
@@ -81,20 +65,25 @@ impl Style {
 
     /// Whether the text has turns of both speakers.
     fn fits(&self, text: &str) -> bool {
-        let mut roles = self.marks(text).map(|(.., role)| role);
+        let mut roles = self.marks(text).into_iter().map(|(.., role)| role);
         roles.any(|role| role == "user") && roles.any(|role| role == "assistant")
     }
 
-    fn marks<'t>(
-        &'t self,
-        text: &'t str,
-    ) -> impl Iterator<Item = (usize, usize, &'static str)> + 't {
-        let mut from = 0;
-        std::iter::from_fn(move || {
-            let mark = self.next(text, from)?;
-            from = mark.1;
-            Some(mark)
-        })
+    /// Start, end and role of each mark, in the order of the text.
+    fn marks(&self, text: &str) -> Vec<(usize, usize, &'static str)> {
+        let kinds = [
+            (Some(self.user), "user"),
+            (Some(self.assistant), "assistant"),
+            (self.system, "system"),
+        ];
+        let mut marks = Vec::new();
+        for (mark, role) in kinds {
+            let starts = mark.into_iter().flat_map(|mark| text.match_indices(mark));
+            let starts = starts.filter(|(start, _)| self.allows(&text[..*start]));
+            marks.extend(starts.map(|(start, mark)| (start, start + mark.len(), role)));
+        }
+        marks.sort_unstable();
+        marks
     }
 }
 
@@ -111,7 +100,7 @@ pub(super) fn turns(text: &str) -> Result<Vec<Message>, String> {
         let (one, other) = (style.user, other.user);
         return Err(format!("has turns in two styles, {one:?} and {other:?}"));
     }
-    let marks: Vec<_> = style.marks(text).collect();
+    let marks = style.marks(text);
     let mut messages = Vec::new();
     let before = without_ends(&text[..marks[0].0]);
     if !before.is_empty() {
