@@ -60,12 +60,18 @@ SMOLLM3_WIDE = (
     + " + '\\n' }}{% endgeneration %}"
     + SMOLLM3_END
 )
+# Tags around the content alone: no end token is learnt.
+CHATML_CONTENT = CHATML.replace(
+    "{% generation %}{{ message.content + '<|im_end|>' }}{% endgeneration %}",
+    "{% generation %}{{ message.content }}{% endgeneration %}{{ '<|im_end|>' }}",
+)
 
 # Source with the tags around content and end token, source with the tags as released, end token.
 FAMILIES = {
     "chatml": (CHATML, CHATML, "<|im_end|>"),
     "llama-3": (LLAMA3, LLAMA3, "<|eot_id|>"),
     "smollm3": (SMOLLM3, SMOLLM3_WIDE, "<|im_end|>"),
+    "chatml-content": (CHATML, CHATML_CONTENT, "<|im_end|>"),
 }
 BOS, EOS = "<|begin_of_text|>", "<|endoftext|>"
 SPECIAL = [

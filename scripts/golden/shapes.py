@@ -29,6 +29,8 @@ PLAIN = ("prompt-completion", "preference", "kto")
 ROLES = {"human": "user", "user": "user", "system": "system"}
 ROLES |= {n: "assistant" for n in ("gpt", "assistant", "chatgpt", "bing", "bard", "model")}
 SEPARATOR = 0xFFFFFFFF
+# A template whose tags need the rows of one shape only.
+RARE = "chatml-content"
 
 
 def hashed(*lists):
@@ -170,14 +172,14 @@ def digests(kind, rows):
     if kind == "preferences":
         return {"pair": "".join(hashed(r["prompt"], r["chosen"], r["rejected"]) for r in rows)}
 
-    def of(row, spans, after=()):
-        ids = [*row["ids"], *after]
+    def of(row, spans):
+        ids = [*row["ids"], *row["after"]][: spans[-1][1]]
         return hashed(ids, mask(spans, len(ids)))
 
     made = {"last": "".join(of(row, row["answers"][-1:]) for row in rows)}
     made["all"] = "".join(of(row, row["answers"]) for row in rows)
     if any(row["tags"] != row["answers"] for row in rows):
-        made["tags"] = "".join(of(row, row["tags"], row["after"]) for row in rows)
+        made["tags"] = "".join(of(row, row["tags"]) for row in rows)
     return made
 
 
@@ -228,7 +230,8 @@ def check_parts(tokenizer, rows):
 
 def families(models, small):
     """Name of a tokenizer -> its families."""
-    made = {"small": [Family(small, n, templates.BOS, f[2]) for n, f in templates.FAMILIES.items()]}
+    usual = [name for name in templates.FAMILIES if name != RARE]
+    made = {"small": [Family(small, n, templates.BOS, templates.FAMILIES[n][2]) for n in usual]}
     others = json.loads((GOLDEN / "chat.json").read_text(encoding="utf-8"))["tokenizers"]
     sentencepiece = Tokenizer.from_str(json.dumps(others["prepend"]))
     made["prepend"] = [Family(sentencepiece, "chatml", "<s>", "<|im_end|>")]
@@ -254,6 +257,9 @@ def golden_of(shape, kind, rows, known):
     for name, members in known.items():
         if shape in PLAIN and name == "small":
             members = [Plain(members[0].tokenizer), *members]
+        if shape == "messages" and name == "small":
+            first = members[0]
+            members = [*members, Family(first.tokenizer, RARE, first.bos, first.eos)]
         for at, family in enumerate(members):
             is_plain = isinstance(family, Plain)
             label = f"{name} {'plain' if is_plain else family.name}"
