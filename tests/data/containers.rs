@@ -162,7 +162,7 @@ fn pipes_are_read_but_for_parquet() {
             "x.parquet",
             b"PAR1\x15\x04".to_vec(),
             Err(
-                "is parquet in a pipe, and parquet is read from its end; write it into a file first",
+                "is parquet in a pipe, but parquet is read from its end; write it into a file",
             ),
         ),
     ] {

@@ -1,4 +1,5 @@
-//! The crates `row-files` and `data`: containers, formats and their errors, templates, tokens, splits and the loader.
+//! The crates `row-files` and `data`: containers, formats and their errors, templates, tokens,
+//! splits and the loader.
 
 mod batches;
 mod chat;

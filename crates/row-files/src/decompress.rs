@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 use std::rc::Rc;
 
-/// The memory that a zstd frame may ask for, as a power of two: 128 MiB, as the program zstd has it.
+/// The memory that a zstd frame may ask for, as a power of two: 128 MiB, as for the program zstd.
 const ZSTD_WINDOW_LOG: u32 = 27;
 
 /// From so many bytes on, what comes out is compared with what went in.

@@ -2,9 +2,9 @@
 //! compressed by gzip or zstd; and the files that a directory or a pattern names.
 //!
 //! What a file is, its first bytes say; the ending tells only text, CSV and TSV apart. A file is
-//! read once, from its start to its end, so a pipe will do (for parquet it will not). Its hash is of
-//! the bytes that were read. Only the current row is in memory, and no row is larger than a bound.
-//! Knows no dataset format; every error is one line that names the file and the row.
+//! read once, from its start to its end, so a pipe will do (for parquet it will not). Its hash is
+//! of the bytes that were read. Only the current row is in memory, and no row is larger than a
+//! bound. Knows no dataset format; every error is one line that names the file and the row.
 
 mod array;
 mod decompress;
@@ -22,5 +22,5 @@ mod table;
 pub use error::{Error, Result, row_error};
 pub use kind::is_text;
 pub use list::{DataFileList, data_files};
-pub use read::{Whole, for_each_row};
+pub use read::{EachRow, Whole, for_each_row};
 pub use row::{MAX_ROW_BYTES, Object, TOO_BIG, type_name};

@@ -50,9 +50,9 @@ pub struct DataFileList {
 }
 
 /// The data files that a path of the settings names, in order: a file itself, whether it is there
-/// or not; the data files below a directory, sorted by path; the matches of a pattern with `*`, `?`,
-/// `[…]` or `**`, sorted. Of a directory, hidden files and known metadata are left out without a
-/// word, other files and other splits with a note.
+/// or not; the data files below a directory, sorted by path; the matches of a pattern with `*`,
+/// `?`, `[…]` or `**`, sorted. Of a directory, hidden files and known metadata are left out without
+/// a word, other files and other splits with a note.
 ///
 /// Errors: a directory without data files or of Arrow files, a pattern that is malformed or matches
 /// nothing.

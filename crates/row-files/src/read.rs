@@ -25,6 +25,9 @@ pub struct Whole {
     pub n_bytes: u64,
 }
 
+/// Takes the number of a row, from 1, and the row; breaks if it wants no more.
+pub type EachRow<'a, E> = dyn FnMut(usize, &Object) -> std::result::Result<ControlFlow<()>, E> + 'a;
+
 /// Calls `each(row number from 1, row)` for every row of the file until it breaks or fails. A line
 /// of a `.txt` file is the row `{"text": line}`; the number of a row of JSON Lines or text is that
 /// of its line.
@@ -33,7 +36,7 @@ pub struct Whole {
 /// is damaged or of a kind that is not taken; and whatever `each` fails with.
 pub fn for_each_row<E: From<Error>>(
     path: &Path,
-    each: &mut dyn FnMut(usize, &Object) -> std::result::Result<ControlFlow<()>, E>,
+    each: &mut EachRow<'_, E>,
 ) -> std::result::Result<Whole, E> {
     let (mut n_rows, mut failed) = (0, None);
     let mut stored = Stored::of(path)?;

@@ -55,7 +55,7 @@ impl Stored {
             true => Ok(self.metadata.clone()),
             false => Err(file_error(
                 path,
-                "is parquet in a pipe, and parquet is read from its end; write it into a file first",
+                "is parquet in a pipe, but parquet is read from its end; write it into a file",
             )),
         }
     }

@@ -144,11 +144,11 @@ fn names(path: &Path, delimiter: u8, header: &ByteRecord) -> Result<Vec<String>,
         }
         names.push(name.to_string());
     }
-    match &names[..] {
-        [name] => other_delimiter(delimiter, name).map_or(Ok(()), |what| Err(fail(what)))?,
-        _ => {}
+    let only = names.first().filter(|_| names.len() == 1);
+    match only.and_then(|name| other_delimiter(delimiter, name)) {
+        Some(what) => Err(fail(what)),
+        None => Ok(names),
     }
-    Ok(names)
 }
 
 /// What is wrong where the one name of a header is several with another delimiter.

@@ -1,7 +1,7 @@
 //! What a column's stored values mean, and what they become in JSON.
 //!
-//! Integers and floats stay numbers, texts strings. A decimal of at most fifteen digits is a number,
-//! a longer one a string; dates, times and timestamps are strings as ISO 8601 writes them.
+//! Integers and floats stay numbers, texts strings. A decimal of at most fifteen digits is a
+//! number, a longer one a string; dates, times and timestamps are strings as ISO 8601 writes them.
 
 use chrono::{DateTime, NaiveDate, NaiveTime, TimeDelta};
 use half::f16;
