@@ -1,9 +1,9 @@
 //! A JSON array of objects, one element at a time. An element whose text is longer than
 //! [`MAX_ELEMENT_BYTES`] is refused while it is read.
 
+use crate::each::{Each, Stop};
 use crate::error::{not_an_object, row_error};
 use crate::limited::Limited;
-use crate::row::{Each, Stop};
 use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};

@@ -1,6 +1,7 @@
 //! The error type of this crate, and how a row's mistake is named.
 
-use crate::type_name;
+use crate::kind::all_endings;
+use crate::row::type_name;
 use serde_json::Value;
 use std::fmt::Display;
 use std::io;
@@ -26,7 +27,7 @@ pub(crate) fn file_error(path: &Path, what: impl Display) -> Error {
 
 /// The file cannot be read at all.
 pub(crate) fn unreadable(path: &Path, error: &io::Error) -> Error {
-    let why = run::why_unreadable(path, error, &crate::list::all_endings());
+    let why = run::why_unreadable(path, error, &all_endings());
     file_error(path, format_args!("cannot be read: {why}"))
 }
 

@@ -132,8 +132,14 @@ impl TextKind {
     }
 }
 
+/// The endings of files of rows, before that of a compression.
+pub(crate) const ENDINGS: [&str; 6] = ["json", "jsonl", "ndjson", "txt", "csv", "tsv"];
+
+/// The ending of files that compress themselves.
+pub(crate) const PARQUET: [&str; 2] = ["parquet", "pq"];
+
 /// Endings of compressed files.
-pub(crate) const COMPRESSED: [&str; 4] = ["gz", "gzip", "zst", "zstd"];
+const COMPRESSED: [&str; 4] = ["gz", "gzip", "zst", "zstd"];
 
 /// The ending of a file's name in small letters, without that of its compression: `jsonl` of
 /// `train.JSONL.gz`. Empty if there is none.
@@ -147,6 +153,11 @@ pub(crate) fn ending(path: &Path) -> String {
         true => lower(Path::new(path.file_stem().unwrap_or_default())),
         false => last,
     }
+}
+
+/// The endings that a mistyped name is compared with.
+pub(crate) fn all_endings() -> Vec<&'static str> {
+    [&ENDINGS[..], &PARQUET, &COMPRESSED].concat()
 }
 
 fn is_words(path: &Path) -> bool {

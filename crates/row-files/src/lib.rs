@@ -8,6 +8,7 @@
 
 mod array;
 mod decompress;
+mod each;
 mod error;
 mod kind;
 mod limited;

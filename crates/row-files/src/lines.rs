@@ -1,13 +1,15 @@
 //! Files of lines: JSON Lines, and text of which each line is a row. The number of a row is that of
 //! its line. Of a line longer than [`MAX_ROW_BYTES`] nothing is held; it is skipped and counted.
 
+use crate::each::{Each, Stop};
 use crate::error::{Result, not_an_object, row_error};
-use crate::read::EXPECTED;
-use crate::row::{Each, MAX_ROW_BYTES, Object, Stop};
+use crate::row::{MAX_ROW_BYTES, Object};
 use serde_json::{Map, Value};
 use std::io::{BufRead, Read};
 use std::path::Path;
 use strict_json::{StrictValue, has_remedy, problem_in_line};
+
+pub(crate) const EXPECTED: &str = "expected a JSON array of objects, or one JSON object per line";
 
 /// The rows `{"text": line}`. Returns how many lines were too long and skipped.
 pub(crate) fn text(

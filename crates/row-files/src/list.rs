@@ -2,14 +2,8 @@
 //! of a pattern.
 
 use crate::error::{Result, file_error, unreadable};
-use crate::kind::{COMPRESSED, ending};
+use crate::kind::{ENDINGS, PARQUET, ending};
 use std::path::{Path, PathBuf};
-
-/// The endings of files of rows, before that of a compression.
-pub(crate) const ENDINGS: [&str; 6] = ["json", "jsonl", "ndjson", "txt", "csv", "tsv"];
-
-/// The ending of files that compress themselves.
-const PARQUET: [&str; 2] = ["parquet", "pq"];
 
 /// Files that lie beside data and describe them.
 const METADATA: [&str; 10] = [
@@ -244,9 +238,4 @@ fn is_data(path: &Path) -> bool {
 fn is_description(name: &str, ending: &str) -> bool {
     matches!(ending, "md" | "yaml" | "yml" | "py" | "lock")
         || matches!(name, "license" | "readme" | "_success")
-}
-
-/// The endings that a mistyped name is compared with.
-pub(crate) fn all_endings() -> Vec<&'static str> {
-    [&ENDINGS[..], &PARQUET, &COMPRESSED].concat()
 }

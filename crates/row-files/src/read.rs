@@ -1,17 +1,17 @@
 //! Reads the rows of one file, whatever it is.
 
 use crate::decompress::{Codec, decompress};
+use crate::each::{Each, Stop};
 use crate::error::{Error, file_error, unreadable};
 use crate::kind::{Kind, TextKind};
-use crate::row::{Each, Object, Stop};
+use crate::lines::EXPECTED;
+use crate::row::Object;
 use crate::stored::Stored;
 use crate::{array, lines, parquet, table};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::ops::ControlFlow;
 use std::path::Path;
-
-pub(crate) const EXPECTED: &str = "expected a JSON array of objects, or one JSON object per line";
 
 /// A file that was read.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,6 +1,5 @@
-//! A row, and how rows are handed to the caller.
+//! A row and its bounds.
 
-use crate::Error;
 use serde_json::{Map, Value};
 
 /// A row: values by field name, in the order of the file.
@@ -24,19 +23,3 @@ pub fn type_name(value: &Value) -> &'static str {
         Value::Object(_) => "an object",
     }
 }
-
-/// Why reading ended before the file did.
-pub(crate) enum Stop {
-    Error(Error),
-    /// The caller wants no more rows, or has an error of its own.
-    Caller,
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Error(error)
-    }
-}
-
-/// Takes a row and its number, from 1.
-pub(crate) type Each<'a> = dyn FnMut(usize, &Object) -> Result<(), Stop> + 'a;

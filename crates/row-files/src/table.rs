@@ -1,9 +1,10 @@
 //! CSV and TSV with a header. Every cell is a string, an empty one the empty string; a cell in
 //! quotes may hold line breaks. A row that has not a cell for each column is refused.
 
+use crate::each::{Each, Stop};
 use crate::error::{Error, file_error, row_error};
 use crate::limited::{Limit, Limited};
-use crate::row::{Each, MAX_ROW_BYTES, Object, Stop};
+use crate::row::{MAX_ROW_BYTES, Object};
 use csv::ByteRecord;
 use serde_json::Value;
 use std::collections::HashSet;

@@ -7,8 +7,9 @@ mod page_header;
 mod pages;
 mod shape;
 
+use crate::each::{Each, Stop};
 use crate::error::{Error, file_error, row_error};
-use crate::row::{Each, MAX_ROW_BYTES, Stop};
+use crate::row::MAX_ROW_BYTES;
 use leaf::{Fault, Leaf};
 use meaning::Meaning;
 use pages::{CheckedPages, PageBytes};
