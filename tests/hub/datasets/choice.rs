@@ -2,27 +2,39 @@
 
 use super::{CONVERTED, World, paths, says};
 
-/// Files of main, of the parquet branch, a name, and the files that it stands for.
-type Case<'a> = (&'a [&'a str], &'a [&'a str], &'a str, &'a [&'a str]);
-
 fn world(main: &[&str], converted: &[&str]) -> World {
-    let named = |paths: &[&'static str]| paths.iter().map(|p| (*p, "")).collect::<Vec<_>>();
-    let leak = |paths: &[&str]| -> Vec<&'static str> {
-        paths.iter().map(|p| &*p.to_string().leak()).collect()
+    let named = |paths: &[&str]| -> Vec<(String, String)> {
+        let path = |path: &&str| (path.to_string(), String::new());
+        paths.iter().map(path).collect()
     };
-    let world = World::with(&named(&leak(main)));
-    if !converted.is_empty() {
-        world.put(CONVERTED, &named(&leak(converted)));
+    let world = World::new();
+    for (revision, paths) in [("main", main), (CONVERTED, converted)] {
+        let files = named(paths);
+        let files: Vec<_> = files
+            .iter()
+            .map(|(p, t)| (p.as_str(), t.as_str()))
+            .collect();
+        if !files.is_empty() {
+            world.put(revision, &files);
+        }
     }
     world
 }
 
+/// `files of main | files of the parquet branch | what follows hub:org/d | the files taken`
 #[track_caller]
-fn check((main, converted, spec, wanted): Case) {
+fn check(case: &str) {
+    let parts: Vec<Vec<&str>> = case
+        .split('|')
+        .map(|part| part.split_whitespace().collect())
+        .collect();
+    let [main, converted, rest, wanted] = &parts[..] else {
+        panic!("four parts: {case}");
+    };
     let world = world(main, converted);
-    let found = world.get(spec);
-    let found = found.unwrap_or_else(|e| panic!("{spec}: {e}"));
-    assert_eq!(paths(&found), wanted, "{spec} in {main:?}, {converted:?}");
+    let found = world.get(&format!("hub:org/d{}", rest.concat()));
+    let found = found.unwrap_or_else(|e| panic!("{case}: {e}"));
+    assert_eq!(paths(&found), *wanted, "{case}");
     for (file, path) in found.files.iter().zip(wanted) {
         assert_eq!(std::fs::read_to_string(file).unwrap(), *path);
     }
@@ -30,165 +42,63 @@ fn check((main, converted, spec, wanted): Case) {
 
 #[test]
 fn splits_are_found_by_names() {
-    let cases: &[Case] = &[
-        // one file: train
-        (
-            &["README.md", "rows.jsonl"],
-            &[],
-            "hub:org/d",
-            &["rows.jsonl"],
-        ),
-        (&["b.csv", "a.csv"], &[], "hub:org/d", &["a.csv", "b.csv"]),
-        // names of files
-        (&["train.csv", "test.csv"], &[], "hub:org/d", &["train.csv"]),
-        (
-            &["train.csv", "test.csv"],
-            &[],
-            "hub:org/d:test",
-            &["test.csv"],
-        ),
-        (
-            &["my-train-1.json.gz", "dev.json.gz"],
-            &[],
-            "hub:org/d",
-            &["my-train-1.json.gz"],
-        ),
-        (
-            &["train.jsonl.zst", "dev.jsonl.zst"],
-            &[],
-            "hub:org/d:validation",
-            &["dev.jsonl.zst"],
-        ),
-        (
-            &["train.tsv", "dev.tsv"],
-            &[],
-            "hub:org/d:dev",
-            &["dev.tsv"],
-        ),
-        (
-            &["train.tsv", "x_eval.tsv"],
-            &[],
-            "hub:org/d:eval",
-            &["x_eval.tsv"],
-        ),
-        (
-            &["training.txt", "valid.txt"],
-            &[],
-            "hub:org/d:valid",
-            &["valid.txt"],
-        ),
-        // "trainer" is no split, so there are none
-        (
-            &["trainer.json", "tests.json"],
-            &[],
-            "hub:org/d",
-            &["tests.json", "trainer.json"],
-        ),
-        // names of folders come before those of files
-        (
-            &[
-                "data/train/test-1.json",
-                "data/train/b.json",
-                "data/test/train.json",
-            ],
-            &[],
-            "hub:org/d",
-            &["data/train/b.json", "data/train/test-1.json"],
-        ),
-        (
-            &["val/a.json", "train_x/b.json"],
-            &[],
-            "hub:org/d:val",
-            &["val/a.json"],
-        ),
-        // shards name any split
-        (
-            &[
-                "data/sft-00000-of-00002.parquet",
-                "data/sft-00001-of-00002-ab.parquet",
-                "train.csv",
-            ],
-            &[],
-            "hub:org/d:sft",
-            &[
-                "data/sft-00000-of-00002.parquet",
-                "data/sft-00001-of-00002-ab.parquet",
-            ],
-        ),
-        // hidden and special folders, descriptions, and the rarer kind
-        (
-            &[
-                ".cache/train.json",
-                "__x__/train.json",
-                "dataset_infos.json",
-                "a.csv",
-                "b.csv",
-                "l.txt",
-            ],
-            &[],
-            "hub:org/d",
-            &["a.csv", "b.csv"],
-        ),
-        // names that a URL escapes
-        (&["été #1?.json"], &[], "hub:org/d", &["été #1?.json"]),
-    ];
-    cases.iter().for_each(|case| check(*case));
+    // one kind of file, no names of splits: train
+    check("README.md rows.jsonl | | | rows.jsonl");
+    check("b.csv a.csv | | | a.csv b.csv");
+    // names of files
+    check("train.csv test.csv | | | train.csv");
+    check("train.csv test.csv | | :test | test.csv");
+    check("my-train-1.json.gz dev.json.gz | | | my-train-1.json.gz");
+    check("train.jsonl.zst dev.jsonl.zst | | :validation | dev.jsonl.zst");
+    check("train.tsv dev.tsv | | :dev | dev.tsv");
+    check("train.tsv x_eval.tsv | | :eval | x_eval.tsv");
+    check("training.txt valid.txt | | :valid | valid.txt");
+    // "trainer" is no split, so there are none
+    check("trainer.json tests.json | | | tests.json trainer.json");
+    // names of folders come before those of files
+    let folders = "data/train/test-1.json data/train/b.json data/test/train.json";
+    check(&format!(
+        "{folders} | | | data/train/b.json data/train/test-1.json"
+    ));
+    check("val/a.json train_x/b.json | | :val | val/a.json");
+    // shards name any split
+    let shards = "data/sft-00000-of-00002.parquet data/sft-00001-of-00002-ab.parquet";
+    check(&format!("{shards} train.csv | | :sft | {shards}"));
+    // hidden and special folders, descriptions, and the rarer kind
+    let other = ".cache/train.json __x__/train.json dataset_infos.json l.txt";
+    check(&format!("{other} a.csv b.csv | | | a.csv b.csv"));
+    // a name that a URL escapes
+    let odd = "été #1? 100%.json";
+    let found = world(&[odd], &[]).get("hub:org/d").unwrap();
+    assert_eq!(paths(&found), [odd]);
 }
 
 #[test]
 fn the_parquet_branch_is_taken_where_no_revision_is_named() {
-    let main = &["train.csv", "extra/more.csv"];
-    let converted = &[
-        "default/test/0000.parquet",
-        "default/train/0000.parquet",
-        "default/train/0001.parquet",
-        "en/train/0000.parquet",
-    ];
-    let of_default = &["default/train/0000.parquet", "default/train/0001.parquet"];
-    let cases: &[Case] = &[
-        (main, converted, "hub:org/d", of_default),
-        (main, converted, "hub:org/d/default", of_default),
-        (
-            main,
-            converted,
-            "hub:org/d:test",
-            &["default/test/0000.parquet"],
-        ),
-        (main, converted, "hub:org/d/en", &["en/train/0000.parquet"]),
-        (
-            main,
-            converted,
-            "hub:org/d@refs/convert/parquet",
-            of_default,
-        ),
-        (main, converted, "hub:org/d@main", &["train.csv"]),
+    let train = "default/train/0000.parquet default/train/0001.parquet";
+    let both = format!(
+        "train.csv extra/more.csv | default/test/0000.parquet {train} en/train/0000.parquet"
+    );
+    for (rest, wanted) in [
+        ("", train),
+        ("/default", train),
+        (":test", "default/test/0000.parquet"),
+        ("/en", "en/train/0000.parquet"),
+        ("@refs/convert/parquet", train),
+        ("@main", "train.csv"),
         // paths are of main
-        (main, converted, "hub:org/d/train.csv", &["train.csv"]),
-        (main, converted, "hub:org/d/extra", &["extra/more.csv"]),
-        (main, converted, "hub:org/d/extra/", &["extra/more.csv"]),
-        (
-            main,
-            converted,
-            "hub:org/d/**/*.csv",
-            &["extra/more.csv", "train.csv"],
-        ),
-        (
-            main,
-            converted,
-            "hub:org/d/en/train@refs/convert/parquet",
-            &["en/train/0000.parquet"],
-        ),
-        // only one subset, and a branch without data
-        (
-            main,
-            &["fr/train/0000.parquet"],
-            "hub:org/d",
-            &["fr/train/0000.parquet"],
-        ),
-        (main, &["README.md"], "hub:org/d", &["train.csv"]),
-    ];
-    cases.iter().for_each(|case| check(*case));
-    let world = world(main, &["default/partial-train/0000.parquet"]);
+        ("/train.csv", "train.csv"),
+        ("/extra", "extra/more.csv"),
+        ("/extra/", "extra/more.csv"),
+        ("/**/*.csv", "extra/more.csv train.csv"),
+        ("/en/train@refs/convert/parquet", "en/train/0000.parquet"),
+    ] {
+        check(&format!("{both} | {rest} | {wanted}"));
+    }
+    // only one subset, and a branch without data
+    check("train.csv | fr/train/0000.parquet | | fr/train/0000.parquet");
+    check("train.csv | README.md | | train.csv");
+    let world = world(&["train.csv"], &["default/partial-train/0000.parquet"]);
     let found = world.get("hub:org/d").unwrap();
     assert_eq!(paths(&found), ["default/partial-train/0000.parquet"]);
     let note = "split train is partial: the hub converted only its first part to parquet; \
@@ -198,7 +108,7 @@ fn the_parquet_branch_is_taken_where_no_revision_is_named() {
 
 #[test]
 fn explicit_paths_take_just_that() {
-    let main = &[
+    let main = [
         "a/1.jsonl",
         "a/2.jsonl",
         "a/test.csv",
@@ -206,38 +116,19 @@ fn explicit_paths_take_just_that() {
         "b/train.json",
         "c.json",
     ];
-    let cases: &[Case] = &[
-        (main, &[], "hub:org/d/a/2.jsonl", &["a/2.jsonl"]),
-        (main, &[], "hub:org/d/c.json", &["c.json"]),
-        (
-            main,
-            &[],
-            "hub:org/d/a/*.jsonl",
-            &["a/1.jsonl", "a/2.jsonl"],
-        ),
-        (
-            main,
-            &[],
-            "hub:org/d/a/",
-            &["a/1.jsonl", "a/2.jsonl", "a/test.csv"],
-        ),
-        (
-            main,
-            &[],
-            "hub:org/d/a",
-            &["a/1.jsonl", "a/2.jsonl", "a/test.csv"],
-        ),
-        (main, &[], "hub:org/d/*/*.json@main", &["b/train.json"]),
-        (main, &[], "hub:org/d/a/:test", &["a/test.csv"]),
-        (
-            main,
-            &[],
-            "hub:org/d/a/[12].jsonl",
-            &["a/1.jsonl", "a/2.jsonl"],
-        ),
-    ];
-    cases.iter().for_each(|case| check(*case));
-    let world = world(main, &[]);
+    for (rest, wanted) in [
+        ("/a/2.jsonl", "a/2.jsonl"),
+        ("/c.json", "c.json"),
+        ("/a/*.jsonl", "a/1.jsonl a/2.jsonl"),
+        ("/a/", "a/1.jsonl a/2.jsonl a/test.csv"),
+        ("/a", "a/1.jsonl a/2.jsonl a/test.csv"),
+        ("/*/*.json@main", "b/train.json"),
+        ("/a/:test", "a/test.csv"),
+        ("/a/[12].jsonl", "a/1.jsonl a/2.jsonl"),
+    ] {
+        check(&format!("{} | | {rest} | {wanted}", main.join(" ")));
+    }
+    let world = world(&main, &[]);
     let notes = world.get("hub:org/d/a").unwrap().notes;
     assert!(notes.contains(&"not read: 1 .png".to_string()), "{notes:?}");
     for (spec, parts) in [
