@@ -102,7 +102,7 @@ docs:            ## the book of docs/ into target/book, links checked
 	scripts/docs.sh
 crash: build     ## kill and resume every stage, compare bytes  KILLS=50
 	scripts/crash.sh
-check-long: build ## kills, failing and full disks, flipped bits  KILLS FLIPS PARTS
+check-long: build ## kills, failing and full disks, flipped bits, large data  KILLS FLIPS GB PARTS
 	scripts/check-long.sh
 check-clients:   ## transformers, PEFT and real models against ours  PARTS
 	scripts/check-clients.sh

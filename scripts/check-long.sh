@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The checks that take long: kills, failing disks, a full disk, flipped bits. Each part ends with
+# The checks that take long: kills, failing disks, a full disk, flipped bits, large data. Each part ends with
 # one line of figures, and all goes into docs/checks/DATE-check-long.txt. Exits 1 if anything is
 # wrong or was not run. Needs strace and unshare.
 #   make check-long
@@ -10,11 +10,12 @@ bin=${BIN:-target/release}
 kills=${KILLS:-50}
 flips=${FLIPS:-100}
 sizes=${SIZES:-20}
+gb=${GB:-5}
 out=${OUT:-docs/checks/$(date +%F)-check-long.txt}
 
 # A part is a function: it prints what is wrong and, last, its figures, and fails if anything is
 # wrong. It writes into $work. All parts run side by side. To add one, write it and name it here.
-all="kill_and_resume kill_at_each_sync fail_each_sync full_disk flipped_bits"
+all="kill_and_resume kill_at_each_sync fail_each_sync full_disk flipped_bits large_data"
 parts=${PARTS:-$all}
 
 scratch=$(mktemp -d)
@@ -150,6 +151,46 @@ flipped_bits() {
         >"$work/log" 2>&1 || { tail -20 "$work/log"; return 1; }
     sed -n '/^flipped bits of/,/^flips:/p' "$work/log"
     grep -q '^flips: .* 0 wrong$' "$work/log"
+}
+
+# peak_of LOG COMMAND…: runs it, and prints its seconds and its largest resident memory
+peak_of() {
+    local log=$1 start=$SECONDS peak=0 now
+    shift
+    "$@" >"$log" 2>&1 &
+    while now=$(sed -n 's/^VmHWM:[^0-9]*\([0-9]*\).*/\1/p' "/proc/$!/status" 2>/dev/null); do
+        [ "${now:-0}" -le "$peak" ] || peak=$now
+        sleep 0.2
+    done
+    wait $! || { tail -3 "$log"; return 1; }
+    echo "$((SECONDS - start)) s, at most $((peak / 1024)) MB"
+}
+
+# Rows of about 700 bytes in the words of the tiny world, $gb GB of them: three steps of sft, the
+# first time and again. The losses must be the same.
+large_data() {
+    local rows=$work/rows.jsonl run n command
+    awk -v bytes="$gb" 'BEGIN {
+        n = split("cherry hotel spade plane fox drum fig dress horn elm tram house palm", words, " ")
+        for (bytes *= 1e9; written < bytes; row++) {
+            text = "Row " row ":"
+            for (i = 0; i < 60; i++) text = text " " words[int((row * 7 + i * i * 31) % n) + 1]
+            line = "{\"prompt\": \"Repeat these words: " text ".\", \"completion\": \"" text ".\"}"
+            written += length(line) + 1
+            print line
+        }
+    }' >"$rows"
+    n=$(wc -l <"$rows")
+    command="$bin/wick sft --config configs/tiny/sft.toml --set data.path=$rows
+        --set data.max_len=250 --set data.held_out=0.001 --set data.max_eval_rows=50
+        --set train.max_steps=3 --set train.batch_size=4 --set samples.n=1"
+    for run in first second; do
+        echo "$run start: $(WICK_CACHE=$work/cache RAYON_NUM_THREADS=$(nproc) \
+            peak_of "$work/log" $command --run "$work/$run")"
+    done
+    grep -q 'were tokenised before' "$work/log" || { echo "the second start prepared them again"; return 1; }
+    diff -I '"time/' -I tokens_per_sec "$work"/{first,second}/metrics.jsonl || return 1
+    echo "$n rows, $(du -m "$rows" | cut -f1) MB; their tokens: $(du -sm "$work/cache" | cut -f1) MB"
 }
 
 run_part() {

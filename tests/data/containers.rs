@@ -161,9 +161,7 @@ fn pipes_are_read_but_for_parquet() {
         (
             "x.parquet",
             b"PAR1\x15\x04".to_vec(),
-            Err(
-                "is parquet in a pipe, but parquet is read from its end; write it into a file",
-            ),
+            Err("is parquet in a pipe, but parquet is read from its end; write it into a file"),
         ),
     ] {
         let dir = tempfile::tempdir().unwrap();

@@ -10,12 +10,12 @@ fn read(rows: &str) -> Result<(Vec<(Ask, String, String)>, String), String> {
     let shown = format!("{}: ", path.display());
     let loaded = data::preferences(&path, Format::Auto);
     let loaded = loaded.map_err(|e| e.to_string().replace(&shown, ""))?;
-    assert_eq!(loaded.notes, [""; 0], "{rows}");
+    assert_eq!(loaded.counts.notes, [""; 0], "{rows}");
     let items = loaded.items.into_iter();
     let pairs = items
         .map(|p| (p.prompt.ask, p.chosen, p.rejected))
         .collect();
-    Ok((pairs, format!("{:?}", loaded.dropped)))
+    Ok((pairs, format!("{:?}", loaded.counts.dropped)))
 }
 
 /// The rows hold these pairs and none is dropped.

@@ -11,7 +11,7 @@ fn demonstrations(rows: &str) -> Result<Vec<(Ask, String)>, String> {
     let shown = format!("{}: ", path.display());
     let loaded = data::demonstrations(&path, Format::Auto);
     let loaded = loaded.map_err(|e| e.to_string().replace(&shown, ""))?;
-    assert_eq!(loaded.notes, [""; 0], "{rows}");
+    assert_eq!(loaded.counts.notes, [""; 0], "{rows}");
     let items = loaded.items.into_iter();
     Ok(items.map(|d| (d.prompt.ask, d.response)).collect())
 }
@@ -97,6 +97,7 @@ fn rated_answers_and_choices_are_refused_until_they_are_ignored() {
         let options = ReadOptions {
             format: Format::Auto,
             ignore: [field, "verbosity"].map(String::from).to_vec(),
+            ..ReadOptions::default()
         };
         let loaded = data::demonstrations(&path, options).unwrap();
         assert_eq!(loaded.items[0].response, "b");

@@ -20,7 +20,7 @@ fn read(rows: &str) -> Result<(Vec<(Ask, String)>, Vec<String>), String> {
     let items = loaded.items.into_iter();
     Ok((
         items.map(|d| (d.prompt.ask, d.response)).collect(),
-        loaded.notes,
+        loaded.counts.notes,
     ))
 }
 
@@ -119,7 +119,7 @@ fn conversations_with_tools_are_dropped_and_counted() {
         let loaded = data::demonstrations(&path, Format::Auto).unwrap();
         assert_eq!(loaded.items.len(), 1);
         let reason = format!("conversation with a turn of the role {role:?}");
-        assert_eq!(loaded.dropped, [(reason, 1)].into());
+        assert_eq!(loaded.counts.dropped, [(reason, 1)].into());
     }
 }
 

@@ -158,5 +158,5 @@ fn train_in(
     config: &FitConfig,
 ) -> Result<Summary> {
     let mut run = Run::create(dir, "test", &json!({ "train": config }))?;
-    fit(objective, data, config, &mut run, false)
+    fit(objective, &data.to_vec(), config, &mut run, false)
 }
