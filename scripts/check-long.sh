@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The checks that take long: kills, failing disks, a full disk, flipped bits, large data. Each part ends with
-# one line of figures, and all goes into docs/checks/DATE-check-long.txt. Exits 1 if anything is
+# The checks that take long: kills, failing disks, a full disk, flipped bits, large data. Each part
+# ends with its figures, and all goes into docs/checks/DATE-check-long.txt. Exits 1 if anything is
 # wrong or was not run. Needs strace and unshare.
 #   make check-long
 #   PARTS="full_disk flipped_bits" KILLS=3 FLIPS=10 OUT=/tmp/short.txt scripts/check-long.sh

@@ -79,7 +79,7 @@ fn weights_are_refused_where_each_row_counts_once() {
     let world = World::with_reward();
     let sets = sources("demonstrations.json", "translation.json");
     let error = world
-        .rl("x", &format!("{sets} algorithm.name=alol"))
+        .rl("x", &format!("{sets} algorithm.name=a_lol"))
         .unwrap_err();
     let expected = "data.sources[0].weight = 0.5: this algorithm draws from stored responses, of \
                     which each counts once; leave the weight out";

@@ -23,8 +23,8 @@ pub enum TrainOn {
 }
 
 impl Encoder {
-    /// The examples of a row. Of a conversation all answers are learnt; otherwise there is one, that
-    /// of [`Encoder::example`].
+    /// The examples of a row. Of a conversation all answers are learnt; otherwise there is one,
+    /// that of [`Encoder::example`].
     ///
     /// Errors, with file and row: as those of [`Encoder::example`].
     pub fn conversation(&self, row: &Demonstration) -> Result<Vec<Example>> {
@@ -132,8 +132,8 @@ fn put_labels(example: &mut Example, learnt: &[Range<usize>]) {
     example.context = between.filter(|range| !range.is_empty()).collect();
 }
 
-/// The answers of a conversation before the last, each with the turns before it. One that follows no
-/// user turn, or says nothing, is context.
+/// The answers of a conversation before the last, each with the turns before it. One that follows
+/// no user turn, or says nothing, is context.
 fn earlier_answers(prompt: &Prompt) -> Vec<(Prompt, String)> {
     let Ask::Chat(messages) = &prompt.ask else {
         return Vec::new();

@@ -20,7 +20,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use tags::Tags;
 
-pub(crate) use tags::{Tagged, has_generation_tags, render_tagged};
+pub(crate) use tags::{Tagged, has_generation_tags};
 
 /// Instructions of minijinja's virtual machine. A conversation of a thousand turns needs about a
 /// hundred thousand.
@@ -83,6 +83,11 @@ pub(crate) struct Rendering {
 /// all later calls repeat, ends the process soon.
 pub(crate) fn render(what: Rendering) -> Result<String> {
     render_with(what, Tags::Ignored)
+}
+
+/// Renders as [`render`], and says which text the `{% generation %}` blocks mark.
+pub(crate) fn render_tagged(what: Rendering) -> Result<Tagged> {
+    tags::split(&render_with(what, Tags::Marked)?)
 }
 
 fn render_with(what: Rendering, tags: Tags) -> Result<String> {

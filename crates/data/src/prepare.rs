@@ -6,26 +6,26 @@
 //! the same files and settings find them.
 
 mod held_out;
+mod scan;
 mod set;
+mod sets;
 
 use crate::cache::{Cache, Entry, Facts, FileHash};
 use crate::store::{TokenFile, TokenWriter};
 use crate::{
-    DataFiles, Encoder, Error, Example, Examples, ReadSources, Record, Result, RowsConfig,
-    Selection, TooLong, TrainOn,
+    DataFiles, Encoder, Error, Examples, ReadSources, Record, Result, RowsConfig, Selection,
+    TrainOn,
 };
 use held_out::Split;
-use set::{Progress, Set, Sink};
+use scan::Scanned;
+use set::{Rule, Sink};
+use sets::Sets;
 use std::path::PathBuf;
+
+pub use set::Encode;
 
 /// Held-out records of large data that are kept as text, for the samples that a run shows.
 const SHOWN: usize = 4096;
-
-/// Text of the records that are tokenised together.
-const CHUNK_BYTES: usize = 4 << 20;
-
-/// Makes the examples of a record.
-pub type Encode<T, const N: usize> = fn(&Encoder, &T, TrainOn) -> Result<Vec<[Example; N]>>;
 
 /// What is prepared, and how.
 pub struct Preparing<'a, T, const N: usize, const HELD_OUT: u8> {
@@ -78,9 +78,14 @@ where
     }
 
     fn scan(&self) -> Result<ReadRows<T>> {
+        let RowsConfig {
+            memory_mb,
+            too_long,
+            ..
+        } = self.config;
         let mut scanned = Vec::new();
         for selection in self.selections() {
-            scanned.push(self.scan_one(&selection)?);
+            scanned.push(scan::scan(&selection, *memory_mb, *too_long)?);
         }
         Ok(ReadRows::Scanned(scanned))
     }
@@ -103,14 +108,19 @@ where
                 }
             }
         };
-        let mut scanned = scanned.into_iter();
-        let train = scanned.next().expect("there are training rows");
-        let eval = scanned.next();
-        let split = Split::new(self, &train, eval.as_ref());
-        let is_small = |one: &Scanned<T>| one.records.is_some();
-        match is_small(&train) && eval.as_ref().is_none_or(is_small) {
-            true => self.in_memory(encoder, train, eval, split),
-            false => self.in_cache(encoder, &cache, [Some(train), eval], split),
+        let split = self.split(&scanned);
+        match scanned.iter().all(|one| one.records.is_some()) {
+            true => self.in_memory(encoder, scanned, split),
+            false => self.in_cache(encoder, &cache, scanned, split),
+        }
+    }
+
+    fn split(&self, scanned: &[Scanned<T>]) -> Split {
+        let max_held = self.config.max_eval_rows.unwrap_or(usize::MAX);
+        let shown = self.selection().shown();
+        match scanned {
+            [train, eval] => Split::of_eval(&train.keys, &eval.keys, max_held, shown.as_ref()),
+            all => Split::of_share(&all[0].keys, self.config.held_out, self.seed, max_held),
         }
     }
 
@@ -136,94 +146,44 @@ where
         })
     }
 
-    /// Reads all rows. Their records are kept as long as their text is short enough.
-    fn scan_one(&self, selection: &Selection) -> Result<Scanned<T>> {
-        let most = self.config.memory_mb.saturating_mul(1 << 20);
-        let (mut records, mut keys, mut n_bytes) = (Some(Vec::new()), Vec::new(), 0usize);
-        let read = selection.for_each(&mut |record: T| {
-            n_bytes = n_bytes.saturating_add(record.n_bytes());
-            keys.push(record.prompt().key());
-            if n_bytes > most {
-                records = None;
-            }
-            if let Some(records) = &mut records {
-                records.push(record);
-            }
-            Ok(())
-        })?;
-        read.report();
-        if self.config.too_long == TooLong::Error && read.n_too_big > 0 {
-            return Err(Error(format!(
-                "{}: {} rows are longer than 16 MiB; remove them, or set data.too_long = \"drop\"",
-                selection.shown(),
-                read.n_too_big
-            )));
-        }
-        Ok(Scanned {
-            records,
-            keys,
-            n_bytes,
-            read,
-        })
-    }
-
     fn in_memory(
         &self,
         encoder: &Encoder,
-        train: Scanned<T>,
-        eval: Option<Scanned<T>>,
+        scanned: Vec<Scanned<T>>,
         split: Split,
     ) -> Result<PreparedRows<T, N>> {
-        let mut sets = self.sets(
-            encoder,
-            [Sink::Memory(Vec::new()), Sink::Memory(Vec::new())],
-        );
-        let (mut rows, mut shown) = (Vec::new(), Vec::new());
-        let mut n_held = 0;
-        let records = train.records.into_iter().flatten();
-        for record in records {
-            match split.is_held(&record) {
-                false => rows.push(record),
-                true => shown.push(record),
+        let sinks = [Sink::Memory(Vec::new()), Sink::Memory(Vec::new())];
+        let n_rows = scanned.iter().map(|one| one.keys.len()).sum();
+        let (max_held, all) = (split.max_held, usize::MAX);
+        let mut sets = Sets::new(self.rule(), encoder, sinks, n_rows, (max_held, all));
+        let mut reads = Vec::new();
+        for (i, one) in scanned.into_iter().enumerate() {
+            for record in one.records.into_iter().flatten() {
+                let is_held = i > 0 || split.is_held(&record);
+                sets.add(record, is_held)?;
             }
+            reads.push(one.read);
         }
-        if let Some(eval) = &eval {
-            shown.extend(eval.records.iter().flatten().cloned());
-        }
-        shown.truncate(split.max_held);
-        n_held += shown.len();
-        let mut progress = Progress::new(rows.len() + n_held);
-        for (set, records) in sets.iter_mut().zip([&rows, &shown]) {
-            let mut chunk = 0..0;
-            let mut n_bytes = 0;
-            for (i, record) in records.iter().enumerate() {
-                n_bytes += record.n_bytes();
-                chunk.end = i + 1;
-                if n_bytes > CHUNK_BYTES {
-                    set.add(self, &records[chunk.clone()])?;
-                    progress.add(chunk.len());
-                    (chunk, n_bytes) = (i + 1..i + 1, 0);
-                }
-            }
-            set.add(self, &records[chunk.clone()])?;
-            progress.add(chunk.len());
-        }
-        progress.finish();
-        let [train_set, held_set] = sets;
-        for set in [&train_set, &held_set] {
-            for note in set.notes(self)? {
-                run::say!("{note}");
-            }
-        }
-        split.report();
-        let weights = train.read.weights.clone();
+        let finished = sets.finish(self.must_end)?;
+        finished.report(&split);
+        let weights = reads[0].weights.clone();
+        let [train, held_out] = finished.sinks;
         Ok(PreparedRows {
-            train: Examples::in_memory(train_set.sink.into_rows(), weights.clone()),
-            held_out: Examples::in_memory(held_set.sink.into_rows(), weights),
-            shown,
+            train: Examples::in_memory(train.into_rows(), weights.clone()),
+            held_out: Examples::in_memory(held_out.into_rows(), weights),
+            shown: finished.shown,
             n_shared: split.n_shared,
-            files: self.files(&train.read, eval.as_ref().map(|e| &e.read), split.prompts),
+            files: self.files(&reads[0], reads.get(1), split.prompts),
         })
+    }
+
+    fn rule(&self) -> Rule<T, N> {
+        Rule {
+            encode: self.encode,
+            train_on: self.train_on,
+            max_len: self.config.max_len,
+            too_long: self.config.too_long,
+        }
     }
 
     fn files(
@@ -312,10 +272,9 @@ where
         &self,
         encoder: &Encoder,
         cache: &Cache,
-        scanned: [Option<Scanned<T>>; 2],
+        scanned: Vec<Scanned<T>>,
         split: Split,
     ) -> Result<PreparedRows<T, N>> {
-        let scanned: Vec<Scanned<T>> = scanned.into_iter().flatten().collect();
         let n_bytes: usize = scanned.iter().map(|one| one.n_bytes).sum();
         let n_rows = scanned.iter().map(|one| one.keys.len()).sum();
         let reads: Vec<ReadSources> = scanned.into_iter().map(|one| one.read).collect();
@@ -328,36 +287,14 @@ where
             new.target().display()
         );
         let create = |name: &str| TokenWriter::create(&new.dir().join(name)).map(Sink::File);
-        let mut sets = self.sets(
-            encoder,
-            [create("train.tokens")?, create("held-out.tokens")?],
-        );
-        let mut shown: Vec<T> = Vec::new();
-        let mut progress = Progress::new(n_rows);
-        let mut n_held = 0;
-        let mut selections = vec![(self.selection(), false)];
-        selections.extend(self.eval_selection().map(|selection| (selection, true)));
-        for ((selection, is_eval), before) in selections.into_iter().zip(&files) {
-            let (mut chunks, mut n_bytes) = ([Vec::new(), Vec::new()], 0);
+        let sinks = [create("train.tokens")?, create("held-out.tokens")?];
+        let kept = (split.max_held, SHOWN);
+        let mut sets = Sets::new(self.rule(), encoder, sinks, n_rows, kept);
+        for (i, (selection, before)) in self.selections().iter().zip(&files).enumerate() {
             let again = selection.for_each(&mut |record: T| {
-                let is_held = is_eval || split.is_held(&record);
-                if is_held && n_held >= split.max_held {
-                    progress.add(1);
-                    return Ok(());
-                }
-                n_held += usize::from(is_held);
-                if is_held && shown.len() < SHOWN {
-                    shown.push(record.clone());
-                }
-                n_bytes += record.n_bytes();
-                chunks[usize::from(is_held)].push(record);
-                if n_bytes > CHUNK_BYTES {
-                    n_bytes = 0;
-                    self.flush(&mut sets, &mut chunks, &mut progress)?;
-                }
-                Ok(())
+                let is_held = i > 0 || split.is_held(&record);
+                sets.add(record, is_held)
             })?;
-            self.flush(&mut sets, &mut chunks, &mut progress)?;
             if again.files != *before {
                 return Err(Error(format!(
                     "{}: changed while it was read; run again",
@@ -365,52 +302,19 @@ where
                 )));
             }
         }
-        progress.finish();
-        let mut notes: Vec<String> = Vec::new();
-        for set in &sets {
-            let said = set.notes(self)?;
-            said.iter().for_each(|note| run::say!("{note}"));
-            notes.extend(said);
-        }
-        split.report();
-        notes.extend(split.note.clone());
-        let read_lines = reads.iter().flat_map(|read| read.lines.clone());
-        let notes: Vec<String> = read_lines.chain(notes).collect();
-        let [train_set, held_set] = sets;
-        let indices = [train_set.sink.into_index()?, held_set.sink.into_index()?];
-        let entry = new.finish(
-            indices,
-            &shown,
-            &split.prompts,
-            Facts {
-                notes,
-                n_shared: split.n_shared,
-                weights: reads[0].weights.clone(),
-            },
-        )?;
+        let finished = sets.finish(self.must_end)?;
+        finished.report(&split);
+        let lines = reads.iter().flat_map(|read| read.lines.clone());
+        let facts = Facts {
+            notes: lines.chain(finished.notes).chain(split.note).collect(),
+            n_shared: split.n_shared,
+            weights: reads[0].weights.clone(),
+        };
+        let [train, held_out] = finished.sinks;
+        let indices = [train.into_index()?, held_out.into_index()?];
+        let entry = new.finish(indices, &finished.shown, &split.prompts, facts)?;
         files.iter().for_each(|files| cache.remember(files));
         self.open(&entry, &files)
-    }
-
-    fn flush(
-        &self,
-        sets: &mut [Set<N>; 2],
-        chunks: &mut [Vec<T>; 2],
-        progress: &mut Progress,
-    ) -> Result<()> {
-        for (set, chunk) in sets.iter_mut().zip(chunks) {
-            set.add(self, chunk)?;
-            progress.add(chunk.len());
-            chunk.clear();
-        }
-        Ok(())
-    }
-
-    fn sets(&self, encoder: &Encoder, [train, held]: [Sink<N>; 2]) -> [Set<N>; 2] {
-        [
-            Set::new("training", self.must_end, encoder, train),
-            Set::new("held-out", false, encoder, held),
-        ]
     }
 }
 
@@ -420,14 +324,4 @@ pub enum ReadRows<T> {
     Known(Vec<Vec<FileHash>>),
     /// They were read: for training, and for evaluation if they have a place of their own
     Scanned(Vec<Scanned<T>>),
-}
-
-/// All rows of a selection.
-pub struct Scanned<T> {
-    /// None: their text is too long to be kept
-    records: Option<Vec<T>>,
-    /// The key of each one's prompt
-    keys: Vec<u64>,
-    n_bytes: usize,
-    read: ReadSources,
 }

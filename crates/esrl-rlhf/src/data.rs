@@ -41,43 +41,18 @@ pub(crate) struct Data {
 impl Data {
     /// Reads and checks the files. Needs no model.
     pub fn read(config: &Config, needs: &Requirements) -> Result<Self> {
-        let (train, held_out, mut files, weights) = match &needs.source {
-            DataSource::Rollouts => {
-                let rows = split(config)?;
-                (
-                    TrainingRows::Prompts(rows.train),
-                    rows.held_out,
-                    rows.files,
-                    rows.weights,
-                )
-            }
+        let SplitRows {
+            train,
+            held_out,
+            mut files,
+            weights,
+        } = match &needs.source {
+            DataSource::Rollouts => split(config)?.of(TrainingRows::Prompts),
             DataSource::Pool(pool) if pool.grow.as_ref().is_some_and(|g| !g.keep_data) => {
-                let rows = split(config)?;
-                (
-                    TrainingRows::Prompts(rows.train),
-                    rows.held_out,
-                    rows.files,
-                    rows.weights,
-                )
+                split(config)?.of(TrainingRows::Prompts)
             }
-            DataSource::Pool(_) => {
-                let rows = split(config)?;
-                (
-                    TrainingRows::Demonstrations(rows.train),
-                    rows.held_out,
-                    rows.files,
-                    rows.weights,
-                )
-            }
-            DataSource::Pairs => {
-                let rows = split(config)?;
-                (
-                    TrainingRows::Preferences(rows.train),
-                    rows.held_out,
-                    rows.files,
-                    rows.weights,
-                )
-            }
+            DataSource::Pool(_) => split(config)?.of(TrainingRows::Demonstrations),
+            DataSource::Pairs => split(config)?.of(TrainingRows::Preferences),
         };
         if let (DataSource::Pool(_), Some(at)) = (
             &needs.source,
@@ -128,16 +103,27 @@ impl Data {
 
 /// Rows of the data files.
 struct SplitRows<T> {
-    train: Vec<T>,
+    train: T,
     weights: Vec<f64>,
     /// Prompts, each once
     held_out: Vec<Prompt>,
     files: DataFiles,
 }
 
+impl<T> SplitRows<T> {
+    fn of<U>(self, training: fn(T) -> U) -> SplitRows<U> {
+        SplitRows {
+            train: training(self.train),
+            weights: self.weights,
+            held_out: self.held_out,
+            files: self.files,
+        }
+    }
+}
+
 /// The training rows, and the prompts held out: those of `eval_path`, or a share of the prompts of
 /// `path`.
-fn split<T: Record>(config: &Config) -> Result<SplitRows<T>> {
+fn split<T: Record>(config: &Config) -> Result<SplitRows<Vec<T>>> {
     let selection = config.data.selection();
     let (rows, read) = selection.load::<T>()?;
     let mut files = DataFiles {

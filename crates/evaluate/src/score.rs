@@ -8,12 +8,14 @@ use crate::output::ensure_parent;
 use crate::policies::{self, PolicyOpener, Reward};
 use crate::stats::{self, Estimate};
 use crate::trained_on::TrainedOn;
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use data::{Example, Format, Preference, Prompt, ReadOptions, TrainOn};
 use run::Replace;
 use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+pub use demonstrations::DemonstrationScores;
 
 /// The arguments of `wick score`.
 #[derive(Clone, Debug, clap::Args)]
@@ -114,19 +116,6 @@ pub struct PairScores {
     pub length_correlation: f64,
 }
 
-/// A policy on demonstrations.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct DemonstrationScores {
-    pub rows: usize,
-    pub left_out: usize,
-    /// Response tokens, EOS included.
-    pub tokens: usize,
-    /// Mean negative log-likelihood of a response token, nats.
-    pub loss: f64,
-    /// exp(loss)
-    pub perplexity: f64,
-}
-
 #[derive(Serialize)]
 struct PairRow {
     /// Index among the readable rows, from 1.
@@ -136,13 +125,6 @@ struct PairRow {
     margin: f64,
     chosen_tokens: usize,
     rejected_tokens: usize,
-}
-
-#[derive(Serialize)]
-struct DemonstrationRow {
-    row: usize,
-    tokens: usize,
-    loss: f64,
 }
 
 /// Scores `config.run` on `config.data`, and writes the scores of the rows to `config.out` if
@@ -179,7 +161,14 @@ pub fn score(config: &ScoreConfig) -> Result<ScoreReport> {
         loaded.report(&config.data);
         loaded.items.truncate(config.max_rows.unwrap_or(usize::MAX));
         say_trained_on(config, loaded.items.iter().map(|row| &row.prompt))?;
-        demonstrations::score(&opener.policy(&config.run)?, &loaded.items, config)?
+        {
+            let policy = opener.policy(&config.run)?;
+            let way = (config.train_on, config.batch_tokens);
+            let scored = demonstrations::score(&policy, &loaded.items, way)
+                .with_context(|| config.data.display().to_string())?;
+            let rows = crate::jsonl::to_text(&scored.1)?;
+            (ScoreReport::Demonstrations(scored.0), rows)
+        }
     };
     if let Some(out) = &config.out {
         run::write_text(out, &rows)?;

@@ -91,7 +91,20 @@ fn matches(path: &Path, pattern: &str) -> Result<DataFileList> {
     }
 }
 
+/// Files of a model, and of a run: their JSON holds no rows.
+const NO_DATA: [&str; 5] = [
+    "config.json",
+    "tokenizer.json",
+    "adapter_config.json",
+    "run.json",
+    "model.safetensors",
+];
+
 fn directory(path: &Path) -> Result<DataFileList> {
+    if let Some(name) = NO_DATA.iter().find(|name| path.join(name).is_file()) {
+        let what = format!("is a directory of a model or a run (it has {name}), not of data files");
+        return Err(file_error(path, what));
+    }
     let mut below = Below::default();
     below.add(path, 0)?;
     if below.files.is_empty() {

@@ -1,7 +1,6 @@
 //! `{% generation %}` blocks, with which a template marks the text that the assistant writes, for
 //! transformers' `return_assistant_tokens_mask`. They print nothing.
 
-use super::{Rendering, render_with};
 use crate::{Error, Result};
 use regex::Regex;
 use std::ops::Range;
@@ -56,11 +55,10 @@ pub(super) fn between_marks(text: String) -> String {
     format!("{BEGIN}{text}{END}")
 }
 
-/// Renders as [`render`](super::render), and says which text the blocks mark.
-pub(crate) fn render_tagged(what: Rendering) -> Result<Tagged> {
-    let marked = render_with(what, Tags::Marked)?;
+/// The text without its marks, and what was between them.
+pub(super) fn split(marked: &str) -> Result<Tagged> {
     let (mut text, mut spans) = (String::with_capacity(marked.len()), Vec::new());
-    let mut rest = marked.as_str();
+    let mut rest = marked;
     while let Some((before, after)) = rest.split_once(BEGIN) {
         let (inside, after) = after.split_once(END).ok_or_else(|| {
             Error("chat template: its {% generation %} blocks are inside each other".into())

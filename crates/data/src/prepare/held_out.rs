@@ -1,8 +1,8 @@
 //! Which prompts are held out, and which of them are training prompts, too.
 
-use super::{Preparing, Scanned};
 use crate::{Record, held_out_keys, shared_note};
 use std::collections::HashSet;
+use std::path::Path;
 
 /// Which prompts are held out.
 pub(super) struct Split {
@@ -11,31 +11,32 @@ pub(super) struct Split {
     pub max_held: usize,
     /// The keys of the training prompts, ascending
     pub prompts: Vec<u64>,
+    /// Held-out prompts that are training prompts, too, and what is to be said of them
     pub n_shared: usize,
     pub note: Option<String>,
 }
 
 impl Split {
-    pub fn new<T, const N: usize, const HELD_OUT: u8>(
-        preparing: &Preparing<T, N, HELD_OUT>,
-        train: &Scanned<T>,
-        eval: Option<&Scanned<T>>,
-    ) -> Self {
-        let config = preparing.config;
-        let max_held = config.max_eval_rows.unwrap_or(usize::MAX);
-        let keys = || train.keys.iter().copied();
-        let held = match eval {
-            Some(_) => HashSet::new(),
-            None => held_out_keys(keys(), config.held_out, preparing.seed),
-        };
-        let mut prompts: Vec<u64> = keys().filter(|key| !held.contains(key)).collect();
-        prompts.sort_unstable();
-        prompts.dedup();
-        let eval_keys = eval.map_or(&[][..], |eval| &eval.keys).iter().copied();
-        let shown = config.selection().shown();
-        let (n_shared, note) = shared_note(shown.as_ref(), &prompts, eval_keys.take(max_held));
+    /// A share of the prompts is held out. `keys`: of all rows.
+    pub fn of_share(keys: &[u64], share: f64, seed: u64, max_held: usize) -> Self {
+        let held = held_out_keys(keys.iter().copied(), share, seed);
+        let train = keys.iter().copied().filter(|key| !held.contains(key));
         Self {
+            prompts: each_once(train.collect()),
             held,
+            max_held,
+            n_shared: 0,
+            note: None,
+        }
+    }
+
+    /// Held-out rows have a place of their own. `shown`: the place of the training rows.
+    pub fn of_eval(train: &[u64], eval: &[u64], max_held: usize, shown: &Path) -> Self {
+        let prompts = each_once(train.to_vec());
+        let eval = eval.iter().copied().take(max_held);
+        let (n_shared, note) = shared_note(shown, &prompts, eval);
+        Self {
+            held: HashSet::new(),
             max_held,
             prompts,
             n_shared,
@@ -43,13 +44,14 @@ impl Split {
         }
     }
 
+    /// Whether a row of the training files is held out.
     pub fn is_held<T: Record>(&self, record: &T) -> bool {
         self.held.contains(&record.prompt().key())
     }
+}
 
-    pub fn report(&self) {
-        if let Some(note) = &self.note {
-            run::say!("{note}");
-        }
-    }
+fn each_once(mut keys: Vec<u64>) -> Vec<u64> {
+    keys.sort_unstable();
+    keys.dedup();
+    keys
 }

@@ -1,19 +1,41 @@
 //! The loss of a policy on demonstrations.
 
-use super::{DemonstrationRow, DemonstrationScores, ScoreConfig, ScoreReport};
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use data::{Demonstration, Example, TrainOn};
 use policy::{Batch, Policy};
+use serde::Serialize;
 
+/// A policy on demonstrations.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DemonstrationScores {
+    pub rows: usize,
+    pub left_out: usize,
+    /// Response tokens, EOS included.
+    pub tokens: usize,
+    /// Mean negative log-likelihood of a response token, nats.
+    pub loss: f64,
+    /// exp(loss)
+    pub perplexity: f64,
+}
+
+#[derive(Serialize)]
+pub(super) struct DemonstrationRow {
+    /// Index among the readable rows, from 1.
+    row: usize,
+    tokens: usize,
+    loss: f64,
+}
+
+/// Scores the answers that `train_on` names, in forwards of `batch_tokens` tokens.
 pub(super) fn score(
     policy: &Policy,
     items: &[Demonstration],
-    config: &ScoreConfig,
-) -> Result<(ScoreReport, String)> {
+    (train_on, batch_tokens): (TrainOn, usize),
+) -> Result<(DemonstrationScores, Vec<DemonstrationRow>)> {
     let context = policy.model().config.max_position_embeddings;
     let mut kept: Vec<(usize, Example)> = Vec::new();
     for (row, item) in items.iter().enumerate() {
-        let examples = match config.train_on {
+        let examples = match train_on {
             TrainOn::All => policy.encoder.conversation(item)?,
             TrainOn::Last => vec![policy.encoder.example(&item.prompt, &item.response)?],
         };
@@ -22,16 +44,14 @@ pub(super) fn score(
         }
     }
     policy.encoder.report_rows("scored");
-    if kept.is_empty() {
-        bail!(
-            "{}: no row fits the context of {context} tokens",
-            config.data.display()
-        );
-    }
+    ensure!(
+        !kept.is_empty(),
+        "no row fits the context of {context} tokens"
+    );
     let lens: Vec<usize> = kept.iter().map(|(_, e)| e.ids.len()).collect();
     let mut progress = run::Progress::new("score", kept.len() as u64);
     let mut rows: Vec<DemonstrationRow> = Vec::with_capacity(kept.len());
-    for range in ops::micro_batches(&lens, config.batch_tokens) {
+    for range in ops::micro_batches(&lens, batch_tokens) {
         let part = &kept[range.clone()];
         let batch = Batch::of_examples(&part.iter().map(|(_, e)| e).collect::<Vec<_>>());
         let ones = vec![1.0; part.len()];
@@ -61,8 +81,5 @@ pub(super) fn score(
         loss,
         perplexity: loss.exp(),
     };
-    Ok((
-        ScoreReport::Demonstrations(report),
-        crate::jsonl::to_text(&rows)?,
-    ))
+    Ok((report, rows))
 }

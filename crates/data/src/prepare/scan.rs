@@ -1,0 +1,50 @@
+//! Reads all rows, to count them, and keeps their text while it is short enough.
+
+use crate::{Error, ReadSources, Record, Result, Selection, TooLong};
+
+/// All rows of a selection.
+pub struct Scanned<T> {
+    /// None: their text is too long to be kept
+    pub(super) records: Option<Vec<T>>,
+    /// The key of each one's prompt
+    pub(super) keys: Vec<u64>,
+    /// Of the text of all
+    pub(super) n_bytes: usize,
+    pub(super) read: ReadSources,
+}
+
+/// Reads all rows, and says on stderr what was read. Records of more than `memory_mb` of text are
+/// not kept.
+pub(super) fn scan<T: Record>(
+    selection: &Selection,
+    memory_mb: usize,
+    too_long: TooLong,
+) -> Result<Scanned<T>> {
+    let most = memory_mb.saturating_mul(1 << 20);
+    let (mut records, mut keys, mut n_bytes) = (Some(Vec::new()), Vec::new(), 0usize);
+    let read = selection.for_each(&mut |record: T| {
+        n_bytes = n_bytes.saturating_add(record.n_bytes());
+        keys.push(record.prompt().key());
+        if n_bytes > most {
+            records = None;
+        }
+        if let Some(records) = &mut records {
+            records.push(record);
+        }
+        Ok(())
+    })?;
+    read.report();
+    if too_long == TooLong::Error && read.n_too_big > 0 {
+        return Err(Error(format!(
+            "{}: {} rows are longer than 16 MiB; remove them, or set data.too_long = \"drop\"",
+            selection.shown(),
+            read.n_too_big
+        )));
+    }
+    Ok(Scanned {
+        records,
+        keys,
+        n_bytes,
+        read,
+    })
+}

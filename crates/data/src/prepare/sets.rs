@@ -1,0 +1,123 @@
+//! Tokenises records as they come, some at a time, into the training and the held-out rows.
+
+use super::held_out::Split;
+use super::set::{Rule, Set, Sink};
+use crate::{Encoder, Record, Result};
+
+/// Text of the records that are tokenised together.
+const CHUNK_BYTES: usize = 4 << 20;
+
+/// Rows from which on their preparation shows its progress.
+const MANY: usize = 20_000;
+
+/// The training rows and the held-out ones, while they are made.
+pub(super) struct Sets<T, const N: usize> {
+    rule: Rule<T, N>,
+    /// Training, held out
+    sets: [Set<N>; 2],
+    /// Records that wait to be tokenised
+    chunks: [Vec<T>; 2],
+    n_bytes: usize,
+    /// The most held-out rows, and how many of them are kept as text
+    max_held: usize,
+    max_shown: usize,
+    n_held: usize,
+    shown: Vec<T>,
+    progress: Option<run::Progress>,
+    n_done: usize,
+}
+
+/// All rows.
+pub(super) struct Finished<T, const N: usize> {
+    /// What is to be said of them
+    pub notes: Vec<String>,
+    /// The held-out records, or the first of them
+    pub shown: Vec<T>,
+    /// Training, held out
+    pub sinks: [Sink<N>; 2],
+}
+
+impl<T: Record, const N: usize> Sets<T, N> {
+    /// `most`: held-out rows, and those that are kept as text.
+    pub fn new(
+        rule: Rule<T, N>,
+        encoder: &Encoder,
+        [train, held_out]: [Sink<N>; 2],
+        n_rows: usize,
+        most: (usize, usize),
+    ) -> Self {
+        Self {
+            rule,
+            sets: [
+                Set::new("training", encoder, train),
+                Set::new("held-out", encoder, held_out),
+            ],
+            chunks: [Vec::new(), Vec::new()],
+            n_bytes: 0,
+            max_held: most.0,
+            max_shown: most.1,
+            n_held: 0,
+            shown: Vec::new(),
+            progress: (n_rows >= MANY).then(|| run::Progress::new("tokenise", n_rows as u64)),
+            n_done: 0,
+        }
+    }
+
+    /// Adds a record.
+    pub fn add(&mut self, record: T, is_held: bool) -> Result<()> {
+        if is_held && self.n_held >= self.max_held {
+            self.n_done += 1;
+            return Ok(());
+        }
+        self.n_held += usize::from(is_held);
+        if is_held && self.shown.len() < self.max_shown {
+            self.shown.push(record.clone());
+        }
+        self.n_bytes += record.n_bytes();
+        self.chunks[usize::from(is_held)].push(record);
+        match self.n_bytes > CHUNK_BYTES {
+            true => self.flush(),
+            false => Ok(()),
+        }
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.n_bytes = 0;
+        for (set, chunk) in self.sets.iter_mut().zip(&mut self.chunks) {
+            set.add(&self.rule, chunk)?;
+            self.n_done += chunk.len();
+            chunk.clear();
+        }
+        if let Some(progress) = &mut self.progress {
+            progress.update(self.n_done as u64, 0, "");
+        }
+        Ok(())
+    }
+
+    /// Tokenises the last records. `must_end`: truncation may not take the end of every training
+    /// answer.
+    pub fn finish(mut self, must_end: bool) -> Result<Finished<T, N>> {
+        self.flush()?;
+        if let Some(progress) = &mut self.progress {
+            progress.finish("");
+        }
+        let max_len = self.rule.max_len;
+        let [train, held_out] = &self.sets;
+        let mut notes = train.notes(max_len, must_end)?;
+        notes.extend(held_out.notes(max_len, false)?);
+        Ok(Finished {
+            notes,
+            shown: self.shown,
+            sinks: self.sets.map(|set| set.sink),
+        })
+    }
+}
+
+impl<T, const N: usize> Finished<T, N> {
+    /// Says on stderr what is to be said of the rows.
+    pub fn report(&self, split: &Split) {
+        for note in self.notes.iter().chain(&split.note) {
+            run::say!("{note}");
+        }
+    }
+}
