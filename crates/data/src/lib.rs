@@ -20,6 +20,7 @@ mod mixture;
 mod only;
 mod origin;
 mod path;
+mod pieces;
 mod prepare;
 mod record;
 mod rendered;
@@ -45,15 +46,17 @@ pub use mixture::Mixture;
 pub use only::Only;
 pub use origin::Origin;
 pub use path::DataPath;
+pub use pieces::Piece;
 pub use prepare::{PreparedRows, Preparing, ReadRows};
 pub use record::{Ask, Demonstration, Message, Preference, Prompt};
 pub use settings::{EVAL_PATH_INSTEAD, RowsConfig, check_rows, few_held_out};
 pub use source::{
-    Counts, Format, Loaded, ReadOptions, Record, RowPrompt, demonstrations, each_prompt_once,
-    for_each, preferences, prompts, prompts_by_row, unused_fields,
+    Counts, FieldUse, FileRows, Format, Loaded, PathRows, ReadOptions, Record, RowPrompt, RowView,
+    Taken, demonstrations, each_prompt_once, each_row, for_each, preferences, prompts,
+    prompts_by_row, unused_fields,
 };
 pub use sources::{DataSet, ReadSources, Selection, report_mixture};
-pub use split::{held_out_keys, shared_note, split_by_key};
+pub use split::{held_out_keys, n_held_out, shared_note, split_by_key};
 pub use store::{Examples, Shape};
 pub use template::Template;
 pub use tokenise::{Encoder, Ends};

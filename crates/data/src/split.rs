@@ -37,10 +37,7 @@ pub fn held_out_keys(
     let mut keys: Vec<u64> = keys.into_iter().collect();
     keys.sort_unstable();
     keys.dedup();
-    let n_held = match keys.len() {
-        n if n < 2 || held_out <= 0.0 => 0,
-        n => ((n as f64 * held_out).round() as usize).clamp(1, n - 1),
-    };
+    let n_held = n_held_out(keys.len(), held_out);
     if n_held == 0 {
         return HashSet::new();
     }
@@ -48,6 +45,14 @@ pub fn held_out_keys(
     let mut drawn: Vec<(u64, u64)> = keys.into_iter().map(|key| (draw(key), key)).collect();
     drawn.select_nth_unstable(n_held - 1);
     drawn[..n_held].iter().map(|(_, key)| *key).collect()
+}
+
+/// How many of `n_keys` different keys the share `held_out` is.
+pub fn n_held_out(n_keys: usize, held_out: f64) -> usize {
+    match n_keys {
+        n if n < 2 || held_out <= 0.0 => 0,
+        n => ((n as f64 * held_out).round() as usize).clamp(1, n - 1),
+    }
 }
 
 /// Held-out prompts that are also training prompts, each once, and what is to be said of them: an

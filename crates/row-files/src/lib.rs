@@ -7,6 +7,7 @@
 //! bound. Knows no dataset format; every error is one line that names the file and the row.
 
 mod array;
+mod container;
 mod decompress;
 mod each;
 mod error;
@@ -20,6 +21,7 @@ mod row;
 mod stored;
 mod table;
 
+pub use container::{Container, container};
 pub use error::{Error, Result, row_error};
 pub use kind::is_text;
 pub use list::{DataFileList, data_files};

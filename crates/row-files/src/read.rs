@@ -160,7 +160,7 @@ fn is_utf_16(begin: &[u8], kind: TextKind) -> bool {
 }
 
 /// Whether a file whose ending says otherwise begins as JSON does.
-fn is_json(begin: &[u8]) -> bool {
+pub(crate) fn is_json(begin: &[u8]) -> bool {
     let mut marks = begin.iter().filter(|b| !b.is_ascii_whitespace());
     matches!(
         (marks.next(), marks.next()),
@@ -169,7 +169,7 @@ fn is_json(begin: &[u8]) -> bool {
 }
 
 /// The first byte that is not white space; it consumes nothing.
-fn first_byte(reader: &mut dyn BufRead) -> io::Result<Option<u8>> {
+pub(crate) fn first_byte(reader: &mut dyn BufRead) -> io::Result<Option<u8>> {
     // Skipping blank lines would shift the line numbers. What begins beyond the first buffer counts
     // as empty.
     let begin = reader.fill_buf()?;

@@ -202,7 +202,12 @@ fn reasons(dropped: &BTreeMap<String, usize>) -> String {
     reasons.collect::<Vec<_>>().join(", ")
 }
 
-fn sniff(path: &Path, number: usize, object: &Object, want: Want) -> Result<&'static Source> {
+pub(super) fn sniff(
+    path: &Path,
+    number: usize,
+    object: &Object,
+    want: Want,
+) -> Result<&'static Source> {
     let fits = SOURCES.into_iter().find(|s| (s.fits)(object));
     // A prompt alone is in every other format, too.
     let says_little = |s: &&Source| {
@@ -239,7 +244,7 @@ fn holds(kind: Kind, want: Want) -> bool {
     }
 }
 
-fn check_kind(path: &Path, source: &Source, want: Want) -> Result<()> {
+pub(super) fn check_kind(path: &Path, source: &Source, want: Want) -> Result<()> {
     if holds(source.kind, want) {
         return Ok(());
     }

@@ -117,6 +117,11 @@ impl<'a> Row<'a> {
         self.object.contains_key(field)
     }
 
+    /// Whether a reader has looked at the field.
+    pub fn was_read(&self, field: &str) -> bool {
+        self.read.borrow().contains(field)
+    }
+
     /// Whether the field is there and says something.
     pub fn says(&self, field: &str) -> bool {
         self.object.get(field).is_some_and(|value| !is_empty(value))
