@@ -37,10 +37,11 @@ const MAY_USE: &[(&str, &str)] = &[
         "evaluate",
         "ops run strict-json tiny-world models data generation policy rewards",
     ),
+    ("inspect", "run row-files models data policy"),
     // its examples use data, generation, policy and algorithms
     (
         "wick",
-        "ops run models data generation policy algorithms sft reward-model esrl-rlhf evaluate",
+        "ops run models data generation policy algorithms sft reward-model esrl-rlhf evaluate inspect",
     ),
     ("bench", "ops run models data generation policy evaluate"),
 ];

@@ -25,6 +25,7 @@ enum Command {
     Sft(sft::Cli),
     Rm(reward_model::Cli),
     Rlhf(esrl_rlhf::Cli),
+    Data(inspect::DataCommand),
     Plan(PlanCommand),
     Replay(esrl_rlhf::ReplayConfig),
     /// List the RL methods with their papers
@@ -76,6 +77,7 @@ impl Cli {
             Some(Command::Sft(cli)) => cli.execute(),
             Some(Command::Rm(cli)) => cli.execute(),
             Some(Command::Rlhf(cli)) => cli.execute(),
+            Some(Command::Data(data)) => data.execute(),
             Some(Command::Plan(plan)) => plan.execute(),
             Some(Command::Replay(config)) => run::print(&esrl_rlhf::replay(&config)?),
             Some(Command::List) => run::print(&esrl_rlhf::list()),

@@ -7,7 +7,7 @@ pub const GROUPS: [(&str, &[&str]); 5] = [
     ("Train", &["sft", "rm", "rlhf"]),
     (
         "Before and after a run",
-        &["plan", "replay", "list", "explain"],
+        &["data", "plan", "replay", "list", "explain"],
     ),
     (
         "Evaluate",

@@ -1,0 +1,53 @@
+//! A record of any kind: a prompt and the answers that a stage learns from.
+
+use crate::Stage;
+use data::{Prompt, RowView};
+
+/// A record.
+#[derive(Clone)]
+pub(crate) struct Item {
+    pub prompt: Prompt,
+    /// Each with its name, which is empty where there is one
+    pub answers: Vec<(&'static str, String)>,
+}
+
+impl Item {
+    /// The records that a stage takes of a row.
+    pub fn of_row(row: &RowView, stage: Stage) -> Vec<Self> {
+        match stage {
+            Stage::Sft => {
+                let records = row.demonstrations.records.iter();
+                let item = |d: &data::Demonstration| Self {
+                    prompt: d.prompt.clone(),
+                    answers: vec![("", d.response.clone())],
+                };
+                records.map(item).collect()
+            }
+            Stage::Rm => {
+                let records = row.preferences.records.iter();
+                let item = |p: &data::Preference| Self {
+                    prompt: p.prompt.clone(),
+                    answers: vec![
+                        ("chosen", p.chosen.clone()),
+                        ("rejected", p.rejected.clone()),
+                    ],
+                };
+                records.map(item).collect()
+            }
+            Stage::Rlhf => {
+                let records = row.prompts.records.iter();
+                let item = |prompt: &Prompt| Self {
+                    prompt: prompt.clone(),
+                    answers: Vec::new(),
+                };
+                records.map(item).collect()
+            }
+        }
+    }
+
+    /// Bytes of its texts.
+    pub fn n_bytes(&self) -> usize {
+        let answers = self.answers.iter().map(|(_, text)| text.len());
+        self.prompt.ask.text().len() + answers.sum::<usize>()
+    }
+}

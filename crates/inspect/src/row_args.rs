@@ -1,0 +1,47 @@
+//! The arguments that say which rows are read, and how.
+
+use anyhow::{Result, anyhow};
+use data::{DataPath, Format, Only, ReadOptions, TrainOn};
+use serde_json::Value;
+
+/// Which rows are read, and how.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RowArgs {
+    /// Files, directories of data files, patterns such as 'part-*.jsonl', data sets of the hub
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<String>,
+    /// Dataset format of the rows [default: auto, by the fields of the first row]
+    #[arg(long, value_name = "FORMAT", default_value = "auto", hide_default_value = true,
+        value_parser = format)]
+    pub format: Format,
+    /// Only the rows whose instruction matches this regular expression
+    #[arg(long, value_name = "REGEX", value_parser = only)]
+    pub only: Option<Only>,
+    /// Fields of the rows to ignore, separated by commas
+    #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
+    pub ignore: Vec<String>,
+}
+
+impl RowArgs {
+    /// The paths, each once.
+    pub(crate) fn paths(&self) -> Result<DataPath> {
+        let list = Value::from(self.paths.clone());
+        serde_json::from_value(list).map_err(|e| anyhow!("{e}"))
+    }
+
+    pub(crate) fn options(&self, train_on: TrainOn) -> ReadOptions {
+        ReadOptions {
+            format: self.format,
+            ignore: self.ignore.clone(),
+            train_on,
+        }
+    }
+}
+
+fn format(text: &str) -> Result<Format, String> {
+    serde_json::from_value(text.into()).map_err(|e| e.to_string())
+}
+
+fn only(text: &str) -> Result<Only, String> {
+    Only::try_from(text.to_string())
+}
