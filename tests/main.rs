@@ -16,6 +16,7 @@ mod generation;
 mod hostile;
 mod hub;
 mod import_cycles;
+mod inspect;
 mod machine;
 mod makefile;
 mod methods;
