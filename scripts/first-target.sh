@@ -14,14 +14,14 @@ dir=${DIR:-$(mktemp -d)}
 targets=$(cat <<'LIST'
 help||1|
 sft|SET=train.max_steps=2|20|
-rm|SET=train.max_steps=2|20|model.source: runs/sft does not exist
+rm|SET=train.max_steps=2|20|"runs/sft": no such directory
 rlhf||20|runs/rm/reward does not exist
 plan||1|make plan needs CONFIG
 plan|CONFIG=configs/tiny/sft.toml|20|
 answers||1|make answers needs RUN
 answers|RUN=data/tiny/base ARGS="--max-new-tokens 2"|20|
 compare||1|make compare needs RUNS
-compare|RUNS=data/tiny/base ARGS="--prompts data/tiny/heldout.json --n 2"|20|
+compare|RUNS=data/tiny/base ARGS="--prompts data/tiny/heldout.json --n 2 --max-new-tokens 8"|20|
 score||1|make score needs RUN
 score|RUN=data/tiny/base DATA=data/tiny/demonstrations.json|20|
 replay||1|make replay needs RUN

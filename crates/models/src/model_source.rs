@@ -45,11 +45,13 @@ impl ModelSource {
                     .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
         };
         match text.split_once('/') {
-            // `runs/nothing` beside an existing `runs/` is a mistyped path, not a hub id
+            // `runs/nothing`, or a name below any folder that is there, is a mistyped path or a run
+            // that was not made, not a hub id
             Some((org, name))
                 if part(org)
                     && part(name)
                     && !text.ends_with(".gguf")
+                    && org != "runs"
                     && !Path::new(org).is_dir() =>
             {
                 Ok(Self::Hub(text.to_string()))
