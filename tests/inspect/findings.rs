@@ -208,7 +208,7 @@ fn a_part_of_the_rows_is_said_to_be_one() {
         (report.rows, report.is_beginning, report.examples.len()),
         (2, true, 1)
     );
-    assert!(report.text(false).contains("the first ones only"));
+    assert!(report.text(false).contains("no more were looked at"));
     let only = format!("{} --only (?i)french", shape("messages.jsonl"));
     let report = inspected(&only).unwrap();
     let sft = &report.stages[Stage::Sft as usize];

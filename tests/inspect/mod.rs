@@ -1,6 +1,7 @@
 //! `wick data inspect` and `wick data convert`.
 
 mod convert;
+mod defaults;
 mod findings;
 mod shapes;
 mod snapshots;

@@ -49,7 +49,7 @@ impl Report {
             page.put("note", note);
         }
         let only = if self.is_beginning {
-            " (the first ones only: --rows)"
+            " (no more were looked at: --rows)"
         } else {
             ""
         };
