@@ -232,13 +232,9 @@ fn an_unknown_format_is_reported_with_the_known_ones() {
             .starts_with("no/such.json: cannot be read: "),
         "{missing}"
     );
+    // of a directory, its files are read
     let directory = data::demonstrations(path.parent().unwrap(), Format::Auto).unwrap_err();
-    assert!(
-        directory
-            .to_string()
-            .ends_with("is a directory, not a data file"),
-        "{directory}"
-    );
+    assert!(directory.to_string().contains(start), "{directory}");
 }
 
 /// A stage lists the formats that it reads, and no other.

@@ -131,6 +131,8 @@ fn commands(world: &World, out: &str) -> Vec<(String, Vec<String>)> {
         format!("score --run {rm} --data {pairs} --max-rows 4"),
         format!("score --run {sft} --data {rows} --max-rows 4"),
         format!("answers --run {sft} --prompt hello {short}"),
+        format!("data inspect {rows}"),
+        format!("data inspect {pairs} --json"),
     ];
     let written = [
         (
@@ -156,6 +158,10 @@ fn commands(world: &World, out: &str) -> Vec<(String, Vec<String>)> {
         (
             format!("judge --answers {answers} --questions {questions} --out {out}-judged"),
             vec!["-judged/judge.md", "-judged/verdicts.jsonl"],
+        ),
+        (
+            format!("data convert {rows} --out {out}-rows.jsonl"),
+            vec!["-rows.jsonl"],
         ),
         (format!("man {out}-man"), vec!["-man/wick.1"]),
     ];

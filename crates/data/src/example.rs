@@ -69,6 +69,9 @@ impl Example {
 
     /// Keeps at most `max_len` tokens. Of a conversation, the answers that fit as a whole.
     pub fn truncate(&mut self, max_len: usize) {
+        if self.ids.len() <= max_len {
+            return;
+        }
         let fits = self.context.partition_point(|turn| turn.start <= max_len);
         let len = match fits.checked_sub(1) {
             Some(last) => self.context[last].start,
