@@ -215,9 +215,9 @@ fn what_an_ended_process_left_is_deleted() {
         data.join("new-0-abc"),
         data.join(format!("new-{}-abc", std::process::id())),
     );
-    [&ended, &own]
-        .into_iter()
-        .for_each(|dir| std::fs::create_dir_all(dir).unwrap());
+    for dir in [&ended, &own] {
+        std::fs::create_dir_all(dir).unwrap();
+    }
     place.prepare(&place.config(0, "")).unwrap();
     assert!(!ended.exists() && own.exists());
 }
