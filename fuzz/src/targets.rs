@@ -175,7 +175,7 @@ fn chat_template(bytes: &[u8]) -> Result<(), String> {
 
 /// The first byte chooses format, extension and kind of record; the rest is the file.
 fn dataset(bytes: &[u8]) -> Result<(), String> {
-    const FORMATS: [Format; 10] = [
+    const FORMATS: [Format; 18] = [
         Format::Auto,
         Format::Alpaca,
         Format::PromptCompletion,
@@ -186,13 +186,22 @@ fn dataset(bytes: &[u8]) -> Result<(), String> {
         Format::Hh,
         Format::Pairs,
         Format::Fastchat,
+        Format::QuestionAnswer,
+        Format::Transcript,
+        Format::Kto,
+        Format::Ultrafeedback,
+        Format::Ranked,
+        Format::SafeRlhf,
+        Format::Shp,
+        Format::Arena,
     ];
     let Some((&choice, file)) = bytes.split_first() else {
         return Ok(());
     };
     let choice = usize::from(choice);
     let name = ["d.json", "d.txt"][choice / 30 % 2];
-    let format = FORMATS[choice / 3 % 10];
+    // the corpus knows the first ten
+    let format = FORMATS[(choice / 60 * 10 + choice / 3 % 10) % FORMATS.len()];
     with_world(|w| {
         let path = w.write(name, file);
         match choice % 3 {
