@@ -4,6 +4,7 @@
 use super::file;
 use super::samples::{Read, Sample, sample};
 use super::tokens::encoder;
+use crate::common::chat;
 use data::{Format, Loaded, ReadOptions, Template};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -290,10 +291,9 @@ fn transcripts_in_a_prompt_are_read_as_conversations_and_marks_are_named() {
         *row.pointer_mut(prompt).unwrap() = transcript.into();
         let found = read(format, kind, &row, &[]).unwrap();
         if format != Format::Chat {
-            let turns = "Chat([Message { role: \"user\", content: \"Hi.\" }, \
-                         Message { role: \"assistant\", content: \"Ho.\" }, \
-                         Message { role: \"user\", content: \"Bye.\" }])";
-            assert!(found.items.contains(turns), "{format:?}: {}", found.items);
+            let turns = chat(&[("user", "Hi."), ("assistant", "Ho."), ("user", "Bye.")]);
+            let turns = format!("{turns:?}");
+            assert!(found.items.contains(&turns), "{format:?}: {}", found.items);
         }
         for text in marked {
             *row.pointer_mut(prompt).unwrap() = text.into();

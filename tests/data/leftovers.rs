@@ -151,7 +151,7 @@ fn texts_with_ready_made_conversations_are_named() {
     let texts = format!(
         "training rows: special tokens or marks of a ready-made conversation in 1 text (\"<s>\" 1, \
          \"[INST]\" 1; {first} are learnt as text, and so is every turn; to learn the answers only, \
-         write rows of \"messages\""
+         set data.format = \"transcript\" or write rows of \"messages\""
     );
     assert_eq!(notes[0], texts);
     assert!(notes[1].contains(&format!("1 answer (\"</s>\" 1; {first} is cut off")));

@@ -5,14 +5,14 @@ use data::Format;
 use std::path::Path;
 
 #[derive(Clone, Copy)]
-enum Read {
+pub enum Read {
     Demonstrations,
     Preferences,
     Prompts,
 }
 
 /// What reading the file says after `data/NAME: `.
-fn error(read: Read, format: Format, name: &str, content: &[u8]) -> String {
+pub fn error(read: Read, format: Format, name: &str, content: &[u8]) -> String {
     let (_dir, path) = file(name, content);
     let error = match read {
         Read::Demonstrations => data::demonstrations(&path, format).map(drop),
@@ -24,7 +24,7 @@ fn error(read: Read, format: Format, name: &str, content: &[u8]) -> String {
     text.strip_prefix(&start).unwrap_or(&text).to_string()
 }
 
-const ROW: &str = r#"{"instruction": "a", "output": "b"}"#;
+pub const ROW: &str = r#"{"instruction": "a", "output": "b"}"#;
 const EXPECTED: &str = "expected a JSON array of objects, or one JSON object per line";
 
 #[test]
@@ -189,32 +189,6 @@ fn wrong_fields_are_named() {
     let row = r#"{"question_id": 1, "turns": []}"#;
     let turns = "\"turns\" does not begin with a string";
     check(Prompts, Format::Fastchat, row, turns);
-}
-
-#[test]
-fn files_without_the_needed_records_are_refused() {
-    #[track_caller]
-    fn check(read: Read, rows: &str, expected: &str) {
-        let found = error(read, Format::Auto, "x.json", rows.as_bytes());
-        assert_eq!(found, expected);
-    }
-    check(
-        Read::Demonstrations,
-        r#"[{"user_input": "q", "completion_a": "a", "completion_b": "b"}]"#,
-        "holds preferences (comparison (version 1) rows), but this stage needs prompts with one \
-         answer (Alpaca, prompt/completion, chat messages, text)",
-    );
-    check(
-        Read::Preferences,
-        &format!("[{ROW}]"),
-        "holds demonstrations (Alpaca rows), but this stage needs pairs of answers (GPT-4-LLM \
-         comparison, HH, prompt/chosen/rejected)",
-    );
-    check(
-        Read::Preferences,
-        r#"[{"user_input": "q", "completion_a": "a", "completion_b": "a"}]"#,
-        "none of its rows can be used: both answers equal (1)",
-    );
 }
 
 #[test]

@@ -182,7 +182,7 @@ fn kto_rows_are_refused_but_as_prompts() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("holds demonstrations (KTO rows), but this"),
+        error.contains("holds answers with labels (KTO rows), but this"),
         "{error}"
     );
     // a label of another kind

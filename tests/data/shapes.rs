@@ -124,7 +124,7 @@ fn conversations_with_tools_are_dropped_and_counted() {
 }
 
 #[test]
-fn a_turn_of_weight_zero_is_refused_and_of_weight_one_is_a_turn() {
+fn a_last_turn_of_weight_zero_is_refused_and_of_weight_one_is_a_turn() {
     let row = |weight: &str| {
         format!(
             r#"{{"messages": [{{"role": "user", "content": "a"}}, {{"role": "assistant", "content": "b", "weight": {weight}}}]}}"#
@@ -147,17 +147,24 @@ fn a_turn_of_weight_zero_is_refused_and_of_weight_one_is_a_turn() {
 
 #[test]
 fn a_list_may_be_a_text_of_json_but_not_of_python() {
+    #[track_caller]
+    fn check(field: &str, row: &str) {
+        let note = format!(
+            "fields that hold a list as text of JSON (rows): {field:?} (2); they are read as the lists"
+        );
+        let found = (chat(&[("user", "a")]), "b".to_string());
+        let expected = (vec![found.clone(), found], vec![note]);
+        assert_eq!(read(&format!("{row}\n{row}")), Ok(expected), "{row}");
+    }
     let json = r#"[{\"role\": \"user\", \"content\": \"a\"}, {\"role\": \"assistant\", \"content\": \"b\"}]"#;
     for field in ["messages", "conversations", "conversation"] {
-        check(
-            &format!(r#"{{"{field}": "{json}"}}"#),
-            &[("user", "a")],
-            "b",
-        );
+        check(field, &format!(r#"{{"{field}": "{json}"}}"#));
     }
     let user = r#"[{\"role\": \"user\", \"content\": \"a\"}]"#;
-    let row = format!(r#"{{"prompt": "{user}", "completion": "b"}}"#);
-    check(&row, &[("user", "a")], "b");
+    check(
+        "prompt",
+        &format!(r#"{{"prompt": "{user}", "completion": "b"}}"#),
+    );
     let row = r#"{"instruction": "c", "output": "d", "history": "[[\"a\", \"b\"]]"}"#;
     let (found, _) = read(row).unwrap();
     assert_eq!(

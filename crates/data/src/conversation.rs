@@ -4,7 +4,8 @@
 //! those of transformers' `assistant_masks`. With any other template an answer is learnt in the
 //! context that generation would give it: the conversation is one sequence as long as the ids of
 //! each question with its answer are the beginning of the whole. An answer of which that is not so,
-//! since the template changes earlier turns or writes no end token, is an example of its own.
+//! since the template changes earlier turns or writes no end token, is an example of its own. White
+//! space and special tokens at the ends of answers are cut off, as where one answer is learnt.
 
 use crate::tokenise::tokenizer_error;
 use crate::{Ask, Demonstration, Encoder, Error, Example, Message, Prompt, Result};
@@ -32,7 +33,9 @@ impl Encoder {
         if let Some(tagged) = self.tagged(prompt, response)? {
             return Ok(vec![tagged]);
         }
+        let prompt = &self.with_ends_cut(prompt);
         let mut whole = self.example(prompt, response)?;
+        whole.key = row.prompt.key();
         let (mut learnt, mut alone) = (Vec::new(), Vec::new());
         for (asked, answer) in earlier_answers(prompt) {
             let part = self.part(&asked, &answer)?;
@@ -54,11 +57,23 @@ impl Encoder {
         Ok(alone)
     }
 
+    /// The prompt whose earlier answers end as they do where they are learnt: without white space
+    /// and special tokens.
+    fn with_ends_cut(&self, prompt: &Prompt) -> Prompt {
+        let mut cut = prompt.clone();
+        if let Ask::Chat(messages) = &mut cut.ask {
+            for message in messages.iter_mut().filter(|m| m.role == "assistant") {
+                let text = self.without_end(prompt, &message.content);
+                message.content.truncate(text.trim_end().len());
+            }
+        }
+        cut
+    }
+
     /// A question and answer inside a conversation. What is to be said of its question is said of
     /// the whole.
     fn part(&self, prompt: &Prompt, answer: &str) -> Result<Example> {
-        let answer = self.without_end(prompt, answer);
-        let made = self.example_ids(prompt, answer.trim_end());
+        let made = self.example_ids(prompt, answer);
         let (ids, prompt_len) = made.map_err(|error| prompt.origin.locate(error))?;
         let source = prompt.origin.source();
         Ok(Example {
@@ -68,7 +83,8 @@ impl Encoder {
     }
 
     /// The whole text, with the tokens that the template's `{% generation %}` blocks mark. None: it
-    /// has no such blocks, or an answer holds the text of a special token, which is then a token.
+    /// has no such blocks, or an answer holds the text of a special token, which would be a token,
+    /// or it is not known which blocks are those of the answers that are context.
     fn tagged(&self, prompt: &Prompt, response: &str) -> Result<Option<Example>> {
         let Some(rendered) = self.template.render_tagged(&prompt.ask, response) else {
             return Ok(None);
@@ -81,7 +97,11 @@ impl Encoder {
         {
             return Ok(None);
         }
-        let made = rendered.and_then(|(text, spans)| self.tagged_ids(prompt, &text, &spans));
+        let (text, spans) = rendered.map_err(|error| prompt.origin.locate(error))?;
+        let Some(spans) = learnt_spans(prompt, spans) else {
+            return Ok(None);
+        };
+        let made = self.tagged_ids(prompt, &text, &spans);
         let mut example = made.map_err(|error| prompt.origin.locate(error))?;
         example.key = prompt.key();
         example.source = prompt.origin.source();
@@ -132,14 +152,36 @@ fn put_labels(example: &mut Example, learnt: &[Range<usize>]) {
     example.context = between.filter(|range| !range.is_empty()).collect();
 }
 
+/// The spans of the answers that are learnt. None: it is not known which these are, since the
+/// template has not one block for each answer.
+fn learnt_spans(prompt: &Prompt, spans: Vec<Range<usize>>) -> Option<Vec<Range<usize>>> {
+    let Ask::Chat(messages) = &prompt.ask else {
+        return Some(spans);
+    };
+    let earlier = messages.iter().filter(|m| m.role == "assistant");
+    let mut is_learnt: Vec<bool> = earlier.map(|m| !m.is_context).collect();
+    is_learnt.push(true);
+    if is_learnt.iter().all(|learnt| *learnt) {
+        return Some(spans);
+    }
+    let pairs = (spans.len() == is_learnt.len()).then(|| spans.into_iter().zip(is_learnt));
+    pairs.map(|pairs| {
+        pairs
+            .filter(|(_, learnt)| *learnt)
+            .map(|(span, _)| span)
+            .collect()
+    })
+}
+
 /// The answers of a conversation before the last, each with the turns before it. One that follows
-/// no user turn, or says nothing, is context.
+/// no user turn, says nothing, or is of weight 0, is context.
 fn earlier_answers(prompt: &Prompt) -> Vec<(Prompt, String)> {
     let Ask::Chat(messages) = &prompt.ask else {
         return Vec::new();
     };
     let answers = messages.windows(2).enumerate().filter(|(_, pair)| {
-        pair[0].role == "user" && pair[1].role == "assistant" && !is_blank(&pair[1])
+        let is_answer = pair[0].role == "user" && pair[1].role == "assistant";
+        is_answer && !pair[1].is_context && !is_blank(&pair[1])
     });
     answers
         .map(|(i, pair)| {

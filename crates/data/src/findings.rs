@@ -5,6 +5,7 @@
 //! the prompt's tokens before it draws the answer's. Or the chat template changes the prompt once
 //! an answer follows: the row keeps the prompt of a sampler.
 
+use crate::marks::is_of_transcript;
 use crate::{Origin, Prompt, Template};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -204,8 +205,12 @@ impl Findings {
         notes.extend(counts.texts.list("text").map(|found| {
             format!(
                 "{rows} special tokens or marks of a ready-made conversation in {found} are learnt \
-                 as text, and so is every turn; to learn the answers only, write rows of \
-                 \"messages\""
+                 as text, and so is every turn; to learn the answers only, {} rows of \
+                 \"messages\"",
+                match counts.texts.names.keys().any(|name| is_of_transcript(name)) {
+                    true => "set data.format = \"transcript\" or write",
+                    false => "write",
+                }
             )
         }));
         notes.extend(counts.ends.list("answer").map(|found| {

@@ -27,6 +27,26 @@ const SPEAKERS: [(&str, &str); 3] = [
     ("User:", "Assistant:"),
 ];
 
+/// Marks of conversations that `data.format = "transcript"` reads, as [`mark`] names them.
+const OF_TRANSCRIPTS: [&str; 11] = [
+    "Human:",
+    "Assistant:",
+    "### Human:",
+    "### Assistant:",
+    "<|im_start|>",
+    "<|user|>",
+    "<|assistant|>",
+    "[INST]",
+    "Human: … Assistant:",
+    "USER: … ASSISTANT:",
+    "User: … Assistant:",
+];
+
+/// Whether a text with this mark may be a transcript that can be read as turns.
+pub(crate) fn is_of_transcript(mark: &str) -> bool {
+    OF_TRANSCRIPTS.contains(&mark)
+}
+
 /// The first mark of a ready-made prompt in `text`, as people write it.
 pub(crate) fn mark(text: &str) -> Option<String> {
     let found = MARKS.iter().find(|mark| text.contains(*mark));

@@ -10,6 +10,9 @@ pub struct Message {
     pub role: String,
     /// The text of the turn.
     pub content: String,
+    /// An assistant turn that is not learnt where every answer is: of weight 0 in the data.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_context: bool,
 }
 
 impl Message {
@@ -18,6 +21,7 @@ impl Message {
         Self {
             role: role.to_string(),
             content: content.to_string(),
+            is_context: false,
         }
     }
 }

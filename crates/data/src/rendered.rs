@@ -13,7 +13,7 @@ pub(crate) fn check_turns(ask: &Ask, text: &str) -> Result<()> {
     let lost = |m: &&Message| !may_be_cut(m) && !text.contains(m.content.trim());
     match messages.iter().find(lost) {
         None => Ok(()),
-        Some(Message { role, content }) => {
+        Some(Message { role, content, .. }) => {
             let begin = beginning(content);
             Err(Error(format!(
                 "the chat template leaves out the {role} turn {begin:?}; remove such turns, or set \

@@ -1,7 +1,7 @@
 //! The records of a file's rows. Rules for every format (no empty answers, no equal pairs) are
 //! here, and what is reported once about all rows together.
 
-use crate::{Ask, Demonstration, Message, Origin, Preference, Prompt, TrainOn};
+use crate::{Ask, Demonstration, Error, Message, Origin, Preference, Prompt, TrainOn};
 use row_files::{MAX_ROW_BYTES, TOO_BIG};
 use std::collections::BTreeMap;
 
@@ -24,10 +24,16 @@ pub struct Collector {
     pub origin: Origin,
     /// Fields that no reader used, with the number of their rows.
     pub unused: BTreeMap<String, usize>,
+    /// Fields that hold lists as text, with the number of their rows.
+    pub json_texts: BTreeMap<String, usize>,
     /// Turns of questions after the first, which are not used.
     pub later_turns: usize,
-    /// Answers in conversations before the one that is learnt.
-    context_answers: usize,
+    /// What is wrong with the first row that is not what its format says.
+    pub malformed: Option<Error>,
+    /// Answers in conversations before the last.
+    earlier_answers: usize,
+    /// Those of them that are context in any case: of weight 0.
+    weightless_answers: usize,
 }
 
 impl Collector {
@@ -40,8 +46,11 @@ impl Collector {
             dropped: BTreeMap::new(),
             origin: Origin::default(),
             unused: BTreeMap::new(),
+            json_texts: BTreeMap::new(),
             later_turns: 0,
-            context_answers: 0,
+            malformed: None,
+            earlier_answers: 0,
+            weightless_answers: 0,
         }
     }
 
@@ -95,7 +104,10 @@ impl Collector {
         } else if response.trim().is_empty() {
             self.drop_row("empty answer");
         } else if self.accepts(&ask, &[response]) {
-            self.context_answers += ask.n_answers();
+            self.earlier_answers += ask.n_answers();
+            if let Ask::Chat(messages) = &ask {
+                self.weightless_answers += messages.iter().filter(|m| m.is_context).count();
+            }
             let prompt = self.prompt_of(ask, Some(response.to_string()));
             self.demonstrations.push(Demonstration {
                 prompt,
@@ -141,33 +153,75 @@ impl Collector {
         accepts
     }
 
+    /// Counts a row that is not what its format says, and keeps the first error for a file in which
+    /// all are so.
+    pub fn malformed(&mut self, reason: &str, error: Error) {
+        self.drop_row(reason);
+        self.malformed.get_or_insert(error);
+    }
+
+    /// Cuts the white space around the row's answers: in a transcript it belongs to the marks.
+    pub fn trim_answers(&mut self) {
+        let trim = |text: &mut String| *text = text.trim().to_string();
+        for row in &mut self.demonstrations {
+            trim(&mut row.response);
+            row.prompt.reference.as_mut().map(trim);
+        }
+        for row in &mut self.preferences {
+            trim(&mut row.chosen);
+            trim(&mut row.rejected);
+        }
+        for prompt in &mut self.prompts {
+            prompt.reference.as_mut().map(trim);
+        }
+    }
+
+    /// What becomes of the answers before the last of a conversation.
+    fn notes_on_answers(&self, train_on: TrainOn) -> Vec<String> {
+        let mut notes = Vec::new();
+        let (n_context, n_learnt) = match train_on {
+            TrainOn::Last => (self.earlier_answers, 0),
+            TrainOn::All => (
+                self.weightless_answers,
+                self.earlier_answers - self.weightless_answers,
+            ),
+        };
+        if n_learnt > 0 {
+            notes.push(format!(
+                "{n_learnt} earlier assistant turns are learnt, too; to learn the last answer \
+                 only, set data.train_on = \"last\""
+            ));
+        }
+        if n_context > 0 {
+            let why = match train_on {
+                TrainOn::Last => "of a conversation the last answer is learnt",
+                TrainOn::All => "their weight is 0",
+            };
+            notes.push(format!(
+                "{n_context} earlier assistant turns are context only: {why}"
+            ));
+        }
+        notes
+    }
+
     /// One line for each thing that a user should know of the rows that are used.
     pub fn notes(&self, train_on: TrainOn) -> Vec<String> {
         let mut notes = Vec::new();
         if !self.unused.is_empty() {
-            let counts = self
-                .unused
-                .iter()
-                .map(|(name, n)| format!("{name:?} ({n})"));
-            let counts = counts.collect::<Vec<_>>().join(", ");
+            let counts = named_counts(&self.unused);
             let names: Vec<&String> = self.unused.keys().collect();
             notes.push(format!(
                 "fields that are not used (rows): {counts}; if that is right, set data.ignore = \
                  {names:?}"
             ));
         }
-        if self.context_answers > 0 {
-            let what = match train_on {
-                TrainOn::Last => "context only: of a conversation the last answer is learnt",
-                TrainOn::All => {
-                    "learnt, too; to learn the last answer only, set data.train_on = \"last\""
-                }
-            };
+        if !self.json_texts.is_empty() {
             notes.push(format!(
-                "{} earlier assistant turns are {what}",
-                self.context_answers
+                "fields that hold a list as text of JSON (rows): {}; they are read as the lists",
+                named_counts(&self.json_texts)
             ));
         }
+        notes.extend(self.notes_on_answers(train_on));
         if self.later_turns > 0 {
             notes.push(format!(
                 "{} later turns of questions are not used: the first one is the prompt",
@@ -176,4 +230,10 @@ impl Collector {
         }
         notes
     }
+}
+
+/// `"a" (1), "b" (2)`
+fn named_counts(counts: &BTreeMap<String, usize>) -> String {
+    let counts = counts.iter().map(|(name, n)| format!("{name:?} ({n})"));
+    counts.collect::<Vec<_>>().join(", ")
 }

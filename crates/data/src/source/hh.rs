@@ -24,8 +24,12 @@ pub(super) const SOURCE: Source = Source {
 };
 
 fn read(row: &Row, collector: &mut Collector) -> Result<()> {
-    let (prompt, chosen) = split(row, "chosen")?;
-    let (other_prompt, rejected) = split(row, "rejected")?;
+    let [chosen, rejected] = [row.text("chosen")?, row.text("rejected")?];
+    let (prompt, chosen, other_prompt, rejected) = match (split(chosen), split(rejected)) {
+        (Ok((prompt, chosen)), Ok((other, rejected))) => (prompt, chosen, other, rejected),
+        (Err(what), _) => return malformed(row, "chosen", what, collector),
+        (_, Err(what)) => return malformed(row, "rejected", what, collector),
+    };
     if prompt != other_prompt {
         // the published data has a few, so they are no mistake of the user's
         collector.drop_row("chosen and rejected with different prompts");
@@ -44,17 +48,22 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
     Ok(())
 }
 
-/// The transcript up to the last Assistant turn, and that turn.
-fn split<'a>(row: &Row<'a>, field: &str) -> Result<(&'a str, &'a str)> {
-    let text = row.text(field)?;
-    let malformed = |what: &str| row.error(format!("field \"{field}\" {what}"));
+/// Drops a row in which a field is no transcript.
+fn malformed(row: &Row, field: &str, what: &str, collector: &mut Collector) -> Result<()> {
+    let reason = format!("text that {}", what.split(", and").next().unwrap_or(what));
+    collector.malformed(&reason, row.error(format!("field \"{field}\" {what}")));
+    Ok(())
+}
+
+/// The transcript up to the last Assistant turn, and that turn; or what is wrong with it.
+fn split(text: &str) -> std::result::Result<(&str, &str), &'static str> {
     if !text.starts_with(HUMAN) {
-        return Err(malformed(
+        return Err(
             "does not begin with \"\\n\\nHuman:\", and answers alone need a field \"prompt\"",
-        ));
+        );
     }
     let (prompt, answer) = text
         .rsplit_once(ASSISTANT)
-        .ok_or_else(|| malformed("has no \"\\n\\nAssistant:\" turn"))?;
+        .ok_or("has no \"\\n\\nAssistant:\" turn")?;
     Ok((prompt, answer.trim()))
 }

@@ -61,9 +61,9 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
              prompt",
         ));
     }
-    let whole = chosen.before.clone();
+    let is_whole = !chosen.before.is_empty();
     let ask = ask(row, chosen.before, "\"chosen\" and \"rejected\"")?;
-    repeated(row, whole, &chosen.text)?;
+    repeated(row, &ask, &chosen.text, is_whole)?;
     if let Ask::Chat(messages) = &ask
         && !collector.takes(messages, "prompt that does not end with a user turn")
     {
@@ -77,17 +77,29 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
     Ok(())
 }
 
-/// UltraFeedback's `messages` repeat the better conversation; they say nothing more.
-fn repeated(row: &Row, mut before: Vec<Message>, chosen: &str) -> Result<()> {
+/// UltraFeedback's `messages` repeat the better conversation; they say nothing more. `is_whole`:
+/// so do the answers, and then another conversation is an error.
+fn repeated(row: &Row, ask: &Ask, chosen: &str, is_whole: bool) -> Result<()> {
     const FIELD: &str = "messages";
-    let is_other = before.is_empty() || !row.says(FIELD);
-    before.push(Message::new("assistant", chosen));
-    if is_other || turns::read(row, FIELD)? == before {
-        return Ok(());
+    let has_prompt = is_whole || PROMPTS.iter().any(|name| row.says(name));
+    if !has_prompt || !row.says(FIELD) {
+        return Ok(()); // it is the prompt, or nothing
     }
-    Err(row.error(
-        "field \"messages\" is not the conversation of \"chosen\"; remove it if it is another",
-    ))
+    let mut whole = match ask {
+        Ask::Chat(messages) => messages.clone(),
+        other => vec![Message::new("user", &other.text())],
+    };
+    whole.push(Message::new("assistant", chosen));
+    let after_system = usize::from(whole[0].role == "system");
+    let repeats = |turns: &[Message]| row.peek(FIELD).is_some_and(|v| turns::are(v, turns));
+    if repeats(&whole) || repeats(&whole[after_system..]) {
+        row.mark_read(FIELD);
+    } else if is_whole {
+        return Err(row.error(
+            "field \"messages\" is not the conversation of \"chosen\"; remove it if it is another",
+        ));
+    }
+    Ok(())
 }
 
 /// Whether the row's scores are equal; an error if the rejected answer has the higher one.

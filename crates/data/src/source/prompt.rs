@@ -2,7 +2,6 @@
 //! `history` field, if there is one.
 
 use super::row::Row;
-use super::transcript;
 use super::turns;
 use crate::{Ask, Message, Result};
 use serde_json::Value;
@@ -11,9 +10,10 @@ use serde_json::Value;
 /// `history`. A Human/Assistant transcript in the instruction is read as a conversation.
 pub(super) fn ask(row: &Row, instruction: &str, input: &str) -> Result<Ask> {
     let mut messages = history(row)?;
-    match transcript::conversation(instruction) {
-        Some(turns) if input.trim().is_empty() => messages.extend(turns),
-        _ => {
+    let is_alone = input.trim().is_empty();
+    match is_alone.then(|| row.transcript(instruction)).flatten() {
+        Some(turns) => messages.extend(turns),
+        None => {
             let ask = Ask::Instruction {
                 instruction: instruction.to_string(),
                 input: input.to_string(),

@@ -163,7 +163,7 @@ fn read_file(
     each: &mut dyn FnMut(ReadRow) -> Result<()>,
 ) -> Result<ReadFile> {
     let (shared, want): (Arc<Path>, _) = (path.into(), collector.want);
-    let mut n_rows = 0;
+    let (mut n_rows, mut is_used) = (0, false);
     let mut source: Option<&Source> = SOURCES.into_iter().find(|s| s.format == options.format);
     let file = row_files::for_each_row(path, &mut |number, object| {
         let source = match source {
@@ -178,6 +178,13 @@ fn read_file(
         let row = Row::new(path, number, object, source);
         (source.read)(&row, collector)?;
         if collector.n_records() > 0 {
+            is_used = true;
+            if row.has_transcript() {
+                collector.trim_answers();
+            }
+            for field in row.json_texts() {
+                *collector.json_texts.entry(field).or_default() += 1;
+            }
             for field in row.unused(options)? {
                 *collector.unused.entry(field).or_default() += 1;
             }
@@ -189,6 +196,9 @@ fn read_file(
         }
         Ok::<_, Error>(ControlFlow::Continue(()))
     })?;
+    if let Some(error) = collector.malformed.take().filter(|_| !is_used) {
+        return Err(error);
+    }
     collector.drop_rows(TOO_BIG, file.n_too_big);
     Ok(ReadFile {
         n_rows: n_rows + file.n_too_big,
@@ -244,25 +254,46 @@ fn holds(kind: Kind, want: Want) -> bool {
     }
 }
 
+const PAIRS: &str = "write a better and a worse answer to each prompt as a row {\"prompt\": …, \
+                     \"chosen\": …, \"rejected\": …}";
+
 pub(super) fn check_kind(path: &Path, source: &Source, want: Want) -> Result<()> {
     if holds(source.kind, want) {
         return Ok(());
     }
     let wanted = match want {
-        Want::Prompts => "prompts; write each as a row {\"prompt\": …} of a .jsonl file",
-        Want::Demonstrations => {
-            "prompts with one answer (Alpaca, prompt/completion, chat messages, text)"
-        }
-        Want::Preferences => "pairs of answers (GPT-4-LLM comparison, HH, prompt/chosen/rejected)",
+        Want::Prompts => "prompts",
+        Want::Demonstrations => "prompts with one answer",
+        Want::Preferences => "pairs of answers",
     };
-    let holds = match source.kind {
-        Kind::Demonstrations => "demonstrations",
-        Kind::Preferences => "preferences",
-        Kind::Questions => "questions without answers",
-        Kind::Texts => "texts without prompts",
+    let (what, advice) = match (source.kind, want) {
+        (Kind::Texts, Want::Prompts) => (
+            "texts without prompts",
+            "write each prompt as a row {\"prompt\": …} of a .jsonl file",
+        ),
+        (Kind::Texts, _) => ("texts without prompts", PAIRS),
+        (Kind::Questions, Want::Preferences) => ("questions without answers", PAIRS),
+        (Kind::Questions, _) => (
+            "questions without answers",
+            "RLHF learns from them as prompts; else write rows {\"prompt\": …, \"completion\": …}",
+        ),
+        (Kind::Preferences, _) => (
+            "preferences",
+            "to learn the better answers alone, write them as rows {\"prompt\": …, \
+             \"completion\": …}",
+        ),
+        (Kind::Demonstrations, _) if source.format == Format::Kto => (
+            "answers with labels",
+            "where a prompt has an answer of each label, write the two as a row {\"prompt\": …, \
+             \"chosen\": …, \"rejected\": …}",
+        ),
+        (Kind::Demonstrations, _) => ("demonstrations", PAIRS),
     };
+    let known = SOURCES.iter().filter(|s| holds(s.kind, want));
+    let known = known.map(|s| s.name).collect::<Vec<_>>().join(", ");
     let (path, name) = (path.display(), source.name);
     Err(Error(format!(
-        "{path}: holds {holds} ({name} rows), but this stage needs {wanted}"
+        "{path}: holds {what} ({name} rows), but this stage needs {wanted}: rows of {known}; \
+         {advice}"
     )))
 }

@@ -5,12 +5,13 @@
 use super::collector::Collector;
 use super::format::{Format, ReadOptions};
 use super::json_text;
-use super::unused::{Effect, effect, is_empty};
-use crate::{Error, Result};
+use super::transcript;
+use super::unused::{Effect, effect, is_empty, is_identifier};
+use crate::{Error, Message, Result};
 use row_files::{Object, row_error, type_name};
 use serde_json::Value;
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -59,6 +60,9 @@ pub(super) struct Row<'a> {
     read: RefCell<BTreeSet<String>>,
     /// Fields inside lists that say something and were not: `messages[].name`.
     unread: RefCell<Vec<String>>,
+    /// Fields that hold a list as text.
+    json_texts: RefCell<BTreeSet<String>>,
+    has_transcript: Cell<bool>,
 }
 
 impl<'a> Row<'a> {
@@ -70,6 +74,8 @@ impl<'a> Row<'a> {
             source,
             read: RefCell::default(),
             unread: RefCell::default(),
+            json_texts: RefCell::default(),
+            has_transcript: Cell::default(),
         }
     }
 
@@ -183,11 +189,32 @@ impl<'a> Row<'a> {
         let value = self.value(field)?;
         match value {
             Value::Array(items) => Ok(items.into()),
-            Value::String(text) if json_text::is_list(text) => json_text::list(text)
-                .map(Cow::from)
-                .map_err(|what| self.error(format!("field \"{field}\" {what}"))),
+            Value::String(text) if json_text::is_list(text) => {
+                self.json_texts.borrow_mut().insert(field.to_string());
+                json_text::list(text)
+                    .map(Cow::from)
+                    .map_err(|what| self.error(format!("field \"{field}\" {what}")))
+            }
             _ => Err(self.wrong(field, value, "a list")),
         }
+    }
+
+    /// The fields that were read as lists and are text.
+    pub fn json_texts(&self) -> BTreeSet<String> {
+        self.json_texts.take()
+    }
+
+    /// The turns of a text that is a transcript. The row's answers then follow a speaker's mark.
+    pub fn transcript(&self, text: &str) -> Option<Vec<Message>> {
+        let turns = transcript::conversation(text);
+        self.has_transcript
+            .set(self.has_transcript.get() || turns.is_some());
+        turns
+    }
+
+    /// Whether the prompt was read from a transcript.
+    pub fn has_transcript(&self) -> bool {
+        self.has_transcript.get()
     }
 
     /// A string inside a list, e.g. `responses_and_scores[2].response`.
@@ -256,6 +283,7 @@ impl<'a> Row<'a> {
             !read.contains(*name)
                 && !self.source.descriptive.contains(&name.as_str())
                 && !is_empty(value)
+                && !is_identifier(name, value)
         });
         let fields = fields.map(|(name, _)| name.clone());
         let mut unused = BTreeSet::new();

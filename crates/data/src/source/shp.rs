@@ -6,7 +6,6 @@ use super::collector::Collector;
 use super::format::Format;
 use super::prompt;
 use super::row::{Kind, Row, Source};
-use super::transcript;
 use crate::{Ask, Message, Result};
 
 pub(super) const SOURCE: Source = Source {
@@ -51,7 +50,7 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
         }
     }
     let post = row.text("history")?;
-    let turns = transcript::conversation(post);
+    let turns = row.transcript(post);
     let turns = turns.unwrap_or_else(|| vec![Message::new("user", post)]);
     let ask = Ask::Chat(prompt::with_system(row, turns)?);
     match a_is_better {

@@ -43,8 +43,12 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
         collector.drop_row("empty text");
         return Ok(());
     }
-    let turns = speakers::turns(text);
-    let turns = turns.map_err(|what| row.error(format!("field \"{field}\" {what}")))?;
-    chat::add(prompt::with_system(row, turns)?, collector);
+    match speakers::turns(text) {
+        Ok(turns) => chat::add(prompt::with_system(row, turns)?, collector),
+        Err(what) => {
+            let error = row.error(format!("field \"{field}\" {what}"));
+            collector.malformed("text without turns of two speakers by turns", error);
+        }
+    }
     Ok(())
 }

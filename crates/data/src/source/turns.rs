@@ -40,6 +40,18 @@ pub(super) fn is_turns(value: &Value) -> bool {
     }
 }
 
+/// Whether a value is the list of these turns, but for white space around them.
+pub(super) fn are(value: &Value, turns: &[Message]) -> bool {
+    let same = |(item, turn): (&Value, &Message)| {
+        let text = |names: &[&str]| key(item, names).and_then(|key| item[key].as_str());
+        let content = text(&["value", "content", "text"]).map(str::trim);
+        let role = text(&["from", "role"]).map(role_of);
+        content == Some(turn.content.trim()) && role == Some(&turn.role)
+    };
+    let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
+    items.len() == turns.len() && items.iter().zip(turns).all(same)
+}
+
 fn is_turn(item: &Value) -> bool {
     key(item, &["from", "role"]).is_some()
 }
@@ -59,8 +71,11 @@ fn key<'v>(item: &'v Value, names: &[&str]) -> Option<&'v str> {
 /// The turns of a field that is a list of them.
 pub(super) fn read(row: &Row, field: &str) -> Result<Vec<Message>> {
     let items = row.list(field)?;
+    let last = items.len().saturating_sub(1);
     let turns = items.iter().enumerate();
-    turns.map(|(i, item)| turn(row, field, i, item)).collect()
+    turns
+        .map(|(i, item)| turn(row, field, (i, i == last), item))
+        .collect()
 }
 
 /// The turns of a field that may be a text: None. An object is a single turn.
@@ -68,12 +83,15 @@ pub(super) fn read_if(row: &Row, field: &str) -> Result<Option<Vec<Message>>> {
     match row.value(field)? {
         Value::Array(_) => read(row, field).map(Some),
         value @ Value::String(_) if is_turns(value) => read(row, field).map(Some),
-        value @ Value::Object(_) if is_turn(value) => Ok(Some(vec![turn(row, field, 0, value)?])),
+        value @ Value::Object(_) if is_turn(value) => {
+            Ok(Some(vec![turn(row, field, (0, true), value)?]))
+        }
         _ => Ok(None),
     }
 }
 
-fn turn(row: &Row, field: &str, index: usize, item: &Value) -> Result<Message> {
+/// The turn of this index, which is the last or not.
+fn turn(row: &Row, field: &str, (index, is_last): (usize, bool), item: &Value) -> Result<Message> {
     let (role_key, usual) = match key(item, &["from"]) {
         Some(from) => (from, "value"),
         None => (key(item, &["role"]).unwrap_or("role"), "content"),
@@ -86,13 +104,19 @@ fn turn(row: &Row, field: &str, index: usize, item: &Value) -> Result<Message> {
     if role == "assistant" && calls && item.get(content_key).is_none_or(is_empty) {
         return Ok(Message::new(TOOL_CALLS, ""));
     }
-    // an answer is trained and other turns are not, in any case
-    let usual_weight = if role == "assistant" { 1.0 } else { 0.0 };
-    let as_usual = item.get("weight").and_then(number) == Some(usual_weight);
-    let weight = if as_usual { "weight" } else { role_key };
+    // an answer is trained and other turns are not, in any case; OpenAI's weight 0 makes an earlier
+    // answer context, and the last one cannot be
+    let weight = item.get("weight").and_then(number);
+    let is_context = role == "assistant" && weight == Some(0.0) && !is_last;
+    let usual = if role == "assistant" { 1.0 } else { 0.0 };
+    let is_read = is_context || weight == Some(usual);
+    let weight = if is_read { "weight" } else { role_key };
     row.only_read(field, item, &[role_key, content_key, weight]);
     let content = content(row, field, index, item, content_key)?;
-    Ok(Message::new(role, &content))
+    Ok(Message {
+        is_context,
+        ..Message::new(role, &content)
+    })
 }
 
 /// The usual name of a speaker; an unknown one stays as it is.

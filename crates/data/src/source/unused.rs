@@ -81,6 +81,19 @@ pub(super) fn effect(name: &str) -> Effect {
     }
 }
 
+/// Whether a field only tells the row apart.
+pub(super) fn is_identifier(name: &str, value: &Value) -> bool {
+    const NAMES: [&str; 6] = [
+        "id",
+        "idx",
+        "uuid",
+        "prompt_id",
+        "question_id",
+        "conversation_id",
+    ];
+    NAMES.contains(&name) && (value.is_string() || value.is_number())
+}
+
 /// The fields of a row beside `known` that say something.
 ///
 /// ```
