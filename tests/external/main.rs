@@ -2,6 +2,9 @@
 //! input is missing they fail, with the command that fetches it.
 
 mod golden_model;
+#[path = "../data/golden_rows.rs"]
+mod golden_rows;
+mod golden_shapes;
 mod inputs;
 mod qwen;
 mod real_data;
