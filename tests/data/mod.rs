@@ -22,6 +22,7 @@ mod parts;
 mod prepared;
 mod questions;
 mod quirks;
+mod same_rows;
 mod samples;
 mod shapes;
 mod tables;

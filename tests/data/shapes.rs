@@ -150,7 +150,7 @@ fn a_list_may_be_a_text_of_json_but_not_of_python() {
     #[track_caller]
     fn check(field: &str, row: &str) {
         let note = format!(
-            "fields that hold a list as text of JSON (rows): {field:?} (2); they are read as the lists"
+            "fields that hold turns or lists as text of JSON (rows): {field:?} (2); they are read as such"
         );
         let found = (chat(&[("user", "a")]), "b".to_string());
         let expected = (vec![found.clone(), found], vec![note]);

@@ -24,7 +24,7 @@ pub struct Collector {
     pub origin: Origin,
     /// Fields that no reader used, with the number of their rows.
     pub unused: BTreeMap<String, usize>,
-    /// Fields that hold lists as text, with the number of their rows.
+    /// Fields that hold turns or lists as text, with the number of their rows.
     pub json_texts: BTreeMap<String, usize>,
     /// Turns of questions after the first, which are not used.
     pub later_turns: usize,
@@ -217,7 +217,7 @@ impl Collector {
         }
         if !self.json_texts.is_empty() {
             notes.push(format!(
-                "fields that hold a list as text of JSON (rows): {}; they are read as the lists",
+                "fields that hold turns or lists as text of JSON (rows): {}; they are read as such",
                 named_counts(&self.json_texts)
             ));
         }

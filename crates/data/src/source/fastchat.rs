@@ -21,7 +21,7 @@ pub(super) const SOURCE: Source = Source {
 };
 
 fn read(row: &Row, collector: &mut Collector) -> Result<()> {
-    let question = if row.has("turns") {
+    let question = if row.says("turns") || !row.has("text") {
         let turns = row.list("turns")?;
         let first = turns.first().and_then(|turn| turn.as_str());
         let first = first.map(str::to_string);

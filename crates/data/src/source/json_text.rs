@@ -1,4 +1,4 @@
-//! Lists that a row holds as text: in JSON, as CSV files and some Parquet files have them. What
+//! Lists, and single turns, that a row holds as text: in JSON, as CSV files and some Parquet files have them. What
 //! Python prints for a list looks alike, but its quotes cannot be read safely: it is refused.
 
 use serde_json::Value;
@@ -22,6 +22,15 @@ pub(super) fn list(text: &str) -> Result<Vec<Value>, String> {
         Ok(_) => Err("is text, not a list".to_string()),
         Err(error) => Err(format!("is text that {}", problem_in_line(&error))),
     }
+}
+
+/// The object that a text holds.
+pub(super) fn object(text: &str) -> Option<Value> {
+    if !text.trim_start().starts_with('{') {
+        return None;
+    }
+    let value = serde_json::from_str::<StrictValue>(text).ok()?.0;
+    value.is_object().then_some(value)
 }
 
 /// Whether a list of objects begins as Python prints it, with single quotes.

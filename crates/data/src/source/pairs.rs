@@ -49,7 +49,7 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
     let rejected = Answer::read(row, "rejected")?;
     let equal_scores = check_scores(row)?;
     let whole = |answer: &Answer| answer.text.starts_with(HUMAN);
-    if PROMPTS.iter().any(|name| row.has(name)) && whole(&chosen) && whole(&rejected) {
+    if PROMPTS.iter().any(|name| row.says(name)) && whole(&chosen) && whole(&rejected) {
         return Err(row.error(
             "\"chosen\" and \"rejected\" are whole transcripts, with the prompt in them; remove the \
              field \"prompt\", or set data.format = \"hh\"",

@@ -190,7 +190,7 @@ impl<'a> Row<'a> {
         match value {
             Value::Array(items) => Ok(items.into()),
             Value::String(text) if json_text::is_list(text) => {
-                self.json_texts.borrow_mut().insert(field.to_string());
+                self.mark_json_text(field);
                 json_text::list(text)
                     .map(Cow::from)
                     .map_err(|what| self.error(format!("field \"{field}\" {what}")))
@@ -199,7 +199,12 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// The fields that were read as lists and are text.
+    /// Says that a field is the text of a list or a turn.
+    pub fn mark_json_text(&self, field: &str) {
+        self.json_texts.borrow_mut().insert(field.to_string());
+    }
+
+    /// The fields that were read as lists or turns and are text.
     pub fn json_texts(&self) -> BTreeSet<String> {
         self.json_texts.take()
     }

@@ -48,8 +48,16 @@ pub(super) fn are(value: &Value, turns: &[Message]) -> bool {
         let role = text(&["from", "role"]).map(role_of);
         content == Some(turn.content.trim()) && role == Some(&turn.role)
     };
-    let items = value.as_array().map(Vec::as_slice).unwrap_or_default();
+    let items = match value {
+        Value::String(text) => Cow::from(json_text::list(text).unwrap_or_default()),
+        other => Cow::from(other.as_array().map(Vec::as_slice).unwrap_or_default()),
+    };
     items.len() == turns.len() && items.iter().zip(turns).all(same)
+}
+
+/// Whether an object is a turn with its text. An answer may be JSON that has a role for another end.
+fn is_whole_turn(item: &Value) -> bool {
+    is_turn(item) && key(item, &["value", "content"]).is_some()
 }
 
 fn is_turn(item: &Value) -> bool {
@@ -86,6 +94,13 @@ pub(super) fn read_if(row: &Row, field: &str) -> Result<Option<Vec<Message>>> {
         value @ Value::Object(_) if is_turn(value) => {
             Ok(Some(vec![turn(row, field, (0, true), value)?]))
         }
+        Value::String(text) => match json_text::object(text).filter(is_whole_turn) {
+            Some(item) => {
+                row.mark_json_text(field);
+                Ok(Some(vec![turn(row, field, (0, true), &item)?]))
+            }
+            None => Ok(None),
+        },
         _ => Ok(None),
     }
 }
