@@ -36,6 +36,10 @@ if [ -f binaries.tar.xz ]; then
     BIN=${BIN:-bin}
 fi
 BIN=${BIN:-target/cuda/release}
+if [ ! -x "$BIN/bench" ]; then
+    echo "gpu-proof: $BIN/bench is not there; run make cuda first" >&2
+    exit 2
+fi
 if [ "$DEVICE" != cpu ] && [ -z "${WICK_CUDA_LIBS:-}" ]; then
     libs='import glob, nvidia; print(":".join(f for p in nvidia.__path__ for f in glob.glob(p + "/*/lib")))'
     WICK_CUDA_LIBS=$("$PYTHON" -c "$libs" 2>/dev/null || true)

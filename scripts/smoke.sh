@@ -7,13 +7,18 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=target/release
 case ${MODEL:-smollm2} in
-smollm2) c=configs/smollm2-135m out=runs/smoke steps=2 rl_steps=1 ;;
-qwen) c=configs/qwen2.5-0.5b out=runs/smoke-qwen steps=5 rl_steps=4 ;;
+smollm2) c=configs/smollm2-135m out=runs/smoke steps=2 rl_steps=1 fetch=fetch-smollm2 ;;
+qwen) c=configs/qwen2.5-0.5b out=runs/smoke-qwen steps=5 rl_steps=4 fetch=fetch-qwen ;;
 *)
     echo "smoke: MODEL=$MODEL is not known; smollm2 and qwen are" >&2
     exit 2
     ;;
 esac
+model=$(sed -n 's/^source = "\(\.models[^"]*\)".*/\1/p' $c/sft.toml)
+if [ -n "$model" ] && [ ! -e "$model" ]; then
+    echo "smoke: $model is not there; run make $fetch first" >&2
+    exit 2
+fi
 data=${WICK_REAL_DATA:-data/real}
 demos=$data/alpaca_gpt4.json pairs=$data/comparison_gpt4.json questions=$data/vicuna_question_80.jsonl
 if [ ! -e "$demos" ]; then
