@@ -159,10 +159,6 @@ fn commands(world: &World, out: &str) -> Vec<(String, Vec<String>)> {
             format!("judge --answers {answers} --questions {questions} --out {out}-judged"),
             vec!["-judged/judge.md", "-judged/verdicts.jsonl"],
         ),
-        (
-            format!("data convert {rows} --out {out}-rows.jsonl"),
-            vec!["-rows.jsonl"],
-        ),
         (format!("man {out}-man"), vec!["-man/wick.1"]),
     ];
     let written = written.map(|(line, ends)| {

@@ -3,7 +3,7 @@
 
 use super::collector::{Collector, Want};
 use super::format::ReadOptions;
-use super::read::{check_kind, files_of, sniff};
+use super::read::{check_kind, files_of, read_row, sniff};
 use super::row::{Row, Source};
 use super::unused::is_empty;
 use super::{Record, SOURCES};
@@ -236,7 +236,7 @@ impl StageReader {
         taken.format = Some((source.name, source.fields));
         let row = Row::new(place.path, place.number, place.object, source);
         self.collector.origin = place.origin.clone();
-        let read = (source.read)(&row, &mut self.collector);
+        let read = read_row(&row, source, &mut self.collector);
         let records = T::take(&mut self.collector);
         taken.dropped = dropped(&mut self.collector);
         match read {

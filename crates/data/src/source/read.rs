@@ -151,6 +151,15 @@ pub(super) fn read_rows(
     Ok(counts)
 }
 
+/// Reads a row's records into the collector.
+pub(super) fn read_row(row: &Row, source: &Source, collector: &mut Collector) -> Result<()> {
+    (source.read)(row, collector)?;
+    if row.has_transcript() {
+        collector.trim_answers();
+    }
+    Ok(())
+}
+
 struct ReadFile {
     n_rows: usize,
     sha256: String,
@@ -176,12 +185,9 @@ fn read_file(
         n_rows += 1;
         collector.origin = Origin::new(Arc::clone(&shared), number);
         let row = Row::new(path, number, object, source);
-        (source.read)(&row, collector)?;
+        read_row(&row, source, collector)?;
         if collector.n_records() > 0 {
             is_used = true;
-            if row.has_transcript() {
-                collector.trim_answers();
-            }
             for field in row.json_texts() {
                 *collector.json_texts.entry(field).or_default() += 1;
             }
@@ -289,8 +295,9 @@ pub(super) fn check_kind(path: &Path, source: &Source, want: Want) -> Result<()>
         ),
         (Kind::Demonstrations, _) => ("demonstrations", PAIRS),
     };
-    let known = SOURCES.iter().filter(|s| holds(s.kind, want));
-    let known = known.map(|s| s.name).collect::<Vec<_>>().join(", ");
+    let takes = |s: &&&Source| holds(s.kind, want) && s.format != Format::Kto;
+    let known = SOURCES.iter().filter(takes).map(|s| s.name);
+    let known = known.collect::<Vec<_>>().join(", ");
     let (path, name) = (path.display(), source.name);
     Err(Error(format!(
         "{path}: holds {what} ({name} rows), but this stage needs {wanted}: rows of {known}; \

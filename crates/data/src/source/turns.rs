@@ -55,7 +55,8 @@ pub(super) fn are(value: &Value, turns: &[Message]) -> bool {
     items.len() == turns.len() && items.iter().zip(turns).all(same)
 }
 
-/// Whether an object is a turn with its text. An answer may be JSON that has a role for another end.
+/// Whether an object is a turn with its text. An answer may be JSON that has a role for another
+/// end.
 fn is_whole_turn(item: &Value) -> bool {
     is_turn(item) && key(item, &["value", "content"]).is_some()
 }
