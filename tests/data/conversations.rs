@@ -92,7 +92,7 @@ fn generation_blocks_say_what_is_learnt() {
         "Ho.",
     );
     let examples = encoder.conversation(&row).unwrap();
-    let texts: Vec<_> = examples.iter().map(|e| learnt(e)).collect();
+    let texts: Vec<_> = examples.iter().map(learnt).collect();
     assert_eq!(texts, [["x</s>y<|im_end|>"], ["Ho.<|im_end|>"]]);
     assert!(!examples[0].ids.contains(&EOS), "the text is no token");
     // blocks that mark nothing teach nothing
@@ -139,7 +139,7 @@ fn answers_whose_context_is_another_are_examples_of_their_own() {
     ] {
         let encoder = encoder(template, false);
         let examples = encoder.conversation(&row).unwrap();
-        let texts: Vec<_> = examples.iter().map(|e| learnt(e)).collect();
+        let texts: Vec<_> = examples.iter().map(learnt).collect();
         assert_eq!(texts, expected);
         // each has the context of generation
         for example in &examples {

@@ -4,8 +4,10 @@ use super::file;
 use crate::common::{chat, instruction};
 use data::{Ask, Format};
 
+type Pair = (Ask, String, String);
+
 /// The pairs of the rows and why rows were dropped, or the error after the file's name.
-fn read(rows: &str) -> Result<(Vec<(Ask, String, String)>, String), String> {
+fn read(rows: &str) -> Result<(Vec<Pair>, String), String> {
     let (_dir, path) = file("x.jsonl", rows);
     let shown = format!("{}: ", path.display());
     let loaded = data::preferences(&path, Format::Auto);

@@ -4,18 +4,29 @@ use super::file;
 use super::templates::chat_template;
 use super::tokens::{byte_tokenizer, encoder};
 use crate::common::{chat, instruction};
-use data::{Ask, Demonstration, Format, ReadOptions, TrainOn};
+use data::{Ask, Demonstration, Encoder, Format, Prompt, ReadOptions, TrainOn};
 use serde_json::{Value, json};
 
 const CHATML: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n\
                       {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
+/// The same with tags around the answers and their end tokens.
+fn tagged() -> String {
+    CHATML.replace(
+        "{{ m.content }}<|im_end|>",
+        "{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|im_end|>{% endgeneration %}\
+         {% else %}{{ m.content }}<|im_end|>{% endif %}",
+    )
+}
+
 fn lines(rows: &[Value]) -> String {
     rows.iter().map(|row| format!("{row}\n")).collect()
 }
 
+type Pair = (Ask, String, String);
+
 /// The pairs of the rows, why rows were dropped, and the notes; or the error after the file's name.
-fn pairs(rows: &[Value]) -> Result<(Vec<(Ask, String, String)>, String, Vec<String>), String> {
+fn pairs(rows: &[Value]) -> Result<(Vec<Pair>, String, Vec<String>), String> {
     let (_dir, path) = file("x.jsonl", lines(rows));
     let shown = format!("{}: ", path.display());
     let loaded = data::preferences(&path, Format::Auto);
@@ -26,14 +37,37 @@ fn pairs(rows: &[Value]) -> Result<(Vec<(Ask, String, String)>, String, Vec<Stri
     Ok((pairs.collect(), dropped, loaded.counts.notes))
 }
 
+/// The text that is learnt of an answer.
+fn answer(encoder: &Encoder, prompt: &Prompt, text: &str) -> String {
+    let example = encoder.example(prompt, text).unwrap();
+    let ids = &example.ids[example.prompt_len..];
+    byte_tokenizer().decode(ids, false).unwrap()
+}
+
 #[test]
 fn answers_to_a_transcript_have_no_blank_before_them() {
     let transcript = "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant:";
     let turns = chat(&[("user", "a"), ("assistant", "b"), ("user", "c")]);
+    let encoder = encoder(chat_template(CHATML), false);
+    let old = encoder.clone().for_old_runs();
     for field in ["prompt", "instruction", "question", "query"] {
-        let row = json!({ field: transcript, "chosen": " d\n", "rejected": " e" });
-        let (found, ..) = pairs(&[row]).unwrap();
-        assert_eq!(found, [(turns.clone(), "d".into(), "e".into())], "{field}");
+        for (asked, ask, begin) in [(transcript, &turns, ""), ("a", &instruction("a", ""), " ")] {
+            let row = json!({ field: asked, "chosen": " d\n", "rejected": " e" });
+            let (_dir, path) = file("x.jsonl", lines(&[row]));
+            let pair = data::preferences(&path, Format::Auto)
+                .unwrap()
+                .items
+                .remove(0);
+            assert_eq!(&pair.prompt.ask, ask, "{field}");
+            let found = [&pair.chosen, &pair.rejected].map(|a| answer(&encoder, &pair.prompt, a));
+            assert_eq!(
+                found,
+                ["d", "e"].map(|a| format!("{begin}{a}<|im_end|>")),
+                "{field}"
+            );
+            // an old run goes on as it began
+            assert_eq!(answer(&old, &pair.prompt, " d"), " d<|im_end|>");
+        }
     }
     for row in [
         json!({"prompt": transcript, "completion": " d"}),
@@ -41,17 +75,24 @@ fn answers_to_a_transcript_have_no_blank_before_them() {
         json!({"question": transcript, "answer": " d"}),
     ] {
         let (_dir, path) = file("x.jsonl", lines(std::slice::from_ref(&row)));
-        let found = data::demonstrations(&path, Format::Auto).unwrap().items;
-        assert_eq!(found[0].prompt.ask, turns, "{row}");
-        assert_eq!(found[0].response, "d", "{row}");
-        assert_eq!(found[0].prompt.reference.as_deref(), Some("d"), "{row}");
-        let prompts = data::prompts(&path, Format::Auto).unwrap().items;
-        assert_eq!(prompts[0].reference.as_deref(), Some("d"), "{row}");
+        let found = data::demonstrations(&path, Format::Auto)
+            .unwrap()
+            .items
+            .remove(0);
+        assert_eq!(found.prompt.ask, turns, "{row}");
+        for template in [CHATML.to_string(), tagged()] {
+            let expected = [["b<|im_end|>", "d<|im_end|>"]];
+            assert_eq!(learnt(&template, &found), expected, "{row}");
+        }
+        // a method that learns from the data's own answers has them by the prompt
+        let prompt = data::prompts(&path, Format::Auto).unwrap().items.remove(0);
+        let reference = prompt.reference.clone().unwrap();
+        assert_eq!(
+            answer(&encoder, &prompt, &reference),
+            "d<|im_end|>",
+            "{row}"
+        );
     }
-    // after any other prompt the blank stays
-    let row = json!({"prompt": "a", "chosen": " d", "rejected": " e"});
-    let (found, ..) = pairs(&[row]).unwrap();
-    assert_eq!(found, [(instruction("a", ""), " d".into(), " e".into())]);
 }
 
 #[test]
@@ -204,14 +245,9 @@ fn earlier_answers_of_weight_zero_are_context() {
         .unwrap()
         .items
         .remove(0);
-    let tagged = CHATML.replace(
-        "{{ m.content }}<|im_end|>",
-        "{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<|im_end|>{% endgeneration %}\
-         {% else %}{{ m.content }}<|im_end|>{% endif %}",
-    );
     // one block around all turns of both speakers: it is not known which part is whose
     let one_block = format!("{{% generation %}}{CHATML}{{% endgeneration %}}");
-    for template in [CHATML, &tagged, &one_block] {
+    for template in [CHATML, &tagged(), &one_block] {
         let expected = [["Two.<|im_end|>", "Three.<|im_end|>"]];
         assert_eq!(learnt(template, &row), expected, "{template}");
     }

@@ -13,8 +13,10 @@ fn shown<T: Debug>(
     read.map_err(|e| e.to_string().replace(&name, ""))
 }
 
+type Answered = (Ask, String);
+
 /// The questions and answers of the rows, and the notes; or the error after the file's name.
-fn read(rows: &str) -> Result<(Vec<(Ask, String)>, Vec<String>), String> {
+fn read(rows: &str) -> Result<(Vec<Answered>, Vec<String>), String> {
     let (_dir, path) = file("x.jsonl", rows);
     let loaded = shown(&path, data::demonstrations(&path, Format::Auto))?;
     let items = loaded.items.into_iter();

@@ -43,14 +43,18 @@ impl Encoder {
         })
     }
 
-    /// An answer of data without special tokens and white space at its end. They are counted.
+    /// An answer of data without special tokens at its end, which are counted, and after a
+    /// transcript without white space before it.
     pub fn without_end<'a>(&self, prompt: &Prompt, response: &'a str) -> &'a str {
         if self.for_old_runs {
             return response;
         }
         let (rest, names) = self.special_texts.split_end(response);
         self.findings.mark(Place::End, prompt, response, names);
-        rest
+        match prompt.origin.is_transcript() {
+            true => rest.trim_start(),
+            false => rest,
+        }
     }
 
     pub(crate) fn example_ids(&self, prompt: &Prompt, response: &str) -> Result<(Vec<u32>, usize)> {

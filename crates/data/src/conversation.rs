@@ -29,7 +29,11 @@ impl Encoder {
     ///
     /// Errors, with file and row: as those of [`Encoder::example`].
     pub fn conversation(&self, row: &Demonstration) -> Result<Vec<Example>> {
-        let Demonstration { prompt, response } = row;
+        let prompt = &row.prompt;
+        let response = match prompt.origin.is_transcript() {
+            true => row.response.trim_start(),
+            false => &row.response,
+        };
         if let Some(tagged) = self.tagged(prompt, response)? {
             return Ok(vec![tagged]);
         }

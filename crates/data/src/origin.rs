@@ -18,6 +18,7 @@ use std::sync::Arc;
 pub struct Origin {
     place: Option<(Arc<Path>, usize)>,
     source: u16,
+    is_transcript: bool,
 }
 
 impl Origin {
@@ -26,6 +27,7 @@ impl Origin {
         Self {
             place: Some((file, row)),
             source: 0,
+            is_transcript: false,
         }
     }
 
@@ -38,6 +40,21 @@ impl Origin {
     /// Which of `data.sources` the row is from; 0 if there is one.
     pub fn source(&self) -> u16 {
         self.source
+    }
+
+    /// The same row, whose prompt was a transcript.
+    #[must_use]
+    pub(crate) fn of_transcript(self) -> Self {
+        Self {
+            is_transcript: true,
+            ..self
+        }
+    }
+
+    /// Whether the prompt was a transcript: white space before an answer then belongs to the mark of
+    /// the speaker.
+    pub(crate) fn is_transcript(&self) -> bool {
+        self.is_transcript
     }
 
     /// The error with file and row before it.

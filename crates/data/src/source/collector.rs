@@ -160,19 +160,12 @@ impl Collector {
         self.malformed.get_or_insert(error);
     }
 
-    /// Cuts the white space around the row's answers: in a transcript it belongs to the marks.
-    pub fn trim_answers(&mut self) {
-        let trim = |text: &mut String| *text = text.trim().to_string();
-        for row in &mut self.demonstrations {
-            trim(&mut row.response);
-            row.prompt.reference.as_mut().map(trim);
-        }
-        for row in &mut self.preferences {
-            trim(&mut row.chosen);
-            trim(&mut row.rejected);
-        }
-        for prompt in &mut self.prompts {
-            prompt.reference.as_mut().map(trim);
+    /// Notes that the row's prompt was a transcript.
+    pub fn mark_transcript(&mut self) {
+        let demonstrations = self.demonstrations.iter_mut().map(|row| &mut row.prompt);
+        let preferences = self.preferences.iter_mut().map(|row| &mut row.prompt);
+        for prompt in demonstrations.chain(preferences).chain(&mut self.prompts) {
+            prompt.origin = std::mem::take(&mut prompt.origin).of_transcript();
         }
     }
 

@@ -155,7 +155,7 @@ pub(super) fn read_rows(
 pub(super) fn read_row(row: &Row, source: &Source, collector: &mut Collector) -> Result<()> {
     (source.read)(row, collector)?;
     if row.has_transcript() {
-        collector.trim_answers();
+        collector.mark_transcript();
     }
     Ok(())
 }
