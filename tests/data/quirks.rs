@@ -125,6 +125,15 @@ fn what_only_tells_rows_apart_or_repeats_them_needs_no_note() {
         let expected = vec![(ask, good.to_string(), "c".to_string())];
         assert_eq!(pairs(&[row]), Ok((expected, "{}".to_string(), Vec::new())));
     }
+    // contents that are lists of parts, of a whole conversation
+    let part = |text: &str| json!([{"type": "text", "text": text}]);
+    let of_parts = json!({"chosen": said(good), "rejected": said("c"), "prompt": "a", "messages": [
+        {"role": "user", "content": part("a")}, {"role": "assistant", "content": part(good)}]});
+    let expected = vec![(chat(&[("user", "a")]), good.to_string(), "c".to_string())];
+    assert_eq!(
+        pairs(&[of_parts]),
+        Ok((expected, "{}".to_string(), Vec::new()))
+    );
     let (found, _, notes) = pairs(&[with(&text, said("other"))]).unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!(
@@ -141,6 +150,35 @@ fn what_only_tells_rows_apart_or_repeats_them_needs_no_note() {
         notes[0].starts_with("fields that are not used (rows): \"id\" (1)"),
         "{notes:?}"
     );
+}
+
+#[test]
+fn an_answer_that_is_json_is_a_turn_only_if_it_is_nothing_else() {
+    let row = |answer: &Value| {
+        let other = json!({"role": "assistant", "content": "c"}).to_string();
+        json!({"prompt": "a", "chosen": answer.to_string(), "rejected": other})
+    };
+    let turn = json!({"role": "assistant", "content": "b"});
+    let (found, _, notes) = pairs(&[row(&turn)]).unwrap();
+    assert_eq!(
+        found,
+        [(instruction("a", ""), "b".to_string(), "c".to_string())]
+    );
+    assert_eq!(
+        notes,
+        [
+            "fields that hold turns or lists as text of JSON (rows): \"chosen\" (1), \"rejected\" (1); \
+          they are read as such"
+        ]
+    );
+    for answer in [
+        json!({"role": "admin", "content": "b"}),
+        json!({"role": "assistant", "content": "b", "age": 3}),
+        json!({"role": "assistant", "name": "b"}),
+    ] {
+        let (found, ..) = pairs(&[row(&answer)]).unwrap();
+        assert_eq!(found[0].1, answer.to_string());
+    }
 }
 
 #[test]

@@ -7,8 +7,8 @@ use std::ops::Range;
 ///
 /// ```
 /// // <question> 5 6 <answer> 7 2, <question> 5 <answer> 8 2
-/// let ids = vec![5, 6, 7, 2, 5, 8, 2];
-/// let both = data::Example { context: [4..5].into(), ..data::Example::new(ids, 2) };
+/// let whole = data::Example::new(vec![5, 6, 7, 2, 5, 8, 2], 2);
+/// let both = data::Example { context: [4..5].into(), ..whole };
 /// assert_eq!(both.labels().collect::<Vec<_>>(), [2..4, 5..7]);
 /// assert_eq!((both.n_labels(), both.has_end(2)), (4, true));
 /// ```

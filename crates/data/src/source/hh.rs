@@ -48,19 +48,23 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
     Ok(())
 }
 
+const NO_HUMAN: &str = "does not begin with \"\\n\\nHuman:\"";
+
 /// Drops a row in which a field is no transcript.
 fn malformed(row: &Row, field: &str, what: &str, collector: &mut Collector) -> Result<()> {
-    let reason = format!("text that {}", what.split(", and").next().unwrap_or(what));
-    collector.malformed(&reason, row.error(format!("field \"{field}\" {what}")));
+    let advice = match what {
+        NO_HUMAN => ", and answers alone need a field \"prompt\"",
+        _ => "",
+    };
+    let error = row.error(format!("field \"{field}\" {what}{advice}"));
+    collector.malformed(&format!("text that {what}"), error);
     Ok(())
 }
 
 /// The transcript up to the last Assistant turn, and that turn; or what is wrong with it.
 fn split(text: &str) -> std::result::Result<(&str, &str), &'static str> {
     if !text.starts_with(HUMAN) {
-        return Err(
-            "does not begin with \"\\n\\nHuman:\", and answers alone need a field \"prompt\"",
-        );
+        return Err(NO_HUMAN);
     }
     let (prompt, answer) = text
         .rsplit_once(ASSISTANT)

@@ -91,10 +91,11 @@ fn repeated(row: &Row, ask: &Ask, chosen: &str, is_whole: bool) -> Result<()> {
     };
     whole.push(Message::new("assistant", chosen));
     let after_system = usize::from(whole[0].role == "system");
-    let repeats = |turns: &[Message]| row.peek(FIELD).is_some_and(|v| turns::are(v, turns));
-    if repeats(&whole) || repeats(&whole[after_system..]) {
+    let known = [&whole[..], &whole[after_system..]];
+    let repeats = |turns: &&[Message]| row.peek(FIELD).is_some_and(|v| turns::are(v, turns));
+    if known.iter().any(repeats) {
         row.mark_read(FIELD);
-    } else if is_whole {
+    } else if is_whole && !known.contains(&&turns::read(row, FIELD)?[..]) {
         return Err(row.error(
             "field \"messages\" is not the conversation of \"chosen\"; remove it if it is another",
         ));

@@ -55,10 +55,14 @@ pub(super) fn are(value: &Value, turns: &[Message]) -> bool {
     items.len() == turns.len() && items.iter().zip(turns).all(same)
 }
 
-/// Whether an object is a turn with its text. An answer may be JSON that has a role for another
-/// end.
-fn is_whole_turn(item: &Value) -> bool {
-    is_turn(item) && key(item, &["value", "content"]).is_some()
+/// Whether an object is a turn and nothing else: an answer may be JSON that has a role, too.
+fn is_only_turn(item: &Value) -> bool {
+    let role = key(item, &["from", "role"]).and_then(|key| item[key].as_str());
+    let is_known = role
+        .map(role_of)
+        .is_some_and(|role| ["user", "assistant"].contains(&role));
+    let n_fields = item.as_object().map_or(0, Map::len);
+    is_known && n_fields == 2 && key(item, &["value", "content"]).is_some()
 }
 
 fn is_turn(item: &Value) -> bool {
@@ -95,7 +99,7 @@ pub(super) fn read_if(row: &Row, field: &str) -> Result<Option<Vec<Message>>> {
         value @ Value::Object(_) if is_turn(value) => {
             Ok(Some(vec![turn(row, field, (0, true), value)?]))
         }
-        Value::String(text) => match json_text::object(text).filter(is_whole_turn) {
+        Value::String(text) => match json_text::object(text).filter(is_only_turn) {
             Some(item) => {
                 row.mark_json_text(field);
                 Ok(Some(vec![turn(row, field, (0, true), &item)?]))
