@@ -18,7 +18,7 @@ fn files_without_the_needed_records_are_refused() {
         Read::Demonstrations,
         r#"[{"user_input": "q", "completion_a": "a", "completion_b": "b"}]"#,
         "holds preferences (comparison (version 1) rows), but this stage needs prompts with one \
-         answer: rows of Alpaca, chat, KTO, question/answer, prompt/completion, text, transcript; \
+         answer: rows of Alpaca, chat, question/answer, prompt/completion, text, transcript; \
          to learn the better answers alone, write them as rows {\"prompt\": …, \"completion\": …}",
     );
     check(
@@ -42,7 +42,7 @@ fn files_without_the_needed_records_are_refused() {
         Read::Demonstrations,
         r#"[{"question_id": 1, "text": "q"}]"#,
         "holds questions without answers (FastChat question rows), but this stage needs prompts with \
-         one answer: rows of Alpaca, chat, KTO, question/answer, prompt/completion, text, \
+         one answer: rows of Alpaca, chat, question/answer, prompt/completion, text, \
          transcript; RLHF learns from them as prompts; else write rows {\"prompt\": …, \
          \"completion\": …}",
     );

@@ -1,6 +1,6 @@
 //! Lists, and single turns, that a row holds as text: in JSON, as CSV files and some Parquet files
-//! have them. What Python prints for a list looks alike, but its quotes cannot be read safely: it is
-//! refused.
+//! have them. What Python prints for a list looks alike, but its quotes cannot be read safely: that
+//! is refused.
 
 use serde_json::Value;
 use strict_json::{StrictValue, problem_in_line};

@@ -295,7 +295,8 @@ pub(super) fn check_kind(path: &Path, source: &Source, want: Want) -> Result<()>
         ),
         (Kind::Demonstrations, _) => ("demonstrations", PAIRS),
     };
-    let takes = |s: &&&Source| holds(s.kind, want) && s.format != Format::Kto;
+    let is_refused = |s: &&&Source| s.format == Format::Kto && want == Want::Demonstrations;
+    let takes = |s: &&&Source| holds(s.kind, want) && !is_refused(s);
     let known = SOURCES.iter().filter(takes).map(|s| s.name);
     let known = known.collect::<Vec<_>>().join(", ");
     let (path, name) = (path.display(), source.name);
