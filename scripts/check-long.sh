@@ -10,7 +10,7 @@ bin=${BIN:-target/release}
 kills=${KILLS:-50}
 flips=${FLIPS:-100}
 sizes=${SIZES:-20}
-gb=${GB:-5}
+gb=${GB:-1}
 out=${OUT:-docs/checks/$(date +%F)-check-long.txt}
 
 # A part is a function: it prints what is wrong and, last, its figures, and fails if anything is

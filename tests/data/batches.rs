@@ -44,7 +44,7 @@ fn rows_longer_than_the_context_are_counted() {
     assert_eq!(items[1][0].ids, [0, 1, 2, 3, 4, 5]);
     assert_eq!(
         fit(TooLong::Error).unwrap_err().to_string(),
-        "row 2 of the rows in use has 8 tokens, more than max_len = 6; raise max_len, or set too_long = \"drop\" or \"truncate_response\""
+        "has 8 tokens, more than data.max_len = 6; raise it, or set data.too_long = \"drop\" or \"truncate_response\""
     );
     let pairs = vec![
         [example(2, 5), example(2, 8)],

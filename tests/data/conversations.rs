@@ -162,19 +162,41 @@ fn answers_whose_context_is_another_are_examples_of_their_own() {
     }
 }
 
-/// An answer that follows no question, and one that says nothing, are context.
+/// An answer that says nothing, and one whose question the template cannot write, are context.
 #[test]
-fn what_answers_nothing_is_context() {
-    let encoder = encoder(chat_template(CHATML), false);
+fn what_cannot_be_learnt_is_context() {
     let turns = [
         ("assistant", "Welcome."),
         ("user", "1?"),
         ("assistant", " "),
         ("user", "2?"),
     ];
-    let examples = encoder.conversation(&row(chat(&turns), "Two.")).unwrap();
+    let row = row(chat(&turns), "Two.");
+    let encoder = encoder(chat_template(CHATML), false);
+    let examples = encoder.conversation(&row).unwrap();
     assert_eq!(examples.len(), 1);
-    assert_eq!(learnt(&examples[0]), ["Two.<|im_end|>"]);
+    assert_eq!(learnt(&examples[0]), ["Welcome.<|im_end|>", "Two.<|im_end|>"]);
+    let encoder = self::encoder(Template::Alpaca, false);
+    let examples = encoder.conversation(&row).unwrap();
+    assert_eq!(examples.len(), 1);
+    assert_eq!(learnt(&examples[0]), ["Two.</s>"]);
+    let note = "training rows: 1 answer inside conversations are context only: the template cannot \
+                write the turns before them alone (first: a prompt)";
+    assert_eq!(encoder.row_notes("training"), [note]);
+}
+
+/// A text of which only a piece is tokenised is too long, not a shorter conversation.
+#[test]
+fn a_long_conversation_is_no_short_one() {
+    let long = "word ".repeat(20_000);
+    let turns = [("user", "a"), ("assistant", "Hi."), ("user", long.as_str())];
+    let row = row(chat(&turns), "Ho.");
+    for template in [TAGGED, CHATML] {
+        let encoder = encoder(chat_template(template), false).within(50);
+        let examples = encoder.conversation(&row).unwrap();
+        let longest = examples.iter().map(|e| e.ids.len()).max().unwrap();
+        assert!(longest > 100, "{longest}");
+    }
 }
 
 #[test]

@@ -17,9 +17,10 @@ fn read(path: &Path, only: &Only) -> data::Result<(Vec<String>, Counts)> {
         &mut seen,
         &mut |row: Demonstration| {
             words.push(row.response);
-            Ok(())
+            Ok(true)
         },
     )?;
+    counts.require(&path.display(), Some(only))?;
     Ok((words, counts))
 }
 

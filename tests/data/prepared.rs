@@ -61,6 +61,7 @@ impl Place {
             train_on: TrainOn::All,
             must_end: true,
             cache_dir: Some(self.dir.path().join("cache")),
+            n_shown: 0,
         };
         let read = preparing.read()?;
         let known = matches!(read, ReadRows::Known(_));
@@ -163,6 +164,59 @@ fn a_file_that_changed_is_read_again() {
     assert_eq!(n(), before);
 }
 
+/// The bytes alone do not say what the rows are.
+#[test]
+fn the_same_bytes_of_another_kind_are_other_rows() {
+    let place = Place::new();
+    let config = place.config(0, "");
+    let (_, rows) = place.prepare(&config).unwrap();
+    let text = place.dir.path().join("rows.txt");
+    std::fs::copy(place.data(), &text).unwrap();
+    place.age(&text);
+    let of = |path: PathBuf| RowsConfig::<10> {
+        path: path.into(),
+        ..config.clone()
+    };
+    let (_, lines) = place.prepare(&of(text.clone())).unwrap();
+    assert_ne!(all(&lines.train), all(&rows.train), "lines of text are others");
+    // and of several files, those of a source
+    let other = place.dir.path().join("other.jsonl");
+    std::fs::copy(place.data(), &other).unwrap();
+    let third = place.dir.path().join("third.jsonl");
+    std::fs::write(&third, "{\"prompt\": \"x\", \"completion\": \"y\"}\n").unwrap();
+    let sources = |first: &[&Path], second: &[&Path]| {
+        let text = format!(
+            "memory_mb = 0\nmax_len = 70\nsources = [{{ path = {first:?}, weight = 2.0 }}, {{ path = {second:?} }}]"
+        );
+        let config: RowsConfig<10> = toml::from_str(&text).unwrap();
+        place.prepare(&config).unwrap().1.train.mixture()
+    };
+    let data = place.data();
+    let [one, two] = [
+        sources(&[&data, &other], &[&third]),
+        sources(&[&data], &[&other, &third]),
+    ];
+    assert_ne!(one, two);
+}
+
+#[test]
+fn a_file_that_is_there_twice_is_refused() {
+    let place = Place::new();
+    let link = place.dir.path().join("link.jsonl");
+    std::os::unix::fs::symlink(place.data(), &link).unwrap();
+    let paths = format!("{:?}", [place.data(), link.clone()]);
+    let config: RowsConfig<10> = toml::from_str(&format!("path = {paths}")).unwrap();
+    let error = place.prepare(&config).err().unwrap().to_string();
+    let expected = format!(
+        "{} is read twice, by {} and {}; to visit rows more often, give them a weight in \
+         [[data.sources]]",
+        link.display(),
+        place.data().display(),
+        link.display()
+    );
+    assert_eq!(error, expected);
+}
+
 #[test]
 fn damaged_tokens_are_named_or_made_again() {
     let place = Place::new();
@@ -210,14 +264,12 @@ fn damaged_tokens_are_named_or_made_again() {
 fn what_an_ended_process_left_is_deleted() {
     let place = Place::new();
     let data = place.dir.path().join("cache/data");
-    // no process has the number 0
-    let (ended, own) = (
-        data.join("new-0-abc"),
-        data.join(format!("new-{}-abc", std::process::id())),
-    );
-    for dir in [&ended, &own] {
-        std::fs::create_dir_all(dir).unwrap();
-    }
+    let [ended, running] = ["new-a", "new-b"].map(|name| {
+        std::fs::create_dir_all(data.join(name)).unwrap();
+        std::fs::File::create(data.join(name).join("lock")).unwrap()
+    });
+    running.lock().unwrap();
+    drop(ended);
     place.prepare(&place.config(0, "")).unwrap();
-    assert!(!ended.exists() && own.exists());
+    assert!(!data.join("new-a").exists() && data.join("new-b").exists());
 }

@@ -136,7 +136,7 @@ fn of_a_text_far_beyond_the_limit_only_a_piece_is_tokenised() {
     assert!(
         error
             .to_string()
-            .contains("tokens or more, more than max_len = 100")
+            .contains("tokens or more, more than data.max_len = 100")
     );
 }
 

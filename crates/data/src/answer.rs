@@ -51,7 +51,7 @@ impl Encoder {
         }
         let (rest, names) = self.special_texts.split_end(response);
         self.findings.mark(Place::End, prompt, response, names);
-        match prompt.origin.is_transcript() {
+        match prompt.origin.is_transcript() && !self.keeps_blanks {
             true => rest.trim_start(),
             false => rest,
         }
@@ -65,7 +65,12 @@ impl Encoder {
             true => encode(&self.literal, response, self.max_tokens)?,
             false => {
                 let written = self.written(prompt, &text, response)?;
-                self.answer_ids(tokenizer, &text, &body, (&written, response))?
+                let made = self.answer_ids(tokenizer, &text, &body, (&written, response))?;
+                if made.1 {
+                    let findings = &self.findings;
+                    findings.count_joined(&text, &written, &prompt.origin);
+                }
+                made.0
             }
         };
         let mut ids = self.with_bos(&prompt.ask, &text, body)?;
@@ -99,16 +104,17 @@ impl Encoder {
     }
 
     /// What follows `body`, the ids of `text`, in the ids of both texts. `response` is the part of
-    /// `answer` that is not the template's.
+    /// `answer` that is not the template's. And whether a token would span the boundary.
     fn answer_ids(
         &self,
         tokenizer: &Tokenizer,
         text: &str,
         body: &[u32],
         (answer, response): (&str, &str),
-    ) -> Result<Vec<u32>> {
+    ) -> Result<(Vec<u32>, bool)> {
         let mut answer = answer;
         let mut ids_before = Vec::new();
+        let mut is_joined = false;
         if body.len() <= self.max_tokens {
             let whole = encode(tokenizer, &format!("{text}{answer}"), self.max_tokens)?;
             match whole.strip_prefix(body) {
@@ -122,8 +128,8 @@ impl Encoder {
                         answer = &answer[before.len()..];
                     }
                 }
-                Some(ids) => return Ok(ids.to_vec()),
-                None => self.findings.count_joined(text, answer),
+                Some(ids) => return Ok((ids.to_vec(), false)),
+                None => is_joined = true,
             }
         }
         let after = match self.adds_blank {
@@ -134,7 +140,7 @@ impl Encoder {
             Some(ids) => ids,
             None => encode(&self.literal, answer, self.max_tokens)?,
         });
-        Ok(ids_before)
+        Ok((ids_before, is_joined))
     }
 }
 

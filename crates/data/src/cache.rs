@@ -10,6 +10,7 @@
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -24,6 +25,15 @@ const INDICES: [&str; 2] = ["train.index", "held-out.index"];
 
 /// A file, and the SHA-256 of its bytes.
 pub type FileHash = (PathBuf, String);
+
+/// A file, and its size and times; None if it is none.
+pub(crate) type FileState = (PathBuf, Option<String>);
+
+/// The files as they are now.
+pub(crate) fn file_states(files: &[PathBuf]) -> Vec<FileState> {
+    let now = |file: &PathBuf| (file.clone(), state(file));
+    files.iter().map(now).collect()
+}
 
 /// The cache. None: there is no place for it.
 pub(crate) struct Cache(Option<PathBuf>);
@@ -103,17 +113,21 @@ impl Cache {
         files.iter().map(known).collect()
     }
 
-    /// Notes the hashes of files. One that changed just now may change again within the resolution
-    /// of its time, and is left out.
-    pub fn remember(&self, files: &[FileHash]) {
-        for (file, hash) in files {
+    /// Notes the hashes of files that are as they were before they were read. One that changed just
+    /// now may change again within the resolution of its time, and is left out.
+    pub fn remember(&self, files: &[FileHash], states: &[FileState]) {
+        let unchanged = states.iter().filter_map(|(file, before)| {
+            let state = state(file).filter(|now| Some(now) == before.as_ref())?;
+            let hash = files.iter().find(|(path, _)| path == file)?;
+            Some((file, &hash.1, state))
+        });
+        for (file, hash, state) in unchanged {
             let changed = std::fs::metadata(file).and_then(|m| m.modified());
-            let age =
-                changed.map(|time| SystemTime::now().duration_since(time).unwrap_or_default());
-            if !age.is_ok_and(|age| age > Duration::from_secs(2)) {
-                continue;
-            }
-            if let (Some(memo), Some(state)) = (self.memo(file), state(file)) {
+            let is_new = |time: SystemTime| {
+                let age = SystemTime::now().duration_since(time);
+                age.is_ok_and(|age| age < Duration::from_secs(2))
+            };
+            if let Some(memo) = self.memo(file).filter(|_| !changed.is_ok_and(is_new)) {
                 // without it the file is read again
                 let _ = std::fs::create_dir_all(memo.parent().unwrap_or(Path::new(".")));
                 let _ = std::fs::write(memo, format!("{state}{hash}\n"));
@@ -160,13 +174,16 @@ impl Cache {
         std::fs::create_dir_all(parent)
             .map_err(|e| what(format!("{}: cannot be made: {e}", parent.display())))?;
         delete_abandoned(parent);
-        // Four bytes of text make a token, of four bytes.
-        run::require_space(parent, n_bytes).map_err(|e| what(run::one_line(&e)))?;
+        // English has four bytes of text to a token of four bytes, other languages fewer.
+        run::require_space(parent, 2 * n_bytes).map_err(|e| what(run::one_line(&e)))?;
         let dir = tempfile::Builder::new()
-            .prefix(&format!("{NEW}{}-", std::process::id()))
+            .prefix(NEW)
             .tempdir_in(parent)
             .map_err(|e| what(format!("{}: cannot be written: {e}", parent.display())))?;
+        let lock = File::create(dir.path().join(LOCK));
+        let lock = lock.and_then(|lock| lock.lock().map(|()| lock));
         Ok(NewEntry {
+            _lock: lock.map_err(|e| what(format!("{}: {e}", dir.path().display())))?,
             dir,
             target,
             key: key.to_string(),
@@ -174,16 +191,19 @@ impl Cache {
     }
 }
 
-/// How the name of an unfinished directory begins; the number of its process follows.
+/// How the name of an unfinished directory begins.
 const NEW: &str = "new-";
 
-/// Deletes unfinished directories of processes that have ended.
+/// A file in it that its process holds locked.
+const LOCK: &str = "lock";
+
+/// Deletes unfinished directories of processes that have ended, wherever these ran.
 fn delete_abandoned(parent: &Path) {
     for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let process = name.to_str().and_then(|name| name.strip_prefix(NEW));
-        let process = process.and_then(|rest| rest.split('-').next());
-        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+        let is_new = name.to_str().is_some_and(|name| name.starts_with(NEW));
+        let lock = File::open(entry.path().join(LOCK));
+        if is_new && lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
@@ -191,6 +211,7 @@ fn delete_abandoned(parent: &Path) {
 
 /// A directory that is being written; it vanishes unless it is finished.
 pub(crate) struct NewEntry {
+    _lock: File,
     dir: tempfile::TempDir,
     target: PathBuf,
     key: String,
@@ -242,6 +263,7 @@ impl NewEntry {
             std::fs::write(dir.join(name), bytes).map_err(fail)?;
         }
         std::fs::write(dir.join(MANIFEST), manifest).map_err(fail)?;
+        let _ = std::fs::remove_file(dir.join(LOCK));
         match std::fs::rename(dir, &self.target) {
             Ok(()) => {}
             // another process was faster, with the same bytes
@@ -259,8 +281,12 @@ impl NewEntry {
 /// Deletes a directory, and says why.
 fn delete(dir: &Path, why: &str) -> Result<()> {
     run::say!("{}: {why}; the rows are prepared again", dir.display());
-    std::fs::remove_dir_all(dir)
-        .map_err(|e| Error(format!("{}: cannot be deleted: {e}", dir.display())))
+    match std::fs::remove_dir_all(dir) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error(format!("{}: cannot be deleted: {e}", dir.display())))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn open(dir: &Path, key: &str) -> std::result::Result<Entry, String> {
@@ -287,16 +313,18 @@ fn open(dir: &Path, key: &str) -> std::result::Result<Entry, String> {
     })
 }
 
-/// Size, time of the last change and number of a file.
+/// Size, times of the last changes and number of a file.
 fn state(file: &Path) -> Option<String> {
     let metadata = std::fs::metadata(file)
         .ok()
         .filter(std::fs::Metadata::is_file)?;
     Some(format!(
-        "{} {}.{:09} {}:{} ",
+        "{} {}.{:09} {}.{:09} {}:{} ",
         metadata.len(),
         metadata.mtime(),
         metadata.mtime_nsec(),
+        metadata.ctime(),
+        metadata.ctime_nsec(),
         metadata.dev(),
         metadata.ino()
     ))

@@ -11,6 +11,7 @@ use crate::tokenise::tokenizer_error;
 use crate::{Ask, Demonstration, Encoder, Error, Example, Message, Prompt, Result};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
+use tokenizers::Encoding;
 
 /// The answers of a conversation that are learnt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +31,7 @@ impl Encoder {
     /// Errors, with file and row: as those of [`Encoder::example`].
     pub fn conversation(&self, row: &Demonstration) -> Result<Vec<Example>> {
         let prompt = &row.prompt;
-        let response = match prompt.origin.is_transcript() {
+        let response = match prompt.origin.is_transcript() && !self.keeps_blanks {
             true => row.response.trim_start(),
             false => &row.response,
         };
@@ -41,8 +42,16 @@ impl Encoder {
         let mut whole = self.example(prompt, response)?;
         whole.key = row.prompt.key();
         let (mut learnt, mut alone) = (Vec::new(), Vec::new());
+        let mut n_unwritten = 0;
         for (asked, answer) in earlier_answers(prompt) {
-            let part = self.part(&asked, &answer)?;
+            // a template may take no conversation that begins with an answer
+            let Ok(part) = self.part(&asked, answer) else {
+                n_unwritten += 1;
+                continue;
+            };
+            if part.prompt_len > self.max_tokens {
+                break; // the whole is too long in any case
+            }
             let begins = self.has_end && whole.ids.starts_with(&part.ids);
             match begins && whole.prompt_len >= part.ids.len() {
                 true => learnt.push(part.prompt_len..part.ids.len()),
@@ -51,6 +60,9 @@ impl Encoder {
                     ..part
                 }),
             }
+        }
+        if n_unwritten > 0 {
+            self.findings.count_unwritten(n_unwritten, &prompt.origin);
         }
         if !alone.is_empty() {
             self.findings.count_apart(alone.len(), &prompt.origin);
@@ -93,8 +105,7 @@ impl Encoder {
         let Some(rendered) = self.template.render_tagged(&prompt.ask, response) else {
             return Ok(None);
         };
-        let answers = earlier_answers(prompt);
-        let earlier = answers.iter().map(|(_, answer)| answer.as_str());
+        let earlier = answers(prompt).map(|(_, answer)| answer);
         if earlier
             .chain([response])
             .any(|answer| !self.special_texts.within(answer).is_empty())
@@ -114,11 +125,7 @@ impl Encoder {
     }
 
     fn tagged_ids(&self, prompt: &Prompt, text: &str, spans: &[Range<usize>]) -> Result<Example> {
-        // More text than twice `max_tokens` can hold is too long in any case.
-        let enough = self.max_tokens.saturating_mul(2).saturating_add(16);
-        let cut = text.floor_char_boundary(enough.saturating_mul(64));
-        let encoding = self.rendered.encode(&text[..cut], false);
-        let encoding = encoding.map_err(tokenizer_error)?;
+        let (encoding, is_whole) = self.encoding_of(text)?;
         let body = encoding.get_ids().to_vec();
         let ids = self.with_bos(&prompt.ask, text, body)?;
         let n_bos = ids.len() - encoding.get_ids().len();
@@ -141,9 +148,29 @@ impl Encoder {
             ));
         };
         let mut example = Example::new(ids, 0);
-        example.ids.truncate(last.end);
+        // one that was cut is too long, and must stay so
+        if is_whole {
+            example.ids.truncate(last.end);
+        }
         put_labels(&mut example, &learnt);
         Ok(example)
+    }
+
+    /// The tokens of a text with their places in it, and whether they are those of the whole. Of a
+    /// text that makes far more than `max_tokens` a piece is tokenised.
+    fn encoding_of(&self, text: &str) -> Result<(Encoding, bool)> {
+        let enough = self.max_tokens.saturating_mul(2).saturating_add(16);
+        let mut n_bytes = enough.saturating_mul(8);
+        loop {
+            let piece = &text[..text.floor_char_boundary(n_bytes)];
+            let encoding = self.rendered.encode(piece, false);
+            let encoding = encoding.map_err(tokenizer_error)?;
+            let is_whole = piece.len() == text.len();
+            if is_whole || encoding.get_ids().len() > enough {
+                return Ok((encoding, is_whole));
+            }
+            n_bytes = n_bytes.saturating_mul(4);
+        }
     }
 }
 
@@ -163,12 +190,12 @@ fn learnt_spans(prompt: &Prompt, spans: Vec<Range<usize>>) -> Option<Vec<Range<u
         return Some(spans);
     };
     let earlier = messages.iter().filter(|m| m.role == "assistant");
-    let mut is_learnt: Vec<bool> = earlier.map(|m| !m.is_context).collect();
-    is_learnt.push(true);
-    if is_learnt.iter().all(|learnt| *learnt) {
+    let mut learnt: Vec<bool> = earlier.map(|m| !m.is_context).collect();
+    learnt.push(true);
+    if learnt.iter().all(|learnt| *learnt) {
         return Some(spans);
     }
-    let pairs = (spans.len() == is_learnt.len()).then(|| spans.into_iter().zip(is_learnt));
+    let pairs = (spans.len() == learnt.len()).then(|| spans.into_iter().zip(learnt));
     pairs.map(|pairs| {
         pairs
             .filter(|(_, learnt)| *learnt)
@@ -177,28 +204,28 @@ fn learnt_spans(prompt: &Prompt, spans: Vec<Range<usize>>) -> Option<Vec<Range<u
     })
 }
 
-/// The answers of a conversation before the last, each with the turns before it. One that follows
-/// no user turn, says nothing, or is of weight 0, is context.
-fn earlier_answers(prompt: &Prompt) -> Vec<(Prompt, String)> {
-    let Ask::Chat(messages) = &prompt.ask else {
-        return Vec::new();
+/// The answers of a conversation before the last that are learnt, each with the turns before it.
+fn earlier_answers(prompt: &Prompt) -> impl Iterator<Item = (Prompt, &str)> {
+    let asked = |turns: &[Message]| Prompt {
+        ask: Ask::Chat(turns.to_vec()),
+        reference: None,
+        origin: prompt.origin.clone(),
     };
-    let answers = messages.windows(2).enumerate().filter(|(_, pair)| {
-        let is_answer = pair[0].role == "user" && pair[1].role == "assistant";
-        is_answer && !pair[1].is_context && !is_blank(&pair[1])
-    });
-    answers
-        .map(|(i, pair)| {
-            let asked = Prompt {
-                ask: Ask::Chat(messages[..=i].to_vec()),
-                reference: None,
-                origin: prompt.origin.clone(),
-            };
-            (asked, pair[1].content.clone())
-        })
-        .collect()
+    answers(prompt).map(move |(before, answer)| (asked(before), answer))
 }
 
-fn is_blank(message: &Message) -> bool {
-    message.content.trim().is_empty()
+/// The same with the turns as they are.
+fn answers(prompt: &Prompt) -> impl Iterator<Item = (&[Message], &str)> {
+    let messages = match &prompt.ask {
+        Ask::Chat(messages) => &messages[..],
+        Ask::Instruction { .. } | Ask::Raw(_) => &[],
+    };
+    let learnt = messages.iter().enumerate().filter(|(_, m)| is_learnt(m));
+    learnt.map(|(i, m)| (&messages[..i], m.content.as_str()))
+}
+
+/// Whether a turn before the last answer is an answer that is learnt, too: it says something, and
+/// its weight is not 0.
+pub(crate) fn is_learnt(turn: &Message) -> bool {
+    turn.role == "assistant" && !turn.is_context && !turn.content.trim().is_empty()
 }

@@ -8,7 +8,7 @@ pub struct DataFile {
     /// Their name in the settings; of several sources, the names.
     pub path: PathBuf,
     /// Of the bytes that the rows come from, even if the file has changed since or was a pipe. Of
-    /// several files: of the lines `hash  path`.
+    /// several files: of the lines of their hashes.
     pub sha256: String,
     /// Each file with its hash.
     pub files: Vec<(PathBuf, String)>,

@@ -18,19 +18,42 @@ pub(crate) struct Findings(Mutex<Counts>);
 #[derive(Default)]
 struct Counts {
     n_joined: usize,
-    /// The first of them.
-    joined: String,
+    joined: First,
     n_rewritten: usize,
     /// Answers that are examples of their own, and where the first of them is.
     n_apart: usize,
-    apart: Origin,
+    apart: First,
+    /// Answers whose question the template cannot write, and where the first of them is.
+    n_unwritten: usize,
+    unwritten: First,
     /// Answers that the chat template does not write as they are, and the first of them.
     n_changed: usize,
-    changed: String,
+    changed: First,
     prompts: Marked,
     answers: Marked,
     texts: Marked,
     ends: Marked,
+}
+
+/// The first row of a kind, whatever the order in which rows are encoded.
+#[derive(Default)]
+struct First(Option<(Origin, String)>);
+
+impl First {
+    /// `text`: what is shown of the row.
+    fn see(&mut self, origin: &Origin, text: impl FnOnce() -> String) {
+        if self
+            .0
+            .as_ref()
+            .is_none_or(|(first, _)| origin.is_before(first))
+        {
+            self.0 = Some((origin.clone(), text()));
+        }
+    }
+
+    fn text(&self) -> &str {
+        self.0.as_ref().map_or("", |(_, text)| text)
+    }
 }
 
 /// Texts in which something was found, each once.
@@ -40,7 +63,7 @@ struct Marked {
     texts: HashSet<u64>,
     /// What was found, and in how many of them.
     names: BTreeMap<String, usize>,
-    first: Option<Origin>,
+    first: First,
 }
 
 /// Where marks of ready-made prompts and special tokens were found.
@@ -66,13 +89,17 @@ impl Marked {
         for name in names {
             *self.names.entry(name).or_default() += 1;
         }
-        self.first.get_or_insert_with(|| prompt.origin.clone());
+        let origin = &prompt.origin;
+        self.first.see(origin, || origin.to_string());
     }
 
     /// `3 answers ("</s>" 3; first: x.json: row 1)`; None if there is none.
     fn list(&self, noun: &str) -> Option<String> {
         const SHOWN: usize = 5;
-        let first = self.first.as_ref()?;
+        if self.texts.is_empty() {
+            return None;
+        }
+        let first = self.first.text();
         let names = self.names.iter().take(SHOWN);
         let mut names: Vec<String> = names.map(|(name, n)| format!("{name:?} {n}")).collect();
         if self.names.len() > SHOWN {
@@ -98,24 +125,29 @@ impl Findings {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn count_joined(&self, prompt: &str, answer: &str) {
+    pub fn count_joined(&self, prompt: &str, answer: &str, origin: &Origin) {
         let mut counts = self.counts();
-        if counts.n_joined == 0 {
+        counts.joined.see(origin, || {
             let n_chars = prompt.chars().count();
             let end: String = prompt.chars().skip(n_chars.saturating_sub(12)).collect();
             let begin: String = answer.chars().take(12).collect();
-            counts.joined = format!("{end:?} before {begin:?}");
-        }
+            format!("{end:?} before {begin:?}")
+        });
         counts.n_joined += 1;
     }
 
     /// Answers of a conversation that are examples of their own.
     pub fn count_apart(&self, n: usize, origin: &Origin) {
         let mut counts = self.counts();
-        if counts.n_apart == 0 {
-            counts.apart = origin.clone();
-        }
+        counts.apart.see(origin, || origin.to_string());
         counts.n_apart += n;
+    }
+
+    /// Answers of a conversation that are context, since the template cannot write their question.
+    pub fn count_unwritten(&self, n: usize, origin: &Origin) {
+        let mut counts = self.counts();
+        counts.unwritten.see(origin, || origin.to_string());
+        counts.n_unwritten += n;
     }
 
     pub fn count_rewritten(&self) {
@@ -125,9 +157,8 @@ impl Findings {
     /// An answer that the chat template does not write as it is.
     pub fn count_changed(&self, answer: &str, origin: &Origin) {
         let mut counts = self.counts();
-        if counts.n_changed == 0 {
-            counts.changed = format!("{origin}, {:?}", beginning(answer));
-        }
+        let shown = || format!("{origin}, {:?}", beginning(answer));
+        counts.changed.see(origin, shown);
         counts.n_changed += 1;
     }
 
@@ -156,7 +187,8 @@ impl Findings {
                 "{rows} a token would span the end of the prompt and the start of the answer in \
                  {} of them ({}); prompt and answer are tokenised separately there, as in \
                  generation",
-                counts.n_joined, counts.joined
+                counts.n_joined,
+                counts.joined.text()
             ));
         }
         if counts.n_apart > 0 {
@@ -165,7 +197,15 @@ impl Findings {
                  before it (first: {}): the template has no end token there, or changes earlier \
                  turns",
                 counted(counts.n_apart, "answer"),
-                counts.apart
+                counts.apart.text()
+            ));
+        }
+        if counts.n_unwritten > 0 {
+            notes.push(format!(
+                "{rows} {} inside conversations are context only: the template cannot write the \
+                 turns before them alone (first: {})",
+                counted(counts.n_unwritten, "answer"),
+                counts.unwritten.text()
             ));
         }
         if counts.n_rewritten > 0 {
@@ -181,7 +221,7 @@ impl Findings {
                  whole answer is learnt, as the model will write it; remove that part from the \
                  data if it is not to be learnt",
                 counted(counts.n_changed, "answer"),
-                counts.changed
+                counts.changed.text()
             ));
         }
         let as_what = match template {

@@ -66,10 +66,8 @@ impl FitCounts {
             match policy {
                 TooLong::Error => {
                     return Err(Error(format!(
-                        "row {} of the rows in use has {longest} tokens{}, more than max_len = \
-                         {max_len}; raise max_len, or set too_long = \"drop\" or \
-                         \"truncate_response\"",
-                        self.n_rows,
+                        "has {longest} tokens{}, more than data.max_len = {max_len}; raise it, or \
+                         set data.too_long = \"drop\" or \"truncate_response\"",
                         if longest > 2 * max_len {
                             " or more"
                         } else {

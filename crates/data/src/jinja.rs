@@ -15,7 +15,9 @@ use environment::environment;
 use limits::Limit;
 use minijinja::value::Serde;
 use minijinja::{ErrorKind, context};
+use std::cell::Cell;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use tags::Tags;
@@ -43,6 +45,30 @@ const MAX_TIME: Duration = Duration::from_secs(10);
 const MAX_GROWTH_BYTES: u64 = 512 << 20;
 /// Rendering takes microseconds. A loop of large strings fills a gigabyte in a tenth of a second.
 const CHECK_EVERY: Duration = Duration::from_millis(1);
+
+/// Renderings at the same time, each of which may use memory.
+static IN_PROGRESS: AtomicU64 = AtomicU64::new(0);
+
+struct InProgress(Cell<u64>);
+
+impl InProgress {
+    fn begin() -> Self {
+        Self(Cell::new(IN_PROGRESS.fetch_add(1, Ordering::Relaxed) + 1))
+    }
+
+    /// The most so far.
+    fn most(&self) -> u64 {
+        self.0
+            .set(self.0.get().max(IN_PROGRESS.load(Ordering::Relaxed)));
+        self.0.get()
+    }
+}
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        IN_PROGRESS.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// Why a thread was abandoned. It uses time and memory until the process ends, so nothing else is
 /// rendered, and callers that ignore errors do not hide this one.
@@ -105,6 +131,7 @@ fn render_with(what: Rendering, tags: Tags) -> Result<String> {
         let _ = sender.send(render_here(&what, tags));
     };
     let (began, before) = (Instant::now(), run::resident_memory_bytes());
+    let in_progress = InProgress::begin();
     let started = std::thread::Builder::new()
         .stack_size(STACK_BYTES)
         .spawn(work);
@@ -119,7 +146,9 @@ fn render_with(what: Rendering, tags: Tags) -> Result<String> {
         }
         let exceeded = if began.elapsed() > MAX_TIME {
             format!("does not finish within {} s", MAX_TIME.as_secs())
-        } else if run::resident_memory_bytes().saturating_sub(before) > MAX_GROWTH_BYTES {
+        } else if run::resident_memory_bytes().saturating_sub(before)
+            > MAX_GROWTH_BYTES * in_progress.most()
+        {
             format!("uses more than {} MiB of memory", MAX_GROWTH_BYTES >> 20)
         } else {
             continue;

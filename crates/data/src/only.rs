@@ -1,9 +1,8 @@
 //! `data.only`: takes the rows whose instruction matches a regular expression.
 
-use crate::{Ask, Error, Result};
+use crate::{Ask, Error};
 use regex::Regex;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 
 /// A valid regular expression. It matches anywhere in the text; `(?i)` at its start ignores case.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -40,16 +39,12 @@ impl Only {
         }
     }
 
-    /// Fails if it took none of the rows.
-    pub(crate) fn require(&self, path: &Path, n_taken: usize, n_others: usize) -> Result<()> {
-        match n_taken {
-            0 => Err(Error(format!(
-                "{}: data.only = {:?} matches none of its {n_others} instructions",
-                path.display(),
-                self.0.as_str()
-            ))),
-            _ => Ok(()),
-        }
+    /// The error where it took none of `n` rows.
+    pub(crate) fn takes_none(&self, shown: &dyn std::fmt::Display, n: usize) -> Error {
+        let pattern = self.0.as_str();
+        Error(format!(
+            "{shown}: data.only = {pattern:?} matches none of its {n} instructions"
+        ))
     }
 }
 

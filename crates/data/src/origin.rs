@@ -57,6 +57,11 @@ impl Origin {
         self.is_transcript
     }
 
+    /// Whether it comes before another in its source, by file and row.
+    pub(crate) fn is_before(&self, other: &Self) -> bool {
+        (self.source, &self.place) < (other.source, &other.place)
+    }
+
     /// The error with file and row before it.
     pub fn locate(&self, error: Error) -> Error {
         match &self.place {

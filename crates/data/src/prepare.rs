@@ -10,7 +10,7 @@ mod scan;
 mod set;
 mod sets;
 
-use crate::cache::{Cache, Entry, Facts, FileHash};
+use crate::cache::{Cache, Entry, Facts, FileHash, FileState};
 use crate::store::{TokenFile, TokenWriter};
 use crate::{
     DataFiles, Encoder, Error, Examples, ReadSources, Record, Result, RowsConfig, Selection,
@@ -20,7 +20,7 @@ use held_out::Split;
 use scan::Scanned;
 use set::{Rule, Sink};
 use sets::Sets;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub use set::Encode;
 
@@ -41,6 +41,8 @@ pub struct Preparing<'a, T, const N: usize, const HELD_OUT: u8> {
     pub must_end: bool,
     /// Where the tokens of large data go: [`cache_dir`](crate::cache_dir)
     pub cache_dir: Option<PathBuf>,
+    /// The most held-out records that are needed as text
+    pub n_shown: usize,
 }
 
 /// Rows as token ids.
@@ -248,20 +250,27 @@ where
         })
     }
 
-    /// What the tokens depend on, beside the bytes of the files.
+    /// What the tokens depend on: the bytes of the files, which of them are a source's, how they are
+    /// read, and the settings.
     fn cache_key(&self, files: &[Vec<FileHash>], encoder: &Encoder) -> Result<String> {
-        let hashes = |files: &Vec<FileHash>| {
-            files
-                .iter()
-                .map(|(_, hash)| hash.clone())
-                .collect::<Vec<_>>()
+        let kind = |file: &Path| {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            name.split_once('.')
+                .map(|(_, ending)| ending.to_lowercase())
         };
-        let settings = self.config.without_places();
+        let of_file = |(file, hash): &FileHash| serde_json::json!([kind(file), hash]);
+        let of_selection = |files: &Vec<FileHash>| files.iter().map(of_file).collect::<Vec<_>>();
+        let mut n_files = Vec::new();
+        for selection in self.selections() {
+            n_files.push(selection.n_files()?);
+        }
         let key = serde_json::json!({
-            "files": files.iter().map(hashes).collect::<Vec<_>>(),
-            "settings": settings,
+            "files": files.iter().map(of_selection).collect::<Vec<_>>(),
+            "files_of_sources": n_files,
+            "settings": self.config.without_places(),
             "seed": self.seed,
             "train_on": self.train_on,
+            "shown": SHOWN.max(self.n_shown),
             "examples": N,
             "encoder": encoder.identity()?,
         });
@@ -277,18 +286,26 @@ where
     ) -> Result<PreparedRows<T, N>> {
         let n_bytes: usize = scanned.iter().map(|one| one.n_bytes).sum();
         let n_rows = scanned.iter().map(|one| one.keys.len()).sum();
+        let states: Vec<_> = scanned.iter().map(|one| one.states.clone()).collect();
         let reads: Vec<ReadSources> = scanned.into_iter().map(|one| one.read).collect();
         let files: Vec<_> = reads.iter().map(|read| read.files.clone()).collect();
+        // the same bytes may have been elsewhere
+        if let Some(found) = self.find(cache, &files, encoder)? {
+            remember(cache, &files, &states);
+            return Ok(found);
+        }
+        require_files(&files)?;
         let new = cache.start(&self.cache_key(&files, encoder)?, n_bytes as u64)?;
         run::say!(
-            "data: {} MB of text are more than data.memory_mb = {}; the rows are tokenised into {}",
-            n_bytes >> 20,
+            "data: the rows are more than data.memory_mb = {} holds ({} MB of text); they are tokenised \
+             into {}",
             self.config.memory_mb,
+            n_bytes.div_ceil(1 << 20),
             new.target().display()
         );
         let create = |name: &str| TokenWriter::create(&new.dir().join(name)).map(Sink::File);
         let sinks = [create("train.tokens")?, create("held-out.tokens")?];
-        let kept = (split.max_held, SHOWN);
+        let kept = (split.max_held, SHOWN.max(self.n_shown));
         let mut sets = Sets::new(self.rule(), encoder, sinks, n_rows, kept);
         for (i, (selection, before)) in self.selections().iter().zip(&files).enumerate() {
             let again = selection.for_each(&mut |record: T| {
@@ -313,8 +330,27 @@ where
         let [train, held_out] = finished.sinks;
         let indices = [train.into_index()?, held_out.into_index()?];
         let entry = new.finish(indices, &finished.shown, &split.prompts, facts)?;
-        files.iter().for_each(|files| cache.remember(files));
+        remember(cache, &files, &states);
         self.open(&entry, &files)
+    }
+}
+
+fn remember(cache: &Cache, files: &[Vec<FileHash>], states: &[Vec<FileState>]) {
+    for (files, states) in files.iter().zip(states) {
+        cache.remember(files, states);
+    }
+}
+
+/// Fails for what can be read only once.
+fn require_files(files: &[Vec<FileHash>]) -> Result<()> {
+    let is_file = |file: &Path| std::fs::metadata(file).is_ok_and(|m| m.is_file());
+    match files.iter().flatten().find(|(file, _)| !is_file(file)) {
+        Some((file, _)) => Err(Error(format!(
+            "{}: is no file, and has more rows than data.memory_mb holds, so it would be read twice; \
+             write it into a file, or raise data.memory_mb",
+            file.display()
+        ))),
+        None => Ok(()),
     }
 }
 

@@ -2,10 +2,10 @@
 
 use crate::source::{files_of, sha256_of};
 use crate::{
-    DataFile, DataPath, Error, Format, Mixture, Only, ReadOptions, Record, Result, TrainOn,
+    Counts, DataFile, DataPath, Error, Format, Mixture, Only, ReadOptions, Record, Result, TrainOn,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 /// One of `[[data.sources]]`.
@@ -170,42 +170,71 @@ impl Selection<'_> {
     ) -> Result<ReadSources> {
         let mut read = ReadSources::default();
         let mut seen = HashSet::new();
+        self.paths()?; // no file twice
         for (number, source) in self.all().iter().enumerate() {
             let options = ReadOptions {
                 format: source.format.unwrap_or_default(),
                 ignore: source.ignore.clone(),
                 train_on: self.train_on,
             };
-            let (mut n_used, only) = (0, source.only.as_ref());
+            let (mut counts, only) = (Counts::default(), source.only.as_ref());
             for path in source.path.iter() {
-                let mut n_found = 0;
-                let counts =
+                let mut n_used = counts.n_used;
+                let of_path =
                     crate::for_each(path, &options, only, &mut seen, &mut |mut record: T| {
-                        n_found += 1;
                         if source.max_rows.is_some_and(|max| n_used >= max) {
-                            return Ok(());
+                            return Ok(false);
                         }
                         n_used += 1;
                         let origin = &mut record.prompt_mut().origin;
                         *origin = std::mem::take(origin).of_source(number as u16);
-                        each(record)
+                        each(record).map(|()| true)
                     })?;
-                read.lines.extend(counts.lines(path, n_found));
-                read.n_too_big += counts.n_too_big();
-                read.files.extend(counts.files);
+                read.lines.extend(of_path.lines(path));
+                counts.add(of_path);
             }
+            counts.require(&source.path, only)?;
+            read.n_too_big += counts.n_too_big();
+            read.files.extend(counts.files);
             read.weights.push(source.weight);
         }
         Ok(read)
     }
 
     /// The files that are read.
+    ///
+    /// Errors: a path names no file, or a file is there twice.
     pub fn paths(&self) -> Result<Vec<PathBuf>> {
-        let mut files = Vec::new();
+        let mut files: Vec<PathBuf> = Vec::new();
+        let mut places = HashMap::new();
         for path in self.all().iter().flat_map(|source| source.path.iter()) {
-            files.extend(files_of(path)?.files);
+            for file in files_of(path)?.files {
+                let place = std::fs::canonicalize(&file).unwrap_or_else(|_| file.clone());
+                if let Some(first) = places.insert(place, path.display().to_string()) {
+                    return Err(Error(format!(
+                        "{} is read twice, by {first} and {}; to visit rows more often, give them a \
+                         weight in [[data.sources]]",
+                        file.display(),
+                        path.display()
+                    )));
+                }
+                files.push(file);
+            }
         }
         Ok(files)
+    }
+
+    /// Files of each source.
+    pub fn n_files(&self) -> Result<Vec<usize>> {
+        let mut n_files = Vec::new();
+        for source in self.all() {
+            let mut n = 0;
+            for path in source.path.iter() {
+                n += files_of(path)?.files.len();
+            }
+            n_files.push(n);
+        }
+        Ok(n_files)
     }
 
     /// All records that are used, side by side in the order of the sources. Says on stderr what was
@@ -230,20 +259,21 @@ impl Selection<'_> {
     }
 }
 
-/// Says what an epoch takes of several sources: `data.sources: an epoch has 120 rows: a.json 100 of
-/// 100, b.json 20 of 80`.
+/// Says what an epoch takes of several sources: `data.sources: an epoch has 120 training examples:
+/// a.json 100 × 1 = 100 (83 %); b.json 80 × 0.25 = 20 (17 %)`.
 pub fn report_mixture(selection: &Selection, mixture: &Mixture) {
     if selection.sources.is_empty() {
         return;
     }
+    let n_all = mixture.n_visits();
     let parts = selection.sources.iter().zip(mixture.parts());
-    let parts = parts.map(|(source, (n_rows, n_visits))| match n_visits {
-        n if n == n_rows => format!("{} {n}", source.path),
-        n => format!("{} {n} of its {n_rows}", source.path),
+    let parts = parts.map(|(source, (n_rows, n_visits))| {
+        let share = 100.0 * n_visits as f64 / n_all.max(1) as f64;
+        let DataSet { path, weight, .. } = source;
+        format!("{path} {n_rows} × {weight} = {n_visits} ({share:.0} %)")
     });
     run::say!(
-        "data.sources: an epoch has {} training rows: {}",
-        mixture.n_visits(),
+        "data.sources: an epoch has {n_all} training examples: {}",
         parts.collect::<Vec<_>>().join("; ")
     );
 }

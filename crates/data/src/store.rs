@@ -188,7 +188,11 @@ fn entry<const N: usize>(bytes: &[u8]) -> Entry<N> {
 }
 
 fn file_error(path: &Path, error: &std::io::Error) -> Error {
-    Error(format!("{}: {error}", path.display()))
+    let advice = match error.kind() {
+        std::io::ErrorKind::StorageFull => "; set WICK_CACHE to a directory on another disk",
+        _ => "",
+    };
+    Error(format!("{}: {error}{advice}", path.display()))
 }
 
 /// Writes a file of rows.

@@ -186,6 +186,11 @@ impl Template {
         }))
     }
 
+    /// Whether it marks itself what the assistant writes.
+    pub(crate) fn has_generation_tags(&self) -> bool {
+        matches!(self, Self::Chat { source, .. } if jinja::has_generation_tags(source))
+    }
+
     /// Whether the text depends on the time: the template calls `strftime_now`.
     pub fn prints_the_date(&self) -> bool {
         matches!(self, Self::Chat { source, .. } if source.contains("strftime_now"))
@@ -197,6 +202,14 @@ impl Template {
             Self::Chat { date, .. } => date.as_deref(),
             _ => None,
         }
+    }
+
+    /// The same template without its frozen time.
+    pub(crate) fn without_date(mut self) -> Self {
+        if let Self::Chat { date, .. } = &mut self {
+            *date = None;
+        }
+        self
     }
 
     /// The same template at a time, RFC 3339. A template that prints none is unchanged.

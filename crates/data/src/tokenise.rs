@@ -6,7 +6,7 @@ use crate::marks::mark;
 use crate::rendered::check_turns;
 use crate::special_texts::SpecialTexts;
 use crate::template::Around;
-use crate::{Ask, Error, Prompt, Result, Template};
+use crate::{Ask, Error, Message, Prompt, Result, Template};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -44,6 +44,9 @@ pub struct Encoder {
     pub(crate) around: Around,
     /// Encodes as for runs that began before answers were learnt whole: the answer by itself.
     pub(crate) for_old_runs: bool,
+    /// An answer after a transcript keeps the white space before it, as in runs that began before
+    /// [`run::Rules::AllAnswers`].
+    pub(crate) keeps_blanks: bool,
     pub(crate) specials: HashSet<u32>,
     /// EOS, and the stop tokens that are not ordinary text. They need not be special.
     pub(crate) end_marks: HashSet<u32>,
@@ -113,6 +116,7 @@ impl Encoder {
             has_end: end.is_some(),
             around,
             for_old_runs: false,
+            keeps_blanks: false,
             special_texts,
             adds_blank,
             findings: Arc::default(),
@@ -142,11 +146,19 @@ impl Encoder {
     /// The hash of everything that ids depend on, beside the rows.
     pub(crate) fn identity(&self) -> Result<String> {
         let tokenizer = self.rendered.to_string(false).map_err(tokenizer_error)?;
+        // of a date, what the template prints of it
+        let template = self.template.clone().without_date();
+        let turns =
+            |roles: &[&str]| Ask::Chat(roles.iter().map(|r| Message::new(r, "x")).collect());
+        let probes = [turns(&["user"]), turns(&["system", "user"])];
+        let dated = probes.map(|ask| self.template.render(&ask).ok());
         let parts = serde_json::json!([
             tokenizer,
-            self.template,
+            template,
+            dated,
             self.ends,
             self.for_old_runs,
+            self.keeps_blanks,
             self.max_tokens
         ]);
         Ok(run::hash(parts.to_string().as_bytes()))
@@ -159,6 +171,13 @@ impl Encoder {
             findings: Arc::default(),
             ..self.clone()
         }
+    }
+
+    /// The same encoder for a run that began under rules before [`run::Rules::AllAnswers`].
+    #[must_use]
+    pub fn keeping_blanks(mut self) -> Self {
+        self.keeps_blanks = true;
+        self
     }
 
     /// The same encoder whose template prints another date.

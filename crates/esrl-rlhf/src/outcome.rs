@@ -79,6 +79,12 @@ pub(crate) fn say(dir: &Path, model: &ModelConfig, best: Option<BestEvaluation>)
         kl,
     ];
     let rewards: Vec<f64> = of(&rows, "eval/reward").collect();
+    if !rewards.is_empty() && rewards.iter().all(|reward| *reward == 0.0) {
+        run::say!(
+            "every held-out reward was 0: either no answer earns any, or [[rewards]] finds nothing \
+             to reward; look at samples/"
+        );
+    }
     let better = match (best, rewards.as_slice()) {
         (Some(best), [first, .., end]) => best.reward > *first && run::is_above(best.reward, *end),
         _ => false,

@@ -18,12 +18,15 @@ enum Part {
 }
 
 impl Part {
-    fn of(n: usize, unit: &dyn Fn(usize) -> Unit) -> Self {
+    fn of(mixture: &Mixture, seed: u64, unit: &dyn Fn(usize) -> Unit) -> Self {
+        let n = mixture.n_rows();
         if n <= LOOKED_AT {
             return Self::All;
         }
         let longest = (0..n).max_by_key(|row| longest(&[unit(*row)]));
-        let spread = (0..LOOKED_AT).map(|i| (i as u128 * n as u128 / LOOKED_AT as u128) as usize);
+        let visits = mixture.epoch(seed, 0);
+        let place = |i: usize| (i as u128 * visits.len() as u128 / LOOKED_AT as u128) as usize;
+        let spread = (0..LOOKED_AT).map(|i| visits[place(i)]);
         Self::Some(longest.into_iter().chain(spread).collect())
     }
 
@@ -52,7 +55,7 @@ impl Workload {
         let rows = mixture.n_rows();
         let per_epoch = mixture.n_visits().div_ceil(t.batch_size);
         let steps = t.total_steps(per_epoch);
-        let part = Part::of(rows, unit);
+        let part = Part::of(mixture, t.seed, unit);
         let walked = match &part {
             Part::All => steps,
             Part::Some(numbers) => steps.min(numbers.len() / t.batch_size).max(1),

@@ -121,6 +121,12 @@ impl PolicyMeta {
         {
             self.encoder = self.encoder.for_old_runs();
         }
+        if run
+            .as_ref()
+            .is_some_and(|run| run.rules() < Rules::AllAnswers)
+        {
+            self.encoder = self.encoder.keeping_blanks();
+        }
         if !self.template.prints_the_date() {
             if given.is_some() {
                 run::say!("model.template_date is not used: the template prints no date");

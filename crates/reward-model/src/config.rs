@@ -99,6 +99,10 @@ impl Config {
         policy::DeviceChoice::parse(&self.device)?;
         d.check()?;
         ensure!(
+            d.held_out > 0.0 || d.eval_path.is_some(),
+            "no pair is held out; raise data.held_out or give data.eval_path"
+        );
+        ensure!(
             r.center_coefficient >= 0.0,
             "reward.center_coefficient = {} is negative",
             r.center_coefficient

@@ -40,6 +40,7 @@ impl Prepared {
             train_on: TrainOn::Last,
             must_end: resumed.is_none(),
             cache_dir: data::cache_dir(),
+            n_shown: config.reward.normalisation_samples,
         };
         // before a model is fetched
         let rows = preparing.read()?;

@@ -24,7 +24,7 @@ impl<'a> Curve<'a> {
     }
 
     /// `held-out accuracy 0.512 → 0.871 (the longer answer: 0.604)`. None: the run has no such
-    /// metric, or it was zero throughout, as a held-out loss without held-out rows.
+    /// metric, or it is a loss that was zero throughout, as one without held-out rows.
     fn text(&self, rows: &[MetricsRow]) -> Option<String> {
         let values = |metric: &str| {
             let values = rows.iter().filter_map(|row| row.metrics.get(metric));
@@ -32,7 +32,7 @@ impl<'a> Curve<'a> {
         };
         let of = values(self.metric);
         let (first, last) = (of.first()?, of.last()?);
-        if of.iter().all(|value| *value == 0.0) {
+        if self.metric.ends_with("loss") && of.iter().all(|value| *value == 0.0) {
             return None;
         }
         let mut text = match of.len() {

@@ -10,7 +10,7 @@ use toml::{Table, Value};
 /// Last parts of the keys that may change: cadences, retention, the length of the run, memory
 /// limits and the device. A new length also changes the rest of a decaying learning rate, which the
 /// loops report. docs/guides/resume.md lists them.
-const MAY_CHANGE: [&str; 14] = [
+const MAY_CHANGE: [&str; 15] = [
     "log_every",
     "eval_every",
     "save_every",
@@ -23,6 +23,7 @@ const MAY_CHANGE: [&str; 14] = [
     "epochs",
     "micro_batch_tokens",
     "memory_gb",
+    "memory_mb",
     "checkpoint_blocks",
     "device",
 ];

@@ -51,6 +51,7 @@ impl Prepared {
             train_on: train_on(config, resumed)?,
             must_end: resumed.is_none(),
             cache_dir: data::cache_dir(),
+            n_shown: config.samples.n,
         };
         // before a model is fetched
         let rows = preparing.read()?;

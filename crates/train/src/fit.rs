@@ -247,8 +247,8 @@ fn load<O: Objective>(
     let state: FitState = run.read_state(&checkpoint)?;
     ensure!(
         state.seed == config.seed && state.n_items == n_items,
-        "{at} has seed {} and {} training items, this run has seed {} and {n_items}; resume with \
-         the same settings",
+        "{at} has seed {} and {} training items, this run has seed {} and {n_items}: the settings are \
+         others, or this version reads other rows of the files; resume with what began the run",
         state.seed,
         state.n_items,
         config.seed

@@ -1,6 +1,10 @@
 //! Reads all rows, to count them, and keeps their text while it is short enough.
 
+use crate::cache::{FileState, file_states};
 use crate::{Error, ReadSources, Record, Result, Selection, TooLong};
+
+/// Bytes of a record beside its text.
+const PER_RECORD: usize = 250;
 
 /// All rows of a selection.
 pub struct Scanned<T> {
@@ -10,6 +14,8 @@ pub struct Scanned<T> {
     pub(super) keys: Vec<u64>,
     /// Of the text of all
     pub(super) n_bytes: usize,
+    /// The files before they were read
+    pub(super) states: Vec<FileState>,
     pub(super) read: ReadSources,
 }
 
@@ -22,10 +28,12 @@ pub(super) fn scan<T: Record>(
 ) -> Result<Scanned<T>> {
     let most = memory_mb.saturating_mul(1 << 20);
     let (mut records, mut keys, mut n_bytes) = (Some(Vec::new()), Vec::new(), 0usize);
+    let states = file_states(&selection.paths()?);
     let read = selection.for_each(&mut |record: T| {
         n_bytes = n_bytes.saturating_add(record.n_bytes());
         keys.push(record.prompt().key());
-        if n_bytes > most {
+        // an answer is there as a reference, too, and a record is several allocations
+        if 2 * n_bytes + PER_RECORD * keys.len() > most {
             records = None;
         }
         if let Some(records) = &mut records {
@@ -45,6 +53,7 @@ pub(super) fn scan<T: Record>(
         records,
         keys,
         n_bytes,
+        states,
         read,
     })
 }

@@ -1,7 +1,7 @@
 //! Tokenises the training rows, or the held-out ones, and counts what becomes of them.
 
 use crate::store::TokenWriter;
-use crate::{Encoder, Example, FitCounts, LostEnds, Record, Result, TooLong, TrainOn};
+use crate::{Encoder, Error, Example, FitCounts, LostEnds, Record, Result, TooLong, TrainOn};
 use rayon::prelude::*;
 
 /// Makes the examples of a record.
@@ -67,10 +67,11 @@ impl<const N: usize> Set<N> {
         let (encoder, eos) = (&self.encoder, self.encoder.ends().eos);
         let encode = |record: &T| (rule.encode)(encoder, record, rule.train_on);
         let encoded: Vec<Result<Vec<[Example; N]>>> = records.par_iter().map(encode).collect();
-        for rows in encoded {
+        for (rows, record) in encoded.into_iter().zip(records) {
             for row in rows? {
                 row.iter().for_each(|example| self.labels.add(example, eos));
-                let fitted = self.fitted.fit(row, rule.max_len, rule.too_long)?;
+                let fitted = self.fitted.fit(row, rule.max_len, rule.too_long);
+                let fitted = fitted.map_err(|error| record.prompt().origin.locate(error))?;
                 let Some(row) = fitted else { continue };
                 row.iter().for_each(|example| self.ends.add(example, eos));
                 match &mut self.sink {
@@ -84,7 +85,13 @@ impl<const N: usize> Set<N> {
 
     /// What is to be said of the rows. `must_end`: truncation may not take the end of every answer.
     pub fn notes(&self, max_len: usize, must_end: bool) -> Result<Vec<String>> {
-        self.labels.check_labels(self.encoder.ends().eos)?;
+        let checked = self.labels.check_labels(self.encoder.ends().eos);
+        checked.map_err(
+            |Error(what)| match self.encoder.template().has_generation_tags() {
+                true => Error(format!("{what}, or set data.train_on = \"last\"")),
+                false => Error(what),
+            },
+        )?;
         let mut notes = self.encoder.row_notes(self.what);
         notes.extend(self.fitted.notes(self.what, max_len));
         if must_end {

@@ -25,7 +25,7 @@ pub struct RowPrompt {
 /// As [`for_each`](crate::for_each).
 pub fn prompts_by_row(path: &Path, options: impl Into<ReadOptions>) -> Result<Vec<RowPrompt>> {
     let mut rows = Vec::new();
-    let counts = read_rows(path, &options.into(), Want::Prompts, &mut |row| {
+    let mut counts = read_rows(path, &options.into(), Want::Prompts, &mut |row| {
         let id = row
             .object
             .get("question_id")
@@ -39,7 +39,8 @@ pub fn prompts_by_row(path: &Path, options: impl Into<ReadOptions>) -> Result<Ve
         }));
         Ok(())
     })?;
-    counts.require(path, rows.len())?;
-    counts.report(path, rows.len());
+    counts.n_used = rows.len();
+    counts.require(&path.display(), None)?;
+    counts.report(path);
     Ok(rows)
 }

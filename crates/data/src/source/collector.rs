@@ -1,6 +1,7 @@
 //! The records of a file's rows. Rules for every format (no empty answers, no equal pairs) are
 //! here, and what is reported once about all rows together.
 
+use crate::conversation::is_learnt;
 use crate::{Ask, Demonstration, Error, Message, Origin, Preference, Prompt, TrainOn};
 use row_files::{MAX_ROW_BYTES, TOO_BIG};
 use std::collections::BTreeMap;
@@ -32,7 +33,7 @@ pub struct Collector {
     pub malformed: Option<Error>,
     /// Answers in conversations before the last.
     earlier_answers: usize,
-    /// Those of them that are context in any case: of weight 0.
+    /// Those of them that are context in any case: empty, or of weight 0.
     weightless_answers: usize,
 }
 
@@ -106,7 +107,8 @@ impl Collector {
         } else if self.accepts(&ask, &[response]) {
             self.earlier_answers += ask.n_answers();
             if let Ask::Chat(messages) = &ask {
-                self.weightless_answers += messages.iter().filter(|m| m.is_context).count();
+                let answers = messages.iter().filter(|m| m.role == "assistant");
+                self.weightless_answers += answers.filter(|m| !is_learnt(m)).count();
             }
             let prompt = self.prompt_of(ask, Some(response.to_string()));
             self.demonstrations.push(Demonstration {
@@ -188,7 +190,7 @@ impl Collector {
         if n_context > 0 {
             let why = match train_on {
                 TrainOn::Last => "of a conversation the last answer is learnt",
-                TrainOn::All => "their weight is 0",
+                TrainOn::All => "they are empty, or their weight is 0",
             };
             notes.push(format!(
                 "{n_context} earlier assistant turns are context only: {why}"

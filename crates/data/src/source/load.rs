@@ -1,6 +1,6 @@
 //! The records of a path: all of them, or one after the other.
 
-use super::read::{Counts, read_rows};
+use super::read::{Counts, NOT_MATCHED, read_rows};
 use super::{Collector, ReadOptions, Want};
 use crate::{Demonstration, Only, Preference, Prompt, Result};
 use std::collections::HashSet;
@@ -96,44 +96,47 @@ pub struct Loaded<T> {
 impl<T> Loaded<T> {
     /// Says on stderr what was read: [`Counts::report`].
     pub fn report(&self, path: &Path) {
-        self.counts.report(path, self.items.len());
+        self.counts.report(path);
     }
 }
 
-/// Calls `each` for every record of a path that `only` takes. Of prompts, those that are in `seen`
-/// are dropped and counted.
+/// Calls `each` for every record of a path that `only` takes; it returns whether it used the
+/// record. Of prompts, those that were used before are dropped and counted: `seen` has their keys.
 ///
 /// Errors, in one line with file and row: a file cannot be read, a row does not fit the format, a
-/// field that nothing reads would change what the row means, the format holds no such records, or
-/// no row can be used; and whatever `each` fails with.
+/// field that nothing reads would change what the row means, or the format holds no such records;
+/// and whatever `each` fails with.
 pub fn for_each<T: Record>(
     path: &Path,
     options: &ReadOptions,
     only: Option<&Only>,
     seen: &mut HashSet<u64>,
-    each: &mut dyn FnMut(T) -> Result<()>,
+    each: &mut dyn FnMut(T) -> Result<bool>,
 ) -> Result<Counts> {
-    let (mut n_used, mut n_others, mut n_repeated) = (0, 0, 0);
+    let (mut n_used, mut n_others, mut n_repeated, mut n_beyond) = (0, 0, 0, 0);
     let mut counts = read_rows(path, options, T::WANT, &mut |row| {
         for record in T::take(row.collector) {
             let prompt = record.prompt();
-            if T::WANT == Want::Prompts && !seen.insert(prompt.key()) {
+            let (is_prompt, key) = (T::WANT == Want::Prompts, prompt.key());
+            if is_prompt && seen.contains(&key) {
                 n_repeated += 1;
             } else if only.is_some_and(|only| !only.takes(&prompt.ask)) {
                 n_others += 1;
-            } else {
+            } else if each(record)? {
                 n_used += 1;
-                each(record)?;
+                if is_prompt {
+                    seen.insert(key);
+                }
+            } else {
+                n_beyond += 1;
             }
         }
         Ok(())
     })?;
     counts.drop_rows("repeated prompt", n_repeated);
-    if let Some(only) = only.filter(|_| n_others > 0) {
-        only.require(path, n_used, n_others)?;
-        counts.drop_rows("not matched by data.only", n_others);
-    }
-    counts.require(path, n_used)?;
+    counts.drop_rows(NOT_MATCHED, n_others);
+    counts.drop_rows("beyond max_rows", n_beyond);
+    counts.n_used = n_used;
     Ok(counts)
 }
 
@@ -141,8 +144,9 @@ fn load<T: Record>(path: &Path, options: &ReadOptions) -> Result<Loaded<T>> {
     let (mut items, mut seen) = (Vec::new(), HashSet::new());
     let counts = for_each(path, options, None, &mut seen, &mut |record| {
         items.push(record);
-        Ok(())
+        Ok(true)
     })?;
+    counts.require(&path.display(), None)?;
     Ok(Loaded { items, counts })
 }
 

@@ -4,13 +4,16 @@ use super::collector::{Collector, Want};
 use super::format::ReadOptions;
 use super::row::{Kind, Row, Source};
 use super::{Format, SOURCES};
-use crate::{Error, Origin, Result};
+use crate::{Error, Only, Origin, Result};
 use hub::{DatasetSpec, HubSettings};
 use row_files::{DataFileList, Object, TOO_BIG};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+
+/// Why a row is dropped that `data.only` does not take.
+pub(super) const NOT_MATCHED: &str = "not matched by data.only";
 
 /// What was read of a path, and which of its rows were dropped and why.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,6 +22,8 @@ pub struct Counts {
     pub n_rows: usize,
     /// Rows dropped, by reason, e.g. `empty answer`.
     pub dropped: BTreeMap<String, usize>,
+    /// Records used.
+    pub n_used: usize,
     /// What a user should know of the rows that are used, a line each.
     pub notes: Vec<String>,
     /// The files that were read, and the SHA-256 of their bytes as they were read, in hexadecimal.
@@ -38,26 +43,40 @@ impl Counts {
         self.dropped.get(TOO_BIG).copied().unwrap_or(0)
     }
 
-    /// The SHA-256 of the file; of several, of the lines `hash  path`.
+    /// The SHA-256 of the file; of several, of the lines of their hashes.
     pub fn sha256(&self) -> String {
         sha256_of(&self.files)
     }
 
-    /// Fails if no row can be used.
-    pub fn require(&self, path: &Path, n_used: usize) -> Result<()> {
-        match n_used {
-            0 => Err(Error(format!(
-                "{}: none of its rows can be used: {}",
-                path.display(),
-                reasons(&self.dropped)
-            ))),
-            _ => Ok(()),
+    /// Adds what was read of another path of the same source.
+    pub fn add(&mut self, other: Self) {
+        self.n_rows += other.n_rows;
+        self.n_used += other.n_used;
+        for (reason, n) in other.dropped {
+            self.drop_rows(&reason, n);
         }
+        self.notes.extend(other.notes);
+        self.files.extend(other.files);
+    }
+
+    /// Fails if no row can be used. `shown`: where they were read.
+    pub fn require(&self, shown: &dyn std::fmt::Display, only: Option<&Only>) -> Result<()> {
+        if self.n_used > 0 {
+            return Ok(());
+        }
+        if let (Some(only), Some(n)) = (only, self.dropped.get(NOT_MATCHED)) {
+            return Err(only.takes_none(shown, *n));
+        }
+        let why = reasons(&self.dropped);
+        Err(Error(format!(
+            "{shown}: none of its rows can be used: {why}"
+        )))
     }
 
     /// The counts in one line,
     /// `data/x.json: 6929 rows, 6900 used; dropped: both answers equal (29)`, and then the notes.
-    pub fn lines(&self, path: &Path, n_used: usize) -> Vec<String> {
+    pub fn lines(&self, path: &Path) -> Vec<String> {
+        let n_used = self.n_used;
         let dropped = match reasons(&self.dropped) {
             none if none.is_empty() => none,
             some => format!("; dropped: {some}"),
@@ -76,20 +95,19 @@ impl Counts {
     }
 
     /// Says the lines on stderr.
-    pub fn report(&self, path: &Path, n_used: usize) {
-        for line in self.lines(path, n_used) {
+    pub fn report(&self, path: &Path) {
+        for line in self.lines(path) {
             run::say!("{line}");
         }
     }
 }
 
-/// The hash of one file, or that of the lines `hash  path` of several.
+/// The hash of one file, or that of the lines of the hashes of several, wherever these lie.
 pub(crate) fn sha256_of(files: &[(PathBuf, String)]) -> String {
     if let [(_, hash)] = files {
         return hash.clone();
     }
-    let lines = files.iter();
-    let lines = lines.map(|(path, hash)| format!("{hash}  {}\n", path.display()));
+    let lines = files.iter().map(|(_, hash)| format!("{hash}\n"));
     run::hash(lines.collect::<String>().as_bytes())
 }
 
