@@ -1,5 +1,5 @@
 //! Lists, and single turns, that a row holds as text: in JSON, as CSV files and some Parquet files
-//! have them. What Python prints for a list looks alike, but its quotes cannot be read safely: that
+//! have them. What Python prints for a list looks alike, but its quotes cannot be read safely: it
 //! is refused.
 
 use serde_json::Value;
