@@ -175,7 +175,10 @@ fn what_cannot_be_learnt_is_context() {
     let encoder = encoder(chat_template(CHATML), false);
     let examples = encoder.conversation(&row).unwrap();
     assert_eq!(examples.len(), 1);
-    assert_eq!(learnt(&examples[0]), ["Welcome.<|im_end|>", "Two.<|im_end|>"]);
+    assert_eq!(
+        learnt(&examples[0]),
+        ["Welcome.<|im_end|>", "Two.<|im_end|>"]
+    );
     let encoder = self::encoder(Template::Alpaca, false);
     let examples = encoder.conversation(&row).unwrap();
     assert_eq!(examples.len(), 1);

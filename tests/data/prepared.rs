@@ -178,7 +178,11 @@ fn the_same_bytes_of_another_kind_are_other_rows() {
         ..config.clone()
     };
     let (_, lines) = place.prepare(&of(text.clone())).unwrap();
-    assert_ne!(all(&lines.train), all(&rows.train), "lines of text are others");
+    assert_ne!(
+        all(&lines.train),
+        all(&rows.train),
+        "lines of text are others"
+    );
     // and of several files, those of a source
     let other = place.dir.path().join("other.jsonl");
     std::fs::copy(place.data(), &other).unwrap();

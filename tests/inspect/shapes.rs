@@ -12,7 +12,7 @@ fn read<T: Record>(path: &Path) -> Result<u64, String> {
     let mut n = 0;
     let counts = data::for_each(path, &options, None, &mut HashSet::new(), &mut |_: T| {
         n += 1;
-        Ok(())
+        Ok(true)
     });
     counts.map(|_| n).map_err(|e| e.to_string())
 }

@@ -107,7 +107,7 @@ fn rows_beyond_the_context_are_refused_before_anything_is_written() {
         refused(
             &world,
             stage(&world, "out", "data.max_len=20 data.too_long=error"),
-            &["more than max_len = 20"],
+            &["more than data.max_len = 20"],
         );
     }
     refused(

@@ -103,7 +103,7 @@ fn rows_on_disk_are_learnt_as_those_in_memory() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}");
         let n = |what: &str| said.matches(what).count();
-        assert_eq!(n("the rows are tokenised into"), 2, "{said}");
+        assert_eq!(n("they are tokenised into"), 2, "{said}");
         assert_eq!(n("the rows were tokenised before"), 4, "{said}");
         return;
     };

@@ -120,6 +120,31 @@ pub(crate) fn beginning(text: &str) -> String {
     text.trim().chars().take(40).collect()
 }
 
+impl Counts {
+    /// What is to be said of answers inside conversations.
+    fn of_conversations(&self, rows: &str) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.n_apart > 0 {
+            notes.push(format!(
+                "{rows} {} inside conversations are examples of their own, each after the turns \
+                 before it (first: {}): the template has no end token there, or changes earlier \
+                 turns",
+                counted(self.n_apart, "answer"),
+                self.apart.text()
+            ));
+        }
+        if self.n_unwritten > 0 {
+            notes.push(format!(
+                "{rows} {} inside conversations are context only: the template cannot write the \
+                 turns before them alone (first: {})",
+                counted(self.n_unwritten, "answer"),
+                self.unwritten.text()
+            ));
+        }
+        notes
+    }
+}
+
 impl Findings {
     fn counts(&self) -> std::sync::MutexGuard<'_, Counts> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -191,23 +216,7 @@ impl Findings {
                 counts.joined.text()
             ));
         }
-        if counts.n_apart > 0 {
-            notes.push(format!(
-                "{rows} {} inside conversations are examples of their own, each after the turns \
-                 before it (first: {}): the template has no end token there, or changes earlier \
-                 turns",
-                counted(counts.n_apart, "answer"),
-                counts.apart.text()
-            ));
-        }
-        if counts.n_unwritten > 0 {
-            notes.push(format!(
-                "{rows} {} inside conversations are context only: the template cannot write the \
-                 turns before them alone (first: {})",
-                counted(counts.n_unwritten, "answer"),
-                counts.unwritten.text()
-            ));
-        }
+        notes.extend(counts.of_conversations(&rows));
         if counts.n_rewritten > 0 {
             notes.push(format!(
                 "{rows} the chat template changes the prompt of {} of them once an answer follows; \

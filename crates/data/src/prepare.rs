@@ -250,8 +250,8 @@ where
         })
     }
 
-    /// What the tokens depend on: the bytes of the files, which of them are a source's, how they are
-    /// read, and the settings.
+    /// What the tokens depend on: the bytes of the files, which of them are a source's, how they
+    /// are read, and the settings.
     fn cache_key(&self, files: &[Vec<FileHash>], encoder: &Encoder) -> Result<String> {
         let kind = |file: &Path| {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
