@@ -2,38 +2,60 @@
 
 use super::{converted, file, inspected, shape, shapes, text};
 use crate::common::refused;
-use data::{Demonstration, Format, Preference, Prompt};
+use crate::data::tokens::encoder;
+use data::{Demonstration, Example, Format, Preference, Prompt, Template};
 use inspect::Stage;
 use std::path::Path;
 
-/// What training sees of records, whatever form they were written in: the prompt's identity, its
-/// text and the answers.
-fn seen(path: &str, stage: Stage) -> Vec<(u64, String, Vec<String>)> {
-    let path = Path::new(path);
-    let of = |prompt: &Prompt, answers: &[&String]| {
-        let answers = answers.iter().map(|answer| answer.to_string()).collect();
-        (prompt.key(), prompt.ask.text(), answers)
+/// Under a template that changes no text.
+fn chat_encoder() -> data::Encoder {
+    let source = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n\
+                  {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+    let template = Template::Chat {
+        source: source.to_string(),
+        bos: "<s>".to_string(),
+        eos: "</s>".to_string(),
+        date: None,
     };
+    encoder(template, true)
+}
+
+/// The sequences that training makes of records, every answer learnt: their tokens, the learnt ones,
+/// the prompt's identity.
+fn learnt(path: &str, stage: Stage) -> Vec<Vec<Example>> {
+    let (path, encoder) = (Path::new(path), chat_encoder());
     match stage {
         Stage::Sft => {
             let rows = data::demonstrations(path, Format::Auto).unwrap().items;
-            let row = |Demonstration { prompt, response }: &_| of(prompt, &[response]);
+            let row = |row: &Demonstration| encoder.conversation(row).unwrap();
             rows.iter().map(row).collect()
         }
         Stage::Rm => {
             let rows = data::preferences(path, Format::Auto).unwrap().items;
-            let row = |p: &Preference| of(&p.prompt, &[&p.chosen, &p.rejected]);
-            rows.iter().map(row).collect()
+            let row = |p: &Preference| {
+                let answers = [&p.chosen, &p.rejected];
+                answers.map(|text| encoder.example(&p.prompt, text).unwrap())
+            };
+            rows.iter().map(|pair| row(pair).to_vec()).collect()
         }
         Stage::Rlhf => {
             let rows = data::prompts(path, Format::Auto).unwrap().items;
-            rows.iter().map(|prompt| of(prompt, &[])).collect()
+            let row = |prompt: &Prompt| {
+                let ids = encoder.prompt(prompt).unwrap();
+                let n = ids.len();
+                let key = prompt.key();
+                vec![Example {
+                    key,
+                    ..Example::new(ids, n)
+                }]
+            };
+            rows.iter().map(row).collect()
         }
     }
 }
 
 #[test]
-fn what_is_written_reads_as_the_same_records() {
+fn of_what_is_written_the_same_tokens_are_learnt() {
     let dir = tempfile::tempdir().unwrap();
     let mut n_converted = 0;
     for path in shapes() {
@@ -62,14 +84,74 @@ fn what_is_written_reads_as_the_same_records() {
             (report.rows, facts.records),
             "{path}"
         );
-        assert_eq!(
-            seen(&out, report.stage),
-            seen(&path, report.stage),
-            "{path}"
-        );
+        let before = learnt(&path, report.stage);
+        assert_eq!(before.len(), facts.records as usize, "{path}");
+        assert_eq!(learnt(&out, report.stage), before, "{path}");
         n_converted += 1;
     }
     assert!(n_converted >= 12, "{n_converted}");
+}
+
+/// Converts the rows, and returns what was written. The same is learnt of it as of them.
+#[track_caller]
+fn unchanged(rows: &str, stage: Stage) -> String {
+    let (dir, path) = file("rows.jsonl", rows);
+    let out = text(&dir.path().join("out.jsonl"));
+    converted(&format!("{path} --out {out}")).unwrap();
+    let before = learnt(&path, stage);
+    assert_eq!(before.len(), rows.lines().count());
+    assert_eq!(learnt(&out, stage), before);
+    std::fs::read_to_string(&out).unwrap()
+}
+
+#[test]
+fn answers_of_weight_zero_stay_context() {
+    let row = |weight: &str| {
+        let first = format!(r#"{{"role": "assistant", "content": "b"{weight}}}"#);
+        format!(
+            r#"{{"messages": [{{"role": "user", "content": "a"}}, {first}, {{"role": "user", "content": "c"}}, {{"role": "assistant", "content": "d"}}]}}"#
+        )
+    };
+    let rows = [row(r#", "weight": 0"#), row(r#", "weight": 1"#)].join("\n");
+    let written = unchanged(&rows, Stage::Sft);
+    let turn = r#"{"role":"assistant","content":"b","weight":0}"#;
+    assert_eq!(written.matches(turn).count(), 1, "{written}");
+    assert_eq!(written.matches("weight").count(), 1, "{written}");
+    let (_dir, path) = file("rows.jsonl", &rows);
+    let n_learnt = learnt(&path, Stage::Sft)
+        .iter()
+        .map(|row| row.iter().flat_map(Example::labels).count())
+        .collect::<Vec<_>>();
+    assert_eq!(n_learnt, [1, 2]);
+    // in a prompt, too
+    let pair = r#"{"prompt": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": 0}, {"role": "user", "content": "c"}], "chosen": "d", "rejected": "e"}"#;
+    assert!(unchanged(pair, Stage::Rm).contains(turn));
+}
+
+#[test]
+fn after_a_transcript_no_blank_is_learnt() {
+    let asked = r#""prompt": "\n\nHuman: 7 × 8?\n\nAssistant:""#;
+    for (rest, stage, written) in [
+        (
+            r#""chosen": " 56 ", "rejected": "\n54""#,
+            Stage::Rm,
+            r#""chosen":"56 ","rejected":"54""#,
+        ),
+        (
+            r#""completion": "  56""#,
+            Stage::Sft,
+            r#"{"role":"assistant","content":"56"}"#,
+        ),
+    ] {
+        let rows = unchanged(&format!("{{{asked}, {rest}}}"), stage);
+        assert!(rows.contains(written), "{rows}");
+    }
+    // elsewhere the blank is learnt
+    let rows = unchanged(
+        r#"{"prompt": "The sky is", "completion": " blue."}"#,
+        Stage::Sft,
+    );
+    assert!(rows.contains(r#""content":" blue.""#), "{rows}");
 }
 
 #[test]
@@ -181,7 +263,7 @@ fn files_are_compressed_by_their_names_and_the_same_each_time() {
             _ => b"\x28\xb5\x2f\xfd",
         };
         assert!(bytes.starts_with(begin), "{ending}");
-        plain.push(seen(&one, Stage::Sft));
+        plain.push(learnt(&one, Stage::Sft));
     }
     assert_eq!(plain[0].len(), 5);
     assert!(plain.iter().all(|rows| *rows == plain[0]));

@@ -53,7 +53,7 @@ impl Origin {
 
     /// Whether the prompt was a transcript: white space before an answer then belongs to the mark
     /// of the speaker.
-    pub(crate) fn is_transcript(&self) -> bool {
+    pub fn is_transcript(&self) -> bool {
         self.is_transcript
     }
 

@@ -11,15 +11,15 @@ pub(crate) fn row(item: &Item) -> Value {
     match (&item.answers[..], ask) {
         ([(_, answer)], Ask::Raw(before)) => json!({"text": format!("{before}{answer}")}),
         ([(_, answer)], _) => {
-            let mut messages = messages(ask);
-            messages.push(Message::new("assistant", answer));
-            json!({"messages": messages})
+            let mut turns = turns(ask);
+            turns.push(turn(&Message::new("assistant", item.learnt(answer))));
+            json!({"messages": turns})
         }
         (answers, _) => {
             let mut row = Map::new();
             row.insert("prompt".to_string(), prompt(ask));
             for (name, text) in answers {
-                row.insert(name.to_string(), Value::from(text.as_str()));
+                row.insert(name.to_string(), Value::from(item.learnt(text)));
             }
             Value::Object(row)
         }
@@ -28,14 +28,23 @@ pub(crate) fn row(item: &Item) -> Value {
 
 fn prompt(ask: &Ask) -> Value {
     match ask {
-        Ask::Chat(messages) => json!(messages),
+        Ask::Chat(_) => Value::from(turns(ask)),
         Ask::Instruction { .. } | Ask::Raw(_) => Value::from(ask.text()),
     }
 }
 
-fn messages(ask: &Ask) -> Vec<Message> {
+fn turns(ask: &Ask) -> Vec<Value> {
     match ask {
-        Ask::Chat(messages) => messages.clone(),
-        Ask::Instruction { .. } | Ask::Raw(_) => vec![Message::new("user", &ask.text())],
+        Ask::Chat(messages) => messages.iter().map(turn).collect(),
+        Ask::Instruction { .. } | Ask::Raw(_) => vec![turn(&Message::new("user", &ask.text()))],
+    }
+}
+
+/// A turn in OpenAI's form.
+fn turn(message: &Message) -> Value {
+    let (role, content) = (&message.role, &message.content);
+    match message.is_context {
+        true => json!({"role": role, "content": content, "weight": 0}),
+        false => json!({"role": role, "content": content}),
     }
 }

@@ -45,6 +45,15 @@ impl Item {
         }
     }
 
+    /// An answer as it is learnt: after a transcript without the white space before it, which
+    /// belongs to the mark of the speaker.
+    pub fn learnt<'a>(&self, answer: &'a str) -> &'a str {
+        match self.prompt.origin.is_transcript() {
+            true => answer.trim_start(),
+            false => answer,
+        }
+    }
+
     /// Bytes of its texts.
     pub fn n_bytes(&self) -> usize {
         let answers = self.answers.iter().map(|(_, text)| text.len());
