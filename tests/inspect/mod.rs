@@ -2,6 +2,7 @@
 
 mod convert;
 mod defaults;
+mod examples;
 mod findings;
 mod shapes;
 mod snapshots;

@@ -68,6 +68,29 @@ impl Ask {
         }
     }
 
+    /// The answers in it that are learnt where every answer is (`data.train_on = "all"`), by their
+    /// place in the conversation. An answer that follows no user turn, says nothing, or is of
+    /// weight 0, is context.
+    ///
+    /// ```
+    /// use data::{Ask, Message};
+    /// let turns = [("user", "a"), ("assistant", "b"), ("assistant", "c"), ("user", "d")];
+    /// let ask = Ask::Chat(turns.map(|(role, text)| Message::new(role, text)).to_vec());
+    /// assert_eq!(ask.learnt_answers().collect::<Vec<_>>(), [1]);
+    /// ```
+    pub fn learnt_answers(&self) -> impl Iterator<Item = usize> + '_ {
+        let messages: &[Message] = match self {
+            Self::Chat(messages) => messages,
+            Self::Instruction { .. } | Self::Raw(_) => &[],
+        };
+        let pairs = messages.windows(2).enumerate();
+        let learnt = pairs.filter(|(_, pair)| {
+            let is_answer = pair[0].role == "user" && pair[1].role == "assistant";
+            is_answer && !pair[1].is_context && !pair[1].content.trim().is_empty()
+        });
+        learnt.map(|(i, _)| i + 1)
+    }
+
     /// The question as people read it. It is the same for an instruction with an input, for the two
     /// joined by a blank line (as in comparison files), and for a chat of that one user turn.
     pub fn text(&self) -> String {

@@ -5,6 +5,7 @@ use crate::safe_text::safe;
 use crate::tokens::{Tokens, n_learnt};
 use data::{Ask, Example, Piece, Result, TrainOn};
 use serde::Serialize;
+use std::collections::HashSet;
 
 /// Characters of an example that are shown. Of a longer one the middle is left out.
 const MAX_SHOWN: usize = 1200;
@@ -48,7 +49,7 @@ pub(crate) fn as_text(item: &Item, train_on: TrainOn) -> ExampleView {
             if !matches!(item.prompt.ask, Ask::Raw(_)) {
                 pieces.push(piece("\nassistant: ", false));
             }
-            pieces.push(piece(answer.trim_end(), true));
+            pieces.push(piece(item.learnt(answer).trim_end(), true));
         }
         Sequence {
             name: name.to_string(),
@@ -103,13 +104,15 @@ fn context(ask: &Ask, learns_all: bool) -> Vec<Piece> {
             _ => vec![piece(&format!("user: {text}"), false)],
         };
     };
+    let learnt: HashSet<usize> = match learns_all {
+        true => ask.learnt_answers().collect(),
+        false => HashSet::new(),
+    };
     let mut pieces = Vec::new();
     for (i, message) in messages.iter().enumerate() {
         let blank = if i > 0 { "\n" } else { "" };
         pieces.push(piece(&format!("{blank}{}: ", message.role), false));
-        let follows_user = i > 0 && messages[i - 1].role == "user";
-        let is_learnt = learns_all && message.role == "assistant" && follows_user;
-        pieces.push(piece(&message.content, is_learnt));
+        pieces.push(piece(&message.content, learnt.contains(&i)));
     }
     pieces
 }
