@@ -48,17 +48,22 @@ fn a_directory_is_its_data_files_in_order() {
         ],
         &[],
     );
-    // hidden files and descriptions of the data
+    // hidden files and descriptions that are no data file by their ending
     check(
-        &[
-            ".cache/x.json",
-            ".gitattributes",
-            "README.md",
-            "dataset_infos.json",
-            "x.json",
-        ],
+        &[".cache/x.json", ".gitattributes", "README.md", "x.json"],
         &["x.json"],
         &[],
+    );
+    check(
+        &[
+            "dataset_infos.json",
+            "x.json",
+            "train/State.json",
+            "a.pq",
+            "b.ndjson.ZSTD",
+        ],
+        &["a.pq", "b.ndjson.ZSTD", "x.json"],
+        &["left out, as they describe data by their names: dataset_infos.json, train/State.json"],
     );
     check(
         &["x.json", "notes.docx", "y.png"],
@@ -79,7 +84,14 @@ fn splits_are_not_mixed() {
         let dir = folder(files);
         let list = data_files(dir.path()).unwrap();
         assert_eq!(names(&dir, &list), expected);
-        let note = format!("only the files of the split train are read; left out: {left_out}");
+        let is_train = |name: &&str| name.to_lowercase().contains("train");
+        let note = match expected.iter().any(is_train) {
+            true => format!("only the files of the split train are read; left out: {left_out}"),
+            false => format!(
+                "left out, as they are of other splits than train by their names: {left_out}; to \
+                 read them, name them"
+            ),
+        };
         let notes = if left_out.is_empty() {
             vec![]
         } else {
@@ -115,6 +127,24 @@ fn splits_are_not_mixed() {
         &["train/train.json"],
         "train/test.json",
     );
+    // no file is named as training data
+    check(&["data.jsonl", "test.jsonl"], &["data.jsonl"], "test.jsonl");
+    check(
+        &[
+            "a.csv",
+            "b/a.csv",
+            "Testing/a.csv",
+            "evaluation.csv",
+            "heldout-1.csv",
+        ],
+        &["a.csv", "b/a.csv"],
+        "Testing/a.csv, evaluation.csv, heldout-1.csv",
+    );
+    check(
+        &["data.json", "train.json", "holdout.json"],
+        &["train.json"],
+        "data.json, holdout.json",
+    );
     // no word of a split, or of one alone
     check(
         &["contest.json", "trainer.json"],
@@ -137,7 +167,7 @@ fn directories_without_data_are_refused() {
         assert_eq!(found, format!("{}: {expected}", dir.path().display()));
     }
     let empty = "has no data files; their names end in .json, .jsonl, .ndjson, .txt, .csv, .tsv, \
-                 .parquet, or one of these with .gz or .zst";
+                 .parquet, .pq, or one of these with .gz, .gzip, .zst, .zstd";
     check(&[], empty);
     check(&["README.md", ".x.json", "a.bin"], empty);
     let arrow = "holds Arrow files, as `save_to_disk` writes them; export its rows in Python: \

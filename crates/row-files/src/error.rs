@@ -1,6 +1,6 @@
 //! The error type of this crate, and how a row's mistake is named.
 
-use crate::kind::all_endings;
+use crate::names::all_endings;
 use crate::row::type_name;
 use serde_json::Value;
 use std::fmt::Display;

@@ -1,5 +1,6 @@
 //! What a file is by its first bytes, and what to do with one that holds no rows that are taken.
 
+use crate::names::{FileKind, ending};
 use std::path::Path;
 
 /// What a file is. The name decides nothing here but what [`TextKind`] says.
@@ -123,41 +124,13 @@ pub(crate) enum TextKind {
 impl TextKind {
     /// By the ending, before that of the compression.
     pub fn of(path: &Path) -> Self {
-        match ending(path).as_str() {
-            "txt" => Self::Lines,
-            "csv" => Self::Csv,
-            "tsv" => Self::Tsv,
-            _ => Self::Json,
+        match FileKind::of(path) {
+            Some(FileKind::Text) => Self::Lines,
+            Some(FileKind::Table) if ending(path) == "tsv" => Self::Tsv,
+            Some(FileKind::Table) => Self::Csv,
+            Some(FileKind::Json | FileKind::Parquet) | None => Self::Json,
         }
     }
-}
-
-/// The endings of files of rows, before that of a compression.
-pub(crate) const ENDINGS: [&str; 6] = ["json", "jsonl", "ndjson", "txt", "csv", "tsv"];
-
-/// The ending of files that compress themselves.
-pub(crate) const PARQUET: [&str; 2] = ["parquet", "pq"];
-
-/// Endings of compressed files.
-const COMPRESSED: [&str; 4] = ["gz", "gzip", "zst", "zstd"];
-
-/// The ending of a file's name in small letters, without that of its compression: `jsonl` of
-/// `train.JSONL.gz`. Empty if there is none.
-pub(crate) fn ending(path: &Path) -> String {
-    let lower = |path: &Path| {
-        let ending = path.extension().and_then(|e| e.to_str());
-        ending.unwrap_or_default().to_ascii_lowercase()
-    };
-    let last = lower(path);
-    match COMPRESSED.contains(&last.as_str()) {
-        true => lower(Path::new(path.file_stem().unwrap_or_default())),
-        false => last,
-    }
-}
-
-/// The endings that a mistyped name is compared with.
-pub(crate) fn all_endings() -> Vec<&'static str> {
-    [&ENDINGS[..], &PARQUET, &COMPRESSED].concat()
 }
 
 fn is_words(path: &Path) -> bool {

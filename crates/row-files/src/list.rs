@@ -2,7 +2,7 @@
 //! of a pattern.
 
 use crate::error::{Result, file_error, unreadable};
-use crate::kind::{ENDINGS, PARQUET, ending};
+use crate::names::{FileKind, SPLIT_WORDS, TRAIN, ending, taken_endings};
 use std::path::{Path, PathBuf};
 
 /// Files that lie beside data and describe them.
@@ -19,18 +19,6 @@ const METADATA: [&str; 10] = [
     "metadata.json",
 ];
 
-/// Words in the names of files or folders that hold another split than the training's.
-const OTHER_SPLITS: [&str; 8] = [
-    "test",
-    "validation",
-    "valid",
-    "val",
-    "eval",
-    "dev",
-    "heldout",
-    "holdout",
-];
-
 /// Folders in folders.
 const MAX_DEPTH: usize = 16;
 
@@ -45,8 +33,9 @@ pub struct DataFileList {
 
 /// The data files that a path of the settings names, in order: a file itself, whether it is there
 /// or not; the data files below a directory, sorted by path; the matches of a pattern with `*`,
-/// `?`, `[…]` or `**`, sorted. Of a directory, hidden files and known metadata are left out without
-/// a word, other files and other splits with a note.
+/// `?`, `[…]` or `**`, sorted. Of a directory, hidden files and descriptions that are no data
+/// file by their ending are left out without a word, all others with a note: descriptions such as
+/// `dataset_info.json`, other files, other splits.
 ///
 /// Errors: a directory without data files or of Arrow files, a pattern that is malformed or matches
 /// nothing.
@@ -113,11 +102,7 @@ fn directory(path: &Path) -> Result<DataFileList> {
                         Python: `import datasets; d = datasets.load_from_disk(\"DIRECTORY\"); \
                         d.to_json(\"train.jsonl\")` (of one split, d[\"train\"])"
                 .to_string(),
-            None => format!(
-                "has no data files; their names end in .{}, .parquet, or one of these with .gz \
-                 or .zst",
-                ENDINGS.join(", .")
-            ),
+            None => format!("has no data files; their names end in {}", taken_endings()),
         };
         return Err(file_error(path, what));
     }
@@ -133,21 +118,34 @@ fn directory(path: &Path) -> Result<DataFileList> {
             ),
         });
     }
+    if !below.metadata.is_empty() {
+        let names = some_of(path, &below.metadata);
+        notes.push(format!(
+            "left out, as they describe data by their names: {names}"
+        ));
+    }
     below.files.sort();
     let (files, left_out) = training_files(path, below.files);
     if !left_out.is_empty() {
-        let names: Vec<String> = left_out.iter().map(|file| shown(path, file)).collect();
-        notes.push(format!(
-            "only the files of the split train are read; left out: {}",
-            some_of(&names)
-        ));
+        let names = some_of(path, &left_out);
+        let has_train = files
+            .iter()
+            .any(|file| Split::of(path, file) == Split::Train);
+        notes.push(match has_train {
+            true => format!("only the files of the split train are read; left out: {names}"),
+            false => format!(
+                "left out, as they are of other splits than train by their names: {names}; to read \
+                 them, name them"
+            ),
+        });
     }
     Ok(DataFileList { files, notes })
 }
 
-/// The first names of a long list.
-fn some_of(names: &[String]) -> String {
+/// The names of files below the directory; the first of a long list.
+fn some_of(directory: &Path, files: &[PathBuf]) -> String {
     const MAX_SHOWN: usize = 8;
+    let names: Vec<String> = files.iter().map(|file| shown(directory, file)).collect();
     match names.len().checked_sub(MAX_SHOWN) {
         None | Some(0) => names.join(", "),
         Some(n) => format!("{} and {n} more", names[..MAX_SHOWN].join(", ")),
@@ -160,17 +158,17 @@ fn shown(directory: &Path, file: &Path) -> String {
     below.display().to_string()
 }
 
-/// If some files are named as training files and others as those of another split: the training
-/// files, and those that are left out.
+/// The files to train on, and those that are left out: files that are named as those of another
+/// split, where there are others; and where some are named as training files, all but these.
 fn training_files(directory: &Path, files: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<PathBuf>) {
-    let split = |file: &PathBuf| Split::of(file.strip_prefix(directory).unwrap_or(file));
+    let split = |file: &PathBuf| Split::of(directory, file);
     let has = |wanted| files.iter().any(|file| split(file) == wanted);
-    match has(Split::Train) && has(Split::Other) {
-        true => files
-            .into_iter()
-            .partition(|file| split(file) == Split::Train),
-        false => (files, Vec::new()),
-    }
+    let wanted = match (has(Split::Other), has(Split::Train), has(Split::Unnamed)) {
+        (true, true, _) => Split::Train,
+        (true, false, true) => Split::Unnamed,
+        _ => return (files, Vec::new()),
+    };
+    files.into_iter().partition(|file| split(file) == wanted)
 }
 
 #[derive(PartialEq)]
@@ -181,16 +179,18 @@ enum Split {
 }
 
 impl Split {
-    /// By the words of the file's name, then by those of its folders, the innermost first.
-    fn of(path: &Path) -> Self {
-        for part in path.iter().rev() {
+    /// By the words of the file's name, then by those of its folders below the directory, the
+    /// innermost first.
+    fn of(directory: &Path, file: &Path) -> Self {
+        let below = file.strip_prefix(directory).unwrap_or(file);
+        for part in below.iter().rev() {
             let part = part.to_string_lossy().to_ascii_lowercase();
-            let words = part.split(|c: char| !c.is_ascii_alphabetic());
-            for word in words {
-                match word {
-                    "train" | "training" => return Self::Train,
-                    _ if OTHER_SPLITS.contains(&word) => return Self::Other,
-                    _ => {}
+            for word in part.split(|c: char| !c.is_ascii_alphabetic()) {
+                let split = SPLIT_WORDS.iter().find(|(_, words)| words.contains(&word));
+                match split {
+                    Some((TRAIN, _)) => return Self::Train,
+                    Some(_) => return Self::Other,
+                    None => {}
                 }
             }
         }
@@ -206,6 +206,8 @@ struct Below {
     arrow: Option<PathBuf>,
     /// Files of other endings
     others: Vec<PathBuf>,
+    /// Files of [`METADATA`]
+    metadata: Vec<PathBuf>,
 }
 
 impl Below {
@@ -224,13 +226,15 @@ impl Below {
         for path in paths {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let name = name.to_ascii_lowercase();
-            if name.starts_with('.') || METADATA.contains(&name.as_str()) {
+            if name.starts_with('.') {
                 continue;
             }
             let ending = ending(&path);
             if path.is_dir() {
                 self.add(&path, depth + 1)?;
-            } else if is_data(&path) {
+            } else if METADATA.contains(&name.as_str()) {
+                self.metadata.push(path);
+            } else if FileKind::of(&path).is_some() {
                 self.files.push(path);
             } else if ending == "arrow" {
                 self.arrow.get_or_insert(path);
@@ -240,11 +244,6 @@ impl Below {
         }
         Ok(())
     }
-}
-
-fn is_data(path: &Path) -> bool {
-    let ending = ending(path);
-    [&ENDINGS[..], &PARQUET].concat().contains(&ending.as_str())
 }
 
 /// Whether a file describes data, or the repository that they lie in.

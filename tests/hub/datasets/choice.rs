@@ -53,6 +53,10 @@ fn splits_are_found_by_names() {
     check("train.tsv dev.tsv | | :dev | dev.tsv");
     check("train.tsv x_eval.tsv | | :eval | x_eval.tsv");
     check("training.txt valid.txt | | :valid | valid.txt");
+    // the endings and words of files on this disk
+    check("train.ndjson.gzip test.ndjson | | | train.ndjson.gzip");
+    check("train.pq heldout.pq | | :validation | heldout.pq");
+    check("train.jsonl.zstd holdout.jsonl | | :holdout | holdout.jsonl");
     // "trainer" is no split, so there are none
     check("trainer.json tests.json | | | tests.json trainer.json");
     // names of folders come before those of files
@@ -197,13 +201,13 @@ fn what_cannot_be_chosen_is_listed() {
             &["a.png", "b.png", "c.arrow"],
             &[],
             "hub:org/d",
-            ["2 .png, 1 .arrow", "taken are json"],
+            ["2 .png, 1 .arrow", "taken are .json"],
         ),
         (
             &[".gitattributes"],
             &[],
             "hub:org/d",
-            ["no data files that are read", "taken are json"],
+            ["no data files that are read", "taken are .json"],
         ),
     ] {
         says(world(main, converted).get(spec), &parts);

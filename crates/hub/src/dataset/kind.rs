@@ -1,53 +1,14 @@
-//! The kinds of data files, by the ends of their names.
+//! One kind of data file out of several.
 
 use crate::tree::TreeFile;
+use row_files::FileKind;
 use std::collections::BTreeMap;
-
-/// What is taken, for messages.
-pub(super) const TAKEN: &str = "json, jsonl, csv, tsv, txt, parquet, and .gz or .zst of them";
-
-/// A kind of data file; the first of two that are as frequent is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
-    Parquet,
-    Json,
-    Csv,
-    Text,
-}
-
-impl Kind {
-    /// The kind of a file, also of a compressed one; None if it is no data file that is read.
-    pub fn of(path: &str) -> Option<Self> {
-        let name = path.to_ascii_lowercase();
-        let name = name
-            .strip_suffix(".gz")
-            .or(name.strip_suffix(".zst"))
-            .unwrap_or(&name);
-        let name = name.rsplit('/').next().unwrap_or(name);
-        match name.rsplit_once('.')?.1 {
-            "parquet" => Some(Self::Parquet),
-            "json" | "jsonl" => Some(Self::Json),
-            "csv" | "tsv" => Some(Self::Csv),
-            "txt" => Some(Self::Text),
-            _ => None,
-        }
-    }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Parquet => "parquet",
-            Self::Json => "JSON",
-            Self::Csv => "CSV",
-            Self::Text => "text",
-        }
-    }
-}
 
 /// The files of the most frequent kind, as the library `datasets` takes them, and what was left
 /// out.
 pub(super) fn of_one_kind(files: Vec<TreeFile>) -> (Vec<TreeFile>, Option<String>) {
-    let mut counts: BTreeMap<Kind, usize> = BTreeMap::new();
-    for kind in files.iter().filter_map(|file| Kind::of(&file.path)) {
+    let mut counts: BTreeMap<FileKind, usize> = BTreeMap::new();
+    for kind in files.iter().filter_map(|file| FileKind::of(&file.path)) {
         *counts.entry(kind).or_default() += 1;
     }
     // Of two with the same count the first in order.
@@ -55,8 +16,8 @@ pub(super) fn of_one_kind(files: Vec<TreeFile>) -> (Vec<TreeFile>, Option<String
     let most = most.map(|(kind, _)| *kind);
     let (taken, other): (Vec<_>, Vec<_>) = files
         .into_iter()
-        .partition(|file| Kind::of(&file.path) == most && most.is_some());
-    let name = most.map_or("data", Kind::name);
+        .partition(|file| FileKind::of(&file.path) == most && most.is_some());
+    let name = most.map_or("data", FileKind::name);
     let note = (!other.is_empty()).then(|| {
         format!(
             "only {name} files are read; left out: {}",

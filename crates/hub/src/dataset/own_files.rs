@@ -3,12 +3,13 @@
 
 use super::card::Config;
 use super::choice::{Choice, default_subset, left_out, listed, of_split};
-use super::kind::{Kind, TAKEN, by_ending};
+use super::kind::by_ending;
 use super::patterns::{below, matching};
 use super::spec::DatasetSpec;
 use super::split_names::{Splits, TRAIN, by_name, meant};
 use crate::tree::{Tree, TreeFile};
 use crate::{Error, Result};
+use row_files::{FileKind, taken_endings};
 
 /// The files that an explicit path stands for: a file, all below a folder, or those that match a
 /// glob.
@@ -18,7 +19,7 @@ pub(super) fn at_path(spec: &DatasetSpec, path: &str, tree: &Tree) -> Result<Cho
     if found.is_empty() {
         let (files, n) = (below(tree, ""), tree.files.len());
         let data = files.iter().map(|file| file.path.as_str());
-        let data = listed(data.filter(|path| Kind::of(path).is_some()));
+        let data = listed(data.filter(|path| FileKind::of(path).is_some()));
         return Err(fail(match data.is_empty() {
             true => format!("the data set has no {path}, and no data files among its {n} files"),
             false => format!("the data set has no {path}; its data files are {data}"),
@@ -28,7 +29,8 @@ pub(super) fn at_path(spec: &DatasetSpec, path: &str, tree: &Tree) -> Result<Cho
     if files.is_empty() {
         let endings = by_ending(&other);
         return Err(fail(format!(
-            "{path} has no file that is read ({endings}); taken are {TAKEN}"
+            "{path} has no file that is read ({endings}); taken are {}",
+            taken_endings()
         )));
     }
     let mut choice = match spec.split {
@@ -86,7 +88,8 @@ pub(super) fn choose(spec: &DatasetSpec, tree: &Tree, configs: &[Config]) -> Res
     if choice.files.is_empty() {
         let what = &choice.what;
         return Err(Error(format!(
-            "{spec}: {what} has no file that is read; taken are {TAKEN}"
+            "{spec}: {what} has no file that is read; taken are {}",
+            taken_endings()
         )));
     }
     choice.notes.extend(left_out(&other));
@@ -139,7 +142,7 @@ fn splits(
 }
 
 fn is_readable(file: &TreeFile) -> bool {
-    Kind::of(&file.path).is_some()
+    FileKind::of(&file.path).is_some()
 }
 
 /// A loading script at the top of the repository.
@@ -164,5 +167,6 @@ fn why_empty(tree: &Tree, other: &[TreeFile]) -> String {
         true => String::new(),
         false => format!(" (it has {})", by_ending(other)),
     };
-    format!("the data set has no data files that are read{found}; taken are {TAKEN}")
+    let taken = taken_endings();
+    format!("the data set has no data files that are read{found}; taken are {taken}")
 }

@@ -1,8 +1,8 @@
 //! The name of a data set: `hub:org/name[/subset or path][@revision][:split]`.
 
-use super::kind::Kind;
 use crate::tree::is_plain_path;
 use crate::{Error, Result};
+use row_files::FileKind;
 use std::fmt;
 
 const PREFIX: &str = "hub:";
@@ -81,7 +81,8 @@ impl DatasetSpec {
         let is_path = |path: &str| path.contains(['/']) || path.contains(MAGIC);
         Ok(Self {
             id: format!("{org}/{name}"),
-            is_path: inside != path || path.is_some_and(|p| is_path(p) || Kind::of(p).is_some()),
+            is_path: inside != path
+                || path.is_some_and(|p| is_path(p) || FileKind::of(p).is_some()),
             inside: path.map(String::from),
             revision: revision.map(String::from),
             split: split.map(String::from),

@@ -1,17 +1,12 @@
 //! Splits by the names of files and folders, as the library `datasets` finds them.
 
-use super::kind::Kind;
 use crate::tree::TreeFile;
+use row_files::{FileKind, SPLIT_WORDS};
 use std::collections::BTreeMap;
 
 /// The split that is read where none is named.
-pub(super) const TRAIN: &str = "train";
-/// The words that stand for each split.
-const WORDS: [(&str, &[&str]); 3] = [
-    (TRAIN, &["train", "training"]),
-    ("validation", &["validation", "valid", "dev", "val"]),
-    ("test", &["test", "testing", "eval", "evaluation"]),
-];
+pub(super) use row_files::TRAIN;
+
 const SEPARATORS: &str = "-._ 0123456789";
 
 /// The files of each split, by name of the split.
@@ -20,14 +15,16 @@ pub(super) type Splits = BTreeMap<String, Vec<TreeFile>>;
 /// The split that another name for it stands for.
 pub(super) fn meant(name: &str) -> Option<&'static str> {
     let of = |(_, words): &&(&str, &[&str])| words.contains(&name);
-    WORDS.iter().find(of).map(|(split, _)| *split)
+    SPLIT_WORDS.iter().find(of).map(|(split, _)| *split)
 }
 
 /// The splits of files below a folder (empty: all). The first of these that any file fits decides:
 /// `data/SPLIT-00000-of-00001.parquet`, the words in the names of folders, those in the names of
 /// files. Without any all files are `train`.
 pub(super) fn by_name(files: &[TreeFile], folder: &str) -> Splits {
-    let readable = files.iter().filter(|file| Kind::of(&file.path).is_some());
+    let readable = files
+        .iter()
+        .filter(|file| FileKind::of(&file.path).is_some());
     let files: Vec<(&TreeFile, &str)> = readable
         .map(|file| (file, file.path[folder.len()..].trim_start_matches('/')))
         .collect();
@@ -77,7 +74,7 @@ fn of_file_name(path: &str) -> Vec<String> {
 }
 
 fn splits_of(fits: impl Fn(&[&str]) -> bool) -> Vec<String> {
-    let splits = WORDS.iter().filter(|(_, words)| fits(words));
+    let splits = SPLIT_WORDS.iter().filter(|(_, words)| fits(words));
     splits.map(|(split, _)| split.to_string()).collect()
 }
 
