@@ -1,7 +1,8 @@
 //! Parquet: the rows that pyarrow reads (scripts/golden/parquet.py), and what is refused.
 
-use super::containers::{error, gzip, read};
+use super::containers::{error, gzip, read, zstd};
 use super::file;
+use crate::common::again_in_a_child;
 use parquet::basic::{Compression, Encoding, GzipLevel};
 use parquet::column::writer::ColumnWriter;
 use parquet::data_type::{ByteArray, FixedLenByteArray};
@@ -47,6 +48,46 @@ fn rows_equal_those_of_pyarrow() {
         let stored = std::fs::read(&compressed).unwrap();
         assert_eq!(whole.sha256, Some(run::hash(&stored)));
     }
+}
+
+/// The copy that compressed parquet is read from may fill neither the disk nor be made to.
+#[test]
+#[cfg(target_os = "linux")]
+fn compressed_parquet_needs_room_for_its_copy() {
+    const STORED: &str = "FILE_OF_COMPRESSED_PARQUET";
+    if let Ok(path) = std::env::var(STORED) {
+        let found = read(Path::new(&path)).unwrap_err().to_string();
+        let expected = "is compressed parquet, which is unpacked into /proc, where 0 MB are left; \
+                        decompress the file, or set TMPDIR to a directory with more room";
+        assert_eq!(found, format!("{path}: {expected}"));
+        return;
+    }
+    let stored = std::fs::read(golden(GOLDEN[0])).unwrap();
+    let (_dir, path) = file("x.parquet.gz", gzip(&stored));
+    // a file system without room
+    let variables = [(STORED, path.as_os_str()), ("TMPDIR", "/proc".as_ref())];
+    let output = again_in_a_child(variables);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("1 passed"), "{said}");
+}
+
+#[test]
+fn compressed_parquet_has_a_bounded_ratio() {
+    let mut state = 1u64;
+    let noise = std::iter::repeat_with(|| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (state >> 56) as u8
+    });
+    let mut content = b"PAR1\x15".to_vec();
+    content.extend(noise.take(1 << 20));
+    content.resize(80 << 20, 0);
+    assert_eq!(
+        error("x.parquet.zst", zstd(&content)),
+        "is compressed parquet of more than 30 times its size; if that is meant, decompress the \
+         file first"
+    );
 }
 
 /// Whatever is cut off or changed, it is an error or the same number of rows, and never a panic.

@@ -19,6 +19,7 @@ mod names;
 mod parquet;
 mod read;
 mod row;
+mod spool;
 mod stored;
 mod table;
 

@@ -6,12 +6,14 @@ use crate::error::{Error, file_error, unreadable};
 use crate::kind::{Kind, TextKind};
 use crate::lines::EXPECTED;
 use crate::row::Object;
+use crate::spool::spool;
 use crate::stored::Stored;
 use crate::{array, lines, parquet, table};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::rc::Rc;
 
 /// A file that was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,13 +96,12 @@ fn read(
             return Ok(n_too_big);
         }
     };
+    let n_read = Rc::clone(&n_stored);
     let mut reader = decompress(path, codec, stored, n_stored)?;
     let damaged = |e: io::Error| file_error(path, format_args!("cannot be read: {e}"));
     let n_too_big = match Kind::of(path, reader.fill_buf().map_err(damaged)?) {
         Kind::Parquet => {
-            // parquet is read from its end
-            let mut file = tempfile::tempfile().map_err(damaged)?;
-            io::copy(&mut reader, &mut file).map_err(damaged)?;
+            let file = spool(path, &mut reader, &n_read)?;
             parquet::read(path, file, each)?
         }
         kind => text(path, kind, &mut reader, each)?,
