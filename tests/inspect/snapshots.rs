@@ -51,3 +51,16 @@ fn conversations_with_a_model() {
         "{colored}"
     );
 }
+
+/// The page shows what the command prints, but for the lines that it shortens.
+#[test]
+fn the_page_on_inspect_shows_todays_report() {
+    let page = include_str!("../../docs/guides/inspect-data.md");
+    let (_, sample) = page.split_once("```\nfile ").unwrap();
+    let (sample, _) = sample.split_once("\nexample 1").unwrap();
+    let line = "../data/tiny/demonstrations.json --model ../data/tiny/base \
+                --with ../data/tiny/heldout.json --examples 1";
+    let report = inspected(line).unwrap().text(false).replace("../", "");
+    let (report, _) = report.split_once("\nexample 1").unwrap();
+    assert_eq!(format!("file {sample}"), report, "\n{report}");
+}
