@@ -24,7 +24,7 @@ use clap::Parser;
   wick rm --config configs/smollm2-135m/rm.toml --run runs/rm --resume
   wick rm plan --config configs/llama-7b/rm.toml --memory-gb 24
 
-Data: GPT-4-LLM comparisons (v1, v2), HH transcripts, or JSONL with prompt, chosen, rejected.
+Data: pairs, comparisons, HH, rated or ranked answers, SHP; `wick data inspect FILE` shows.
 Settings and their defaults: docs/config.md. The binary `reward-model` is the same command."
 )]
 pub struct Cli {

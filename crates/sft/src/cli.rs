@@ -24,7 +24,7 @@ use clap::Parser;
   wick sft --config configs/smollm2-135m/sft.toml --run runs/mine --resume
   wick sft plan --config configs/llama-7b/sft.toml --memory-gb 24
 
-Data: Alpaca JSON, prompt/completion JSONL or chat messages; data.format = \"auto\" detects which.
+Data: Alpaca, chat, prompt/completion, question/answer or text; `wick data inspect FILE` shows.
 Settings and their defaults: docs/config.md. The binary `sft` is the same command."
 )]
 pub struct Cli {
