@@ -220,12 +220,6 @@ fn answers(prompt: &Prompt) -> impl Iterator<Item = (&[Message], &str)> {
         Ask::Chat(messages) => &messages[..],
         Ask::Instruction { .. } | Ask::Raw(_) => &[],
     };
-    let learnt = messages.iter().enumerate().filter(|(_, m)| is_learnt(m));
-    learnt.map(|(i, m)| (&messages[..i], m.content.as_str()))
-}
-
-/// Whether a turn before the last answer is an answer that is learnt, too: it says something, and
-/// its weight is not 0.
-pub(crate) fn is_learnt(turn: &Message) -> bool {
-    turn.role == "assistant" && !turn.is_context && !turn.content.trim().is_empty()
+    let places = prompt.ask.learnt_answers();
+    places.map(|i| (&messages[..i], messages[i].content.as_str()))
 }

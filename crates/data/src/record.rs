@@ -68,27 +68,25 @@ impl Ask {
         }
     }
 
-    /// The answers in it that are learnt where every answer is (`data.train_on = "all"`), by their
-    /// place in the conversation. An answer that follows no user turn, says nothing, or is of
-    /// weight 0, is context.
+    /// The places of the turns that are answers and learnt, where every answer is
+    /// ([`TrainOn::All`](crate::TrainOn::All)): an answer that says nothing, or is of weight 0, is
+    /// context.
     ///
     /// ```
     /// use data::{Ask, Message};
-    /// let turns = [("user", "a"), ("assistant", "b"), ("assistant", "c"), ("user", "d")];
+    /// let turns = [("assistant", "a"), ("user", "b"), ("assistant", " "), ("user", "c")];
     /// let ask = Ask::Chat(turns.map(|(role, text)| Message::new(role, text)).to_vec());
-    /// assert_eq!(ask.learnt_answers().collect::<Vec<_>>(), [1]);
+    /// assert_eq!(ask.learnt_answers().collect::<Vec<_>>(), [0]);
     /// ```
     pub fn learnt_answers(&self) -> impl Iterator<Item = usize> + '_ {
         let messages: &[Message] = match self {
             Self::Chat(messages) => messages,
             Self::Instruction { .. } | Self::Raw(_) => &[],
         };
-        let pairs = messages.windows(2).enumerate();
-        let learnt = pairs.filter(|(_, pair)| {
-            let is_answer = pair[0].role == "user" && pair[1].role == "assistant";
-            is_answer && !pair[1].is_context && !pair[1].content.trim().is_empty()
-        });
-        learnt.map(|(i, _)| i + 1)
+        let is_learnt =
+            |m: &Message| m.role == "assistant" && !m.is_context && !m.content.trim().is_empty();
+        let learnt = messages.iter().enumerate();
+        learnt.filter(move |(_, m)| is_learnt(m)).map(|(i, _)| i)
     }
 
     /// The question as people read it. It is the same for an instruction with an input, for the two

@@ -1,7 +1,6 @@
 //! The records of a file's rows. Rules for every format (no empty answers, no equal pairs) are
 //! here, and what is reported once about all rows together.
 
-use crate::conversation::is_learnt;
 use crate::{Ask, Demonstration, Error, Message, Origin, Preference, Prompt, TrainOn};
 use row_files::{MAX_ROW_BYTES, TOO_BIG};
 use std::collections::BTreeMap;
@@ -106,10 +105,7 @@ impl Collector {
             self.drop_row("empty answer");
         } else if self.accepts(&ask, &[response]) {
             self.earlier_answers += ask.n_answers();
-            if let Ask::Chat(messages) = &ask {
-                let answers = messages.iter().filter(|m| m.role == "assistant");
-                self.weightless_answers += answers.filter(|m| !is_learnt(m)).count();
-            }
+            self.weightless_answers += ask.n_answers() - ask.learnt_answers().count();
             let prompt = self.prompt_of(ask, Some(response.to_string()));
             self.demonstrations.push(Demonstration {
                 prompt,
