@@ -54,12 +54,9 @@ fn bad_rows_are_counted_by_reason_with_the_first_of_them() {
         (field("label").rows, field("label").becomes),
         (1, "refused")
     );
-    assert!(
-        field("label")
-            .why
-            .as_deref()
-            .unwrap()
-            .contains("data.ignore")
+    assert_eq!(
+        field("label").why.as_deref(),
+        Some("field \"label\" grades or weighs the row, and nothing here reads it")
     );
 
     let report = inspected(&format!("{path} --ignore label,hint")).unwrap();
@@ -273,7 +270,9 @@ fn the_json_has_these_keys() {
             "notes",
             "rows",
             "is_beginning",
-            "format",
+            "formats",
+            "template",
+            "mixture",
             "stage",
             "stages",
             "fields",
@@ -289,7 +288,7 @@ fn the_json_has_these_keys() {
     );
     assert_eq!(json["stage"], "sft");
     assert_eq!(json["stages"][2]["stage"], "rlhf");
-    assert_eq!(json["format"]["decided_by"][0], "messages");
+    assert_eq!(json["formats"][0]["decided_by"][0], "messages");
     assert_eq!(json["lengths"]["whole"]["n"], 5);
     assert_eq!(json["conversations"]["most_turns"], 4);
     assert_eq!(

@@ -1,12 +1,16 @@
 //! `wick data inspect` and `wick data convert`.
 
+mod commands;
+mod config;
 mod convert;
 mod defaults;
 mod examples;
+mod fields;
 mod findings;
 mod shapes;
 mod snapshots;
 mod tokens;
+mod wording;
 
 use clap::Parser;
 use inspect::{Converted, DataCommand, InspectCommand, Report};

@@ -90,7 +90,7 @@ fn the_command_has_the_settings_of_the_report() {
         command(&format!("{path} {other} --format pairs --template alpaca")),
         format!(
             "wick rm --set model.source=BASE --set 'data.path=[\"{path}\",\"{other}\"]' --set \
-             data.format=pairs --set model.template=alpaca --run runs/rm"
+             data.format=pairs --set data.max_len=128 --run runs/rm"
         )
     );
 }

@@ -1,81 +1,117 @@
 //! The command that trains on the inspected files.
 
 use crate::Stage;
-use crate::row_args::RowArgs;
-use data::Format;
+use crate::max_len::MaxLen;
+use crate::report::TemplateFacts;
+use crate::row_source::{Given, Rows};
+use data::{Format, TrainOn};
 use serde_json::Value;
 
 /// What the command of a stage depends on.
 pub(crate) struct Settings<'a> {
-    pub rows: &'a RowArgs,
+    pub given: &'a Given<'a>,
     pub model: Option<&'a str>,
-    /// The template that a plain model was given; None: a run has its own
-    pub template: Option<&'a str>,
-    /// Whether it was asked for
-    pub template_is_given: bool,
-    pub max_len: usize,
-    pub learns_last: bool,
+    pub rows: &'a Rows,
+    /// Of a plain model; None: a run has its own
+    pub template: Option<&'a TemplateFacts>,
+    /// What the model resolves to without a setting
+    pub own_template: &'static str,
+    pub max_len: &'a MaxLen,
 }
 
-/// The `max_len` of every stage where it is not set.
-pub(crate) const MAX_LEN: usize = 512;
-
-/// The command line of a stage.
+/// The command line of a stage, which sees the rows as the report does.
 pub(crate) fn command(stage: Stage, settings: &Settings) -> String {
-    let rows = settings.rows;
-    let model = settings.model.unwrap_or("MODEL");
-    let mut sets = match stage {
-        Stage::Sft | Stage::Rm => vec![format!("model.source={model}")],
-        Stage::Rlhf => vec![
-            format!("model.policy={}", settings.model.unwrap_or("runs/sft")),
-            "model.reward=runs/rm".to_string(),
-        ],
-    };
-    sets.push(match &rows.paths[..] {
-        [one] => format!("data.path={one}"),
-        many => format!("data.path={}", list(many)),
-    });
-    if rows.format != Format::Auto {
-        let name = serde_json::to_value(rows.format).unwrap_or_default();
-        sets.push(format!("data.format={}", name.as_str().unwrap_or_default()));
+    let given = settings.given;
+    let mut words = vec![format!("wick {}", stage.name())];
+    if let Some(config) = given.config {
+        words.push(format!("--config {}", quoted(&config.to_string_lossy())));
     }
-    if let Some(only) = &rows.only {
-        sets.push(format!("data.only={}", String::from(only.clone())));
-    }
-    if !rows.ignore.is_empty() {
-        sets.push(format!("data.ignore={}", list(&rows.ignore)));
-    }
-    if settings.max_len != MAX_LEN {
-        let key = match stage {
-            Stage::Rlhf => "max_prompt_len",
-            Stage::Sft | Stage::Rm => "max_len",
-        };
-        sets.push(format!("data.{key}={}", settings.max_len));
-    }
-    if stage == Stage::Sft && settings.learns_last {
-        sets.push("data.train_on=last".to_string());
-    }
-    if let Some(template) = settings.template {
-        // by itself sft takes Alpaca's, and rm the model's own
-        let is_other = match stage {
-            Stage::Sft => template != "alpaca",
-            Stage::Rm => settings.template_is_given,
-            Stage::Rlhf => false,
-        };
-        if is_other {
-            sets.push(format!("model.template={template}"));
-        }
-    }
-    if stage == Stage::Rlhf {
-        sets.push("algorithm.name=ppo".to_string());
-    }
-    let sets = sets.iter().map(|set| format!("--set {}", quoted(set)));
-    let sets = sets.collect::<Vec<_>>().join(" ");
+    let own = given.sets.iter().cloned();
+    let sets = own.chain(sets(stage, settings));
+    words.extend(sets.map(|set| format!("--set {}", quoted(&set))));
     let run = match stage {
         Stage::Rlhf => "ppo",
         other => other.name(),
     };
-    format!("wick {} {sets} --run runs/{run}", stage.name())
+    words.push(format!("--run runs/{run}"));
+    words.join(" ")
+}
+
+/// The settings, `key=value`.
+fn sets(stage: Stage, settings: &Settings) -> Vec<String> {
+    let Settings {
+        given, rows, model, ..
+    } = settings;
+    let has_config = given.config.is_some();
+    let mut sets = Vec::new();
+    match (stage, has_config) {
+        (Stage::Sft | Stage::Rm, false) => {
+            sets.push(set("model.source", model.unwrap_or("MODEL")));
+        }
+        (Stage::Rlhf, false) => {
+            sets.push(set("model.policy", model.unwrap_or("runs/sft")));
+            sets.push(set("model.reward", "runs/rm"));
+        }
+        (_, true) => {
+            let key = match stage {
+                Stage::Rlhf => "model.policy",
+                _ => "model.source",
+            };
+            sets.extend(model.map(|model| set(key, model)));
+        }
+    }
+    match given.paths {
+        [] => {}
+        [one] => sets.push(set("data.path", one)),
+        many => sets.push(format!("data.path={}", list(many))),
+    }
+    if given.args.format != Format::Auto {
+        let name = serde_json::to_value(given.args.format).unwrap_or_default();
+        sets.push(set("data.format", name.as_str().unwrap_or_default()));
+    }
+    if let Some(only) = &given.args.only {
+        sets.push(set("data.only", &String::from(only.clone())));
+    }
+    if !given.args.ignore.is_empty() {
+        sets.push(format!("data.ignore={}", list(&rows.ignore)));
+    }
+    if let Some(max_len) = settings.max_len.setting(stage) {
+        sets.push(format!("{}={max_len}", stage.max_len_key()));
+    }
+    let new_tokens = settings.max_len.new_tokens().filter(|_| !has_config);
+    if let (Stage::Rlhf, Some(n)) = (stage, new_tokens) {
+        sets.push(format!("rollout.max_new_tokens={n}"));
+    }
+    let train_on = rows.config_train_on.unwrap_or(TrainOn::All);
+    if stage == Stage::Sft && rows.train_on != train_on {
+        let name = serde_json::to_value(rows.train_on).unwrap_or_default();
+        sets.push(set("data.train_on", name.as_str().unwrap_or_default()));
+    }
+    let known = match &rows.template {
+        Some(template) => template,
+        None => stage.default_template(settings.own_template),
+    };
+    let template = settings.template.map(|template| template.name);
+    sets.extend(
+        template
+            .filter(|name| *name != known)
+            .map(|name| set("model.template", name)),
+    );
+    if stage == Stage::Rlhf && !has_config {
+        sets.push(set("algorithm.name", "ppo"));
+    }
+    sets
+}
+
+/// A setting that is a text. One that would be read as something else, such as a number, is quoted.
+fn set(key: &str, text: &str) -> String {
+    let plain = format!("{key}={text}");
+    let table = run::settings_table(None, &[format!("x={text}")]).ok();
+    let read = table.as_ref().and_then(|table| table.get("x")?.as_str());
+    match read == Some(text) {
+        true => plain,
+        false => format!("{key}={}", Value::from(text)),
+    }
 }
 
 fn list(items: &[String]) -> String {
@@ -83,9 +119,9 @@ fn list(items: &[String]) -> String {
 }
 
 /// A word as a shell takes it.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "_./=:@%+,-".contains(c);
-    match word.chars().all(is_plain) {
+    match !word.is_empty() && word.chars().all(is_plain) {
         true => word.to_string(),
         false => format!("'{}'", word.replace('\'', r"'\''")),
     }

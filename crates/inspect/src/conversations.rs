@@ -1,7 +1,7 @@
 //! Turns and system prompts.
 
 use crate::item::Item;
-use data::Ask;
+use data::{Ask, Message, TrainOn};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,6 +10,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 pub(crate) struct Conversations {
     /// Records by the number of their turns of users and assistants
     turns: BTreeMap<usize, u64>,
+    n_multi_turn: u64,
+    n_assistant_first: u64,
+    n_earlier_learnt: u64,
+    n_earlier_context: u64,
     n_system: u64,
     systems: HashSet<u64>,
 }
@@ -23,14 +27,21 @@ pub struct ConversationFacts {
     pub fewest_turns: usize,
     pub median_turns: usize,
     pub most_turns: usize,
+    /// Records with an assistant turn before the first question
+    pub assistant_first: u64,
+    /// Assistant turns before the last answer that are learnt, too
+    pub earlier_learnt: u64,
+    /// Those that are context
+    pub earlier_context: u64,
     /// Records with a system prompt
     pub with_system_prompt: u64,
     pub distinct_system_prompts: u64,
 }
 
 impl Conversations {
-    pub fn add(&mut self, item: &Item) {
+    pub fn add(&mut self, item: &Item, train_on: TrainOn) {
         let n_answers = usize::from(!item.answers.is_empty());
+        let is_learnt = train_on == TrainOn::All && item.answers.len() == 1;
         let n_turns = match &item.prompt.ask {
             Ask::Chat(messages) => {
                 for system in messages.iter().filter(|m| m.role == "system").take(1) {
@@ -39,12 +50,26 @@ impl Conversations {
                     system.content.hash(&mut hash);
                     self.systems.insert(hash.finish());
                 }
+                self.add_messages(messages, is_learnt);
                 messages.iter().filter(|m| m.role != "system").count() + n_answers
             }
             Ask::Instruction { .. } => 1 + n_answers,
             Ask::Raw(_) => return,
         };
         *self.turns.entry(n_turns).or_default() += 1;
+    }
+
+    /// `is_learnt`: assistant turns are, but those without text and those of weight 0.
+    fn add_messages(&mut self, messages: &[Message], is_learnt: bool) {
+        let count = |role: &str| messages.iter().filter(|m| m.role == role).count() as u64;
+        self.n_multi_turn += u64::from(count("user") > 1);
+        let first = messages.iter().find(|m| m.role != "system");
+        self.n_assistant_first += u64::from(first.is_some_and(|m| m.role == "assistant"));
+        let answers = messages.iter().filter(|m| m.role == "assistant");
+        let learnt = answers.filter(|m| is_learnt && !m.is_context && !m.content.trim().is_empty());
+        let n_learnt = learnt.count() as u64;
+        self.n_earlier_learnt += n_learnt;
+        self.n_earlier_context += count("assistant") - n_learnt;
     }
 
     /// None: the records are texts without turns, or there are none.
@@ -57,12 +82,14 @@ impl Conversations {
             below += **count;
             2 * below >= n
         });
-        let many = self.turns.iter().filter(|(turns, _)| **turns > 2);
         Some(ConversationFacts {
-            multi_turn: many.map(|(_, count)| count).sum(),
+            multi_turn: self.n_multi_turn,
             fewest_turns: *fewest,
             median_turns: median.map_or(0, |(turns, _)| *turns),
             most_turns: *most,
+            assistant_first: self.n_assistant_first,
+            earlier_learnt: self.n_earlier_learnt,
+            earlier_context: self.n_earlier_context,
             with_system_prompt: self.n_system,
             distinct_system_prompts: self.systems.len() as u64,
         })

@@ -4,7 +4,8 @@ use crate::Stage;
 use crate::convert_row::row;
 use crate::item::Item;
 use crate::out::Out;
-use crate::row_args::RowArgs;
+use crate::refusal::{ignore_option, reason};
+use crate::row_args::{RowArgs, data_path};
 use anyhow::{Result, bail, ensure};
 use data::{Ask, FieldUse, Origin, RowView, Taken, TrainOn};
 use row_files::{MAX_ROW_BYTES, TOO_BIG};
@@ -16,6 +17,9 @@ use std::path::{Path, PathBuf};
 /// `wick data convert`
 #[derive(Clone, Debug, clap::Args)]
 pub struct ConvertCommand {
+    /// Files, directories of data files, patterns such as 'part-*.jsonl', data sets of the hub
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<String>,
     #[command(flatten)]
     pub rows: RowArgs,
     /// The file to write: .jsonl, .jsonl.gz or .jsonl.zst
@@ -90,11 +94,11 @@ impl ConvertCommand {
     /// left.
     pub fn convert(&self) -> Result<Converted> {
         run::ensure_new(&self.out, "--out", Replace::WithForce(self.force))?;
-        let paths = self.rows.paths()?;
+        let paths = data_path(&self.paths)?;
         let options = self.rows.options(TrainOn::All);
         let found = match self.to {
             Some(to) => Some(to.stage()),
-            None => Stage::of_files(&self.rows, &options)?,
+            None => Stage::of_files(paths.iter().map(|path| (path, &options)))?,
         };
         let mut writer = Writer {
             command: self,
@@ -179,23 +183,37 @@ impl Writer<'_> {
     /// Fails if the row is refused or would lose a field.
     fn check<T>(&mut self, view: &RowView, taken: &Taken<T>) -> Result<()> {
         let place = || Origin::new(view.file.into(), view.number);
+        let options = self.command.rows.options(TrainOn::All);
+        let fields = taken.fields.iter();
+        let unused = fields.filter(|(_, becomes)| *becomes == FieldUse::Unused);
+        let unused: Vec<&str> = unused.map(|(name, _)| name.as_str()).collect();
         if let Some(why) = &taken.refused {
+            let why = reason(why, &taken.fields, &options, &unused);
             bail!("{}: {why}", place());
         }
         taken
             .dropped
             .iter()
             .for_each(|reason| self.drop_record(reason, 1));
-        for (name, becomes) in &taken.fields {
-            match becomes {
-                FieldUse::Used => {}
-                FieldUse::Unused if !taken.records.is_empty() => bail!(
-                    "{}: field \"{name}\" is read by nothing and would be lost; if that is right, \
-                     give --ignore {name}",
-                    place()
-                ),
-                _ => *self.counts.left_out.entry(name.clone()).or_default() += 1,
-            }
+        if !unused.is_empty() && !taken.records.is_empty() {
+            let (fields, are) = match unused.len() {
+                1 => ("field", "is"),
+                _ => ("fields", "are"),
+            };
+            bail!(
+                "{}: {fields} \"{}\" {are} read by nothing and would be lost; if that is right, \
+                 give {}",
+                place(),
+                unused.join("\", \""),
+                ignore_option(&options.ignore, &unused)
+            );
+        }
+        let left_out = taken
+            .fields
+            .iter()
+            .filter(|(_, becomes)| *becomes != FieldUse::Used);
+        for (name, _) in left_out {
+            *self.counts.left_out.entry(name.clone()).or_default() += 1;
         }
         Ok(())
     }

@@ -17,6 +17,8 @@ pub struct ExampleView {
     pub place: String,
     /// The sequence that is learnt; of a pair both
     pub sequences: Vec<Sequence>,
+    /// The answer of the data that a prompt is scored against, if there is one
+    pub reference: Option<String>,
 }
 
 /// A sequence of a record.
@@ -61,12 +63,13 @@ pub(crate) fn as_text(item: &Item, train_on: TrainOn) -> ExampleView {
     ExampleView {
         place: item.prompt.origin.to_string(),
         sequences: sequences.collect(),
+        reference: reference(item),
     }
 }
 
 /// The record as the model reads it.
 pub(crate) fn as_tokens(item: &Item, tokens: &Tokens) -> Result<ExampleView> {
-    let examples = tokens.examples(item)?;
+    let examples = tokens.examples(item, &tokens.shown)?;
     let is_pair = item.answers.len() == 2;
     let sequence = |(i, example): (usize, &Example)| {
         let name = match is_pair {
@@ -77,14 +80,23 @@ pub(crate) fn as_tokens(item: &Item, tokens: &Tokens) -> Result<ExampleView> {
             name: name.to_string(),
             tokens: Some(example.ids.len()),
             labels: Some(n_learnt(example)),
-            pieces: cut(tokens.encoder.pieces(example)?),
+            pieces: cut(tokens.shown.pieces(example)?),
         })
     };
     let sequences = examples.iter().enumerate().map(sequence);
     Ok(ExampleView {
         place: item.prompt.origin.to_string(),
         sequences: sequences.collect::<Result<_>>()?,
+        reference: reference(item),
     })
+}
+
+/// The reference answer of a prompt.
+fn reference(item: &Item) -> Option<String> {
+    let is_prompt = item.answers.is_empty() && item.prompt.has_reference();
+    let text = item.prompt.reference.as_deref().filter(|_| is_prompt)?;
+    let pieces = cut(vec![piece(text, false)]);
+    pieces.into_iter().map(|piece| piece.text).next()
 }
 
 fn piece(text: &str, is_learnt: bool) -> Piece {

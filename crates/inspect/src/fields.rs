@@ -1,8 +1,10 @@
 //! The fields of rows: in how many rows each says something, and what becomes of it.
 
+use crate::refusal::field_reason;
 use data::FieldUse;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use serde_json::{Map, Value};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Different names that are kept. Rows that are keyed by ids could have any number.
 const MAX_NAMES: usize = 200;
@@ -40,6 +42,16 @@ impl Fields {
         }
     }
 
+    /// Counts the ignored fields that lie inside others, such as `messages[].tool_calls`.
+    pub fn add_inner(&mut self, object: &Map<String, Value>, ignore: &[String]) {
+        let mut found = BTreeSet::new();
+        for (name, value) in object {
+            find_ignored(value, name, ignore, &mut found);
+        }
+        let fields = found.into_iter().map(|name| (name, FieldUse::Ignored));
+        self.add(&fields.collect::<Vec<_>>());
+    }
+
     /// Those that are used first, then by the number of rows.
     pub fn list(&self) -> Vec<Field> {
         let fields = self.names.iter().map(|(name, uses)| {
@@ -49,7 +61,7 @@ impl Fields {
                 FieldUse::Descriptive => ("describes the row", None),
                 FieldUse::Ignored => ("ignored", None),
                 FieldUse::Unused => ("unused", None),
-                FieldUse::Refused(why) => ("refused", Some(why.clone())),
+                FieldUse::Refused(why) => ("refused", Some(field_reason(why).to_string())),
             };
             let rows = uses.values().sum();
             let name = name.clone();
@@ -78,5 +90,41 @@ impl Fields {
     /// How often names were met that are not kept.
     pub fn n_others(&self) -> u64 {
         self.n_others
+    }
+}
+
+/// The names of ignored fields inside of `value`, which `at` names.
+fn find_ignored(value: &Value, at: &str, ignore: &[String], found: &mut BTreeSet<String>) {
+    match value {
+        Value::Array(items) => {
+            let at = format!("{at}[]");
+            items
+                .iter()
+                .for_each(|item| find_ignored(item, &at, ignore, found));
+        }
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let path = format!("{at}.{name}");
+                let is_named = |known: &String| known == name || *known == path;
+                match ignore.iter().any(is_named) {
+                    true if says_nothing(value) => {}
+                    true => {
+                        found.insert(path);
+                    }
+                    false => find_ignored(value, &path, ignore, found),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.trim().is_empty(),
+        Value::Array(items) => items.iter().all(says_nothing),
+        Value::Object(fields) => fields.values().all(says_nothing),
+        Value::Bool(_) | Value::Number(_) => false,
     }
 }

@@ -1,14 +1,17 @@
 //! `wick data inspect`.
 
 use crate::Stage;
-use crate::commands::{MAX_LEN, Settings, command};
+use crate::files::require_rows;
+use crate::finish::{Finish, own_template};
+use crate::max_len::MaxLen;
 use crate::overlap::Overlap;
-use crate::report::{FileFacts, FormatFacts, HeldOut, LengthReport, Report, StageFacts};
+use crate::report::{Report, TemplateFacts};
 use crate::row_args::RowArgs;
+use crate::row_source::{Given, Rows};
 use crate::survey::{Looking, Survey};
-use crate::tokens::{MAX_EXACT, Tokens};
-use anyhow::{Result, bail, ensure};
-use data::{FileRows, Format, PathRows, TrainOn};
+use crate::tokens::Tokens;
+use anyhow::{Result, ensure};
+use data::{PathRows, TrainOn};
 use models::Fetch;
 use policy::{PolicyMeta, PolicyText, TemplateChoice};
 use std::io::IsTerminal;
@@ -18,6 +21,19 @@ use std::path::PathBuf;
 /// `wick data inspect`
 #[derive(Clone, Debug, clap::Args)]
 pub struct InspectCommand {
+    /// Files, directories of data files, patterns such as 'part-*.jsonl', data sets of the hub
+    #[arg(
+        value_name = "PATH",
+        required_unless_present = "config",
+        conflicts_with = "config"
+    )]
+    pub paths: Vec<String>,
+    /// Read the rows of [data] in this config of a stage, as it reads them
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Override one setting of the config, e.g. --set data.max_len=256 (repeatable)
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub sets: Vec<String>,
     #[command(flatten)]
     pub rows: RowArgs,
     /// Count the tokens of this model, and show what it would learn
@@ -29,19 +45,20 @@ pub struct InspectCommand {
     /// Stage that the report is about [default: the one that the rows are for]
     #[arg(long, value_name = "STAGE")]
     pub stage: Option<Stage>,
-    /// Count the records that are longer than this, in tokens
-    #[arg(long, value_name = "N", default_value_t = MAX_LEN)]
-    pub max_len: usize,
+    /// Tokens of the longest sequence that is used [default: 512, or the model's context if that
+    /// is less]
+    #[arg(long, value_name = "N")]
+    pub max_len: Option<usize>,
     /// Answers of a conversation that sft learns: all, last [default: all]
     #[arg(long, value_name = "WHICH", value_parser = train_on)]
     pub train_on: Option<TrainOn>,
     /// Count the prompts that this file, directory or pattern has, too
     #[arg(long, value_name = "PATH")]
     pub with: Option<PathBuf>,
-    /// Records to show
+    /// Records to show; of several paths each has its share
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub examples: usize,
-    /// Look at the first N rows only
+    /// Look at the first N rows of each path only
     #[arg(long = "rows", value_name = "N")]
     pub first_rows: Option<u64>,
     /// Print JSON
@@ -77,10 +94,6 @@ fn train_on(text: &str) -> Result<TrainOn, String> {
 }
 
 impl InspectCommand {
-    pub(crate) fn train_on(&self) -> TrainOn {
-        self.train_on.unwrap_or(TrainOn::All)
-    }
-
     /// Prints the report.
     ///
     /// # Errors
@@ -96,237 +109,104 @@ impl InspectCommand {
     /// Reads the rows and says what they hold.
     ///
     /// # Errors
-    /// If a path names no files, no row of any file can be read, `--with` cannot be read, or the
-    /// model cannot be opened.
+    /// If a path names no files, no row of any file can be read, `--with` or `--config` cannot be
+    /// read, or the model cannot be opened or has a shorter context than `--max-len`.
     pub fn report(&self) -> Result<Report> {
         ensure!(
             self.first_rows != Some(0),
             "--rows 0 leaves nothing to look at"
         );
-        ensure!(
-            self.max_len > 1,
-            "--max-len {} leaves no room for an answer",
-            self.max_len
-        );
-        let paths = self.rows.paths()?;
-        let options = self.rows.options(self.train_on());
-        let stage = match self.stage {
-            Some(stage) => Some(stage),
-            None => Stage::of_files(&self.rows, &options)?,
+        let given = Given {
+            paths: &self.paths,
+            args: &self.rows,
+            config: self.config.as_deref(),
+            sets: &self.sets,
+            train_on: self.train_on,
         };
-        let meta = self
-            .model
-            .as_deref()
-            .map(|model| self.open(model))
-            .transpose()?;
+        let rows = Rows::of(&given)?;
+        let stage = match self.stage.or(rows.stage) {
+            Some(stage) => Some(stage),
+            None => Stage::of_files(rows.places())?,
+        };
+        let meta = self.model.as_deref();
+        let meta = meta.map(|model| self.open(model, &rows)).transpose()?;
+        let max_len = MaxLen::new(self.max_len, rows.config_max_len, meta.as_ref())?;
         let tokens = meta
             .as_ref()
-            .map(|meta| Tokens::new(meta.encoder.clone(), self.train_on()));
-        let overlap = self
-            .with
-            .as_deref()
-            .map(|path| Overlap::new(path, &options));
+            .map(|meta| Tokens::new(meta.encoder.clone(), rows.train_on));
+        let first = rows.sources.first().expect("paths are given");
+        let overlap = self.with.as_deref();
+        let overlap = overlap.map(|path| Overlap::new(path, &first.options));
         let looking = Looking {
-            only: self.rows.only.as_ref(),
-            n_examples: self.examples,
-            train_on: self.train_on(),
+            n_examples: self.examples.div_ceil(rows.paths().len()),
+            train_on: rows.train_on,
         };
-        let mut survey = Survey::new(looking, stage, tokens, overlap.transpose()?);
-        let mut read = PathRows::default();
-        let is_enough = |n: u64| self.first_rows.is_some_and(|max| n >= max);
-        for path in paths.iter() {
-            if is_enough(survey.n_rows) {
-                break;
-            }
-            let rows = data::each_row(path, &options, &mut |row| {
-                survey.add(&row);
-                Ok(match is_enough(survey.n_rows) {
-                    true => ControlFlow::Break(()),
-                    false => ControlFlow::Continue(()),
-                })
-            })?;
-            read.files.extend(rows.files);
-            read.notes.extend(rows.notes);
-        }
+        let mut survey = Survey::new(looking, first, stage, tokens, overlap.transpose()?);
+        let read = self.read(&rows, &mut survey)?;
         require_rows(&read.files)?;
-        let template = meta.as_ref().filter(|meta| !meta.is_of_run());
-        let template = template.map(|meta| meta.template.name());
-        Ok(self.finish(survey, read, template))
+        let is_beginning = survey.is_beginning;
+        let report = Finish {
+            given: &given,
+            model: self.model.as_deref(),
+            rows: &rows,
+            template: meta
+                .as_ref()
+                .map(|meta| self.template_facts(meta, &rows, &survey)),
+            meta: meta.as_ref(),
+            max_len,
+        };
+        Ok(report.of(survey, read, is_beginning))
     }
 
-    fn open(&self, model: &str) -> Result<PolicyMeta> {
-        let template = TemplateChoice::parse(self.template.as_deref().unwrap_or("auto"))?;
+    /// Reads the rows of every path.
+    fn read<'a>(&self, rows: &'a Rows, survey: &mut Survey<'a>) -> Result<PathRows> {
+        let mut read = PathRows::default();
+        for source in &rows.sources {
+            survey.begin_source(source);
+            for path in source.paths.iter() {
+                survey.begin_path();
+                let mut n_left = self.first_rows;
+                let found = data::each_row(path, &source.options, &mut |row| {
+                    survey.add(&row);
+                    n_left = n_left.map(|n| n - 1);
+                    Ok(match n_left {
+                        Some(0) => ControlFlow::Break(()),
+                        _ => ControlFlow::Continue(()),
+                    })
+                })?;
+                survey.is_beginning |= n_left == Some(0);
+                read.files.extend(found.files);
+                read.notes.extend(found.notes);
+            }
+        }
+        Ok(read)
+    }
+
+    /// The template that is asked for.
+    fn template<'a>(&'a self, rows: &'a Rows) -> &'a str {
+        let asked = self.template.as_deref().or(rows.template.as_deref());
+        asked.unwrap_or("auto")
+    }
+
+    fn open(&self, model: &str, rows: &Rows) -> Result<PolicyMeta> {
+        let template = TemplateChoice::parse(self.template(rows))?;
         PolicyMeta::open(PolicyText::from(model), template, None, Fetch::Shape)
     }
 
-    fn finish(&self, mut survey: Survey, read: PathRows, template: Option<&str>) -> Report {
-        for file in &read.files {
-            for tally in &mut survey.tallies {
-                let place = || file.path.display().to_string();
-                let n_too_big = file.n_too_big as u64;
-                tally.dropped.add(row_files::TOO_BIG, n_too_big, place);
-                let n_errors = u64::from(file.error.is_some());
-                tally
-                    .refused
-                    .add("a file that cannot be read to its end", n_errors, place);
-            }
+    fn template_facts(&self, meta: &PolicyMeta, rows: &Rows, survey: &Survey) -> TemplateFacts {
+        let name = meta.template.name();
+        let is_given = self.template(rows) != "auto";
+        let of = match (meta.is_of_run(), is_given, name) {
+            (true, ..) => "run",
+            (false, true, _) => "given",
+            (false, false, "chat") => "model",
+            (false, false, _) => "default",
+        };
+        let default = survey.stage.default_template(own_template(meta));
+        TemplateFacts {
+            name,
+            of,
+            default: (of != "run" && default != name).then_some(default),
         }
-        let main = survey.stage as usize;
-        let lengths = self.lengths(&mut survey);
-        let findings = findings(&mut survey, lengths.as_ref());
-        let n_prompts = survey.duplicates.distinct_prompts as usize;
-        let share = survey.stage.held_out();
-        let n_rows = read.files.iter().map(|file| file.n_rows as u64).sum();
-        Report {
-            paths: self.rows.paths.clone(),
-            files: read.files.iter().map(file_facts).collect(),
-            notes: read.notes,
-            rows: n_rows,
-            is_beginning: self.first_rows.is_some_and(|max| n_rows >= max),
-            format: self.format(&survey),
-            stage: survey.stage,
-            stages: self.stages(&survey, template),
-            fields: survey.tallies[main].fields.list(),
-            further_fields: survey.tallies[main].fields.n_others(),
-            held_out: HeldOut {
-                share,
-                prompts: data::n_held_out(n_prompts, share) as u64,
-            },
-            duplicates: survey.duplicates,
-            overlap: survey.overlap.map(|overlap| overlap.facts()),
-            lengths,
-            conversations: survey.conversations.facts(),
-            findings,
-            examples: survey.examples,
-        }
-    }
-
-    fn format(&self, survey: &Survey) -> Option<FormatFacts> {
-        let order = [survey.stage, Stage::Rm, Stage::Sft, Stage::Rlhf];
-        let found = order
-            .iter()
-            .find_map(|stage| survey.tallies[*stage as usize].format.clone());
-        let (name, fields, decided_by) = found?;
-        Some(FormatFacts {
-            name: name.to_string(),
-            fields: fields.to_string(),
-            is_given: self.rows.format != Format::Auto,
-            decided_by,
-        })
-    }
-
-    fn stages(&self, survey: &Survey, template: Option<&str>) -> Vec<StageFacts> {
-        let settings = Settings {
-            rows: &self.rows,
-            model: self.model.as_deref(),
-            template,
-            template_is_given: self.template.as_deref().is_some_and(|name| name != "auto"),
-            max_len: self.max_len,
-            learns_last: self.train_on == Some(TrainOn::Last),
-        };
-        let facts = Stage::ALL.into_iter().map(|stage| {
-            let tally = &survey.tallies[stage as usize];
-            let refused = tally.refused.list();
-            let takes = refused.is_empty() && tally.n_records > 0;
-            StageFacts {
-                stage,
-                takes,
-                records: tally.n_records,
-                refused,
-                dropped: tally.dropped.list(),
-                command: takes.then(|| command(stage, &settings)),
-            }
-        });
-        facts.collect()
-    }
-
-    fn lengths(&self, survey: &mut Survey) -> Option<LengthReport> {
-        let [prompt, answer, whole] = &survey.characters;
-        let n = whole.facts()?.n;
-        let characters = LengthReport {
-            unit: "characters",
-            counted: n,
-            of: n,
-            prompt: prompt.facts(),
-            answer: answer.facts(),
-            whole: whole.facts(),
-            histogram: whole.histogram(),
-            max_len: self.max_len,
-            longer: None,
-        };
-        let Some(tokens) = &mut survey.tokens else {
-            return Some(characters);
-        };
-        let lengths = tokens.lengths();
-        Some(LengthReport {
-            unit: "tokens",
-            counted: lengths.n_counted,
-            of: lengths.n_all,
-            prompt: lengths.prompt.facts(),
-            answer: lengths.answer.facts(),
-            whole: lengths.whole.facts(),
-            histogram: lengths.whole.histogram(),
-            longer: Some(lengths.whole.n_above(self.max_len)),
-            ..characters
-        })
-    }
-}
-
-/// What is to be said of the formats of several files and of the tokens. What a row's tokens would
-/// stop the stage at is counted as refused.
-fn findings(survey: &mut Survey, lengths: Option<&LengthReport>) -> Vec<String> {
-    let mut findings = Vec::new();
-    let tally = &mut survey.tallies[survey.stage as usize];
-    if tally.formats.len() > 1 {
-        let names: Vec<&str> = tally.formats.iter().copied().collect();
-        let names = names.join(", ");
-        findings.push(format!("the files are in different formats: {names}"));
-    }
-    let Some(tokens) = &survey.tokens else {
-        return findings;
-    };
-    for failure in tokens.failures.list() {
-        let place = || failure.first.clone();
-        tally.refused.add(&failure.reason, failure.rows, place);
-    }
-    let notes = tokens.encoder.row_notes("these");
-    if tokens.is_sample() && !notes.is_empty() {
-        findings.push("the next notes are of the records that were tokenised".into());
-    }
-    findings.extend(notes);
-    let whole = lengths.and_then(|lengths| lengths.whole.as_ref());
-    if whole.is_some_and(|whole| whole.max > MAX_EXACT) {
-        findings.push(format!("lengths above {MAX_EXACT} tokens are lower bounds"));
-    }
-    findings
-}
-
-/// Fails if no row was read.
-fn require_rows(files: &[FileRows]) -> Result<()> {
-    if files.iter().any(|file| file.n_rows > 0) {
-        return Ok(());
-    }
-    let mut errors = files.iter().filter_map(|file| file.error.as_deref());
-    let first = errors.next().unwrap_or("there are no files");
-    match errors.count() {
-        0 => bail!("{first}"),
-        n => bail!("none of {} files can be read: {first}", n + 1),
-    }
-}
-
-fn file_facts(file: &FileRows) -> FileFacts {
-    let found = row_files::container(&file.path);
-    let found = found.as_ref();
-    let is_pipe = std::fs::metadata(&file.path).is_ok_and(|m| !m.is_file());
-    let pipe = is_pipe.then(|| "a pipe".to_string());
-    FileFacts {
-        path: file.path.display().to_string(),
-        container: found.map(|container| container.what.to_string()).or(pipe),
-        compression: found
-            .and_then(|container| container.compression)
-            .map(str::to_string),
-        bytes: found.map(|container| container.n_bytes),
-        rows: file.n_rows as u64,
-        error: file.error.clone(),
     }
 }

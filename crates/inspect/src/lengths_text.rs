@@ -35,12 +35,8 @@ pub(crate) fn put_lengths(page: &mut Page, lengths: &LengthReport, stage: Stage)
     if let Some(n) = lengths.longer {
         let max_len = lengths.max_len;
         let all = lengths.whole.as_ref().map_or(0, |whole| whole.n);
-        let key = if stage == Stage::Rlhf {
-            "max_prompt_len"
-        } else {
-            "max_len"
-        };
-        let text = format!("{n} of {all} sequences are longer than data.{key} = {max_len}");
+        let key = stage.max_len_key();
+        let text = format!("{n} of {all} sequences are longer than {key} = {max_len}");
         page.put("", &text);
     }
 }

@@ -11,19 +11,26 @@ mod conversations;
 mod convert;
 mod convert_row;
 mod examples;
+mod examples_text;
 mod fields;
+mod files;
+mod finish;
 mod inspect;
 mod item;
 mod lengths;
 mod lengths_text;
+mod max_len;
 mod out;
 mod overlap;
 mod page;
 mod reasons;
+mod refusal;
 mod report;
 mod row_args;
+mod row_source;
 mod safe_text;
 mod stage;
+mod stages_text;
 mod survey;
 mod text;
 mod tokens;
@@ -37,6 +44,9 @@ pub use inspect::{Color, InspectCommand};
 pub use lengths::{Bar, LengthFacts};
 pub use overlap::OverlapFacts;
 pub use reasons::Reason;
-pub use report::{Duplicates, FileFacts, FormatFacts, HeldOut, LengthReport, Report, StageFacts};
+pub use report::{
+    Duplicates, FileFacts, FormatFacts, HeldOut, LengthReport, Report, SourceFacts, StageFacts,
+    TemplateFacts,
+};
 pub use row_args::RowArgs;
 pub use stage::Stage;

@@ -5,6 +5,9 @@ use crate::safe_text::safe;
 pub(crate) const WIDTH: usize = 80;
 pub(crate) const LABEL: usize = 11;
 
+/// Files, fields and reasons that are listed.
+pub(crate) const MAX_LISTED: usize = 12;
+
 /// Labelled lines, wrapped.
 pub(crate) struct Page(pub String);
 

@@ -7,6 +7,7 @@ use crate::fields::Field;
 use crate::lengths::{Bar, LengthFacts};
 use crate::overlap::OverlapFacts;
 use crate::reasons::Reason;
+use data::TooLong;
 use serde::Serialize;
 
 /// A report. The keys of the JSON are these names.
@@ -20,8 +21,12 @@ pub struct Report {
     pub rows: u64,
     /// Whether `--rows` left some out
     pub is_beginning: bool,
-    /// None: no format fits
-    pub format: Option<FormatFacts>,
+    /// The formats of the files; empty if none fits
+    pub formats: Vec<FormatFacts>,
+    /// None without a model
+    pub template: Option<TemplateFacts>,
+    /// Of `[[data.sources]]`, else empty
+    pub mixture: Vec<SourceFacts>,
     /// The stage that the rest is about
     pub stage: Stage,
     pub stages: Vec<StageFacts>,
@@ -61,6 +66,31 @@ pub struct FormatFacts {
     pub is_given: bool,
     /// The fields of the first row that show it
     pub decided_by: Vec<String>,
+    /// Files that have it, and the first of them
+    pub files: u64,
+    pub first_file: String,
+}
+
+/// The template that is put around prompts.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TemplateFacts {
+    pub name: &'static str,
+    /// `run`, `model`, `given` (by `--template` or the config), or `default`: the model has none
+    pub of: &'static str,
+    /// What the stage would take without a setting, if that is another
+    pub default: Option<&'static str>,
+}
+
+/// What an epoch takes of one of `[[data.sources]]`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SourceFacts {
+    pub path: String,
+    /// Records that are used, those that are held out included
+    pub rows: u64,
+    /// Records of an epoch
+    pub visits: u64,
+    /// Of all visits, 0 to 1
+    pub share: f64,
 }
 
 /// What a stage would do with the files.
@@ -118,4 +148,10 @@ pub struct LengthReport {
     pub max_len: usize,
     /// Sequences of the whole that are longer; None without a model
     pub longer: Option<u64>,
+    /// Records of which every sequence is longer
+    pub records_longer: Option<u64>,
+    /// Records of which some sequences are longer, and some are not
+    pub records_partly_longer: Option<u64>,
+    /// What becomes of longer ones
+    pub too_long: TooLong,
 }

@@ -1,15 +1,12 @@
-//! The arguments that say which rows are read, and how.
+//! The arguments that say how rows are read.
 
 use anyhow::{Result, anyhow};
 use data::{DataPath, Format, Only, ReadOptions, TrainOn};
 use serde_json::Value;
 
-/// Which rows are read, and how.
+/// How rows are read.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RowArgs {
-    /// Files, directories of data files, patterns such as 'part-*.jsonl', data sets of the hub
-    #[arg(value_name = "PATH", required = true)]
-    pub paths: Vec<String>,
     /// Dataset format of the rows [default: auto, by the fields of the first row]
     #[arg(long, value_name = "FORMAT", default_value = "auto", hide_default_value = true,
         value_parser = format)]
@@ -23,12 +20,6 @@ pub struct RowArgs {
 }
 
 impl RowArgs {
-    /// The paths, each once.
-    pub(crate) fn paths(&self) -> Result<DataPath> {
-        let list = Value::from(self.paths.clone());
-        serde_json::from_value(list).map_err(|e| anyhow!("{e}"))
-    }
-
     pub(crate) fn options(&self, train_on: TrainOn) -> ReadOptions {
         ReadOptions {
             format: self.format,
@@ -36,6 +27,12 @@ impl RowArgs {
             train_on,
         }
     }
+}
+
+/// The paths, each once.
+pub(crate) fn data_path(paths: &[String]) -> Result<DataPath> {
+    let list = Value::from(paths.to_vec());
+    serde_json::from_value(list).map_err(|e| anyhow!("{e}"))
 }
 
 fn format(text: &str) -> Result<Format, String> {

@@ -1,6 +1,5 @@
 //! The stages that train on data files, and which of them a file is for.
 
-use crate::row_args::RowArgs;
 use data::{FieldUse, ReadOptions, Result, RowView, Taken};
 use serde::Serialize;
 use std::ops::ControlFlow;
@@ -32,6 +31,22 @@ impl Stage {
         }
     }
 
+    /// The template of a plain model where none is set. `own`: the one that the model resolves to.
+    pub(crate) fn default_template(self, own: &'static str) -> &'static str {
+        match self {
+            Self::Sft => "alpaca",
+            Self::Rm | Self::Rlhf => own,
+        }
+    }
+
+    /// The setting that limits the tokens of a sequence.
+    pub(crate) fn max_len_key(self) -> &'static str {
+        match self {
+            Self::Sft | Self::Rm => "data.max_len",
+            Self::Rlhf => "data.max_prompt_len",
+        }
+    }
+
     /// What it takes.
     pub(crate) fn record(self) -> &'static str {
         match self {
@@ -54,10 +69,12 @@ impl Stage {
     /// they come from a pipe, or there are none.
     ///
     /// Errors: a path names no files.
-    pub(crate) fn of_files(rows: &RowArgs, options: &ReadOptions) -> Result<Option<Self>> {
+    pub(crate) fn of_files<'a>(
+        places: impl Iterator<Item = (&'a Path, &'a ReadOptions)>,
+    ) -> Result<Option<Self>> {
         let mut found = None;
         let mut n_left = LOOKED_AT;
-        for path in rows.paths.iter().map(Path::new) {
+        for (path, options) in places {
             let is_pipe = std::fs::metadata(path).is_ok_and(|m| !m.is_file() && !m.is_dir());
             if is_pipe || n_left == 0 || matches!(found, Some(Self::Sft | Self::Rm)) {
                 break;

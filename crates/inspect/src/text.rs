@@ -1,19 +1,15 @@
 //! The report as text for people, 80 columns wide.
 
-use crate::examples::{ExampleView, Sequence};
+use crate::Stage;
+use crate::conversations::ConversationFacts;
+use crate::examples_text::put_example;
 use crate::lengths_text::put_lengths;
-use crate::page::{LABEL, Page, counted};
-use crate::reasons::Reason;
-use crate::report::{FileFacts, Report, StageFacts};
+use crate::page::{LABEL, MAX_LISTED, Page, counted};
+use crate::refusal::ignore_option;
+use crate::report::{FileFacts, Report, SourceFacts, StageFacts, TemplateFacts};
 use crate::safe_text::safe;
+use crate::stages_text::put_stages;
 use std::fmt::Write;
-
-/// Files, fields and reasons that are listed.
-const MAX_LISTED: usize = 12;
-
-/// What is learnt on a terminal.
-const LEARNT: &str = "\x1b[30;42m";
-const PLAIN: &str = "\x1b[0m";
 
 impl Report {
     /// The report as lines. `color`: what is learnt is coloured, else it stands in `⟦ ⟧`.
@@ -21,7 +17,7 @@ impl Report {
         let mut page = Page(String::new());
         self.put_files(&mut page);
         self.put_format(&mut page);
-        self.put_stages(&mut page);
+        put_stages(self, &mut page);
         self.put_fields(&mut page);
         self.put_rows(&mut page);
         if let Some(lengths) = &self.lengths {
@@ -57,54 +53,48 @@ impl Report {
     }
 
     fn put_format(&self, page: &mut Page) {
-        let Some(format) = &self.format else {
+        if self.formats.is_empty() {
             page.put("format", "none fits; see below what was looked for");
-            return;
-        };
-        let (name, fields) = (&format.name, &format.fields);
-        let by = match format.is_given {
-            true => "given by --format".to_string(),
-            false => {
-                let names = format.decided_by.join(", ");
-                format!("found by the fields of the first row: {names}")
-            }
-        };
-        page.put("format", &format!("{name} rows ({fields}), {by}"));
-    }
-
-    fn put_stages(&self, page: &mut Page) {
-        for facts in &self.stages {
-            let name = facts.stage.name();
-            let records = counted(facts.records, facts.stage.record());
-            let n_refused: u64 = facts.refused.iter().map(|reason| reason.rows).sum();
-            let text = match &facts.refused[..] {
-                [] if facts.takes => format!("takes it: {records}"),
-                [] => "has nothing to learn from: every row is dropped".to_string(),
-                [..] if facts.stage == self.stage => {
-                    let place = counted(n_refused, self.place());
-                    format!("stops at {place}, see refused; the rest: {records}")
-                }
-                [first, ..] => {
-                    let reason = first.reason.split("; looked for").next();
-                    format!("refuses it: {}", reason.unwrap_or_default())
+        }
+        for format in &self.formats {
+            let (name, fields) = (&format.name, &format.fields);
+            let by = match format.is_given {
+                true => "given by --format".to_string(),
+                false => {
+                    let names = format.decided_by.join(", ");
+                    format!("found by the fields of the first row: {names}")
                 }
             };
-            page.put(name, &text);
+            let files = match self.formats.len() {
+                1 => String::new(),
+                _ => match format.files {
+                    1 => format!("; {}", format.first_file),
+                    n => format!("; {n} files, the first: {}", format.first_file),
+                },
+            };
+            page.put("format", &format!("{name} rows ({fields}), {by}{files}"));
         }
-        let main = self.main();
-        put_reasons(page, "refused", &main.refused);
-        put_reasons(page, "dropped", &main.dropped);
+        if let Some(template) = &self.template {
+            page.put("template", &template_text(template, self.stage));
+        }
+        for source in &self.mixture {
+            let SourceFacts {
+                path,
+                rows,
+                visits,
+                share,
+            } = source;
+            let rows = counted(*rows, "row");
+            let visits = counted(*visits, "visit");
+            let text = format!(
+                "{path}: {rows}, {visits} in an epoch, {:.1} %",
+                share * 100.0
+            );
+            page.put("mixture", &text);
+        }
     }
 
-    /// Where a stage stops.
-    fn place(&self) -> &'static str {
-        match self.files.iter().any(|file| file.error.is_some()) {
-            true => "place",
-            false => "row",
-        }
-    }
-
-    fn main(&self) -> &StageFacts {
+    pub(crate) fn main(&self) -> &StageFacts {
         &self.stages[self.stage as usize]
     }
 
@@ -120,7 +110,12 @@ impl Report {
             let name = safe(&field.name);
             let rows = counted(field.rows, "row");
             page.put(label, &format!("{name:<width$}  {rows}, {}", field.becomes));
-            let is_said = |why: &&String| self.main().refused.iter().any(|r| r.reason == **why);
+            let is_said = |why: &&String| {
+                self.main()
+                    .refused
+                    .iter()
+                    .any(|r| r.reason.contains(&***why))
+            };
             if let Some(why) = field.why.as_ref().filter(|why| !is_said(why)) {
                 page.put("", why);
             }
@@ -184,6 +179,10 @@ impl Report {
         let Some(facts) = &self.conversations else {
             return;
         };
+        self.put_turns(facts, page);
+    }
+
+    fn put_turns(&self, facts: &ConversationFacts, page: &mut Page) {
         let several = match facts.multi_turn {
             0 => "none has several questions".to_string(),
             n => format!("{n} with several questions"),
@@ -195,14 +194,30 @@ impl Report {
                 facts.fewest_turns, facts.most_turns, facts.median_turns
             ),
         };
-        let text = format!("{turns}; {several}");
-        page.put("turns", &text);
+        let first = match facts.assistant_first {
+            0 => String::new(),
+            n => format!("; {n} with an assistant turn before the first question"),
+        };
+        page.put("turns", &format!("{turns}; {several}{first}"));
+        let (learnt, context) = (facts.earlier_learnt, facts.earlier_context);
+        if learnt + context > 0 {
+            let all = counted(learnt + context, "earlier assistant turn");
+            let becomes = match (self.stage, learnt, context) {
+                (Stage::Sft, _, 0) => "all learnt, too".to_string(),
+                (Stage::Sft, 0, _) => "context, not learnt".to_string(),
+                (Stage::Sft, ..) => format!(
+                    "{learnt} learnt, too, and {context} context (of weight 0, or without text)"
+                ),
+                _ => "context".to_string(),
+            };
+            page.put("", &format!("{all}: {becomes}"));
+        }
         let text = match facts.with_system_prompt {
             0 => "no system prompts".to_string(),
             n => format!(
-                "{} with a system prompt, {} of them different",
+                "{} with a system prompt, {}",
                 counted(n, "record"),
-                facts.distinct_system_prompts
+                counted(facts.distinct_system_prompts, "distinct text")
             ),
         };
         page.put("system", &text);
@@ -227,14 +242,53 @@ impl Report {
         if let Some(command) = &main.command {
             // in one line, to be copied
             let _ = writeln!(page.0, "{:<LABEL$}{}", "next", safe(command));
-        } else if let Some(first) = main.refused.first() {
+            return;
+        }
+        if let Some(first) = main.refused.first() {
             let first = &first.first;
+            let named = |what: &'static str| {
+                let fields = self
+                    .fields
+                    .iter()
+                    .filter(move |field| field.becomes == what);
+                fields.map(|field| field.name.clone())
+            };
+            let refused: Vec<String> = named("refused").collect();
+            let ignored: Vec<String> = named("ignored").collect();
+            let or = match refused.is_empty() {
+                true => String::new(),
+                false => format!("; the fields: {}", ignore_option(&ignored, &refused)),
+            };
             page.put(
                 "next",
-                &format!("mend, remove or ignore what is refused, first {first}"),
+                &format!("mend, remove or ignore what is refused, first {first}{or}"),
             );
+            return;
+        }
+        let whole = self
+            .lengths
+            .as_ref()
+            .and_then(|lengths| lengths.whole.as_ref());
+        if let (Some(whole), true) = (whole, main.records > 0 && !main.takes) {
+            let max = whole.max;
+            page.put("next", &format!("give --max-len {max} or split the rows"));
         }
     }
+}
+
+/// `chat (of the model)`, and what the stage would take by itself.
+fn template_text(template: &TemplateFacts, stage: Stage) -> String {
+    let of = match template.of {
+        "run" => " (of the run)",
+        "model" => " (of the model)",
+        "given" => " (as set)",
+        _ => " (the model has no chat template)",
+    };
+    let default = template.default.map(|default| {
+        let name = stage.name();
+        format!("; by itself wick {name} takes {default}, so the command below sets it")
+    });
+    format!("{}{of}{}", template.name, default.unwrap_or_default())
 }
 
 fn file_text(file: &FileFacts) -> String {
@@ -265,60 +319,4 @@ fn size(n_bytes: u64) -> String {
         1_000_000..1_000_000_000 => format!("{:.1} MB", n / 1e6),
         _ => format!("{:.1} GB", n / 1e9),
     }
-}
-
-fn put_reasons(page: &mut Page, label: &str, reasons: &[Reason]) {
-    for reason in reasons.iter().take(MAX_LISTED) {
-        let Reason {
-            reason,
-            rows,
-            first,
-        } = reason;
-        page.put(label, &format!("{rows}: {reason}; the first: {first}"));
-    }
-    if let Some(n) = reasons.len().checked_sub(MAX_LISTED).filter(|n| *n > 0) {
-        page.put("", &format!("and {n} more reasons"));
-    }
-}
-
-fn put_example(page: &mut Page, number: usize, example: &ExampleView, color: bool) {
-    for sequence in &example.sequences {
-        let name = match sequence.name.as_str() {
-            "" => String::new(),
-            name => format!(", {name}"),
-        };
-        let counts = match (sequence.tokens, sequence.labels) {
-            (Some(tokens), Some(labels)) => {
-                format!(": {}, {labels} learnt", counted(tokens as u64, "token"))
-            }
-            _ => String::new(),
-        };
-        page.0.push('\n');
-        page.put(
-            &format!("example {number}"),
-            &format!("{}{name}{counts}", example.place),
-        );
-        let text = rendered(sequence, color);
-        for line in text.split('\n') {
-            page.put_line(&format!("  {line}"));
-        }
-    }
-}
-
-/// The pieces; colour ends at the end of each line.
-fn rendered(sequence: &Sequence, color: bool) -> String {
-    let pieces = sequence.pieces.iter().map(|piece| {
-        let text = &piece.text;
-        match (piece.is_learnt, color) {
-            (false, _) => text.clone(),
-            (true, false) => format!("⟦{text}⟧"),
-            (true, true) => {
-                let lines = text
-                    .split('\n')
-                    .map(|line| format!("{LEARNT}{line}{PLAIN}"));
-                lines.collect::<Vec<_>>().join("\n")
-            }
-        }
-    });
-    pieces.collect()
 }

@@ -19,6 +19,8 @@ pub(crate) const MAX_EXACT: usize = 1 << 17;
 /// Counts the tokens of records.
 pub(crate) struct Tokens {
     pub encoder: Encoder,
+    /// The same for examples that are shown, which are counted with the others
+    pub shown: Encoder,
     train_on: TrainOn,
     waiting: Vec<(u64, Item)>,
     waiting_bytes: usize,
@@ -43,6 +45,9 @@ pub(crate) struct TokenLengths {
     pub prompt: Lengths,
     pub answer: Lengths,
     pub whole: Lengths,
+    /// Records of which every sequence is too long, and those of which one is, but not all
+    pub n_too_long: u64,
+    pub n_partly_too_long: u64,
     /// Records that were tokenised and counted, and all of them
     pub n_counted: u64,
     pub n_all: u64,
@@ -51,6 +56,7 @@ pub(crate) struct TokenLengths {
 impl Tokens {
     pub fn new(encoder: Encoder, train_on: TrainOn) -> Self {
         Self {
+            shown: encoder.apart().within(MAX_EXACT),
             encoder: encoder.within(MAX_EXACT),
             train_on,
             waiting: Vec::new(),
@@ -63,8 +69,8 @@ impl Tokens {
     }
 
     /// The examples of a record, as the stage makes them.
-    pub fn examples(&self, item: &Item) -> Result<Vec<Example>> {
-        let (encoder, prompt) = (&self.encoder, &item.prompt);
+    pub fn examples(&self, item: &Item, encoder: &Encoder) -> Result<Vec<Example>> {
+        let prompt = &item.prompt;
         if item.answers.is_empty() {
             let ids = encoder.prompt(prompt)?;
             let n = ids.len();
@@ -105,7 +111,7 @@ impl Tokens {
         let encoded: Vec<Result<Sizes>> = waiting
             .par_iter()
             .map(|(_, item)| {
-                let examples = self.examples(item)?;
+                let examples = self.examples(item, &self.encoder)?;
                 Ok(Sizes::of(item, &examples))
             })
             .collect();
@@ -128,16 +134,25 @@ impl Tokens {
         }
     }
 
-    pub fn lengths(&mut self) -> TokenLengths {
+    /// `max_len`: records with longer sequences are counted.
+    pub fn lengths(&mut self, max_len: usize) -> TokenLengths {
         self.flush();
         let mut lengths = TokenLengths {
             prompt: Lengths::default(),
             answer: Lengths::default(),
             whole: Lengths::default(),
+            n_too_long: 0,
+            n_partly_too_long: 0,
             n_counted: self.kept.len() as u64,
             n_all: self.n_seen,
         };
         for (_, sizes) in &self.kept {
+            let n_long = sizes.wholes.iter().filter(|n| **n > max_len).count();
+            match n_long {
+                0 => {}
+                n if n == sizes.wholes.len() => lengths.n_too_long += 1,
+                _ => lengths.n_partly_too_long += 1,
+            }
             sizes
                 .wholes
                 .iter()

@@ -1,0 +1,49 @@
+//! What is said of the fields of a row because of which it is refused: all at once, with the option
+//! that ignores them.
+
+use crate::commands::quoted;
+use data::{FieldUse, ReadOptions};
+
+/// What a stage advises, in the words of its settings.
+const ADVICE: &str = "; remove such rows or the field, or set data.ignore";
+
+/// Why a row is refused: `why`, or all fields because of which it is.
+/// `unused`: those are to be ignored, too, where nothing may be lost.
+pub(crate) fn reason(
+    why: &str,
+    fields: &[(String, FieldUse)],
+    options: &ReadOptions,
+    unused: &[&str],
+) -> String {
+    let refused = fields.iter().filter_map(|(name, becomes)| match becomes {
+        FieldUse::Refused(why) => Some((name.as_str(), field_reason(why))),
+        _ => None,
+    });
+    let (names, reasons): (Vec<&str>, Vec<&str>) = refused.unzip();
+    let (field, it) = match names.len() {
+        0 => return why.to_string(),
+        1 => ("field", "it"),
+        _ => ("fields", "them"),
+    };
+    let ignore = ignore_option(&options.ignore, &[&names, unused].concat());
+    format!(
+        "{}; remove such rows or the {field}, or give {ignore} to use the rows without {it}",
+        reasons.join("; ")
+    )
+}
+
+/// Why a field is refused, without advice.
+pub(crate) fn field_reason(why: &str) -> &str {
+    why.split(ADVICE).next().unwrap_or(why)
+}
+
+/// `--ignore id,label`: the fields that are ignored already, and more.
+pub(crate) fn ignore_option<T: AsRef<str>>(given: &[String], more: &[T]) -> String {
+    let mut names: Vec<&str> = given.iter().map(String::as_str).collect();
+    for name in more.iter().map(AsRef::as_ref) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    format!("--ignore {}", quoted(&names.join(",")))
+}
