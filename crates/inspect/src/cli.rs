@@ -30,6 +30,7 @@ pub enum Command {
   wick data inspect my.jsonl
   wick data inspect rows/ --model MODEL --template chat --examples 5
   wick data inspect train.jsonl --with test.jsonl      # prompts that are in both
+  wick data inspect --config sft.toml                  # the rows of a stage's config
   wick data inspect my.parquet --stage rlhf --rows 1000 --json")]
     Inspect(InspectCommand),
     /// Write the rows of any format as JSON Lines of one format

@@ -4,6 +4,7 @@ use crate::Stage;
 use crate::max_len::MaxLen;
 use crate::report::TemplateFacts;
 use crate::row_source::{Given, Rows};
+use crate::shell::quoted;
 use data::{Format, TrainOn};
 use serde_json::Value;
 
@@ -116,13 +117,4 @@ fn set(key: &str, text: &str) -> String {
 
 fn list(items: &[String]) -> String {
     Value::from(items.to_vec()).to_string()
-}
-
-/// A word as a shell takes it.
-pub(crate) fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "_./=:@%+,-".contains(c);
-    match !word.is_empty() && word.chars().all(is_plain) {
-        true => word.to_string(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    }
 }

@@ -29,6 +29,7 @@ mod report;
 mod row_args;
 mod row_source;
 mod safe_text;
+mod shell;
 mod stage;
 mod stages_text;
 mod survey;

@@ -1,7 +1,7 @@
 //! What is said of the fields of a row because of which it is refused: all at once, with the option
 //! that ignores them.
 
-use crate::commands::quoted;
+use crate::shell::quoted;
 use data::{FieldUse, ReadOptions};
 
 /// What a stage advises, in the words of its settings.

@@ -271,7 +271,10 @@ impl Report {
             .and_then(|lengths| lengths.whole.as_ref());
         if let (Some(whole), true) = (whole, main.records > 0 && !main.takes) {
             let max = whole.max;
-            page.put("next", &format!("give --max-len {max} or split the rows"));
+            page.put(
+                "next",
+                &format!("raise --max-len or split the rows: the longest has {max} tokens"),
+            );
         }
     }
 }
