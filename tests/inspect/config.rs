@@ -129,3 +129,29 @@ fn of_several_paths_each_is_shown() {
     assert_eq!(report.examples.len(), 3);
     assert_eq!(report.examples[2].place, format!("{b}: row 1"));
 }
+
+#[test]
+fn rows_that_the_stage_does_not_take_are_shown_as_another_takes_them() {
+    let (dir, a) = file(
+        "a.jsonl",
+        "{\"prompt\": \"1\", \"chosen\": \"b\", \"rejected\": \"c\"}\n",
+    );
+    let b = text(&dir.path().join("b.jsonl"));
+    std::fs::write(&b, "{\"prompt\": \"2\", \"completion\": \"b\"}\n").unwrap();
+    let report = inspected(&format!("{a} {b}")).unwrap();
+    let shown = report.examples.iter();
+    let shown: Vec<_> = shown
+        .map(|e| (e.place.as_str(), e.sequences.len()))
+        .collect();
+    let places = [format!("{a}: row 1"), format!("{b}: row 1")];
+    assert_eq!(shown, [(&*places[0], 2), (&*places[1], 1)]);
+    let page = report.text(false);
+    let squeezed = page.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(
+        squeezed.contains(
+            "sft no: some rows are pairs; wick sft needs demonstrations rm stops at 1 row, see \
+             refused; the rest: 1 pair rlhf"
+        ),
+        "{page}"
+    );
+}

@@ -29,15 +29,19 @@ fn stage_text(report: &Report, facts: &StageFacts) -> String {
         [] if facts.records > 0 => format!("stops: {records}{too_long}"),
         [] => "has nothing to learn from: every row is dropped".to_string(),
         [first, ..] => match other_kind(&first.reason) {
-            Some(kind) => {
+            Some(kind) if !is_main || facts.records == 0 => {
                 let (name, needs) = (facts.stage.name(), facts.stage.record());
                 let more = match is_main {
                     true => "; see refused",
                     false => "",
                 };
-                format!("no: these are {kind}; wick {name} needs {needs}s{more}")
+                let these = match facts.records {
+                    0 => "these",
+                    _ => "some rows",
+                };
+                format!("no: {these} are {kind}; wick {name} needs {needs}s{more}")
             }
-            None if is_main => {
+            _ if is_main => {
                 let noun = match report.files.iter().any(|file| file.error.is_some()) {
                     true => "place",
                     false => "row",
@@ -45,10 +49,10 @@ fn stage_text(report: &Report, facts: &StageFacts) -> String {
                 let place = counted(n_refused, noun);
                 format!("stops at {place}, see refused; the rest: {records}{too_long}")
             }
-            None if report.main().refused.contains(first) => {
+            _ if report.main().refused.contains(first) => {
                 format!("stops as {} does, see refused", report.stage.name())
             }
-            None => {
+            _ => {
                 let name = facts.stage.name();
                 let short = first.reason.split("; ").next().unwrap_or_default();
                 format!("no: {short} (--stage {name} says more)")

@@ -166,6 +166,7 @@ impl<'a> Survey<'a> {
                 self.add_items(&items, outcome.format.map(|(name, _)| name));
             }
         }
+        self.show_other(row);
     }
 
     /// Counts the row as a whole.
@@ -213,23 +214,49 @@ impl<'a> Survey<'a> {
             prompts.add(prompt);
             lengths.iter().for_each(|length| answers.add(*length));
             wholes.add(prompt + lengths.iter().max().unwrap_or(&0));
-            // one of each format at least
-            let is_new = format.is_some_and(|name| !self.shown_formats.contains(name));
-            if self.n_shown < self.looking.n_examples || (is_new && self.looking.n_examples > 0) {
-                let view = match &self.tokens {
-                    None => Ok(as_text(item, self.looking.train_on)),
-                    Some(tokens) => as_tokens(item, tokens),
-                };
-                // why it cannot be tokenised is counted below
-                if let Ok(view) = view {
-                    self.examples.push(view);
-                    self.n_shown += 1;
-                    self.shown_formats.extend(format);
-                }
-            }
+            self.show(item, format);
             if let Some(tokens) = &mut self.tokens {
                 tokens.add(item);
             }
+        }
+    }
+
+    /// Keeps a record as an example, if there is room: of each path some, and of each format in it
+    /// one at least.
+    fn show(&mut self, item: &Item, format: Option<&'static str>) {
+        let is_new = format.is_some_and(|name| !self.shown_formats.contains(name));
+        let n_wanted = self.looking.n_examples;
+        if self.n_shown >= n_wanted && !(is_new && n_wanted > 0) {
+            return;
+        }
+        let view = match &self.tokens {
+            None => Ok(as_text(item, self.looking.train_on)),
+            Some(tokens) => as_tokens(item, tokens),
+        };
+        // why it cannot be tokenised is counted where it is
+        if let Ok(view) = view {
+            self.examples.push(view);
+            self.n_shown += 1;
+            self.shown_formats.extend(format);
+        }
+    }
+
+    /// Shows a row of a file that the stage refuses as a whole as another stage takes it.
+    fn show_other(&mut self, row: &RowView) {
+        let is_refused = |stage: Stage| match stage {
+            Stage::Sft => row.demonstrations.format.is_none(),
+            Stage::Rm => row.preferences.format.is_none(),
+            Stage::Rlhf => row.prompts.format.is_none(),
+        };
+        let other = Stage::of_row(row).filter(|_| is_refused(self.stage));
+        let Some(other) = other else { return };
+        let format = match other {
+            Stage::Sft => row.demonstrations.format,
+            Stage::Rm => row.preferences.format,
+            Stage::Rlhf => row.prompts.format,
+        };
+        for item in Item::of_row(row, other) {
+            self.show(&item, format.map(|(name, _)| name));
         }
     }
 }
