@@ -266,7 +266,7 @@ fn earlier_answers_of_weight_zero_are_context() {
         (
             TrainOn::All,
             &[
-                "1 earlier assistant turns are learnt, too; to learn the last answer only, set \
+                "1 earlier assistant turns are learnt, too, where the template can write them; to learn the last answer only, set \
                  data.train_on = \"last\"",
                 "1 earlier assistant turns are context only: they are empty, or their weight is 0",
             ],

@@ -113,7 +113,9 @@ pub(crate) fn render(what: Rendering) -> Result<String> {
 
 /// Renders as [`render`], and says which text the `{% generation %}` blocks mark.
 pub(crate) fn render_tagged(what: Rendering) -> Result<Tagged> {
-    tags::split(&render_with(what, Tags::Marked)?)
+    let texts = what.turns.iter().map(|turn| turn.content.as_str());
+    let tags = Tags::not_in(texts.chain([what.source.as_str()]));
+    tags.split(&render_with(what, tags)?)
 }
 
 fn render_with(what: Rendering, tags: Tags) -> Result<String> {
@@ -167,7 +169,7 @@ fn render_here(what: &Rendering, tags: Tags) -> Result<String> {
     let source = tags.put_into(&what.source);
     let asked: usize = what.turns.iter().map(|turn| turn.content.len()).sum();
     let max_bytes = MAX_TEXT_BYTES + 4 * asked;
-    let mut environment = environment(what.secs, Limit(max_bytes));
+    let mut environment = environment(what.secs, Limit(max_bytes), tags);
     environment.set_fuel(Some(FUEL));
     let template = environment.template_from_str(&source).map_err(failed)?;
     let values = context! {

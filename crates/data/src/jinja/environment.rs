@@ -3,14 +3,14 @@
 use super::BoundedOutput;
 use super::limits::{Limit, bound};
 use super::strftime::strftime;
-use super::tags::{FILTER, between_marks};
+use super::tags::{FILTER, Tags};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Value};
 use minijinja::{Environment, Error, ErrorKind};
 use serde::Serialize;
 
 /// `secs`: the time of `strftime_now`, seconds since 1970.
-pub(super) fn environment(secs: u64, limit: Limit) -> Environment<'static> {
+pub(super) fn environment(secs: u64, limit: Limit, tags: Tags) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_syntax(
         SyntaxConfig::builder()
@@ -35,7 +35,7 @@ pub(super) fn environment(secs: u64, limit: Limit) -> Environment<'static> {
     environment.add_filter("tojson", move |value: &Value, options: Kwargs| {
         to_json(value, options, limit)
     });
-    environment.add_filter(FILTER, between_marks);
+    environment.add_filter(FILTER, move |text: String| tags.around(text));
     bound(&mut environment, limit);
     environment
 }

@@ -69,7 +69,11 @@ impl<const N: usize> Set<N> {
         let encoded: Vec<Result<Vec<[Example; N]>>> = records.par_iter().map(encode).collect();
         for (rows, record) in encoded.into_iter().zip(records) {
             for row in rows? {
-                row.iter().for_each(|example| self.labels.add(example, eos));
+                // one that is too long may have been cut
+                let whole = row
+                    .iter()
+                    .filter(|example| example.ids.len() <= rule.max_len);
+                whole.for_each(|example| self.labels.add(example, eos));
                 let fitted = self.fitted.fit(row, rule.max_len, rule.too_long);
                 let fitted = fitted.map_err(|error| record.prompt().origin.locate(error))?;
                 let Some(row) = fitted else { continue };

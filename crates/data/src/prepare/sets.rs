@@ -4,8 +4,9 @@ use super::held_out::Split;
 use super::set::{Rule, Set, Sink};
 use crate::{Encoder, Record, Result};
 
-/// Text of the records that are tokenised together.
+/// Text of the records that are tokenised together, and how many they are.
 const CHUNK_BYTES: usize = 4 << 20;
+const CHUNK_ROWS: usize = 4096;
 
 /// Rows from which on their preparation shows its progress.
 const MANY: usize = 20_000;
@@ -75,7 +76,8 @@ impl<T: Record, const N: usize> Sets<T, N> {
         }
         self.n_bytes += record.n_bytes();
         self.chunks[usize::from(is_held)].push(record);
-        match self.n_bytes > CHUNK_BYTES {
+        let n_waiting: usize = self.chunks.iter().map(Vec::len).sum();
+        match self.n_bytes > CHUNK_BYTES || n_waiting > CHUNK_ROWS {
             true => self.flush(),
             false => Ok(()),
         }

@@ -71,13 +71,21 @@ impl Collector {
         }
     }
 
-    /// Whether a conversation can be a prompt: every turn has a known role, and the last one is the
-    /// user's (`otherwise` names the fault). If not, the row is dropped.
-    pub fn takes(&mut self, messages: &[Message], otherwise: &str) -> bool {
+    /// Whether every turn has a known role. If not, the row is dropped.
+    fn knows_roles(&mut self, messages: &[Message]) -> bool {
         const ROLES: [&str; 3] = ["system", "user", "assistant"];
         let unknown = messages.iter().find(|m| !ROLES.contains(&m.role.as_str()));
         if let Some(Message { role, .. }) = unknown {
             self.drop_row(&format!("conversation with a turn of the role {role:?}"));
+            return false;
+        }
+        true
+    }
+
+    /// Whether a conversation can be a prompt: every turn has a known role, and the last one is the
+    /// user's (`otherwise` names the fault). If not, the row is dropped.
+    pub fn takes(&mut self, messages: &[Message], otherwise: &str) -> bool {
+        if !self.knows_roles(messages) {
             return false;
         }
         let takes = messages.last().is_some_and(|last| last.role == "user");
@@ -143,6 +151,11 @@ impl Collector {
 
     /// Whether the texts of a row are of a length that anything could use. If not, it is dropped.
     fn accepts(&mut self, ask: &Ask, answers: &[&str]) -> bool {
+        if let Ask::Chat(messages) = ask
+            && !self.knows_roles(messages)
+        {
+            return false;
+        }
         let n_bytes = answers.iter().map(|text| text.len()).sum::<usize>() + ask.text().len();
         let accepts = n_bytes <= MAX_ROW_BYTES;
         if !accepts {
@@ -179,8 +192,8 @@ impl Collector {
         };
         if n_learnt > 0 {
             notes.push(format!(
-                "{n_learnt} earlier assistant turns are learnt, too; to learn the last answer \
-                 only, set data.train_on = \"last\""
+                "{n_learnt} earlier assistant turns are learnt, too, where the template can write \
+                 them; to learn the last answer only, set data.train_on = \"last\""
             ));
         }
         if n_context > 0 {

@@ -18,7 +18,7 @@ pub(super) enum Effect {
 }
 
 /// Words in the name of a field that grades, weighs or reverses its row.
-const LABELS: [&str; 31] = [
+const LABELS: [&str; 39] = [
     "kto",
     "label",
     "labels",
@@ -50,6 +50,14 @@ const LABELS: [&str; 31] = [
     "desirable",
     "grade",
     "correct",
+    "good",
+    "bad",
+    "accepted",
+    "verdict",
+    "trainable",
+    "loss",
+    "choice",
+    "flipped",
 ];
 
 /// Parts of a prompt for which there is no place here.
