@@ -36,10 +36,10 @@ fn a_stage_for_other_records_is_one_short_line() {
         &shape("text.txt"),
         "rlhf no: these are texts without prompts; wick rlhf needs prompts",
     );
-    let long = "refused 3: holds demonstrations (Alpaca rows), but this stage needs pairs";
     assert!(!squeezed(&demonstrations).contains("but this stage needs"));
     let n = inspected(&demonstrations).unwrap().rows;
-    let long = long.replace('3', &n.to_string());
+    let long =
+        format!("refused {n}: holds demonstrations (Alpaca rows), but this stage needs pairs");
     says(&format!("{demonstrations} --stage rm"), &long);
 }
 
@@ -59,9 +59,7 @@ fn too_long_records_are_counted_where_the_stage_takes_the_others() {
         &format!("{line} --max-len 120"),
         "takes it: 4 demonstrations rm",
     );
-    let rlhf = "takes it: 4 prompts, of which 2 are dropped: longer than data.max_prompt_len = 60 \
-                held";
-    let rlhf = rlhf.trim_end_matches(" held");
+    let rlhf = "takes it: 4 prompts, of which 2 are dropped: longer than data.max_prompt_len = 60";
     says(&format!("{line} --max-len 60 --stage rlhf"), rlhf);
     let report = inspected(&format!("{line} --max-len 2")).unwrap();
     let sft = &report.stages[Stage::Sft as usize];
