@@ -95,6 +95,32 @@ fn generation_blocks_say_what_is_learnt() {
     let texts: Vec<_> = examples.iter().map(learnt).collect();
     assert_eq!(texts, [["x</s>y<|im_end|>"], ["Ho.<|im_end|>"]]);
     assert!(!examples[0].ids.contains(&EOS), "the text is no token");
+    // the marks that are put around blocks are none of the data's
+    for text in [
+        "\u{fdd0}0\u{fdd1}learn me\u{fdd1}0\u{fdd0}",
+        "\u{fdd0}0\u{fdd1}",
+        "\u{fdd1}0\u{fdd0}",
+    ] {
+        let row = self::row(chat(&[("user", text)]), text);
+        let [example] = &encoder.conversation(&row).unwrap()[..] else {
+            panic!("one sequence");
+        };
+        assert_eq!(learnt(example), [format!("{text}<|im_end|>\n")]);
+    }
+    // nor are blocks inside each other guessed at
+    let nested = TAGGED.replace(
+        "{{ m.content }}<|im_end|>\n{% endgen",
+        "{% generation %}x{% endgeneration %}{% endgen",
+    );
+    let nested = self::encoder(chat_template(&nested), false);
+    let error = nested
+        .conversation(&conversation())
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        error,
+        "chat template: its {% generation %} blocks are inside each other"
+    );
     // blocks that mark nothing teach nothing
     let nothing = CHATML.replace(
         "{% endfor %}",

@@ -57,6 +57,10 @@ fn rows_that_do_not_fit_are_refused_with_the_line() {
             "1,\"open",
             "row 2: opens a quote that is never closed (from line 4 on)",
         ),
+        (
+            "1,\"said \"\"no\"\" and \"hi\"\"\n",
+            "line 4: has text after the quote that closes a cell; write a quote inside a cell twice",
+        ),
     ] {
         let content = format!("{start}{rest}");
         assert_eq!(error("x.csv", &content), expected);

@@ -17,6 +17,7 @@ mod lines;
 mod list;
 mod names;
 mod parquet;
+mod quotes;
 mod read;
 mod row;
 mod spool;

@@ -4,12 +4,15 @@
 use crate::each::{Each, Stop};
 use crate::error::{Error, file_error, row_error};
 use crate::limited::{Limit, Limited};
+use crate::quotes::Quotes;
 use crate::row::{MAX_ROW_BYTES, Object};
 use csv::ByteRecord;
 use serde_json::Value;
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::io::{BufRead, Read};
 use std::path::Path;
+use std::rc::Rc;
 
 /// Stands after the last line: it is a row of its own unless a quote is still open.
 const END: &[u8] = b"\n\x01end of the file\x01\n";
@@ -21,9 +24,12 @@ pub(crate) fn read(
     reader: &mut dyn BufRead,
     each: &mut Each,
 ) -> Result<(), Stop> {
-    let limited = Limited::new(reader.chain(END), MAX_ROW_BYTES as u64);
+    let quotes = Quotes::new(reader.chain(END), delimiter);
+    let after_quote = quotes.found();
+    let limited = Limited::new(quotes, MAX_ROW_BYTES as u64);
     let mut table = Table {
         path,
+        after_quote,
         limit: limited.limit(),
         csv: csv::ReaderBuilder::new()
             .delimiter(delimiter)
@@ -50,6 +56,8 @@ pub(crate) fn read(
 
 struct Table<'a, R> {
     path: &'a Path,
+    /// The line of the first text after a closing quote
+    after_quote: Rc<Cell<Option<u64>>>,
     csv: csv::Reader<R>,
     limit: Limit,
     record: ByteRecord,
@@ -65,6 +73,11 @@ impl<R: Read> Table<'_, R> {
         self.limit.restart();
         let line = self.csv.position().line() + u64::from(self.is_crlf);
         let read = self.csv.read_byte_record(&mut self.record);
+        if let Some(line) = self.after_quote.get() {
+            let what =
+                "has text after the quote that closes a cell; write a quote inside a cell twice";
+            return Err(file_error(self.path, format_args!("line {line}: {what}")));
+        }
         let next = |what: String| row_error(self.path, self.n_rows + 1, what);
         match read {
             Err(_) if self.limit.is_passed() => Err(next(format!(
