@@ -175,7 +175,7 @@ fn chat_template(bytes: &[u8]) -> Result<(), String> {
 
 /// The first byte chooses format, extension and kind of record; the rest is the file.
 fn dataset(bytes: &[u8]) -> Result<(), String> {
-    const FORMATS: [Format; 18] = [
+    const FORMATS: [Format; 19] = [
         Format::Auto,
         Format::Alpaca,
         Format::PromptCompletion,
@@ -190,6 +190,7 @@ fn dataset(bytes: &[u8]) -> Result<(), String> {
         Format::Transcript,
         Format::Kto,
         Format::Ultrafeedback,
+        Format::OpenaiPreference,
         Format::Ranked,
         Format::SafeRlhf,
         Format::Shp,

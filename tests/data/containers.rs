@@ -73,6 +73,7 @@ fn rows_are_the_same_in_every_container() {
                 sha256: Some(sha256),
                 n_too_big: 0,
                 n_bytes: content.len() as u64,
+                notes: Vec::new(),
             };
             assert_eq!(whole, expected, "{name}{ending}");
         }

@@ -214,10 +214,11 @@ fn an_unknown_format_is_reported_with_the_known_ones() {
 /// A stage lists the formats that it reads, and no other.
 #[test]
 fn an_unknown_format_is_reported_with_those_that_the_stage_reads() {
-    const NAMES: [&str; 17] = [
+    const NAMES: [&str; 18] = [
         "comparison (version 2) (",
         "comparison (version 1) (",
         "UltraFeedback (",
+        "OpenAI preference (",
         "PKU-SafeRLHF (",
         "SHP (",
         "arena (",
@@ -252,6 +253,7 @@ fn an_unknown_format_is_reported_with_those_that_the_stage_reads() {
                 "comparison (version 2) (",
                 "comparison (version 1) (",
                 "UltraFeedback (",
+                "OpenAI preference (",
                 "PKU-SafeRLHF (",
                 "SHP (",
                 "arena (",
@@ -260,7 +262,7 @@ fn an_unknown_format_is_reported_with_those_that_the_stage_reads() {
                 "HH (",
             ],
         ),
-        (Read::Prompts, &NAMES[..16]),
+        (Read::Prompts, &NAMES[..17]),
     ] {
         let row = br#"{"ask": "a", "reply": "b"}"#;
         let found = error(read, Format::Auto, "x.jsonl", row);
@@ -307,6 +309,10 @@ fn what_is_wrong_with_a_row_is_said_as_it_is() {
         ),
         (
             &["assistant", "user"],
+            "conversation without a user turn before its answer (1)",
+        ),
+        (
+            &["system", "user", "user"],
             "conversation that does not end with an assistant turn (1)",
         ),
     ] {

@@ -3,6 +3,7 @@
 
 mod batches;
 mod chat;
+mod columns;
 mod containers;
 mod contract;
 mod conversations;
@@ -10,12 +11,14 @@ mod directories;
 mod formats;
 pub mod golden_rows;
 mod golden_shapes;
+mod ignored;
 mod leftovers;
 mod meaning;
 mod mistakes;
 mod mixtures;
 mod needed;
 mod only;
+mod other_names;
 mod pairs;
 mod parquet;
 mod parts;

@@ -5,7 +5,8 @@ use super::mistakes::{ROW, Read, error};
 use data::Format;
 
 const PAIRS: &str = "pairs of answers: rows of comparison (version 2), comparison (version 1), \
-                     UltraFeedback, PKU-SafeRLHF, SHP, arena, ranked answers, pairs, HH";
+                     UltraFeedback, OpenAI preference, PKU-SafeRLHF, SHP, arena, ranked answers, \
+                     pairs, HH";
 
 #[test]
 fn files_without_the_needed_records_are_refused() {
@@ -18,8 +19,9 @@ fn files_without_the_needed_records_are_refused() {
         Read::Demonstrations,
         r#"[{"user_input": "q", "completion_a": "a", "completion_b": "b"}]"#,
         "holds preferences (comparison (version 1) rows), but this stage needs prompts with one \
-         answer: rows of Alpaca, chat, question/answer, prompt/completion, text, transcript; \
-         to learn the better answers alone, write them as rows {\"prompt\": …, \"completion\": …}",
+         answer: rows of Alpaca, chat (messages, ShareGPT), question/answer, prompt/completion, \
+         text, transcript; to learn the better answers alone, write them as rows {\"prompt\": …, \
+         \"completion\": …}",
     );
     check(
         Read::Preferences,
@@ -42,17 +44,19 @@ fn files_without_the_needed_records_are_refused() {
         Read::Demonstrations,
         r#"[{"question_id": 1, "text": "q"}]"#,
         "holds questions without answers (FastChat question rows), but this stage needs prompts with \
-         one answer: rows of Alpaca, chat, question/answer, prompt/completion, text, \
-         transcript; RLHF learns from them as prompts; else write rows {\"prompt\": …, \
+         one answer: rows of Alpaca, chat (messages, ShareGPT), question/answer, \
+         prompt/completion, text, transcript; RLHF learns from them as prompts; else \
+         write rows {\"prompt\": …, \
          \"completion\": …}",
     );
     check(
         Read::Prompts,
         r#"[{"text": "q"}]"#,
         "holds texts without prompts (text rows), but this stage needs prompts: rows of comparison \
-         (version 2), comparison (version 1), UltraFeedback, PKU-SafeRLHF, SHP, arena, ranked \
-         answers, Alpaca, pairs, HH, chat, FastChat question, KTO, question/answer, \
-         prompt/completion, transcript; write each prompt as a row {\"prompt\": …} of a .jsonl file",
+         (version 2), comparison (version 1), UltraFeedback, OpenAI preference, PKU-SafeRLHF, SHP, \
+         arena, ranked answers, Alpaca, pairs, HH, chat (messages, ShareGPT), FastChat question, \
+         KTO, question/answer, prompt/completion, transcript; write each prompt as a row \
+         {\"prompt\": …} of a .jsonl file",
     );
     check(
         Read::Preferences,

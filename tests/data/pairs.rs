@@ -112,10 +112,10 @@ fn binarised_ultrafeedback_is_read_whole() {
 #[test]
 fn every_pair_of_different_scores_is_one() {
     let ultrafeedback = r#"{"source": "x", "instruction": "q", "models": ["m"], "correct_answers": ["None"], "completions": [
-        {"response": "a", "overall_score": 5, "model": "m"}, {"response": "b", "overall_score": "8.5"},
-        {"response": "c", "fine-grained_score": 5.0, "critique": "x"}]}"#;
+        {"response": "a", "overall_score": 5}, {"response": "b", "overall_score": "8.5"},
+        {"response": "c", "fine-grained_score": 5.0}]}"#;
     let nectar = r#"{"prompt": "q", "num_responses": 3, "answers": [
-        {"answer": "a", "rank": 2.0}, {"answer": "b", "model": "m", "rank": 1}, {"answer": "c", "rank": 2}]}"#;
+        {"answer": "a", "rank": 2.0}, {"answer": "b", "rank": 1}, {"answer": "c", "rank": 2}]}"#;
     for row in [ultrafeedback, nectar] {
         let row = row.replace('\n', "");
         let q = || instruction("q", "");

@@ -30,9 +30,11 @@ pub fn sample(format: Format) -> Sample {
         | Format::QuestionAnswer
         | Format::Transcript
         | Format::Kto => answered(format),
-        Format::ComparisonV1 | Format::ComparisonV2 | Format::Hh | Format::Pairs => {
-            compared(format)
-        }
+        Format::ComparisonV1
+        | Format::ComparisonV2
+        | Format::Hh
+        | Format::Pairs
+        | Format::OpenaiPreference => compared(format),
         Format::Ultrafeedback | Format::Ranked | Format::SafeRlhf | Format::Shp | Format::Arena => {
             graded(format)
         }
@@ -101,7 +103,7 @@ fn compared(format: Format) -> Literal {
         Format::ComparisonV2 => (
             Read::Preferences,
             json!({"user_input": "Say hi.", "responses_and_scores": [
-                {"response": "Hi.", "score": 2, "source": "x"}, {"response": "No.", "score": "1"}]}),
+                {"response": "Hi.", "score": 2}, {"response": "No.", "score": "1"}]}),
             &[
                 "/user_input",
                 "/responses_and_scores/0/response",
@@ -113,6 +115,18 @@ fn compared(format: Format) -> Literal {
             json!({"chosen": "\n\nHuman: Say hi.\n\nAssistant: Hi.",
                    "rejected": "\n\nHuman: Say hi.\n\nAssistant: No."}),
             &["/chosen", "/rejected"],
+        ),
+        Format::OpenaiPreference => (
+            Read::Preferences,
+            json!({"input": {"messages": [{"role": "user", "content": "Say hi."}], "tools": [],
+                             "parallel_tool_calls": true},
+                   "preferred_output": [{"role": "assistant", "content": "Hi."}],
+                   "non_preferred_output": [{"role": "assistant", "content": "No."}]}),
+            &[
+                "/input/messages/0/content",
+                "/preferred_output/0/content",
+                "/non_preferred_output/0/content",
+            ],
         ),
         Format::Pairs => (
             Read::Preferences,
@@ -130,9 +144,8 @@ fn graded(format: Format) -> Literal {
             Read::Preferences,
             json!({"source": "x", "instruction": "Say hi.", "models": ["m"],
                    "correct_answers": ["None"], "completions": [
-                {"response": "Hi.", "overall_score": 8.5, "model": "m",
-                 "annotations": {"helpfulness": {"Rating": "5"}}},
-                {"response": "No.", "overall_score": "1", "critique": "Bad."}]}),
+                {"response": "Hi.", "overall_score": 8.5},
+                {"response": "No.", "overall_score": "1"}]}),
             &[
                 "/instruction",
                 "/completions/0/response",
@@ -142,8 +155,7 @@ fn graded(format: Format) -> Literal {
         Format::Ranked => (
             Read::Preferences,
             json!({"prompt": "Say hi.", "good_natured": true, "turns": 1, "answers": [
-                {"answer": "Hi.", "model": "m", "rank": 1.0},
-                {"answer": "No.", "model": "n", "rank": 2.0}]}),
+                {"answer": "Hi.", "rank": 1.0}, {"answer": "No.", "rank": 2.0}]}),
             &["/prompt", "/answers/0/answer", "/answers/1/answer"],
         ),
         Format::SafeRlhf => (

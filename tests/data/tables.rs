@@ -13,9 +13,10 @@ fn headers_are_checked() {
     check("x.csv", "", empty);
     check("x.csv", "\n\n", empty);
     check("x.csv", "a,b\n", "has no rows");
-    let index = "the header has no name for column 1; name it, or leave the column out (pandas \
-                 writes its index there unless it is told index=False)";
-    check("x.csv", ",prompt\n0,a\n", index);
+    let unnamed = "the header has no name for column 2; name it, or leave the column out";
+    check("x.csv", "prompt,\na,0\n", unnamed);
+    let one = "the header has no name for column 1; name it, or leave the column out";
+    check("x.csv", "\"\"\n0\n", one);
     let twice = "the header has the name \"a\" twice; rename one of the columns";
     check("x.csv", "a,b,a\n1,2,3\n", twice);
     let tabs = "is named .csv, but its header is separated by tabs, not commas; name it .tsv";
@@ -91,4 +92,41 @@ fn odd_but_whole_tables_are_read() {
             .collect();
         assert_eq!(found, cells, "{content:?}");
     }
+}
+
+/// The first column of `df.to_csv(path)`, of a frame in any order.
+#[test]
+fn the_index_of_pandas_is_left_out_with_a_note() {
+    for (name, content) in [
+        ("x.csv", ",a,b\n0,x,1\n2,y,\n"),
+        ("x.tsv", "\"\"\ta\tb\n7\tx\t1\n0\ty\t\n"),
+        ("x.csv", " ,a,b\r\n0,x,1\r\n1,y,\r\n"),
+    ] {
+        let (_dir, path) = file(name, content);
+        let (rows, whole) = read(&path).unwrap();
+        let rows: Vec<String> = rows.iter().map(|(_, row)| format!("{row:?}")).collect();
+        let cells =
+            |a: &str, b: &str| format!(r#"Object {{"a": String("{a}"), "b": String("{b}")}}"#);
+        assert_eq!(rows, [cells("x", "1"), cells("y", "")], "{content:?}");
+        let [note] = &whole.notes[..] else {
+            panic!("{:?}", whole.notes);
+        };
+        assert!(note.contains("left out as the index of pandas"), "{note}");
+        assert!(note.ends_with("; rows: 2"), "{note}");
+    }
+    for cell in ["z", "", "-1", "1.5"] {
+        let expected = format!(
+            "row 2: has {cell:?} in a column without a name; name the column in the header, or \
+             leave it out"
+        );
+        assert_eq!(error("x.csv", format!(",a\n0,x\n{cell},y\n")), expected);
+    }
+    let (_dir, path) = file("x.csv", ",prompt\n0,Say hi.\n1,Say ho.\n");
+    let read = data::prompts(&path, data::Format::Auto).unwrap();
+    assert_eq!(read.items.len(), 2);
+    let found = &read.counts.notes;
+    assert!(
+        found.len() == 1 && found[0].contains("index of pandas"),
+        "{found:?}"
+    );
 }

@@ -96,9 +96,10 @@ fn a_text_that_is_no_transcript_is_refused() {
             .contains("has no turns of two speakers")
     );
     let open = "### Human: a### Assistant: b### Human: c### Assistant:";
+    let asked = "### Human: a### Assistant:";
     let reason = "none of its rows can be used: conversation that does not end with an assistant \
                   turn (1)";
-    assert_eq!(read(open), Err(reason.to_string()));
+    assert_eq!(read(asked), Err(reason.to_string()));
     // without data.format such a text is learnt as it is
     let (_dir, path) = file("x.jsonl", json!({ "text": open }).to_string());
     let loaded = data::demonstrations(&path, Format::Auto).unwrap();

@@ -176,6 +176,7 @@ impl Selection<'_> {
                 format: source.format.unwrap_or_default(),
                 ignore: source.ignore.clone(),
                 train_on: self.train_on,
+                ..ReadOptions::default()
             };
             let (mut counts, only) = (Counts::default(), source.only.as_ref());
             for path in source.path.iter() {

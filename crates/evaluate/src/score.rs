@@ -148,6 +148,7 @@ pub fn score(config: &ScoreConfig) -> Result<ScoreReport> {
         format: config.format,
         ignore: config.ignore.clone(),
         train_on: config.train_on,
+        ..ReadOptions::default()
     };
     let (report, rows) = if is_reward {
         let mut loaded = data::preferences(&config.data, options)?;

@@ -25,6 +25,7 @@ impl RowArgs {
             format: self.format,
             ignore: self.ignore.clone(),
             train_on,
+            ..ReadOptions::default()
         }
     }
 }

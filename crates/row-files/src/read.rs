@@ -25,6 +25,8 @@ pub struct Whole {
     pub n_too_big: usize,
     /// Bytes that were read, as stored.
     pub n_bytes: u64,
+    /// What was left out of its rows, a line each.
+    pub notes: Vec<String>,
 }
 
 /// Takes the number of a row, from 1, and the row; breaks if it wants no more.
@@ -42,7 +44,8 @@ pub fn for_each_row<E: From<Error>>(
 ) -> std::result::Result<Whole, E> {
     let (mut n_rows, mut failed) = (0, None);
     let mut stored = Stored::of(path)?;
-    let rows = read(path, &mut stored, &mut |number, row| {
+    let mut notes = Vec::new();
+    let rows = read(path, &mut stored, &mut notes, &mut |number, row| {
         n_rows += 1;
         match each(number, row) {
             Ok(ControlFlow::Continue(())) => return Ok(()),
@@ -67,6 +70,7 @@ pub fn for_each_row<E: From<Error>>(
         sha256: n_too_big.map(|_| sha256),
         n_too_big: n_too_big.unwrap_or(0),
         n_bytes,
+        notes,
     })
 }
 
@@ -74,6 +78,7 @@ pub fn for_each_row<E: From<Error>>(
 fn read(
     path: &Path,
     stored: &mut BufReader<Stored>,
+    notes: &mut Vec<String>,
     each: &mut Each,
 ) -> std::result::Result<usize, Stop> {
     let fail = |e: io::Error| unreadable(path, &e);
@@ -91,7 +96,7 @@ fn read(
             return Ok(n_too_big);
         }
         Kind::Text | Kind::Refused(..) => {
-            let n_too_big = text(path, kind, stored, each)?;
+            let n_too_big = text(path, kind, stored, notes, each)?;
             io::copy(stored, &mut io::sink()).map_err(fail)?;
             return Ok(n_too_big);
         }
@@ -104,7 +109,7 @@ fn read(
             let file = spool(path, &mut reader, &n_read)?;
             parquet::read(path, file, each)?
         }
-        kind => text(path, kind, &mut reader, each)?,
+        kind => text(path, kind, &mut reader, notes, each)?,
     };
     io::copy(&mut reader, &mut io::sink()).map_err(damaged)?;
     drop(reader);
@@ -117,6 +122,7 @@ fn text(
     path: &Path,
     kind: Kind,
     reader: &mut dyn BufRead,
+    notes: &mut Vec<String>,
     each: &mut Each,
 ) -> std::result::Result<usize, Stop> {
     let fail = |e: io::Error| unreadable(path, &e);
@@ -140,7 +146,8 @@ fn text(
         TextKind::Lines => return lines::text(path, reader, each),
         TextKind::Csv | TextKind::Tsv if !is_json(reader.fill_buf().map_err(fail)?) => {
             let delimiter = if kind == TextKind::Csv { b',' } else { b'\t' };
-            return table::read(path, delimiter, reader, each).map(|()| 0);
+            notes.extend(table::read(path, delimiter, reader, each)?);
+            return Ok(0);
         }
         _ => {}
     }

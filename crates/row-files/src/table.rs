@@ -1,5 +1,6 @@
 //! CSV and TSV with a header. Every cell is a string, an empty one the empty string; a cell in
-//! quotes may hold line breaks. A row that has not a cell for each column is refused.
+//! quotes may hold line breaks. A first column without a name that holds numbers, as pandas writes
+//! its index, is left out. A row that has not a cell for each column is refused.
 
 use crate::each::{Each, Stop};
 use crate::error::{Error, file_error, row_error};
@@ -17,13 +18,13 @@ use std::rc::Rc;
 /// Stands after the last line: it is a row of its own unless a quote is still open.
 const END: &[u8] = b"\n\x01end of the file\x01\n";
 
-/// Calls `each` for every row after the header; rows count from 1.
+/// Calls `each` for every row after the header; rows count from 1. Returns what was left out.
 pub(crate) fn read(
     path: &Path,
     delimiter: u8,
     reader: &mut dyn BufRead,
     each: &mut Each,
-) -> Result<(), Stop> {
+) -> Result<Option<String>, Stop> {
     let quotes = Quotes::new(reader.chain(END), delimiter);
     let after_quote = quotes.found();
     let limited = Limited::new(quotes, MAX_ROW_BYTES as u64);
@@ -39,19 +40,23 @@ pub(crate) fn read(
         record: ByteRecord::new(),
         is_crlf: false,
         n_rows: 0,
+        has_index: false,
     };
     if !table.advance()? {
         let what = "is empty; expected a header with the names of the columns";
         return Err(file_error(path, what).into());
     }
     let names = names(path, delimiter, &table.record)?;
+    table.has_index = names[0].trim().is_empty();
     table.is_crlf = table.csv.position().line() == 1;
     while table.advance()? {
         table.n_rows += 1;
         let row = table.row(&names)?;
         each(table.n_rows, &row)?;
     }
-    Ok(())
+    let note = "the first column has no name and holds whole numbers: it is left out as the index \
+                of pandas (df.to_csv(path, index=False) writes none)";
+    Ok((table.has_index && table.n_rows > 0).then(|| format!("{note}; rows: {}", table.n_rows)))
 }
 
 struct Table<'a, R> {
@@ -65,6 +70,8 @@ struct Table<'a, R> {
     is_crlf: bool,
     /// Rows before the current one
     n_rows: usize,
+    /// Whether the first column is pandas' index
+    has_index: bool,
 }
 
 impl<R: Read> Table<'_, R> {
@@ -125,8 +132,22 @@ impl<R: Read> Table<'_, R> {
                 .map_err(|_| fail("is not UTF-8 text; convert the file to UTF-8".into()))?;
             Ok((name.clone(), Value::from(text)))
         };
-        names.iter().zip(&self.record).map(cell).collect()
+        let index = self.record.get(0).filter(|_| self.has_index);
+        if let Some(index) = index.filter(|cell| !is_whole_number(cell)) {
+            return Err(fail(format!(
+                "has {:?} in a column without a name; name the column in the header, or leave it \
+                 out",
+                String::from_utf8_lossy(index)
+            )));
+        }
+        let cells = names.iter().zip(&self.record);
+        let n_skipped = usize::from(self.has_index);
+        cells.skip(n_skipped).map(cell).collect()
     }
+}
+
+fn is_whole_number(cell: &[u8]) -> bool {
+    !cell.is_empty() && cell.iter().all(u8::is_ascii_digit)
 }
 
 fn cells(n: usize) -> String {
@@ -145,10 +166,10 @@ fn names(path: &Path, delimiter: u8, header: &ByteRecord) -> Result<Vec<String>,
         let number = at + 1;
         let name = str::from_utf8(name)
             .map_err(|_| fail("the header is not UTF-8 text; convert the file to UTF-8".into()))?;
-        if name.trim().is_empty() {
+        let is_index = at == 0 && header.len() > 1;
+        if name.trim().is_empty() && !is_index {
             return Err(fail(format!(
-                "the header has no name for column {number}; name it, or leave the column out \
-                 (pandas writes its index there unless it is told index=False)"
+                "the header has no name for column {number}; name it, or leave the column out"
             )));
         }
         if !seen.insert(name) {

@@ -3,7 +3,9 @@
 
 use super::collector::{Collector, Want};
 use super::format::Format;
+use super::pairs;
 use super::prompt;
+use super::question_answer;
 use super::row::{Kind, Row, Source};
 use crate::Result;
 
@@ -16,7 +18,7 @@ pub(super) const SOURCE: Source = Source {
     kind: Kind::Demonstrations,
     fits: |row| {
         let has = |name: &str| row.contains_key(name);
-        let is_pair = has("chosen") && has("rejected") && !has("output") && !has("response");
+        let is_pair = pairs::answers(row).is_some() && !has("output") && !has("response");
         has("instruction") && !is_pair
     },
     read,
@@ -25,7 +27,14 @@ pub(super) const SOURCE: Source = Source {
 fn read(row: &Row, collector: &mut Collector) -> Result<()> {
     let input = row.text_or_empty(row.one_of(["input", "context"])?)?;
     let ask = prompt::ask(row, row.text("instruction")?, input)?;
-    let output = row.one_of(["output", "response"])?;
+    const OUTPUTS: [&str; 2] = ["output", "response"];
+    if collector.want == Want::Prompts
+        && question_answer::without_reference(row, &OUTPUTS, collector)
+    {
+        collector.prompt(ask, None);
+        return Ok(());
+    }
+    let output = row.one_of(OUTPUTS)?;
     if collector.want == Want::Prompts && !row.has(output) {
         collector.prompt(ask, None);
     } else {

@@ -88,7 +88,7 @@ pub(super) fn ask(row: &Row, before: Vec<Message>, answers: &str) -> Result<Ask>
 
 /// `prompt` and then the turns before the answers, unless these repeat the prompt. None: they
 /// contradict each other.
-fn joined(mut prompt: Vec<Message>, before: Vec<Message>) -> Option<Vec<Message>> {
+pub(super) fn joined(mut prompt: Vec<Message>, before: Vec<Message>) -> Option<Vec<Message>> {
     if before.starts_with(&prompt) {
         return Some(before);
     }

@@ -8,6 +8,7 @@
 use super::collector::{Collector, Want};
 use super::format::Format;
 use super::prompt;
+use super::remarks::Remark;
 use super::row::{Kind, Row, Source};
 use super::turns;
 use crate::{Ask, Message, Result};
@@ -46,6 +47,10 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
 
 /// Adds a conversation: its last answer and what came before, or a prompt.
 pub(super) fn add(mut messages: Vec<Message>, collector: &mut Collector) {
+    let n_trailing = match collector.want {
+        Want::Demonstrations => leave_out_trailing(&mut messages),
+        Want::Prompts | Want::Preferences => 0,
+    };
     let answer = messages.pop_if(|last| last.role == "assistant");
     let has_user = messages.iter().any(|message| message.role == "user");
     let otherwise = match messages.last().map(|last| last.role.as_str()) {
@@ -59,8 +64,30 @@ pub(super) fn add(mut messages: Vec<Message>, collector: &mut Collector) {
         return;
     }
     match answer {
-        Some(answer) => collector.demonstration(Ask::Chat(messages), &answer.content),
+        Some(answer) => {
+            let n_before = collector.n_records();
+            collector.demonstration(Ask::Chat(messages), &answer.content);
+            if collector.n_records() > n_before {
+                collector.remark(Remark::Trailing, n_trailing);
+            }
+        }
         None if collector.want == Want::Prompts => collector.prompt(Ask::Chat(messages), None),
         None => collector.drop_row("conversation that does not end with an assistant turn"),
     }
+}
+
+/// Leaves out what follows the last answer that is learnt, such as a user's `Thanks`, and returns
+/// the number of those turns.
+fn leave_out_trailing(messages: &mut Vec<Message>) -> usize {
+    let is_answer = |m: &Message| m.role == "assistant" && !m.is_context;
+    let Some(last) = messages.iter().rposition(is_answer) else {
+        return 0;
+    };
+    let n = messages.len() - last - 1;
+    let is_known = |m: &Message| ["system", "user", "assistant"].contains(&m.role.as_str());
+    if !messages[last + 1..].iter().all(is_known) {
+        return 0;
+    }
+    messages.truncate(last + 1);
+    n
 }

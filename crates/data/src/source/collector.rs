@@ -1,6 +1,7 @@
 //! The records of a file's rows. Rules for every format (no empty answers, no equal pairs) are
 //! here, and what is reported once about all rows together.
 
+use super::remarks::Remark;
 use crate::{Ask, Demonstration, Error, Message, Origin, Preference, Prompt, TrainOn};
 use row_files::{MAX_ROW_BYTES, TOO_BIG};
 use std::collections::BTreeMap;
@@ -26,6 +27,8 @@ pub struct Collector {
     pub unused: BTreeMap<String, usize>,
     /// Fields that hold turns or lists as text, with the number of their rows.
     pub json_texts: BTreeMap<String, usize>,
+    /// What else is said of rows that are used, with their number.
+    remarks: BTreeMap<Remark, usize>,
     /// Turns of questions after the first, which are not used.
     pub later_turns: usize,
     /// What is wrong with the first row that is not what its format says.
@@ -47,6 +50,7 @@ impl Collector {
             origin: Origin::default(),
             unused: BTreeMap::new(),
             json_texts: BTreeMap::new(),
+            remarks: BTreeMap::new(),
             later_turns: 0,
             malformed: None,
             earlier_answers: 0,
@@ -57,6 +61,13 @@ impl Collector {
     /// Records so far.
     pub fn n_records(&self) -> usize {
         self.demonstrations.len() + self.preferences.len() + self.prompts.len()
+    }
+
+    /// Counts what is said of rows that are used.
+    pub fn remark(&mut self, remark: Remark, n: usize) {
+        if n > 0 {
+            *self.remarks.entry(remark).or_default() += n;
+        }
     }
 
     /// Counts a row that is not used.
@@ -225,6 +236,12 @@ impl Collector {
                 named_counts(&self.json_texts)
             ));
         }
+        let learnt = match self.want {
+            Want::Prompts => "used as references",
+            Want::Demonstrations | Want::Preferences => "learnt",
+        };
+        let remarks = self.remarks.iter();
+        notes.extend(remarks.map(|(remark, n)| remark.line(*n, learnt)));
         notes.extend(self.notes_on_answers(train_on));
         if self.later_turns > 0 {
             notes.push(format!(

@@ -51,7 +51,7 @@ fn read_v2(row: &Row, collector: &mut Collector) -> Result<()> {
     const LIST: &str = "responses_and_scores";
     let mut scored = Vec::new();
     for (i, item) in row.list(LIST)?.iter().enumerate() {
-        row.only_read(LIST, item, &["response", "score", "source"]);
+        row.only_read(LIST, item, &["response", "score"]);
         let response = row.text_at(LIST, i, item, "response")?.to_string();
         scored.push((response, row.number_at(LIST, i, item, "score")?));
     }

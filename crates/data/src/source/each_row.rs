@@ -1,12 +1,14 @@
 //! The rows of a path as every stage would take them. Where a stage would stop with an error, this
 //! hands the error to the caller and goes on with the next row.
 
+use super::Record;
 use super::collector::{Collector, Want};
+use super::columns::{Columns, visible};
 use super::format::ReadOptions;
-use super::read::{check_kind, files_of, read_row, sniff};
+use super::read::{files_of, read_row};
 use super::row::{Row, Source};
+use super::sniff::format_of;
 use super::unused::is_empty;
-use super::{Record, SOURCES};
 use crate::{Demonstration, Error, Origin, Preference, Prompt, Result};
 use row_files::Object;
 use std::ops::ControlFlow;
@@ -85,6 +87,7 @@ pub fn each_row(
     options: &ReadOptions,
     each: &mut dyn FnMut(RowView) -> Result<ControlFlow<()>>,
 ) -> Result<PathRows> {
+    let mut columns = Columns::new(options)?;
     let list = files_of(path)?;
     let mut rows = PathRows {
         files: Vec::new(),
@@ -94,7 +97,9 @@ pub fn each_row(
         let mut reader = FileReader::new(&file, options);
         let (mut failed, mut stopped) = (None, false);
         let whole = row_files::for_each_row(&file, &mut |number, object| {
-            let flow = each(reader.row(number, object)).unwrap_or_else(|error| {
+            let renamed = columns.rename(&file, number, object);
+            let flow = renamed.and_then(|object| each(reader.row(number, &object)));
+            let flow = flow.unwrap_or_else(|error| {
                 failed = Some(error);
                 ControlFlow::Break(())
             });
@@ -105,7 +110,12 @@ pub fn each_row(
             return Err(error);
         }
         let (n_too_big, error) = match whole {
-            Ok(whole) => (whole.n_too_big, None),
+            Ok(whole) => {
+                let notes = whole.notes.iter();
+                let notes = notes.map(|note| format!("{}: {note}", file.display()));
+                rows.notes.extend(notes);
+                (whole.n_too_big, None)
+            }
             Err(error) => (0, Some(error.to_string())),
         };
         rows.files.push(FileRows {
@@ -115,9 +125,10 @@ pub fn each_row(
             path: file,
         });
         if stopped {
-            break;
+            return Ok(rows);
         }
     }
+    columns.require(path)?;
     Ok(rows)
 }
 
@@ -171,6 +182,7 @@ impl<'a> FileReader<'a> {
             path: self.path,
             number,
             object,
+            visible: &visible(object, self.options),
             options: self.options,
             origin,
         };
@@ -189,6 +201,8 @@ struct Place<'a> {
     path: &'a Path,
     number: usize,
     object: &'a Object,
+    /// Without the fields that are ignored
+    visible: &'a Object,
     options: &'a ReadOptions,
     origin: Origin,
 }
@@ -208,16 +222,8 @@ impl StageReader {
     fn take<T: Record>(&mut self, place: &Place) -> Taken<T> {
         let want = self.collector.want;
         let find = || -> std::result::Result<&'static Source, String> {
-            let given = SOURCES
-                .into_iter()
-                .find(|s| s.format == place.options.format);
-            let source = match given {
-                Some(source) => source,
-                None => sniff(place.path, place.number, place.object, want)
-                    .map_err(|error| place.bare(&error))?,
-            };
-            check_kind(place.path, source, want).map_err(|error| place.bare(&error))?;
-            Ok(source)
+            let row = (place.path, place.number, place.visible);
+            format_of(row, place.options, want).map_err(|error| place.bare(&error))
         };
         let mut taken = Taken {
             format: None,
@@ -233,8 +239,9 @@ impl StageReader {
                 return taken;
             }
         };
-        taken.format = Some((source.name, source.fields));
-        let row = Row::new(place.path, place.number, place.object, source);
+        taken.format = Some(source.shown_of(place.visible));
+        let row = (place.number, place.visible);
+        let row = Row::new(place.path, row, source, place.options);
         self.collector.origin = place.origin.clone();
         let read = read_row(&row, source, &mut self.collector);
         let records = T::take(&mut self.collector);

@@ -2,6 +2,7 @@
 
 use crate::TrainOn;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// A dataset format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,8 @@ pub enum Format {
     Kto,
     /// `instruction`, `completions` with an `overall_score` each.
     Ultrafeedback,
+    /// `input` with `messages`, `preferred_output`, `non_preferred_output` of OpenAI.
+    OpenaiPreference,
     /// `prompt`, `answers` with a `rank` each.
     Ranked,
     /// `prompt`, `response_0`, `response_1`, `better_response_id` of PKU-SafeRLHF.
@@ -53,6 +56,8 @@ pub struct ReadOptions {
     pub format: Format,
     /// Fields to ignore: `data.ignore`.
     pub ignore: Vec<String>,
+    /// Names of the file's fields by the names that readers know: `data.columns`.
+    pub columns: BTreeMap<String, String>,
     /// Which answers of a conversation are learnt, for what is said of them.
     pub train_on: TrainOn,
 }

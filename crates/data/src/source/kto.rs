@@ -5,7 +5,8 @@
 use super::collector::{Collector, Want};
 use super::format::Format;
 use super::prompt_completion;
-use super::row::{Kind, Refused, Row, Source, truth};
+use super::row::{Kind, Refused, Row, Source};
+use super::scalar::truth;
 use crate::Result;
 use serde_json::{Map, Value};
 
@@ -19,7 +20,7 @@ pub(super) const SOURCE: Source = Source {
     refused: &[Refused {
         fields: &LABELS,
         why: "says whether the completion is good (KTO), and this stage would learn the bad ones, \
-              too; keep the rows where it is true, without the field",
+              too",
     }],
     kind: Kind::Demonstrations,
     fits,

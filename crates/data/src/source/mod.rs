@@ -8,24 +8,31 @@ mod arena;
 mod by_row;
 mod chat;
 mod collector;
+mod columns;
 mod comparison;
 mod each_row;
 mod fastchat;
 mod format;
 mod hh;
+mod items;
 mod json_text;
 mod kto;
 mod load;
+mod openai_preference;
 mod pairs;
+mod pandas;
 mod prompt;
 mod prompt_completion;
 mod question_answer;
 mod ranked;
 mod read;
+mod remarks;
 mod row;
 mod safe_rlhf;
+mod scalar;
 mod scored;
 mod shp;
+mod sniff;
 mod speakers;
 mod text;
 mod transcript;
@@ -46,10 +53,11 @@ pub(crate) use read::{files_of, sha256_of};
 pub use unused::unused_fields;
 
 /// The registry. `auto` tries formats in this order, the more specific first.
-const SOURCES: [&Source; 17] = [
+const SOURCES: [&Source; 18] = [
     &comparison::V2,
     &comparison::V1,
     &ultrafeedback::SOURCE,
+    &openai_preference::SOURCE,
     &safe_rlhf::SOURCE,
     &shp::SOURCE,
     &arena::SOURCE,

@@ -3,8 +3,10 @@
 //! form). The turns before that one belong to the prompt, must be the same in both lists, and may
 //! stand in place of `prompt`.
 //!
-//! Other names of the prompt are read, LLaMA-Factory's among them: `instruction` with `input`,
-//! `question`, `query`, or a list of turns (`conversations`, `messages`).
+//! The answers are also `chosen_response` and `rejected_response`, `response_chosen` and
+//! `response_rejected`, `accepted` and `rejected`. Other names of the prompt are read,
+//! LLaMA-Factory's among them: `instruction` with `input`, `question`, `query`, or a list of turns
+//! (`conversations`, `messages`).
 //!
 //! `score_chosen` and `score_rejected` (or `chosen_score`, `chosen-rating`, …) must agree with the
 //! order.
@@ -17,6 +19,8 @@ use super::transcript::HUMAN;
 use super::turns;
 use super::unused::words;
 use crate::{Ask, Message, Result};
+use row_files::Object;
+use serde_json::Value;
 
 pub(super) const SOURCE: Source = Source {
     format: Format::Pairs,
@@ -26,43 +30,64 @@ pub(super) const SOURCE: Source = Source {
     refused: &[],
     kind: Kind::Preferences,
     fits: |row| {
+        let Some(names) = answers(row) else {
+            return false;
+        };
         let of_turns = |field: &str| {
             row.get(field).is_some_and(|value| {
                 value.is_object() || value.is_array() || turns::is_turns(value)
             })
         };
-        let both = row.contains_key("chosen") && row.contains_key("rejected");
         let has_prompt = PROMPTS.iter().any(|name| row.contains_key(*name));
-        both && (has_prompt
-            || turns::list_of(row).is_some()
-            || of_turns("chosen")
-            || of_turns("rejected"))
+        has_prompt || turns::list_of(row).is_some() || names.into_iter().any(of_turns)
     },
     read,
 };
+
+/// Names of the better and the worse answer, the usual first.
+const ANSWERS: [[&str; 2]; 4] = [
+    ["chosen", "rejected"],
+    ["chosen_response", "rejected_response"],
+    ["response_chosen", "response_rejected"],
+    ["accepted", "rejected"],
+];
+
+/// The names of a row's two answers. Under the usual names they may be of any type, and a wrong one
+/// is an error; other fields of such names, as numbers, are something else.
+pub(super) fn answers(row: &Object) -> Option<[&'static str; 2]> {
+    let is_answer = |value: &Value| value.is_string() || value.is_array() || value.is_object();
+    ANSWERS.into_iter().enumerate().find_map(|(i, names)| {
+        let are = names.iter().all(|name| {
+            let value = row.get(*name);
+            value.is_some_and(|value| i == 0 || is_answer(value))
+        });
+        are.then_some(names)
+    })
+}
 
 /// Words in the names of scores of an answer: the higher, the better.
 const SCORES: [&str; 6] = ["score", "scores", "rating", "ratings", "reward", "rewards"];
 
 fn read(row: &Row, collector: &mut Collector) -> Result<()> {
-    let chosen = Answer::read(row, "chosen")?;
-    let rejected = Answer::read(row, "rejected")?;
-    let equal_scores = check_scores(row)?;
+    let [better, worse] = answers(row.object()).unwrap_or(ANSWERS[0]);
+    let chosen = Answer::read(row, better)?;
+    let rejected = Answer::read(row, worse)?;
+    let equal_scores = check_scores(row, better)?;
     let whole = |answer: &Answer| answer.text.starts_with(HUMAN);
     if PROMPTS.iter().any(|name| row.says(name)) && whole(&chosen) && whole(&rejected) {
-        return Err(row.error(
-            "\"chosen\" and \"rejected\" are whole transcripts, with the prompt in them; remove the \
-             field \"prompt\", or set data.format = \"hh\"",
-        ));
+        return Err(row.error(format!(
+            "\"{better}\" and \"{worse}\" are whole transcripts, with the prompt in them; remove \
+             the field \"prompt\", or set data.format = \"hh\""
+        )));
     }
     if chosen.before != rejected.before {
-        return Err(row.error(
-            "the turns before the answers of \"chosen\" and \"rejected\" differ; a pair has one \
-             prompt",
-        ));
+        return Err(row.error(format!(
+            "the turns before the answers of \"{better}\" and \"{worse}\" differ; a pair has one \
+             prompt"
+        )));
     }
     let is_whole = !chosen.before.is_empty();
-    let ask = ask(row, chosen.before, "\"chosen\" and \"rejected\"")?;
+    let ask = ask(row, chosen.before, &format!("\"{better}\" and \"{worse}\""))?;
     repeated(row, &ask, &chosen.text, is_whole)?;
     if let Ask::Chat(messages) = &ask
         && !collector.takes(messages, "prompt that does not end with a user turn")
@@ -104,16 +129,20 @@ fn repeated(row: &Row, ask: &Ask, chosen: &str, is_whole: bool) -> Result<()> {
 }
 
 /// Whether the row's scores are equal; an error if the rejected answer has the higher one.
-fn check_scores(row: &Row) -> Result<bool> {
+fn check_scores(row: &Row, better: &str) -> Result<bool> {
+    let stem = match better {
+        "accepted" => "accepted",
+        _ => "chosen",
+    };
     let mut equal = false;
     let scores = |name: &&str| {
         words(name)
             .iter()
             .any(|word| SCORES.contains(&word.as_str()))
     };
-    let names = row.names().filter(|name| name.contains("chosen"));
+    let names = row.names().filter(|name| name.contains(stem));
     for better in names.filter(scores) {
-        let worse = &better.replace("chosen", "rejected");
+        let worse = &better.replace(stem, "rejected");
         if !row.says(better) || !row.says(worse) {
             continue;
         }

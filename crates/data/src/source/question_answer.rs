@@ -6,9 +6,11 @@
 use super::answered::{self, Answer};
 use super::collector::{Collector, Want};
 use super::format::Format;
+use super::pairs;
 use super::prompt;
+use super::remarks::Remark;
 use super::row::{Kind, Refused, Row, Source};
-use super::unused::is_empty;
+use super::unused::{RATINGS, is_empty};
 use crate::{Ask, Result};
 use serde_json::{Map, Value};
 
@@ -36,19 +38,11 @@ pub(super) const SOURCE: Source = Source {
     read,
 };
 
-/// HelpSteer's grades of the one response of a row.
-const RATINGS: [&str; 5] = [
-    "helpfulness",
-    "correctness",
-    "coherence",
-    "complexity",
-    "verbosity",
-];
-
 fn fits(row: &Map<String, Value>) -> bool {
     let says = |name: &&str| row.get(*name).is_some_and(|value| !is_empty(value));
     let has = |name: &str| row.contains_key(name);
-    if ["completion", "chosen", "rejected"].into_iter().any(has) {
+    let is_pair = pairs::answers(row).is_some();
+    if is_pair || ["completion", "chosen", "rejected"].into_iter().any(has) {
         return false;
     }
     let n_questions = QUESTIONS.iter().filter(|name| says(name)).count();
@@ -79,9 +73,8 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
     {
         return Ok(());
     }
-    let n_answers = ANSWERS.iter().filter(|name| row.says(name)).count();
     let has_answer = ANSWERS.iter().any(|name| row.has(name));
-    if wants_prompts && (n_answers > 1 || !has_answer) {
+    if wants_prompts && (!has_answer || without_reference(row, &ANSWERS, collector)) {
         collector.prompt(ask, None);
         return Ok(());
     }
@@ -91,6 +84,26 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
     }
     collector.demonstration(ask, &answer.text);
     Ok(())
+}
+
+/// Whether several of these fields could be the answer, so that a prompt has no reference. That is
+/// counted.
+pub(super) fn without_reference(row: &Row, names: &[&str], collector: &mut Collector) -> bool {
+    let said = names.iter().filter(|name| row.says(name));
+    let said: Vec<&str> = said.copied().collect();
+    if said.len() < 2 {
+        return false;
+    }
+    said.iter().for_each(|name| row.mark_read(name));
+    let [all, others] = [&said[..], &said[1..]].map(|names| quoted(names));
+    collector.remark(Remark::Answers(all, others), 1);
+    true
+}
+
+/// `"a", "b"`
+fn quoted(names: &[&str]) -> String {
+    let names: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+    names.join(", ")
 }
 
 /// The only field of these that says something, else the first that is there.
@@ -108,9 +121,11 @@ fn the_one(row: &Row, names: &[&'static str], what: &str) -> Result<&'static str
             .copied()
             .map_or(Ok(names[0]), Ok),
         _ => Err(row.error(format!(
-            "fields \"{}\" could each be {what}; keep the one that is meant, and rename or remove \
-             the others",
-            said.join("\", \"")
+            "fields {} could each be {what}; keep the one that is meant: data.ignore = [{}] leaves \
+             {:?}",
+            quoted(&said),
+            quoted(&said[1..]),
+            said[0]
         ))),
     }
 }

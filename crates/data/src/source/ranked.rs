@@ -32,7 +32,7 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
     const LIST: &str = "answers";
     let mut scored = Vec::new();
     for (i, item) in row.list(LIST)?.iter().enumerate() {
-        row.only_read(LIST, item, &["answer", "rank", "model"]);
+        row.only_read(LIST, item, &["answer", "rank"]);
         let answer = row.text_at(LIST, i, item, "answer")?.to_string();
         scored.push((answer, -row.number_at(LIST, i, item, "rank")?));
     }

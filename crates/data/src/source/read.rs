@@ -1,9 +1,10 @@
 //! Reads the rows of a path in their formats, a row at a time.
 
 use super::collector::{Collector, Want};
+use super::columns::{Columns, visible};
 use super::format::ReadOptions;
-use super::row::{Kind, Row, Source};
-use super::{Format, SOURCES};
+use super::row::{Row, Source};
+use super::sniff::format_of;
 use crate::{Error, Only, Origin, Result};
 use hub::{DatasetSpec, HubSettings};
 use row_files::{DataFileList, Object, TOO_BIG};
@@ -116,8 +117,39 @@ pub(crate) fn sha256_of(files: &[(PathBuf, String)]) -> String {
 pub(crate) fn files_of(path: &Path) -> Result<DataFileList> {
     match path.to_str().and_then(DatasetSpec::parse) {
         Some(spec) => of_hub(path, &spec.map_err(hub_error)?),
+        None if !path.exists() => match hub_name(path) {
+            Some(name) => Err(Error(format!(
+                "{}: no such file; for a data set of the hub write hub:{name}",
+                path.display()
+            ))),
+            None => Ok(row_files::data_files(path)?),
+        },
         None => Ok(row_files::data_files(path)?),
     }
+}
+
+/// The name of a data set of the hub, as a path without `hub:` or as its address.
+fn hub_name(path: &Path) -> Option<&str> {
+    const ADDRESSES: [&str; 2] = ["https://huggingface.co/datasets/", "hf://datasets/"];
+    const ENDINGS: [&str; 12] = [
+        ".json", ".jsonl", ".ndjson", ".txt", ".csv", ".tsv", ".parquet", ".pq", ".gz", ".gzip",
+        ".zst", ".zstd",
+    ];
+    let text = path.to_str()?;
+    let of_address = ADDRESSES.iter().find_map(|start| text.strip_prefix(start));
+    let name = of_address.unwrap_or(text);
+    let (org, rest) = name.split_once('/')?;
+    let is_word = |part: &str| {
+        let taken = |c: char| c.is_ascii_alphanumeric() || "-_.:@".contains(c);
+        !part.is_empty() && !part.starts_with('.') && part.chars().all(taken)
+    };
+    let lower = name.to_lowercase();
+    let is_file = ENDINGS.iter().any(|ending| lower.ends_with(ending));
+    let n_parts = rest.split('/').count();
+    let is_name = is_word(org) && rest.split('/').all(is_word) && n_parts <= 2 && !is_file;
+    // a folder that is there has files, and a name in it is a mistyped one
+    let is_here = of_address.is_none() && Path::new(org).exists();
+    (is_name && !is_here).then_some(name)
 }
 
 /// Asks the hub once for each data set.
@@ -158,13 +190,17 @@ pub(super) fn read_rows(
 ) -> Result<Counts> {
     let mut collector = Collector::new(want);
     let mut counts = Counts::default();
+    let mut columns = Columns::new(options)?;
     let list = files_of(path)?;
+    let mut notes = list.notes;
     for file in list.files {
-        let read = read_file(&file, options, &mut collector, each)?;
+        let read = read_file(&file, (options, &mut columns), &mut collector, each)?;
+        notes.extend(read.notes);
         counts.n_rows += read.n_rows;
         counts.files.push((file, read.sha256));
     }
-    counts.notes = [list.notes, collector.notes(options.train_on)].concat();
+    columns.require(path)?;
+    counts.notes = [notes, collector.notes(options.train_on)].concat();
     counts.dropped = collector.dropped;
     Ok(counts)
 }
@@ -181,37 +217,36 @@ pub(super) fn read_row(row: &Row, source: &Source, collector: &mut Collector) ->
 struct ReadFile {
     n_rows: usize,
     sha256: String,
+    /// What was left out of it, a line each
+    notes: Vec<String>,
 }
 
 fn read_file(
     path: &Path,
-    options: &ReadOptions,
+    (options, columns): (&ReadOptions, &mut Columns),
     collector: &mut Collector,
     each: &mut dyn FnMut(ReadRow) -> Result<()>,
 ) -> Result<ReadFile> {
-    let (shared, want): (Arc<Path>, _) = (path.into(), collector.want);
+    let shared: Arc<Path> = path.into();
     let (mut n_rows, mut is_used) = (0, false);
-    let mut source: Option<&Source> = SOURCES.into_iter().find(|s| s.format == options.format);
+    let mut source: Option<&'static Source> = None;
     let file = row_files::for_each_row(path, &mut |number, object| {
+        let object = &*columns.rename(path, number, object)?;
+        let visible = &*visible(object, options);
         let source = match source {
             Some(source) => source,
-            None => *source.insert(sniff(path, number, object, want)?),
+            None => {
+                let found = format_of((path, number, visible), options, collector.want);
+                *source.insert(found.map_err(|e| columns.blamed(path, e))?)
+            }
         };
-        if n_rows == 0 {
-            check_kind(path, source, want)?;
-        }
         n_rows += 1;
         collector.origin = Origin::new(Arc::clone(&shared), number);
-        let row = Row::new(path, number, object, source);
-        read_row(&row, source, collector)?;
+        let row = Row::new(path, (number, visible), source, options);
+        read_row(&row, source, collector).map_err(|e| columns.blamed(path, e))?;
         if collector.n_records() > 0 {
             is_used = true;
-            for field in row.json_texts() {
-                *collector.json_texts.entry(field).or_default() += 1;
-            }
-            for field in row.unused(options)? {
-                *collector.unused.entry(field).or_default() += 1;
-            }
+            count(&row, options, collector)?;
             each(ReadRow {
                 number,
                 object,
@@ -227,99 +262,34 @@ fn read_file(
     Ok(ReadFile {
         n_rows: n_rows + file.n_too_big,
         sha256: file.sha256.unwrap_or_default(),
+        notes: file
+            .notes
+            .iter()
+            .map(|note| format!("{}: {note}", path.display()))
+            .collect(),
     })
+}
+
+/// Counts what is to be said of a row that is used.
+fn count(row: &Row, options: &ReadOptions, collector: &mut Collector) -> Result<()> {
+    for field in row.json_texts() {
+        *collector.json_texts.entry(field).or_default() += 1;
+    }
+    for field in row.unused(options)? {
+        *collector.unused.entry(field).or_default() += 1;
+    }
+    let is_learnt = match collector.want {
+        Want::Prompts => collector.prompts.iter().any(|p| p.reference.is_some()),
+        Want::Demonstrations | Want::Preferences => true,
+    };
+    for remark in row.remarks(is_learnt) {
+        collector.remark(remark, 1);
+    }
+    Ok(())
 }
 
 /// Why rows were dropped, and how many: `empty answer (3), repeated prompt (1)`.
 fn reasons(dropped: &BTreeMap<String, usize>) -> String {
     let reasons = dropped.iter().map(|(reason, n)| format!("{reason} ({n})"));
     reasons.collect::<Vec<_>>().join(", ")
-}
-
-pub(super) fn sniff(
-    path: &Path,
-    number: usize,
-    object: &Object,
-    want: Want,
-) -> Result<&'static Source> {
-    let fits = SOURCES.into_iter().find(|s| (s.fits)(object));
-    // A prompt alone is in every other format, too.
-    let says_little = |s: &&Source| {
-        s.format == Format::PromptCompletion
-            && want == Want::Preferences
-            && !object.contains_key("completion")
-    };
-    match fits {
-        Some(source) if !says_little(&source) => Ok(source),
-        _ => {
-            let names = object.keys().map(String::as_str);
-            let has = names.collect::<Vec<_>>().join(", ");
-            let all = fits.is_none();
-            let known = SOURCES.iter().filter(|s| holds(s.kind, want));
-            let known = known.map(|s| format!("{} ({})", s.name, s.fields));
-            let known = known.collect::<Vec<_>>().join("; ");
-            let what = if all {
-                "known format"
-            } else {
-                "format of pairs"
-            };
-            let what = format!("fields {has} fit no {what}; looked for {known}");
-            Err(row_files::row_error(path, number, what).into())
-        }
-    }
-}
-
-/// Whether rows of this kind hold what is wanted.
-fn holds(kind: Kind, want: Want) -> bool {
-    match want {
-        Want::Prompts => kind != Kind::Texts,
-        Want::Demonstrations => matches!(kind, Kind::Demonstrations | Kind::Texts),
-        Want::Preferences => kind == Kind::Preferences,
-    }
-}
-
-const PAIRS: &str = "write a better and a worse answer to each prompt as a row {\"prompt\": …, \
-                     \"chosen\": …, \"rejected\": …}";
-
-pub(super) fn check_kind(path: &Path, source: &Source, want: Want) -> Result<()> {
-    if holds(source.kind, want) {
-        return Ok(());
-    }
-    let wanted = match want {
-        Want::Prompts => "prompts",
-        Want::Demonstrations => "prompts with one answer",
-        Want::Preferences => "pairs of answers",
-    };
-    let (what, advice) = match (source.kind, want) {
-        (Kind::Texts, Want::Prompts) => (
-            "texts without prompts",
-            "write each prompt as a row {\"prompt\": …} of a .jsonl file",
-        ),
-        (Kind::Texts, _) => ("texts without prompts", PAIRS),
-        (Kind::Questions, Want::Preferences) => ("questions without answers", PAIRS),
-        (Kind::Questions, _) => (
-            "questions without answers",
-            "RLHF learns from them as prompts; else write rows {\"prompt\": …, \"completion\": …}",
-        ),
-        (Kind::Preferences, _) => (
-            "preferences",
-            "to learn the better answers alone, write them as rows {\"prompt\": …, \
-             \"completion\": …}",
-        ),
-        (Kind::Demonstrations, _) if source.format == Format::Kto => (
-            "answers with labels",
-            "where a prompt has an answer of each label, write the two as a row {\"prompt\": …, \
-             \"chosen\": …, \"rejected\": …}",
-        ),
-        (Kind::Demonstrations, _) => ("demonstrations", PAIRS),
-    };
-    let is_refused = |s: &&&Source| s.format == Format::Kto && want == Want::Demonstrations;
-    let takes = |s: &&&Source| holds(s.kind, want) && !is_refused(s);
-    let known = SOURCES.iter().filter(takes).map(|s| s.name);
-    let known = known.collect::<Vec<_>>().join(", ");
-    let (path, name) = (path.display(), source.name);
-    Err(Error(format!(
-        "{path}: holds {what} ({name} rows), but this stage needs {wanted}: rows of {known}; \
-         {advice}"
-    )))
 }

@@ -5,8 +5,10 @@
 use super::collector::Collector;
 use super::format::{Format, ReadOptions};
 use super::json_text;
+use super::remarks::Remark;
+use super::scalar::number;
 use super::transcript;
-use super::unused::{Effect, effect, is_empty, is_identifier};
+use super::unused::{Effect, Verdict, effect, is_empty, is_identifier, is_verdict, verdict};
 use crate::{Error, Message, Result};
 use row_files::{Object, row_error, type_name};
 use serde_json::Value;
@@ -50,38 +52,82 @@ pub(super) struct Source {
     pub read: fn(&Row, &mut Collector) -> Result<()>,
 }
 
+impl Source {
+    /// The name and the fields of its rows as users know them.
+    pub fn shown(&self, row: &Object) -> (&'static str, &'static str) {
+        let has = |name: &str| row.contains_key(name);
+        match self.format {
+            Format::Chat if has("conversations") && !has("messages") => {
+                ("ShareGPT", "conversations: a list of {from, value}")
+            }
+            _ => (self.name, self.fields),
+        }
+    }
+
+    /// As [`shown`](Self::shown), where all is well with the row.
+    pub fn shown_of(&self, row: &Object) -> (&'static str, &'static str) {
+        match self.format {
+            Format::PromptCompletion if !row.contains_key("completion") => ("prompt", "prompt"),
+            _ => self.shown(row),
+        }
+    }
+
+    /// Its name in a list of formats.
+    pub fn listed(&self) -> &'static str {
+        match self.format {
+            Format::Chat => "chat (messages, ShareGPT)",
+            _ => self.name,
+        }
+    }
+}
+
 /// A row and what its errors name.
 pub(super) struct Row<'a> {
     path: &'a Path,
     number: usize,
     object: &'a Object,
     source: &'a Source,
+    options: &'a ReadOptions,
     /// Fields of the row that were read.
     read: RefCell<BTreeSet<String>>,
-    /// Fields inside lists that say something and were not: `messages[].name`.
-    unread: RefCell<Vec<String>>,
+    /// Fields inside lists that say something and were not: `messages[].name`, with the values of
+    /// those that say how good an answer is.
+    unread: RefCell<Vec<(String, Value)>>,
     /// Fields that hold a list as text.
     json_texts: RefCell<BTreeSet<String>>,
     has_transcript: Cell<bool>,
+    /// Fields whose text stands for a missing value, and the text.
+    missing_texts: RefCell<BTreeSet<(String, String)>>,
 }
 
+/// What pandas writes for a missing value once a column is text.
+const MISSING: [&str; 4] = ["nan", "NaN", "NAN", "<NA>"];
+
 impl<'a> Row<'a> {
-    pub fn new(path: &'a Path, number: usize, object: &'a Object, source: &'a Source) -> Self {
+    /// `object`: without the fields that `options` ignores.
+    pub fn new(
+        path: &'a Path,
+        (number, object): (usize, &'a Object),
+        source: &'a Source,
+        options: &'a ReadOptions,
+    ) -> Self {
         Self {
             path,
             number,
             object,
             source,
+            options,
             read: RefCell::default(),
             unread: RefCell::default(),
             json_texts: RefCell::default(),
             has_transcript: Cell::default(),
+            missing_texts: RefCell::default(),
         }
     }
 
     /// `file: row 12: {what}; Alpaca rows have …`
     pub fn error(&self, what: impl std::fmt::Display) -> Error {
-        let Source { name, fields, .. } = self.source;
+        let (name, fields) = self.source.shown(self.object);
         row_error(
             self.path,
             self.number,
@@ -97,6 +143,10 @@ impl<'a> Row<'a> {
     }
 
     fn missing(&self, field: &str) -> Error {
+        if self.options.ignores(field) {
+            let what = format!("field \"{field}\" is needed, and data.ignore leaves it out");
+            return self.error(what);
+        }
         self.of_another_format(format!("field \"{field}\" is missing"))
     }
 
@@ -112,6 +162,11 @@ impl<'a> Row<'a> {
              of another format, write it into a file of its own"
         );
         row_error(self.path, self.number, what).into()
+    }
+
+    /// Its fields that are not ignored.
+    pub fn object(&self) -> &'a Object {
+        self.object
     }
 
     /// The names of its fields.
@@ -140,9 +195,13 @@ impl<'a> Row<'a> {
 
     pub fn text(&self, field: &str) -> Result<&'a str> {
         let value = self.value(field)?;
-        value
-            .as_str()
-            .ok_or_else(|| self.wrong(field, value, "a string"))
+        let text = value.as_str();
+        if let Some(missing) = text.filter(|text| MISSING.contains(&text.trim())) {
+            self.missing_texts
+                .borrow_mut()
+                .insert((field.to_string(), missing.trim().to_string()));
+        }
+        text.ok_or_else(|| self.wrong(field, value, "a string"))
     }
 
     /// The text of a field; empty if it is missing or null.
@@ -176,7 +235,8 @@ impl<'a> Row<'a> {
         let [one, other] = names;
         match (self.says(one), self.says(other)) {
             (true, true) => Err(self.error(format!(
-                "fields \"{one}\" and \"{other}\" mean the same; remove one of them"
+                "fields \"{one}\" and \"{other}\" mean the same; remove one of them, or set \
+                 data.ignore = [\"{other}\"]"
             ))),
             (false, true) => Ok(other),
             _ if !self.has(one) && self.has(other) => Ok(other),
@@ -222,50 +282,20 @@ impl<'a> Row<'a> {
         self.has_transcript.get()
     }
 
-    /// A string inside a list, e.g. `responses_and_scores[2].response`.
-    pub fn text_at<'v>(
-        &self,
-        field: &str,
-        index: usize,
-        item: &'v Value,
-        key: &str,
-    ) -> Result<&'v str> {
-        let (name, value) = self.value_at(field, index, item, key)?;
-        value
-            .as_str()
-            .ok_or_else(|| self.wrong(&name, value, "a string"))
-    }
-
-    /// A number inside a list, or one in a string, as some releases have it.
-    pub fn number_at(&self, field: &str, index: usize, item: &Value, key: &str) -> Result<f64> {
-        let (name, value) = self.value_at(field, index, item, key)?;
-        number(value)
-            .ok_or_else(|| self.error(format!("field \"{name}\" is {value}, not a number")))
-    }
-
-    fn value_at<'v>(
-        &self,
-        field: &str,
-        index: usize,
-        item: &'v Value,
-        key: &str,
-    ) -> Result<(String, &'v Value)> {
-        if !item.is_object() {
-            return Err(self.wrong(&format!("{field}[{index}]"), item, "an object"));
-        }
-        let name = format!("{field}[{index}].{key}");
-        match item.get(key) {
-            None => Err(self.error(format!("field \"{name}\" is missing"))),
-            Some(value) => Ok((name, value)),
-        }
-    }
-
     /// Says that of an object in the list `field` only `known` is read.
     pub fn only_read(&self, field: &str, item: &Value, known: &[&str]) {
+        self.only_read_of(&format!("{field}[]"), item, known);
+    }
+
+    /// Says that of the object `field` only `known` is read.
+    pub fn only_read_of(&self, field: &str, item: &Value, known: &[&str]) {
         let fields = item.as_object().into_iter().flatten();
         let others =
             fields.filter(|(key, value)| !known.contains(&key.as_str()) && !is_empty(value));
-        let named = others.map(|(key, _)| format!("{field}[].{key}"));
+        let named = others.map(|(key, value)| {
+            let says = is_verdict(key).then(|| value.clone());
+            (format!("{field}.{key}"), says.unwrap_or_default())
+        });
         self.unread.borrow_mut().extend(named);
     }
 
@@ -292,7 +322,9 @@ impl<'a> Row<'a> {
         });
         let fields = fields.map(|(name, _)| name.clone());
         let mut unused = BTreeSet::new();
-        for name in fields.chain(self.unread.borrow().iter().cloned()) {
+        let unread = self.unread.borrow();
+        let inside = unread.iter().map(|(name, _)| name.clone());
+        for name in fields.chain(inside) {
             let last = name.rsplit('.').next().unwrap_or(&name);
             if options.ignores(&name) || options.ignores(last) {
                 continue;
@@ -308,35 +340,41 @@ impl<'a> Row<'a> {
                 Effect::Label => "grades or weighs the row, and nothing here reads it",
                 Effect::Context => "belongs to the prompt, and there is no place for it here",
             };
-            return Err(row_error(
-                self.path,
-                self.number,
-                format!(
-                    "field \"{name}\" {why}; remove such rows or the field, or set data.ignore = \
-                     [\"{name}\"] to use the rows without it"
+            let advice = match is_verdict(&name) {
+                true => {
+                    "keep only the rows whose answers are to be learnt, without the field".into()
+                }
+                false => format!(
+                    "remove such rows or the field, or set data.ignore = [\"{name}\"] to use the \
+                     rows without it"
                 ),
-            )
-            .into());
+            };
+            let what = format!("field \"{name}\" {why}; {advice}");
+            return Err(row_error(self.path, self.number, what).into());
         }
         Ok(unused.into_iter().collect())
     }
-}
 
-/// A finite number, or one in a string.
-pub(super) fn number(value: &Value) -> Option<f64> {
-    match value {
-        Value::String(text) => text.trim().parse().ok().filter(|n: &f64| n.is_finite()),
-        other => other.as_f64(),
-    }
-}
-
-/// True or false, also as a text of any case, or as 1 or 0.
-pub(super) fn truth(value: &Value) -> Option<bool> {
-    let text = value.as_str().map(|text| text.trim().to_lowercase());
-    match (value, text.as_deref(), number(value)) {
-        (Value::Bool(truth), ..) => Some(*truth),
-        (_, Some("true"), _) | (.., Some(1.0)) => Some(true),
-        (_, Some("false"), _) | (.., Some(0.0)) => Some(false),
-        _ => None,
+    /// What is to be said of the row once it is used. `is_learnt`: an answer of it is.
+    pub fn remarks(&self, is_learnt: bool) -> Vec<Remark> {
+        let missing = self.missing_texts.take().into_iter();
+        let mut remarks: Vec<Remark> = missing
+            .map(|(field, text)| Remark::Missing(field, text))
+            .collect();
+        let read = self.read.borrow();
+        let unread = self.unread.borrow();
+        let inside = unread.iter().map(|(name, value)| (name, value));
+        let fields = self.object.iter().filter(|(name, _)| !read.contains(*name));
+        let mut seen = BTreeSet::new();
+        for (name, value) in fields.chain(inside).filter(|_| is_learnt) {
+            let last = name.rsplit('.').next().unwrap_or(name);
+            let is_ignored = self.options.ignores(name) || self.options.ignores(last);
+            let verdict = verdict(name, value).filter(|_| is_ignored && seen.insert(name));
+            remarks.extend(verdict.map(|verdict| match verdict {
+                Verdict::Bad(says) => Remark::Bad(name.clone(), says),
+                Verdict::Grade => Remark::Graded(name.clone()),
+            }));
+        }
+        remarks
     }
 }

@@ -34,7 +34,8 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
         [one] => one,
         [one, other, ..] => {
             return Err(row.error(format!(
-                "fields \"{one}\" and \"{other}\" could each be the transcript; remove one of them"
+                "fields \"{one}\" and \"{other}\" could each be the transcript; remove one of \
+                 them, or set data.ignore = [\"{other}\"]"
             )));
         }
     };

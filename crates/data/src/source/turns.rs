@@ -2,7 +2,8 @@
 //! content is a text or OpenAI's list of text parts. Speakers get the usual names.
 
 use super::json_text;
-use super::row::{Row, number};
+use super::row::Row;
+use super::scalar::number;
 use super::unused::is_empty;
 use crate::{Message, Result};
 use serde_json::{Map, Value};
@@ -83,7 +84,11 @@ fn key<'v>(item: &'v Value, names: &[&str]) -> Option<&'v str> {
 
 /// The turns of a field that is a list of them.
 pub(super) fn read(row: &Row, field: &str) -> Result<Vec<Message>> {
-    let items = row.list(field)?;
+    of_items(row, field, &row.list(field)?)
+}
+
+/// The turns of a list; `field` names it.
+pub(super) fn of_items(row: &Row, field: &str, items: &[Value]) -> Result<Vec<Message>> {
     let last = items.len().saturating_sub(1);
     let turns = items.iter().enumerate();
     turns

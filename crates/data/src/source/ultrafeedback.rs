@@ -24,13 +24,6 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
     const LIST: &str = "completions";
     const MEAN: &str = "fine-grained_score";
     // how a completion was made and judged
-    const DESCRIPTIVE: [&str; 5] = [
-        "annotations",
-        "critique",
-        "custom_system_prompt",
-        "model",
-        "principle",
-    ];
     let mut scored = Vec::new();
     for (i, item) in row.list(LIST)?.iter().enumerate() {
         let overall = item
@@ -41,7 +34,7 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
             false => MEAN,
         };
         let known = ["response", "overall_score", MEAN];
-        row.only_read(LIST, item, &[&known[..], &DESCRIPTIVE].concat());
+        row.only_read(LIST, item, &known);
         let response = row.text_at(LIST, i, item, "response")?.to_string();
         scored.push((response, row.number_at(LIST, i, item, score)?));
     }

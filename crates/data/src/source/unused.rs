@@ -2,8 +2,10 @@
 //!
 //! A field that no reader uses is counted and named. One that would change what a row means (a
 //! label, a score, a weight) or what its prompt is (tools, images) is an error. `data.ignore`
-//! silences both.
+//! leaves any of them out of the row. Of those that say whether an answer is good no error
+//! recommends it, and the bad answers that are then learnt are counted.
 
+use super::scalar::{number, truth};
 use serde_json::{Map, Value};
 
 /// What a field would do if it were read.
@@ -60,6 +62,69 @@ const LABELS: [&str; 39] = [
     "flipped",
 ];
 
+/// HelpSteer's grades of the one response of a row.
+pub(super) const RATINGS: [&str; 5] = [
+    "helpfulness",
+    "correctness",
+    "coherence",
+    "complexity",
+    "verbosity",
+];
+
+/// Words of [`LABELS`] whose numbers grade an answer: 0 is not the same as false.
+const GRADES: [&str; 14] = [
+    "score", "scores", "margin", "margins", "rating", "ratings", "reward", "rewards", "rank",
+    "ranks", "ranking", "votes", "upvotes", "grade",
+];
+
+/// What a field says of the answer of its row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is bad: what the field says
+    Bad(String),
+    /// A grade
+    Grade,
+}
+
+/// Whether a field, or one inside a list, says how good an answer is or what it weighs.
+pub(super) fn is_verdict(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    RATINGS.contains(&last) || effect(last) == Effect::Label
+}
+
+/// What a field says of the answer, unless it says that it is good or nothing at all.
+pub(super) fn verdict(name: &str, value: &Value) -> Option<Verdict> {
+    const BAD: [&str; 8] = [
+        "bad",
+        "negative",
+        "rejected",
+        "dislike",
+        "disliked",
+        "down",
+        "thumbs_down",
+        "incorrect",
+    ];
+    if !is_verdict(name) {
+        return None;
+    }
+    let last = name.rsplit('.').next().unwrap_or(name);
+    let words = words(last);
+    let is_grade =
+        RATINGS.contains(&last) || words.iter().any(|word| GRADES.contains(&word.as_str()));
+    let text = value.as_str().map(|text| text.trim().to_lowercase());
+    match (number(value), truth(value)) {
+        (Some(_), _) if is_grade => Some(Verdict::Grade),
+        (_, Some(true)) => None,
+        (Some(n), Some(false)) => Some(Verdict::Bad(n.to_string())),
+        (None, Some(false)) => Some(Verdict::Bad("false".to_string())),
+        (Some(n), None) if n < 0.0 => Some(Verdict::Bad(n.to_string())),
+        (Some(_), None) => Some(Verdict::Grade),
+        (None, None) => text
+            .filter(|text| BAD.contains(&text.as_str()))
+            .map(|text| Verdict::Bad(format!("{text:?}"))),
+    }
+}
+
 /// Parts of a prompt for which there is no place here.
 const CONTEXT: [&str; 14] = [
     "tool",
@@ -80,6 +145,9 @@ const CONTEXT: [&str; 14] = [
 
 /// The effect that the name of a field promises: `score_chosen`, `isCorrect`, `tool_calls`.
 pub(super) fn effect(name: &str) -> Effect {
+    if name == "parallel_tool_calls" {
+        return Effect::Unknown; // without tools it says nothing
+    }
     let words = words(name);
     let any = |known: &[&str]| words.iter().any(|word| known.contains(&word.as_str()));
     match () {

@@ -1,0 +1,68 @@
+//! OpenAI's preference format: `input` with `messages`, and `preferred_output` and
+//! `non_preferred_output`, a list of turns each. Rows with `tools` are refused.
+
+use super::answered::{Answer, joined};
+use super::collector::Collector;
+use super::format::Format;
+use super::json_text;
+use super::prompt;
+use super::row::{Kind, Row, Source};
+use super::turns;
+use crate::{Ask, Message, Result};
+use serde_json::Value;
+
+const BETTER: &str = "preferred_output";
+const WORSE: &str = "non_preferred_output";
+
+pub(super) const SOURCE: Source = Source {
+    format: Format::OpenaiPreference,
+    name: "OpenAI preference",
+    fields: "input: {messages}, preferred_output, non_preferred_output",
+    descriptive: &[],
+    refused: &[],
+    kind: Kind::Preferences,
+    fits: |row| row.contains_key(BETTER) && row.contains_key(WORSE),
+    read,
+};
+
+fn read(row: &Row, collector: &mut Collector) -> Result<()> {
+    let input = input(row)?;
+    let (chosen, rejected) = (Answer::read(row, BETTER)?, Answer::read(row, WORSE)?);
+    if chosen.before != rejected.before {
+        return Err(row.error(format!(
+            "the turns before the answers of {BETTER:?} and {WORSE:?} differ; a pair has one prompt"
+        )));
+    }
+    let messages = joined(input, chosen.before).ok_or_else(|| {
+        row.error(format!(
+            "the turns before the answers of {BETTER:?} and {WORSE:?} do not follow \"input\""
+        ))
+    })?;
+    let messages = prompt::with_system(row, messages)?;
+    if collector.takes(&messages, "prompt that does not end with a user turn") {
+        collector.preference(Ask::Chat(messages), &chosen.text, &rejected.text);
+    }
+    Ok(())
+}
+
+/// The turns of `input`, an object or the text of one.
+fn input(row: &Row) -> Result<Vec<Message>> {
+    const FIELD: &str = "input";
+    let value = row.value(FIELD)?;
+    let of_text = value.as_str().and_then(json_text::object);
+    if of_text.is_some() {
+        row.mark_json_text(FIELD);
+    }
+    let object = of_text.as_ref().unwrap_or(value);
+    if !object.is_object() {
+        return Err(row.wrong(FIELD, value, "an object"));
+    }
+    // without tools it says nothing
+    row.only_read_of(FIELD, object, &["messages", "parallel_tool_calls"]);
+    let name = "input.messages";
+    match object.get("messages") {
+        Some(Value::Array(items)) => turns::of_items(row, name, items),
+        Some(other) => Err(row.wrong(name, other, "a list")),
+        None => Err(row.error(format!("field \"{name}\" is missing"))),
+    }
+}
