@@ -190,7 +190,7 @@ fn nothing_else_is_said_of_the_rows() {
             "transcripts" => "158 earlier assistant turns are context only",
             "kto-messages" => "172 earlier assistant turns are context only",
             "fastchat" => "98 later turns of questions are not used",
-            "ultrafeedback" => "fields that are not used (rows)",
+            "ultrafeedback" | "comparison-v2" => "fields that are not used (rows)",
             _ => "",
         };
         let found = notes.iter().map(|note| note.split(':').next().unwrap());
