@@ -67,12 +67,15 @@ fn a_loader_made_in_the_middle_of_a_mixture_goes_on() {
     }
 }
 
+const NO_COLUMNS: &BTreeMap<String, String> = &BTreeMap::new();
+
 fn selection<'a>(path: &'a DataPath, sources: &'a [DataSet]) -> Selection<'a> {
     Selection {
         path,
         sources,
         format: Format::Auto,
         only: None,
+        columns: NO_COLUMNS,
         ignore: &[],
         max_rows: None,
         train_on: TrainOn::Last,

@@ -20,8 +20,8 @@ fn chat_encoder() -> data::Encoder {
     encoder(template, true)
 }
 
-/// The sequences that training makes of records, every answer learnt: their tokens, the learnt ones,
-/// the prompt's identity.
+/// The sequences that training makes of records, every answer learnt: their tokens, the learnt
+/// ones, the prompt's identity.
 fn learnt(path: &str, stage: Stage) -> Vec<Vec<Example>> {
     let (path, encoder) = (Path::new(path), chat_encoder());
     match stage {

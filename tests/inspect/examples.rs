@@ -29,7 +29,7 @@ fn only_answers_that_are_learnt_are_shown_as_such() {
     ];
     let row = format!(r#"{{"messages": [{}]}}"#, turns.join(", "));
     let (_dir, path) = file("rows.jsonl", row);
-    assert_eq!(learnt(&path), ["early", "last"]);
+    assert_eq!(learnt(&path), ["greeting", "early", "second", "last"]);
     assert_eq!(learnt(&format!("{path} --train-on last")), ["last"]);
 }
 

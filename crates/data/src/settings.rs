@@ -2,6 +2,7 @@
 
 use crate::{DataPath, DataSet, Error, Format, Only, Result, Selection, TooLong, TrainOn};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The rows to train on and those to evaluate on. `HELD_OUT` is the default of `held_out`, percent.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,6 +35,9 @@ pub struct RowsConfig<const HELD_OUT: u8> {
     /// Keep only the rows whose instruction matches this regular expression; the others are counted
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only: Option<Only>,
+    /// The file's names of our fields: `columns = { prompt = "question" }`
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub columns: BTreeMap<String, String>,
     /// Fields of the rows to ignore; any other unused field is reported
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<String>,
@@ -140,6 +144,7 @@ impl<const HELD_OUT: u8> RowsConfig<HELD_OUT> {
             sources: &self.sources,
             format: self.format,
             only: self.only.as_ref(),
+            columns: &self.columns,
             ignore: &self.ignore,
             max_rows: self.max_rows,
             train_on: self.train_on.unwrap_or_default(),

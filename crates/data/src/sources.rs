@@ -5,7 +5,7 @@ use crate::{
     Counts, DataFile, DataPath, Error, Format, Mixture, Only, ReadOptions, Record, Result, TrainOn,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 
 /// One of `[[data.sources]]`.
@@ -24,6 +24,9 @@ pub struct DataSet {
     /// Default: `data.only`
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only: Option<Only>,
+    /// Default: `data.columns`
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub columns: BTreeMap<String, String>,
     /// In addition to `data.ignore`
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<String>,
@@ -43,6 +46,7 @@ pub struct Selection<'a> {
     pub sources: &'a [DataSet],
     pub format: Format,
     pub only: Option<&'a Only>,
+    pub columns: &'a BTreeMap<String, String>,
     pub ignore: &'a [String],
     pub max_rows: Option<usize>,
     pub train_on: TrainOn,
@@ -140,11 +144,15 @@ impl Selection<'_> {
         }
     }
 
-    /// The sources; `data.path` is one.
-    fn all(&self) -> Vec<DataSet> {
+    /// The sources, with the defaults of `[data]`; `data.path` is one.
+    pub fn data_sets(&self) -> Vec<DataSet> {
         let with_defaults = |source: &DataSet| DataSet {
             format: source.format.or(Some(self.format)),
             only: source.only.clone().or_else(|| self.only.cloned()),
+            columns: match source.columns.is_empty() {
+                true => self.columns.clone(),
+                false => source.columns.clone(),
+            },
             ignore: [self.ignore, &source.ignore].concat(),
             ..source.clone()
         };
@@ -154,6 +162,7 @@ impl Selection<'_> {
                 weight: 1.0,
                 format: Some(self.format),
                 only: self.only.cloned(),
+                columns: self.columns.clone(),
                 ignore: self.ignore.to_vec(),
                 max_rows: self.max_rows,
             }],
@@ -171,12 +180,12 @@ impl Selection<'_> {
         let mut read = ReadSources::default();
         let mut seen = HashSet::new();
         self.paths()?; // no file twice
-        for (number, source) in self.all().iter().enumerate() {
+        for (number, source) in self.data_sets().iter().enumerate() {
             let options = ReadOptions {
                 format: source.format.unwrap_or_default(),
+                columns: source.columns.clone(),
                 ignore: source.ignore.clone(),
                 train_on: self.train_on,
-                ..ReadOptions::default()
             };
             let (mut counts, only) = (Counts::default(), source.only.as_ref());
             for path in source.path.iter() {
@@ -208,7 +217,11 @@ impl Selection<'_> {
     pub fn paths(&self) -> Result<Vec<PathBuf>> {
         let mut files: Vec<PathBuf> = Vec::new();
         let mut places = HashMap::new();
-        for path in self.all().iter().flat_map(|source| source.path.iter()) {
+        for path in self
+            .data_sets()
+            .iter()
+            .flat_map(|source| source.path.iter())
+        {
             for file in files_of(path)?.files {
                 let place = std::fs::canonicalize(&file).unwrap_or_else(|_| file.clone());
                 if let Some(first) = places.insert(place, path.display().to_string()) {
@@ -228,7 +241,7 @@ impl Selection<'_> {
     /// Files of each source.
     pub fn n_files(&self) -> Result<Vec<usize>> {
         let mut n_files = Vec::new();
-        for source in self.all() {
+        for source in self.data_sets() {
             let mut n = 0;
             for path in source.path.iter() {
                 n += files_of(path)?.files.len();

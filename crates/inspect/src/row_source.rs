@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use data::{DataPath, DataSet, Format, Only, ReadOptions, Selection, TooLong, TrainOn};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Rows that are read alike.
@@ -73,6 +74,7 @@ struct DataKeys {
     sources: Vec<DataSet>,
     format: Format,
     only: Option<Only>,
+    columns: BTreeMap<String, String>,
     ignore: Vec<String>,
     max_rows: Option<usize>,
     train_on: Option<TrainOn>,
@@ -131,17 +133,22 @@ impl Rows {
             sources: &data.sources,
             format: data.format,
             only: data.only.as_ref(),
+            columns: &data.columns,
             ignore: &data.ignore,
             max_rows: data.max_rows,
             train_on,
         };
         selection.check()?;
+        let sources = selection.data_sets().into_iter();
+        let sources = sources
+            .map(|source| RowSource::of(source, train_on))
+            .collect();
         let held_out = match data.eval_path {
             Some(_) => Some(0.0),
             None => data.held_out,
         };
         Ok(Self {
-            sources: data.sources(train_on),
+            sources,
             train_on,
             config_max_len: max_len,
             config_train_on: data.train_on,
@@ -180,30 +187,20 @@ impl RowSource {
     }
 }
 
-impl DataKeys {
-    /// The sources with the defaults of `[data]`; `path` is one.
-    fn sources(&self, train_on: TrainOn) -> Vec<RowSource> {
-        let options = |format: Option<Format>, ignore: &[String]| ReadOptions {
-            format: format.unwrap_or(self.format),
-            ignore: [&self.ignore, ignore].concat(),
-            train_on,
-        };
-        if self.sources.is_empty() {
-            return vec![RowSource {
-                paths: self.path.clone(),
-                options: options(None, &[]),
-                only: self.only.clone(),
-                max_rows: self.max_rows,
-                weight: 1.0,
-            }];
-        }
-        let sources = self.sources.iter().map(|source| RowSource {
-            paths: source.path.clone(),
-            options: options(source.format, &source.ignore),
-            only: source.only.clone().or_else(|| self.only.clone()),
+impl RowSource {
+    /// Of a config.
+    fn of(source: DataSet, train_on: TrainOn) -> Self {
+        Self {
+            paths: source.path,
+            options: ReadOptions {
+                format: source.format.unwrap_or_default(),
+                columns: source.columns,
+                ignore: source.ignore,
+                train_on,
+            },
+            only: source.only,
             max_rows: source.max_rows,
             weight: source.weight,
-        });
-        sources.collect()
+        }
     }
 }

@@ -95,7 +95,7 @@ pub(super) fn without_reference(row: &Row, names: &[&str], collector: &mut Colle
         return false;
     }
     said.iter().for_each(|name| row.mark_read(name));
-    let [all, others] = [&said[..], &said[1..]].map(|names| quoted(names));
+    let [all, others] = [&said[..], &said[1..]].map(quoted);
     collector.remark(Remark::Answers(all, others), 1);
     true
 }

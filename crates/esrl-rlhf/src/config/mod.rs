@@ -16,6 +16,7 @@ use optimizer::RlOptimizer;
 use rewards::SourceConfig;
 use run::Rules;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use train::OptimizerConfig;
 
@@ -99,6 +100,9 @@ pub struct DataConfig {
     /// Use only the rows whose instruction matches this regular expression; the others are counted
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only: Option<Only>,
+    /// The file's names of our fields: `columns = { prompt = "question" }`
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub columns: BTreeMap<String, String>,
     /// Fields of the rows to ignore; any other unused field is reported
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ignore: Vec<String>,
@@ -115,6 +119,7 @@ impl DataConfig {
             sources: &self.sources,
             format: self.format,
             only: self.only.as_ref(),
+            columns: &self.columns,
             ignore: &self.ignore,
             max_rows: self.max_rows,
             train_on: TrainOn::Last,
