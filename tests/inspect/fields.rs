@@ -8,9 +8,10 @@ const ROW: &str = "{\"messages\": [{\"role\": \"user\", \"content\": \"a\"}, {\"
                    \"assistant\", \"content\": \"b\", \"tool_calls\": [{\"name\": \"x\"}]}], \
                    \"label\": true, \"hint\": \"h\"}\n";
 
-const WHY: &str = "field \"label\" grades or weighs the row, and nothing here reads it; field \
+const WHY: &str = "field \"label\" grades or weighs the row, and nothing here reads it; keep only the \
+                   rows whose answers are to be learnt, without the field; field \
                    \"messages[].tool_calls\" belongs to the prompt, and there is no place for it \
-                   here; remove such rows or the fields, or give --ignore";
+                   here; remove such rows or the field, or give --ignore";
 
 #[test]
 fn all_refused_fields_of_a_row_are_named_with_the_option() {
@@ -19,12 +20,12 @@ fn all_refused_fields_of_a_row_are_named_with_the_option() {
     let sft = &report.stages[Stage::Sft as usize];
     assert_eq!(
         sft.refused[0].reason,
-        format!("{WHY} 'label,messages[].tool_calls' to use the rows without them")
+        format!("{WHY} 'messages[].tool_calls' to use the rows without it")
     );
     let page = report.text(false);
     assert!(!page.contains("data.ignore"), "{page}");
     let squeezed = page.split_whitespace().collect::<Vec<_>>().join(" ");
-    let next = "; the fields: --ignore 'label,messages[].tool_calls'";
+    let next = "; the fields: --ignore 'messages[].tool_calls'";
     assert!(squeezed.ends_with(next), "{page}");
     assert!(
         squeezed.contains("rlhf stops as sft does, see refused"),
@@ -64,9 +65,7 @@ fn convert_names_everything_that_would_be_lost_at_once() {
     let out = text(&dir.path().join("out.jsonl"));
     refused(
         converted(&format!("{path} --out {out}")),
-        &format!(
-            "{path}: row 1: {WHY} 'label,messages[].tool_calls,hint' to use the rows without them"
-        ),
+        &format!("{path}: row 1: {WHY} 'messages[].tool_calls,hint' to use the rows without it"),
     );
     let all = "label,messages[].tool_calls,hint";
     assert_eq!(

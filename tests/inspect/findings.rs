@@ -56,7 +56,10 @@ fn bad_rows_are_counted_by_reason_with_the_first_of_them() {
     );
     assert_eq!(
         field("label").why.as_deref(),
-        Some("field \"label\" grades or weighs the row, and nothing here reads it")
+        Some(
+            "field \"label\" grades or weighs the row, and nothing here reads it; keep only the rows \
+             whose answers are to be learnt, without the field"
+        )
     );
 
     let report = inspected(&format!("{path} --ignore label,hint")).unwrap();

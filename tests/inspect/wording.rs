@@ -30,7 +30,8 @@ fn a_stage_for_other_records_is_one_short_line() {
     says(
         &prompts,
         "sft no: field \"completion\" is missing (--stage sft says more) rm no: fields prompt fit no \
-         format of pairs (--stage rm says more)",
+         format of pairs: they look like prompts alone, which esrl-rlhf samples answers to \
+         (--stage rm says more)",
     );
     says(
         &shape("text.txt"),

@@ -32,7 +32,7 @@ fn a_field_that_grades_rows_is_refused_by_every_stage_until_it_is_ignored() {
         let result = stage(&world, "out", &format!("data.path={data}"));
         let says = [
             "graded.jsonl: row 3: field \"label\"",
-            "data.ignore = [\"label\"]",
+            "keep only the rows whose answers are to be learnt, without the field",
         ];
         refused(&world, result, &says);
         let sets = format!("data.path={data} data.ignore=[\"label\"]");

@@ -20,8 +20,16 @@ pub(crate) fn reason(
         _ => None,
     });
     let (names, reasons): (Vec<&str>, Vec<&str>) = refused.unzip();
+    if names.is_empty() {
+        return why.to_string();
+    }
+    let ignorable = names
+        .iter()
+        .zip(&reasons)
+        .filter(|(_, why)| may_be_ignored(why));
+    let names: Vec<&str> = ignorable.map(|(name, _)| *name).collect();
     let (field, it) = match names.len() {
-        0 => return why.to_string(),
+        0 => return reasons.join("; "),
         1 => ("field", "it"),
         _ => ("fields", "them"),
     };
@@ -30,6 +38,11 @@ pub(crate) fn reason(
         "{}; remove such rows or the {field}, or give {ignore} to use the rows without {it}",
         reasons.join("; ")
     )
+}
+
+/// Whether a field may be ignored: one that says which answers are bad may not.
+pub(crate) fn may_be_ignored(why: &str) -> bool {
+    !why.contains("; keep only the rows")
 }
 
 /// Why a field is refused, without advice.

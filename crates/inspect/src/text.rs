@@ -5,7 +5,7 @@ use crate::conversations::ConversationFacts;
 use crate::examples_text::put_example;
 use crate::lengths_text::put_lengths;
 use crate::page::{LABEL, MAX_LISTED, Page, counted};
-use crate::refusal::ignore_option;
+use crate::refusal::{ignore_option, may_be_ignored};
 use crate::report::{FileFacts, Report, SourceFacts, StageFacts, TemplateFacts};
 use crate::safe_text::safe;
 use crate::stages_text::put_stages;
@@ -253,7 +253,12 @@ impl Report {
                     .filter(move |field| field.becomes == what);
                 fields.map(|field| field.name.clone())
             };
-            let refused: Vec<String> = named("refused").collect();
+            let is_ignorable = |name: &String| {
+                let field = self.fields.iter().find(|field| field.name == *name);
+                let why = field.and_then(|field| field.why.as_deref());
+                why.is_none_or(may_be_ignored)
+            };
+            let refused: Vec<String> = named("refused").filter(is_ignorable).collect();
             let ignored: Vec<String> = named("ignored").collect();
             let or = match refused.is_empty() {
                 true => String::new(),

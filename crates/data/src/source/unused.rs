@@ -20,7 +20,7 @@ pub(super) enum Effect {
 }
 
 /// Words in the name of a field that grades, weighs or reverses its row.
-const LABELS: [&str; 39] = [
+const LABELS: [&str; 38] = [
     "kto",
     "label",
     "labels",
@@ -54,7 +54,6 @@ const LABELS: [&str; 39] = [
     "correct",
     "good",
     "bad",
-    "accepted",
     "verdict",
     "trainable",
     "loss",
