@@ -25,7 +25,7 @@ transformers() {
 
 # Data sets of a mock hub: the same bytes, and each other's cache without a network.
 huggingface_hub() {
-    cargo build --release -p testkit --bin mock-hub -p hub --example dataset_files >&2
+    cargo build --release --bins --examples >&2
     local built=${CARGO_TARGET_DIR:-target}/release
     "$python" scripts/golden/check_hub.py "$built/mock-hub" "$built/examples/dataset_files"
 }
