@@ -188,7 +188,8 @@ large_data() {
         echo "$run start: $(WICK_CACHE=$work/cache RAYON_NUM_THREADS=$(nproc) \
             peak_of "$work/log" $command --run "$work/$run")"
     done
-    grep -q 'were tokenised before' "$work/log" || { echo "the second start prepared them again"; return 1; }
+    grep -q 'were tokenised before' "$work/log" ||
+        { echo "the second start tokenised them again"; return 1; }
     diff -I '"time/' -I tokens_per_sec "$work"/{first,second}/metrics.jsonl || return 1
     echo "$n rows, $(du -m "$rows" | cut -f1) MB; their tokens: $(du -sm "$work/cache" | cut -f1) MB"
 }

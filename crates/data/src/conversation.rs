@@ -86,8 +86,8 @@ impl Encoder {
         cut
     }
 
-    /// A question and answer inside a conversation. What is to be said of its question is said of
-    /// the whole.
+    /// A question and answer inside a conversation. Special tokens in the question are not counted
+    /// here: the whole conversation is checked once.
     fn part(&self, prompt: &Prompt, answer: &str) -> Result<Example> {
         let made = self.example_ids(prompt, answer);
         let (ids, prompt_len) = made.map_err(|error| prompt.origin.locate(error))?;

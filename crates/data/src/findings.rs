@@ -121,7 +121,7 @@ pub(crate) fn beginning(text: &str) -> String {
 }
 
 impl Counts {
-    /// What is to be said of answers inside conversations.
+    /// The messages about answers inside conversations.
     fn of_conversations(&self, rows: &str) -> Vec<String> {
         let mut notes = Vec::new();
         if self.n_apart > 0 {

@@ -44,7 +44,7 @@ pub struct RowsConfig<const HELD_OUT: u8> {
     /// Use the first rows only
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rows: Option<usize>,
-    /// Rows of more text than this, MB, are tokenised into the cache instead of memory
+    /// Rows that would take more memory than this, MB, are tokenised into the cache on disk
     #[serde(default = "memory_mb")]
     pub memory_mb: usize,
     /// Evaluate on the first held-out rows only

@@ -61,7 +61,7 @@ pub struct ReadSources {
     pub files: Vec<(PathBuf, String)>,
     /// Rows dropped because they are longer than any context.
     pub n_too_big: usize,
-    /// What is to be said of each path.
+    /// The messages about each path.
     pub lines: Vec<String>,
 }
 

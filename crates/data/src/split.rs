@@ -55,8 +55,8 @@ pub fn n_held_out(n_keys: usize, held_out: f64) -> usize {
     }
 }
 
-/// Held-out prompts that are also training prompts, each once, and what is to be said of them: an
-/// evaluation on them measures memorisation. `train`: the keys of the training prompts, ascending.
+/// The number of held-out prompts that are also training prompts, and a warning: an evaluation on
+/// them measures memorisation. `train`: the keys of the training prompts, ascending.
 pub fn shared_note(
     path: &Path,
     train: &[u64],

@@ -246,7 +246,7 @@ impl Writer<'_> {
 }
 
 impl Converted {
-    /// What is to be said: `rows.jsonl: 90 rows written of 100 read; dropped: empty answer (10)`.
+    /// The messages: `rows.jsonl: 90 rows written of 100 read; dropped: empty answer (10)`.
     pub fn lines(&self, out: &Path) -> Vec<String> {
         let shown = out.display();
         let dropped = match list(&self.dropped) {

@@ -177,8 +177,7 @@ fn formats(survey: &Survey) -> Vec<FormatFacts> {
     found
 }
 
-/// What is to be said of the tokens. What a row's tokens would stop the stage at is counted as
-/// refused.
+/// The messages about the tokens. A row whose tokens would stop the stage is counted as refused.
 fn findings(survey: &mut Survey, lengths: Option<&LengthReport>) -> Vec<String> {
     let mut findings = Vec::new();
     let tally = &mut survey.tallies[survey.stage as usize];

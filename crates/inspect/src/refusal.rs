@@ -1,5 +1,5 @@
-//! What is said of the fields of a row because of which it is refused: all at once, with the option
-//! that ignores them.
+//! The error for a row that is refused: every field that causes it, and the option that ignores
+//! those fields.
 
 use crate::shell::quoted;
 use data::{FieldUse, ReadOptions};

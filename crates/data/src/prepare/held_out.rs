@@ -11,7 +11,7 @@ pub(super) struct Split {
     pub max_held: usize,
     /// The keys of the training prompts, ascending
     pub prompts: Vec<u64>,
-    /// Held-out prompts that are training prompts, too, and what is to be said of them
+    /// Held-out prompts that are training prompts, too, and the message about them
     pub n_shared: usize,
     pub note: Option<String>,
 }

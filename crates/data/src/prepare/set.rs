@@ -87,7 +87,7 @@ impl<const N: usize> Set<N> {
         Ok(())
     }
 
-    /// What is to be said of the rows. `must_end`: truncation may not take the end of every answer.
+    /// The messages about the rows. `must_end`: truncation may not take the end of every answer.
     pub fn notes(&self, max_len: usize, must_end: bool) -> Result<Vec<String>> {
         let checked = self.labels.check_labels(self.encoder.ends().eos);
         checked.map_err(

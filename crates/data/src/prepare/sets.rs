@@ -30,7 +30,7 @@ pub(super) struct Sets<T, const N: usize> {
 
 /// All rows.
 pub(super) struct Finished<T, const N: usize> {
-    /// What is to be said of them
+    /// The messages about the rows
     pub notes: Vec<String>,
     /// The held-out records, or the first of them
     pub shown: Vec<T>,
@@ -116,7 +116,7 @@ impl<T: Record, const N: usize> Sets<T, N> {
 }
 
 impl<T, const N: usize> Finished<T, N> {
-    /// Says on stderr what is to be said of the rows.
+    /// Prints the messages about the rows on stderr.
     pub fn report(&self, split: &Split) {
         for note in self.notes.iter().chain(&split.note) {
             run::say!("{note}");

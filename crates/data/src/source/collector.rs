@@ -27,7 +27,7 @@ pub struct Collector {
     pub unused: BTreeMap<String, usize>,
     /// Fields that hold turns or lists as text, with the number of their rows.
     pub json_texts: BTreeMap<String, usize>,
-    /// What else is said of rows that are used, with their number.
+    /// Other remarks on rows that are used, with the number of rows.
     remarks: BTreeMap<Remark, usize>,
     /// Turns of questions after the first, which are not used.
     pub later_turns: usize,
@@ -63,7 +63,7 @@ impl Collector {
         self.demonstrations.len() + self.preferences.len() + self.prompts.len()
     }
 
-    /// Counts what is said of rows that are used.
+    /// Counts a remark on `n` rows that are used.
     pub fn remark(&mut self, remark: Remark, n: usize) {
         if n > 0 {
             *self.remarks.entry(remark).or_default() += n;

@@ -58,7 +58,7 @@ pub struct ReadOptions {
     pub ignore: Vec<String>,
     /// Names of the file's fields by the names that readers know: `data.columns`.
     pub columns: BTreeMap<String, String>,
-    /// Which answers of a conversation are learnt, for what is said of them.
+    /// Which answers of a conversation are learnt; the messages about them differ.
     pub train_on: TrainOn,
 }
 

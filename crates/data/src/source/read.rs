@@ -270,7 +270,7 @@ fn read_file(
     })
 }
 
-/// Counts what is to be said of a row that is used.
+/// Counts the remarks on a row that is used.
 fn count(row: &Row, options: &ReadOptions, collector: &mut Collector) -> Result<()> {
     for field in row.json_texts() {
         *collector.json_texts.entry(field).or_default() += 1;

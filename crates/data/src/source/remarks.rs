@@ -1,4 +1,4 @@
-//! What is said once of the rows that are used, with a count.
+//! Remarks on rows that are used. Each is printed once, with the number of rows.
 
 /// Something that a user should know of rows that are used.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -355,7 +355,7 @@ impl<'a> Row<'a> {
         Ok(unused.into_iter().collect())
     }
 
-    /// What is to be said of the row once it is used. `is_learnt`: an answer of it is.
+    /// Remarks on the row, if it is used. `is_learnt`: one of its answers is learnt.
     pub fn remarks(&self, is_learnt: bool) -> Vec<Remark> {
         let missing = self.missing_texts.take().into_iter();
         let mut remarks: Vec<Remark> = missing
