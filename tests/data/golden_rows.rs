@@ -312,10 +312,6 @@ pub fn pair(encoder: &Encoder, row: &Preference) -> [Vec<u32>; 3] {
     [prompt.to_vec(), answer.to_vec(), other]
 }
 
-pub fn ids(value: &Value) -> Vec<u32> {
-    serde_json::from_value(value.clone()).unwrap()
-}
-
 /// The first eight hexadecimal digits of the SHA-256 of little-endian numbers.
 fn hashed(numbers: Vec<u32>) -> String {
     let bytes: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();

@@ -1,13 +1,17 @@
 //! The rows of every shape of data: ids and labels are those of TRL and transformers, but for rows
 //! that differ by design, which are counted here.
 
-use super::golden_rows::{Records, SHAPES, Shape, encoder, ids, last, pair, read, whole};
+use super::golden_rows::{Records, SHAPES, Shape, encoder, last, pair, read, whole};
 use data::{Demonstration, Encoder, Example};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use testkit::{golden, golden_json};
 use tokenizers::Tokenizer;
+
+fn ids(value: &Value) -> Vec<u32> {
+    serde_json::from_value(value.clone()).unwrap()
+}
 
 /// Every fourth shape from `first`, with their counts for a tokenizer: none but these differ.
 #[track_caller]
