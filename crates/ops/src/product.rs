@@ -46,8 +46,25 @@ impl<'a> Mat<'a> {
         }
     }
 
-    fn check(&self, rows: usize, cols: usize) {
+    /// Fails unless the matrix has `rows` and `cols`, neither 0.
+    pub(crate) fn check(&self, rows: usize, cols: usize) {
         assert!((rows - 1) * self.row + (cols - 1) * self.col < self.data.len());
+    }
+
+    /// Whether rows lie in memory as they are; else columns do.
+    pub(crate) fn has_contiguous_rows(&self) -> bool {
+        self.col == 1
+    }
+
+    /// Numbers from `start` on of a contiguous row or column, as f32.
+    ///
+    /// # Safety
+    /// As [`Lanes`].
+    #[inline(always)]
+    pub(crate) unsafe fn widen<L: Lanes>(&self, line: usize, start: usize, out: &mut [f32]) {
+        let stride = if self.col == 1 { self.row } else { self.col };
+        // SAFETY: as the caller guarantees.
+        unsafe { self.data.widen::<L>(line * stride + start, out) }
     }
 }
 
@@ -72,6 +89,12 @@ impl<'a> Term<'a> {
         let scale = 1.0;
         Self { k, a, b, scale }
     }
+
+    /// Fails unless the factors have the size (m, n), neither 0.
+    pub(crate) fn check(&self, m: usize, n: usize) {
+        self.a.check(m, self.k);
+        self.b.check(self.k, n);
+    }
 }
 
 /// Depth of a panel: 192 x 48 floats fill most of a first-level cache.
@@ -83,7 +106,7 @@ const MAX_LANES: usize = 16;
 /// Rows of A of one task, at least: packing a panel must pay.
 const MIN_ROWS: usize = 64;
 /// Multiplications below which more threads cost more than they save.
-const ONE_THREAD: usize = 256 * 1024;
+pub(crate) const ONE_THREAD: usize = 256 * 1024;
 
 /// The product of size (m, n) into `out`, m rows `stride` elements apart. `keep`: add to `out`
 /// instead of overwriting.
@@ -119,8 +142,7 @@ pub(crate) unsafe fn product_at(
     assert!(stride >= n && at + (m - 1) * stride + n <= out.len());
     let mut work = 0;
     for term in terms.iter().filter(|term| term.k > 0) {
-        term.a.check(m, term.k);
-        term.b.check(term.k, n);
+        term.check(m, n);
         work += m * n * term.k;
     }
     if work == 0 {
@@ -163,12 +185,12 @@ pub(crate) unsafe fn product_at(
 
 /// Where a product is written: rows `stride` elements apart from element `at` on.
 #[derive(Clone, Copy)]
-struct Output {
-    data: Shared,
-    at: usize,
-    stride: usize,
+pub(crate) struct Output {
+    pub data: Shared,
+    pub at: usize,
+    pub stride: usize,
     /// Add to the elements instead of overwriting them.
-    keep: bool,
+    pub keep: bool,
 }
 
 /// Buffers of a thread: a panel of B, and its weights as f32 if they are transposed. Aligned to a
@@ -185,7 +207,7 @@ thread_local!(static BUFFERS: RefCell<Box<Buffers>> = RefCell::new(Box::new(Buff
 })));
 
 /// Computes `rows` and `columns` of the output, which the caller owns.
-fn column_panel(terms: &[Term], rows: Range<usize>, columns: Range<usize>, output: Output) {
+pub(crate) fn column_panel(terms: &[Term], rows: Range<usize>, columns: Range<usize>, output: Output) {
     BUFFERS.with_borrow_mut(|buffers| {
         let mut output = output;
         output.at += rows.start * output.stride + columns.start;

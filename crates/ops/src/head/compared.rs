@@ -3,6 +3,7 @@
 
 use super::running::{Running, merged, statistics};
 use super::sweep::{LogitTile, sweep};
+use crate::Compute;
 use crate::cpu::{self, Data, Shared};
 use crate::elements::Frozen;
 use crate::simd::{Lanes, dispatch, exp, get};
@@ -12,6 +13,7 @@ use candle_core::{Result, Tensor};
 /// lse_p + lse_q. One sweep over the vocabulary, no gradient; the first two rows are
 /// `token_scores`' bit for bit.
 pub(super) fn compared_scores(
+    compute: Compute,
     p: &Tensor,
     q: &Tensor,
     head: &Tensor,
@@ -26,7 +28,7 @@ pub(super) fn compared_scores(
     let (mut label_p, mut label_q) = (vec![0.0; m], vec![0.0; m]);
     let labels = [Shared::new(&mut label_p), Shared::new(&mut label_q)];
     let begin = || [(); 3].map(|_| vec![Running::NONE; m]);
-    let partial = sweep([ps, qs], ws, d, begin, |stats, part: LogitTile<2>| {
+    let partial = sweep(compute, [ps, qs], ws, d, begin, |stats, part: LogitTile<2>| {
         let LogitTile { rows, tile, logits } = part;
         let [xp, xq] = logits.map(|logits| logits.chunks_exact_mut(tile.len()));
         for ((xp, xq), row) in xp.zip(xq).zip(rows) {

@@ -7,7 +7,9 @@
 use super::running::{Running, merged, statistics};
 use super::sweep::{LogitTile, sweep};
 use crate::cpu::{self, Data, Shared};
+use crate::Compute;
 use crate::elements::{Elements, Frozen, elements};
+use crate::int16::{self, Left};
 use crate::product::{Mat, Term, Threads, product};
 use crate::simd::{Lanes, dispatch, exp, get, put};
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
@@ -16,6 +18,7 @@ use std::sync::{Arc, OnceLock};
 
 /// [2, M]: log-probabilities, then entropies. Gradient to `hidden`, and to `head` if `trainable`.
 pub(super) fn token_scores(
+    compute: Compute,
     hidden: &Tensor,
     head: &Tensor,
     targets: &[u32],
@@ -28,6 +31,7 @@ pub(super) fn token_scores(
         head.detach()
     };
     let scores = Scores {
+        compute,
         targets: targets.into(),
         inv_temperature: temperature.iter().map(|t| 1.0 / t).collect(),
         lse: OnceLock::new(),
@@ -36,6 +40,7 @@ pub(super) fn token_scores(
 }
 
 struct Scores {
+    compute: Compute,
     targets: Arc<[u32]>,
     inv_temperature: Arc<[f32]>,
     /// log Σ exp x per row, from the forward pass
@@ -48,7 +53,7 @@ impl Scores {
         let mut labels = vec![0.0; m];
         let label_out = Shared::new(&mut labels);
         let begin = || vec![Running::NONE; m];
-        let partial = sweep([hidden], head, d, begin, |stats, part: LogitTile<1>| {
+        let partial = sweep(self.compute, [hidden], head, d, begin, |stats, part: LogitTile<1>| {
             let LogitTile { rows, tile, logits } = part;
             let [logits] = logits;
             for (x, row) in logits.chunks_exact_mut(tile.len()).zip(rows) {
@@ -136,7 +141,7 @@ impl CustomOp2 for Scores {
         let mut d_head = vec![0.0; if trainable { vocab * d } else { 0 }];
         let d_head_out = Shared::new(&mut d_head);
         let begin = || vec![0.0; m * d];
-        let partial = sweep([hs], ws, d, begin, |d_hidden, part: LogitTile<1>| {
+        let fold = |d_hidden: &mut Vec<f32>, part: LogitTile<1>| {
             let LogitTile { rows, tile, logits } = part;
             let [logits] = logits;
             let (n, v, one) = (rows.len(), tile.len(), Threads::One);
@@ -144,14 +149,21 @@ impl CustomOp2 for Scores {
             self.logit_gradient(logits, rows, &tile, (entropy, gs), lse);
             let g = Mat::rows(logits, v);
             let (x, out) = (Mat::rows(&hs[at.clone()], d), &mut d_hidden[at]);
-            let term = Term::new(v, g, Mat::of(ws.part(w.clone()), d));
-            product((n, d), out, d, true, &[term], one);
+            let tile = Mat::of(ws.part(w.clone()), d);
+            match self.compute {
+                Compute::F32 => product((n, d), out, d, true, &[Term::new(v, g, tile)], one),
+                Compute::Int16 => {
+                    let left = Left::new(logits, v, one);
+                    int16::product((&left, 0..n), (tile, d), out, true, &[], one);
+                }
+            }
             if trainable {
                 // SAFETY: no other run has this tile.
                 let out = unsafe { d_head_out.part(w) };
                 product((v, d), out, d, true, &[Term::new(n, g.t(), x)], one);
             }
-        });
+        };
+        let partial = sweep(self.compute, [hs], ws, d, begin, fold);
         let mut partial = partial.into_iter();
         let mut d_hidden = partial.next().unwrap_or_else(|| vec![0.0; m * d]);
         for part in partial {

@@ -12,6 +12,7 @@ mod sweep;
 
 pub use scores::{ComparedScores, TokenScores};
 
+use crate::Compute;
 use crate::cpu::fused;
 use crate::cuda::supports;
 use crate::elements::{Frozen, width};
@@ -38,13 +39,23 @@ pub fn token_scores(
     targets: &[u32],
     temperature: &[f32],
 ) -> Result<TokenScores> {
+    token_scores_with(Compute::F32, hidden, head, targets, temperature)
+}
+
+pub(crate) fn token_scores_with(
+    compute: Compute,
+    hidden: &Tensor,
+    head: &Tensor,
+    targets: &[u32],
+    temperature: &[f32],
+) -> Result<TokenScores> {
     check(hidden, head, targets, temperature)?;
     let scores = if hidden.dim(0)? == 0 {
         hidden.sum_keepdim(D::Minus1)?.t()?.broadcast_as((2, 0))?
     } else if supports(&[hidden]) && cublas_reads(head) {
         cuda::token_scores(hidden, head, targets, temperature)?
     } else if fused(&[hidden]) && Frozen::reads(head) {
-        cpu::token_scores(hidden, head, targets, temperature, false)?
+        cpu::token_scores(compute, hidden, head, targets, temperature, false)?
     } else {
         recomputed::token_scores(hidden, head, targets, temperature)?
     };
@@ -60,7 +71,7 @@ pub fn token_scores_trainable(hidden: &Tensor, head: &Tensor, targets: &[u32]) -
     if hidden.dim(0)? > 0 && fused(&[hidden]) && Frozen::reads(head) {
         let temperature = vec![1.0; targets.len()];
         check(hidden, head, targets, &temperature)?;
-        cpu::token_scores(hidden, head, targets, &temperature, true)?.get(0)
+        cpu::token_scores(Compute::F32, hidden, head, targets, &temperature, true)?.get(0)
     } else {
         reference::token_scores_trainable(hidden, head, targets)
     }
@@ -69,6 +80,17 @@ pub fn token_scores_trainable(hidden: &Tensor, head: &Tensor, targets: &[u32]) -
 /// [`token_scores`] of two models that share a `head` [V, d], and the KL divergence between them,
 /// in one sweep over the vocabulary. `hidden_p`, `hidden_q` [M, d].
 pub fn compared_scores(
+    hidden_p: &Tensor,
+    hidden_q: &Tensor,
+    head: &Tensor,
+    targets: &[u32],
+    temperature: &[f32],
+) -> Result<ComparedScores> {
+    compared_scores_with(Compute::F32, hidden_p, hidden_q, head, targets, temperature)
+}
+
+pub(crate) fn compared_scores_with(
+    compute: Compute,
     hidden_p: &Tensor,
     hidden_q: &Tensor,
     head: &Tensor,
@@ -87,7 +109,7 @@ pub fn compared_scores(
     } else if supports(&[&p, &q]) && cublas_reads(head) {
         cuda::compared_scores(&p, &q, head, targets, temperature)?
     } else if fused(&[&p, &q]) && Frozen::reads(head) {
-        compared::compared_scores(&p, &q, head, targets, temperature)?
+        compared::compared_scores(compute, &p, &q, head, targets, temperature)?
     } else {
         reference::compared_scores(&p, &q, head, targets, temperature)?
     };

@@ -5,9 +5,12 @@
 //! multiplies every row of hidden states by its tiles and folds the logits into an accumulator; the
 //! caller merges the accumulators in the order of the runs.
 
+use crate::Compute;
 use crate::elements::Elements;
+use crate::int16::{self, Left};
 use crate::linear::slices::linear_into;
-use crate::product::Threads;
+use crate::product::{Mat, Threads};
+use crate::skinny;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -26,6 +29,7 @@ pub(super) struct LogitTile<'a, const S: usize> {
 
 /// `hidden` S times [M, d], `head` [V, d]. The accumulators of the runs, in order.
 pub(super) fn sweep<const S: usize, Acc: Send>(
+    compute: Compute,
     hidden: [&[f32]; S],
     head: Elements,
     d: usize,
@@ -33,6 +37,10 @@ pub(super) fn sweep<const S: usize, Acc: Send>(
     fold: impl Fn(&mut Acc, LogitTile<S>) + Sync,
 ) -> Vec<Acc> {
     let m = hidden[0].len() / d;
+    let left = hidden.map(|hidden| match compute {
+        Compute::Int16 if !skinny::suits(m, head) => Some(Left::new(hidden, d, Threads::All)),
+        _ => None,
+    });
     runs(head.len() / d)
         .into_par_iter()
         .map(|run| {
@@ -43,9 +51,15 @@ pub(super) fn sweep<const S: usize, Acc: Send>(
                 for rows in pieces(0..m, ROWS) {
                     let n = rows.len() * tile.len();
                     let mut logits = buffers.each_mut().map(|buffer| &mut buffer[..n]);
-                    for (hidden, logits) in hidden.iter().zip(&mut logits) {
-                        let x = &hidden[rows.start * d..rows.end * d];
-                        linear_into(x, w, d, logits, Threads::One);
+                    for ((hidden, left), logits) in hidden.iter().zip(&left).zip(&mut logits) {
+                        if let Some(left) = left {
+                            let right = (Mat::of(w, d).t(), tile.len());
+                            let rows = (left, rows.clone());
+                            int16::product(rows, right, logits, false, &[], Threads::One);
+                        } else {
+                            let x = &hidden[rows.start * d..rows.end * d];
+                            linear_into(x, w, d, logits, Threads::One);
+                        }
                     }
                     let tile = tile.clone();
                     fold(&mut acc, LogitTile { rows, tile, logits });

@@ -1,32 +1,49 @@
 //! Layers with a frozen weight. Candle's matmul always computes both gradients; here the weight
 //! lives inside the op, so only the gradient of the input is computed.
 //!
-//! On the CPU in f32 the weight is f32, bf16, 8 bits or quantised blocks, and all arithmetic is
-//! f32. Inputs of other dtypes and devices use candle's product.
+//! On the CPU in f32 the weight is f32, bf16, 8 bits or quantised blocks. Inputs of other dtypes and devices use candle's product.
 
-use super::slices::linear_into;
+use super::slices;
+use crate::Compute;
 use crate::cpu::{self, Data, Shared};
 use crate::elements::{Frozen, width};
-use crate::product::{Mat, Term, Threads, product};
+use crate::product::Threads;
 use crate::widen::widened;
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Storage, Tensor, bail};
 
-pub(super) fn frozen_linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    let weight = weight.detach().contiguous()?;
-    x.contiguous()?.apply_op1(FrozenLinear { weight })
+pub(super) fn frozen_linear(compute: Compute, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    x.contiguous()?
+        .apply_op1(FrozenLinear::new(compute, weight)?)
 }
 
 /// On the CPU in f32.
-pub(super) fn added_linear(residual: &Tensor, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    let weight = weight.detach().contiguous()?;
-    let op = AddedLinear(FrozenLinear { weight });
+pub(super) fn added_linear(
+    compute: Compute,
+    residual: &Tensor,
+    x: &Tensor,
+    weight: &Tensor,
+) -> Result<Tensor> {
+    let op = AddedLinear(FrozenLinear::new(compute, weight)?);
     x.contiguous()?.apply_op2(&residual.contiguous()?, op)
 }
 
 struct FrozenLinear {
     /// [out, in], contiguous, detached; f32, bf16 or quantised blocks, on the CPU also 8 bits
     weight: Tensor,
+    compute: Compute,
+}
+
+impl FrozenLinear {
+    fn new(compute: Compute, weight: &Tensor) -> Result<Self> {
+        let weight = weight.detach().contiguous()?;
+        Ok(Self { weight, compute })
+    }
+
+    /// `x · wᵀ`
+    fn forward(&self, x: &[f32], w: &Frozen, k: usize, y: &mut [f32]) {
+        slices::forward(self.compute, x, w.elements(), k, y, &[], Threads::All);
+    }
 }
 
 impl CustomOp1 for FrozenLinear {
@@ -40,8 +57,7 @@ impl CustomOp1 for FrozenLinear {
         let y = if let (CpuStorage::F32(_), Ok(w)) = (x, Frozen::of(&self.weight)) {
             // SAFETY: the product writes every element, here and below.
             let mut y = unsafe { cpu::uninit(n * out) };
-            let x = cpu::slice(x, layout)?;
-            linear_into(x, w.elements(), k, &mut y, Threads::All);
+            self.forward(cpu::slice(x, layout)?, &w, k, &mut y);
             CpuStorage::F32(y)
         } else {
             let transposed = widened(&self.weight)?.t()?;
@@ -61,12 +77,19 @@ impl CustomOp1 for FrozenLinear {
             let dx = grad.to_dtype(weight.dtype())?.matmul(&weight)?;
             return Ok(Some(dx.to_dtype(grad.dtype())?));
         }
-        let ((n, out), k) = (grad.dims2()?, width(&self.weight)?);
+        let (n, k) = (grad.dim(0)?, width(&self.weight)?);
         let (g, w) = (Data::of(&grad)?, Frozen::of(&self.weight)?);
         // SAFETY: as above.
         let mut dx = unsafe { cpu::uninit(n * k) };
-        let term = Term::new(out, Mat::rows(&g, out), Mat::of(w.elements(), k));
-        product((n, k), &mut dx, k, false, &[term], Threads::All);
+        slices::backward(
+            self.compute,
+            &g,
+            w.elements(),
+            k,
+            &mut dx,
+            &[],
+            Threads::All,
+        );
         Ok(Some(cpu::tensor(dx, (n, k))?))
     }
 }
@@ -89,11 +112,11 @@ impl CustomOp2 for AddedLinear {
     ) -> Result<(CpuStorage, Shape)> {
         let ((n, k), out) = (xl.shape().dims2()?, self.0.weight.dim(0)?);
         let weight = Frozen::of(&self.0.weight)?;
-        let (x, w) = (cpu::slice(x, xl)?, weight.elements());
+        let x = cpu::slice(x, xl)?;
         // compute the whole product before adding: a layer with an adapter of zeros gives the same
         // bits SAFETY: as above.
         let mut y = unsafe { cpu::uninit(n * out) };
-        linear_into(x, w, k, &mut y, Threads::All);
+        self.0.forward(x, &weight, k, &mut y);
         let (residual, sum) = (cpu::slice(residual, rl)?, Shared::new(&mut y));
         cpu::for_rows(n, out, |_, r| {
             let at = r.start * out..r.end * out;

@@ -2,15 +2,16 @@
 //! et al. 2021, Eq. 3.
 
 use super::frozen::frozen_linear;
-use super::slices::{layer, linear_into};
+use super::slices::{self, layer, linear_into};
+use crate::Compute;
 use crate::cpu::{self, Data};
 use crate::elements::{Elements, Frozen};
 use crate::product::{Mat, Term, Threads, product};
-use crate::skinny;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use std::sync::OnceLock;
 
 pub(super) fn lora_linear(
+    compute: Compute,
     x: &Tensor,
     x_lora: &Tensor,
     w: &Tensor,
@@ -21,6 +22,7 @@ pub(super) fn lora_linear(
     let (a, b) = (a.contiguous()?, b.contiguous()?);
     let op = |weight| LowRank {
         weight,
+        compute,
         scale: scale as f32,
         down: OnceLock::new(),
     };
@@ -28,7 +30,7 @@ pub(super) fn lora_linear(
         let weight = w.detach().contiguous()?;
         x.contiguous()?.apply_op3(&a, &b, op(Some(weight)))
     } else {
-        frozen_linear(x, w)? + x_lora.contiguous()?.apply_op3(&a, &b, op(None))?
+        frozen_linear(compute, x, w)? + x_lora.contiguous()?.apply_op3(&a, &b, op(None))?
     }
 }
 
@@ -36,6 +38,7 @@ pub(super) fn lora_linear(
 struct LowRank {
     /// [out, in], contiguous, detached
     weight: Option<Tensor>,
+    compute: Compute,
     scale: f32,
     /// x·Aᵀ [N, r] of the forward pass
     down: OnceLock<Vec<f32>>,
@@ -67,14 +70,9 @@ impl CustomOp3 for LowRank {
         // SAFETY: as above.
         let mut y = unsafe { cpu::uninit(n * out) };
         let w = self.weight.as_ref().map(Frozen::of).transpose()?;
-        let (size, all) = ((n, out), Threads::All);
         match w.as_ref().map(Frozen::elements) {
-            Some(w) if skinny::suits(n, w) => {
-                skinny::linear(x, w, k, &mut y, all);
-                product(size, &mut y, out, true, &[low_rank], all);
-            }
-            Some(w) => product(size, &mut y, out, false, &[layer(x, w, k), low_rank], all),
-            None => product(size, &mut y, out, false, &[low_rank], all),
+            Some(w) => slices::forward(self.compute, x, w, k, &mut y, &[low_rank], Threads::All),
+            None => product((n, out), &mut y, out, false, &[low_rank], Threads::All),
         }
         self.down.get_or_init(|| down);
         Ok((CpuStorage::F32(y), (n, out).into()))
@@ -122,13 +120,12 @@ impl CustomOp3 for LowRank {
         let dx = if x.track_op() {
             let low_rank = Term::new(r, mid, Mat::rows(&as_, k));
             let w = self.weight.as_ref().map(Frozen::of).transpose()?;
-            let layer = w
-                .as_ref()
-                .map(|w| Term::new(out, g, Mat::of(w.elements(), k)));
-            let terms: Vec<Term> = layer.into_iter().chain([low_rank]).collect();
             // SAFETY: as above.
             let mut dx = unsafe { cpu::uninit(n * k) };
-            product((n, k), &mut dx, k, false, &terms, all);
+            match w.as_ref().map(Frozen::elements) {
+                Some(w) => slices::backward(self.compute, &gs, w, k, &mut dx, &[low_rank], all),
+                None => product((n, k), &mut dx, k, false, &[low_rank], all),
+            }
             Some(cpu::tensor(dx, (n, k))?)
         } else {
             None

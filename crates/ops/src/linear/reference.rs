@@ -17,5 +17,5 @@ pub fn lora_linear(
     b: &Tensor,
     scale: f64,
 ) -> Result<Tensor> {
-    super::frozen::frozen_linear(x, w)? + (x_lora.matmul(&a.t()?)?.matmul(&b.t()?)? * scale)?
+    super::frozen_linear(x, w)? + (x_lora.matmul(&a.t()?)?.matmul(&b.t()?)? * scale)?
 }

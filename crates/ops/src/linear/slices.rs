@@ -1,20 +1,75 @@
 //! `y = x · wᵀ` over slices in main memory.
 
+use crate::Compute;
 use crate::elements::Elements;
+use crate::int16::{self, Left};
 use crate::product::{Mat, Term, Threads, product};
 use crate::skinny;
 
-/// `y = x · wᵀ` with rows of `k` inputs. Few rows take [`skinny`], which does not repack the
+/// `y = x · wᵀ` in f32 with rows of `k` inputs. Few rows take [`skinny`], which does not repack the
 /// weight.
 pub(crate) fn linear_into(x: &[f32], w: Elements, k: usize, y: &mut [f32], threads: Threads) {
-    if k == 0 {
+    forward(Compute::F32, x, w, k, y, &[], threads);
+}
+
+/// `y = x · wᵀ + beside`.
+pub(crate) fn forward(
+    compute: Compute,
+    x: &[f32],
+    w: Elements,
+    k: usize,
+    y: &mut [f32],
+    beside: &[Term],
+    threads: Threads,
+) {
+    let out = if k == 0 { 0 } else { w.len() / k };
+    if out == 0 {
         return y.fill(0.0);
     }
-    let (n, out) = (x.len() / k, w.len() / k);
-    if skinny::suits(n, w) {
+    let size = (x.len() / k, out);
+    if skinny::suits(size.0, w) {
         skinny::linear(x, w, k, y, threads);
-    } else {
-        product((n, out), y, out, false, &[layer(x, w, k)], threads);
+        if !beside.is_empty() {
+            product(size, y, out, true, beside, threads);
+        }
+        return;
+    }
+    match compute {
+        Compute::F32 => {
+            let terms: Vec<Term> = [layer(x, w, k)].iter().chain(beside).copied().collect();
+            product(size, y, out, false, &terms, threads);
+        }
+        Compute::Int16 => {
+            let left = Left::new(x, k, threads);
+            let right = (Mat::of(w, k).t(), out);
+            int16::product((&left, 0..size.0), right, y, false, beside, threads);
+        }
+    }
+}
+
+/// `dx = g · w + beside` with g [n, out] and rows of `k` numbers in w.
+pub(crate) fn backward(
+    compute: Compute,
+    g: &[f32],
+    w: Elements,
+    k: usize,
+    dx: &mut [f32],
+    beside: &[Term],
+    threads: Threads,
+) {
+    let out = w.len() / k;
+    let (size, right) = ((g.len() / out, k), Mat::of(w, k));
+    match compute {
+        // as few rows as forward
+        Compute::Int16 if !skinny::suits(size.0, w) => {
+            let left = Left::new(g, out, threads);
+            int16::product((&left, 0..size.0), (right, k), dx, false, beside, threads);
+        }
+        _ => {
+            let term = Term::new(out, Mat::rows(g, out), right);
+            let terms: Vec<Term> = [term].iter().chain(beside).copied().collect();
+            product(size, dx, k, false, &terms, threads);
+        }
     }
 }
 
