@@ -41,7 +41,8 @@ fn micro_batch(
     temperature: &[f32],
 ) -> Result<()> {
     let (needs, roles, source) = (&learner.needs, &learner.roles, learner.logp_source);
-    let (model, head) = (roles.model(), roles.model().head());
+    let model = roles.model();
+    let (compute, head) = (model.compute(), model.head());
     let batch = Batch::new(rows.iter().map(Row::sequence));
     let temperature = policy::per_label(&batch.labels.layout, temperature);
     let targets = &batch.labels.targets;
@@ -67,12 +68,12 @@ fn micro_batch(
     let (of_old, of_reference) = match (&old, &reference) {
         // Policy, reference and their exact KL share one sweep over the vocabulary.
         (Some(old), Some(reference)) if needs.source == DataSource::Rollouts => {
-            let scores = ops::compared_scores(old, reference, head, targets, &temperature)?;
+            let scores = compute.compared_scores(old, reference, head, targets, &temperature)?;
             exp.kl_exact.extend(scores.kl.to_vec1::<f32>()?);
             (Some(scores.p), Some(scores.q))
         }
         _ => {
-            let score = |hidden| ops::token_scores(hidden, head, targets, &temperature);
+            let score = |hidden| compute.token_scores(hidden, head, targets, &temperature);
             (
                 old.as_ref().map(score).transpose()?,
                 reference.as_ref().map(score).transpose()?,

@@ -63,6 +63,7 @@ pub(crate) fn open<'a>(
     let policy = policy.map_err(|e| plan.with_oom_advice(e))?;
     let mut roles = Roles::open(config, &needs, policy)?;
     roles.model_mut().checkpoint_layers(plan.layers);
+    roles.model_mut().set_compute(config.compute);
 
     let used = config.clone().in_use(&own);
     let mut run = match args.resume {

@@ -102,6 +102,7 @@ impl CausalLm {
             eps: self.config.rms_norm_eps,
             rotations: self.rope.rotations(&new.stretches)?,
             dropout: None,
+            compute: self.compute,
         });
         let layers = |mut x: Tensor, pool: Option<&SpinPool>| {
             for (index, layer) in self.layers.iter().enumerate() {

@@ -10,13 +10,14 @@ use crate::parameter::normal;
 use crate::rope_tables::RopeTables;
 use crate::{Config, Error, Result};
 use candle_core::{DType, Device, Tensor, Var};
+use ops::Compute;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 /// A base model. Its parameters are held once and are frozen (detached tensors), unless
 /// [`Self::make_trainable`] turned them into variables. A matrix is f32, bf16 or in quantised
-/// blocks, everything else is f32. All arithmetic is f32; on GPUs with non-f32 weights, activations
-/// are bf16.
+/// blocks, everything else is f32. All arithmetic is f32 unless [`Self::set_compute`] says otherwise;
+/// on GPUs with non-f32 weights, activations are bf16.
 ///
 /// ```
 /// use models::{CausalLm, Config};
@@ -46,6 +47,7 @@ pub struct CausalLm {
     /// The first layers that keep only their input for the gradient.
     pub(crate) checkpointed_layers: usize,
     activation_dtype: DType,
+    pub(crate) compute: Compute,
 }
 
 impl CausalLm {
@@ -83,6 +85,7 @@ impl CausalLm {
             device: device.clone(),
             vars: Vec::new(),
             checkpointed_layers: 0,
+            compute: Compute::F32,
         })
     }
 
@@ -142,6 +145,7 @@ impl CausalLm {
             vars: Vec::new(),
             checkpointed_layers: 0,
             activation_dtype: self.activation_dtype,
+            compute: self.compute,
         }
     }
 
@@ -154,6 +158,16 @@ impl CausalLm {
     /// Sets another dtype than the device's own, so that a CPU test can do what a GPU does.
     pub fn set_activation_dtype(&mut self, dtype: DType) {
         self.activation_dtype = dtype;
+    }
+
+    /// The arithmetic of its products where the weights are frozen.
+    pub fn compute(&self) -> Compute {
+        self.compute
+    }
+
+    /// Sets the arithmetic; f32 unless set.
+    pub fn set_compute(&mut self, compute: Compute) {
+        self.compute = compute;
     }
 
     /// Full-parameter training: turns every parameter into a `Var` and returns them by Hugging Face

@@ -32,6 +32,7 @@ impl CausalLm {
             eps: self.config.rms_norm_eps,
             rotations: self.rope.rotations(&stretches(layout))?,
             dropout: dropout.filter(|(p, _)| *p > 0.0),
+            compute: self.compute,
         });
         let layout = Arc::new(layout.clone());
         let (embedding, norm) = (self.embedding.clone(), self.norm.clone());

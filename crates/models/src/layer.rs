@@ -4,10 +4,10 @@
 //! Letters: N tokens, d hidden size, H heads, K key/value heads, D head width.
 
 use crate::layer_spec::{LayerParam, LayerSpec, Module, Norm, Projection, Role};
-use crate::linear::{Dropout, Linear, LowRank};
+use crate::linear::{Arithmetic, Dropout, Linear, LowRank};
 use crate::rope_tables::Rotations;
 use candle_core::{Result, Tensor};
-use ops::{Rotation, SpinPool, step};
+use ops::{Compute, Rotation, SpinPool, step};
 use std::sync::Arc;
 
 /// The parameters of one layer.
@@ -161,6 +161,7 @@ pub(crate) struct ForwardContext {
     pub eps: f64,
     pub rotations: Rotations,
     pub dropout: Dropout,
+    pub compute: Compute,
 }
 
 /// One layer in one forward, with everything that it reads.
@@ -254,18 +255,21 @@ impl LayerForward {
 
     fn project(&self, projection: Projection, x: &Tensor) -> Result<Tensor> {
         let linear = self.layer.linear(projection)?;
-        linear.forward(x, self.context.dropout, self.stream(projection))
+        linear.forward(x, self.arithmetic(projection))
     }
 
     fn project_add(&self, residual: &Tensor, p: Projection, x: &Tensor) -> Result<Tensor> {
         let linear = self.layer.linear(p)?;
-        linear.forward_add(residual, x, self.context.dropout, self.stream(p))
+        linear.forward_add(residual, x, self.arithmetic(p))
     }
 
-    /// The number of a projection's module in the model. Dropout's random stream is keyed by it.
-    fn stream(&self, projection: Projection) -> u32 {
+    fn arithmetic(&self, projection: Projection) -> Arithmetic {
         let parts = &self.layer.parts;
-        (self.index * parts.len() + parts[projection as usize].stream) as u32
+        Arithmetic {
+            compute: self.context.compute,
+            dropout: self.context.dropout,
+            module: (self.index * parts.len() + parts[projection as usize].stream) as u32,
+        }
     }
 
     /// What training changes, in a fixed order.

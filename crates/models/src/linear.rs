@@ -2,7 +2,7 @@
 //! low-rank addition. The training forward and the CPU's decoding step both read it.
 
 use candle_core::{Result, Tensor};
-use ops::step;
+use ops::{Compute, step};
 
 /// `y = x · Wᵀ + bias + scale · (x · Aᵀ) · Bᵀ`.
 #[derive(Clone)]
@@ -27,6 +27,15 @@ pub(crate) struct LowRank {
 
 /// The share of A's inputs that training zeroes, and the seed.
 pub(crate) type Dropout = Option<(f64, u64)>;
+
+/// How a projection is computed in one forward.
+#[derive(Clone, Copy)]
+pub(crate) struct Arithmetic {
+    pub compute: Compute,
+    pub dropout: Dropout,
+    /// Numbers the projection's module in the model: dropout's random stream is keyed by it
+    pub module: u32,
+}
 
 impl Linear {
     /// The same numbers without a graph, and no adapter.
@@ -55,9 +64,9 @@ impl Linear {
         })
     }
 
-    /// `x` [N, in] -> [N, out]. `module` numbers this map in the model, for its dropout's stream.
-    pub fn forward(&self, x: &Tensor, dropout: Dropout, module: u32) -> Result<Tensor> {
-        let y = self.product(x, dropout, module)?;
+    /// `x` [N, in] -> [N, out].
+    pub fn forward(&self, x: &Tensor, how: Arithmetic) -> Result<Tensor> {
+        let y = self.product(x, how)?;
         match &self.bias {
             Some(bias) => y.broadcast_add(&bias.to_dtype(y.dtype())?),
             None => Ok(y),
@@ -65,38 +74,32 @@ impl Linear {
     }
 
     /// `residual` + [`Self::forward`].
-    pub fn forward_add(
-        &self,
-        residual: &Tensor,
-        x: &Tensor,
-        dropout: Dropout,
-        module: u32,
-    ) -> Result<Tensor> {
+    pub fn forward_add(&self, residual: &Tensor, x: &Tensor, how: Arithmetic) -> Result<Tensor> {
         let plain = self.lora.is_none() && self.bias.is_none() && !self.weight.track_op();
         match plain {
-            true => ops::added_linear(residual, x, &self.weight),
-            false => residual + self.forward(x, dropout, module)?,
+            true => how.compute.added_linear(residual, x, &self.weight),
+            false => residual + self.forward(x, how)?,
         }
     }
 
     /// Without the bias.
-    fn product(&self, x: &Tensor, dropout: Dropout, module: u32) -> Result<Tensor> {
+    fn product(&self, x: &Tensor, how: Arithmetic) -> Result<Tensor> {
         let w = &self.weight;
         let Some(LowRank { a, b, scale }) = &self.lora else {
             return match w.track_op() {
                 true => ops::linear(x, w),
-                false => ops::frozen_linear(x, w),
+                false => how.compute.frozen_linear(x, w),
             };
         };
-        let x_lora = match dropout {
-            Some((p, seed)) => ops::dropout(x, p, seed, module)?,
+        let x_lora = match how.dropout {
+            Some((p, seed)) => ops::dropout(x, p, seed, how.module)?,
             None => x.clone(),
         };
         if w.track_op() {
             let low_rank = x_lora.matmul(&a.t()?)?.matmul(&b.t()?)?;
             ops::linear(x, w)? + (low_rank * *scale)?
         } else {
-            ops::lora_linear(x, &x_lora, w, a, b, *scale)
+            how.compute.lora_linear(x, &x_lora, w, a, b, *scale)
         }
     }
 

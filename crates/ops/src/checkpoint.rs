@@ -96,8 +96,7 @@ impl CustomOp2 for Checkpoint {
             start += shape.elem_count();
         }
         let result = (self.part)(&x, &params)?;
-        // the gradient of Σ result·grad at the result is grad
-        let mut grads = (result * grad)?.sum_all()?.backward()?;
+        let mut grads = result.backward_with(grad.clone())?;
         let mut of = |input: &Tensor| match grads.remove(input) {
             Some(grad) => Ok(grad),
             None => bail!(

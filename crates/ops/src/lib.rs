@@ -46,11 +46,11 @@ mod swiglu;
 mod widen;
 
 // what they share
+mod compute;
 mod cpu;
 pub mod cuda;
 mod device;
 pub mod driver;
-mod compute;
 mod elements;
 mod int16;
 mod level;
@@ -65,8 +65,8 @@ mod spin_pool;
 
 // the layers of a transformer
 pub use attention::{AttentionSpec, causal_attention};
-pub use dropout::{dropout, masked};
 pub use compute::Compute;
+pub use dropout::{dropout, masked};
 pub use linear::{added_linear, frozen_linear, linear, lora_linear};
 pub use rms_norm::rms_norm;
 pub use rope::{Rotation, rope};

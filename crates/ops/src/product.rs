@@ -207,7 +207,12 @@ thread_local!(static BUFFERS: RefCell<Box<Buffers>> = RefCell::new(Box::new(Buff
 })));
 
 /// Computes `rows` and `columns` of the output, which the caller owns.
-pub(crate) fn column_panel(terms: &[Term], rows: Range<usize>, columns: Range<usize>, output: Output) {
+pub(crate) fn column_panel(
+    terms: &[Term],
+    rows: Range<usize>,
+    columns: Range<usize>,
+    output: Output,
+) {
     BUFFERS.with_borrow_mut(|buffers| {
         let mut output = output;
         output.at += rows.start * output.stride + columns.start;

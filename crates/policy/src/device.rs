@@ -1,8 +1,9 @@
 //! `device = …` of a config: where a run computes.
 
 use crate::cuda_unavailable::{cuda_unavailable_reason, first_usable_gpu};
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use candle_core::Device;
+use ops::Compute;
 use ops::driver::{GpuMemory, machine};
 use std::sync::Mutex;
 
@@ -17,6 +18,15 @@ pub enum DeviceChoice {
 /// The default of `device`.
 pub fn default_device() -> String {
     "cpu".into()
+}
+
+/// Refuses a `compute` that the device does not have.
+pub fn check_compute(compute: Compute, device: &str) -> Result<()> {
+    ensure!(
+        compute == Compute::F32 || device == "cpu",
+        "compute = \"int16\" works on the CPU, and device = \"{device}\"; leave one of them out"
+    );
+    Ok(())
 }
 
 impl DeviceChoice {

@@ -119,7 +119,7 @@ pub fn score(
     dropout: Option<u64>,
 ) -> Result<TokenScores> {
     let before = batch.before_labels(&batch.hidden(model, lora, dropout)?)?;
-    ops::token_scores(
+    model.compute().token_scores(
         &before,
         model.head(),
         &batch.labels.targets,

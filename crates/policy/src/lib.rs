@@ -18,7 +18,7 @@ mod template;
 pub use base::{Base, encoder, load_base};
 pub use base_place::{BasePlace, has_base};
 pub use cuda_unavailable::{cuda_unavailable_reason, first_usable_gpu};
-pub use device::{DeviceChoice, default_device, device, usable_bytes};
+pub use device::{DeviceChoice, check_compute, default_device, device, usable_bytes};
 pub use forward::{Batch, Labels, per_label, score};
 pub use inputs::{record_data, record_inputs, trained_prompts, write_identity};
 pub use meta::PolicyMeta;

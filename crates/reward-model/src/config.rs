@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use data::RowsConfig;
 use models::{BaseWeights, LoraConfig};
+use ops::Compute;
 use policy::{OwnSettings, TemplateChoice};
 use run::UnusedSettings;
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,9 @@ pub struct Config {
     /// `cpu`, `cuda` or `cuda:N`
     #[serde(default = "policy::default_device")]
     pub device: String,
+    /// The arithmetic of products with frozen weights on the CPU
+    #[serde(default)]
+    pub compute: Compute,
 }
 
 /// The model to train.
@@ -97,6 +101,7 @@ impl Config {
         TemplateChoice::parse(&self.model.template)?;
         policy::check_template_date(self.model.template_date.as_deref())?;
         policy::DeviceChoice::parse(&self.device)?;
+        policy::check_compute(self.compute, &self.device)?;
         d.check()?;
         ensure!(
             d.held_out > 0.0 || d.eval_path.is_some(),

@@ -42,6 +42,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         .load(&device, keep)
         .map_err(|e| plan.with_oom_advice(e))?;
     policy.model_mut().checkpoint_layers(plan.layers);
+    policy.model_mut().set_compute(config.compute);
     let mut run = match reopened {
         Some(run) => run,
         None => Run::create(&dir, "reward-model", &used)?,

@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use data::RowsConfig;
 use models::{BaseWeights, LoraConfig};
+use ops::Compute;
 use policy::{OwnSettings, TemplateChoice};
 use run::UnusedSettings;
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,9 @@ pub struct Config {
     /// `cpu`, `cuda` or `cuda:N`
     #[serde(default = "policy::default_device")]
     pub device: String,
+    /// The arithmetic of products with frozen weights on the CPU
+    #[serde(default)]
+    pub compute: Compute,
 }
 
 /// The model to train.
@@ -116,6 +120,11 @@ impl Config {
         self.template()?;
         policy::check_template_date(self.model.template_date.as_deref())?;
         policy::DeviceChoice::parse(&self.device)?;
+        policy::check_compute(self.compute, &self.device)?;
+        ensure!(
+            self.compute == Compute::F32 || self.method == Method::Lora,
+            "compute = \"int16\" is for frozen weights, but method = \"full\" trains every weight; leave one of them out"
+        );
         ensure!(
             self.model.random.is_some() || !self.model.source.is_empty(),
             "model.source is missing: a Hugging Face directory, a GGUF file, a hub id, an adapter or an earlier run"

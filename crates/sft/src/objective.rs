@@ -69,13 +69,11 @@ impl Objective {
         let before = batch.before_labels(&batch.hidden(self.model(), lora, dropout)?)?;
         let targets = &batch.labels.targets;
         let logp = if self.start.adapter.is_some() {
-            ops::token_scores(
-                &before,
-                self.model().head(),
-                targets,
-                &vec![1.0; targets.len()],
-            )?
-            .logp
+            let (model, ones) = (self.model(), vec![1.0; targets.len()]);
+            let compute = model.compute();
+            compute
+                .token_scores(&before, model.head(), targets, &ones)?
+                .logp
         } else {
             ops::token_scores_trainable(&before, self.model().head(), targets)?
         };

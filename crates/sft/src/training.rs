@@ -41,6 +41,7 @@ pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
         .load(config, &device)
         .map_err(|e| plan.with_oom_advice(e))?;
     start.base.model.checkpoint_layers(plan.layers);
+    start.base.model.set_compute(config.compute);
     let mut run = match reopened {
         Some(run) => run,
         None => Run::create(&dir, "sft", &used)?,

@@ -12,6 +12,7 @@ impl Config {
         policy::TemplateChoice::parse(&self.model.template)?;
         policy::check_template_date(self.model.template_date.as_deref())?;
         policy::DeviceChoice::parse(&self.device)?;
+        policy::check_compute(self.compute, &self.device)?;
         self.check_algorithm()?;
         rewards::check(&self.rewards)?;
         self.data.selection().check()?;

@@ -12,6 +12,7 @@ use algorithms::{DataSource, PoolRequirements, Requirements};
 use anyhow::{Result, bail};
 use data::{DataPath, DataSet, Format, Only, Selection, TrainOn};
 use models::{BaseWeights, LoraConfig, SamplingWeights};
+use ops::Compute;
 use optimizer::RlOptimizer;
 use rewards::SourceConfig;
 use run::Rules;
@@ -45,6 +46,9 @@ pub struct Config {
     /// `cpu`, `cuda` or `cuda:N`
     #[serde(default = "policy::default_device")]
     pub device: String,
+    /// The arithmetic of products with frozen weights on the CPU
+    #[serde(default)]
+    pub compute: Compute,
 }
 
 /// `[model]`

@@ -28,30 +28,37 @@ pub(super) fn compared_scores(
     let (mut label_p, mut label_q) = (vec![0.0; m], vec![0.0; m]);
     let labels = [Shared::new(&mut label_p), Shared::new(&mut label_q)];
     let begin = || [(); 3].map(|_| vec![Running::NONE; m]);
-    let partial = sweep(compute, [ps, qs], ws, d, begin, |stats, part: LogitTile<2>| {
-        let LogitTile { rows, tile, logits } = part;
-        let [xp, xq] = logits.map(|logits| logits.chunks_exact_mut(tile.len()));
-        for ((xp, xq), row) in xp.zip(xq).zip(rows) {
-            let of_p = statistics(xp, inv[row]);
-            let of_q = statistics(xq, inv[row]);
-            let difference = Running {
-                weighted: weighted_difference(xp, xq, of_p.max) as f64,
-                ..of_p
-            };
-            let news = [(of_p, 1.0), (of_q, 1.0), (difference, 0.0)];
-            for (all, (new, shift)) in stats.iter_mut().zip(news) {
-                all[row] = all[row].merge(new, shift);
-            }
-            let target = targets[row] as usize;
-            if tile.contains(&target) {
-                for (out, x) in labels.iter().zip([xp, xq]) {
-                    // SAFETY: the label is in one tile only.
-                    let label = unsafe { out.part(row..row + 1) };
-                    label[0] = x[target - tile.start];
+    let partial = sweep(
+        compute,
+        [ps, qs],
+        ws,
+        d,
+        begin,
+        |stats, part: LogitTile<2>| {
+            let LogitTile { rows, tile, logits } = part;
+            let [xp, xq] = logits.map(|logits| logits.chunks_exact_mut(tile.len()));
+            for ((xp, xq), row) in xp.zip(xq).zip(rows) {
+                let of_p = statistics(xp, inv[row]);
+                let of_q = statistics(xq, inv[row]);
+                let difference = Running {
+                    weighted: weighted_difference(xp, xq, of_p.max) as f64,
+                    ..of_p
+                };
+                let news = [(of_p, 1.0), (of_q, 1.0), (difference, 0.0)];
+                for (all, (new, shift)) in stats.iter_mut().zip(news) {
+                    all[row] = all[row].merge(new, shift);
+                }
+                let target = targets[row] as usize;
+                if tile.contains(&target) {
+                    for (out, x) in labels.iter().zip([xp, xq]) {
+                        // SAFETY: the label is in one tile only.
+                        let label = unsafe { out.part(row..row + 1) };
+                        label[0] = x[target - tile.start];
+                    }
                 }
             }
-        }
-    });
+        },
+    );
     let mut columns = [Vec::new(), Vec::new(), Vec::new()];
     for run in partial {
         for (column, stats) in columns.iter_mut().zip(run) {

@@ -6,8 +6,8 @@
 
 use super::running::{Running, merged, statistics};
 use super::sweep::{LogitTile, sweep};
-use crate::cpu::{self, Data, Shared};
 use crate::Compute;
+use crate::cpu::{self, Data, Shared};
 use crate::elements::{Elements, Frozen, elements};
 use crate::int16::{self, Left};
 use crate::product::{Mat, Term, Threads, product};
@@ -53,19 +53,26 @@ impl Scores {
         let mut labels = vec![0.0; m];
         let label_out = Shared::new(&mut labels);
         let begin = || vec![Running::NONE; m];
-        let partial = sweep(self.compute, [hidden], head, d, begin, |stats, part: LogitTile<1>| {
-            let LogitTile { rows, tile, logits } = part;
-            let [logits] = logits;
-            for (x, row) in logits.chunks_exact_mut(tile.len()).zip(rows) {
-                stats[row] = stats[row].merge(statistics(x, self.inv_temperature[row]), 1.0);
-                let target = self.targets[row] as usize;
-                if tile.contains(&target) {
-                    // SAFETY: the label is in one tile only.
-                    let label = unsafe { label_out.part(row..row + 1) };
-                    label[0] = x[target - tile.start];
+        let partial = sweep(
+            self.compute,
+            [hidden],
+            head,
+            d,
+            begin,
+            |stats, part: LogitTile<1>| {
+                let LogitTile { rows, tile, logits } = part;
+                let [logits] = logits;
+                for (x, row) in logits.chunks_exact_mut(tile.len()).zip(rows) {
+                    stats[row] = stats[row].merge(statistics(x, self.inv_temperature[row]), 1.0);
+                    let target = self.targets[row] as usize;
+                    if tile.contains(&target) {
+                        // SAFETY: the label is in one tile only.
+                        let label = unsafe { label_out.part(row..row + 1) };
+                        label[0] = x[target - tile.start];
+                    }
                 }
-            }
-        });
+            },
+        );
         let stats = merged(partial, m, 1.0);
         let mut out = vec![0.0; 2 * m];
         for (row, s) in stats.iter().enumerate() {

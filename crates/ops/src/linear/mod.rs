@@ -27,11 +27,7 @@ pub fn frozen_linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     frozen_linear_with(Compute::F32, x, weight)
 }
 
-pub(crate) fn frozen_linear_with(
-    compute: Compute,
-    x: &Tensor,
-    weight: &Tensor,
-) -> Result<Tensor> {
+pub(crate) fn frozen_linear_with(compute: Compute, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     check(x, weight)?;
     if supports(&[x]) && cublas_reads(weight) {
         return cuda::frozen_linear(x, weight);
