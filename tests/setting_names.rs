@@ -81,7 +81,8 @@ fn a_name_like_no_other_gets_the_list() {
     for wrong in ["watch.kl", "foo", "a.b"] {
         let error = run::load_config::<sft::Config>(None, &[format!("{wrong}=1")]);
         let error = run::one_line(&error.err().unwrap());
-        let list = "; the keys there are model, method, lora, data, train, samples, device";
+        let list =
+            "; the keys there are model, method, lora, data, train, samples, device, compute";
         assert!(error.ends_with(list), "{error}");
     }
 }

@@ -6,6 +6,7 @@ mod attention;
 pub(crate) mod attention_window;
 mod element_wise;
 mod head;
+mod int16;
 mod linear;
 mod quantised_blocks;
 mod step;

@@ -16,8 +16,8 @@ use rand_chacha::ChaCha8Rng;
 
 /// A base model. Its parameters are held once and are frozen (detached tensors), unless
 /// [`Self::make_trainable`] turned them into variables. A matrix is f32, bf16 or in quantised
-/// blocks, everything else is f32. All arithmetic is f32 unless [`Self::set_compute`] says otherwise;
-/// on GPUs with non-f32 weights, activations are bf16.
+/// blocks, everything else is f32. All arithmetic is f32 unless [`Self::set_compute`] says
+/// otherwise; on GPUs with non-f32 weights, activations are bf16.
 ///
 /// ```
 /// use models::{CausalLm, Config};

@@ -39,30 +39,71 @@ pub fn token_scores(
     targets: &[u32],
     temperature: &[f32],
 ) -> Result<TokenScores> {
-    token_scores_with(Compute::F32, hidden, head, targets, temperature)
+    Compute::F32.token_scores(hidden, head, targets, temperature)
 }
 
-pub(crate) fn token_scores_with(
-    compute: Compute,
-    hidden: &Tensor,
-    head: &Tensor,
-    targets: &[u32],
-    temperature: &[f32],
-) -> Result<TokenScores> {
-    check(hidden, head, targets, temperature)?;
-    let scores = if hidden.dim(0)? == 0 {
-        hidden.sum_keepdim(D::Minus1)?.t()?.broadcast_as((2, 0))?
-    } else if supports(&[hidden]) && cublas_reads(head) {
-        cuda::token_scores(hidden, head, targets, temperature)?
-    } else if fused(&[hidden]) && Frozen::reads(head) {
-        cpu::token_scores(compute, hidden, head, targets, temperature, false)?
-    } else {
-        recomputed::token_scores(hidden, head, targets, temperature)?
-    };
-    Ok(TokenScores {
-        logp: scores.get(0)?,
-        entropy: scores.get(1)?,
-    })
+impl Compute {
+    /// [`token_scores`](crate::token_scores) in this arithmetic.
+    pub fn token_scores(
+        self,
+        hidden: &Tensor,
+        head: &Tensor,
+        targets: &[u32],
+        temperature: &[f32],
+    ) -> Result<TokenScores> {
+        check(hidden, head, targets, temperature)?;
+        let scores = if hidden.dim(0)? == 0 {
+            hidden.sum_keepdim(D::Minus1)?.t()?.broadcast_as((2, 0))?
+        } else if supports(&[hidden]) && cublas_reads(head) {
+            cuda::token_scores(hidden, head, targets, temperature)?
+        } else if fused(&[hidden]) && Frozen::reads(head) {
+            cpu::token_scores(self, hidden, head, targets, temperature, false)?
+        } else {
+            recomputed::token_scores(hidden, head, targets, temperature)?
+        };
+        Ok(TokenScores {
+            logp: scores.get(0)?,
+            entropy: scores.get(1)?,
+        })
+    }
+
+    /// [`compared_scores`](crate::compared_scores) in this arithmetic.
+    pub fn compared_scores(
+        self,
+        hidden_p: &Tensor,
+        hidden_q: &Tensor,
+        head: &Tensor,
+        targets: &[u32],
+        temperature: &[f32],
+    ) -> Result<ComparedScores> {
+        let (mut p, mut q) = (hidden_p.detach(), hidden_q.detach());
+        if p.dtype() != q.dtype() {
+            // the sampler keeps f32 states; those of a forward may be bf16
+            (p, q) = (p.to_dtype(DType::F32)?, q.to_dtype(DType::F32)?);
+        }
+        check(&p, head, targets, temperature)?;
+        check(&q, head, targets, temperature)?;
+        let columns = if p.dim(0)? == 0 {
+            Tensor::zeros((5, 0), DType::F32, p.device())?
+        } else if supports(&[&p, &q]) && cublas_reads(head) {
+            cuda::compared_scores(&p, &q, head, targets, temperature)?
+        } else if fused(&[&p, &q]) && Frozen::reads(head) {
+            compared::compared_scores(self, &p, &q, head, targets, temperature)?
+        } else {
+            reference::compared_scores(&p, &q, head, targets, temperature)?
+        };
+        let scores = |at| -> Result<TokenScores> {
+            Ok(TokenScores {
+                logp: columns.get(at)?,
+                entropy: columns.get(at + 1)?,
+            })
+        };
+        Ok(ComparedScores {
+            p: scores(0)?,
+            q: scores(2)?,
+            kl: columns.get(4)?,
+        })
+    }
 }
 
 /// Log-probabilities `[M]` at temperature 1 with gradient to `hidden` [M, d] and to `head` [V, d]:
@@ -86,44 +127,7 @@ pub fn compared_scores(
     targets: &[u32],
     temperature: &[f32],
 ) -> Result<ComparedScores> {
-    compared_scores_with(Compute::F32, hidden_p, hidden_q, head, targets, temperature)
-}
-
-pub(crate) fn compared_scores_with(
-    compute: Compute,
-    hidden_p: &Tensor,
-    hidden_q: &Tensor,
-    head: &Tensor,
-    targets: &[u32],
-    temperature: &[f32],
-) -> Result<ComparedScores> {
-    let (mut p, mut q) = (hidden_p.detach(), hidden_q.detach());
-    if p.dtype() != q.dtype() {
-        // the sampler keeps f32 states; those of a forward may be bf16
-        (p, q) = (p.to_dtype(DType::F32)?, q.to_dtype(DType::F32)?);
-    }
-    check(&p, head, targets, temperature)?;
-    check(&q, head, targets, temperature)?;
-    let columns = if p.dim(0)? == 0 {
-        Tensor::zeros((5, 0), DType::F32, p.device())?
-    } else if supports(&[&p, &q]) && cublas_reads(head) {
-        cuda::compared_scores(&p, &q, head, targets, temperature)?
-    } else if fused(&[&p, &q]) && Frozen::reads(head) {
-        compared::compared_scores(compute, &p, &q, head, targets, temperature)?
-    } else {
-        reference::compared_scores(&p, &q, head, targets, temperature)?
-    };
-    let scores = |at| -> Result<TokenScores> {
-        Ok(TokenScores {
-            logp: columns.get(at)?,
-            entropy: columns.get(at + 1)?,
-        })
-    };
-    Ok(ComparedScores {
-        p: scores(0)?,
-        q: scores(2)?,
-        kl: columns.get(4)?,
-    })
+    Compute::F32.compared_scores(hidden_p, hidden_q, head, targets, temperature)
 }
 
 fn check(hidden: &Tensor, head: &Tensor, targets: &[u32], temperature: &[f32]) -> Result<()> {

@@ -1,7 +1,8 @@
 //! Layers with a frozen weight. Candle's matmul always computes both gradients; here the weight
 //! lives inside the op, so only the gradient of the input is computed.
 //!
-//! On the CPU in f32 the weight is f32, bf16, 8 bits or quantised blocks. Inputs of other dtypes and devices use candle's product.
+//! On the CPU in f32 the weight is f32, bf16, 8 bits or quantised blocks. Inputs of other dtypes
+//! and devices use candle's product.
 
 use super::slices;
 use crate::Compute;

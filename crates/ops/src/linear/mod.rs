@@ -24,37 +24,57 @@ use candle_core::{DType, Result, Tensor, bail};
 /// `x · weightᵀ` with a frozen weight. `x` [N, in], `weight` [out, in]. Gradient to `x` only, and
 /// no work on the gradient of the weight.
 pub fn frozen_linear(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    frozen_linear_with(Compute::F32, x, weight)
-}
-
-pub(crate) fn frozen_linear_with(compute: Compute, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    check(x, weight)?;
-    if supports(&[x]) && cublas_reads(weight) {
-        return cuda::frozen_linear(x, weight);
-    }
-    frozen::frozen_linear(compute, x, weight)
+    Compute::F32.frozen_linear(x, weight)
 }
 
 /// `residual + x · weightᵀ` with a frozen weight, as [`frozen_linear`]. Gradient to `residual` [N,
 /// out] and `x` [N, in].
 pub fn added_linear(residual: &Tensor, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    added_linear_with(Compute::F32, residual, x, weight)
+    Compute::F32.added_linear(residual, x, weight)
 }
 
-pub(crate) fn added_linear_with(
-    compute: Compute,
-    residual: &Tensor,
-    x: &Tensor,
-    weight: &Tensor,
-) -> Result<Tensor> {
-    check_added(residual, x, weight)?;
-    if supports(&[residual, x]) && cublas_reads(weight) {
-        return cuda::added_linear(residual, x, weight);
+impl Compute {
+    /// [`frozen_linear`](crate::frozen_linear) in this arithmetic.
+    pub fn frozen_linear(self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+        check(x, weight)?;
+        if supports(&[x]) && cublas_reads(weight) {
+            return cuda::frozen_linear(x, weight);
+        }
+        frozen::frozen_linear(self, x, weight)
     }
-    if fused(&[residual, x]) && Frozen::reads(weight) {
-        frozen::added_linear(compute, residual, x, weight)
-    } else {
-        residual + frozen_linear_with(compute, x, weight)?
+
+    /// [`added_linear`](crate::added_linear) in this arithmetic.
+    pub fn added_linear(self, residual: &Tensor, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+        check_added(residual, x, weight)?;
+        if supports(&[residual, x]) && cublas_reads(weight) {
+            return cuda::added_linear(residual, x, weight);
+        }
+        if fused(&[residual, x]) && Frozen::reads(weight) {
+            frozen::added_linear(self, residual, x, weight)
+        } else {
+            residual + self.frozen_linear(x, weight)?
+        }
+    }
+
+    /// [`lora_linear`](crate::lora_linear) in this arithmetic.
+    pub fn lora_linear(
+        self,
+        x: &Tensor,
+        x_lora: &Tensor,
+        w: &Tensor,
+        a: &Tensor,
+        b: &Tensor,
+        scale: f64,
+    ) -> Result<Tensor> {
+        check_low_rank(x, x_lora, [w, a, b])?;
+        if supports(&[x]) && cublas_reads(w) {
+            return cuda::lora_linear(x, x_lora, w, a, b, scale);
+        }
+        if fused(&[x, x_lora, a, b]) && Frozen::reads(w) {
+            lora::lora_linear(self, x, x_lora, w, a, b, scale)
+        } else {
+            reference::lora_linear(x, x_lora, w, a, b, scale)
+        }
     }
 }
 
@@ -90,27 +110,7 @@ pub fn lora_linear(
     b: &Tensor,
     scale: f64,
 ) -> Result<Tensor> {
-    lora_linear_with(Compute::F32, x, x_lora, w, a, b, scale)
-}
-
-pub(crate) fn lora_linear_with(
-    compute: Compute,
-    x: &Tensor,
-    x_lora: &Tensor,
-    w: &Tensor,
-    a: &Tensor,
-    b: &Tensor,
-    scale: f64,
-) -> Result<Tensor> {
-    check_low_rank(x, x_lora, [w, a, b])?;
-    if supports(&[x]) && cublas_reads(w) {
-        return cuda::lora_linear(x, x_lora, w, a, b, scale);
-    }
-    if fused(&[x, x_lora, a, b]) && Frozen::reads(w) {
-        lora::lora_linear(compute, x, x_lora, w, a, b, scale)
-    } else {
-        reference::lora_linear(x, x_lora, w, a, b, scale)
-    }
+    Compute::F32.lora_linear(x, x_lora, w, a, b, scale)
 }
 
 /// `hidden · headᵀ` [n, V] as f32 in main memory, into a buffer that is reused. `hidden` [n, d],
