@@ -89,7 +89,8 @@ impl Tile {
         // SAFETY: the left factor has R rows and the panel `pairs` rows; the caller owns the
         // written part of the output.
         unsafe {
-            // index loops without closures keep the sums in registers
+            // index loops without closures, and sums without checks for overflow, keep the sums in
+            // registers
             let mut sums = [[P::zero(); V]; R];
             let (mut a, mut b) = (self.a.0, self.b);
             for _ in 0..self.pairs {
@@ -98,7 +99,10 @@ impl Tile {
                     row[v] = P::load(b.add(v * P::F::N));
                 }
                 for i in 0..R {
-                    let x = a.wrapping_add(i * self.a.1).cast::<i32>().read_unaligned();
+                    let x = a
+                        .wrapping_add(i.wrapping_mul(self.a.1))
+                        .cast::<i32>()
+                        .read_unaligned();
                     let x = P::splat(x);
                     for v in 0..V {
                         sums[i][v] = sums[i][v].dot(x, row[v]);
