@@ -4,8 +4,8 @@
 use super::{f32s, stacked, targets, temperatures};
 use candle_core::{DType, Device, Result, Tensor, Var};
 use ops::Compute::{F32, Int16};
-use ops::{Compute, reference};
-use testkit::{assert_close, gradients, values, varied};
+use ops::{Compute, QuantisedBlocks, reference};
+use testkit::{assert_close, golden_tensors, gradients, values, varied};
 
 /// Rows, depth and columns: whole and cut blocks, tiles of 8, 4, 2 and 1 rows, of 1 to 3 vectors.
 const SIZES: [(usize, usize, usize); 7] = [
@@ -118,7 +118,36 @@ fn every_operation_equals_the_one_of_f32_but_for_the_rounding() {
 }
 
 #[test]
-fn few_rows_are_f32() {
+fn few_rows_times_blocks_are_f32_but_for_the_last_digits() {
+    let golden = golden_tensors("blocks.safetensors");
+    for format in [
+        QuantisedBlocks::Q8_0,
+        QuantisedBlocks::Q4_0,
+        QuantisedBlocks::Q4_1,
+    ] {
+        let w = &golden[&format!("{}.bytes", format.name())];
+        let k = ops::widened(w).unwrap().dim(1).unwrap();
+        for n in 1..=9 {
+            for (x, most) in [
+                (varied(&[n, k], 4, 1.0), 4e-5),
+                (with_outliers(&[n, k], 4), 3e-4),
+            ] {
+                let x = x.to_dtype(DType::F32).unwrap();
+                let of = |compute: Compute| compute.frozen_linear(&x, w).unwrap();
+                let error = error(&of(Int16), &of(F32));
+                // nine rows widen the weight
+                assert_eq!(error > 0.0, n < 9, "{} {n}", format.name());
+                assert!(error < most, "{} {n}: {error:e}", format.name());
+            }
+        }
+        let x = (f32s(&[1, k], 4, 1.0) * f64::NAN).unwrap();
+        let y = Int16.frozen_linear(&x, w).unwrap();
+        assert!(values(&y).iter().all(|y| y.is_nan()));
+    }
+}
+
+#[test]
+fn few_rows_times_bf16_are_f32() {
     let w = f32s(&[40, 64], 3, 0.1).to_dtype(DType::BF16).unwrap();
     let x = f32s(&[8, 64], 4, 1.0);
     let (found, wanted) = (

@@ -4,6 +4,7 @@ use crate::work::{NEW, PROMPT};
 use anyhow::Result;
 use generation::{Engine, Request, Sampling};
 use models::{BaseWeights, Fetch, ModelSource, SamplingWeights, WeightStorage};
+use ops::Compute;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -33,6 +34,13 @@ pub(crate) struct Args {
     /// Weights of the sampler: same as the base, bf16 or int8
     #[arg(long, default_value = "same", value_parser = weights)]
     weights: SamplingWeights,
+    /// Arithmetic of the products (`compute`)
+    #[arg(long, default_value = "f32", value_parser = compute)]
+    compute: Compute,
+}
+
+fn compute(name: &str) -> Result<Compute, String> {
+    serde_json::from_value(name.into()).map_err(|_| "use f32 or int16".into())
 }
 
 fn weights(name: &str) -> Result<SamplingWeights, String> {
@@ -55,6 +63,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         SamplingWeights::Same => model,
         narrow => model.with_sampling_weights(narrow)?.unwrap_or(model),
     };
+    let mut model = model;
+    model.set_compute(args.compute);
     let vocab = model.config.vocab_size as u64;
     let token = |row: usize, at: usize| ((row * 7919 + at * 104_729 + 100) as u64 % vocab) as u32;
     let requests: Vec<Request> = (0..args.batch)

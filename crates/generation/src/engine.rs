@@ -311,7 +311,8 @@ impl InFlight<'_> {
 
     fn read_logits(&mut self, hidden: &Tensor) -> Result<()> {
         let buffer = std::mem::replace(&mut self.logits, Logits::empty());
-        self.logits = Logits::compute(hidden, self.model.head(), buffer)?;
+        let (compute, head) = (self.model.compute(), self.model.head());
+        self.logits = Logits::compute(compute, hidden, head, buffer)?;
         Ok(())
     }
 }

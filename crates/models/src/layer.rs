@@ -243,14 +243,20 @@ impl LayerForward {
         let head_norms = self.layer.head_norms.as_ref();
         let head_norms = head_norms.map(|norms| norms.each_ref().map(norm));
         let (q, k, v) = (linear(Q)?, linear(K)?, linear(V)?);
-        let projections = [&q, &k, &v].map(Linear::for_step);
+        let compute = self.context.compute;
+        let projections = [&q, &k, &v].map(|linear| linear.for_step(compute));
         let rotation = self.rotation();
         let [q, k, v] = pool.heads(x, attention_norm, projections, head_norms, rotation)?;
-        let x = pool.add(x, &attend(&q, &k, &v)?, linear(O)?.for_step())?;
+        let x = pool.add(x, &attend(&q, &k, &v)?, linear(O)?.for_step(compute))?;
         let feed_forward_norm = norm(&self.layer.feed_forward_norm);
         let (gate, up) = (linear(Gate)?, linear(Up)?);
-        let h = pool.gated(&x, feed_forward_norm, gate.for_step(), up.for_step())?;
-        pool.add(&x, &h, linear(Down)?.for_step())
+        let h = pool.gated(
+            &x,
+            feed_forward_norm,
+            gate.for_step(compute),
+            up.for_step(compute),
+        )?;
+        pool.add(&x, &h, linear(Down)?.for_step(compute))
     }
 
     fn project(&self, projection: Projection, x: &Tensor) -> Result<Tensor> {

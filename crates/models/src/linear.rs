@@ -104,13 +104,14 @@ impl Linear {
     }
 
     /// As the CPU's decoding step takes it.
-    pub fn for_step(&self) -> step::Projection<'_> {
+    pub fn for_step(&self, compute: Compute) -> step::Projection<'_> {
         let lora = self.lora.as_ref();
         step::Projection {
             weight: &self.weight,
             bias: self.bias.as_ref(),
             lora: lora.map(|low| (&low.a, &low.b)),
             scale: lora.map_or(0.0, |low| low.scale),
+            compute,
         }
     }
 }

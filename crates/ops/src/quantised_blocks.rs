@@ -260,7 +260,7 @@ impl QuantisedBlocks {
 }
 
 #[inline(always)]
-fn bytes<const N: usize>(block: &[u8], at: usize) -> &[u8; N] {
+pub(crate) fn bytes<const N: usize>(block: &[u8], at: usize) -> &[u8; N] {
     block[at..].first_chunk().expect("a whole block")
 }
 
@@ -308,7 +308,7 @@ fn six_bits(s: &[u8; 12], at: usize) -> u8 {
 /// Two bytes of f16 as f32, without a call or a table: a multiplication rebases the exponent, and
 /// subnormal numbers are computed as a difference from 0.5.
 #[inline(always)]
-fn f16_at(block: &[u8], at: usize) -> f32 {
+pub(crate) fn f16_at(block: &[u8], at: usize) -> f32 {
     let bits = u32::from(u16::from_le_bytes(*bytes(block, at))) << 16;
     let twice = bits << 1;
     let size = match twice < 1 << 27 {

@@ -25,7 +25,21 @@ const ONE_THREAD: usize = 32 * 1024;
 pub(crate) fn linear(x: &[f32], w: Elements, k: usize, y: &mut [f32], threads: Threads) {
     let (n, out) = (x.len() / k, w.len() / k);
     assert!(y.len() >= n * out);
-    let y = Shared::new(y);
+    in_parts(w, k, y, threads, |w, first, y| {
+        columns(x, w, k, out, first, y);
+    });
+}
+
+/// Calls `columns` with parts of the rows of `w`, the number of the first of them, and `y`, whose
+/// columns belong to the rows.
+pub(crate) fn in_parts(
+    w: Elements,
+    k: usize,
+    y: &mut [f32],
+    threads: Threads,
+    columns: impl Fn(Elements, usize, Shared) + Sync,
+) {
+    let (out, y) = (w.len() / k, Shared::new(y));
     let each = match threads {
         Threads::All if w.len() > ONE_THREAD => {
             let tasks = (rayon::current_num_threads() * 4).min(w.len() / (ONE_THREAD / 2));
@@ -34,18 +48,11 @@ pub(crate) fn linear(x: &[f32], w: Elements, k: usize, y: &mut [f32], threads: T
         _ => out,
     };
     if out <= each {
-        return columns(x, w, k, out, 0, y);
+        return columns(w, 0, y);
     }
     (0..out.div_ceil(each)).into_par_iter().for_each(|i| {
         let rows = i * each..(i * each + each).min(out);
-        columns(
-            x,
-            w.part(rows.start * k..rows.end * k),
-            k,
-            out,
-            rows.start,
-            y,
-        )
+        columns(w.part(rows.start * k..rows.end * k), rows.start, y)
     });
 }
 

@@ -108,22 +108,29 @@ impl Left {
     }
 }
 
-/// What a block's numbers are multiplied by, and its scale, from the bits of the largest. Integers
-/// are zero where the scale is 0 or NaN.
-pub(super) fn scales_of(largest: i32, power_of_two: bool) -> (f32, f32) {
+/// What a block's numbers are multiplied by to be integers up to `most`, and its scale, from the
+/// bits of the largest number. Integers are zero where the scale is 0 or NaN.
+pub(super) fn scales_of(largest: i32, most: i32) -> (f32, f32) {
     match largest {
         INFINITE.. => (0.0, f32::NAN),
-        SMALLEST.. if power_of_two => {
+        SMALLEST.. => {
+            let largest = f32::from_bits(largest as u32);
+            (most as f32 / largest, largest / most as f32)
+        }
+        _ => (0.0, 0.0),
+    }
+}
+
+/// The same with powers of two, for integers up to 4096.
+pub(super) fn powers_of_two(largest: i32) -> (f32, f32) {
+    match largest {
+        SMALLEST..INFINITE => {
             // 2^(e + 1 - 12) where 2^e is the largest power of two within
             let exponent = (largest >> 23) - 127;
             let pow2 = |e: i32| f32::from_bits(((e + 127) as u32) << 23);
             (pow2(11 - exponent), pow2(exponent - 11))
         }
-        SMALLEST.. => {
-            let largest = f32::from_bits(largest as u32);
-            (LARGEST as f32 / largest, largest / LARGEST as f32)
-        }
-        _ => (0.0, 0.0),
+        _ => scales_of(largest, LARGEST),
     }
 }
 
@@ -138,7 +145,7 @@ unsafe fn quantise_kernel<P: Pairs>(x: &[f32], integers: *mut i16, scales: *mut 
             for i in (0..x.len()).step_by(n) {
                 most = most.largest_bits(get(x, i, 0.0));
             }
-            let (by, scale) = scales_of(most.largest(), false);
+            let (by, scale) = scales_of(most.largest(), LARGEST);
             *scales.add(block) = scale;
             let by = P::F::splat(by);
             let to = integers.add(block * DEPTH);

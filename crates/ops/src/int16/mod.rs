@@ -10,11 +10,13 @@
 //! Sums of integers do not depend on the instruction set or on threads; a block that holds NaN or
 //! an infinity gives NaN.
 
+mod few_rows;
 mod left;
 mod pack;
 mod pairs;
 mod tile;
 
+pub(crate) use few_rows::FewRows;
 pub(crate) use left::Left;
 
 use crate::cpu::Shared;

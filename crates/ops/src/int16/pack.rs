@@ -1,7 +1,7 @@
 //! A block of the right factor as a panel of pairs: row p holds the integers 2p and 2p + 1 of each
 //! column side by side.
 
-use super::left::scales_of;
+use super::left::powers_of_two;
 use super::pairs::Pairs;
 use super::{DEPTH, MAX_LANES, PANEL_VECTORS};
 use crate::product::Mat;
@@ -86,7 +86,7 @@ unsafe fn pack_columns<P: Pairs>(
             for i in (0..padded).step_by(lanes) {
                 most = most.largest_bits(P::F::load(wide.as_ptr().add(i)));
             }
-            let (by, scale) = scales_of(most.largest(), true);
+            let (by, scale) = powers_of_two(most.largest());
             scales[j] = scale;
             let by = P::F::splat(by);
             for i in (0..padded).step_by(lanes) {
@@ -131,7 +131,7 @@ unsafe fn pack_rows<P: Pairs>(
             let mut bits = [0; MAX_LANES];
             most.store(bits.as_mut_ptr());
             for (i, bits) in bits.iter().enumerate().take(lanes) {
-                (by[v * lanes + i], buffers.scales[v * lanes + i]) = scales_of(*bits, true);
+                (by[v * lanes + i], buffers.scales[v * lanes + i]) = powers_of_two(*bits);
             }
         }
         for p in 0..k.div_ceil(2) {

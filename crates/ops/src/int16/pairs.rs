@@ -15,6 +15,8 @@ pub(super) unsafe trait Pairs: Copy {
     unsafe fn zero() -> Self;
     unsafe fn load(at: *const i32) -> Self;
     unsafe fn store(self, at: *mut i32);
+    /// `2 * F::N` integers of 8 bits.
+    unsafe fn load_i8(at: *const i8) -> Self;
     unsafe fn splat(pair: i32) -> Self;
     /// `self` + the sums of the products of two pairs.
     unsafe fn dot(self, a: Self, b: Self) -> Self;
@@ -108,6 +110,10 @@ unsafe impl Pairs for __m512i {
         unsafe { _mm512_storeu_si512(at.cast(), self) }
     }
     #[inline(always)]
+    unsafe fn load_i8(at: *const i8) -> Self {
+        unsafe { _mm512_cvtepi8_epi16(_mm256_loadu_si256(at.cast())) }
+    }
+    #[inline(always)]
     unsafe fn splat(pair: i32) -> Self {
         unsafe { _mm512_set1_epi32(pair) }
     }
@@ -158,6 +164,10 @@ unsafe impl Pairs for __m256i {
     #[inline(always)]
     unsafe fn store(self, at: *mut i32) {
         unsafe { _mm256_storeu_si256(at.cast(), self) }
+    }
+    #[inline(always)]
+    unsafe fn load_i8(at: *const i8) -> Self {
+        unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(at.cast())) }
     }
     #[inline(always)]
     unsafe fn splat(pair: i32) -> Self {
@@ -218,6 +228,12 @@ unsafe impl Pairs for [i32; 8] {
     #[inline(always)]
     unsafe fn store(self, at: *mut i32) {
         unsafe { at.cast::<Self>().write_unaligned(self) }
+    }
+    #[inline(always)]
+    unsafe fn load_i8(at: *const i8) -> Self {
+        let all = unsafe { at.cast::<[i8; 16]>().read_unaligned() };
+        let wide = |x: i8| i32::from(x);
+        std::array::from_fn(|i| wide(all[2 * i]) & 0xffff | wide(all[2 * i + 1]) << 16)
     }
     #[inline(always)]
     unsafe fn splat(pair: i32) -> Self {

@@ -115,7 +115,12 @@ pub fn lora_linear(
 
 /// `hidden · headᵀ` [n, V] as f32 in main memory, into a buffer that is reused. `hidden` [n, d],
 /// `head` [V, d].
-pub(crate) fn host_logits(hidden: &Tensor, head: &Tensor, out: &mut Vec<f32>) -> Result<()> {
+pub(crate) fn host_logits(
+    compute: Compute,
+    hidden: &Tensor,
+    head: &Tensor,
+    out: &mut Vec<f32>,
+) -> Result<()> {
     if !(fused(&[hidden]) && Frozen::reads(head)) {
         let logits = frozen_linear(hidden, head)?;
         *out = logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
@@ -126,7 +131,7 @@ pub(crate) fn host_logits(hidden: &Tensor, head: &Tensor, out: &mut Vec<f32>) ->
     let (hidden, head) = (hidden.contiguous()?, head.contiguous()?);
     let (x, w) = (Data::of(&hidden)?, Frozen::of(&head)?);
     out.resize(n * head.dim(0)?, 0.0);
-    slices::linear_into(&x, w.elements(), k, out, Threads::All);
+    slices::forward(compute, &x, w.elements(), k, out, &[], Threads::All);
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use crate::Compute;
 use crate::elements::Elements;
-use crate::int16::{self, Left};
+use crate::int16::{self, FewRows, Left};
 use crate::product::{Mat, Term, Threads, product};
 use crate::skinny;
 
@@ -27,6 +27,16 @@ pub(crate) fn forward(
         return y.fill(0.0);
     }
     let size = (x.len() / k, out);
+    if compute == Compute::Int16 && FewRows::takes(size.0, w) {
+        let rows = FewRows::new(x, k);
+        skinny::in_parts(w, k, y, threads, |w, first, y| {
+            rows.columns(w, out, first, y);
+        });
+        if !beside.is_empty() {
+            product(size, y, out, true, beside, threads);
+        }
+        return;
+    }
     if skinny::suits(size.0, w) {
         skinny::linear(x, w, k, y, threads);
         if !beside.is_empty() {

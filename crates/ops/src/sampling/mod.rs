@@ -13,6 +13,7 @@ pub use cpu::sample_row;
 pub use rule::{Drawn, SamplingRule};
 pub use weights::{WEIGHTS_BLOCK, WeightSums, softmax_weights};
 
+use crate::Compute;
 use crate::cuda::supports;
 use crate::linear::{gpu_logits, host_logits};
 use candle_core::{Result, Tensor};
@@ -35,7 +36,7 @@ impl Logits {
 
     /// `hidden · headᵀ`: `hidden` [n, d], `head` [V, d]. Reuses the memory of `buffer` where it
     /// can.
-    pub fn compute(hidden: &Tensor, head: &Tensor, buffer: Self) -> Result<Self> {
+    pub fn compute(compute: Compute, hidden: &Tensor, head: &Tensor, buffer: Self) -> Result<Self> {
         if supports(&[hidden]) {
             return gpu_logits(hidden, head).map(Rows::Gpu).map(Self);
         }
@@ -44,7 +45,7 @@ impl Logits {
             Rows::Gpu(_) => Vec::new(),
         };
         let vocab = head.dim(0)?;
-        host_logits(hidden, head, &mut values)?;
+        host_logits(compute, hidden, head, &mut values)?;
         Ok(Self(Rows::Host { values, vocab }))
     }
 

@@ -1,7 +1,9 @@
 //! The projections of one input, and the columns of them that one task of a step computes.
 
+use crate::Compute;
 use crate::cpu::{Data, Shared};
 use crate::elements::{Frozen, width};
+use crate::int16::FewRows;
 use crate::product::{Mat, Term, Threads, product_at};
 use crate::rms_norm::cpu as rms_norm;
 use crate::skinny;
@@ -22,6 +24,8 @@ pub struct Projection<'a> {
     pub lora: Option<(&'a Tensor, &'a Tensor)>,
     /// Multiplies B·A.
     pub scale: f64,
+    /// The arithmetic of the product with the weight
+    pub compute: Compute,
 }
 
 /// A root-mean-square norm.
@@ -40,6 +44,8 @@ pub(super) struct Work<'a> {
     /// Width of the input.
     k: usize,
     pub(super) projections: Vec<Opened<'a>>,
+    /// The weights are multiplied as integers.
+    as_integers: bool,
 }
 
 pub(super) struct Opened<'a> {
@@ -63,6 +69,7 @@ struct Low<'a> {
 /// concatenated.
 pub(super) struct Input<'a> {
     x: Cow<'a, [f32]>,
+    integers: Option<FewRows>,
     down: Vec<f32>,
 }
 
@@ -75,6 +82,7 @@ impl<'a> Work<'a> {
             bias,
             lora,
             scale,
+            ..
         } in projections
         {
             let out = weight.dim(0)?;
@@ -117,11 +125,16 @@ impl<'a> Work<'a> {
             });
         }
         let x = Data::of(x)?;
+        let integers = projections.iter().zip(&opened).all(|(projection, opened)| {
+            let w = opened.weight.elements();
+            projection.compute == Compute::Int16 && FewRows::takes(n, w)
+        });
         Ok(Self {
             x,
             n,
             k,
             projections: opened,
+            as_integers: integers && n > 0,
         })
     }
 
@@ -167,7 +180,8 @@ impl<'a> Work<'a> {
             Some(_) => Cow::Owned(normed),
             None => Cow::Borrowed(&*self.x),
         };
-        Ok(Input { x, down })
+        let integers = self.as_integers.then(|| FewRows::new(&x, self.k));
+        Ok(Input { x, integers, down })
     }
 
     /// Computes some columns of projection `projection` into `y` [n, out]. The caller owns these
@@ -197,11 +211,18 @@ impl<'a> Work<'a> {
             .t(),
             scale: low.scale,
         });
-        let skinny = skinny::suits(self.n, w);
         let whole = Term::new(k, Mat::rows(&input.x, k), Mat::of(w, k).t());
-        if skinny {
-            skinny::columns(&input.x, w, k, *out, columns.start, y);
-        }
+        let skinny = match &input.integers {
+            Some(rows) => {
+                rows.columns(w, *out, columns.start, y);
+                true
+            }
+            None if skinny::suits(self.n, w) => {
+                skinny::columns(&input.x, w, k, *out, columns.start, y);
+                true
+            }
+            None => false,
+        };
         let terms: Vec<Term> = (!skinny).then_some(whole).into_iter().chain(low).collect();
         if !terms.is_empty() {
             let size = (self.n, columns.len());
