@@ -127,16 +127,16 @@ fn few_rows_times_blocks_are_f32_but_for_the_last_digits() {
     ] {
         let w = &golden[&format!("{}.bytes", format.name())];
         let k = ops::widened(w).unwrap().dim(1).unwrap();
-        for n in 1..=9 {
+        for n in 1..=5 {
             for (x, most) in [
-                (varied(&[n, k], 4, 1.0), 4e-5),
+                (varied(&[n, k], 4, 1.0), 1e-4),
                 (with_outliers(&[n, k], 4), 3e-4),
             ] {
                 let x = x.to_dtype(DType::F32).unwrap();
                 let of = |compute: Compute| compute.frozen_linear(&x, w).unwrap();
                 let error = error(&of(Int16), &of(F32));
-                // nine rows widen the weight
-                assert_eq!(error > 0.0, n < 9, "{} {n}", format.name());
+                // five rows widen the weight
+                assert_eq!(error > 0.0, n < 5, "{} {n}", format.name());
                 assert!(error < most, "{} {n}: {error:e}", format.name());
             }
         }

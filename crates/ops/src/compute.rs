@@ -13,6 +13,7 @@ pub enum Compute {
     F32,
     /// Blocks of 128 integers of 13 bits with a scale each, summed exactly within a block. More
     /// exact than bf16, and twice the rate of f32 with AVX-512 VNNI. Products of few rows, as in
-    /// decoding, are f32.
+    /// decoding, are f32, but up to four rows times q8_0, q4_0 or q4_1 multiply the stored
+    /// integers.
     Int16,
 }

@@ -260,7 +260,7 @@ impl QuantisedBlocks {
 }
 
 #[inline(always)]
-pub(crate) fn bytes<const N: usize>(block: &[u8], at: usize) -> &[u8; N] {
+fn bytes<const N: usize>(block: &[u8], at: usize) -> &[u8; N] {
     block[at..].first_chunk().expect("a whole block")
 }
 

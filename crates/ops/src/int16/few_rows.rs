@@ -5,14 +5,14 @@
 
 use super::left::scales_of;
 use super::pairs::{Pairs, dispatch_pairs};
+use super::sizes::MAX_LANES;
 use crate::cpu::Shared;
 use crate::elements::Elements;
-use crate::quantised_blocks::{GROUP, QuantisedBlocks, bytes, f16_at};
+use crate::quantised_blocks::{GROUP, QuantisedBlocks};
 use crate::simd::{Lanes, get};
-use std::ops::Range;
 
-/// More rows are faster in f32, for which a weight is widened once.
-const MOST_ROWS: usize = 8;
+/// More rows are as fast in f32, for which a weight is widened once.
+const MOST_ROWS: usize = 4;
 /// The largest integer: 32 products with integers of 8 bits fit 32 bits.
 const LARGEST: i32 = 32767;
 
@@ -67,17 +67,10 @@ impl FewRows {
         };
         assert!(width == self.width);
         let rows = w.len() / width;
-        for row in (0..self.n).step_by(MOST_AT_ONCE) {
-            let part = row..(row + MOST_AT_ONCE).min(self.n);
-            let output = (y, row * stride + first, stride);
-            // SAFETY: the weight is complete; the caller owns the columns.
-            unsafe { multiply(self, part, (data, rows, format), output) };
-        }
+        // SAFETY: the weight is complete; the caller owns the columns.
+        unsafe { multiply(self, (data, rows, format), (y, first, stride)) };
     }
 }
-
-/// Rows that are multiplied by a weight row while it is in registers.
-const MOST_AT_ONCE: usize = 4;
 
 #[inline(always)]
 unsafe fn quantise_kernel<P: Pairs>(x: &[f32], integers: *mut i16, scales: *mut f32) {
@@ -99,87 +92,119 @@ unsafe fn quantise_kernel<P: Pairs>(x: &[f32], integers: *mut i16, scales: *mut 
 }
 dispatch_pairs!(unsafe fn quantise = quantise_kernel(x: &[f32], integers: *mut i16, scales: *mut f32));
 
+/// Rows of a weight that are read together: their sums do not wait for each other.
+const WEIGHT_ROWS: usize = 2;
+
 #[inline(always)]
 unsafe fn multiply_kernel<P: Pairs>(
     x: &FewRows,
-    rows: Range<usize>,
     (data, n_weight_rows, format): (&[u8], usize, QuantisedBlocks),
     output: (Shared, usize, usize),
 ) {
     // SAFETY: the caller is inside a `dispatch_pairs!` function; as it guarantees.
     unsafe {
-        for row in 0..n_weight_rows {
-            let size = format.row_bytes(x.width);
-            let w = &data[row * size..(row + 1) * size];
-            let out = (output.0, output.1 + row, output.2);
-            let first = rows.start;
-            match (format, rows.len()) {
-                (QuantisedBlocks::Q8_0, 1) => dot::<P, Q8, 1>(x, first, w, out),
-                (QuantisedBlocks::Q8_0, 2) => dot::<P, Q8, 2>(x, first, w, out),
-                (QuantisedBlocks::Q8_0, 3) => dot::<P, Q8, 3>(x, first, w, out),
-                (QuantisedBlocks::Q8_0, _) => dot::<P, Q8, 4>(x, first, w, out),
-                (QuantisedBlocks::Q4_0, 1) => dot::<P, Q4, 1>(x, first, w, out),
-                (QuantisedBlocks::Q4_0, 2) => dot::<P, Q4, 2>(x, first, w, out),
-                (QuantisedBlocks::Q4_0, 3) => dot::<P, Q4, 3>(x, first, w, out),
-                (QuantisedBlocks::Q4_0, _) => dot::<P, Q4, 4>(x, first, w, out),
-                (_, 1) => dot::<P, Q4WithMin, 1>(x, first, w, out),
-                (_, 2) => dot::<P, Q4WithMin, 2>(x, first, w, out),
-                (_, 3) => dot::<P, Q4WithMin, 3>(x, first, w, out),
-                (_, _) => dot::<P, Q4WithMin, 4>(x, first, w, out),
-            }
+        match format {
+            QuantisedBlocks::Q8_0 => rows_of::<P, Q8>(x, data, n_weight_rows, output),
+            QuantisedBlocks::Q4_0 => rows_of::<P, Q4>(x, data, n_weight_rows, output),
+            _ => rows_of::<P, Q4WithMin>(x, data, n_weight_rows, output),
         }
     }
 }
-dispatch_pairs!(unsafe fn multiply = multiply_kernel(x: &FewRows, rows: Range<usize>, weight: (&[u8], usize, QuantisedBlocks), output: (Shared, usize, usize)));
+dispatch_pairs!(unsafe fn multiply = multiply_kernel(x: &FewRows, weight: (&[u8], usize, QuantisedBlocks), output: (Shared, usize, usize)));
 
-/// C rows of x from `first` on times one row of the weight.
 #[inline(always)]
-unsafe fn dot<P: Pairs, B: Block, const C: usize>(
+unsafe fn rows_of<P: Pairs, B: Block>(
+    x: &FewRows,
+    data: &[u8],
+    n_weight_rows: usize,
+    (y, at, stride): (Shared, usize, usize),
+) {
+    let (size, whole) = (
+        x.width / GROUP * B::BYTES,
+        n_weight_rows / WEIGHT_ROWS * WEIGHT_ROWS,
+    );
+    assert!(data.len() == n_weight_rows * size);
+    for row in (0..whole).step_by(WEIGHT_ROWS) {
+        let (w, out) = (&data[row * size..], (y, at + row, stride));
+        // SAFETY: the caller is inside a `dispatch_pairs!` function and owns the columns.
+        unsafe {
+            match x.n {
+                1 => dot::<P, B, 1, WEIGHT_ROWS>(x, 0, w, out),
+                2 => dot::<P, B, 2, WEIGHT_ROWS>(x, 0, w, out),
+                3 => dot::<P, B, 3, WEIGHT_ROWS>(x, 0, w, out),
+                _ => dot::<P, B, 4, WEIGHT_ROWS>(x, 0, w, out),
+            }
+        }
+    }
+    for row in whole..n_weight_rows {
+        let w = &data[row * size..];
+        for c in 0..x.n {
+            let out = (y, at + row + c * stride, stride);
+            // SAFETY: as above.
+            unsafe { dot::<P, B, 1, 1>(x, c, w, out) };
+        }
+    }
+}
+
+/// C rows of x from `first` on times the first R rows of `w`.
+#[inline(always)]
+unsafe fn dot<P: Pairs, B: Block, const C: usize, const R: usize>(
     x: &FewRows,
     first: usize,
     w: &[u8],
     (y, at, stride): (Shared, usize, usize),
 ) {
-    // SAFETY: the caller is inside a `dispatch_pairs!` function; the rows are complete.
+    let (blocks, size) = (x.width / GROUP, x.width / GROUP * B::BYTES);
+    assert!(w.len() >= R * size && (first + C) * blocks <= x.scales.len());
+    let (integers, scales, block_sums) = (x.integers.as_ptr(), x.scales.as_ptr(), x.sums.as_ptr());
+    let step = 2 * P::F::N;
+    // SAFETY: the caller is inside a `dispatch_pairs!` function; in bounds by the assertion.
     unsafe {
-        let (mut sums, mut mins) = ([P::F::splat(0.0); C], [0f32; C]);
-        let (n, blocks) = (P::F::N, x.width / GROUP);
-        let (integers, scales, block_sums) =
-            (x.integers.as_ptr(), x.scales.as_ptr(), x.sums.as_ptr());
-        for (b, block) in w.chunks_exact(B::BYTES).enumerate() {
-            let (mut numbers, (scale, min)) = ([0; GROUP], B::scales(block));
-            B::integers(block, &mut numbers);
-            for c in 0..C {
-                // no checks for overflow, which would move the sums out of registers
-                let at = first.wrapping_add(c).wrapping_mul(blocks).wrapping_add(b);
-                let x = integers.add(at.wrapping_mul(GROUP));
-                let mut sum = P::zero();
-                let mut i = 0;
-                while i < GROUP {
-                    let w = P::load_i8(numbers.as_ptr().add(i));
-                    sum = sum.dot(w, P::load(x.add(i).cast()));
-                    i += 2 * n;
-                }
-                let scale = P::F::splat(scale * *scales.add(at));
-                sums[c] = sum.to_f32().fma(scale, sums[c]);
-                if B::HAS_MIN {
-                    mins[c] += min * *block_sums.add(at);
+        // index loops, and sums without checks for overflow, keep the sums in registers
+        let (mut sums, mut mins) = ([[P::F::splat(0.0); R]; C], [[P::F::splat(0.0); R]; C]);
+        for b in 0..blocks {
+            for r in 0..R {
+                let at = r.wrapping_mul(size).wrapping_add(b.wrapping_mul(B::BYTES));
+                let block = w.as_ptr().add(at);
+                let scale = P::splat_f16(block);
+                for c in 0..C {
+                    let at = first.wrapping_add(c).wrapping_mul(blocks).wrapping_add(b);
+                    let x = integers.add(at.wrapping_mul(GROUP));
+                    let mut sum = P::zero();
+                    let mut i = 0;
+                    while i < GROUP {
+                        sum = sum.dot(B::integers::<P>(block, i), P::load(x.add(i).cast()));
+                        i = i.wrapping_add(step);
+                    }
+                    let scale = scale.mul(P::F::splat(*scales.add(at)));
+                    sums[c][r] = sum.to_f32().fma(scale, sums[c][r]);
+                    if B::HAS_MIN {
+                        let x = P::F::splat(*block_sums.add(at));
+                        mins[c][r] = P::splat_f16(block.add(2)).fma(x, mins[c][r]);
+                    }
                 }
             }
         }
         for c in 0..C {
-            y.part(at + c * stride..at + c * stride + 1)[0] = sums[c].sum() + mins[c];
+            for r in 0..R {
+                let mut lanes = [0.0; MAX_LANES];
+                mins[c][r].store(lanes.as_mut_ptr());
+                let at = at + c * stride + r;
+                y.part(at..at + 1)[0] = sums[c][r].sum() + lanes[0];
+            }
         }
     }
 }
 
-/// How a block of 32 numbers is stored: integers times a scale, plus a smallest number.
+/// How a block of 32 numbers is stored: a scale of f16, perhaps a smallest number of f16, integers.
 trait Block {
     const BYTES: usize;
     const HAS_MIN: bool = false;
-    /// The scale and the smallest number.
-    fn scales(block: &[u8]) -> (f32, f32);
-    fn integers(block: &[u8], to: &mut [i8; GROUP]);
+    /// Integers from `at` on, a vector of them.
+    ///
+    /// # Safety
+    /// As [`Pairs`]; the block is complete.
+    unsafe fn integers<P: Pairs>(block: *const u8, at: usize) -> P;
 }
 
 struct Q8;
@@ -189,24 +214,18 @@ struct Q4WithMin;
 impl Block for Q8 {
     const BYTES: usize = 34;
     #[inline(always)]
-    fn scales(block: &[u8]) -> (f32, f32) {
-        (f16_at(block, 0), 0.0)
-    }
-    #[inline(always)]
-    fn integers(block: &[u8], to: &mut [i8; GROUP]) {
-        *to = bytes::<GROUP>(block, 2).map(|byte| byte as i8);
+    unsafe fn integers<P: Pairs>(block: *const u8, at: usize) -> P {
+        // SAFETY: as the caller guarantees.
+        unsafe { P::load_i8(block.add(2 + at).cast()) }
     }
 }
 
 impl Block for Q4 {
     const BYTES: usize = 18;
     #[inline(always)]
-    fn scales(block: &[u8]) -> (f32, f32) {
-        (f16_at(block, 0), 0.0)
-    }
-    #[inline(always)]
-    fn integers(block: &[u8], to: &mut [i8; GROUP]) {
-        four_bits(bytes(block, 2), 8, to);
+    unsafe fn integers<P: Pairs>(block: *const u8, at: usize) -> P {
+        // SAFETY: as the caller guarantees.
+        unsafe { P::load_i4(block.add(2), at > 0, 8) }
     }
 }
 
@@ -214,20 +233,8 @@ impl Block for Q4WithMin {
     const BYTES: usize = 20;
     const HAS_MIN: bool = true;
     #[inline(always)]
-    fn scales(block: &[u8]) -> (f32, f32) {
-        (f16_at(block, 0), f16_at(block, 2))
-    }
-    #[inline(always)]
-    fn integers(block: &[u8], to: &mut [i8; GROUP]) {
-        four_bits(bytes(block, 4), 0, to);
-    }
-}
-
-/// The lower halves of the bytes, then the upper ones, less `zero`.
-#[inline(always)]
-fn four_bits(bytes: &[u8; 16], zero: i8, to: &mut [i8; GROUP]) {
-    for i in 0..16 {
-        to[i] = (bytes[i] & 15) as i8 - zero;
-        to[i + 16] = (bytes[i] >> 4) as i8 - zero;
+    unsafe fn integers<P: Pairs>(block: *const u8, at: usize) -> P {
+        // SAFETY: as the caller guarantees.
+        unsafe { P::load_i4(block.add(4), at > 0, 0) }
     }
 }

@@ -1,7 +1,7 @@
 //! The left factor: rows of f32 as blocks of integers with a scale each.
 
 use super::pairs::{Pairs, dispatch_pairs};
-use super::{DEPTH, LARGEST};
+use super::sizes::{DEPTH, LARGEST};
 use crate::cpu::for_rows;
 use crate::product::Threads;
 use crate::simd::{Lanes, get};

@@ -14,6 +14,7 @@ mod few_rows;
 mod left;
 mod pack;
 mod pairs;
+mod sizes;
 mod tile;
 
 pub(crate) use few_rows::FewRows;
@@ -23,16 +24,9 @@ use crate::cpu::Shared;
 use crate::product::{Mat, ONE_THREAD, Output, Term, Threads, column_panel};
 use pairs::lanes;
 use rayon::prelude::*;
+use sizes::PANEL_VECTORS;
 use std::ops::Range;
 
-/// Numbers of a block. 128 products of two integers of [`LARGEST`] fit 32 bits.
-const DEPTH: usize = 128;
-/// The largest integer.
-const LARGEST: i32 = 4095;
-/// Vectors in a row of a panel.
-const PANEL_VECTORS: usize = 3;
-/// The most lanes of a vector.
-const MAX_LANES: usize = 16;
 /// Rows of the left factor of one task, at least: packing a panel must pay.
 const MIN_ROWS: usize = 128;
 

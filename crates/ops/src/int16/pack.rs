@@ -3,7 +3,7 @@
 
 use super::left::powers_of_two;
 use super::pairs::Pairs;
-use super::{DEPTH, MAX_LANES, PANEL_VECTORS};
+use super::sizes::{DEPTH, MAX_LANES, PANEL_VECTORS};
 use crate::product::Mat;
 use crate::simd::{Lanes, get};
 use std::cell::RefCell;

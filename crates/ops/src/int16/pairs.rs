@@ -1,6 +1,7 @@
 //! Vectors of pairs of 16-bit integers, one type per instruction set. All give the same integers.
 
 use crate::level::Level;
+use crate::quantised_blocks::f16_at;
 use crate::simd::Lanes;
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
@@ -17,6 +18,11 @@ pub(super) unsafe trait Pairs: Copy {
     unsafe fn store(self, at: *mut i32);
     /// `2 * F::N` integers of 8 bits.
     unsafe fn load_i8(at: *const i8) -> Self;
+    /// The lower halves of 16 bytes, then the upper halves, less `zero`: from the beginning, or
+    /// from the 16th integer on where not all fit a vector.
+    unsafe fn load_i4(at: *const u8, upper: bool, zero: i8) -> Self;
+    /// A number of f16, little endian, in every lane.
+    unsafe fn splat_f16(at: *const u8) -> Self::F;
     unsafe fn splat(pair: i32) -> Self;
     /// `self` + the sums of the products of two pairs.
     unsafe fn dot(self, a: Self, b: Self) -> Self;
@@ -114,6 +120,19 @@ unsafe impl Pairs for __m512i {
         unsafe { _mm512_cvtepi8_epi16(_mm256_loadu_si256(at.cast())) }
     }
     #[inline(always)]
+    unsafe fn load_i4(at: *const u8, _: bool, zero: i8) -> Self {
+        unsafe {
+            let (bytes, mask) = (_mm_loadu_si128(at.cast()), _mm256_set1_epi8(15));
+            let halves = _mm256_set_m128i(_mm_srli_epi16::<4>(bytes), bytes);
+            let numbers = _mm256_and_si256(halves, mask);
+            _mm512_cvtepi8_epi16(_mm256_sub_epi8(numbers, _mm256_set1_epi8(zero)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn splat_f16(at: *const u8) -> __m512 {
+        unsafe { _mm512_cvtph_ps(_mm256_set1_epi16(at.cast::<i16>().read_unaligned())) }
+    }
+    #[inline(always)]
     unsafe fn splat(pair: i32) -> Self {
         unsafe { _mm512_set1_epi32(pair) }
     }
@@ -168,6 +187,24 @@ unsafe impl Pairs for __m256i {
     #[inline(always)]
     unsafe fn load_i8(at: *const i8) -> Self {
         unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(at.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn load_i4(at: *const u8, upper: bool, zero: i8) -> Self {
+        unsafe {
+            let bytes = _mm_loadu_si128(at.cast());
+            let half = if upper {
+                _mm_srli_epi16::<4>(bytes)
+            } else {
+                bytes
+            };
+            let numbers = _mm_and_si128(half, _mm_set1_epi8(15));
+            _mm256_cvtepi8_epi16(_mm_sub_epi8(numbers, _mm_set1_epi8(zero)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn splat_f16(at: *const u8) -> __m256 {
+        let bits = unsafe { at.cast::<[u8; 2]>().read() };
+        unsafe { _mm256_set1_ps(f16_at(&bits, 0)) }
     }
     #[inline(always)]
     unsafe fn splat(pair: i32) -> Self {
@@ -234,6 +271,18 @@ unsafe impl Pairs for [i32; 8] {
         let all = unsafe { at.cast::<[i8; 16]>().read_unaligned() };
         let wide = |x: i8| i32::from(x);
         std::array::from_fn(|i| wide(all[2 * i]) & 0xffff | wide(all[2 * i + 1]) << 16)
+    }
+    #[inline(always)]
+    unsafe fn load_i4(at: *const u8, upper: bool, zero: i8) -> Self {
+        let bytes = unsafe { at.cast::<[u8; 16]>().read() };
+        let shift = if upper { 4 } else { 0 };
+        let number = |byte: u8| i32::from((byte >> shift & 15) as i8 - zero);
+        std::array::from_fn(|i| number(bytes[2 * i]) & 0xffff | number(bytes[2 * i + 1]) << 16)
+    }
+    #[inline(always)]
+    unsafe fn splat_f16(at: *const u8) -> [f32; 8] {
+        let bits = unsafe { at.cast::<[u8; 2]>().read() };
+        [f16_at(&bits, 0); 8]
     }
     #[inline(always)]
     unsafe fn splat(pair: i32) -> Self {

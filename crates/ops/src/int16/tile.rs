@@ -1,8 +1,9 @@
 //! A panel of the right factor times rows of the left, in tiles of registers.
 
+use super::left::Left;
 use super::pack::{Buffers, pack};
 use super::pairs::{Pairs, dispatch_pairs};
-use super::{DEPTH, Left};
+use super::sizes::DEPTH;
 use crate::product::{Mat, Output};
 use crate::simd::{Lanes, get, put};
 use std::ops::Range;

@@ -1,5 +1,6 @@
 //! Linear layers as compositions of candle's operations: the reference of the tests.
 
+use crate::Compute;
 use candle_core::{Result, Tensor};
 
 /// [`crate::frozen_linear`]. Only tests run it: candle computes the gradient of the weight, too, so
@@ -17,5 +18,6 @@ pub fn lora_linear(
     b: &Tensor,
     scale: f64,
 ) -> Result<Tensor> {
-    super::frozen_linear(x, w)? + (x_lora.matmul(&a.t()?)?.matmul(&b.t()?)? * scale)?
+    super::frozen::frozen_linear(Compute::F32, x, w)?
+        + (x_lora.matmul(&a.t()?)?.matmul(&b.t()?)? * scale)?
 }
