@@ -10,9 +10,8 @@ use testkit::{assert_close, values};
 
 const SCALE: f64 = 1.5;
 
-/// A weight [out, in] as f32, bf16, 8 bits or quantised blocks of 32, which are multiplied in f32 or
-/// as integers; a pair A [3, in], B [out, 3];
-/// and, for every second seed, a bias `[out]`.
+/// A weight [out, in] as f32, bf16, 8 bits or quantised blocks of 32, which are multiplied in f32
+/// or as integers; a pair A [3, in], B [out, 3]; and, for every second seed, a bias `[out]`.
 struct Weights {
     weight: Tensor,
     bias: Option<Tensor>,

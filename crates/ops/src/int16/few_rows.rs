@@ -54,8 +54,8 @@ impl FewRows {
         rows
     }
 
-    /// Fills the columns of y that belong to the weight rows `w`, from column `first` on; y has rows
-    /// of `stride`. The caller owns these columns.
+    /// Fills the columns of y that belong to the weight rows `w`, from column `first` on; y has
+    /// rows of `stride`. The caller owns these columns.
     pub fn columns(&self, w: Elements, stride: usize, first: usize, y: Shared) {
         let Elements::Quantised {
             data,
