@@ -22,7 +22,7 @@ pub(crate) fn forward(
     beside: &[Term],
     threads: Threads,
 ) {
-    let out = if k == 0 { 0 } else { w.len() / k };
+    let out = w.len().checked_div(k).unwrap_or(0);
     if out == 0 {
         return y.fill(0.0);
     }
