@@ -11,6 +11,7 @@ mod clauses;
 mod counted;
 mod cuda;
 mod data_rules;
+mod early;
 mod held_out;
 mod inputs;
 mod memory;

@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::references;
 use algorithms::{DataSource, Requirements};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use data::{DataFiles, Demonstration, Encoder, Preference, Prompt, Record, Selection};
 use policy::PolicyMeta;
 use std::collections::BTreeSet;
@@ -39,7 +39,7 @@ pub(crate) struct Data {
 }
 
 impl Data {
-    /// Reads and checks the files. Needs no model.
+    /// Reads the files and checks their rows. Needs no model.
     pub fn read(config: &Config, needs: &Requirements) -> Result<Self> {
         let SplitRows {
             train,
@@ -54,27 +54,6 @@ impl Data {
             DataSource::Pool(_) => split(config)?.of(TrainingRows::Demonstrations),
             DataSource::Pairs => split(config)?.of(TrainingRows::Preferences),
         };
-        if let (DataSource::Pool(_), Some(at)) = (
-            &needs.source,
-            weights.iter().position(|weight| *weight != 1.0),
-        ) {
-            bail!(
-                "data.sources[{at}].weight = {}: this algorithm draws from stored responses, of which \
-                 each counts once; leave the weight out",
-                weights[at]
-            );
-        }
-        let compares = rewards::needs_reference(&config.rewards);
-        if let DataSource::Pool(pool) = &needs.source
-            && pool.score
-            && pool.grow.as_ref().is_none_or(|grow| grow.keep_data)
-            && compares
-        {
-            bail!(
-                "the rewards compare with the data's own answers, and those are what this algorithm learns from: each would be \
-                 its own reference and get the top score; use a method that samples, or rest with keep_data = false"
-            );
-        }
         let sampled = match &train {
             TrainingRows::Prompts(prompts) => Some(prompts.as_slice()),
             TrainingRows::Demonstrations(_) | TrainingRows::Preferences(_) => None,
@@ -240,8 +219,8 @@ fn task(encoder: &Encoder, mut prompt: Prompt) -> Result<Task> {
     })
 }
 
-/// The most tokens that a prompt may have.
-fn prompt_room(meta: &PolicyMeta, config: &Config) -> Result<usize> {
+/// The most tokens that a prompt may have. An error where a response leaves no room for one.
+pub(crate) fn prompt_room(meta: &PolicyMeta, config: &Config) -> Result<usize> {
     let context = meta.decoding_context();
     let room = context
         .checked_sub(config.rollout.max_new_tokens)

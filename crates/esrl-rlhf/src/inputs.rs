@@ -1,17 +1,30 @@
-//! What a run starts from before a weight is read: the policy's metadata and the encoded rows. A
-//! run and its plan both begin here.
+//! What a run starts from before a weight is read: the policy's metadata, with every check that
+//! needs no row, and then the encoded rows. A run and its plan both begin here.
 
 use crate::config::{Config, CriticInit};
-use crate::data::{Data, Task};
+use crate::data::{self, Data, Task};
 use crate::evaluation::tasks_for_evaluation;
 use crate::row_source::RowSource;
+use ::data::{DataFiles, Prompt};
 use algorithms::Requirements;
-use anyhow::{Result, ensure};
-use data::{DataFiles, Prompt};
+use anyhow::{Context, Result, ensure};
 use models::{Fetch, LoraConfig, WeightStorage, WeightsMeta};
 use policy::{DeviceChoice, PolicyMeta, PolicyText, TemplateChoice};
+use rewards::RewardModel;
+use run::SavedRun;
 use std::path::Path;
 use std::rc::Rc;
+
+/// The policy that a run starts from, before any row is read.
+pub(crate) struct Opened {
+    needs: Requirements,
+    pub meta: PolicyMeta,
+    keep: WeightStorage,
+    lora: LoraConfig,
+    /// See [`RunInputs`]
+    reward: Option<LoraConfig>,
+    reward_is_here: bool,
+}
 
 /// Data and sizes of a run.
 pub(crate) struct RunInputs {
@@ -34,22 +47,10 @@ pub(crate) struct RunInputs {
     pub files: DataFiles,
 }
 
-impl RunInputs {
-    /// Reads the data and the model's metadata. `config`: resolved. `fetch`: how much of a hub
-    /// model to fetch. `resumed`: the run that is continued.
-    pub fn new(
-        config: &Config,
-        needs: Requirements,
-        fetch: Fetch,
-        resumed: Option<&Path>,
-    ) -> Result<Self> {
-        let Data {
-            train,
-            weights,
-            held_out,
-            n_shared,
-            files,
-        } = Data::read(config, &needs)?;
+impl Opened {
+    /// Opens the policy without its weights. `config`: resolved. `resumed`: the run that is
+    /// continued.
+    pub fn new(config: &Config, needs: Requirements, resumed: Option<&Path>) -> Result<Self> {
         let template = TemplateChoice::parse(&config.model.template)?;
         let model = &config.model;
         let start = PolicyText {
@@ -57,15 +58,14 @@ impl RunInputs {
             base: model.base.as_deref(),
             resumed,
         };
-        let meta = PolicyMeta::open(start, template, model.weights, fetch)?;
+        let meta = PolicyMeta::open(start, template, model.weights, Fetch::Shape)?;
         let meta = meta.at(model.template_date.as_deref(), resumed)?;
         if let Some(dir) = &model.reward {
             check_reward(dir, &meta)?;
         }
         let keep = WeightStorage::of(DeviceChoice::parse(&config.device)?.is_cpu(), false);
         let lora = meta.lora_or(&config.lora)?;
-        let source = RowSource::new(train, &weights, &needs, &meta, config)?;
-        let eval_tasks = tasks_for_evaluation(held_out.clone(), &meta, config)?;
+        data::prompt_room(&meta, config)?;
         let of_reward = |dir: &Path| LoraConfig::of_adapter(&dir.join("reward")).ok();
         let reward = config.model.reward.as_deref();
         let found = reward.and_then(of_reward);
@@ -73,10 +73,42 @@ impl RunInputs {
             reward_is_here: reward.is_none() || found.is_some(),
             reward: reward.map(|_| found.unwrap_or_else(|| lora.clone())),
             needs,
+            keep,
+            meta,
+            lora,
+        })
+    }
+
+    /// Reads and encodes the data. `fetch`: how much of a hub model to fetch.
+    pub fn read(self, config: &Config, fetch: Fetch) -> Result<RunInputs> {
+        let Self {
+            needs,
+            mut meta,
+            keep,
+            lora,
+            reward,
+            reward_is_here,
+        } = self;
+        let Data {
+            train,
+            weights,
+            held_out,
+            n_shared,
+            files,
+        } = Data::read(config, &needs)?;
+        if fetch == Fetch::Whole {
+            meta.fetch_weights()?;
+        }
+        let source = RowSource::new(train, &weights, &needs, &meta, config)?;
+        let eval_tasks = tasks_for_evaluation(held_out.clone(), &meta, config)?;
+        Ok(RunInputs {
+            needs,
             weights: meta.base.weights(keep)?,
             keep,
             meta,
             lora,
+            reward,
+            reward_is_here,
             source,
             held_out,
             eval_tasks,
@@ -84,7 +116,9 @@ impl RunInputs {
             files,
         })
     }
+}
 
+impl RunInputs {
     /// Numbers of rows, for run.json.
     pub fn counts(&self) -> serde_json::Value {
         serde_json::json!({
@@ -105,12 +139,36 @@ impl RunInputs {
     }
 }
 
-/// The reward model's adapter goes on the policy's base, so it must have been trained on the same
-/// numbers.
+/// Fails if the reward model was trained on other numbers of the base than the policy's, or under
+/// another template. In a plan its run may not exist yet.
 fn check_reward(dir: &Path, policy: &PolicyMeta) -> Result<()> {
-    let Some(run) = run::open_saved_run(dir)? else {
+    if let Some(run) = run::open_saved_run(dir)? {
+        check_format(dir, &run, policy)?;
+    }
+    let artefact = dir.join("reward");
+    if !artefact.is_dir() {
         return Ok(());
-    };
+    }
+    let template = RewardModel::template_of(&artefact, policy.recorded_fingerprint())
+        .with_context(|| format!("reward model {}", dir.display()))?;
+    ensure!(
+        policy::same_but_date(&template, &policy.template),
+        "the reward model {} was trained under another prompt template than the policy {}; train it from the run or model the policy comes from",
+        dir.display(),
+        policy.source_text(),
+    );
+    if let (Some(trained), Some(now)) = (template.date(), policy.template.date())
+        && trained != now
+    {
+        run::say!(
+            "the reward model {} was trained on prompts of the date {trained}; this run's have {now}",
+            dir.display()
+        );
+    }
+    Ok(())
+}
+
+fn check_format(dir: &Path, run: &SavedRun, policy: &PolicyMeta) -> Result<()> {
     let (trained_on, kept) = (policy::base_weights(&run.info)?, policy.base.projections);
     ensure!(
         trained_on == kept,

@@ -2,7 +2,7 @@
 
 use crate::config::{Config, learns_from_scores};
 use crate::data::Task;
-use crate::inputs::RunInputs;
+use crate::inputs::{Opened, RunInputs};
 use crate::logp_source::LogpSource;
 use crate::minibatches::optimizer_steps;
 use crate::prompt_value;
@@ -27,10 +27,10 @@ pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
     let config = &config.resolved()?;
     let dir = args.run.clone().unwrap_or_else(|| "runs/rlhf".into());
     let needs = config.build_algorithm()?.requirements();
-    let inputs = RunInputs::new(config, needs, Fetch::Shape, None)
+    let opened = Opened::new(config, needs, None)
         .map_err(|e| planning::explain_untrained_source(&config.model.policy, e))?;
-    config.refuse_unused(&inputs.meta.own_settings(), false)?;
-    inputs.plan(config, &dir)
+    config.refuse_unused(&opened.meta.own_settings(), false)?;
+    opened.read(config, Fetch::Shape)?.plan(config, &dir)
 }
 
 impl RunInputs {

@@ -3,7 +3,7 @@
 
 use crate::config::{Config, CriticInit};
 use algorithms::{Refresh, Requirements};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use candle_core::{Tensor, Var};
 use data::{Encoder, Template};
 use models::{CausalLm, Lora, ScalarHead};
@@ -65,8 +65,13 @@ impl Critic {
 }
 
 impl Roles {
-    /// Opens reward model and critic on the policy's base.
-    pub fn open(config: &Config, needs: &Requirements, policy: Policy) -> Result<Self> {
+    /// Opens reward model and critic on the policy's base. `rewards`: the sources, without the model.
+    pub fn open(
+        config: &Config,
+        needs: &Requirements,
+        policy: Policy,
+        rewards: Mixture,
+    ) -> Result<Self> {
         let Policy {
             base,
             adapter,
@@ -76,7 +81,7 @@ impl Roles {
             ..
         } = policy;
         let reward = match &config.model.reward {
-            Some(dir) => Some(open_reward(dir, &base, &template, &config.model.policy)?),
+            Some(dir) => Some(open_reward(dir, &base)?),
             None => None,
         };
         let mut files = vec![adapter_files];
@@ -120,7 +125,7 @@ impl Roles {
             base,
             encoder,
             template,
-            rewards: Mixture::open(&config.rewards, reward)?,
+            rewards: rewards.with_model(reward),
             critic,
             files,
         })
@@ -184,24 +189,10 @@ fn copy_of(lora: &Lora) -> candle_core::Result<Lora> {
     Ok(lora.trainable()?.frozen())
 }
 
-fn open_reward(dir: &Path, base: &Base, template: &Template, policy: &str) -> Result<RewardModel> {
+fn open_reward(dir: &Path, base: &Base) -> Result<RewardModel> {
     if let Some(run) = run::open_saved_run(dir)? {
         run.warn_if_unfinished();
     }
-    let reward = RewardModel::load(&dir.join("reward"), &base.model)
-        .with_context(|| format!("reward model {}", dir.display()))?;
-    ensure!(
-        policy::same_but_date(&reward.template, template),
-        "the reward model {} was trained under another prompt template than the policy {policy}; train it from the run or model the policy comes from",
-        dir.display(),
-    );
-    if let (Some(trained), Some(now)) = (reward.template.date(), template.date())
-        && trained != now
-    {
-        run::say!(
-            "the reward model {} was trained on prompts of the date {trained}; this run's have {now}",
-            dir.display()
-        );
-    }
-    Ok(reward)
+    RewardModel::load(&dir.join("reward"), &base.model)
+        .with_context(|| format!("reward model {}", dir.display()))
 }

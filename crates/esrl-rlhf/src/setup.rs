@@ -5,7 +5,7 @@ use crate::checkpoint::{self, BestEvaluation, LoopState, RunTotals};
 use crate::clauses::Clauses;
 use crate::config::{Config, TrainConfig};
 use crate::data::Task;
-use crate::inputs::RunInputs;
+use crate::inputs::Opened;
 use crate::learner::Learner;
 use crate::logp_source::LogpSource;
 use crate::roles::Roles;
@@ -15,6 +15,7 @@ use algorithms::DataSource;
 use anyhow::{Result, ensure};
 use models::Fetch;
 use planning::Plan;
+use rewards::Mixture;
 use run::{Run, RunArgs};
 use std::rc::Rc;
 use train::{Frozen, NewLength};
@@ -48,11 +49,26 @@ pub(crate) fn open<'a>(
         .then(|| Clauses::open(&config.rollout.clauses));
     let clauses = clauses.transpose()?;
 
-    // Data and sizes first: what cannot fit is refused before a weight is read.
+    // What can be refused without a row is refused before any is read, which may take minutes.
     let resumed = args.resume.then_some(dir.as_path());
-    let inputs = RunInputs::new(config, needs.clone(), Fetch::Whole, resumed)?;
-    let (own, counts) = (inputs.meta.own_settings(), inputs.counts());
+    let opened = Opened::new(config, needs.clone(), resumed)?;
+    let own = opened.meta.own_settings();
     config.refuse_unused(&own, args.resume)?;
+    let used = config.clone().in_use(&own);
+    let reopened = args.resume.then(|| {
+        let migrate = |old: Config| Ok(old.resolved()?.in_use(&own));
+        let run = Run::reopen(&dir, "esrl-rlhf", &used, migrate)?;
+        new_length(&run, config)?;
+        let reward = config.model.reward.as_ref().map(|dir| dir.join("reward"));
+        let adapters = opened.meta.adapter_dir().into_iter();
+        policy::check_adapters(&run, adapters.chain(reward.as_deref())).map(|()| run)
+    });
+    let reopened = reopened.transpose()?;
+    let rewards = Mixture::start(&config.rewards)?;
+
+    // Then data and sizes: what cannot fit is refused before a weight is read.
+    let inputs = opened.read(config, Fetch::Whole)?;
+    let counts = inputs.counts();
     let plan = inputs.plan(config, &dir)?;
     plan.report();
     if !for_replay {
@@ -61,16 +77,13 @@ pub(crate) fn open<'a>(
 
     let policy = inputs.meta.load(&device, inputs.keep);
     let policy = policy.map_err(|e| plan.with_oom_advice(e))?;
-    let mut roles = Roles::open(config, &needs, policy)?;
+    let mut roles = Roles::open(config, &needs, policy, rewards)?;
     roles.model_mut().checkpoint_layers(plan.layers);
     roles.model_mut().set_compute(config.compute);
 
-    let used = config.clone().in_use(&own);
-    let mut run = match args.resume {
-        true => Run::reopen(&dir, "esrl-rlhf", &used, |old: Config| {
-            Ok(old.resolved()?.in_use(&own))
-        })?,
-        false => Run::create(&dir, "esrl-rlhf", &used)?,
+    let mut run = match reopened {
+        Some(run) => run,
+        None => Run::create(&dir, "esrl-rlhf", &used)?,
     };
     policy::write_identity(&mut run, &roles.base, &roles.template)?;
     record_settings(&mut run, config, &plan)?;
@@ -118,7 +131,7 @@ impl Session<'_> {
     /// Loads the last checkpoint; then nothing refuses the command any more, and the run begins.
     fn resume(&mut self) -> Result<()> {
         self.load_last_checkpoint()?;
-        let length = self.check_length()?;
+        let length = self.changed_length()?;
         self.run.begin()?;
         if let Some((length, jumps)) = length {
             length.report(&jumps);
@@ -142,20 +155,13 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Checks the length of a resumed run beside the one it had; with the jumps of its learning
-    /// rates, to be said once the run has begun.
-    fn check_length(&self) -> Result<Option<(NewLength, Vec<String>)>> {
-        let Some(old) = self.run.settings_before::<TrainConfig>("train") else {
+    /// The length of a resumed run beside the one it had, and the jumps of its learning rates, to be
+    /// said once the run has begun.
+    fn changed_length(&self) -> Result<Option<(NewLength, Vec<String>)>> {
+        let Some((old, length)) = new_length(&self.run, self.learner.config)? else {
             return Ok(None);
         };
         let (learner, new) = (&self.learner, &self.learner.config.train);
-        let length = NewLength {
-            key: "train.steps",
-            done: self.step as usize,
-            before: old.steps,
-            now: new.steps,
-        };
-        length.check()?;
         let policy = |t: &TrainConfig, step: usize| {
             t.policy_lr(step as u64, learner.algorithm.as_ref(), learner.rules)
         };
@@ -176,6 +182,23 @@ impl Session<'_> {
         }
         Ok(Some((length, jumps)))
     }
+}
+
+/// The settings of training that a resumed run had, and its length beside the one it had.
+///
+/// Errors: it has that many steps already.
+fn new_length(run: &Run, config: &Config) -> Result<Option<(TrainConfig, NewLength)>> {
+    let Some(old) = run.settings_before::<TrainConfig>("train") else {
+        return Ok(None);
+    };
+    let length = NewLength {
+        key: "train.steps",
+        done: run.latest_checkpoint()?.map_or(0, |c| c.step as usize),
+        before: old.steps,
+        now: config.train.steps,
+    };
+    length.check()?;
+    Ok(Some((old, length)))
 }
 
 fn check_reward_run(config: &Config) -> Result<()> {

@@ -8,7 +8,7 @@ use crate::hf_weights::{has_other_head, read_weights};
 use crate::safetensors_file::{SafetensorsFile, is_pointer};
 use crate::weight_storage::{StoragePlan, WeightStorage};
 use crate::{
-    BaseWeights, CausalLm, Config, Fetch, HfDefaults, ModelSource, Result, SpecialTokens,
+    BaseWeights, CausalLm, Config, Error, Fetch, HfDefaults, ModelSource, Result, SpecialTokens,
     WeightsMeta, fetch_model, gguf,
 };
 use candle_core::Device;
@@ -132,6 +132,30 @@ impl ModelMeta {
     /// Of a model `org/name`, in the revision that is in the cache now.
     pub fn of_hub(hub: &HubSettings, id: &str, fetch: Fetch) -> Result<Self> {
         Self::of_dir(&fetch_model(hub, id, fetch)?)
+    }
+
+    /// Fetches the weights of a hub model that was opened with [`Fetch::Shape`]; other models are
+    /// whole. Returns the notes that only the weights give.
+    ///
+    /// Errors: the hub has another revision by now.
+    pub fn fetch_weights(&mut self, source: &ModelSource) -> Result<Vec<String>> {
+        let ModelSource::Hub(id) = source else {
+            return Ok(Vec::new());
+        };
+        let whole = Self::of_hub(&HubSettings::from_env()?, id, Fetch::Whole)?;
+        match (&self.weights, &whole.weights) {
+            (WeightsSource::Dir(before), WeightsSource::Dir(now)) if before == now => {}
+            _ => {
+                return Err(Error::Input(format!(
+                    "model {id} changed on the hub while the rows were read; run again"
+                )));
+            }
+        }
+        self.config = whole.config;
+        let is_new = |note: &String| !self.notes.contains(note);
+        let new: Vec<String> = whole.notes.into_iter().filter(is_new).collect();
+        self.notes.extend(new.iter().cloned());
+        Ok(new)
     }
 
     /// The shape and tokenizer of `dir` with fresh random f32 weights. Weights in `dir` are not

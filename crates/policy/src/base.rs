@@ -65,7 +65,11 @@ pub fn load_base(source: &str, device: &Device) -> Result<Base> {
 
 /// Says on stderr how the files of a model that contradict each other were settled.
 pub(crate) fn report_notes(source: &str, meta: &ModelMeta) {
-    for note in &meta.notes {
+    say_notes(source, &meta.notes);
+}
+
+pub(crate) fn say_notes(source: &str, notes: &[String]) {
+    for note in notes {
         run::say!("{source}: {note}");
     }
 }

@@ -121,6 +121,10 @@ impl BasePlace {
         }
     }
 
+    pub(crate) fn fingerprint(&self) -> Option<&str> {
+        self.fingerprint.as_deref()
+    }
+
     /// Refuses a model of other numbers than those that the run recorded.
     pub(crate) fn check(&self, model: &CausalLm) -> Result<()> {
         let (Some(of), Some(recorded)) = (&self.of, &self.fingerprint) else {

@@ -80,6 +80,19 @@ pub fn record_inputs(run: &mut Run, files: &DataFiles, others: &[&FileHashes]) -
     run.record("inputs", now.into())
 }
 
+/// Fails if an adapter in one of these directories has changed since the run started, as
+/// [`record_inputs`] does once everything is read.
+pub fn check_adapters<'a>(run: &Run, dirs: impl Iterator<Item = &'a Path>) -> Result<()> {
+    let before = run.recorded("inputs").cloned().unwrap_or_default();
+    for dir in dirs {
+        for (file, hash) in FileHashes::of_dir(dir)?.iter() {
+            let name = file.to_string_lossy();
+            check_unchanged(run, before.get(&*name), hash, &name)?;
+        }
+    }
+    Ok(())
+}
+
 /// Records the base and what computes on it, and writes template, tokenizer and special tokens into
 /// the run directory.
 ///

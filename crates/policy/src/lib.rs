@@ -20,7 +20,7 @@ pub use base_place::{BasePlace, has_base};
 pub use cuda_unavailable::{cuda_unavailable_reason, first_usable_gpu};
 pub use device::{DeviceChoice, check_compute, default_device, device, usable_bytes};
 pub use forward::{Batch, Labels, per_label, score};
-pub use inputs::{record_data, record_inputs, trained_prompts, write_identity};
+pub use inputs::{check_adapters, record_data, record_inputs, trained_prompts, write_identity};
 pub use meta::PolicyMeta;
 pub use own_settings::OwnSettings;
 pub use policy::Policy;

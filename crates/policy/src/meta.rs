@@ -1,6 +1,6 @@
 //! A policy before its weights are read: plans are made from it, and runs start from it.
 
-use crate::base::{encoder_of, report_notes};
+use crate::base::{encoder_of, report_notes, say_notes};
 use crate::base_place::BasePlace;
 use crate::source::{PolicySource, PolicyText};
 use crate::template::{TemplateChoice, check_template_date, own_template, saved_template};
@@ -66,6 +66,35 @@ impl PolicyMeta {
             base.chat_template = own.or(base.chat_template);
         }
         Self::new(text, base, source, template)
+    }
+
+    /// Fetches the weights of a base of the hub that was opened with [`Fetch::Shape`].
+    ///
+    /// # Errors
+    /// Where they cannot be fetched, or the hub has another revision by now.
+    pub fn fetch_weights(&mut self) -> Result<()> {
+        let source = ModelSource::parse(&self.place.text)?;
+        let notes = self.base.fetch_weights(&source);
+        say_notes(
+            &self.place.text,
+            &notes.map_err(|e| self.place.explain(e.into()))?,
+        );
+        Ok(())
+    }
+
+    /// Where its own adapter is.
+    pub fn adapter_dir(&self) -> Option<&Path> {
+        self.adapter_dir.as_deref()
+    }
+
+    /// The text that it was opened by.
+    pub fn source_text(&self) -> &str {
+        &self.source_text
+    }
+
+    /// What the run that it comes from recorded of the numbers of its base.
+    pub fn recorded_fingerprint(&self) -> Option<&str> {
+        self.place.fingerprint()
     }
 
     /// A model of random weights of the shape that `dir` describes.

@@ -1,7 +1,7 @@
 //! What a reward-model run will take.
 
 use crate::config::Config;
-use crate::prepare::{Prepared, SHOWN};
+use crate::prepare::{Opened, Prepared, SHOWN};
 use anyhow::Result;
 use models::Fetch;
 use planning::{Forward, Graph, Plan, Sampling, Scoring, Workload, n_times};
@@ -13,10 +13,10 @@ use train::Rows;
 /// Predicts what [`run`](crate::run) would take. Loads no weight.
 pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
     let dir = args.run.clone().unwrap_or_else(|| "runs/rm".into());
-    let prepared = Prepared::new(config, Fetch::Shape, None)
+    let opened = Opened::new(config, None)
         .map_err(|e| planning::explain_untrained_source(&config.model.source, e))?;
-    config.refuse_unused(&prepared.meta.own_settings(), false)?;
-    prepared.plan(config, &dir)
+    config.refuse_unused(&opened.meta.own_settings(), false)?;
+    opened.prepare(config, Fetch::Shape)?.plan(config, &dir)
 }
 
 impl Prepared {

@@ -1,5 +1,5 @@
-//! What a reward-model run starts from before any weight is loaded: the policy's metadata and the
-//! encoded pairs. Training and `plan` both start here.
+//! What a reward-model run starts from before any weight is loaded: the policy's metadata, with
+//! every check that needs no pair, and then the encoded pairs. Training and `plan` both start here.
 
 use crate::config::Config;
 use crate::pair::Pairs;
@@ -12,6 +12,15 @@ use std::path::Path;
 
 /// Held-out pairs whose scores are shown during training and stored with the artefact.
 pub(crate) const SHOWN: usize = 4;
+
+/// The policy that training starts from, before any pair is read.
+pub(crate) struct Opened {
+    pub meta: PolicyMeta,
+    keep: WeightStorage,
+    lora: LoraConfig,
+    /// A run is continued
+    is_resumed: bool,
+}
 
 pub(crate) struct Prepared {
     pub meta: PolicyMeta,
@@ -29,33 +38,50 @@ pub(crate) struct Prepared {
     pub files: DataFiles,
 }
 
-impl Prepared {
-    /// Reads and encodes the data. `fetch`: which files of a hub model must be local. `resumed`:
-    /// the run that is continued.
-    pub fn new(config: &Config, fetch: Fetch, resumed: Option<&Path>) -> Result<Self> {
-        let preparing = Preparing {
-            config: &config.data,
-            seed: config.train.seed,
-            encode: pair,
-            train_on: TrainOn::Last,
-            must_end: resumed.is_none(),
-            cache_dir: data::cache_dir(),
-            n_shown: config.reward.normalisation_samples,
-        };
-        // before a model is fetched
-        let rows = preparing.read()?;
+impl Opened {
+    /// Opens the policy without its weights. `resumed`: the run that is continued.
+    pub fn new(config: &Config, resumed: Option<&Path>) -> Result<Self> {
         let template = TemplateChoice::parse(&config.model.template)?;
         let source = PolicyText {
             text: &config.model.source,
             base: config.model.base.as_deref(),
             resumed,
         };
-        let meta = PolicyMeta::open(source, template, config.model.weights, fetch)?;
+        let meta = PolicyMeta::open(source, template, config.model.weights, Fetch::Shape)?;
         let meta = meta.at(config.model.template_date.as_deref(), resumed)?;
         let keep = WeightStorage::of(DeviceChoice::parse(&config.device)?.is_cpu(), false);
         let lora = meta.lora_or(&config.lora)?;
         config.data.check_context(meta.context())?;
         check_room(config, meta.context())?;
+        Ok(Self {
+            meta,
+            keep,
+            lora,
+            is_resumed: resumed.is_some(),
+        })
+    }
+
+    /// Reads and encodes the data. `fetch`: which files of a hub model must be local.
+    pub fn prepare(self, config: &Config, fetch: Fetch) -> Result<Prepared> {
+        let Self {
+            mut meta,
+            keep,
+            lora,
+            is_resumed,
+        } = self;
+        let preparing = Preparing {
+            config: &config.data,
+            seed: config.train.seed,
+            encode: pair,
+            train_on: TrainOn::Last,
+            must_end: !is_resumed,
+            cache_dir: data::cache_dir(),
+            n_shown: config.reward.normalisation_samples,
+        };
+        let rows = preparing.read()?;
+        if fetch == Fetch::Whole {
+            meta.fetch_weights()?;
+        }
         let encoder = meta.encoder.clone().within(config.data.max_len);
         let rows = preparing.tokenise(rows, &encoder)?;
         if rows.shown.is_empty() {
@@ -75,7 +101,7 @@ impl Prepared {
             run::say!("{note}");
         }
         let requests = requests(&meta, &rows.shown, config)?;
-        Ok(Self {
+        Ok(Prepared {
             weights: meta.base.weights(keep)?,
             keep,
             meta,

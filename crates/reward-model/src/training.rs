@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::objective::Objective;
-use crate::prepare::Prepared;
+use crate::prepare::{Opened, Prepared};
 use anyhow::Result;
 use models::Fetch;
 use run::{Curve, Run, RunArgs};
@@ -16,18 +16,23 @@ use std::path::Path;
 pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let dir = args.directory("runs/rm")?;
     let device = policy::device(&config.device)?;
-    let prepared = Prepared::new(config, Fetch::Whole, args.resume.then_some(dir.as_path()))?;
-    let own = prepared.meta.own_settings();
+    // What can be refused without a pair is refused before any is read, which may take minutes.
+    let opened = Opened::new(config, args.resume.then_some(dir.as_path()))?;
+    let own = opened.meta.own_settings();
     config.refuse_unused(&own, args.resume)?;
     let used = config.clone().in_use(&own);
+    let reopened = args.resume.then(|| {
+        let migrate = |old: Config| Ok(old.in_use(&own));
+        let run = Run::reopen(&dir, "reward-model", &used, migrate)?;
+        train::check_max_steps(&run, &config.train)?;
+        policy::check_adapters(&run, opened.meta.adapter_dir().into_iter()).map(|()| run)
+    });
+    let reopened = reopened.transpose()?;
+
+    let prepared = opened.prepare(config, Fetch::Whole)?;
     let plan = prepared.plan(config, &dir)?;
     plan.report();
     plan.work.require_space()?;
-    let reopened = args.resume.then(|| {
-        let migrate = |old: Config| Ok(old.in_use(&own));
-        Run::reopen(&dir, "reward-model", &used, migrate)
-    });
-    let reopened = reopened.transpose()?;
     let Prepared {
         meta,
         keep,

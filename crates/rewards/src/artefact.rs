@@ -157,32 +157,26 @@ impl RewardModel {
         run::atomic_write(&dir.join(MANIFEST), text.as_bytes()).map_err(|e| failed(MANIFEST, &e))
     }
 
+    /// The template of an artefact, without reading its tensors. `base`: the fingerprint of the base
+    /// that it will be opened on, where that is known. Errors: as [`load`](Self::load), where they
+    /// need no model.
+    pub fn template_of(dir: &Path, base: Option<&str>) -> Result<Template> {
+        require_files(dir)?;
+        run::check_sums(dir).map_err(|e| Error::Input(run::one_line(&e)))?;
+        let manifest = read_manifest(&dir.join(MANIFEST))?;
+        base.map_or(Ok(()), |base| require_base(dir, &manifest, base))?;
+        Ok(manifest.template)
+    }
+
     /// Opens an artefact on the base that it was trained on. A missing file, one that does not
     /// match SHA256SUMS, another base, or golden scores that differ are errors.
     pub fn load(dir: &Path, model: &CausalLm) -> Result<Self> {
         let at = dir.display();
-        if !dir.is_dir() {
-            return input(format!(
-                "{at} does not exist; give the run directory of a finished reward-model run"
-            ));
-        }
-        // What is there and cannot be read is not missing: its reader says what is wrong.
-        let is_missing = |name: &&&str| dir.join(name).symlink_metadata().is_err();
-        if let Some(missing) = FILES.iter().find(is_missing) {
-            return input(format!(
-                "{at}: {missing} is missing; the reward artefact is incomplete, copy all of it or train it again"
-            ));
-        }
+        require_files(dir)?;
         let checked = run::check_result(dir).and_then(|()| FileHashes::of_dir(dir));
         let files = checked.map_err(|e| Error::Input(run::one_line(&e)))?;
         let manifest = read_manifest(&dir.join(MANIFEST))?;
-        let found = model.fingerprint()?;
-        if found != manifest.base_fingerprint {
-            return input(format!(
-                "{at} was trained on the base {} (fingerprint {}), and this base is another one ({found}); use the base it was trained on",
-                manifest.base, manifest.base_fingerprint
-            ));
-        }
+        require_base(dir, &manifest, &model.fingerprint()?)?;
         let reward = Self {
             adapter: Lora::load(dir, model)?.frozen(),
             head: ScalarHead::load(&dir.join(HEAD), model.config.hidden_size, model.device())?
@@ -316,6 +310,35 @@ fn mean_std(scores: &[f32]) -> (f64, f64) {
 
 fn narrow(model: &CausalLm) -> bool {
     model.activation_dtype() != DType::F32
+}
+
+fn require_files(dir: &Path) -> Result<()> {
+    let at = dir.display();
+    if !dir.is_dir() {
+        return input(format!(
+            "{at} does not exist; give the run directory of a finished reward-model run"
+        ));
+    }
+    // What is there and cannot be read is not missing: its reader says what is wrong.
+    let is_missing = |name: &&&str| dir.join(name).symlink_metadata().is_err();
+    if let Some(missing) = FILES.iter().find(is_missing) {
+        return input(format!(
+            "{at}: {missing} is missing; the reward artefact is incomplete, copy all of it or train it again"
+        ));
+    }
+    Ok(())
+}
+
+fn require_base(at: &Path, manifest: &Manifest, found: &str) -> Result<()> {
+    if found == manifest.base_fingerprint {
+        return Ok(());
+    }
+    input(format!(
+        "{} was trained on the base {} (fingerprint {}), and this base is another one ({found}); use the base it was trained on",
+        at.display(),
+        manifest.base,
+        manifest.base_fingerprint
+    ))
 }
 
 fn read_manifest(file: &Path) -> Result<Manifest> {

@@ -1,6 +1,6 @@
 //! The command line arguments that all training commands share.
 
-use crate::open::is_creatable;
+use crate::open::{ensure_writable, is_creatable};
 use anyhow::{Result, bail};
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
@@ -37,16 +37,20 @@ impl RunArgs {
     /// The run's directory; `default` without `--run`.
     ///
     /// # Errors
-    /// If a run cannot be created there, since it exists and is not empty, and `--resume` was not
-    /// given.
+    /// Without `--resume`: if a run cannot be created there, since it exists and is not empty, or
+    /// nothing can be written there.
     pub fn directory(&self, default: &str) -> Result<PathBuf> {
         let dir = self.run.clone().unwrap_or_else(|| default.into());
-        if !self.resume && !is_creatable(&dir) {
+        if self.resume {
+            return Ok(dir);
+        }
+        if !is_creatable(&dir) {
             bail!(
                 "{} exists; continue it with --resume or choose another --run",
                 dir.display()
             );
         }
+        ensure_writable(&dir)?;
         Ok(dir)
     }
 }

@@ -81,7 +81,7 @@ pub fn or_force() -> String {
 }
 
 /// An I/O error without the temporary name that tempfile adds.
-fn plain(error: &std::io::Error, path: &Path) -> anyhow::Error {
+pub(crate) fn plain(error: &std::io::Error, path: &Path) -> anyhow::Error {
     if !parent(path).is_dir() {
         return anyhow::anyhow!("no directory {}", parent(path).display());
     }

@@ -2,7 +2,7 @@
 
 use crate::checkpoint_list::sweep;
 use crate::directory::Run;
-use crate::files::{TEMPORARY, atomic_write, parent, sync_dir, sync_tree};
+use crate::files::{TEMPORARY, atomic_write, parent, plain, sync_dir, sync_tree};
 use crate::metrics::{METRICS, MetricsLog, TIMINGS};
 use crate::rules::{self, Rules};
 use crate::run_info::{CONFIG, INFO, announce, write_info};
@@ -77,6 +77,17 @@ pub(crate) fn is_creatable(dir: &Path) -> bool {
     // an empty file system of its own has lost+found
     let mut found = found.iter().filter(|name| *name != "lost+found").peekable();
     found.peek().is_none() || (dir.join(LOCK).exists() && found.all(of_ours))
+}
+
+/// Fails if `dir` cannot be created, or written into if it exists. Leaves nothing behind.
+pub(crate) fn ensure_writable(dir: &Path) -> Result<()> {
+    let here = dir.ancestors().find(|path| path.exists());
+    let here = here.unwrap_or(Path::new("."));
+    tempfile::tempfile_in(here)
+        .map(drop)
+        .map_err(|e| plain(&e, &here.join(TEMPORARY)))
+        .with_context(|| format!("cannot write into {}", here.display()))
+        .with_context(|| format!("cannot create {}", dir.display()))
 }
 
 fn ensure_creatable(dir: &Path) -> Result<()> {

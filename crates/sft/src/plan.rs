@@ -1,7 +1,7 @@
 //! What an sft run will take.
 
 use crate::config::{Config, template_is_given};
-use crate::prepare::{Prepared, SAMPLE_ROWS};
+use crate::prepare::{Opened, Prepared, SAMPLE_ROWS};
 use anyhow::Result;
 use data::Examples;
 use models::Fetch;
@@ -12,11 +12,11 @@ use std::path::Path;
 /// Predicts what [`run`](crate::run) would take. Loads no weight.
 pub fn plan(args: &PlanArgs, config: &Config) -> Result<Plan> {
     let dir = args.run.clone().unwrap_or_else(|| "runs/sft".into());
-    let prepared = Prepared::new(config, Fetch::Shape, None)
+    let opened = Opened::new(config, None)
         .map_err(|e| planning::explain_untrained_source(&config.model.source, e))?;
-    prepared.report_template(template_is_given(args.config.as_deref(), &args.sets)?);
-    config.refuse_unused(&prepared.meta.own_settings(), false)?;
-    prepared.plan(config, &dir)
+    opened.report_template(template_is_given(args.config.as_deref(), &args.sets)?);
+    config.refuse_unused(&opened.meta.own_settings(), false)?;
+    opened.prepare(config, Fetch::Shape)?.plan(config, &dir)
 }
 
 impl Prepared {

@@ -1,5 +1,5 @@
-//! What an sft run starts from before any weight is loaded: the model's metadata and the encoded
-//! rows. Training and `plan` both start here.
+//! What an sft run starts from before any weight is loaded: the model's metadata, with every check
+//! that needs no row, and then the encoded rows. Training and `plan` both start here.
 
 use crate::config::{Config, Method};
 use anyhow::{Result, bail};
@@ -13,6 +13,18 @@ use std::rc::Rc;
 
 /// Samples decoded together.
 pub(crate) const SAMPLE_ROWS: usize = 16;
+
+/// The model that training starts from, before any row is read.
+pub(crate) struct Opened {
+    pub meta: PolicyMeta,
+    /// How the base's matrices are stored
+    keep: WeightStorage,
+    /// The trained adapter; `None` if every weight is trained
+    lora: Option<LoraConfig>,
+    train_on: TrainOn,
+    /// A run is continued
+    is_resumed: bool,
+}
 
 pub(crate) struct Prepared {
     pub meta: PolicyMeta,
@@ -40,26 +52,43 @@ pub(crate) struct Start {
     pub encoder: data::Encoder,
 }
 
-impl Prepared {
-    /// Reads and encodes the data. `fetch`: which files of a hub model must be local. `resumed`:
-    /// the run that is continued.
-    pub fn new(config: &Config, fetch: Fetch, resumed: Option<&Path>) -> Result<Self> {
+impl Opened {
+    /// Opens the model without its weights. `resumed`: the run that is continued.
+    pub fn new(config: &Config, resumed: Option<&Path>) -> Result<Self> {
+        let device = DeviceChoice::parse(&config.device)?;
+        let (meta, lora) = model_meta(config, resumed)?;
+        config.data.check_context(meta.context())?;
+        check_room(config, meta.context())?;
+        Ok(Self {
+            keep: WeightStorage::of(device.is_cpu(), lora.is_none()),
+            meta,
+            lora,
+            train_on: train_on(config, resumed)?,
+            is_resumed: resumed.is_some(),
+        })
+    }
+
+    /// Reads and encodes the data. `fetch`: which files of a hub model must be local.
+    pub fn prepare(self, config: &Config, fetch: Fetch) -> Result<Prepared> {
+        let Self {
+            mut meta,
+            keep,
+            lora,
+            ..
+        } = self;
         let preparing = Preparing {
             config: &config.data,
             seed: config.train.seed,
             encode: examples,
-            train_on: train_on(config, resumed)?,
-            must_end: resumed.is_none(),
+            train_on: self.train_on,
+            must_end: !self.is_resumed,
             cache_dir: data::cache_dir(),
             n_shown: config.samples.n,
         };
-        // before a model is fetched
         let rows = preparing.read()?;
-        let device = DeviceChoice::parse(&config.device)?;
-        let (meta, lora) = model_meta(config, fetch, resumed)?;
-        config.data.check_context(meta.context())?;
-        check_room(config, meta.context())?;
-        let keep = WeightStorage::of(device.is_cpu(), lora.is_none());
+        if fetch == Fetch::Whole {
+            meta.fetch_weights()?;
+        }
         let encoder = meta.encoder.clone().within(config.data.max_len);
         let rows = preparing.tokenise(rows, &encoder)?;
         if rows.train.is_empty() {
@@ -73,7 +102,7 @@ impl Prepared {
             run::say!("{note}");
         }
         let (prompts, prompt_lens) = sample_prompts(&rows.shown, &meta, config)?;
-        Ok(Self {
+        Ok(Prepared {
             weights: meta.base.weights(keep)?,
             keep,
             meta,
@@ -100,7 +129,9 @@ impl Prepared {
             );
         }
     }
+}
 
+impl Prepared {
     /// Loads the weights.
     pub fn load(self, config: &Config, device: &Device) -> Result<Loaded> {
         let policy = self.meta.load(device, self.keep)?;
@@ -153,11 +184,7 @@ pub(crate) struct Loaded {
 }
 
 /// The model's metadata, and the adapter to train.
-fn model_meta(
-    config: &Config,
-    fetch: Fetch,
-    resumed: Option<&Path>,
-) -> Result<(PolicyMeta, Option<LoraConfig>)> {
+fn model_meta(config: &Config, resumed: Option<&Path>) -> Result<(PolicyMeta, Option<LoraConfig>)> {
     let template = config.template()?;
     let full = config.method == Method::Full;
     let meta = match &config.model.random {
@@ -173,7 +200,7 @@ fn model_meta(
                 base: config.model.base.as_deref(),
                 resumed,
             };
-            PolicyMeta::open(source, template, config.model.weights, fetch)?
+            PolicyMeta::open(source, template, config.model.weights, Fetch::Shape)?
         }
     };
     let meta = meta.at(config.model.template_date.as_deref(), resumed)?;

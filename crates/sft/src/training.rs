@@ -2,7 +2,7 @@
 
 use crate::config::{Config, Method, template_is_given};
 use crate::objective::{Objective, TrainingRows};
-use crate::prepare::{Loaded, Prepared};
+use crate::prepare::{Loaded, Opened};
 use anyhow::Result;
 use models::Fetch;
 use run::{Curve, Run, RunArgs};
@@ -16,20 +16,24 @@ use std::path::Path;
 pub fn run(args: &RunArgs, config: &Config) -> Result<()> {
     let device = policy::device(&config.device)?;
     let dir = args.directory("runs/sft")?;
-    let prepared = Prepared::new(config, Fetch::Whole, args.resume.then_some(dir.as_path()))?;
+    // What can be refused without a row is refused before any is read, which may take minutes.
+    let opened = Opened::new(config, args.resume.then_some(dir.as_path()))?;
     let given = args.resume || template_is_given(args.config.as_deref(), &args.sets)?;
-    prepared.report_template(given);
-    let own = prepared.meta.own_settings();
+    opened.report_template(given);
+    let own = opened.meta.own_settings();
     config.refuse_unused(&own, args.resume)?;
     let used = config.clone().in_use(&own);
+    let reopened = args.resume.then(|| {
+        let migrate = |old: Config| Ok(old.in_use(&own));
+        let run = Run::reopen(&dir, "sft", &used, migrate)?;
+        train::check_max_steps(&run, &config.train).map(|()| run)
+    });
+    let reopened = reopened.transpose()?;
+
+    let prepared = opened.prepare(config, Fetch::Whole)?;
     let plan = prepared.plan(config, &dir)?;
     plan.report();
     plan.work.require_space()?;
-    let reopened = args.resume.then(|| {
-        let migrate = |old: Config| Ok(old.in_use(&own));
-        Run::reopen(&dir, "sft", &used, migrate)
-    });
-    let reopened = reopened.transpose()?;
     let Loaded {
         mut start,
         train,

@@ -279,6 +279,23 @@ fn report_jump(length: &NewLength, config: &FitConfig, rules: Rules) {
     length.report(jump.as_slice());
 }
 
+/// Refuses a `train.max_steps` that a resumed run has passed, which needs no row. Where the number of
+/// rows decides, [`fit`] does.
+pub fn check_max_steps(run: &Run, config: &FitConfig) -> Result<()> {
+    let old: Option<FitConfig> = run.settings_before("train");
+    let done = run.latest_checkpoint()?.map_or(0, |c| c.step as usize);
+    match (old, config.max_steps) {
+        (Some(old), Some(now)) if now < done && old.max_steps != Some(now) => NewLength {
+            key: "train.max_steps",
+            done,
+            before: done,
+            now,
+        }
+        .check(),
+        _ => Ok(()),
+    }
+}
+
 /// The length of a resumed run beside the one it had. `done`: the steps it has.
 fn new_length(run: &Run, config: &FitConfig, done: usize, per_epoch: usize) -> Option<NewLength> {
     let old: FitConfig = run.settings_before("train")?;

@@ -41,7 +41,7 @@ pub use config::{FitConfig, OptimizerConfig};
 #[cfg(feature = "fault-injection")]
 pub use fault_injection::inject_out_of_memory;
 pub use fault_injection::injected_fault;
-pub use fit::{Best, Summary, fit};
+pub use fit::{Best, Summary, check_max_steps, fit};
 pub use gradients::{Gradients, clip_scale};
 pub use guard::{Frozen, Tripwire, diagnose, first_non_finite};
 pub use length::NewLength;

@@ -1,8 +1,8 @@
 //! Refuses settings that cannot work, before anything is read.
 
 use super::{Config, CriticInit, RolloutConfig, TrainConfig, learns_from_scores};
-use algorithms::DataSource;
-use anyhow::{Result, ensure};
+use algorithms::{DataSource, PoolRequirements};
+use anyhow::{Result, bail, ensure};
 use models::SamplingWeights;
 
 impl Config {
@@ -48,6 +48,28 @@ impl Config {
         ensure!(
             self.model.reward.is_some() || !from_reward,
             "train.critic_init = \"reward\", and there is no model.reward; set it to \"zero\""
+        );
+        match &needs.source {
+            DataSource::Pool(pool) => self.check_pool(pool),
+            DataSource::Rollouts | DataSource::Pairs => Ok(()),
+        }
+    }
+
+    /// That stored responses count once each, and are not scored by comparison with themselves.
+    fn check_pool(&self, pool: &PoolRequirements) -> Result<()> {
+        let sources = &self.data.sources;
+        if let Some(at) = sources.iter().position(|source| source.weight != 1.0) {
+            bail!(
+                "data.sources[{at}].weight = {}: this algorithm draws from stored responses, of which \
+                 each counts once; leave the weight out",
+                sources[at].weight
+            );
+        }
+        let keeps_data = pool.grow.as_ref().is_none_or(|grow| grow.keep_data);
+        ensure!(
+            !(pool.score && keeps_data && rewards::needs_reference(&self.rewards)),
+            "the rewards compare with the data's own answers, and those are what this algorithm learns from: each would be \
+             its own reference and get the top score; use a method that samples, or rest with keep_data = false"
         );
         Ok(())
     }
