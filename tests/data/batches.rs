@@ -1,7 +1,7 @@
 //! The context's limit, the split by prompt and the loader.
 
 use super::tokens::EOS;
-use data::{Cursor, Example, FitCounts, Loader, LostEnds, Mixture, TooLong};
+use data::{Cursor, Example, FitCounts, Limits, Loader, LostEnds, Mixture, TooLong};
 use std::collections::BTreeSet;
 
 fn example(n_prompt: usize, n: usize) -> Example {
@@ -17,7 +17,9 @@ pub fn fit<const N: usize>(
     policy: TooLong,
 ) -> data::Result<(Vec<[Example; N]>, FitCounts)> {
     let mut counts = FitCounts::default();
-    let fitted = rows.into_iter().map(|row| counts.fit(row, max_len, policy));
+    let fitted = rows
+        .into_iter()
+        .map(|row| counts.fit(row, Limits::of_rows(max_len, policy)));
     let fitted = fitted.collect::<data::Result<Vec<_>>>()?;
     Ok((fitted.into_iter().flatten().collect(), counts))
 }

@@ -1,9 +1,7 @@
 //! Rows as token ids: in memory and on disk, and what a later run finds there.
 
 use super::tokens::byte_encoder;
-use data::{
-    Demonstration, Encoder, Example, PreparedRows, Preparing, ReadRows, RowsConfig, TrainOn,
-};
+use data::{Demonstration, Encoder, Example, PreparedRows, Preparing, RowsConfig, TrainOn};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -62,10 +60,11 @@ impl Place {
             must_end: true,
             cache_dir: Some(self.dir.path().join("cache")),
             n_shown: 0,
+            limits: config.limits(),
+            keeps_prompts: false,
         };
-        let read = preparing.read()?;
-        let known = matches!(read, ReadRows::Known(_));
-        Ok((known, preparing.tokenise(read, &byte_encoder().within(70))?))
+        let rows = preparing.rows(&byte_encoder().within(70), &mut ())?;
+        Ok((rows.n_reads == 0, rows))
     }
 
     /// The only directory of tokens.

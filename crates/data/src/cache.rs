@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// Counts up with every change of the files here or of how rows become tokens.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 const MANIFEST: &str = "prepared.json";
 const KEYS: &str = "prompts.keys";

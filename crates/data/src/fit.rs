@@ -18,12 +18,38 @@ pub enum TooLong {
     Error,
 }
 
+/// The most tokens of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Limits {
+    /// Of a prompt and its answer.
+    pub max_len: usize,
+    /// Of a prompt, where that has a limit of its own.
+    pub max_prompt_len: Option<usize>,
+    /// What happens to longer rows.
+    pub too_long: TooLong,
+    /// Whether rows have answers; else they are prompts alone.
+    pub has_answers: bool,
+}
+
+impl Limits {
+    /// Of rows whose prompts have no limit of their own.
+    pub fn of_rows(max_len: usize, too_long: TooLong) -> Self {
+        Self {
+            max_len,
+            max_prompt_len: None,
+            too_long,
+            has_answers: true,
+        }
+    }
+}
+
 /// What became of rows.
 ///
 /// ```
-/// use data::{Example, FitCounts, TooLong};
+/// use data::{Example, FitCounts, Limits, TooLong};
 /// let mut counts = FitCounts::default();
-/// let mut fit = |n| counts.fit([Example::new(vec![7; n], 2)], 6, TooLong::Drop);
+/// let limits = Limits::of_rows(6, TooLong::Drop);
+/// let mut fit = |n| counts.fit([Example::new(vec![7; n], 2)], limits);
 /// assert!(fit(5)?.is_some() && fit(9)?.is_none());
 /// assert_eq!((counts.n_rows, counts.n_dropped), (2, 1));
 /// # Ok::<(), data::Error>(())
@@ -44,26 +70,27 @@ pub struct FitCounts {
 
 impl FitCounts {
     /// A row of one example, or of several that belong together, such as the answers of a
-    /// preference, truncated to `max_len` tokens if need be. None: it is dropped, since it is too
-    /// long, its answers are the same tokens, or one has none.
+    /// preference, truncated to `limits` if need be. None: it is dropped, since it is too long, its
+    /// answers are the same tokens, or one has none.
     ///
-    /// Errors: it is longer than `max_len` under [`TooLong::Error`].
+    /// Errors: it is longer under [`TooLong::Error`].
     pub fn fit<const N: usize>(
         &mut self,
         mut group: [Example; N],
-        max_len: usize,
-        policy: TooLong,
+        limits: Limits,
     ) -> Result<Option<[Example; N]>> {
         self.n_rows += 1;
+        let max_len = limits.max_len;
         // EOS alone: the text vanished in the tokenizer's normalisation.
         let n_learnt = |e: &Example| e.labels().map(|range| range.len()).sum::<usize>();
-        if group.iter().any(|e| n_learnt(e) <= 1) {
+        if limits.has_answers && group.iter().any(|e| n_learnt(e) <= 1) {
             self.n_empty += 1;
             return Ok(None);
         }
         let longest = group.iter().map(|e| e.ids.len()).max().unwrap_or(0);
-        if longest > max_len {
-            match policy {
+        let max_prompt_len = limits.max_prompt_len.unwrap_or(usize::MAX);
+        if longest > max_len || group.iter().any(|e| e.prompt_len > max_prompt_len) {
+            match limits.too_long {
                 TooLong::Error => {
                     return Err(Error(format!(
                         "has {longest} tokens{}, more than data.max_len = {max_len}; raise it, or \
@@ -96,16 +123,23 @@ impl FitCounts {
     }
 
     /// A line for each kind of row that was dropped or truncated; `what` names the rows.
-    pub fn notes(&self, what: &str, max_len: usize) -> Vec<String> {
+    pub fn notes(&self, what: &str, limits: Limits) -> Vec<String> {
         let mut notes = Vec::new();
-        let n_rows = self.n_rows;
-        if self.n_dropped + self.n_truncated > 0 {
+        let (n_rows, max_len) = (self.n_rows, limits.max_len);
+        let n_long = self.n_dropped + self.n_truncated;
+        let rows = match limits.has_answers {
+            true => "rows",
+            false => "prompts",
+        };
+        let prompts = match limits.max_prompt_len.filter(|_| limits.has_answers) {
+            Some(max) => format!(", or their prompts than {max}"),
+            None => String::new(),
+        };
+        if n_long > 0 {
             notes.push(format!(
-                "{what} rows: {} of {n_rows} are longer than {max_len} tokens: {} dropped, {} \
-                 truncated",
-                self.n_dropped + self.n_truncated,
-                self.n_dropped,
-                self.n_truncated
+                "{what} {rows}: {n_long} of {n_rows} are longer than {max_len} tokens{prompts}: {} \
+                 dropped, {} truncated",
+                self.n_dropped, self.n_truncated
             ));
         }
         for (n, why) in [

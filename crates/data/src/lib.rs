@@ -40,16 +40,16 @@ pub use conversation::TrainOn;
 pub use error::{Error, Result};
 pub use example::Example;
 pub use files::{DataFile, DataFiles};
-pub use fit::{FitCounts, LostEnds, TooLong};
+pub use fit::{FitCounts, Limits, LostEnds, TooLong};
 pub use loader::{Cursor, Loader};
 pub use mixture::Mixture;
 pub use only::Only;
 pub use origin::Origin;
 pub use path::DataPath;
 pub use pieces::Piece;
-pub use prepare::{PreparedRows, Preparing, ReadRows};
+pub use prepare::{Encode, Look, PreparedRows, Preparing};
 pub use record::{Ask, Demonstration, Message, Preference, Prompt};
-pub use settings::{EVAL_PATH_INSTEAD, RowsConfig, check_rows, few_held_out};
+pub use settings::{EVAL_PATH_INSTEAD, RowsConfig, check_rows, few_held_out, memory_mb};
 pub use source::{
     Counts, FieldUse, FileRows, Format, Loaded, PathRows, ReadOptions, Record, RowPrompt, RowView,
     Taken, demonstrations, each_prompt_once, each_row, for_each, preferences, prompts,
@@ -57,6 +57,6 @@ pub use source::{
 };
 pub use sources::{DataSet, ReadSources, Selection, report_mixture};
 pub use split::{held_out_keys, n_held_out, shared_note, split_by_key};
-pub use store::{Examples, Shape};
+pub use store::{Examples, Row, Shape};
 pub use template::Template;
 pub use tokenise::{Encoder, Ends};

@@ -6,6 +6,7 @@
 //! the same files and settings find them.
 
 mod held_out;
+mod look;
 mod scan;
 mod set;
 mod sets;
@@ -13,8 +14,8 @@ mod sets;
 use crate::cache::{Cache, Entry, Facts, FileHash, FileState};
 use crate::store::{TokenFile, TokenWriter};
 use crate::{
-    DataFiles, Encoder, Error, Examples, ReadSources, Record, Result, RowsConfig, Selection,
-    TrainOn,
+    DataFiles, Encoder, Error, Examples, Limits, ReadSources, Record, Result, RowsConfig,
+    Selection, TrainOn,
 };
 use held_out::Split;
 use scan::Scanned;
@@ -22,6 +23,7 @@ use set::{Rule, Sink};
 use sets::Sets;
 use std::path::{Path, PathBuf};
 
+pub use look::Look;
 pub use set::Encode;
 
 /// Held-out records of large data that are kept as text, for the samples that a run shows.
@@ -37,6 +39,10 @@ pub struct Preparing<'a, T, const N: usize, const HELD_OUT: u8> {
     pub encode: Encode<T, N>,
     /// Which answers of a conversation are learnt
     pub train_on: TrainOn,
+    /// The most tokens of a row, and whether it has answers
+    pub limits: Limits,
+    /// Keep the prompts of rows as text, and of held-out rows nothing else
+    pub keeps_prompts: bool,
     /// Refuse training answers of which truncation leaves none its end
     pub must_end: bool,
     /// Where the tokens of large data go: [`cache_dir`](crate::cache_dir)
@@ -51,35 +57,36 @@ pub struct PreparedRows<T, const N: usize> {
     pub train: Examples<N>,
     /// To evaluate on
     pub held_out: Examples<N>,
-    /// The held-out records as text; of large data the first ones
+    /// The held-out records as text, unless rows keep their prompts; of large data the first ones
     pub shown: Vec<T>,
     /// Held-out prompts that are training prompts, too
     pub n_shared: usize,
     /// The files that were read
     pub files: DataFiles,
+    /// How often they were read: not at all where the cache has the rows
+    pub n_reads: usize,
 }
 
 impl<T, const N: usize, const HELD_OUT: u8> Preparing<'_, T, N, HELD_OUT>
 where
     T: Record + serde::Serialize + serde::de::DeserializeOwned,
 {
-    /// Reads the rows, unless the cache may have them. Needs no model. Says on stderr what was read
-    /// and dropped.
+    /// Reads and tokenises the rows, or finds them in the cache. `encoder`: of sequences within
+    /// `data.max_len`. Says on stderr what was read, truncated and dropped.
     ///
-    /// Errors: as [`Selection::for_each`].
-    pub fn read(&self) -> Result<ReadRows<T>> {
+    /// Errors: as [`Selection::for_each`]; a row is too long and is not to be; hardly any answer
+    /// ends with EOS; those of `look`.
+    pub fn rows(&self, encoder: &Encoder, look: &mut dyn Look<T>) -> Result<PreparedRows<T, N>> {
         let cache = Cache::new(self.cache_dir.as_deref());
         let mut known = Vec::new();
         for selection in self.selections() {
             known.extend(cache.known_hashes(&selection.paths()?));
         }
-        match known.len() == self.selections().len() {
-            true => Ok(ReadRows::Known(known)),
-            false => self.scan(),
+        if known.len() == self.selections().len()
+            && let Some(found) = self.find(&cache, &known, (encoder, &*look))?
+        {
+            return Ok(found);
         }
-    }
-
-    fn scan(&self) -> Result<ReadRows<T>> {
         let RowsConfig {
             memory_mb,
             too_long,
@@ -89,31 +96,10 @@ where
         for selection in self.selections() {
             scanned.push(scan::scan(&selection, *memory_mb, *too_long)?);
         }
-        Ok(ReadRows::Scanned(scanned))
-    }
-
-    /// Tokenises the rows, or finds them in the cache. `encoder`: of sequences within
-    /// `data.max_len`. Says on stderr what was truncated or dropped.
-    ///
-    /// Errors: a row is too long and is not to be; hardly any answer ends with EOS.
-    pub fn tokenise(&self, rows: ReadRows<T>, encoder: &Encoder) -> Result<PreparedRows<T, N>> {
-        let cache = Cache::new(self.cache_dir.as_deref());
-        let scanned = match rows {
-            ReadRows::Scanned(scanned) => scanned,
-            ReadRows::Known(files) => {
-                if let Some(found) = self.find(&cache, &files, encoder)? {
-                    return Ok(found);
-                }
-                match self.scan()? {
-                    ReadRows::Scanned(scanned) => scanned,
-                    ReadRows::Known(_) => unreachable!("they were read"),
-                }
-            }
-        };
         let split = self.split(&scanned);
         match scanned.iter().all(|one| one.records.is_some()) {
-            true => self.in_memory(encoder, scanned, split),
-            false => self.in_cache(encoder, &cache, scanned, split),
+            true => self.in_memory((encoder, look), scanned, split),
+            false => self.in_cache((encoder, look), &cache, scanned, split),
         }
     }
 
@@ -150,14 +136,14 @@ where
 
     fn in_memory(
         &self,
-        encoder: &Encoder,
+        (encoder, look): (&Encoder, &mut dyn Look<T>),
         scanned: Vec<Scanned<T>>,
         split: Split,
     ) -> Result<PreparedRows<T, N>> {
         let sinks = [Sink::Memory(Vec::new()), Sink::Memory(Vec::new())];
         let n_rows = scanned.iter().map(|one| one.keys.len()).sum();
         let (max_held, all) = (split.max_held, usize::MAX);
-        let mut sets = Sets::new(self.rule(), encoder, sinks, n_rows, (max_held, all));
+        let mut sets = Sets::new(self.rule(), look, encoder, sinks, n_rows, (max_held, all));
         let mut reads = Vec::new();
         for (i, one) in scanned.into_iter().enumerate() {
             for record in one.records.into_iter().flatten() {
@@ -176,6 +162,7 @@ where
             shown: finished.shown,
             n_shared: split.n_shared,
             files: self.files(&reads[0], reads.get(1), split.prompts),
+            n_reads: 1,
         })
     }
 
@@ -183,8 +170,8 @@ where
         Rule {
             encode: self.encode,
             train_on: self.train_on,
-            max_len: self.config.max_len,
-            too_long: self.config.too_long,
+            limits: self.limits,
+            keeps_prompts: self.keeps_prompts,
         }
     }
 
@@ -207,9 +194,9 @@ where
         &self,
         cache: &Cache,
         files: &[Vec<FileHash>],
-        encoder: &Encoder,
+        by: (&Encoder, &dyn Look<T>),
     ) -> Result<Option<PreparedRows<T, N>>> {
-        let Some(entry) = cache.find(&self.cache_key(files, encoder)?)? else {
+        let Some(entry) = cache.find(&self.cache_key(files, by)?)? else {
             return Ok(None);
         };
         for line in &entry.facts.notes {
@@ -247,12 +234,17 @@ where
             shown: entry.records()?,
             n_shared: entry.facts.n_shared,
             files: self.files(&train, of(1).as_ref(), entry.keys()),
+            n_reads: 0,
         })
     }
 
     /// What the tokens depend on: the bytes of the files, which of them are a source's, how they
     /// are read, and the settings.
-    fn cache_key(&self, files: &[Vec<FileHash>], encoder: &Encoder) -> Result<String> {
+    fn cache_key(
+        &self,
+        files: &[Vec<FileHash>],
+        (encoder, look): (&Encoder, &dyn Look<T>),
+    ) -> Result<String> {
         let kind = |file: &Path| {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
             name.split_once('.')
@@ -272,6 +264,9 @@ where
             "train_on": self.train_on,
             "shown": SHOWN.max(self.n_shown),
             "examples": N,
+            "limits": self.limits,
+            "keeps_prompts": self.keeps_prompts,
+            "look": look.identity(),
             "encoder": encoder.identity()?,
         });
         Ok(key.to_string())
@@ -279,7 +274,7 @@ where
 
     fn in_cache(
         &self,
-        encoder: &Encoder,
+        (encoder, look): (&Encoder, &mut dyn Look<T>),
         cache: &Cache,
         scanned: Vec<Scanned<T>>,
         split: Split,
@@ -290,12 +285,16 @@ where
         let reads: Vec<ReadSources> = scanned.into_iter().map(|one| one.read).collect();
         let files: Vec<_> = reads.iter().map(|read| read.files.clone()).collect();
         // the same bytes may have been elsewhere
-        if let Some(found) = self.find(cache, &files, encoder)? {
+        if let Some(found) = self.find(cache, &files, (encoder, &*look))? {
             remember(cache, &files, &states);
-            return Ok(found);
+            return Ok(PreparedRows {
+                n_reads: 1,
+                ..found
+            });
         }
         require_files(&files)?;
-        let new = cache.start(&self.cache_key(&files, encoder)?, n_bytes as u64)?;
+        let key = self.cache_key(&files, (encoder, &*look))?;
+        let new = cache.start(&key, n_bytes as u64)?;
         run::say!(
             "data: the rows are more than data.memory_mb = {} holds ({} MB of text); they are tokenised \
              into {}",
@@ -306,7 +305,7 @@ where
         let create = |name: &str| TokenWriter::create(&new.dir().join(name)).map(Sink::File);
         let sinks = [create("train.tokens")?, create("held-out.tokens")?];
         let kept = (split.max_held, SHOWN.max(self.n_shown));
-        let mut sets = Sets::new(self.rule(), encoder, sinks, n_rows, kept);
+        let mut sets = Sets::new(self.rule(), look, encoder, sinks, n_rows, kept);
         for (i, (selection, before)) in self.selections().iter().zip(&files).enumerate() {
             let again = selection.for_each(&mut |record: T| {
                 let is_held = i > 0 || split.is_held(&record);
@@ -331,7 +330,8 @@ where
         let indices = [train.into_index()?, held_out.into_index()?];
         let entry = new.finish(indices, &finished.shown, &split.prompts, facts)?;
         remember(cache, &files, &states);
-        self.open(&entry, &files)
+        let rows = self.open(&entry, &files)?;
+        Ok(PreparedRows { n_reads: 2, ..rows })
     }
 }
 
@@ -352,12 +352,4 @@ fn require_files(files: &[Vec<FileHash>]) -> Result<()> {
         ))),
         None => Ok(()),
     }
-}
-
-/// What was read of rows, before any tokenizer.
-pub enum ReadRows<T> {
-    /// Their files have not changed since they were tokenised: the hashes
-    Known(Vec<Vec<FileHash>>),
-    /// They were read: for training, and for evaluation if they have a place of their own
-    Scanned(Vec<Scanned<T>>),
 }

@@ -1,6 +1,6 @@
 //! `[data]` of the stages that train on the rows of a file: sft and reward-model.
 
-use crate::{DataPath, DataSet, Error, Format, Only, Result, Selection, TooLong, TrainOn};
+use crate::{DataPath, DataSet, Error, Format, Limits, Only, Result, Selection, TooLong, TrainOn};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -60,7 +60,8 @@ fn max_len() -> usize {
     512
 }
 
-fn memory_mb() -> usize {
+/// The default of `data.memory_mb`.
+pub fn memory_mb() -> usize {
     256
 }
 
@@ -135,6 +136,11 @@ impl<const HELD_OUT: u8> RowsConfig<HELD_OUT> {
             ))),
             false => Ok(()),
         }
+    }
+
+    /// The most tokens of a row.
+    pub fn limits(&self) -> Limits {
+        Limits::of_rows(self.max_len, self.too_long)
     }
 
     /// The rows to train on.

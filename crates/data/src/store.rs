@@ -2,9 +2,10 @@
 //!
 //! The file holds for each example, as 32-bit little-endian numbers: its number of ids, the length
 //! of its prompt, the number of its context ranges, the low and high half of its key, the ranges
-//! (start, end), and the ids. Each row has a CRC-32C, which is checked when the row is read.
+//! (start, end), and the ids. Where the prompt is kept, a byte says whether it was a transcript, and
+//! its JSON follows. Each row has a CRC-32C, which is checked when the row is read.
 
-use crate::{Error, Example, Mixture, Result};
+use crate::{Error, Example, Mixture, Origin, Prompt, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -34,6 +35,14 @@ impl Shape {
     }
 }
 
+/// Examples that belong together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row<const N: usize> {
+    pub examples: [Example; N],
+    /// Their prompt as text, where that is kept.
+    pub prompt: Option<Box<Prompt>>,
+}
+
 /// Rows of `N` examples that belong together: 1 for demonstrations, 2 for pairs.
 pub struct Examples<const N: usize> {
     rows: Rows<N>,
@@ -42,13 +51,13 @@ pub struct Examples<const N: usize> {
 }
 
 enum Rows<const N: usize> {
-    Memory(Vec<[Example; N]>),
+    Memory(Vec<Row<N>>),
     File(TokenFile<N>),
 }
 
 impl<const N: usize> Examples<N> {
     /// Rows in memory.
-    pub fn in_memory(rows: Vec<[Example; N]>, weights: Vec<f64>) -> Self {
+    pub(crate) fn in_memory(rows: Vec<Row<N>>, weights: Vec<f64>) -> Self {
         Self {
             rows: Rows::Memory(rows),
             weights,
@@ -81,15 +90,43 @@ impl<const N: usize> Examples<N> {
     /// Errors: the file cannot be read, or is damaged.
     pub fn get(&self, row: usize) -> Result<[Example; N]> {
         match &self.rows {
+            Rows::Memory(rows) => Ok(rows[row].examples.clone()),
+            Rows::File(file) => Ok(file.get(row)?.examples),
+        }
+    }
+
+    /// The row of this number with its prompt.
+    ///
+    /// Errors: as [`get`](Self::get).
+    pub fn row(&self, row: usize) -> Result<Row<N>> {
+        match &self.rows {
             Rows::Memory(rows) => Ok(rows[row].clone()),
             Rows::File(file) => file.get(row),
+        }
+    }
+
+    /// All rows.
+    ///
+    /// Errors: as [`get`](Self::get).
+    pub fn into_rows(self) -> Result<Vec<Row<N>>> {
+        match self.rows {
+            Rows::Memory(rows) => Ok(rows),
+            Rows::File(file) => (0..file.index.len()).map(|row| file.get(row)).collect(),
+        }
+    }
+
+    /// The key of a row's prompt. Reads nothing.
+    pub fn key(&self, row: usize) -> u64 {
+        match &self.rows {
+            Rows::Memory(rows) => rows[row].examples[0].key,
+            Rows::File(file) => file.index[row].key,
         }
     }
 
     /// The sizes of a row's examples. Reads nothing.
     pub fn shape(&self, row: usize) -> [Shape; N] {
         match &self.rows {
-            Rows::Memory(rows) => std::array::from_fn(|i| Shape::of(&rows[row][i])),
+            Rows::Memory(rows) => rows[row].examples.each_ref().map(Shape::of),
             Rows::File(file) => file.index[row].shapes,
         }
     }
@@ -97,7 +134,7 @@ impl<const N: usize> Examples<N> {
     /// How often each row is visited in an epoch.
     pub fn mixture(&self) -> Mixture {
         let sources: Box<dyn Iterator<Item = u16>> = match &self.rows {
-            Rows::Memory(rows) => Box::new(rows.iter().map(|row| row[0].source)),
+            Rows::Memory(rows) => Box::new(rows.iter().map(|row| row.examples[0].source)),
             Rows::File(file) => Box::new(file.index.iter().map(|entry| entry.source)),
         };
         Mixture::of_sources(sources, &self.weights)
@@ -112,6 +149,7 @@ struct Entry<const N: usize> {
     n_bytes: u32,
     crc: u32,
     source: u16,
+    key: u64,
     shapes: [Shape; N],
 }
 
@@ -127,7 +165,7 @@ impl<const N: usize> TokenFile<N> {
     pub fn open(path: &Path, index: &[u8]) -> Result<Self> {
         let damaged = || Error(format!("{}: does not belong to its index", path.display()));
         let file = File::open(path).map_err(|e| file_error(path, &e))?;
-        let entry_bytes = 18 + 8 * N;
+        let entry_bytes = SHAPES + 8 * N;
         if !index.len().is_multiple_of(entry_bytes) {
             return Err(damaged());
         }
@@ -143,22 +181,30 @@ impl<const N: usize> TokenFile<N> {
         }
     }
 
-    fn get(&self, row: usize) -> Result<[Example; N]> {
+    fn get(&self, row: usize) -> Result<Row<N>> {
         let entry = &self.index[row];
         let mut bytes = vec![0; entry.n_bytes as usize];
         let read = self.file.read_exact_at(&mut bytes, entry.offset);
         read.map_err(|e| file_error(&self.path, &e))?;
-        if crc32c::crc32c(&bytes) != entry.crc {
-            return Err(Error(format!(
+        let damaged = || {
+            Error(format!(
                 "{}: row {} is damaged; delete the directory, and the rows are prepared again",
                 self.path.display(),
                 row + 1
-            )));
+            ))
+        };
+        if crc32c::crc32c(&bytes) != entry.crc {
+            return Err(damaged());
         }
         let (words, _) = bytes.as_chunks::<4>();
-        let mut words = words.iter().map(|word| u32::from_le_bytes(*word));
-        let mut next = || words.next().unwrap_or(0);
-        Ok(std::array::from_fn(|_| {
+        let mut n_read = 0;
+        let mut next = || {
+            n_read += 1;
+            words
+                .get(n_read - 1)
+                .map_or(0, |word| u32::from_le_bytes(*word))
+        };
+        let examples = std::array::from_fn(|_| {
             let (n_ids, prompt_len, n_context) = (next(), next(), next());
             let key = u64::from(next()) | u64::from(next()) << 32;
             let context = (0..n_context).map(|_| next() as usize..next() as usize);
@@ -169,9 +215,25 @@ impl<const N: usize> TokenFile<N> {
                 key,
                 source: entry.source,
             }
-        }))
+        });
+        let prompt = match bytes.get(4 * n_read..).and_then(<[u8]>::split_first) {
+            None => None,
+            Some((transcript, json)) => {
+                let mut prompt: Prompt = serde_json::from_slice(json).map_err(|_| damaged())?;
+                let origin = Origin::default().of_source(entry.source);
+                prompt.origin = match transcript {
+                    0 => origin,
+                    _ => origin.of_transcript(),
+                };
+                Some(Box::new(prompt))
+            }
+        };
+        Ok(Row { examples, prompt })
     }
 }
+
+/// Where the shapes of an entry of the index begin.
+const SHAPES: usize = 26;
 
 fn entry<const N: usize>(bytes: &[u8]) -> Entry<N> {
     let word = |at: usize| u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
@@ -180,9 +242,10 @@ fn entry<const N: usize>(bytes: &[u8]) -> Entry<N> {
         n_bytes: word(8),
         crc: word(12),
         source: u16::from_le_bytes([bytes[16], bytes[17]]),
+        key: u64::from(word(18)) | u64::from(word(22)) << 32,
         shapes: std::array::from_fn(|i| Shape {
-            n_tokens: word(18 + 8 * i),
-            prompt_len: word(22 + 8 * i),
+            n_tokens: word(SHAPES + 8 * i),
+            prompt_len: word(SHAPES + 4 + 8 * i),
         }),
     }
 }
@@ -216,9 +279,10 @@ impl TokenWriter {
     }
 
     /// Adds a row.
-    pub fn add<const N: usize>(&mut self, row: &[Example; N]) -> Result<()> {
+    pub fn add<const N: usize>(&mut self, row: &Row<N>) -> Result<()> {
         let mut words: Vec<u32> = Vec::new();
-        for example in row {
+        let Row { examples, prompt } = row;
+        for example in examples {
             let Example {
                 ids,
                 prompt_len,
@@ -236,14 +300,19 @@ impl TokenWriter {
             words.extend(context.iter().flat_map(|r| [r.start as u32, r.end as u32]));
             words.extend(ids);
         }
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        if let Some(prompt) = prompt {
+            bytes.push(u8::from(prompt.origin.is_transcript()));
+            serde_json::to_writer(&mut bytes, prompt).map_err(|e| Error(e.to_string()))?;
+        }
         let written = self.file.write_all(&bytes);
         written.map_err(|e| file_error(&self.path, &e))?;
         self.index.extend(self.n_bytes.to_le_bytes());
         self.index.extend((bytes.len() as u32).to_le_bytes());
         self.index.extend(crc32c::crc32c(&bytes).to_le_bytes());
-        self.index.extend(row[0].source.to_le_bytes());
-        for shape in row.iter().map(Shape::of) {
+        self.index.extend(examples[0].source.to_le_bytes());
+        self.index.extend(examples[0].key.to_le_bytes());
+        for shape in examples.iter().map(Shape::of) {
             self.index.extend(shape.n_tokens.to_le_bytes());
             self.index.extend(shape.prompt_len.to_le_bytes());
         }

@@ -1,12 +1,19 @@
 //! What a run reads: the rows that its method learns from, and the prompts that it is evaluated on.
+//!
+//! Rows are prepared as in the other stages ([`Preparing`]), with their prompts as text, which
+//! rewards read. Those of large data are on disk, and a step reads its own.
 
 use crate::config::Config;
-use crate::references;
+use crate::references::References;
 use algorithms::{DataSource, Requirements};
-use anyhow::{Context, Result};
-use data::{DataFiles, Demonstration, Encoder, Preference, Prompt, Record, Selection};
+use anyhow::{Context, Result, bail};
+use data::{
+    DataFiles, Demonstration, Encode, Encoder, Example, Examples, Limits, Preference, Preparing,
+    Prompt, Record, Row, Selection, TooLong, TrainOn,
+};
 use policy::PolicyMeta;
-use std::collections::BTreeSet;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::rc::Rc;
 
 /// A prompt with its token ids, encoded once.
@@ -18,9 +25,10 @@ pub(crate) struct Task {
 
 /// Rows of the training file, in the form that the method learns from.
 pub(crate) enum TrainingRows {
-    Prompts(Vec<Prompt>),
-    Demonstrations(Vec<Demonstration>),
-    Preferences(Vec<Preference>),
+    Prompts(Examples<1>),
+    /// Prompts and answers of the data
+    Answers(Examples<1>),
+    Pairs(Examples<2>),
 }
 
 /// A prompt and `N` responses to it, each with EOS.
@@ -29,8 +37,6 @@ pub(crate) type Answered<const N: usize> = (Rc<Task>, [Vec<u32>; N]);
 /// The rows of the data files.
 pub(crate) struct Data {
     pub train: TrainingRows,
-    /// How often the training rows of each source are visited
-    pub weights: Vec<f64>,
     pub held_out: Vec<Prompt>,
     /// Held-out prompts that are also training prompts
     pub n_shared: usize,
@@ -39,108 +45,168 @@ pub(crate) struct Data {
 }
 
 impl Data {
-    /// Reads the files and checks their rows. Needs no model.
-    pub fn read(config: &Config, needs: &Requirements) -> Result<Self> {
-        let SplitRows {
-            train,
-            held_out,
-            mut files,
-            weights,
-        } = match &needs.source {
-            DataSource::Rollouts => split(config)?.of(TrainingRows::Prompts),
+    /// Reads, checks and encodes the rows. Those that do not fit are left out and counted.
+    pub fn read(config: &Config, needs: &Requirements, meta: &PolicyMeta) -> Result<Self> {
+        let read = Reading {
+            config,
+            needs,
+            meta,
+        };
+        match &needs.source {
+            DataSource::Rollouts => read.rows((prompt_alone, false), TrainingRows::Prompts),
             DataSource::Pool(pool) if pool.grow.as_ref().is_some_and(|g| !g.keep_data) => {
-                split(config)?.of(TrainingRows::Prompts)
+                read.rows((prompt_alone, false), TrainingRows::Prompts)
             }
-            DataSource::Pool(_) => split(config)?.of(TrainingRows::Demonstrations),
-            DataSource::Pairs => split(config)?.of(TrainingRows::Preferences),
+            DataSource::Pool(_) => read.rows((demonstration, true), TrainingRows::Answers),
+            DataSource::Pairs => read.rows((pair, true), TrainingRows::Pairs),
+        }
+    }
+}
+
+struct Reading<'a> {
+    config: &'a Config,
+    needs: &'a Requirements,
+    meta: &'a PolicyMeta,
+}
+
+impl Reading<'_> {
+    /// The training rows, and the prompts held out: those of `eval_path`, or a share of the prompts
+    /// of `path`.
+    fn rows<T, const N: usize>(
+        &self,
+        (encode, has_answers): (Encode<T, N>, bool),
+        training: fn(Examples<N>) -> TrainingRows,
+    ) -> Result<Data>
+    where
+        T: Record + Serialize + DeserializeOwned,
+    {
+        let (config, meta) = (self.config, self.meta);
+        let limits = self.limits(has_answers)?;
+        let memory_mb = match self.needs.source {
+            DataSource::Pool(_) => usize::MAX,
+            DataSource::Rollouts | DataSource::Pairs => config.data.memory_mb,
         };
-        let sampled = match &train {
-            TrainingRows::Prompts(prompts) => Some(prompts.as_slice()),
-            TrainingRows::Demonstrations(_) | TrainingRows::Preferences(_) => None,
+        let settings = config.data.rows(limits.max_len, memory_mb);
+        let preparing = Preparing {
+            config: &settings,
+            seed: config.train.seed,
+            encode,
+            train_on: TrainOn::Last,
+            must_end: false,
+            cache_dir: data::cache_dir(),
+            n_shown: 0,
+            limits,
+            keeps_prompts: true,
         };
-        references::check(sampled, &held_out, config, needs)?;
-        let keys: Vec<u64> = match &train {
-            TrainingRows::Prompts(rows) => rows.iter().map(Prompt::key).collect(),
-            TrainingRows::Demonstrations(rows) => rows.iter().map(|d| d.prompt.key()).collect(),
-            TrainingRows::Preferences(rows) => rows.iter().map(|p| p.prompt.key()).collect(),
+        let mut references = References::new(config, self.needs);
+        let rows = preparing.rows(&meta.encoder, &mut references)?;
+        let mut files = rows.files;
+        let held_out = match &config.data.eval_path {
+            Some(path) => {
+                let selection = Selection {
+                    path,
+                    sources: &[],
+                    ..config.data.selection()
+                };
+                let (held_out, read) = selection.load::<Prompt>()?;
+                files.eval = Some(selection.file(&read));
+                for note in references.see_held_out(&held_out)? {
+                    run::say!("{note}");
+                }
+                held_out
+            }
+            None => {
+                let rows = rows.held_out.into_rows()?.into_iter();
+                let prompts = rows.filter_map(|row| row.prompt).map(|prompt| *prompt);
+                data::each_prompt_once(prompts.collect()).0
+            }
         };
-        files.prompts = BTreeSet::from_iter(keys).into_iter().collect();
         let held_out_keys = held_out.iter().map(Prompt::key);
         let (n_shared, note) = data::shared_note(&files.train.path, &files.prompts, held_out_keys);
         if let Some(note) = note {
             run::say!("{note}");
         }
-        Ok(Self {
-            train,
-            weights,
+        Ok(Data {
+            train: training(rows.train),
             held_out,
             n_shared,
             files,
         })
     }
-}
 
-/// Rows of the data files.
-struct SplitRows<T> {
-    train: T,
-    weights: Vec<f64>,
-    /// Prompts, each once
-    held_out: Vec<Prompt>,
-    files: DataFiles,
-}
-
-impl<T> SplitRows<T> {
-    fn of<U>(self, training: fn(T) -> U) -> SplitRows<U> {
-        SplitRows {
-            train: training(self.train),
-            weights: self.weights,
-            held_out: self.held_out,
-            files: self.files,
-        }
+    fn limits(&self, has_answers: bool) -> Result<Limits> {
+        let room = prompt_room(self.meta, self.config)?;
+        let for_answer = usize::from(has_answers) * self.config.rollout.max_new_tokens;
+        Ok(Limits {
+            max_len: room + for_answer,
+            max_prompt_len: Some(room),
+            too_long: TooLong::Drop,
+            has_answers,
+        })
     }
 }
 
-/// The training rows, and the prompts held out: those of `eval_path`, or a share of the prompts of
-/// `path`.
-fn split<T: Record>(config: &Config) -> Result<SplitRows<Vec<T>>> {
-    let selection = config.data.selection();
-    let (rows, read) = selection.load::<T>()?;
-    let mut files = DataFiles {
-        train: selection.file(&read),
-        eval: None,
-        prompts: Vec::new(), // once they are split
-    };
-    let (train, held_out) = match &config.data.eval_path {
-        Some(path) => {
-            let selection = Selection {
-                path,
-                sources: &[],
-                ..selection
-            };
-            let (held_out, read) = selection.load::<Prompt>()?;
-            files.eval = Some(selection.file(&read));
-            (rows, held_out)
-        }
-        None => {
-            let key = |row: &T| row.prompt().key();
-            let (held_out, seed) = (config.data.held_out, config.train.seed);
-            let (train, held_out) = data::split_by_key(rows, key, held_out, seed);
-            let prompts = held_out.iter().map(|row| row.prompt().clone()).collect();
-            (train, data::each_prompt_once(prompts).0)
-        }
-    };
-    Ok(SplitRows {
-        train,
-        weights: read.weights,
-        held_out,
-        files,
-    })
+fn prompt_alone(encoder: &Encoder, row: &Prompt, _: TrainOn) -> data::Result<Vec<[Example; 1]>> {
+    let ids = encoder.prompt(row)?;
+    let prompt_len = ids.len();
+    Ok(vec![[example(row, ids, prompt_len)]])
 }
 
-/// Encoded prompts. Those that leave no room for a response are left out and counted; `what` names
-/// them.
-pub(crate) fn tasks(
-    what: &str,
+fn demonstration(
+    encoder: &Encoder,
+    row: &Demonstration,
+    _: TrainOn,
+) -> data::Result<Vec<[Example; 1]>> {
+    Ok(vec![answered(encoder, &row.prompt, [&row.response])?])
+}
+
+fn pair(encoder: &Encoder, row: &Preference, _: TrainOn) -> data::Result<Vec<[Example; 2]>> {
+    let answers = [&row.chosen, &row.rejected];
+    Ok(vec![answered(encoder, &row.prompt, answers)?])
+}
+
+fn answered<const N: usize>(
+    encoder: &Encoder,
+    prompt: &Prompt,
+    answers: [&String; N],
+) -> data::Result<[Example; N]> {
+    let ids = encoder.prompt(prompt)?;
+    let mut examples = std::array::from_fn(|_| example(prompt, ids.clone(), ids.len()));
+    for (example, answer) in examples.iter_mut().zip(answers) {
+        example.ids.extend(encoder.answer(prompt, answer)?);
+    }
+    Ok(examples)
+}
+
+fn example(prompt: &Prompt, ids: Vec<u32>, prompt_len: usize) -> Example {
+    Example {
+        key: prompt.key(),
+        source: prompt.origin.source(),
+        ..Example::new(ids, prompt_len)
+    }
+}
+
+/// The prompt of a prepared row, and its answers: of prompts alone, nothing.
+pub(crate) fn of_row<const N: usize>(row: Row<N>, encoder: &Encoder) -> Result<Answered<N>> {
+    let Row { examples, prompt } = row;
+    let prompt = *prompt.context("the row has no prompt")?;
+    let [
+        Example {
+            ids, prompt_len, ..
+        },
+        ..,
+    ] = &examples[..]
+    else {
+        bail!("the row has no example")
+    };
+    let task = task(encoder, prompt, ids[..*prompt_len].to_vec());
+    let answer = |example: Example| example.ids[example.prompt_len..].to_vec();
+    Ok((Rc::new(task), examples.map(answer)))
+}
+
+/// Encoded prompts held out for evaluation. Those that leave no room for a response are left out and
+/// counted.
+pub(crate) fn evaluation_tasks(
     prompts: Vec<Prompt>,
     meta: &PolicyMeta,
     config: &Config,
@@ -149,74 +215,30 @@ pub(crate) fn tasks(
     let n_prompts = prompts.len();
     let mut tasks = Vec::with_capacity(n_prompts);
     for prompt in prompts {
-        let task = task(&meta.encoder, prompt)?;
-        if task.ids.len() <= limit {
-            tasks.push(Rc::new(task));
+        let ids = meta.encoder.prompt(&prompt)?;
+        if ids.len() <= limit {
+            tasks.push(Rc::new(task(&meta.encoder, prompt, ids)));
         }
     }
-    meta.encoder.report_rows(what);
+    meta.encoder.report_rows("held-out");
     if tasks.len() < n_prompts {
         run::say!(
-            "{what} prompts: {} of {n_prompts} are longer than {limit} tokens and are left out",
+            "held-out prompts: {} of {n_prompts} are longer than {limit} tokens and are left out",
             n_prompts - tasks.len()
         );
     }
     Ok(tasks)
 }
 
-/// Each row's prompt and its `N` answers with EOS. Rows that are too long, or whose answers are the
-/// same tokens or none, are left out and counted.
-pub(crate) fn answered<const N: usize>(
-    rows: Vec<(Prompt, [String; N])>,
-    meta: &PolicyMeta,
-    config: &Config,
-) -> Result<Vec<Answered<N>>> {
-    let limit = prompt_room(meta, config)?;
-    let max_len = limit + config.rollout.max_new_tokens;
-    let n_rows = rows.len();
-    let (mut n_long, mut n_equal, mut n_empty) = (0, 0, 0);
-    let mut kept = Vec::with_capacity(n_rows);
-    for (prompt, answers) in rows {
-        let task = Rc::new(task(&meta.encoder, prompt)?);
-        let mut responses: [Vec<u32>; N] = std::array::from_fn(|_| Vec::new());
-        for (ids, answer) in responses.iter_mut().zip(&answers) {
-            *ids = meta.encoder.answer(&task.prompt, answer)?;
-        }
-        let longest = responses.iter().map(Vec::len).max().unwrap_or(0);
-        // Texts that differ may be the same tokens, or none but EOS, after normalisation.
-        if responses.iter().any(|ids| ids.len() < 2) {
-            n_empty += 1;
-        } else if N > 1 && responses.iter().all(|ids| *ids == responses[0]) {
-            n_equal += 1;
-        } else if task.ids.len() > limit || task.ids.len() + longest > max_len {
-            n_long += 1;
-        } else {
-            kept.push((task, responses));
-        }
-    }
-    meta.encoder.report_rows("training");
-    let long = format!("a prompt longer than {limit} tokens or {max_len} with the answer");
-    for (n, why) in [
-        (n_long, long.as_str()),
-        (n_equal, "two answers of the same tokens"),
-        (n_empty, "an answer without tokens"),
-    ] {
-        if n > 0 {
-            run::say!("training rows: {n} of {n_rows} have {why}, and are left out");
-        }
-    }
-    Ok(kept)
-}
-
-fn task(encoder: &Encoder, mut prompt: Prompt) -> Result<Task> {
+fn task(encoder: &Encoder, mut prompt: Prompt, ids: Vec<u32>) -> Task {
     if let Some(reference) = &prompt.reference {
         prompt.reference = Some(encoder.without_end(&prompt, reference).to_string());
     }
-    Ok(Task {
-        ids: encoder.prompt(&prompt)?,
+    Task {
+        ids,
         key: prompt.key(),
         prompt,
-    })
+    }
 }
 
 /// The most tokens that a prompt may have. An error where a response leaves no room for one.

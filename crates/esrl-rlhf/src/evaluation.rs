@@ -18,7 +18,7 @@ pub(crate) fn tasks_for_evaluation(
     config: &Config,
 ) -> Result<Vec<Rc<Task>>> {
     prompts.truncate(config.train.eval_prompts);
-    data::tasks("held-out", prompts, meta, config)
+    data::evaluation_tasks(prompts, meta, config)
 }
 
 /// One sampled answer per held-out prompt: mean reward (where there is one), length, and the share

@@ -91,15 +91,14 @@ impl Opened {
         } = self;
         let Data {
             train,
-            weights,
             held_out,
             n_shared,
             files,
-        } = Data::read(config, &needs)?;
+        } = Data::read(config, &needs, &meta)?;
         if fetch == Fetch::Whole {
             meta.fetch_weights()?;
         }
-        let source = RowSource::new(train, &weights, &needs, &meta, config)?;
+        let source = RowSource::new(train, &needs, &meta.encoder, config)?;
         let eval_tasks = tasks_for_evaluation(held_out.clone(), &meta, config)?;
         Ok(RunInputs {
             needs,

@@ -74,7 +74,7 @@ impl Learner<'_> {
         metrics: &Metrics,
     ) -> WatchReport {
         let drawn: Vec<usize> = (0..rows.len()).filter(|row| exp.sampled[*row]).collect();
-        if !matches!(self.source, RowSource::Prompts { .. }) || drawn.is_empty() {
+        if !matches!(self.source, RowSource::Prompts(_)) || drawn.is_empty() {
             return WatchReport::default();
         }
         let finished = drawn.iter().filter(|row| exp.finished[**row]).count();

@@ -1,12 +1,12 @@
 //! What an RL run will take.
 
 use crate::config::{Config, learns_from_scores};
-use crate::data::Task;
 use crate::inputs::{Opened, RunInputs};
 use crate::logp_source::LogpSource;
 use crate::minibatches::optimizer_steps;
+use crate::pool::ResponsePool;
 use crate::prompt_value;
-use crate::row_source::{Pair, RowSource};
+use crate::row_source::{RowSource, Stream};
 use algorithms::{Algorithm, Refresh};
 use anyhow::Result;
 use data::Mixture;
@@ -97,11 +97,10 @@ impl RunInputs {
         work.plan()
     }
 
-    /// The rows by their sizes. Responses yet to be sampled have their longest length, and every
-    /// prompt gets the most samples that its method may draw.
-    fn groups(&self, config: &Config) -> Vec<Group> {
-        let group = |task: &Task, responses: &[usize]| -> Group {
-            let prompt = (task.key, task.ids.len());
+    /// A row of the data by its sizes. Responses yet to be sampled have their longest length, and
+    /// every prompt gets the most samples that its method may draw.
+    fn group(&self, number: usize, config: &Config) -> Group {
+        let group = |prompt: (u64, usize), responses: &[usize]| -> Group {
             let row = |response: &usize| RowSize {
                 prompt,
                 response: *response,
@@ -114,27 +113,34 @@ impl RunInputs {
             rows.chunks(unit).map(<[RowSize]>::to_vec).collect()
         };
         match &self.source {
-            RowSource::Prompts { tasks, .. } => {
+            RowSource::Prompts(Stream { rows, .. }) => {
                 let n = self.needs.max_samples + usize::from(self.needs.reference_answer);
                 let responses = vec![config.rollout.max_new_tokens; n];
-                tasks.iter().map(|task| group(task, &responses)).collect()
+                group(
+                    (rows.key(number), rows.shape(number)[0].tokens()),
+                    &responses,
+                )
             }
-            RowSource::Pairs { pairs, .. } => {
-                let lens = |answers: &[Vec<u32>; 2]| answers.each_ref().map(Vec::len);
-                let pair = |(task, answers): &Pair| group(task, &lens(answers));
-                pairs.iter().map(pair).collect()
+            RowSource::Pairs(Stream { rows, .. }) => {
+                let [chosen, rejected] = rows.shape(number);
+                let prompt_len = chosen.prompt_len as usize;
+                let lens = [chosen, rejected].map(|answer| answer.tokens() - prompt_len);
+                group((rows.key(number), prompt_len), &lens)
             }
-            RowSource::Pool(pool) => {
-                let lens = pool.lens(config);
-                // with replacement every batch is full
-                let n = match pool.needs().replacement {
-                    true => lens.len().next_multiple_of(config.rollout.prompts),
-                    false => lens.len(),
-                };
-                let rows = lens.into_iter().cycle().take(n);
-                rows.map(|len| vec![vec![RowSize::alone(len)]]).collect()
-            }
+            RowSource::Pool(_) => unreachable!("a pool has all its rows"),
         }
+    }
+
+    /// The rows of a pool by their sizes.
+    fn pool_groups(pool: &ResponsePool, config: &Config) -> Vec<Group> {
+        let lens = pool.lens(config);
+        // with replacement every batch is full
+        let n = match pool.needs().replacement {
+            true => lens.len().next_multiple_of(config.rollout.prompts),
+            false => lens.len(),
+        };
+        let rows = lens.into_iter().cycle().take(n);
+        rows.map(|len| vec![vec![RowSize::alone(len)]]).collect()
     }
 
     /// Adds the forwards that the loop's own batches, minibatches and micro-batches make of the
@@ -142,37 +148,40 @@ impl RunInputs {
     /// together if it had no limit.
     fn add_rows(&self, work: &mut Workload, config: &Config, algorithm: &dyn Algorithm) -> usize {
         let (r, t, needs) = (&config.rollout, &config.train, &self.needs);
-        let groups = self.groups(config);
-        let any = Mixture::of_rows(groups.len());
+        let of_pool = match &self.source {
+            RowSource::Pool(pool) => Some(Self::pool_groups(pool, config)),
+            RowSource::Prompts(_) | RowSource::Pairs(_) => None,
+        };
+        let any = Mixture::of_rows(of_pool.as_ref().map_or(0, Vec::len));
         let cut = Cut {
             steps: t.steps,
             batch_size: r.prompts,
             seed: t.seed,
-            mixture: match &self.source {
-                RowSource::Prompts { mixture, .. } | RowSource::Pairs { mixture, .. } => mixture,
-                RowSource::Pool(_) => &any,
-            },
+            mixture: self.source.mixture().unwrap_or(&any),
             minibatches: &|step, n| optimizer_steps(n, needs, t.seed, step as u64),
             limit: t.micro_batch_tokens,
             counts_packed: true,
-            known: matches!(self.source, RowSource::Pairs { .. }),
+            known: matches!(self.source, RowSource::Pairs(_)),
         };
-        work.forwards = Forwards::of(&groups, &cut);
+        work.forwards = match &of_pool {
+            Some(groups) => Forwards::of(groups.len(), &|i| groups[i].clone(), &cut),
+            None => Forwards::of(self.source.n_rows(), &|i| self.group(i, config), &cut),
+        };
         let forwards = &mut work.forwards;
         match &self.source {
-            RowSource::Prompts { tasks, .. } => {
+            RowSource::Prompts(Stream { rows, .. }) => {
                 let prompts = forwards.prompts.clone();
                 let n_answers = prompts.len() * needs.max_samples;
                 work.sampling.push(sampling(prompts, n_answers, config));
                 // some methods answer each new prompt greedily first
-                let estimates = !algorithm.prompts_to_estimate(&[tasks[0].key]).is_empty();
-                let estimated = usize::from(estimates) * tasks.len().min(t.steps * r.prompts);
+                let estimates = !algorithm.prompts_to_estimate(&[rows.key(0)]).is_empty();
+                let estimated = usize::from(estimates) * rows.len().min(t.steps * r.prompts);
                 let sampled = t.steps * work.rows_per_step * needs.max_samples;
                 work.sampled_tokens = (sampled + estimated) * r.max_new_tokens;
                 (work.rows_are, work.trained_is) = ("prompts", Certainty::AtMost);
                 forwards.step_tokens
             }
-            RowSource::Pairs { .. } => {
+            RowSource::Pairs(_) => {
                 work.rows_are = "pairs";
                 // neighbouring pairs of one prompt share its tokens, and epochs order them anew
                 if forwards.extrapolated {
@@ -186,7 +195,7 @@ impl RunInputs {
                 let longest = vec![vec![RowSize::alone(forwards.longest_row)]];
                 let any = match pool.needs().replacement {
                     true => vec![&longest; r.prompts],
-                    false => groups.iter().collect(),
+                    false => of_pool.iter().flatten().collect(),
                 };
                 forwards.allow_for(&any, &cut);
                 let (prompts, lens) = (pool.prompt_lens(), pool.lens(config));

@@ -39,15 +39,15 @@ pub(crate) fn rl_step(learner: &mut Learner, step: u64, run: &Run) -> Result<Ste
     let settings = learner.draw_settings(step);
     let (algorithm, roles) = (learner.algorithm.as_mut(), &mut learner.roles);
     let mut step_rows = match &mut learner.source {
-        RowSource::Prompts { tasks, loader, .. } => {
-            let (tasks, new_epoch) = next_tasks(tasks, loader);
+        RowSource::Prompts(prompts) => {
+            let (tasks, new_epoch) = next_tasks(prompts, &roles.encoder)?;
             StepRows {
                 new_epoch,
                 ..sample::rollouts(roles, algorithm, &tasks, settings, &mut timer)?
             }
         }
         RowSource::Pool(pool) => pool.next(step, &*algorithm, roles, settings, run)?,
-        RowSource::Pairs { pairs, loader, .. } => next_pairs(pairs, loader),
+        RowSource::Pairs(pairs) => next_pairs(pairs, &roles.encoder)?,
     };
 
     // 2. Score: the reward of each response. Stored rows bring theirs.

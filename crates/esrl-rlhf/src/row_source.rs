@@ -6,91 +6,51 @@ use crate::data::{self, Answered, Task, TrainingRows};
 use crate::pool::ResponsePool;
 use crate::row::{Row, experience};
 use crate::step_rows::{SamplingCost, StepRows};
-use ::data::{Cursor, Loader, Mixture};
+use ::data::{Cursor, Encoder, Examples, Loader, Mixture};
 use algorithms::Metrics;
-use algorithms::{DataSource, Requirements};
+use algorithms::{DataSource, PoolRequirements, Requirements};
 use anyhow::{Result, bail};
-use policy::PolicyMeta;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// The data of a run, and the run's position in it.
 pub(crate) enum RowSource {
     /// Prompts, whose responses are sampled anew at each step
-    Prompts {
-        tasks: Vec<Rc<Task>>,
-        mixture: Mixture,
-        loader: Loader,
-    },
+    Prompts(Stream<1>),
     Pool(Box<ResponsePool>),
-    Pairs {
-        pairs: Vec<Pair>,
-        mixture: Mixture,
-        loader: Loader,
-    },
+    /// Chosen, rejected
+    Pairs(Stream<2>),
 }
 
-/// Chosen, rejected.
-pub(crate) type Pair = Answered<2>;
+/// Rows in the order in which a run takes them.
+pub(crate) struct Stream<const N: usize> {
+    pub rows: Examples<N>,
+    pub mixture: Mixture,
+    loader: Loader,
+}
 
 impl RowSource {
-    /// Encodes the rows. Those that do not fit are left out and counted. `weights`: how often the
-    /// rows of each source are visited.
     pub fn new(
         rows: TrainingRows,
-        weights: &[f64],
         needs: &Requirements,
-        meta: &PolicyMeta,
+        encoder: &Encoder,
         config: &Config,
     ) -> Result<Self> {
-        let batch = config.rollout.prompts;
         let source = match (rows, &needs.source) {
-            (TrainingRows::Prompts(prompts), DataSource::Pool(pool)) => {
-                let tasks = data::tasks("training", prompts, meta, config)?;
-                Self::Pool(Box::new(ResponsePool::new(
-                    pool.clone(),
-                    tasks,
-                    Vec::new(),
-                    batch,
-                )))
+            (TrainingRows::Prompts(rows), DataSource::Pool(pool)) => {
+                let answers = answers(rows, encoder)?;
+                let tasks = answers.into_iter().map(|(task, _)| task).collect();
+                Self::pool(pool, tasks, Vec::new(), config)
             }
-            (TrainingRows::Prompts(prompts), _) => {
-                let tasks = data::tasks("training", prompts, meta, config)?;
-                let sources = tasks.iter().map(|task| task.prompt.origin.source());
-                let mixture = Mixture::of_sources(sources, weights);
-                let loader = batches(&mixture, config, Cursor::default());
-                Self::Prompts {
-                    tasks,
-                    mixture,
-                    loader,
-                }
+            (TrainingRows::Answers(rows), DataSource::Pool(pool)) => {
+                let answers = answers(rows, encoder)?;
+                Self::pool(pool, each_prompt(&answers), answers, config)
             }
-            (TrainingRows::Demonstrations(rows), data_source) => {
-                let rows = rows.into_iter().map(|d| (d.prompt, [d.response])).collect();
-                let answers = data::answered(rows, meta, config)?;
-                let DataSource::Pool(pool) = data_source else {
-                    unreachable!("demonstrations are read for a pool")
-                };
-                Self::Pool(Box::new(ResponsePool::new(
-                    pool.clone(),
-                    each_prompt(&answers),
-                    answers,
-                    batch,
-                )))
-            }
-            (TrainingRows::Preferences(rows), _) => {
-                let both = |p: ::data::Preference| (p.prompt, [p.chosen, p.rejected]);
-                let pairs = data::answered(rows.into_iter().map(both).collect(), meta, config)?;
-                let sources = pairs.iter().map(|(task, _)| task.prompt.origin.source());
-                let mixture = Mixture::of_sources(sources, weights);
-                let loader = batches(&mixture, config, Cursor::default());
-                Self::Pairs {
-                    pairs,
-                    mixture,
-                    loader,
-                }
-            }
+            (TrainingRows::Answers(_), _) => unreachable!("answers are read for a pool"),
+            (TrainingRows::Prompts(rows), _) => Self::Prompts(Stream::new(rows, config)),
+            (TrainingRows::Pairs(rows), _) => Self::Pairs(Stream::new(rows, config)),
         };
-        if let Self::Prompts { mixture, .. } | Self::Pairs { mixture, .. } = &source {
+        if let Some(mixture) = source.mixture() {
             ::data::report_mixture(&config.data.selection(), mixture);
         }
         if source.n_rows() == 0 {
@@ -102,33 +62,49 @@ impl RowSource {
         Ok(source)
     }
 
+    fn pool(
+        needs: &PoolRequirements,
+        tasks: Vec<Rc<Task>>,
+        answers: Vec<Answered<1>>,
+        config: &Config,
+    ) -> Self {
+        let pool = ResponsePool::new(needs.clone(), tasks, answers, config.rollout.prompts);
+        Self::Pool(Box::new(pool))
+    }
+
+    /// How often prompts or pairs are visited. A pool takes its rows by their weights.
+    pub fn mixture(&self) -> Option<&Mixture> {
+        match self {
+            Self::Prompts(stream) => Some(&stream.mixture),
+            Self::Pairs(stream) => Some(&stream.mixture),
+            Self::Pool(_) => None,
+        }
+    }
+
     /// Rows of the data in use, for run.json: prompts, demonstrations or pairs.
     pub fn n_rows(&self) -> usize {
         match self {
-            Self::Prompts { tasks, .. } => tasks.len(),
+            Self::Prompts(stream) => stream.rows.len(),
             Self::Pool(pool) => pool.n_rows(),
-            Self::Pairs { pairs, .. } => pairs.len(),
+            Self::Pairs(stream) => stream.rows.len(),
         }
     }
 
     /// The position in the pass over prompts or pairs. A pool derives its position from the step.
     pub fn cursor(&self) -> Cursor {
         match self {
-            Self::Prompts { loader, .. } | Self::Pairs { loader, .. } => loader.cursor(),
+            Self::Prompts(stream) => stream.loader.cursor(),
+            Self::Pairs(stream) => stream.loader.cursor(),
             Self::Pool(_) => Cursor::default(),
         }
     }
 
     /// Continues from the position that a checkpoint stored.
     pub fn seek(&mut self, cursor: Cursor, config: &Config) {
-        if let Self::Prompts {
-            loader, mixture, ..
-        }
-        | Self::Pairs {
-            loader, mixture, ..
-        } = self
-        {
-            *loader = batches(mixture, config, cursor);
+        match self {
+            Self::Prompts(stream) => stream.loader = batches(&stream.mixture, config, cursor),
+            Self::Pairs(stream) => stream.loader = batches(&stream.mixture, config, cursor),
+            Self::Pool(_) => {}
         }
     }
 }
@@ -139,37 +115,76 @@ pub(crate) fn batches(mixture: &Mixture, config: &Config, cursor: Cursor) -> Loa
     Loader::new(mixture, config.rollout.prompts, config.train.seed, cursor)
 }
 
-/// The prompts of the next step, and whether they begin a pass over the data.
-pub(crate) fn next_tasks(tasks: &[Rc<Task>], loader: &mut Loader) -> (Vec<Rc<Task>>, bool) {
-    let (batch, new_epoch) = next_batch(loader);
-    let tasks = batch.iter().map(|i| Rc::clone(&tasks[*i])).collect();
-    (tasks, new_epoch)
+/// The rows of a step.
+struct Batch<const N: usize> {
+    numbers: Vec<usize>,
+    rows: Vec<Answered<N>>,
+    /// They begin a pass over the data
+    new_epoch: bool,
 }
 
-/// The rows of the next step's pairs: chosen, then rejected. A pair is a group of its own.
-pub(crate) fn next_pairs(pairs: &[Pair], loader: &mut Loader) -> StepRows {
-    let (batch, new_epoch) = next_batch(loader);
-    let of_pair = |i: &usize| {
-        let (task, answers) = &pairs[*i];
-        let row = |ids: &Vec<u32>| Row::new(task, ids, true, None);
-        answers.iter().map(row).collect::<Vec<_>>()
-    };
-    let rows: Vec<Row> = batch.iter().flat_map(of_pair).collect();
-    let mut exp = experience(&rows);
-    exp.prompt_key = batch.iter().flat_map(|n| [*n as u64; 2]).collect();
-    StepRows {
-        rows,
-        exp,
-        new_epoch,
-        cost: SamplingCost::default(),
-        metrics: Metrics::new(),
+impl<const N: usize> Stream<N> {
+    fn new(rows: Examples<N>, config: &Config) -> Self {
+        let mixture = rows.mixture();
+        let loader = batches(&mixture, config, Cursor::default());
+        Self {
+            rows,
+            mixture,
+            loader,
+        }
+    }
+
+    /// Reads the rows of the next step. One that comes twice is one task.
+    fn next(&mut self, encoder: &Encoder) -> Result<Batch<N>> {
+        let numbers = self.loader.next_batch();
+        let new_epoch = self.loader.cursor().index == numbers.len();
+        let mut read: BTreeMap<usize, Answered<N>> = BTreeMap::new();
+        for number in &numbers {
+            if !read.contains_key(number) {
+                let row = data::of_row(self.rows.row(*number)?, encoder)?;
+                read.insert(*number, row);
+            }
+        }
+        Ok(Batch {
+            rows: numbers.iter().map(|number| read[number].clone()).collect(),
+            numbers,
+            new_epoch,
+        })
     }
 }
 
-fn next_batch(loader: &mut Loader) -> (Vec<usize>, bool) {
-    let batch = loader.next_batch();
-    let new_epoch = loader.cursor().index == batch.len();
-    (batch, new_epoch)
+/// The prompts of the next step, and whether they begin a pass over the data.
+pub(crate) fn next_tasks(
+    prompts: &mut Stream<1>,
+    encoder: &Encoder,
+) -> Result<(Vec<Rc<Task>>, bool)> {
+    let batch = prompts.next(encoder)?;
+    let tasks = batch.rows.into_iter().map(|(task, _)| task);
+    Ok((tasks.collect(), batch.new_epoch))
+}
+
+/// The rows of the next step's pairs: chosen, then rejected. A pair is a group of its own.
+pub(crate) fn next_pairs(pairs: &mut Stream<2>, encoder: &Encoder) -> Result<StepRows> {
+    let batch = pairs.next(encoder)?;
+    let of_pair = |(task, answers): &Answered<2>| {
+        let row = |ids: &Vec<u32>| Row::new(task, ids, true, None);
+        answers.iter().map(row).collect::<Vec<_>>()
+    };
+    let rows: Vec<Row> = batch.rows.iter().flat_map(of_pair).collect();
+    let mut exp = experience(&rows);
+    exp.prompt_key = batch.numbers.iter().flat_map(|n| [*n as u64; 2]).collect();
+    Ok(StepRows {
+        rows,
+        exp,
+        new_epoch: batch.new_epoch,
+        cost: SamplingCost::default(),
+        metrics: Metrics::new(),
+    })
+}
+
+fn answers(rows: Examples<1>, encoder: &Encoder) -> Result<Vec<Answered<1>>> {
+    let rows = rows.into_rows()?.into_iter();
+    rows.map(|row| data::of_row(row, encoder)).collect()
 }
 
 /// The prompts of the answers, each once, in order.

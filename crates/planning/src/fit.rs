@@ -78,7 +78,7 @@ impl Workload {
             Part::All => (0..rows).map(|row| vec![unit(row)]).collect(),
             Part::Some(numbers) => numbers.iter().map(|row| vec![unit(*row)]).collect(),
         };
-        let mut forwards = Forwards::of(&groups, &cut);
+        let mut forwards = Forwards::of(groups.len(), &|i| groups[i].clone(), &cut);
         if walked < steps {
             forwards.represent(steps, walked, &groups, &cut);
         }

@@ -52,21 +52,22 @@ pub struct Forwards {
 }
 
 impl Forwards {
-    /// Of a run over these groups.
-    pub fn of(groups: &[Group], cut: &Cut) -> Self {
-        let rows = groups.iter().flatten().flatten();
-        let mut all = Self {
-            longest_unit: longest(groups.iter().flatten()),
-            longest_row: rows.map(RowSize::tokens).max().unwrap_or(0),
-            ..Self::default()
-        };
+    /// Of a run over so many groups: `group` makes that of a number.
+    pub fn of(n_groups: usize, group: &dyn Fn(usize) -> Group, cut: &Cut) -> Self {
+        let mut all = Self::default();
+        for group in (0..n_groups).map(group) {
+            let longest_row = group.iter().flatten().map(RowSize::tokens).max();
+            all.longest_unit = all.longest_unit.max(longest(&group));
+            all.longest_row = all.longest_row.max(longest_row.unwrap_or(0));
+        }
         let loader = |cursor| Loader::new(cut.mixture, cut.batch_size, cut.seed, cursor);
         for (step, batch, times) in batches(cut.steps, loader) {
-            let groups: Vec<&Group> = batch.iter().map(|i| &groups[*i]).collect();
-            all.add_step(step, times, &groups, cut);
+            let groups: Vec<Group> = batch.iter().map(|i| group(*i)).collect();
+            all.add_step(step, times, &groups.iter().collect::<Vec<_>>(), cut);
             all.extrapolated |= times > 1;
         }
         if all.extrapolated {
+            let groups: Vec<Group> = looked_at(n_groups, group).into_iter().map(group).collect();
             all.allow_for(&groups.iter().collect::<Vec<_>>(), cut);
         }
         all
@@ -149,6 +150,22 @@ impl Cut<'_> {
         let rows: Vec<RowSize> = before.into_iter().chain(unit).copied().collect();
         Forward::packed(&rows).tokens - before.map_or(0, RowSize::tokens)
     }
+}
+
+/// Of more groups than this, so many and the longest represent all.
+const LOOKED_AT: usize = 100_000;
+
+/// The numbers of the groups that represent all of `n`.
+fn looked_at(n: usize, group: &dyn Fn(usize) -> Group) -> Vec<usize> {
+    if n <= LOOKED_AT {
+        return (0..n).collect();
+    }
+    let longest = (0..n).max_by_key(|number| longest(&group(*number)));
+    let place = |i: usize| (i as u128 * n as u128 / LOOKED_AT as u128) as usize;
+    longest
+        .into_iter()
+        .chain((0..LOOKED_AT).map(place))
+        .collect()
 }
 
 /// Tokens of the longest unit.

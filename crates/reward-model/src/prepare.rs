@@ -77,13 +77,14 @@ impl Opened {
             must_end: !is_resumed,
             cache_dir: data::cache_dir(),
             n_shown: config.reward.normalisation_samples,
+            limits: config.data.limits(),
+            keeps_prompts: false,
         };
-        let rows = preparing.read()?;
+        let encoder = meta.encoder.clone().within(config.data.max_len);
+        let rows = preparing.rows(&encoder, &mut ())?;
         if fetch == Fetch::Whole {
             meta.fetch_weights()?;
         }
-        let encoder = meta.encoder.clone().within(config.data.max_len);
-        let rows = preparing.tokenise(rows, &encoder)?;
         if rows.shown.is_empty() {
             bail!("no pair is held out; raise data.held_out or give data.eval_path");
         }

@@ -90,26 +90,14 @@ pub fn needs_model(configs: &[SourceConfig]) -> bool {
     configs.iter().any(is_model)
 }
 
-/// The kinds of source that find nothing to compare in some of the references, with how many those
-/// are and the index of the first: even the reference itself would score 0. Blank references are
-/// not counted.
+/// Whether a source finds nothing to compare in a reference: even the reference itself would score
+/// 0. A blank one is not meant.
 ///
 /// ```
 /// let config: rewards::SourceConfig = toml::from_str("kind = \"rouge_2\"")?;
-/// let found = rewards::useless_references(&[config], ["two words", "one"].into_iter());
-/// assert_eq!(found, [("rouge_2", 1, 1)]);
+/// assert!(rewards::is_useless(&config, "one") && !rewards::is_useless(&config, "two words"));
 /// # Ok::<(), toml::de::Error>(())
 /// ```
-pub fn useless_references<'a>(
-    configs: &[SourceConfig],
-    references: impl Iterator<Item = &'a str> + Clone,
-) -> Vec<(&'static str, usize, usize)> {
-    let of_source = |config: &SourceConfig| {
-        let blank = |text: &str| text.trim().is_empty();
-        let useless = |(_, text): &(usize, &str)| !blank(text) && config.kind.is_useless(text);
-        let mut found = references.clone().enumerate().filter(useless);
-        let (first, _) = found.next()?;
-        Some((config.kind.name(), 1 + found.count(), first))
-    };
-    configs.iter().filter_map(of_source).collect()
+pub fn is_useless(config: &SourceConfig, reference: &str) -> bool {
+    !reference.trim().is_empty() && config.kind.is_useless(reference)
 }

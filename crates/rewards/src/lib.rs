@@ -18,7 +18,7 @@ mod source;
 
 pub use artefact::{BATCH_TOKENS, RewardModel};
 pub use bleu::{corpus_bleu, sentence_bleu, tokenize_13a};
-pub use config::{SourceConfig, check, needs_model, needs_reference, useless_references};
+pub use config::{SourceConfig, check, is_useless, needs_model, needs_reference};
 pub use format::Format;
 pub use item::Item;
 pub use kind::{Bleu, Http, KINDS, Kind, Model, Process, Rouge};

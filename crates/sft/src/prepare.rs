@@ -84,13 +84,14 @@ impl Opened {
             must_end: !self.is_resumed,
             cache_dir: data::cache_dir(),
             n_shown: config.samples.n,
+            limits: config.data.limits(),
+            keeps_prompts: false,
         };
-        let rows = preparing.read()?;
+        let encoder = meta.encoder.clone().within(config.data.max_len);
+        let rows = preparing.rows(&encoder, &mut ())?;
         if fetch == Fetch::Whole {
             meta.fetch_weights()?;
         }
-        let encoder = meta.encoder.clone().within(config.data.max_len);
-        let rows = preparing.tokenise(rows, &encoder)?;
         if rows.train.is_empty() {
             bail!(
                 "{}: no row is left to train on; raise data.max_len or lower data.held_out",

@@ -7,7 +7,7 @@ use crate::{Error, ReadSources, Record, Result, Selection, TooLong};
 const PER_RECORD: usize = 250;
 
 /// All rows of a selection.
-pub struct Scanned<T> {
+pub(super) struct Scanned<T> {
     /// None: their text is too long to be kept
     pub(super) records: Option<Vec<T>>,
     /// The key of each one's prompt

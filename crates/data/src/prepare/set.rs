@@ -1,7 +1,7 @@
 //! Tokenises the training rows, or the held-out ones, and counts what becomes of them.
 
-use crate::store::TokenWriter;
-use crate::{Encoder, Error, Example, FitCounts, LostEnds, Record, Result, TooLong, TrainOn};
+use crate::store::{Row, TokenWriter};
+use crate::{Encoder, Error, Example, FitCounts, Limits, LostEnds, Record, Result, TrainOn};
 use rayon::prelude::*;
 
 /// Makes the examples of a record.
@@ -11,9 +11,9 @@ pub type Encode<T, const N: usize> = fn(&Encoder, &T, TrainOn) -> Result<Vec<[Ex
 pub(super) struct Rule<T, const N: usize> {
     pub encode: Encode<T, N>,
     pub train_on: TrainOn,
-    /// The most tokens, and what happens to longer rows
-    pub max_len: usize,
-    pub too_long: TooLong,
+    pub limits: Limits,
+    /// Whether the prompts of rows are kept as text; held-out rows are their prompts alone then
+    pub keeps_prompts: bool,
 }
 
 /// Training rows, or held-out ones.
@@ -29,12 +29,20 @@ pub(super) struct Set<const N: usize> {
 
 /// Where rows go.
 pub(super) enum Sink<const N: usize> {
-    Memory(Vec<[Example; N]>),
+    Memory(Vec<Row<N>>),
     File(TokenWriter),
 }
 
 impl<const N: usize> Sink<N> {
-    pub fn into_rows(self) -> Vec<[Example; N]> {
+    fn add(&mut self, row: Row<N>) -> Result<()> {
+        match self {
+            Self::Memory(rows) => rows.push(row),
+            Self::File(writer) => writer.add(&row)?,
+        }
+        Ok(())
+    }
+
+    pub fn into_rows(self) -> Vec<Row<N>> {
         match self {
             Self::Memory(rows) => rows,
             Self::File(_) => Vec::new(),
@@ -72,23 +80,38 @@ impl<const N: usize> Set<N> {
                 // one that is too long may have been cut
                 let whole = row
                     .iter()
-                    .filter(|example| example.ids.len() <= rule.max_len);
+                    .filter(|e| rule.limits.has_answers && e.ids.len() <= rule.limits.max_len);
                 whole.for_each(|example| self.labels.add(example, eos));
-                let fitted = self.fitted.fit(row, rule.max_len, rule.too_long);
+                let fitted = self.fitted.fit(row, rule.limits);
                 let fitted = fitted.map_err(|error| record.prompt().origin.locate(error))?;
-                let Some(row) = fitted else { continue };
-                row.iter().for_each(|example| self.ends.add(example, eos));
-                match &mut self.sink {
-                    Sink::Memory(rows) => rows.push(row),
-                    Sink::File(writer) => writer.add(&row)?,
+                let Some(examples) = fitted else { continue };
+                if rule.limits.has_answers {
+                    examples.iter().for_each(|e| self.ends.add(e, eos));
                 }
+                let prompt = record.prompt();
+                let prompt = rule.keeps_prompts.then(|| Box::new(prompt.clone()));
+                self.sink.add(Row { examples, prompt })?;
             }
         }
         Ok(())
     }
 
+    /// Adds a record's prompt as text alone.
+    pub fn add_prompt<T: Record>(&mut self, record: &T) -> Result<()> {
+        let prompt = record.prompt();
+        let none = |_| Example {
+            key: prompt.key(),
+            source: prompt.origin.source(),
+            ..Example::new(Vec::new(), 0)
+        };
+        self.sink.add(Row {
+            examples: std::array::from_fn(none),
+            prompt: Some(Box::new(prompt.clone())),
+        })
+    }
+
     /// The messages about the rows. `must_end`: truncation may not take the end of every answer.
-    pub fn notes(&self, max_len: usize, must_end: bool) -> Result<Vec<String>> {
+    pub fn notes(&self, limits: Limits, must_end: bool) -> Result<Vec<String>> {
         let checked = self.labels.check_labels(self.encoder.ends().eos);
         checked.map_err(
             |Error(what)| match self.encoder.template().has_generation_tags() {
@@ -97,7 +120,7 @@ impl<const N: usize> Set<N> {
             },
         )?;
         let mut notes = self.encoder.row_notes(self.what);
-        notes.extend(self.fitted.notes(self.what, max_len));
+        notes.extend(self.fitted.notes(self.what, limits));
         if must_end {
             self.ends.require(self.what)?;
         }

@@ -1,6 +1,7 @@
 //! Tokenises records as they come, some at a time, into the training and the held-out rows.
 
 use super::held_out::Split;
+use super::look::Look;
 use super::set::{Rule, Set, Sink};
 use crate::{Encoder, Record, Result};
 
@@ -12,8 +13,9 @@ const CHUNK_ROWS: usize = 4096;
 const MANY: usize = 20_000;
 
 /// The training rows and the held-out ones, while they are made.
-pub(super) struct Sets<T, const N: usize> {
+pub(super) struct Sets<'a, T, const N: usize> {
     rule: Rule<T, N>,
+    look: &'a mut dyn Look<T>,
     /// Training, held out
     sets: [Set<N>; 2],
     /// Records that wait to be tokenised
@@ -38,10 +40,11 @@ pub(super) struct Finished<T, const N: usize> {
     pub sinks: [Sink<N>; 2],
 }
 
-impl<T: Record, const N: usize> Sets<T, N> {
+impl<'a, T: Record, const N: usize> Sets<'a, T, N> {
     /// `most`: held-out rows, and those that are kept as text.
     pub fn new(
         rule: Rule<T, N>,
+        look: &'a mut dyn Look<T>,
         encoder: &Encoder,
         [train, held_out]: [Sink<N>; 2],
         n_rows: usize,
@@ -49,6 +52,7 @@ impl<T: Record, const N: usize> Sets<T, N> {
     ) -> Self {
         Self {
             rule,
+            look,
             sets: [
                 Set::new("training", encoder, train),
                 Set::new("held-out", encoder, held_out),
@@ -71,6 +75,11 @@ impl<T: Record, const N: usize> Sets<T, N> {
             return Ok(());
         }
         self.n_held += usize::from(is_held);
+        self.look.see(&record, is_held);
+        if is_held && self.rule.keeps_prompts {
+            self.n_done += 1;
+            return self.sets[1].add_prompt(&record);
+        }
         if is_held && self.shown.len() < self.max_shown {
             self.shown.push(record.clone());
         }
@@ -103,10 +112,11 @@ impl<T: Record, const N: usize> Sets<T, N> {
         if let Some(progress) = &mut self.progress {
             progress.finish("");
         }
-        let max_len = self.rule.max_len;
+        let limits = self.rule.limits;
         let [train, held_out] = &self.sets;
-        let mut notes = train.notes(max_len, must_end)?;
-        notes.extend(held_out.notes(max_len, false)?);
+        let mut notes = self.look.finish()?;
+        notes.extend(train.notes(limits, must_end)?);
+        notes.extend(held_out.notes(limits, false)?);
         Ok(Finished {
             notes,
             shown: self.shown,

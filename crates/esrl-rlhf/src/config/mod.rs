@@ -10,7 +10,7 @@ pub use clauses::{ClauseSource, ClausesConfig};
 use crate::watch::WatchConfig;
 use algorithms::{DataSource, PoolRequirements, Requirements};
 use anyhow::{Result, bail};
-use data::{DataPath, DataSet, Format, Only, Selection, TrainOn};
+use data::{DataPath, DataSet, Format, Only, RowsConfig, Selection, TooLong, TrainOn};
 use models::{BaseWeights, LoraConfig, SamplingWeights};
 use ops::Compute;
 use optimizer::RlOptimizer;
@@ -113,9 +113,36 @@ pub struct DataConfig {
     /// Use the first rows only
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_rows: Option<usize>,
+    /// Rows that would take more memory than this, MB, are tokenised into the cache on disk
+    #[serde(default = "data::memory_mb")]
+    pub memory_mb: usize,
 }
 
 impl DataConfig {
+    /// The settings of the training rows as the other stages have them. Prompts for evaluation that
+    /// have a place of their own are read apart: they may be rows of another kind.
+    pub(crate) fn rows(&self, max_len: usize, memory_mb: usize) -> RowsConfig<0> {
+        RowsConfig {
+            path: self.path.clone(),
+            sources: self.sources.clone(),
+            format: self.format,
+            eval_path: None,
+            held_out: match self.eval_path {
+                Some(_) => 0.0,
+                None => self.held_out,
+            },
+            train_on: Some(TrainOn::Last),
+            max_len,
+            too_long: TooLong::Drop,
+            only: self.only.clone(),
+            columns: self.columns.clone(),
+            ignore: self.ignore.clone(),
+            max_rows: self.max_rows,
+            memory_mb,
+            max_eval_rows: None,
+        }
+    }
+
     /// The rows to train on.
     pub fn selection(&self) -> Selection<'_> {
         Selection {

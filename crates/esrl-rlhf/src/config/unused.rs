@@ -58,6 +58,9 @@ impl Config {
                        critic starts from it";
             unused.note("model.reward", &dir.to_string_lossy().into(), why);
         }
+        let pool = matches!(needs.source, DataSource::Pool(_));
+        let why = format!("{name} keeps all rows in memory");
+        unused.check("data.memory_mb", pool, &why);
         let stored = needs.source != DataSource::Rollouts;
         let why = format!("{name} does not sample at each step");
         unused.check("rollout.rescore", stored, &why);
