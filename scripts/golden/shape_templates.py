@@ -3,6 +3,7 @@
 Used by shapes.py. The templates are written after the formats of ChatML, Llama 3 and SmolLM3.
 """
 
+import json
 import re
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
@@ -73,6 +74,62 @@ FAMILIES = {
     "smollm3": (SMOLLM3, SMOLLM3_WIDE, "<|im_end|>"),
     "chatml-content": (CHATML, CHATML_CONTENT, "<|im_end|>"),
 }
+# Qwen2.5's, which writes tools and calls as Hermes does. tool_shapes.py checks that the text is that
+# of the released template.
+QWEN_SYSTEM = "You are Qwen, created by Alibaba Cloud. You are a helpful assistant."
+QWEN_TOOLS = (
+    "\\n\\n# Tools\\n\\nYou may call one or more functions to assist with the user query.\\n\\nYou are "
+    "provided with function signatures within <tools></tools> XML tags:\\n<tools>"
+)
+QWEN_CALLS = (
+    "\\n</tools>\\n\\nFor each function call, return a json object with function name and arguments "
+    "within <tool_call></tool_call> XML tags:\\n<tool_call>\\n"
+    '{\\"name\\": <function-name>, \\"arguments\\": <args-json-object>}\\n</tool_call>'
+)
+QWEN = (
+    "{% set first = messages[0] %}{{ '<|im_start|>system\\n' }}"
+    "{{ first.content if first.role == 'system' else '" + QWEN_SYSTEM + "' }}"
+    '{% if tools %}{{ "' + QWEN_TOOLS + '" }}{% for tool in tools %}{{ "\\n" }}{{ tool | tojson }}'
+    '{% endfor %}{{ "' + QWEN_CALLS + "\" }}{% endif %}{{ '<|im_end|>\\n' }}"
+    "{% for message in messages %}{% if message.role == 'assistant' %}"
+    "{{ '<|im_start|>assistant\\n' }}{% generation %}{{ message.content or '' }}"
+    "{% for call in message.tool_calls or [] %}"
+    "{{ '\\n' if message.content or not loop.first else '' }}"
+    "{{ '<tool_call>\\n{\"name\": \"' + call.function.name + '\", \"arguments\": ' }}"
+    "{{ call.function.arguments | tojson }}{{ '}\\n</tool_call>' }}{% endfor %}"
+    "{{ '<|im_end|>' }}{% endgeneration %}{{ '\\n' }}{% elif message.role == 'tool' %}"
+    "{% if loop.previtem.role != 'tool' %}{{ '<|im_start|>user' }}{% endif %}"
+    "{{ '\\n<tool_response>\\n' + message.content + '\\n</tool_response>' }}"
+    "{% if loop.last or loop.nextitem.role != 'tool' %}{{ '<|im_end|>\\n' }}{% endif %}"
+    "{% elif message.role == 'user' or not loop.first %}"
+    "{{ '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}"
+    "{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+# After Llama 3.1's: tools with an indent, results as JSON; but every call of a turn, and its text.
+LLAMA3_TOOLS = (
+    "{{ bos_token }}{% if tools %}{{ '<|start_header_id|>system<|end_header_id|>\\n\\n' }}"
+    "{{ 'Environment: ipython\\n' }}{% for tool in tools %}{{ tool | tojson(indent=4) + '\\n\\n' }}"
+    "{% endfor %}{{ '<|eot_id|>' }}{% endif %}{% for message in messages %}"
+    "{{ '<|start_header_id|>' + ('ipython' if message.role == 'tool' else message.role) }}"
+    "{{ '<|end_header_id|>\\n\\n' }}{% if message.role == 'assistant' %}"
+    "{% generation %}{{ message.content | trim if message.content is string else '' }}"
+    "{% for call in message.tool_calls or [] %}"
+    "{{ '{\"name\": \"' + call.function.name + '\", \"parameters\": ' }}"
+    "{{ call.function.arguments | tojson }}{{ '}' }}{% endfor %}{{ '<|eot_id|>' }}{% endgeneration %}"
+    "{% elif message.role == 'tool' %}"
+    "{{ (message.content | tojson if message.content is iterable else '') + '<|eot_id|>' }}"
+    "{% else %}{{ message.content | trim + '<|eot_id|>' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}"
+    "{{ '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}{% endif %}"
+)
+
+# As FAMILIES, of the shapes with tools.
+TOOL_FAMILIES = {
+    "qwen2.5": (QWEN, QWEN, "<|im_end|>"),
+    "llama-3-tools": (LLAMA3_TOOLS, LLAMA3_TOOLS, "<|eot_id|>"),
+}
+
 BOS, EOS = "<|begin_of_text|>", "<|endoftext|>"
 SPECIAL = [
     EOS,
@@ -92,6 +149,15 @@ N_TOKENS = 900
 
 def untagged(source):
     return TAGS.sub("", source)
+
+
+def write(out):
+    """`templates.json`."""
+    known = {
+        name: {"plain": untagged(tight), "tags": wide, "end": end, "bos": BOS}
+        for name, (tight, wide, end) in (FAMILIES | TOOL_FAMILIES).items()
+    }
+    (out / "templates.json").write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
 
 
 def small_tokenizer(texts):

@@ -11,9 +11,7 @@ fetch-tokenizers` in the directory named, those tokenizers are left out.
 """
 
 import gzip
-import hashlib
 import json
-import struct
 import sys
 from pathlib import Path
 
@@ -21,6 +19,7 @@ import shape_programs as programs
 import shape_rows
 import shape_templates as templates
 import tokens
+from shape_files import cut, digests, spans_of, written
 from tokenizers import Tokenizer
 
 GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "golden"
@@ -28,33 +27,8 @@ N_FULL = 21
 PLAIN = ("prompt-completion", "preference", "kto")
 ROLES = {"human": "user", "user": "user", "system": "system"}
 ROLES |= {n: "assistant" for n in ("gpt", "assistant", "chatgpt", "bing", "bard", "model")}
-SEPARATOR = 0xFFFFFFFF
 # A template whose tags need the rows of one shape only.
 RARE = "chatml-content"
-
-
-def hashed(*lists):
-    """Eight hexadecimal digits of the SHA-256 of little-endian 32-bit numbers."""
-    numbers = lists[0][:]
-    for more in lists[1:]:
-        numbers += [SEPARATOR, *more]
-    return hashlib.sha256(struct.pack(f"<{len(numbers)}I", *numbers)).hexdigest()[:8]
-
-
-def spans_of(labels):
-    """Where labels stand: [[first, end], ...]."""
-    found = []
-    for at, label in enumerate(labels):
-        if label != -100:
-            if found and found[-1][1] == at:
-                found[-1][1] += 1
-            else:
-                found.append([at, at + 1])
-    return found
-
-
-def mask(spans, n):
-    return [int(any(a <= at < b for a, b in spans)) for at in range(n)]
 
 
 def tagged(tokenizer, source, records, bos, eos):
@@ -68,12 +42,6 @@ def tagged(tokenizer, source, records, bos, eos):
         assert whole["input_ids"] == ids
         assert whole["assistant_masks"] == [int(label != -100) for label in labels]
     return [(ids, spans_of(labels)) for ids, labels in made]
-
-
-def cut(ids, end):
-    """Up to the last token that ends an answer, and the rest."""
-    at = len(ids) - ids[::-1].index(end)
-    return ids[:at], ids[at:]
 
 
 class Family:
@@ -163,24 +131,6 @@ class Plain:
                 elsewhere["pair"].append(at)
             made.append({"prompt": prompt, "chosen": chosen, "rejected": rejected, "after": []})
         return made, elsewhere
-
-
-def digests(kind, rows):
-    """By what a run learns, the rows' hashes one after the other."""
-    if kind == "prompts":
-        return {"prompt": "".join(hashed(row["prompt"]) for row in rows)}
-    if kind == "preferences":
-        return {"pair": "".join(hashed(r["prompt"], r["chosen"], r["rejected"]) for r in rows)}
-
-    def of(row, spans):
-        ids = [*row["ids"], *row["after"]][: spans[-1][1]]
-        return hashed(ids, mask(spans, len(ids)))
-
-    made = {"last": "".join(of(row, row["answers"][-1:]) for row in rows)}
-    made["all"] = "".join(of(row, row["answers"]) for row in rows)
-    if any(row["tags"] != row["answers"] for row in rows):
-        made["tags"] = "".join(of(row, row["tags"]) for row in rows)
-    return made
 
 
 def check_readers(shape, row, records):
@@ -276,14 +226,6 @@ def golden_of(shape, kind, rows, known):
     return golden
 
 
-def written(golden):
-    """One line for each entry."""
-    text = json.dumps(golden, ensure_ascii=False)
-    for key in golden:
-        text = text.replace(f', "{key}": ', f',\n"{key}": ', 1)
-    return text.replace('{"record"', '\n{"record"').replace(', "small', ',\n"small') + "\n"
-
-
 def main():
     out = GOLDEN / "shapes"
     out.mkdir(exist_ok=True)
@@ -292,11 +234,7 @@ def main():
     small = templates.small_tokenizer(texts)
     state = json.dumps(json.loads(small.to_str()), ensure_ascii=False)
     (out / "tokenizer.json").write_text(state + "\n", encoding="utf-8")
-    known = {
-        name: {"plain": templates.untagged(tight), "tags": wide, "end": end, "bos": templates.BOS}
-        for name, (tight, wide, end) in templates.FAMILIES.items()
-    }
-    (out / "templates.json").write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+    templates.write(out)
     known = families(Path(sys.argv[1]), small)
     check_parts(small, made["messages-parts"])
     for shape, rows in made.items():

@@ -139,8 +139,6 @@ fn a_field_that_changes_what_a_row_means_is_an_error_until_it_is_ignored() {
         ("rating", json!("4")),
         ("reward", json!(-1.5)),
         ("isPreferred", json!(false)),
-        ("tools", json!([{"name": "search"}])),
-        ("tools", json!("[{\"name\": \"search\"}]")),
         ("tool_calls", json!([{"name": "search"}])),
         ("functions", json!({"name": "search"})),
         ("images", json!(["a.png"])),
@@ -156,7 +154,7 @@ fn a_field_that_changes_what_a_row_means_is_an_error_until_it_is_ignored() {
             let start = format!("/rows.jsonl: row 2: field \"{field}\" ");
             assert!(error.starts_with(&start), "{format:?}: {error}");
             // to pass over what an answer is worth is never the advice
-            let is_context = ["tools", "tool_calls", "functions", "images"].contains(field);
+            let is_context = ["tool_calls", "functions", "images"].contains(field);
             let remedy = format!("data.ignore = [\"{field}\"]");
             assert_eq!(error.contains(&remedy), is_context, "{format:?}: {error}");
             let keep = "; keep only the rows whose answers are to be learnt, without the field";
@@ -176,6 +174,31 @@ fn a_field_that_changes_what_a_row_means_is_an_error_until_it_is_ignored() {
 }
 
 #[test]
+fn tools_are_given_to_the_template_or_refused() {
+    each(|format, kind, sample| {
+        let plain = read(format, kind, &sample.row, &[]).unwrap();
+        for value in [
+            json!([{"name": "search"}]),
+            json!("[{\"name\": \"search\"}]"),
+        ] {
+            let row = with(&sample.row, "tools", &value);
+            match read(format, kind, &row, &[]) {
+                Ok(found) => assert!(found.items.contains("search"), "{format:?}: {found:?}"),
+                Err(error) => {
+                    assert_eq!(format, Format::Text);
+                    let start = "/rows.jsonl: row 2: field \"tools\" belongs to the prompt";
+                    assert!(error.starts_with(start), "{format:?}: {error}");
+                }
+            }
+            assert_eq!(read(format, kind, &row, &["tools"]).unwrap(), plain);
+        }
+        let row = with(&sample.row, "tools", &json!(["hammer"]));
+        let error = read(format, kind, &row, &[]).unwrap_err();
+        assert!(error.contains("data.ignore = [\"tools\"]"), "{error}");
+    });
+}
+
+#[test]
 fn fields_of_turns_and_answers_are_checked_too() {
     let (chat, scored) = (sample(Format::Chat), sample(Format::ComparisonV2));
     let turn = |key: &str, value: Value| {
@@ -191,9 +214,20 @@ fn fields_of_turns_and_answers_are_checked_too() {
     };
     let named = turn("name", json!("Ann")).unwrap();
     assert_eq!(named.notes, [note("messages[].name")]);
-    for (key, value) in [("weight", json!(0)), ("tool_calls", json!([{"id": 1}]))] {
+    for (key, value, field) in [
+        ("weight", json!(0.5), "messages[].weight"),
+        (
+            "tool_calls",
+            json!([{"id": 1}]),
+            "messages[1].tool_calls[0]",
+        ),
+        ("image", json!("a.png"), "messages[].image"),
+    ] {
         let error = turn(key, value).unwrap_err();
-        assert!(error.contains(&format!("row 2: field \"messages[].{key}\"")));
+        assert!(
+            error.contains(&format!("row 2: field \"{field}\"")),
+            "{error}"
+        );
     }
     let mut row = scored.row.clone();
     row["responses_and_scores"][1]["model"] = json!("m");

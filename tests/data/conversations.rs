@@ -24,6 +24,7 @@ fn row(ask: Ask, response: &str) -> Demonstration {
     Demonstration {
         prompt: prompt(ask),
         response: response.to_string(),
+        fields: Default::default(),
     }
 }
 

@@ -9,6 +9,7 @@ fn demonstration(ask: Ask, response: &str) -> Demonstration {
     Demonstration {
         prompt: Prompt::new(ask, Some(response.into())),
         response: response.into(),
+        fields: Default::default(),
     }
 }
 

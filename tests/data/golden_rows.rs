@@ -10,11 +10,13 @@ use testkit::{golden, golden_json};
 use tokenizers::Tokenizer;
 
 /// Every shape, and the name of its format.
-pub const SHAPES: [(&str, Format); 23] = [
+pub const SHAPES: [(&str, Format); 25] = [
     ("messages", Format::Chat),
     ("messages-blanks", Format::Chat),
     ("messages-parts", Format::Chat),
     ("sharegpt", Format::Chat),
+    ("tools", Format::Chat),
+    ("tools-sharegpt", Format::Chat),
     ("alpaca-history", Format::Alpaca),
     ("prompt-completion", Format::PromptCompletion),
     ("prompt-completion-messages", Format::PromptCompletion),
@@ -291,7 +293,7 @@ pub fn encoder(tokenizer: &Tokenizer, template: &str, tags: bool) -> Encoder {
 }
 
 pub fn last(encoder: &Encoder, row: &Demonstration) -> Example {
-    encoder.example(&row.prompt, &row.response).unwrap()
+    encoder.demonstration(row).unwrap()
 }
 
 /// All answers of a row in a sequence. None: in several.

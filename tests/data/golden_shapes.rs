@@ -58,7 +58,7 @@ fn further_rows_by_a_byte_level_tokenizer() {
 }
 
 /// The line break of the header is one token with the beginning of some answers.
-const PREPEND: [(&str, &str, usize); 31] = [
+const PREPEND: [(&str, &str, usize); 35] = [
     ("messages", "chatml last", 17),
     ("messages", "chatml all", 26),
     ("messages-blanks", "chatml last", 164),
@@ -67,6 +67,10 @@ const PREPEND: [(&str, &str, usize); 31] = [
     ("messages-parts", "chatml all", 30),
     ("sharegpt", "chatml last", 10),
     ("sharegpt", "chatml all", 17),
+    ("tools", "qwen2.5 last", 13),
+    ("tools", "qwen2.5 all", 21),
+    ("tools-sharegpt", "qwen2.5 last", 6),
+    ("tools-sharegpt", "qwen2.5 all", 10),
     ("alpaca-history", "chatml last", 22),
     ("alpaca-history", "chatml all", 27),
     ("prompt-completion", "chatml last", 5),
@@ -193,18 +197,21 @@ fn nothing_else_is_said_of_the_rows() {
             "prompt-completion-messages" => "156 earlier assistant turns are context only",
             "transcripts" => "158 earlier assistant turns are context only",
             "kto-messages" => "172 earlier assistant turns are context only",
+            "tools" => "400 earlier assistant turns are context only",
+            "tools-sharegpt" => "TODO earlier assistant turns are context only",
             "fastchat" => "98 later turns of questions are not used",
             "ultrafeedback" | "comparison-v2" => "fields that are not used (rows)",
             _ => "",
         };
         let found = notes.iter().map(|note| note.split(':').next().unwrap());
-        // the answers that TRL's KTO would unlearn
-        let bad = match name {
+        // the answers that TRL's KTO would unlearn, and tools in a text
+        let other = match name {
             "kto" => "105 rows whose \"label\" is false are learnt, too",
             "kto-messages" => "93 rows whose \"label\" is false are learnt, too",
+            "tools" | "tools-sharegpt" => "fields that hold turns or lists as text of JSON (rows)",
             _ => "",
         };
-        let expected = [bad, expected].into_iter().filter(|e| !e.is_empty());
+        let expected = [other, expected].into_iter().filter(|e| !e.is_empty());
         let expected: Vec<&str> = expected.collect();
         assert_eq!(found.collect::<Vec<_>>(), expected, "{name}");
     }

@@ -146,10 +146,7 @@ fn bad_answers_that_are_learnt_are_counted() {
         {"role": "assistant", "content": "b", "weight": 0}]}"#
         .replace('\n', "");
     let error = read(&turns, &[]).unwrap_err();
-    assert!(
-        error.ends_with("to be learnt, without the field"),
-        "{error}"
-    );
+    assert!(error.ends_with("answer of weight 0 (1)"), "{error}");
     check(
         &turns,
         "messages[].weight",

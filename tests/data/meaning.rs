@@ -77,9 +77,8 @@ fn history_and_system_come_before_the_question() {
 
 #[test]
 fn an_unknown_role_is_the_reason_why_a_row_is_dropped() {
-    let row = r#"{"conversations": [{"from": "human", "value": "a"}, {"from": "observation", "value": "b"}, {"from": "gpt", "value": "c"}]}"#;
-    let reason =
-        "none of its rows can be used: conversation with a turn of the role \"observation\" (1)";
+    let row = r#"{"conversations": [{"from": "human", "value": "a"}, {"from": "judge", "value": "b"}, {"from": "gpt", "value": "c"}]}"#;
+    let reason = "none of its rows can be used: conversation with a turn of the role \"judge\" (1)";
     assert_eq!(of_demonstration(row), Err(reason.to_string()));
     assert_eq!(of_prompt(row), Err(reason.to_string()));
 }

@@ -79,6 +79,7 @@ fn selection<'a>(path: &'a DataPath, sources: &'a [DataSet]) -> Selection<'a> {
         ignore: &[],
         max_rows: None,
         train_on: TrainOn::Last,
+        drops_tools: false,
     }
 }
 

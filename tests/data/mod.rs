@@ -31,6 +31,7 @@ mod shapes;
 mod tables;
 mod templates;
 pub mod tokens;
+mod tools;
 mod transcripts;
 
 use std::path::PathBuf;

@@ -25,7 +25,7 @@ fn demonstrations(name: &str, content: &str, format: Format) -> (Vec<(Ask, Strin
 }
 
 #[test]
-fn pairs_of_openai_are_read_and_their_tools_refused() {
+fn pairs_of_openai_are_read_with_their_tools() {
     let answer = |text: &str| json!([{"role": "assistant", "content": text}]);
     let mut row = json!({
         "input": {
@@ -42,9 +42,14 @@ fn pairs_of_openai_are_read_and_their_tools_refused() {
         assert_eq!((&pair.chosen[..], &pair.rejected[..]), ("b", "c"));
     };
     expected(&pairs(&row).unwrap()[0]);
+    let tools = json!([{"type": "function", "function": {"name": "search"}}]);
+    row["input"]["tools"] = tools.clone();
+    let ask = &pairs(&row).unwrap()[0].prompt.ask;
+    assert_eq!(Value::from(ask.tools()), tools);
+    assert!(ask.text().ends_with("\n\nSystem: s\n\nHuman: a"));
     row["input"]["tools"] = json!([{"type": "function"}]);
     let error = pairs(&row).unwrap_err();
-    let start = "row 1: field \"input.tools\" belongs to the prompt";
+    let start = "row 1: field \"input.tools[0]\" is no tool, {";
     assert!(error.starts_with(start), "{error}");
     row["input"] = json!("a");
     let error = pairs(&row).unwrap_err();
@@ -161,15 +166,18 @@ fn what_follows_the_last_answer_is_left_out_and_counted() {
     let text = json!({"text": "### Human: a### Assistant: b### Human: Thanks"}).to_string();
     let (items, notes) = demonstrations("x.jsonl", &text, Format::Transcript);
     assert_eq!((items[0].1.as_str(), notes.len()), ("b", 1));
-    // a result of a tool is no such turn
-    let row = json!({"messages": [user, answer, turn("tool", "x")]}).to_string();
+    // a turn of an unknown role is no such turn
+    let row = json!({"messages": [user, answer, turn("judge", "x")]}).to_string();
     let found = error(
         Read::Demonstrations,
         Format::Auto,
         "x.jsonl",
         row.as_bytes(),
     );
-    assert!(found.contains("a turn of the role \"tool\" (1)"), "{found}");
+    assert!(
+        found.contains("a turn of the role \"judge\" (1)"),
+        "{found}"
+    );
 }
 
 #[test]

@@ -57,6 +57,7 @@ impl Place {
             seed: 3,
             encode,
             train_on: TrainOn::All,
+            drops_tools: false,
             must_end: true,
             cache_dir: Some(self.dir.path().join("cache")),
             n_shown: 0,

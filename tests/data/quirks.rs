@@ -242,6 +242,7 @@ fn white_space_and_special_tokens_after_earlier_answers_are_cut() {
     let row = Demonstration {
         prompt: crate::common::prompt(chat(&turns)),
         response: "Three. \n".to_string(),
+        fields: Default::default(),
     };
     let expected = [["One.<|im_end|>", "Two.<|im_end|>", "Three.<|im_end|>"]];
     assert_eq!(learnt(CHATML, &row), expected);

@@ -101,32 +101,7 @@ fn the_names_of_speakers_in_use_are_known() {
 }
 
 #[test]
-fn conversations_with_tools_are_dropped_and_counted() {
-    let good = r#"{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}"#;
-    let turn = |role: &str| {
-        format!(r#"{{"role": "user", "content": "x"}}, {{"role": "{role}", "content": "c"}}"#)
-    };
-    let calls = r#"{"role": "user", "content": "x"}, {"role": "assistant", "content": null, "tool_calls": [{"id": "1"}]}"#;
-    for (turns, role) in [
-        (turn("tool"), "tool"),
-        (turn("function_call"), "function_call"),
-        (turn("observation"), "observation"),
-        (calls.to_string(), "tool_calls"),
-    ] {
-        let end = r#"{"role": "assistant", "content": "d"}"#;
-        let (_dir, path) = file(
-            "x.jsonl",
-            format!("{good}\n{{\"messages\": [{turns}, {end}]}}\n"),
-        );
-        let loaded = data::demonstrations(&path, Format::Auto).unwrap();
-        assert_eq!(loaded.items.len(), 1);
-        let reason = format!("conversation with a turn of the role {role:?}");
-        assert_eq!(loaded.counts.dropped, [(reason, 1)].into());
-    }
-}
-
-#[test]
-fn a_last_turn_of_weight_zero_is_refused_and_of_weight_one_is_a_turn() {
+fn an_answer_of_weight_zero_is_not_learnt_and_of_weight_one_is_a_turn() {
     let row = |weight: &str| {
         format!(
             r#"{{"messages": [{{"role": "user", "content": "a"}}, {{"role": "assistant", "content": "b", "weight": {weight}}}]}}"#
@@ -139,12 +114,31 @@ fn a_last_turn_of_weight_zero_is_refused_and_of_weight_one_is_a_turn() {
     check(all, &[("system", "s"), ("user", "a")], "b");
     let user = all.replace("0.0", "1");
     refused(&user, "row 1: field \"conversations[].weight\" grades");
-    for weight in ["0", "0.5"] {
-        refused(
-            &row(weight),
-            "row 1: field \"messages[].weight\" grades or weighs the row",
-        );
-    }
+    refused(
+        &row("0.5"),
+        "row 1: field \"messages[].weight\" grades or weighs the row",
+    );
+    let nothing = "none of its rows can be used: answer of weight 0 (1)";
+    refused(&row("0"), nothing);
+    let completion =
+        r#"{"prompt": "a", "completion": [{"role": "assistant", "content": "b", "weight": 0}]}"#;
+    refused(completion, nothing);
+    // what follows the last answer that is learnt is left out
+    let later = row("1").replace(
+        "]}",
+        r#", {"role": "user", "content": "c"}, {"role": "assistant", "content": "d", "weight": 0}]}"#,
+    );
+    let (found, notes) = read(&later).unwrap();
+    assert_eq!(found, [(chat(&[("user", "a")]), "b".to_string())]);
+    let note = "2 turns after the last assistant turn of a conversation are left out: no answer that \
+                is learnt follows";
+    assert_eq!(notes, [note]);
+    let (_dir, path) = file("x.jsonl", &later);
+    let Loaded { items, counts } = data::prompts(&path, Format::Auto).unwrap();
+    let turns = [("user", "a"), ("assistant", "b"), ("user", "c")];
+    assert_eq!((&items[0].ask, &items[0].reference), (&chat(&turns), &None));
+    let note = "1 prompt has no reference: the weight of the answer is 0";
+    assert_eq!(counts.notes, [note]);
 }
 
 #[test]

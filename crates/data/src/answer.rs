@@ -2,9 +2,9 @@
 //! with the ids of the prompt alone, which generation starts from. Where a token would span the
 //! boundary, the answer is tokenised separately, and counted.
 
-use crate::findings::Place;
+use crate::findings::{Place, beginning};
 use crate::tokenise::{after_newline, encode};
-use crate::{Ask, Encoder, Example, Prompt, Result};
+use crate::{Ask, Demonstration, Encoder, Error, Example, Message, Prompt, Result, tools};
 use tokenizers::Tokenizer;
 
 impl Encoder {
@@ -30,11 +30,52 @@ impl Encoder {
         self.drawn_example(prompt, response)
     }
 
+    /// A row as [`Encoder::example`] makes it. An answer that calls tools is what the template
+    /// writes of it.
+    ///
+    /// Errors, with file and row: as those of [`Encoder::prompt`], and where the template does not
+    /// write the whole answer.
+    pub fn demonstration(&self, row: &Demonstration) -> Result<Example> {
+        self.turn(&row.prompt, &row.answer())
+    }
+
+    pub(crate) fn turn(&self, prompt: &Prompt, answer: &Message) -> Result<Example> {
+        if answer.fields.is_empty() {
+            return self.example(prompt, &answer.content);
+        }
+        let check = || {
+            self.check_calls(answer)?;
+            tools::check(&self.template, &prompt.ask, Some(answer))
+        };
+        check().map_err(|error| prompt.origin.locate(error))?;
+        self.look_for_marks(prompt);
+        self.answered(prompt, answer)
+    }
+
+    /// Fails if an answer calls tools and has the text of a special token, which would be a token.
+    pub(crate) fn check_calls(&self, answer: &Message) -> Result<()> {
+        let names = match answer.fields.is_empty() {
+            true => return Ok(()),
+            false => self.special_texts.within(&answer.text()),
+        };
+        match names.first() {
+            Some(name) => Err(Error(format!(
+                "an answer that calls tools has the text {name:?}, which would be a special token; \
+                 remove it from the data"
+            ))),
+            None => Ok(()),
+        }
+    }
+
     /// The same for a text that a model has written: nothing is cut off, and its special tokens are
     /// not named.
     pub fn drawn_example(&self, prompt: &Prompt, text: &str) -> Result<Example> {
         self.look_for_marks(prompt);
-        let made = self.example_ids(prompt, text.trim_end());
+        self.answered(prompt, &Message::new("assistant", text.trim_end()))
+    }
+
+    fn answered(&self, prompt: &Prompt, answer: &Message) -> Result<Example> {
+        let made = self.example_ids(prompt, answer);
         let (ids, prompt_len) = made.map_err(|error| prompt.origin.locate(error))?;
         Ok(Example {
             key: prompt.key(),
@@ -57,14 +98,21 @@ impl Encoder {
         }
     }
 
-    pub(crate) fn example_ids(&self, prompt: &Prompt, response: &str) -> Result<(Vec<u32>, usize)> {
+    pub(crate) fn example_ids(
+        &self,
+        prompt: &Prompt,
+        answer: &Message,
+    ) -> Result<(Vec<u32>, usize)> {
         let text = self.prompt_text(prompt)?;
         let tokenizer = self.tokenizer_of(&prompt.ask);
         let body = encode(tokenizer, &text, self.max_tokens)?;
         let answer = match self.for_old_runs {
-            true => encode(&self.literal, response, self.max_tokens)?,
+            true => encode(&self.literal, &answer.content, self.max_tokens)?,
             false => {
-                let written = self.written(prompt, &text, response)?;
+                let (written, response) = match answer.fields.is_empty() {
+                    true => (self.written(prompt, &text, answer)?, Some(&*answer.content)),
+                    false => (self.written_calls(prompt, &text, answer)?, None),
+                };
                 let made = self.answer_ids(tokenizer, &text, &body, (&written, response))?;
                 if made.1 {
                     let findings = &self.findings;
@@ -81,9 +129,10 @@ impl Encoder {
     }
 
     /// What stands between `text`, the prompt, and the token that ends the answer.
-    fn written(&self, prompt: &Prompt, text: &str, response: &str) -> Result<String> {
+    fn written(&self, prompt: &Prompt, text: &str, answer: &Message) -> Result<String> {
+        let response = answer.content.as_str();
         let rendered = match self.has_end {
-            true => self.template.render_answered(&prompt.ask, response),
+            true => self.template.render_answered(&prompt.ask, answer),
             false => None,
         };
         let Some(whole) = rendered.transpose()? else {
@@ -103,6 +152,30 @@ impl Encoder {
         Ok(written.to_string())
     }
 
+    /// The same of an answer that calls tools.
+    fn written_calls(&self, prompt: &Prompt, text: &str, answer: &Message) -> Result<String> {
+        let rendered = self.template.render_answered(&prompt.ask, answer);
+        let whole = rendered.transpose()?.unwrap_or_default();
+        let fail = |what: String| Err(Error(format!("{what}; remove such rows")));
+        let Some(rest) = whole.strip_prefix(text) else {
+            return fail("the chat template changes the prompt once a tool call follows".into());
+        };
+        let Some(end) = rest.rfind(&self.end_text).filter(|_| self.has_end) else {
+            let end = &self.end_text;
+            return fail(format!(
+                "the chat template writes no {end:?} after a tool call"
+            ));
+        };
+        let written = &rest[..end];
+        if !ends_with_answer(text, written, &answer.content) {
+            let lost = beginning(&answer.content);
+            return fail(format!(
+                "the chat template leaves out the text {lost:?} of an answer that calls tools"
+            ));
+        }
+        Ok(written.to_string())
+    }
+
     /// What follows `body`, the ids of `text`, in the ids of both texts. `response` is the part of
     /// `answer` that is not the template's. And whether a token would span the boundary.
     fn answer_ids(
@@ -110,7 +183,7 @@ impl Encoder {
         tokenizer: &Tokenizer,
         text: &str,
         body: &[u32],
-        (answer, response): (&str, &str),
+        (answer, response): (&str, Option<&str>),
     ) -> Result<(Vec<u32>, bool)> {
         let mut answer = answer;
         let mut ids_before = Vec::new();
@@ -120,7 +193,10 @@ impl Encoder {
             match whole.strip_prefix(body) {
                 // A special token that stands in the data is text; one that the template writes
                 // before the answer is a token.
-                Some(ids) if ids.iter().any(|id| self.specials.contains(id)) => {
+                Some(ids)
+                    if let Some(response) = response
+                        && ids.iter().any(|id| self.specials.contains(id)) =>
+                {
                     let before = &answer[..answer.rfind(response).unwrap_or(0)];
                     let whole = encode(tokenizer, &format!("{text}{before}"), self.max_tokens)?;
                     if let Some(ids) = whole.strip_prefix(body) {
@@ -132,13 +208,17 @@ impl Encoder {
                 None => is_joined = true,
             }
         }
+        let tokenizer = match response {
+            Some(_) => &self.literal,
+            None => &self.rendered,
+        };
         let after = match self.adds_blank {
-            true => after_newline(&self.literal, answer, self.max_tokens)?,
+            true => after_newline(tokenizer, answer, self.max_tokens)?,
             false => None,
         };
         ids_before.extend(match after {
             Some(ids) => ids,
-            None => encode(&self.literal, answer, self.max_tokens)?,
+            None => encode(tokenizer, answer, self.max_tokens)?,
         });
         Ok((ids_before, is_joined))
     }

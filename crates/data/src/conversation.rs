@@ -8,7 +8,7 @@
 //! space and special tokens at the ends of answers are cut off, as where one answer is learnt.
 
 use crate::tokenise::tokenizer_error;
-use crate::{Ask, Demonstration, Encoder, Error, Example, Message, Prompt, Result};
+use crate::{Ask, Demonstration, Encoder, Error, Example, Message, Prompt, Result, tools};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use tokenizers::Encoding;
@@ -31,15 +31,17 @@ impl Encoder {
     /// Errors, with file and row: as those of [`Encoder::example`].
     pub fn conversation(&self, row: &Demonstration) -> Result<Vec<Example>> {
         let prompt = &row.prompt;
-        let response = match prompt.origin.is_transcript() && !self.keeps_blanks {
-            true => row.response.trim_start(),
-            false => &row.response,
-        };
-        if let Some(tagged) = self.tagged(prompt, response)? {
+        let mut answer = row.answer();
+        if prompt.origin.is_transcript() && !self.keeps_blanks {
+            answer.content = answer.content.trim_start().to_string();
+        }
+        let checked = self.check_all_calls(prompt, &answer);
+        checked.map_err(|error| prompt.origin.locate(error))?;
+        if let Some(tagged) = self.tagged(prompt, &answer)? {
             return Ok(vec![tagged]);
         }
         let prompt = &self.with_ends_cut(prompt);
-        let mut whole = self.example(prompt, response)?;
+        let mut whole = self.turn(prompt, &answer)?;
         whole.key = row.prompt.key();
         let (mut learnt, mut alone) = (Vec::new(), Vec::new());
         let mut n_unwritten = 0;
@@ -73,12 +75,22 @@ impl Encoder {
         Ok(alone)
     }
 
+    /// Fails if an answer that calls tools, of those that are learnt, cannot be.
+    fn check_all_calls(&self, prompt: &Prompt, last: &Message) -> Result<()> {
+        let earlier = answers(prompt).map(|(_, answer)| answer);
+        for answer in earlier.chain([last]) {
+            self.check_calls(answer)?;
+        }
+        tools::check(&self.template, &prompt.ask, Some(last))
+    }
+
     /// The prompt whose earlier answers end as they do where they are learnt: without white space
     /// and special tokens.
     fn with_ends_cut(&self, prompt: &Prompt) -> Prompt {
         let mut cut = prompt.clone();
         if let Ask::Chat(messages) = &mut cut.ask {
-            for message in messages.iter_mut().filter(|m| m.role == "assistant") {
+            let ends = |m: &&mut Message| m.role == "assistant" && m.fields.is_empty();
+            for message in messages.iter_mut().filter(ends) {
                 let text = self.without_end(prompt, &message.content);
                 message.content.truncate(text.trim_end().len());
             }
@@ -88,7 +100,7 @@ impl Encoder {
 
     /// A question and answer inside a conversation. Special tokens in the question are not counted
     /// here: the whole conversation is checked once.
-    fn part(&self, prompt: &Prompt, answer: &str) -> Result<Example> {
+    fn part(&self, prompt: &Prompt, answer: &Message) -> Result<Example> {
         let made = self.example_ids(prompt, answer);
         let (ids, prompt_len) = made.map_err(|error| prompt.origin.locate(error))?;
         let source = prompt.origin.source();
@@ -101,14 +113,14 @@ impl Encoder {
     /// The whole text, with the tokens that the template's `{% generation %}` blocks mark. None: it
     /// has no such blocks, or an answer holds the text of a special token, which would be a token,
     /// or it is not known which blocks are those of the answers that are context.
-    fn tagged(&self, prompt: &Prompt, response: &str) -> Result<Option<Example>> {
-        let Some(rendered) = self.template.render_tagged(&prompt.ask, response) else {
+    fn tagged(&self, prompt: &Prompt, answer: &Message) -> Result<Option<Example>> {
+        let Some(rendered) = self.template.render_tagged(&prompt.ask, answer) else {
             return Ok(None);
         };
         let earlier = answers(prompt).map(|(_, answer)| answer);
         if earlier
-            .chain([response])
-            .any(|answer| !self.special_texts.within(answer).is_empty())
+            .chain([answer])
+            .any(|answer| !self.special_texts.within(&answer.text()).is_empty())
         {
             return Ok(None);
         }
@@ -205,7 +217,7 @@ fn learnt_spans(prompt: &Prompt, spans: Vec<Range<usize>>) -> Option<Vec<Range<u
 }
 
 /// The answers of a conversation before the last that are learnt, each with the turns before it.
-fn earlier_answers(prompt: &Prompt) -> impl Iterator<Item = (Prompt, &str)> {
+fn earlier_answers(prompt: &Prompt) -> impl Iterator<Item = (Prompt, &Message)> {
     let asked = |turns: &[Message]| Prompt {
         ask: Ask::Chat(turns.to_vec()),
         reference: None,
@@ -215,11 +227,11 @@ fn earlier_answers(prompt: &Prompt) -> impl Iterator<Item = (Prompt, &str)> {
 }
 
 /// The same with the turns as they are.
-fn answers(prompt: &Prompt) -> impl Iterator<Item = (&[Message], &str)> {
+fn answers(prompt: &Prompt) -> impl Iterator<Item = (&[Message], &Message)> {
     let messages = match &prompt.ask {
         Ask::Chat(messages) => &messages[..],
         Ask::Instruction { .. } | Ask::Raw(_) => &[],
     };
     let places = prompt.ask.learnt_answers();
-    places.map(|i| (&messages[..i], messages[i].content.as_str()))
+    places.map(|i| (&messages[..i], &messages[i]))
 }

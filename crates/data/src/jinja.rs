@@ -6,6 +6,7 @@
 //! files. Its steps, time, memory, output and nesting are limited.
 
 mod environment;
+mod json;
 mod limits;
 mod strftime;
 mod tags;
@@ -75,22 +76,46 @@ impl Drop for InProgress {
 static ABANDONED: OnceLock<String> = OnceLock::new();
 
 /// One turn as templates see it.
-#[derive(Clone, serde::Serialize)]
+#[derive(Clone)]
 pub(crate) struct Turn {
-    pub role: String,
-    pub content: String,
+    pub message: Message,
     /// Alpaca's input, for templates that ask for it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub alpaca_input: Option<String>,
 }
 
 impl From<&Message> for Turn {
     fn from(message: &Message) -> Self {
         Self {
-            role: message.role.clone(),
-            content: message.content.clone(),
+            message: message.clone(),
             alpaca_input: None,
         }
+    }
+}
+
+impl serde::Serialize for Turn {
+    fn serialize<S: serde::Serializer>(
+        &self,
+        serializer: S,
+    ) -> std::result::Result<S::Ok, S::Error> {
+        use serde::ser::SerializeMap;
+        let Message {
+            role,
+            content,
+            fields,
+            ..
+        } = &self.message;
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("role", role)?;
+        if !fields.contains_key("content") {
+            map.serialize_entry("content", content)?;
+        }
+        if let Some(input) = &self.alpaca_input {
+            map.serialize_entry("alpaca_input", input)?;
+        }
+        for (name, value) in fields {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
     }
 }
 
@@ -98,6 +123,8 @@ impl From<&Message> for Turn {
 pub(crate) struct Rendering {
     pub source: String,
     pub turns: Vec<Turn>,
+    /// What the assistant may call; none if it is empty
+    pub tools: Vec<serde_json::Value>,
     pub bos: String,
     pub eos: String,
     pub add_generation_prompt: bool,
@@ -113,8 +140,10 @@ pub(crate) fn render(what: Rendering) -> Result<String> {
 
 /// Renders as [`render`], and says which text the `{% generation %}` blocks mark.
 pub(crate) fn render_tagged(what: Rendering) -> Result<Tagged> {
-    let texts = what.turns.iter().map(|turn| turn.content.as_str());
-    let tags = Tags::not_in(texts.chain([what.source.as_str()]));
+    let tools = serde_json::Value::from(what.tools.clone()).to_string();
+    let texts: Vec<_> = what.turns.iter().map(|turn| turn.message.text()).collect();
+    let texts = texts.iter().map(|text| text.as_ref());
+    let tags = Tags::not_in(texts.chain([what.source.as_str(), tools.as_str()]));
     tags.split(&render_with(what, tags)?)
 }
 
@@ -167,14 +196,20 @@ pub(crate) fn was_abandoned() -> bool {
 
 fn render_here(what: &Rendering, tags: Tags) -> Result<String> {
     let source = tags.put_into(&what.source);
-    let asked: usize = what.turns.iter().map(|turn| turn.content.len()).sum();
+    let tools = serde_json::Value::from(what.tools.clone());
+    let turns = what.turns.iter().map(|turn| turn.message.n_bytes());
+    let asked = turns.sum::<usize>() + tools.to_string().len();
     let max_bytes = MAX_TEXT_BYTES + 4 * asked;
     let mut environment = environment(what.secs, Limit(max_bytes), tags);
     environment.set_fuel(Some(FUEL));
     let template = environment.template_from_str(&source).map_err(failed)?;
+    let tools = match what.tools.is_empty() {
+        true => minijinja::Value::from(()),
+        false => minijinja::Value::from(Serde(&tools)),
+    };
     let values = context! {
         messages => Serde(&what.turns), add_generation_prompt => what.add_generation_prompt,
-        bos_token => what.bos.as_str(), eos_token => what.eos.as_str(), tools => (), documents => (),
+        bos_token => what.bos.as_str(), eos_token => what.eos.as_str(), tools, documents => (),
     };
     let mut output = BoundedOutput::new(max_bytes);
     template

@@ -32,6 +32,7 @@ mod split;
 mod store;
 mod template;
 mod tokenise;
+mod tools;
 
 pub use cache::cache_dir;
 pub use clauses::{clause_starts, clause_tokens};

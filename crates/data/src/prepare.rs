@@ -43,6 +43,8 @@ pub struct Preparing<'a, T, const N: usize, const HELD_OUT: u8> {
     pub limits: Limits,
     /// Keep the prompts of rows as text, and of held-out rows nothing else
     pub keeps_prompts: bool,
+    /// As [`ReadOptions::drops_tools`](crate::ReadOptions::drops_tools)
+    pub drops_tools: bool,
     /// Refuse training answers of which truncation leaves none its end
     pub must_end: bool,
     /// Where the tokens of large data go: [`cache_dir`](crate::cache_dir)
@@ -121,6 +123,7 @@ where
     fn selection(&self) -> Selection<'_> {
         Selection {
             train_on: self.train_on,
+            drops_tools: self.drops_tools,
             ..self.config.selection()
         }
     }
@@ -262,6 +265,7 @@ where
             "settings": self.config.without_places(),
             "seed": self.seed,
             "train_on": self.train_on,
+            "drops_tools": self.drops_tools,
             "shown": SHOWN.max(self.n_shown),
             "examples": N,
             "limits": self.limits,

@@ -1,18 +1,27 @@
 //! Records of data before any template or tokenizer: prompts, demonstrations, preferences.
 
 use crate::Origin;
+use crate::tools::{CALLS, TOOL, TOOLS, declared};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use std::borrow::Cow;
 
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
-    /// `system`, `user` or `assistant`.
+    /// `system`, `user`, `assistant` or `tool`. The first may be `tools`: what the assistant may
+    /// call, which a chat template gets beside the turns.
     pub role: String,
     /// The text of the turn.
     pub content: String,
     /// An assistant turn that is not learnt where every answer is: of weight 0 in the data.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_context: bool,
+    /// What chat templates read of a turn beside role and content: the `tool_calls` of an
+    /// assistant (with a `content` of null where it says nothing else), `name` and `tool_call_id`
+    /// of a tool; of `tools` the list of them.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub fields: Map<String, Value>,
 }
 
 impl Message {
@@ -22,7 +31,42 @@ impl Message {
             role: role.to_string(),
             content: content.to_string(),
             is_context: false,
+            fields: Map::new(),
         }
+    }
+
+    /// The text, and the tools or calls as JSON, for people.
+    ///
+    /// ```
+    /// let mut turn = data::Message::new("assistant", "Wait.");
+    /// let calls = serde_json::json!([{"function": {"name": "now", "arguments": {}}}]);
+    /// turn.fields.insert("tool_calls".into(), calls);
+    /// assert_eq!(turn.text(), "Wait.\n[{\"function\":{\"name\":\"now\",\"arguments\":{}}}]");
+    /// ```
+    pub fn text(&self) -> Cow<'_, str> {
+        let json = [TOOLS, CALLS]
+            .iter()
+            .find_map(|name| self.fields.get(*name));
+        match json {
+            None => Cow::from(&self.content),
+            Some(json) if self.content.is_empty() => Cow::from(json.to_string()),
+            Some(json) => Cow::from(format!("{}\n{json}", self.content)),
+        }
+    }
+
+    /// Bytes of its texts.
+    pub(crate) fn n_bytes(&self) -> usize {
+        self.text().len()
+    }
+
+    /// Whether an answer may follow.
+    pub(crate) fn awaits_answer(&self) -> bool {
+        self.role == "user" || self.role == TOOL
+    }
+
+    /// Whether an assistant writes something in it.
+    pub(crate) fn says_something(&self) -> bool {
+        !self.content.trim().is_empty() || self.fields.contains_key(CALLS)
     }
 }
 
@@ -36,7 +80,7 @@ pub enum Ask {
         /// What to do it with; may be empty.
         input: String,
     },
-    /// A conversation that ends with the user's turn.
+    /// A conversation that ends with a turn of the user or of a tool.
     Chat(Vec<Message>),
     /// Rendered text, which no template changes.
     Raw(String),
@@ -51,11 +95,19 @@ impl Ask {
         }
     }
 
+    /// The tools that a conversation declares.
+    pub fn tools(&self) -> &[Value] {
+        match self {
+            Self::Chat(messages) => declared(messages).0,
+            Self::Instruction { .. } | Self::Raw(_) => &[],
+        }
+    }
+
     /// Bytes of its texts.
     pub(crate) fn n_bytes(&self) -> usize {
         match self {
             Self::Instruction { instruction, input } => instruction.len() + input.len(),
-            Self::Chat(messages) => messages.iter().map(|m| m.content.len()).sum(),
+            Self::Chat(messages) => messages.iter().map(Message::n_bytes).sum(),
             Self::Raw(text) => text.len(),
         }
     }
@@ -83,8 +135,7 @@ impl Ask {
             Self::Chat(messages) => messages,
             Self::Instruction { .. } | Self::Raw(_) => &[],
         };
-        let is_learnt =
-            |m: &Message| m.role == "assistant" && !m.is_context && !m.content.trim().is_empty();
+        let is_learnt = |m: &Message| m.role == "assistant" && !m.is_context && m.says_something();
         let learnt = messages.iter().enumerate();
         learnt.filter(move |(_, m)| is_learnt(m)).map(|(i, _)| i)
     }
@@ -113,9 +164,11 @@ pub(crate) fn transcript(messages: &[Message]) -> String {
             "user" => "Human",
             "assistant" => "Assistant",
             "system" => "System",
+            TOOL => "Tool",
+            TOOLS => "Tools",
             other => other,
         };
-        format!("{speaker}: {}", m.content)
+        format!("{speaker}: {}", m.text())
     });
     blocks.collect::<Vec<_>>().join("\n\n")
 }
@@ -183,6 +236,19 @@ pub struct Demonstration {
     pub prompt: Prompt,
     /// The answer.
     pub response: String,
+    /// Of an answer that calls tools: the [`Message::fields`] of its turn.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub fields: Map<String, Value>,
+}
+
+impl Demonstration {
+    /// The answer as a turn.
+    pub fn answer(&self) -> Message {
+        Message {
+            fields: self.fields.clone(),
+            ..Message::new("assistant", &self.response)
+        }
+    }
 }
 
 /// A prompt and two answers, one of them better.

@@ -154,6 +154,7 @@ impl<const HELD_OUT: u8> RowsConfig<HELD_OUT> {
             ignore: &self.ignore,
             max_rows: self.max_rows,
             train_on: self.train_on.unwrap_or_default(),
+            drops_tools: false,
         }
     }
 

@@ -50,6 +50,8 @@ pub struct Selection<'a> {
     pub ignore: &'a [String],
     pub max_rows: Option<usize>,
     pub train_on: TrainOn,
+    /// As [`ReadOptions::drops_tools`]
+    pub drops_tools: bool,
 }
 
 /// What was read of all sources.
@@ -186,6 +188,7 @@ impl Selection<'_> {
                 columns: source.columns.clone(),
                 ignore: source.ignore.clone(),
                 train_on: self.train_on,
+                drops_tools: self.drops_tools,
             };
             let (mut counts, only) = (Counts::default(), source.only.as_ref());
             for path in source.path.iter() {

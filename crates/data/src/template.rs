@@ -3,7 +3,7 @@
 use crate::clock::{template_now, template_time};
 use crate::jinja::{Rendering, Tagged, Turn};
 use crate::record::{Ask, Message, transcript};
-use crate::{Error, Result, jinja};
+use crate::{Error, Result, jinja, tools};
 use serde::{Deserialize, Serialize};
 
 /// The key of a message that holds Alpaca's input. A chat template that reads it gets instruction
@@ -81,7 +81,7 @@ impl Template {
     fn render_chat(
         &self,
         ask: &Ask,
-        answer: Option<&str>,
+        answer: Option<&Message>,
         add_generation_prompt: bool,
     ) -> Result<String> {
         jinja::render(self.rendering(ask, answer, add_generation_prompt)?)
@@ -90,7 +90,7 @@ impl Template {
     fn rendering(
         &self,
         ask: &Ask,
-        answer: Option<&str>,
+        answer: Option<&Message>,
         add_generation_prompt: bool,
     ) -> Result<Rendering> {
         let Self::Chat {
@@ -102,23 +102,28 @@ impl Template {
         else {
             return Err(Error("not a chat template".into()));
         };
+        let mut declared = Vec::new();
         let mut turns = match ask {
-            Ask::Chat(messages) => messages.iter().map(Turn::from).collect(),
+            Ask::Chat(messages) => {
+                let (of_row, turns) = tools::declared(messages);
+                declared = of_row.to_vec();
+                turns.iter().map(Turn::from).collect()
+            }
             Ask::Instruction { instruction, input }
                 if source.contains(ALPACA_INPUT) && !input.trim().is_empty() =>
             {
                 vec![Turn {
-                    role: "user".into(),
-                    content: instruction.clone(),
+                    message: Message::new("user", instruction),
                     alpaca_input: Some(input.clone()),
                 }]
             }
             _ => vec![Turn::from(&Message::new("user", &ask.text()))],
         };
-        turns.extend(answer.map(|answer| Turn::from(&Message::new("assistant", answer))));
+        turns.extend(answer.map(Turn::from));
         Ok(Rendering {
             source: source.clone(),
             turns,
+            tools: declared,
             bos: bos.clone(),
             eos: eos.clone(),
             add_generation_prompt,
@@ -131,7 +136,7 @@ impl Template {
 
     /// The whole text of a question and its answer, with what the template writes after it. None:
     /// this is no chat template, or the question is rendered text already.
-    pub(crate) fn render_answered(&self, ask: &Ask, answer: &str) -> Option<Result<String>> {
+    pub(crate) fn render_answered(&self, ask: &Ask, answer: &Message) -> Option<Result<String>> {
         match (self, ask) {
             (Self::Chat { .. }, Ask::Instruction { .. } | Ask::Chat(_)) => {
                 Some(self.render_chat(ask, Some(answer), false))
@@ -142,7 +147,7 @@ impl Template {
 
     /// The whole text of a conversation, and the ranges of bytes in it that the template's
     /// `{% generation %}` blocks mark. None: it has none, or is no chat template.
-    pub(crate) fn render_tagged(&self, ask: &Ask, answer: &str) -> Option<Result<Tagged>> {
+    pub(crate) fn render_tagged(&self, ask: &Ask, answer: &Message) -> Option<Result<Tagged>> {
         match (self, ask) {
             (Self::Chat { source, .. }, Ask::Instruction { .. } | Ask::Chat(_))
                 if jinja::has_generation_tags(source) =>
@@ -161,7 +166,7 @@ impl Template {
     pub(crate) fn around_answer(&self) -> Result<Option<Around>> {
         const ANSWER: &str = "an answer that is in no template";
         let ask = Ask::instruction("a question");
-        let rendered = self.render_answered(&ask, ANSWER);
+        let rendered = self.render_answered(&ask, &Message::new("assistant", ANSWER));
         let texts = rendered.map(|text| Ok((text?, self.render(&ask)?)));
         let (text, prompt) = match texts {
             Some(Ok(texts)) => texts,

@@ -6,8 +6,10 @@ use crate::marks::mark;
 use crate::rendered::check_turns;
 use crate::special_texts::SpecialTexts;
 use crate::template::Around;
+use crate::tools;
 use crate::{Ask, Error, Message, Prompt, Result, Template};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use tokenizers::Tokenizer;
@@ -207,6 +209,7 @@ impl Encoder {
     /// The text that an answer follows. A header that the template writes only before an answer is
     /// its end.
     pub(crate) fn prompt_text(&self, prompt: &Prompt) -> Result<String> {
+        tools::check(&self.template, &prompt.ask, None)?;
         let mut text = self.template.render(&prompt.ask)?;
         check_turns(&prompt.ask, &text)?;
         if !matches!(prompt.ask, Ask::Raw(_)) {
@@ -220,12 +223,12 @@ impl Encoder {
         if matches!(self.template, Template::Raw) {
             return;
         }
-        let texts: Vec<&str> = match &prompt.ask {
-            Ask::Instruction { instruction, input } => vec![instruction, input],
-            Ask::Chat(messages) => messages.iter().map(|m| m.content.as_str()).collect(),
+        let texts: Vec<Cow<str>> = match &prompt.ask {
+            Ask::Instruction { instruction, input } => vec![instruction.into(), input.into()],
+            Ask::Chat(messages) => messages.iter().map(Message::text).collect(),
             Ask::Raw(_) => return,
         };
-        let names = texts.into_iter().map(|text| self.marks_in(text));
+        let names = texts.iter().map(|text| self.marks_in(text));
         let names = names.flatten().collect();
         self.findings.mark(Place::Prompt, prompt, "", names);
     }

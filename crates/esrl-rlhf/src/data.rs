@@ -46,11 +46,17 @@ pub(crate) struct Data {
 
 impl Data {
     /// Reads, checks and encodes the rows. Those that do not fit are left out and counted.
-    pub fn read(config: &Config, needs: &Requirements, meta: &PolicyMeta) -> Result<Self> {
+    pub fn read(
+        config: &Config,
+        needs: &Requirements,
+        meta: &PolicyMeta,
+        drops_tools: bool,
+    ) -> Result<Self> {
         let read = Reading {
             config,
             needs,
             meta,
+            drops_tools,
         };
         match &needs.source {
             DataSource::Rollouts => read.rows((prompt_alone, false), TrainingRows::Prompts),
@@ -67,6 +73,7 @@ struct Reading<'a> {
     config: &'a Config,
     needs: &'a Requirements,
     meta: &'a PolicyMeta,
+    drops_tools: bool,
 }
 
 impl Reading<'_> {
@@ -92,6 +99,7 @@ impl Reading<'_> {
             seed: config.train.seed,
             encode,
             train_on: TrainOn::Last,
+            drops_tools: self.drops_tools,
             must_end: false,
             cache_dir: data::cache_dir(),
             n_shown: 0,
@@ -106,6 +114,7 @@ impl Reading<'_> {
                 let selection = Selection {
                     path,
                     sources: &[],
+                    drops_tools: self.drops_tools,
                     ..config.data.selection()
                 };
                 let (held_out, read) = selection.load::<Prompt>()?;
@@ -157,6 +166,12 @@ fn demonstration(
     row: &Demonstration,
     _: TrainOn,
 ) -> data::Result<Vec<[Example; 1]>> {
+    if !row.fields.is_empty() {
+        return Err(data::Error(format!(
+            "{}: the answer calls tools, and this method learns from texts; remove such rows",
+            row.prompt.origin
+        )));
+    }
     Ok(vec![answered(encoder, &row.prompt, [&row.response])?])
 }
 

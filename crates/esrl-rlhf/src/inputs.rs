@@ -24,6 +24,8 @@ pub(crate) struct Opened {
     /// See [`RunInputs`]
     reward: Option<LoraConfig>,
     reward_is_here: bool,
+    /// As [`::data::ReadOptions::drops_tools`]
+    drops_tools: bool,
 }
 
 /// Data and sizes of a run.
@@ -72,6 +74,7 @@ impl Opened {
         Ok(Self {
             reward_is_here: reward.is_none() || found.is_some(),
             reward: reward.map(|_| found.unwrap_or_else(|| lora.clone())),
+            drops_tools: run::began_before(resumed, run::Rules::Tools)?,
             needs,
             keep,
             meta,
@@ -88,13 +91,14 @@ impl Opened {
             lora,
             reward,
             reward_is_here,
+            drops_tools,
         } = self;
         let Data {
             train,
             held_out,
             n_shared,
             files,
-        } = Data::read(config, &needs, &meta)?;
+        } = Data::read(config, &needs, &meta, drops_tools)?;
         if fetch == Fetch::Whole {
             meta.fetch_weights()?;
         }

@@ -6,6 +6,11 @@ use serde::Serialize;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+/// Whether a message is none of the turns: the system prompt, the tools and their results.
+fn is_context(message: &Message) -> bool {
+    ["system", "tools", "tool"].contains(&message.role.as_str())
+}
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Conversations {
     /// Records by the number of their turns of users and assistants
@@ -50,8 +55,13 @@ impl Conversations {
                     system.content.hash(&mut hash);
                     self.systems.insert(hash.finish());
                 }
-                self.add_messages(messages, is_learnt);
-                messages.iter().filter(|m| m.role != "system").count() + n_answers
+                let n_learnt = match is_learnt {
+                    true => item.prompt.ask.learnt_answers().count() as u64,
+                    false => 0,
+                };
+                self.add_messages(messages, n_learnt);
+                let turns = messages.iter().filter(|m| !is_context(m));
+                turns.count() + n_answers
             }
             Ask::Instruction { .. } => 1 + n_answers,
             Ask::Raw(_) => return,
@@ -59,15 +69,12 @@ impl Conversations {
         *self.turns.entry(n_turns).or_default() += 1;
     }
 
-    /// `is_learnt`: assistant turns are, but those without text and those of weight 0.
-    fn add_messages(&mut self, messages: &[Message], is_learnt: bool) {
+    /// `n_learnt`: the assistant turns that are.
+    fn add_messages(&mut self, messages: &[Message], n_learnt: u64) {
         let count = |role: &str| messages.iter().filter(|m| m.role == role).count() as u64;
         self.n_multi_turn += u64::from(count("user") > 1);
-        let first = messages.iter().find(|m| m.role != "system");
+        let first = messages.iter().find(|m| !is_context(m));
         self.n_assistant_first += u64::from(first.is_some_and(|m| m.role == "assistant"));
-        let answers = messages.iter().filter(|m| m.role == "assistant");
-        let learnt = answers.filter(|m| is_learnt && !m.is_context && !m.content.trim().is_empty());
-        let n_learnt = learnt.count() as u64;
         self.n_earlier_learnt += n_learnt;
         self.n_earlier_context += count("assistant") - n_learnt;
     }

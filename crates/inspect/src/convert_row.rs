@@ -9,21 +9,31 @@ use serde_json::{Map, Value, json};
 pub(crate) fn row(item: &Item) -> Value {
     let ask = &item.prompt.ask;
     match (&item.answers[..], ask) {
-        ([(_, answer)], Ask::Raw(before)) => json!({"text": format!("{before}{answer}")}),
+        ([(_, answer)], Ask::Raw(before)) => {
+            json!({"text": format!("{before}{}", answer.content)})
+        }
         ([(_, answer)], _) => {
             let mut turns = turns(ask);
-            turns.push(turn(&Message::new("assistant", item.learnt(answer))));
-            json!({"messages": turns})
+            turns.push(turn(&item.learnt(answer)));
+            with_tools(json!({"messages": turns}), ask)
         }
         (answers, _) => {
             let mut row = Map::new();
             row.insert("prompt".to_string(), prompt(ask));
-            for (name, text) in answers {
-                row.insert(name.to_string(), Value::from(item.learnt(text)));
+            for (name, answer) in answers {
+                row.insert(name.to_string(), item.learnt(answer).content.into());
             }
-            Value::Object(row)
+            with_tools(Value::Object(row), ask)
         }
     }
+}
+
+/// The row with the tools that the conversation declares.
+fn with_tools(mut row: Value, ask: &Ask) -> Value {
+    if !ask.tools().is_empty() {
+        row["tools"] = ask.tools().into();
+    }
+    row
 }
 
 fn prompt(ask: &Ask) -> Value {
@@ -35,16 +45,22 @@ fn prompt(ask: &Ask) -> Value {
 
 fn turns(ask: &Ask) -> Vec<Value> {
     match ask {
-        Ask::Chat(messages) => messages.iter().map(turn).collect(),
+        Ask::Chat(messages) => {
+            let declares = usize::from(!ask.tools().is_empty());
+            messages[declares..].iter().map(turn).collect()
+        }
         Ask::Instruction { .. } | Ask::Raw(_) => vec![turn(&Message::new("user", &ask.text()))],
     }
 }
 
 /// A turn in OpenAI's form.
 fn turn(message: &Message) -> Value {
-    let (role, content) = (&message.role, &message.content);
-    match message.is_context {
-        true => json!({"role": role, "content": content, "weight": 0}),
-        false => json!({"role": role, "content": content}),
+    let mut turn = json!({"role": message.role, "content": message.content});
+    for (name, value) in &message.fields {
+        turn[name] = value.clone();
     }
+    if message.is_context {
+        turn["weight"] = json!(0);
+    }
+    turn
 }

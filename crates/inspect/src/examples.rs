@@ -51,7 +51,7 @@ pub(crate) fn as_text(item: &Item, train_on: TrainOn) -> ExampleView {
             if !matches!(item.prompt.ask, Ask::Raw(_)) {
                 pieces.push(piece("\nassistant: ", false));
             }
-            pieces.push(piece(item.learnt(answer).trim_end(), true));
+            pieces.push(piece(item.learnt(answer).text().trim_end(), true));
         }
         Sequence {
             name: name.to_string(),
@@ -124,7 +124,7 @@ fn context(ask: &Ask, learns_all: bool) -> Vec<Piece> {
     for (i, message) in messages.iter().enumerate() {
         let blank = if i > 0 { "\n" } else { "" };
         pieces.push(piece(&format!("{blank}{}: ", message.role), false));
-        pieces.push(piece(&message.content, learnt.contains(&i)));
+        pieces.push(piece(&message.text(), learnt.contains(&i)));
     }
     pieces
 }

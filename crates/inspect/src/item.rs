@@ -1,14 +1,14 @@
 //! A record of any kind: a prompt and the answers that a stage learns from.
 
 use crate::Stage;
-use data::{Prompt, RowView};
+use data::{Message, Prompt, RowView};
 
 /// A record.
 #[derive(Clone)]
 pub(crate) struct Item {
     pub prompt: Prompt,
     /// Each with its name, which is empty where there is one
-    pub answers: Vec<(&'static str, String)>,
+    pub answers: Vec<(&'static str, Message)>,
 }
 
 impl Item {
@@ -19,17 +19,18 @@ impl Item {
                 let records = row.demonstrations.records.iter();
                 let item = |d: &data::Demonstration| Self {
                     prompt: d.prompt.clone(),
-                    answers: vec![("", d.response.clone())],
+                    answers: vec![("", d.answer())],
                 };
                 records.map(item).collect()
             }
             Stage::Rm => {
+                let answer = |text: &String| Message::new("assistant", text);
                 let records = row.preferences.records.iter();
                 let item = |p: &data::Preference| Self {
                     prompt: p.prompt.clone(),
                     answers: vec![
-                        ("chosen", p.chosen.clone()),
-                        ("rejected", p.rejected.clone()),
+                        ("chosen", answer(&p.chosen)),
+                        ("rejected", answer(&p.rejected)),
                     ],
                 };
                 records.map(item).collect()
@@ -47,16 +48,17 @@ impl Item {
 
     /// An answer as it is learnt: after a transcript without the white space before it, which
     /// belongs to the mark of the speaker.
-    pub fn learnt<'a>(&self, answer: &'a str) -> &'a str {
-        match self.prompt.origin.is_transcript() {
-            true => answer.trim_start(),
-            false => answer,
+    pub fn learnt(&self, answer: &Message) -> Message {
+        let mut answer = answer.clone();
+        if self.prompt.origin.is_transcript() {
+            answer.content = answer.content.trim_start().to_string();
         }
+        answer
     }
 
     /// Bytes of its texts.
     pub fn n_bytes(&self) -> usize {
-        let answers = self.answers.iter().map(|(_, text)| text.len());
+        let answers = self.answers.iter().map(|(_, turn)| turn.text().len());
         self.prompt.ask.text().len() + answers.sum::<usize>()
     }
 }

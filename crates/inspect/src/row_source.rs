@@ -137,6 +137,7 @@ impl Rows {
             ignore: &data.ignore,
             max_rows: data.max_rows,
             train_on,
+            drops_tools: false,
         };
         selection.check()?;
         let sources = selection.data_sets().into_iter();
@@ -197,6 +198,7 @@ impl RowSource {
                 columns: source.columns,
                 ignore: source.ignore,
                 train_on,
+                ..ReadOptions::default()
             },
             only: source.only,
             max_rows: source.max_rows,

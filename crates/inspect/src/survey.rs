@@ -209,7 +209,10 @@ impl<'a> Survey<'a> {
             self.conversations.add(item, self.looking.train_on);
             let [prompts, answers, wholes] = &mut self.characters;
             let prompt = item.prompt.ask.text().chars().count();
-            let lengths = item.answers.iter().map(|(_, text)| text.chars().count());
+            let lengths = item
+                .answers
+                .iter()
+                .map(|(_, turn)| turn.text().chars().count());
             let lengths: Vec<usize> = lengths.collect();
             prompts.add(prompt);
             lengths.iter().for_each(|length| answers.add(*length));

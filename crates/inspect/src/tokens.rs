@@ -77,16 +77,15 @@ impl Tokens {
             return Ok(vec![Example::new(ids, n)]);
         }
         let mut examples = Vec::new();
-        for (name, text) in &item.answers {
+        for (name, answer) in &item.answers {
+            let row = data::Demonstration {
+                prompt: prompt.clone(),
+                response: answer.content.clone(),
+                fields: answer.fields.clone(),
+            };
             match (name.is_empty(), self.train_on) {
-                (true, TrainOn::All) => {
-                    let row = data::Demonstration {
-                        prompt: prompt.clone(),
-                        response: text.clone(),
-                    };
-                    examples.extend(encoder.conversation(&row)?);
-                }
-                _ => examples.push(encoder.example(prompt, text)?),
+                (true, TrainOn::All) => examples.extend(encoder.conversation(&row)?),
+                _ => examples.push(encoder.demonstration(&row)?),
             }
         }
         Ok(examples)

@@ -20,6 +20,8 @@ pub(crate) struct Opened {
     lora: LoraConfig,
     /// A run is continued
     is_resumed: bool,
+    /// As [`data::ReadOptions::drops_tools`]
+    drops_tools: bool,
 }
 
 pub(crate) struct Prepared {
@@ -58,6 +60,7 @@ impl Opened {
             keep,
             lora,
             is_resumed: resumed.is_some(),
+            drops_tools: run::began_before(resumed, run::Rules::Tools)?,
         })
     }
 
@@ -68,6 +71,7 @@ impl Opened {
             keep,
             lora,
             is_resumed,
+            drops_tools,
         } = self;
         let preparing = Preparing {
             config: &config.data,
@@ -75,6 +79,7 @@ impl Opened {
             encode: pair,
             train_on: TrainOn::Last,
             must_end: !is_resumed,
+            drops_tools,
             cache_dir: data::cache_dir(),
             n_shown: config.reward.normalisation_samples,
             limits: config.data.limits(),

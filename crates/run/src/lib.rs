@@ -76,7 +76,7 @@ pub use progress::Progress;
 pub use provenance::{cpu_model, git_commit};
 pub use redact::{hide, redact};
 pub use rules::Rules;
-pub use saved_run::{SavedRun, open_saved_run};
+pub use saved_run::{SavedRun, began_before, open_saved_run};
 pub use say::{printable, say};
 pub use signals::{StoppedBySignal, stop_on_signals, stop_requested};
 pub use stage_command::StageArgs;

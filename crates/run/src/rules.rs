@@ -24,18 +24,21 @@ pub enum Rules {
     WholeAnswers,
     /// sft learns every answer of a conversation unless `data.train_on` says otherwise
     AllAnswers,
+    /// Conversations with turns of tools are read; before, they were dropped
+    Tools,
 }
 
 impl Rules {
     /// Those of a new run.
-    pub const CURRENT: Self = Self::AllAnswers;
+    pub const CURRENT: Self = Self::Tools;
 
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::First,
         Self::SeededDropout,
         Self::WarmupMoves,
         Self::WholeAnswers,
         Self::AllAnswers,
+        Self::Tools,
     ];
 
     /// The number in run.json.

@@ -24,6 +24,8 @@ pub(crate) struct Opened {
     train_on: TrainOn,
     /// A run is continued
     is_resumed: bool,
+    /// As [`data::ReadOptions::drops_tools`]
+    drops_tools: bool,
 }
 
 pub(crate) struct Prepared {
@@ -65,6 +67,7 @@ impl Opened {
             lora,
             train_on: train_on(config, resumed)?,
             is_resumed: resumed.is_some(),
+            drops_tools: run::began_before(resumed, run::Rules::Tools)?,
         })
     }
 
@@ -82,6 +85,7 @@ impl Opened {
             encode: examples,
             train_on: self.train_on,
             must_end: !self.is_resumed,
+            drops_tools: self.drops_tools,
             cache_dir: data::cache_dir(),
             n_shown: config.samples.n,
             limits: config.data.limits(),
@@ -263,15 +267,14 @@ fn examples(
 ) -> data::Result<Vec<[Example; 1]>> {
     let examples = match train_on {
         TrainOn::All => encoder.conversation(row)?,
-        TrainOn::Last => vec![encoder.example(&row.prompt, &row.response)?],
+        TrainOn::Last => vec![encoder.demonstration(row)?],
     };
     Ok(examples.into_iter().map(|example| [example]).collect())
 }
 
 /// `data.train_on`, or what it is where it is not given.
 fn train_on(config: &Config, resumed: Option<&Path>) -> Result<TrainOn> {
-    let run = resumed.map(run::open_saved_run).transpose()?.flatten();
-    let is_old = run.is_some_and(|run| run.rules() < run::Rules::AllAnswers);
+    let is_old = run::began_before(resumed, run::Rules::AllAnswers)?;
     Ok(config.data.train_on.unwrap_or(match is_old {
         true => TrainOn::Last,
         false => TrainOn::All,

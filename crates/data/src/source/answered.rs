@@ -17,7 +17,24 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// Errors: the answer is of weight 0 or calls tools, so it is no text to learn.
     pub fn read(row: &Row, field: &str) -> Result<Self> {
+        let (before, turn) = Self::read_turn(row, field)?;
+        let what = match (turn.is_context, turn.fields.is_empty()) {
+            (true, _) => "is of weight 0",
+            (false, false) => "calls tools, and only a text can be learnt in rows of this format",
+            (false, true) => {
+                let text = turn.content;
+                return Ok(Self { before, text });
+            }
+        };
+        Err(row.error(format!(
+            "the answer of field \"{field}\" {what}; remove such rows"
+        )))
+    }
+
+    /// The answer as a turn, and the turns before it.
+    pub fn read_turn(row: &Row, field: &str) -> Result<(Vec<Message>, Message)> {
         if let Value::Array(items) = row.value(field)?
             && !items.is_empty()
             && items.iter().all(Value::is_string)
@@ -28,14 +45,11 @@ impl Answer {
             )));
         }
         let Some(mut before) = turns::read_if(row, field)? else {
-            let (before, text) = (Vec::new(), row.text(field)?.to_string());
-            return Ok(Self { before, text });
+            let turn = Message::new("assistant", row.text(field)?);
+            return Ok((Vec::new(), turn));
         };
         match before.pop() {
-            Some(last) if last.role == "assistant" => Ok(Self {
-                before,
-                text: last.content,
-            }),
+            Some(turn) if turn.role == "assistant" => Ok((before, turn)),
             _ => Err(row.error(format!(
                 "field \"{field}\" does not end with an assistant turn"
             ))),
@@ -50,7 +64,7 @@ pub(super) fn ask(row: &Row, before: Vec<Message>, answers: &str) -> Result<Ask>
     let field = match says(&PROMPTS) {
         Some(field) => field,
         None if !before.is_empty() => {
-            return prompt::with_system(row, before).map(Ask::Chat);
+            return prompt::with_context(row, before).map(Ask::Chat);
         }
         // LLaMA-Factory's pairs in ShareGPT's form, or an empty prompt
         None => turns::LISTS
@@ -66,7 +80,7 @@ pub(super) fn ask(row: &Row, before: Vec<Message>, answers: &str) -> Result<Ask>
     };
     if let Some(messages) = turns::read_if(row, field)? {
         let messages = joined(messages, before).ok_or_else(contradiction)?;
-        return prompt::with_system(row, messages).map(Ask::Chat);
+        return prompt::with_context(row, messages).map(Ask::Chat);
     }
     let text = row.text(field)?;
     if before.is_empty() {
@@ -83,7 +97,7 @@ pub(super) fn ask(row: &Row, before: Vec<Message>, answers: &str) -> Result<Ask>
     if !asks(users.first()) && !asks(users.last()) {
         return Err(contradiction());
     }
-    prompt::with_system(row, before).map(Ask::Chat)
+    prompt::with_context(row, before).map(Ask::Chat)
 }
 
 /// `prompt` and then the turns before the answers, unless these repeat the prompt. None: they
@@ -95,7 +109,7 @@ pub(super) fn joined(mut prompt: Vec<Message>, before: Vec<Message>) -> Option<V
     // one turn of the answers' own continues the prompt only if the other speaker has it
     match (prompt.last(), before.first()) {
         (_, None) => Some(prompt),
-        (Some(last), Some(first)) if last.role == "user" && first.role == "assistant" => {
+        (Some(last), Some(first)) if last.awaits_answer() && first.role == "assistant" => {
             prompt.extend(before);
             Some(prompt)
         }

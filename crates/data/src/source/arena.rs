@@ -55,7 +55,7 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
         return Ok(());
     }
     let (chosen, rejected) = (chosen.text.clone(), rejected.text.clone());
-    let messages = prompt::with_system(row, a.before)?;
+    let messages = prompt::with_context(row, a.before)?;
     if collector.takes(
         &messages,
         "conversation without a user turn before its answer",

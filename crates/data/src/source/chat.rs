@@ -1,9 +1,6 @@
 //! Conversations: `messages` of role and content, or ShareGPT's `conversations` of from and value,
 //! with an optional `system` prompt beside them. A content may be a list of text parts. The last
 //! assistant turn is the response; the turns before it are the prompt.
-//!
-//! Turns of tools have no place in a [`Message`]: a conversation with one is dropped and counted,
-//! and one whose row lists `tools` is refused.
 
 use super::collector::{Collector, Want};
 use super::format::Format;
@@ -34,7 +31,7 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
     let field = of_turns
         .or_else(|| lists().find(|name| row.says(name)))
         .or_else(|| lists().find(|name| row.has(name)));
-    let messages = prompt::with_system(row, turns::read(row, field.unwrap_or("messages"))?)?;
+    let messages = prompt::with_context(row, turns::read(row, field.unwrap_or("messages"))?)?;
     // UltraChat's prompt repeats the first question
     let prompt = row.peek("prompt").and_then(Value::as_str);
     let asked = |m: &&Message| m.role == "user" && Some(m.content.trim()) == prompt.map(str::trim);
@@ -48,7 +45,7 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
 /// Adds a conversation: its last answer and what came before, or a prompt.
 pub(super) fn add(mut messages: Vec<Message>, collector: &mut Collector) {
     let n_trailing = match collector.want {
-        Want::Demonstrations => leave_out_trailing(&mut messages),
+        Want::Demonstrations => leave_out_trailing(&mut messages, collector),
         Want::Prompts | Want::Preferences => 0,
     };
     let answer = messages.pop_if(|last| last.role == "assistant");
@@ -66,7 +63,7 @@ pub(super) fn add(mut messages: Vec<Message>, collector: &mut Collector) {
     match answer {
         Some(answer) => {
             let n_before = collector.n_records();
-            collector.demonstration(Ask::Chat(messages), &answer.content);
+            collector.answered(Ask::Chat(messages), answer);
             if collector.n_records() > n_before {
                 collector.remark(Remark::Trailing, n_trailing);
             }
@@ -78,14 +75,13 @@ pub(super) fn add(mut messages: Vec<Message>, collector: &mut Collector) {
 
 /// Leaves out what follows the last answer that is learnt, such as a user's `Thanks`, and returns
 /// the number of those turns.
-fn leave_out_trailing(messages: &mut Vec<Message>) -> usize {
+fn leave_out_trailing(messages: &mut Vec<Message>, collector: &Collector) -> usize {
     let is_answer = |m: &Message| m.role == "assistant" && !m.is_context;
     let Some(last) = messages.iter().rposition(is_answer) else {
         return 0;
     };
     let n = messages.len() - last - 1;
-    let is_known = |m: &Message| ["system", "user", "assistant"].contains(&m.role.as_str());
-    if !messages[last + 1..].iter().all(is_known) {
+    if !messages[last + 1..].iter().all(|m| collector.knows_role(m)) {
         return 0;
     }
     messages.truncate(last + 1);

@@ -1,7 +1,9 @@
 //! The records of a file's rows. Rules for every format (no empty answers, no equal pairs) are
 //! here, and what is reported once about all rows together.
 
+use super::format::ReadOptions;
 use super::remarks::Remark;
+use crate::tools::{self, TOOL};
 use crate::{Ask, Demonstration, Error, Message, Origin, Preference, Prompt, TrainOn};
 use row_files::{MAX_ROW_BYTES, TOO_BIG};
 use std::collections::BTreeMap;
@@ -17,6 +19,7 @@ pub enum Want {
 /// Collects the records of all rows, and counts the rows it drops.
 pub struct Collector {
     pub want: Want,
+    drops_tools: bool,
     pub demonstrations: Vec<Demonstration>,
     pub preferences: Vec<Preference>,
     pub prompts: Vec<Prompt>,
@@ -40,9 +43,10 @@ pub struct Collector {
 }
 
 impl Collector {
-    pub fn new(want: Want) -> Self {
+    pub fn new(want: Want, options: &ReadOptions) -> Self {
         Self {
             want,
+            drops_tools: options.drops_tools,
             demonstrations: Vec::new(),
             preferences: Vec::new(),
             prompts: Vec::new(),
@@ -82,10 +86,18 @@ impl Collector {
         }
     }
 
+    /// Whether the role of a turn is known.
+    pub fn knows_role(&self, message: &Message) -> bool {
+        match message.role.as_str() {
+            "system" | "user" | "assistant" => true,
+            TOOL => !self.drops_tools,
+            _ => tools::declaration(message).is_some(),
+        }
+    }
+
     /// Whether every turn has a known role. If not, the row is dropped.
     fn knows_roles(&mut self, messages: &[Message]) -> bool {
-        const ROLES: [&str; 3] = ["system", "user", "assistant"];
-        let unknown = messages.iter().find(|m| !ROLES.contains(&m.role.as_str()));
+        let unknown = messages.iter().find(|m| !self.knows_role(m));
         if let Some(Message { role, .. }) = unknown {
             self.drop_row(&format!("conversation with a turn of the role {role:?}"));
             return false;
@@ -94,12 +106,12 @@ impl Collector {
     }
 
     /// Whether a conversation can be a prompt: every turn has a known role, and the last one is the
-    /// user's (`otherwise` names the fault). If not, the row is dropped.
+    /// user's or a tool's (`otherwise` names the fault). If not, the row is dropped.
     pub fn takes(&mut self, messages: &[Message], otherwise: &str) -> bool {
         if !self.knows_roles(messages) {
             return false;
         }
-        let takes = messages.last().is_some_and(|last| last.role == "user");
+        let takes = messages.last().is_some_and(Message::awaits_answer);
         if !takes {
             self.drop_row(otherwise);
         }
@@ -118,17 +130,37 @@ impl Collector {
 
     /// Adds a prompt with its response, which is also the prompt's reference.
     pub fn demonstration(&mut self, ask: Ask, response: &str) {
+        self.answered(ask, Message::new("assistant", response));
+    }
+
+    /// Adds a prompt with its answer. Its text is also the prompt's reference, unless it is of
+    /// weight 0 or calls tools.
+    pub fn answered(&mut self, ask: Ask, answer: Message) {
+        let calls = !answer.fields.is_empty();
         if self.want == Want::Prompts {
-            self.prompt(ask, Some(response.to_string()));
-        } else if response.trim().is_empty() {
+            let why = match answer.is_context {
+                true => Some(Remark::Weightless),
+                false => calls.then_some(Remark::Calls),
+            };
+            let reference = why.is_none().then_some(answer.content);
+            let before = self.prompts.len();
+            self.prompt(ask, reference);
+            if let Some(why) = why.filter(|_| self.prompts.len() > before) {
+                self.remark(why, 1);
+            }
+        } else if answer.is_context {
+            self.drop_row("answer of weight 0");
+        } else if !answer.says_something() {
             self.drop_row("empty answer");
-        } else if self.accepts(&ask, &[response]) {
+        } else if self.accepts(&ask, &[&answer.text()]) {
+            let response = answer.content;
             self.earlier_answers += ask.n_answers();
             self.weightless_answers += ask.n_answers() - ask.learnt_answers().count();
-            let prompt = self.prompt_of(ask, Some(response.to_string()));
+            let prompt = self.prompt_of(ask, Some(response.clone()));
             self.demonstrations.push(Demonstration {
                 prompt,
-                response: response.to_string(),
+                response,
+                fields: answer.fields,
             });
         }
     }

@@ -151,9 +151,9 @@ struct StageReader {
 }
 
 impl StageReader {
-    fn new(want: Want) -> Self {
+    fn new(want: Want, options: &ReadOptions) -> Self {
         Self {
-            collector: Collector::new(want),
+            collector: Collector::new(want, options),
             source: None,
         }
     }
@@ -166,9 +166,9 @@ impl<'a> FileReader<'a> {
             shared: path.into(),
             options,
             n_rows: 0,
-            demonstrations: StageReader::new(Want::Demonstrations),
-            preferences: StageReader::new(Want::Preferences),
-            prompts: StageReader::new(Want::Prompts),
+            demonstrations: StageReader::new(Want::Demonstrations, options),
+            preferences: StageReader::new(Want::Preferences, options),
+            prompts: StageReader::new(Want::Prompts, options),
         }
     }
 

@@ -60,6 +60,9 @@ pub struct ReadOptions {
     pub columns: BTreeMap<String, String>,
     /// Which answers of a conversation are learnt; the messages about them differ.
     pub train_on: TrainOn,
+    /// Conversations with turns of tools are dropped, as in runs that began before
+    /// [`run::Rules::Tools`].
+    pub drops_tools: bool,
 }
 
 impl ReadOptions {

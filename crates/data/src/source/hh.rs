@@ -3,7 +3,7 @@
 
 use super::collector::Collector;
 use super::format::Format;
-use super::prompt::with_system;
+use super::prompt::with_context;
 use super::row::{Kind, Row, Source};
 use super::transcript::{ASSISTANT, HUMAN, turns};
 use crate::{Ask, Result};
@@ -39,7 +39,7 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
         let messages = turns(prompt);
         match messages.last() {
             Some(last) if last.role == "user" => {
-                let messages = with_system(row, messages)?;
+                let messages = with_context(row, messages)?;
                 collector.preference(Ask::Chat(messages), chosen, rejected);
             }
             _ => collector.drop_row("transcript without a Human turn before its answer"),

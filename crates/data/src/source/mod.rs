@@ -35,6 +35,7 @@ mod shp;
 mod sniff;
 mod speakers;
 mod text;
+mod tools;
 mod transcript;
 mod transcript_rows;
 mod turns;

@@ -1,5 +1,5 @@
 //! OpenAI's preference format: `input` with `messages`, and `preferred_output` and
-//! `non_preferred_output`, a list of turns each. Rows with `tools` are refused.
+//! `non_preferred_output`, a list of turns each. The tools stand in `input`, too.
 
 use super::answered::{Answer, joined};
 use super::collector::Collector;
@@ -7,6 +7,7 @@ use super::format::Format;
 use super::json_text;
 use super::prompt;
 use super::row::{Kind, Row, Source};
+use super::tools;
 use super::turns;
 use crate::{Ask, Message, Result};
 use serde_json::Value;
@@ -26,7 +27,7 @@ pub(super) const SOURCE: Source = Source {
 };
 
 fn read(row: &Row, collector: &mut Collector) -> Result<()> {
-    let input = input(row)?;
+    let (tools, input) = input(row)?;
     let (chosen, rejected) = (Answer::read(row, BETTER)?, Answer::read(row, WORSE)?);
     if chosen.before != rejected.before {
         return Err(row.error(format!(
@@ -38,15 +39,16 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
             "the turns before the answers of {BETTER:?} and {WORSE:?} do not follow \"input\""
         ))
     })?;
-    let messages = prompt::with_system(row, messages)?;
+    let messages = prompt::with_context(row, messages)?;
+    let messages = tools.into_iter().chain(messages).collect::<Vec<_>>();
     if collector.takes(&messages, "prompt that does not end with a user turn") {
         collector.preference(Ask::Chat(messages), &chosen.text, &rejected.text);
     }
     Ok(())
 }
 
-/// The turns of `input`, an object or the text of one.
-fn input(row: &Row) -> Result<Vec<Message>> {
+/// The tools and turns of `input`, an object or the text of one.
+fn input(row: &Row) -> Result<(Option<Message>, Vec<Message>)> {
     const FIELD: &str = "input";
     let value = row.value(FIELD)?;
     let of_text = value.as_str().and_then(json_text::object);
@@ -57,11 +59,20 @@ fn input(row: &Row) -> Result<Vec<Message>> {
     if !object.is_object() {
         return Err(row.wrong(FIELD, value, "an object"));
     }
-    // without tools it says nothing
-    row.only_read_of(FIELD, object, &["messages", "parallel_tool_calls"]);
+    // parallel_tool_calls is a setting of their API
+    let mut known = vec!["messages", "parallel_tool_calls"];
+    let tools = match object.get("tools").and_then(Value::as_array) {
+        Some(items) if !items.is_empty() && !row.drops_tools() => {
+            known.push("tools");
+            let is_text = of_text.is_some();
+            Some(tools::declaration(row, "input.tools", items, is_text)?)
+        }
+        _ => None,
+    };
+    row.only_read_of(FIELD, object, &known);
     let name = "input.messages";
     match object.get("messages") {
-        Some(Value::Array(items)) => turns::of_items(row, name, items),
+        Some(Value::Array(items)) => Ok((tools, turns::of_items(row, name, items)?)),
         Some(other) => Err(row.wrong(name, other, "a list")),
         None => Err(row.error(format!("field \"{name}\" is missing"))),
     }

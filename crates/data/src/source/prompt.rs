@@ -2,6 +2,7 @@
 //! `history` field, if there is one.
 
 use super::row::Row;
+use super::tools;
 use super::turns;
 use crate::{Ask, Message, Result};
 use serde_json::Value;
@@ -18,17 +19,23 @@ pub(super) fn ask(row: &Row, instruction: &str, input: &str) -> Result<Ask> {
                 instruction: instruction.to_string(),
                 input: input.to_string(),
             };
-            if messages.is_empty() && system(row)?.is_empty() {
+            if messages.is_empty() && system(row)?.is_empty() && tools::of_row(row)?.is_none() {
                 return Ok(ask);
             }
             messages.push(Message::new("user", &ask.text()));
         }
     }
-    with_system(row, messages).map(Ask::Chat)
+    with_context(row, messages).map(Ask::Chat)
 }
 
-/// The conversation after the row's `system` prompt. One that begins with another is an error.
-pub(super) fn with_system(row: &Row, mut messages: Vec<Message>) -> Result<Vec<Message>> {
+/// The conversation after the row's `tools` and `system` prompt. One that begins with another
+/// system prompt is an error.
+pub(super) fn with_context(row: &Row, messages: Vec<Message>) -> Result<Vec<Message>> {
+    let messages = with_system(row, messages)?;
+    Ok(tools::of_row(row)?.into_iter().chain(messages).collect())
+}
+
+fn with_system(row: &Row, mut messages: Vec<Message>) -> Result<Vec<Message>> {
     let system = system(row)?;
     if system.is_empty() {
         return Ok(messages);

@@ -21,10 +21,10 @@ pub(super) const SOURCE: Source = Source {
 fn read(row: &Row, collector: &mut Collector) -> Result<()> {
     let has_answer = collector.want != Want::Prompts || row.has("completion");
     let answer = has_answer
-        .then(|| Answer::read(row, "completion"))
+        .then(|| Answer::read_turn(row, "completion"))
         .transpose()?;
     let (before, answer) = match answer {
-        Some(Answer { before, text }) => (before, Some(text)),
+        Some((before, turn)) => (before, Some(turn)),
         None => (Vec::new(), None),
     };
     row.value("prompt")?;
@@ -35,7 +35,7 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
         return Ok(());
     }
     match answer {
-        Some(answer) => collector.demonstration(ask, &answer),
+        Some(answer) => collector.answered(ask, answer),
         None => collector.prompt(ask, None),
     }
     Ok(())

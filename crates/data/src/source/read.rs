@@ -188,7 +188,7 @@ pub(super) fn read_rows(
     want: Want,
     each: &mut dyn FnMut(ReadRow) -> Result<()>,
 ) -> Result<Counts> {
-    let mut collector = Collector::new(want);
+    let mut collector = Collector::new(want, options);
     let mut counts = Counts::default();
     let mut columns = Columns::new(options)?;
     let list = files_of(path)?;

@@ -9,8 +9,12 @@ pub enum Remark {
     Graded(String),
     /// Fields that could each be the reference of a prompt: their names, and those to ignore.
     Answers(String, String),
-    /// Turns after the last answer of a conversation.
+    /// Turns after the last answer of a conversation that is learnt.
     Trailing,
+    /// Prompts whose answer is of weight 0.
+    Weightless,
+    /// Prompts whose answer calls tools.
+    Calls,
     /// A field whose text is what pandas writes for a missing value.
     Missing(String, String),
 }
@@ -41,8 +45,16 @@ impl Remark {
             ),
             Self::Trailing => format!(
                 "{} after the last assistant turn of a conversation {are} left out: no answer \
-                 follows",
+                 that is learnt follows",
                 by_number("turn", "turns")
+            ),
+            Self::Weightless => format!(
+                "{} no reference: the weight of the answer is 0",
+                by_number("prompt has", "prompts have")
+            ),
+            Self::Calls => format!(
+                "{} no reference: the answer calls tools",
+                by_number("prompt has", "prompts have")
             ),
             Self::Missing(field, text) => format!(
                 "{} the text {text:?} as {field:?}, which is used as it stands; if it is a missing \

@@ -304,6 +304,16 @@ impl<'a> Row<'a> {
         self.object.get(field)
     }
 
+    /// Whether conversations with tools are dropped.
+    pub fn drops_tools(&self) -> bool {
+        self.options.drops_tools
+    }
+
+    /// Whether `data.ignore` names a field inside a list: `messages[].weight` or `weight`.
+    pub fn ignores(&self, list: &str, field: &str) -> bool {
+        self.options.ignores(field) || self.options.ignores(&format!("{list}[].{field}"))
+    }
+
     /// Says that a field was read.
     pub fn mark_read(&self, field: &str) {
         self.read.borrow_mut().insert(field.to_string());

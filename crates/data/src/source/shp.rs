@@ -52,7 +52,7 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
     let post = row.text("history")?;
     let turns = row.transcript(post);
     let turns = turns.unwrap_or_else(|| vec![Message::new("user", post)]);
-    let ask = Ask::Chat(prompt::with_system(row, turns)?);
+    let ask = Ask::Chat(prompt::with_context(row, turns)?);
     match a_is_better {
         true => collector.preference(ask, a, b),
         false => collector.preference(ask, b, a),

@@ -45,7 +45,7 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
         return Ok(());
     }
     match speakers::turns(text) {
-        Ok(turns) => chat::add(prompt::with_system(row, turns)?, collector),
+        Ok(turns) => chat::add(prompt::with_context(row, turns)?, collector),
         Err(what) => {
             let error = row.error(format!("field \"{field}\" {what}"));
             collector.malformed("text without turns of two speakers by turns", error);

@@ -4,7 +4,9 @@
 use super::json_text;
 use super::row::Row;
 use super::scalar::number;
+use super::tools;
 use super::unused::is_empty;
+use crate::tools::TOOL;
 use crate::{Message, Result};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
@@ -19,8 +21,14 @@ pub(super) const LISTS: [&str; 6] = [
     "items",
 ];
 
-/// The role of a turn that holds nothing but calls of tools.
+/// Fields of an assistant's turn that hold calls of tools.
+const CALLS: [&str; 2] = [TOOL_CALLS, "function_call"];
+
+/// The role of a turn that holds nothing but calls of tools, where these are not read.
 const TOOL_CALLS: &str = "tool_calls";
+
+/// The role of a turn whose text is a call of a tool.
+const CALL: &str = "function_call";
 
 /// The first field of a row that holds a conversation.
 pub(super) fn list_of(row: &Map<String, Value>) -> Option<&'static str> {
@@ -122,26 +130,68 @@ fn turn(row: &Row, field: &str, (index, is_last): (usize, bool), item: &Value) -
         None => (key(item, &["role"]).unwrap_or("role"), "content"),
     };
     let content_key = key(item, &[usual, "content", "value", "text"]).unwrap_or(usual);
-    let role = row.text_at(field, index, item, role_key)?;
-    let role = role_of(role);
-    let says = |name: &str| item.get(name).is_some_and(|value| !is_empty(value));
-    let calls = says(TOOL_CALLS) || says("function_call");
-    if role == "assistant" && calls && item.get(content_key).is_none_or(is_empty) {
-        return Ok(Message::new(TOOL_CALLS, ""));
-    }
-    // an answer is trained and other turns are not, in any case; OpenAI's weight 0 makes an earlier
-    // answer context, and the last one cannot be
-    let weight = item.get("weight").and_then(number);
-    let is_context = role == "assistant" && weight == Some(0.0) && !is_last;
+    let said = row.text_at(field, index, item, role_key)?;
+    let (role, is_call) = match role_of(said) {
+        TOOL if row.drops_tools() => (said, false),
+        CALL if row.drops_tools() => (said, false),
+        CALL => ("assistant", true),
+        role => (role, false),
+    };
+    let name = |key: &str| format!("{field}[{index}].{key}");
+    let says = |key: &&&str| item.get(**key).is_some_and(|value| !is_empty(value));
+    let calls = CALLS.iter().find(says).filter(|_| role == "assistant");
+    let says_nothing = item.get(content_key).is_none_or(is_empty);
+    let reads_calls = |key: &&&str| !row.drops_tools() && !row.ignores(field, key);
+    let mut known = vec![role_key, content_key];
+    let message = match calls.filter(reads_calls) {
+        _ if is_call => {
+            let value = item.get(content_key).unwrap_or(&Value::Null);
+            tools::calling(None, tools::calls(row, &name(content_key), value)?)
+        }
+        Some(key) => {
+            known.push(key);
+            let calls = tools::calls(row, &name(key), &item[*key])?;
+            match item.get(content_key) {
+                None | Some(Value::Null) => tools::calling(None, calls),
+                Some(_) => {
+                    let content = content(row, field, index, item, content_key)?;
+                    tools::calling(Some(&content), calls)
+                }
+            }
+        }
+        None if calls.is_some() && says_nothing => return Ok(Message::new(TOOL_CALLS, "")),
+        None => {
+            let content = content(row, field, index, item, content_key)?;
+            let mut message = Message::new(role, &content);
+            if role == TOOL && !row.drops_tools() {
+                for key in ["name", "tool_call_id"] {
+                    if let Some(text @ Value::String(_)) = item.get(key) {
+                        known.push(key);
+                        message.fields.insert(key.to_string(), text.clone());
+                    }
+                }
+            }
+            message
+        }
+    };
+    let is_context = is_weightless(row, field, is_last, (role, item));
+    // an answer is trained and other turns are not, in any case
     let usual = if role == "assistant" { 1.0 } else { 0.0 };
-    let is_read = is_context || weight == Some(usual);
-    let weight = if is_read { "weight" } else { role_key };
-    row.only_read(field, item, &[role_key, content_key, weight]);
-    let content = content(row, field, index, item, content_key)?;
+    if is_context || item.get("weight").and_then(number) == Some(usual) {
+        known.push("weight");
+    }
+    row.only_read(field, item, &known);
     Ok(Message {
         is_context,
-        ..Message::new(role, &content)
+        ..message
     })
+}
+
+/// Whether OpenAI's weight 0 makes an answer context. On the last one it is passed over if
+/// `data.ignore` names it.
+fn is_weightless(row: &Row, field: &str, is_last: bool, (role, item): (&str, &Value)) -> bool {
+    let is_zero = item.get("weight").and_then(number) == Some(0.0);
+    role == "assistant" && is_zero && !(is_last && row.ignores(field, "weight"))
 }
 
 /// The usual name of a speaker; an unknown one stays as it is.
@@ -164,6 +214,8 @@ fn role_of(role: &str) -> &str {
     match lower.as_str() {
         "human" | "user" | "prompter" => "user",
         "system" | "developer" => "system",
+        name if tools::CALL_ROLES.contains(&name) => CALL,
+        name if tools::RESULT_ROLES.contains(&name) => TOOL,
         name if ASSISTANTS.contains(&name) => "assistant",
         name if ["gpt-", "chatgpt-", "claude-"]
             .iter()

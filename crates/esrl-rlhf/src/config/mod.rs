@@ -154,6 +154,7 @@ impl DataConfig {
             ignore: &self.ignore,
             max_rows: self.max_rows,
             train_on: TrainOn::Last,
+            drops_tools: false,
         }
     }
 }

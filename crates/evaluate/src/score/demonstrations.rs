@@ -37,7 +37,7 @@ pub(super) fn score(
     for (row, item) in items.iter().enumerate() {
         let examples = match train_on {
             TrainOn::All => policy.encoder.conversation(item)?,
-            TrainOn::Last => vec![policy.encoder.example(&item.prompt, &item.response)?],
+            TrainOn::Last => vec![policy.encoder.demonstration(item)?],
         };
         if examples.iter().all(|example| example.ids.len() <= context) {
             kept.extend(examples.into_iter().map(|example| (row, example)));

@@ -1,0 +1,417 @@
+//! Rows with tools: in which forms they are read, what of them is learnt, and what is refused under
+//! a template that would leave a part out. Ids and labels by transformers: golden_shapes.rs.
+
+use super::file;
+use super::golden_rows::encoder as shape_encoder;
+use super::templates::chat_template;
+use super::tokens::encoder;
+use data::{Ask, Demonstration, Encoder, Format, Loaded, ReadOptions, Template};
+use serde_json::{Value, json};
+use testkit::golden;
+use tokenizers::Tokenizer;
+
+fn loaded(row: &Value, options: ReadOptions) -> Result<Loaded<Demonstration>, String> {
+    let (_dir, path) = file("x.jsonl", row.to_string());
+    let shown = format!("{}: ", path.display());
+    data::demonstrations(&path, options).map_err(|e| e.to_string().replace(&shown, ""))
+}
+
+fn demonstration(row: &Value) -> Demonstration {
+    let loaded = loaded(row, Format::Auto.into()).unwrap();
+    loaded.items.into_iter().next().unwrap()
+}
+
+/// All turns of a row as the template gets them, the answer last.
+fn turns(row: &Value) -> Value {
+    let row = demonstration(row);
+    let Ask::Chat(mut messages) = row.prompt.ask.clone() else {
+        panic!("{row:?} is no conversation");
+    };
+    messages.drain(..usize::from(!row.prompt.ask.tools().is_empty()));
+    messages.push(row.answer());
+    let turn = |message: &data::Message| {
+        let mut turn = json!({"role": message.role, "content": message.content});
+        for (name, value) in &message.fields {
+            turn[name] = value.clone();
+        }
+        turn
+    };
+    messages.iter().map(turn).collect()
+}
+
+fn user() -> Value {
+    json!({"role": "user", "content": "Oslo?"})
+}
+
+fn calling() -> Value {
+    let function = json!({"name": "weather", "arguments": {"city": "Oslo"}});
+    json!({"role": "assistant", "content": null,
+           "tool_calls": [{"type": "function", "function": function}]})
+}
+
+fn tools() -> Value {
+    json!([{"type": "function", "function": {"name": "weather", "parameters": {}}}])
+}
+
+fn row() -> Value {
+    json!({"messages": [user(), calling(), {"role": "tool", "content": "7"},
+                        {"role": "assistant", "content": "Cold."}],
+           "tools": tools()})
+}
+
+#[test]
+fn the_forms_in_use_are_read_alike() {
+    let expected = row()["messages"].clone();
+    assert_eq!(turns(&row()), expected);
+    let function = expected[1]["tool_calls"][0]["function"].clone();
+    let with_call = |call: Value| {
+        let mut row = row();
+        row["messages"][1] = call;
+        row
+    };
+    let assistant = |key: &str, value: Value| with_call(json!({"role": "assistant", key: value}));
+    let mut texts = function.clone();
+    texts["arguments"] = json!("{\"city\": \"Oslo\"}");
+    for row in [
+        assistant("tool_calls", json!([function])),
+        assistant(
+            "tool_calls",
+            json!([{"type": "function", "function": texts}]),
+        ),
+        assistant("tool_calls", json!(json!([function]).to_string())),
+        assistant("function_call", texts),
+        with_call(json!({"role": "function_call", "content": function.to_string()})),
+        with_call(json!({"role": "tool_call", "content": json!([function]).to_string()})),
+    ] {
+        assert_eq!(turns(&row), expected, "{row}");
+    }
+    for role in ["observation", "function", "tool_response"] {
+        let mut row = row();
+        row["messages"][2]["role"] = role.into();
+        assert_eq!(turns(&row), expected, "{row}");
+    }
+    let share_gpt = json!({"conversations": [
+        {"from": "human", "value": "Oslo?"}, {"from": "function_call", "value": function.to_string()},
+        {"from": "observation", "value": "7"}, {"from": "gpt", "value": "Cold."}]});
+    assert_eq!(turns(&share_gpt), expected);
+    let bare = json!([tools()[0]["function"]]);
+    for form in [
+        bare.clone(),
+        json!(bare.to_string()),
+        json!(tools().to_string()),
+    ] {
+        let mut row = row();
+        row["tools"] = form;
+        let ask = demonstration(&row).prompt.ask;
+        assert_eq!(Value::from(ask.tools()), tools(), "{row}");
+    }
+}
+
+/// Columns of Arrow fill up with null; what a text of JSON has is kept. Names and ids of results
+/// are the template's.
+#[test]
+fn nulls_are_left_out_of_values_and_kept_in_texts() {
+    let mut row = row();
+    row["messages"][1]["tool_calls"][0]["id"] = json!("c1");
+    let arguments = json!({"city": "Oslo", "day": null, "at": [{"x": null, "y": 1}]});
+    let function = &mut row["messages"][1]["tool_calls"][0]["function"];
+    function["arguments"] = arguments.clone();
+    let turns = self::turns(&row);
+    let found = &turns[1]["tool_calls"][0];
+    assert_eq!(
+        found["function"]["arguments"],
+        json!({"city": "Oslo", "at": [{"y": 1}]})
+    );
+    assert_eq!(found["id"], "c1");
+    row["messages"][1]["tool_calls"][0]["function"]["arguments"] = arguments.to_string().into();
+    row["messages"][2]["tool_call_id"] = json!("c1");
+    row["messages"][2]["name"] = json!(null);
+    let turns = self::turns(&row);
+    assert_eq!(
+        turns[1]["tool_calls"][0]["function"]["arguments"],
+        arguments
+    );
+    assert_eq!(
+        turns[2],
+        json!({"role": "tool", "content": "7", "tool_call_id": "c1"})
+    );
+}
+
+#[test]
+fn what_is_no_call_or_tool_is_refused() {
+    #[track_caller]
+    fn check(pointer: &str, value: Value, expected: &str) {
+        let mut row = row();
+        *row.pointer_mut(pointer).unwrap() = value;
+        let error = loaded(&row, Format::Auto.into()).unwrap_err();
+        assert!(
+            error.starts_with(&format!("row 1: field {expected}")),
+            "{error}"
+        );
+    }
+    let call = "/messages/1/tool_calls";
+    let no_call = "\"messages[1].tool_calls[0]\" is no call of a tool, {\"name\": …";
+    check(call, json!(["x"]), no_call);
+    check(call, json!([{"function": {"arguments": {"x": 1}}}]), no_call);
+    let arguments = "\"messages[1].tool_calls[0].arguments\" is ";
+    let of_call = |value: Value| json!([{"name": "x", "arguments": value}]);
+    check(
+        call,
+        of_call(json!([1])),
+        &format!("{arguments}a list, not an object"),
+    );
+    check(
+        call,
+        of_call(json!("{a: 1}")),
+        &format!("{arguments}text that is not JSON: "),
+    );
+    check(
+        call,
+        of_call(json!("7")),
+        &format!("{arguments}a number, not an object"),
+    );
+    let said = json!({"role": "function_call", "content": "Let me look."});
+    check(
+        "/messages/1",
+        said,
+        "\"messages[1].content\" is text that is not JSON: ",
+    );
+    let advice = "\"tools[0]\" is no tool, {\"type\": \"function\", \"function\": {\"name\": …, \
+                  \"parameters\": …}}; correct it, or set data.ignore = [\"tools\"]";
+    check("/tools", json!(["weather"]), advice);
+    check("/tools", json!([{"type": "function"}]), advice);
+    check(
+        "/messages/2/content",
+        json!({"a": 1}),
+        "\"messages[2].content\" is an object",
+    );
+}
+
+#[test]
+fn ignored_calls_and_tools_are_left_out() {
+    let mut row = row();
+    row["messages"][1]["content"] = json!("Wait.");
+    let options = ReadOptions {
+        ignore: vec!["tool_calls".into(), "tools".into()],
+        ..ReadOptions::default()
+    };
+    let found = loaded(&row, options).unwrap().items.remove(0);
+    let text = found.prompt.ask.text();
+    assert_eq!(text, "Human: Oslo?\n\nAssistant: Wait.\n\nTool: 7");
+}
+
+/// A run that began before tools were read goes on without these rows.
+#[test]
+fn old_runs_drop_conversations_with_tools() {
+    let options = || ReadOptions {
+        drops_tools: true,
+        ..ReadOptions::default()
+    };
+    let mut row = row();
+    row["tools"] = json!([]);
+    for (turn, role) in [
+        (calling(), "tool_calls"),
+        (json!({"role": "tool", "content": "7"}), "tool"),
+        (
+            json!({"role": "observation", "content": "7"}),
+            "observation",
+        ),
+        (
+            json!({"role": "function_call", "content": "{}"}),
+            "function_call",
+        ),
+    ] {
+        row["messages"][1] = turn;
+        row["messages"][2] = user();
+        let error = loaded(&row, options()).unwrap_err();
+        let expected = format!(
+            "none of its rows can be used: conversation with a turn of the role {role:?} (1)"
+        );
+        assert_eq!(error, expected);
+    }
+    row["messages"][1] = json!({"role": "assistant", "content": "Wait."});
+    row["tools"] = tools();
+    let error = loaded(&row, options()).unwrap_err();
+    assert!(
+        error.starts_with("row 1: field \"tools\" belongs to the prompt"),
+        "{error}"
+    );
+}
+
+const QWEN: &str = "qwen2.5";
+
+fn qwen() -> Encoder {
+    let small = Tokenizer::from_file(golden("shapes/tokenizer.json")).unwrap();
+    shape_encoder(&small, QWEN, false)
+}
+
+/// The texts that are learnt of a row.
+fn learnt(row: &Value, last: bool) -> Vec<String> {
+    let small = Tokenizer::from_file(golden("shapes/tokenizer.json")).unwrap();
+    let row = demonstration(row);
+    let [example] = &match last {
+        true => vec![qwen().demonstration(&row).unwrap()],
+        false => qwen().conversation(&row).unwrap(),
+    }[..] else {
+        panic!("several sequences");
+    };
+    let text = |range: std::ops::Range<usize>| small.decode(&example.ids[range], false).unwrap();
+    example.labels().map(text).collect()
+}
+
+#[test]
+fn calls_are_learnt_as_other_answers_and_results_never() {
+    let call = "<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Oslo\"}}\n\
+                </tool_call><|im_end|>";
+    assert_eq!(learnt(&row(), false), [call, "Cold.<|im_end|>"]);
+    assert_eq!(learnt(&row(), true), ["Cold.<|im_end|>"]);
+    let mut row = row();
+    row["messages"].as_array_mut().unwrap().truncate(2);
+    assert_eq!(learnt(&row, true), [call]);
+    row["messages"][1]["content"] = json!("Wait.");
+    assert_eq!(learnt(&row, false), [format!("Wait.\n{call}")]);
+    row["messages"][1]["weight"] = json!(0);
+    let error = loaded(&row, Format::Auto.into()).unwrap_err();
+    assert!(error.ends_with("answer of weight 0 (1)"), "{error}");
+}
+
+/// As prompts, rows that end with a call have no reference, and a tool's result may be last.
+#[test]
+fn rows_with_tools_are_prompts() {
+    let mut row = row();
+    row["messages"].as_array_mut().unwrap().truncate(2);
+    let mut result = self::row();
+    result["messages"].as_array_mut().unwrap().truncate(3);
+    let (_dir, path) = file("x.jsonl", format!("{row}\n{result}\n"));
+    let Loaded { items, counts } = data::prompts(&path, Format::Auto).unwrap();
+    assert_eq!(
+        counts.notes,
+        ["1 prompt has no reference: the answer calls tools"]
+    );
+    let references: Vec<_> = items.iter().map(|p| p.reference.as_deref()).collect();
+    assert_eq!(references, [None, None]);
+    assert!(
+        items[0]
+            .ask
+            .text()
+            .starts_with("Tools: [{\"type\":\"function\",")
+    );
+    assert!(items[1].ask.text().ends_with("\n\nTool: 7"));
+    assert_ne!(items[0].key(), items[1].key());
+    qwen().prompt(&items[1]).unwrap();
+}
+
+#[test]
+fn pairs_have_tools_before_their_answers_only() {
+    let pairs = |row: Value| {
+        let (_dir, path) = file("x.jsonl", row.to_string());
+        let pairs = data::preferences(&path, Format::Auto);
+        pairs
+            .map(|mut p| p.items.remove(0))
+            .map_err(|e| e.to_string())
+    };
+    let mut pair = row();
+    pair["prompt"] = json!([user(), calling(), {"role": "tool", "content": "7"}]);
+    pair.as_object_mut().unwrap().remove("messages");
+    pair["chosen"] = json!([{"role": "assistant", "content": "Cold."}]);
+    pair["rejected"] = json!([{"role": "assistant", "content": "Hot."}]);
+    let found = pairs(pair.clone()).unwrap();
+    assert_eq!(Value::from(found.prompt.ask.tools()), tools());
+    qwen().example(&found.prompt, &found.chosen).unwrap();
+    pair["rejected"] = json!([calling()]);
+    let error = pairs(pair).unwrap_err();
+    let what = "row 1: the answer of field \"rejected\" calls tools, and only a text can be learnt";
+    assert!(error.contains(what), "{error}");
+}
+
+const CHATML: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n\
+                      {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+
+#[test]
+fn what_a_template_would_leave_out_is_refused() {
+    #[track_caller]
+    fn check(template: Template, row: &Value, expected: &str) {
+        let (encoder, row) = (encoder(template, false), demonstration(row));
+        let one = encoder.demonstration(&row).unwrap_err().to_string();
+        let all = encoder.conversation(&row).unwrap_err().to_string();
+        for error in [one, all] {
+            let (place, what) = error.split_once(": row 1: ").expect(&error);
+            assert!(place.ends_with("x.jsonl"), "{error}");
+            assert_eq!(what, expected);
+        }
+    }
+    let tool = "the chat template leaves out the tool \"weather\" of \"tools\"; use a model whose chat \
+                template takes tools, or set data.ignore = [\"tools\"] to learn the turns alone";
+    check(chat_template(CHATML), &row(), tool);
+    // the names stand in another turn
+    let mut named = row();
+    named["messages"][0]["content"] = json!("Use weather for Oslo. 7");
+    check(chat_template(CHATML), &named, tool);
+    let mut calls = named.clone();
+    calls.as_object_mut().unwrap().remove("tools");
+    let call = "the chat template leaves out the assistant's call of \"weather\"; use a model whose \
+                chat template writes tool calls, or remove such rows";
+    check(chat_template(CHATML), &calls, call);
+    let mut answer = calls.clone();
+    answer["messages"].as_array_mut().unwrap().truncate(2);
+    check(chat_template(CHATML), &answer, call);
+    let mut results = calls.clone();
+    results["messages"].as_array_mut().unwrap().remove(1);
+    let known = CHATML.replace("in messages", "in messages if m.role != 'tool'");
+    let result = "the chat template leaves out the tool turn \"7\"; use a model whose chat template \
+                  writes tool turns, or remove such rows";
+    check(chat_template(&known), &results, result);
+    encoder(chat_template(CHATML), false)
+        .demonstration(&demonstration(&results))
+        .unwrap();
+    for (template, name) in [(Template::Alpaca, "alpaca"), (Template::Raw, "raw")] {
+        let what = format!(
+            "has tools, and the template {name:?} has no place for them; set model.template = \
+             \"chat\" if the model's own takes tools, or remove such rows"
+        );
+        check(template, &row(), &what);
+    }
+    let raises =
+        format!("{{% if tools %}}{{{{ raise_exception('No tools.') }}}}{{% endif %}}{CHATML}");
+    check(
+        chat_template(&raises),
+        &row(),
+        "chat template (line 1): No tools.",
+    );
+}
+
+/// Of an answer that calls tools.
+#[test]
+fn an_answer_that_the_template_does_not_write_whole_is_refused() {
+    let writes = CHATML.replace(
+        "{{ m.content }}",
+        "{{ m.tool_calls | tojson if m.tool_calls else m.content }}",
+    );
+    let check = |content: &str, template: &str, expected: &str| {
+        let mut row = row();
+        row.as_object_mut().unwrap().remove("tools");
+        row["messages"].as_array_mut().unwrap().truncate(2);
+        row["messages"][1]["content"] = json!(content);
+        let encoder = encoder(chat_template(template), false);
+        let error = encoder.demonstration(&demonstration(&row)).unwrap_err();
+        let error = error.to_string();
+        assert!(error.ends_with(expected), "{error}");
+    };
+    check(
+        "Wait.",
+        &writes,
+        ": row 1: the chat template leaves out the text \"Wait.\" of an answer that calls tools; \
+         remove such rows",
+    );
+    check(
+        "",
+        &writes.replace("<|im_end|>", "{{ '' if m.tool_calls else '<|im_end|>' }}"),
+        ": row 1: the chat template writes no \"<|im_end|>\" after a tool call; remove such rows",
+    );
+    check(
+        "a <|im_end|> b",
+        &writes,
+        ": row 1: an answer that calls tools has the text \"<|im_end|>\", which would be a special \
+         token; remove it from the data",
+    );
+}
