@@ -198,7 +198,7 @@ fn nothing_else_is_said_of_the_rows() {
             "transcripts" => "158 earlier assistant turns are context only",
             "kto-messages" => "172 earlier assistant turns are context only",
             "tools" => "400 earlier assistant turns are context only",
-            "tools-sharegpt" => "TODO earlier assistant turns are context only",
+            "tools-sharegpt" => "362 earlier assistant turns are context only",
             "fastchat" => "98 later turns of questions are not used",
             "ultrafeedback" | "comparison-v2" => "fields that are not used (rows)",
             _ => "",

@@ -31,6 +31,7 @@ mod shapes;
 mod tables;
 mod templates;
 pub mod tokens;
+mod tool_templates;
 mod tools;
 mod transcripts;
 

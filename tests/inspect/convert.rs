@@ -9,8 +9,10 @@ use std::path::Path;
 
 /// Under a template that changes no text.
 fn chat_encoder() -> data::Encoder {
-    let source = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n\
-                  {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+    let source = "{% if tools %}{{ tools | tojson }}{% endif %}\
+                  {% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content or '' }}\
+                  {% for call in m.tool_calls or [] %}{{ call.function | tojson }}{% endfor %}\
+                  <|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
     let template = Template::Chat {
         source: source.to_string(),
         bos: "<s>".to_string(),

@@ -79,7 +79,8 @@ fn bad_rows_are_counted_by_reason_with_the_first_of_them() {
 
 #[test]
 fn every_refused_field_is_named() {
-    let row = r#"{"prompt": "a", "completion": "1", "label": true, "score": 3, "tools": ["x"]}"#;
+    let row =
+        r#"{"prompt": "a", "completion": "1", "label": true, "score": 3, "functions": ["x"]}"#;
     let (_dir, path) = file("rows.jsonl", row);
     let report = inspected(&format!("{path} --stage sft --format prompt_completion")).unwrap();
     let refused = report
@@ -87,7 +88,7 @@ fn every_refused_field_is_named() {
         .iter()
         .filter(|field| field.becomes == "refused");
     let names: Vec<&str> = refused.map(|field| field.name.as_str()).collect();
-    assert_eq!(names, ["label", "score", "tools"]);
+    assert_eq!(names, ["functions", "label", "score"]);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! files. Its steps, time, memory, output and nesting are limited.
 
 mod environment;
+mod floats;
 mod json;
 mod limits;
 mod strftime;
@@ -92,6 +93,7 @@ impl From<&Message> for Turn {
     }
 }
 
+/// As transformers hands it over: without fields that are null.
 impl serde::Serialize for Turn {
     fn serialize<S: serde::Serializer>(
         &self,
@@ -112,7 +114,7 @@ impl serde::Serialize for Turn {
         if let Some(input) = &self.alpaca_input {
             map.serialize_entry("alpaca_input", input)?;
         }
-        for (name, value) in fields {
+        for (name, value) in fields.iter().filter(|(_, value)| !value.is_null()) {
             map.serialize_entry(name, value)?;
         }
         map.end()

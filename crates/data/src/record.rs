@@ -1,10 +1,16 @@
 //! Records of data before any template or tokenizer: prompts, demonstrations, preferences.
 
 use crate::Origin;
-use crate::tools::{CALLS, TOOL, TOOLS, declared};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
+
+/// The role of the message that declares the tools, and the field with them.
+pub(crate) const TOOLS: &str = "tools";
+/// The role of a tool's result.
+pub(crate) const TOOL: &str = "tool";
+/// The field with an assistant's calls.
+pub(crate) const CALLS: &str = "tool_calls";
 
 /// One turn of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +74,20 @@ impl Message {
     pub(crate) fn says_something(&self) -> bool {
         !self.content.trim().is_empty() || self.fields.contains_key(CALLS)
     }
+}
+
+/// The tools that a conversation declares, and its turns.
+pub(crate) fn declared(messages: &[Message]) -> (&[Value], &[Message]) {
+    let split = messages.split_first();
+    let tools = split.and_then(|(first, turns)| Some((declaration(first)?, turns)));
+    tools.unwrap_or((&[], messages))
+}
+
+/// The tools of a message that declares them. A turn whose role in the data is `tools` has none.
+pub(crate) fn declaration(message: &Message) -> Option<&[Value]> {
+    let is_first = message.role == TOOLS;
+    let tools = message.fields.get(TOOLS).filter(|_| is_first)?;
+    tools.as_array().map(Vec::as_slice)
 }
 
 /// A question, before any template.

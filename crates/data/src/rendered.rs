@@ -1,7 +1,7 @@
 //! Checks that a chat template left out no turn of a conversation.
 
 use crate::findings::beginning;
-use crate::tools::{TOOL, TOOLS};
+use crate::record::{TOOL, TOOLS};
 use crate::{Ask, Error, Message, Result};
 
 /// Fails if the text lacks a system or user turn of the conversation, or an assistant's without

@@ -2,8 +2,8 @@
 
 use crate::clock::{template_now, template_time};
 use crate::jinja::{Rendering, Tagged, Turn};
-use crate::record::{Ask, Message, transcript};
-use crate::{Error, Result, jinja, tools};
+use crate::record::{Ask, Message, declared, transcript};
+use crate::{Error, Result, jinja};
 use serde::{Deserialize, Serialize};
 
 /// The key of a message that holds Alpaca's input. A chat template that reads it gets instruction
@@ -102,11 +102,11 @@ impl Template {
         else {
             return Err(Error("not a chat template".into()));
         };
-        let mut declared = Vec::new();
+        let mut tools = Vec::new();
         let mut turns = match ask {
             Ask::Chat(messages) => {
-                let (of_row, turns) = tools::declared(messages);
-                declared = of_row.to_vec();
+                let (of_row, turns) = declared(messages);
+                tools = of_row.to_vec();
                 turns.iter().map(Turn::from).collect()
             }
             Ask::Instruction { instruction, input }
@@ -123,7 +123,7 @@ impl Template {
         Ok(Rendering {
             source: source.clone(),
             turns,
-            tools: declared,
+            tools,
             bos: bos.clone(),
             eos: eos.clone(),
             add_generation_prompt,

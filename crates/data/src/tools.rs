@@ -4,29 +4,9 @@
 //! no text of the row can hold the like: what is not in that text would be lost.
 
 use crate::findings::beginning;
+use crate::record::{CALLS, TOOL, TOOLS, declaration};
 use crate::{Ask, Error, Message, Result, Template};
 use serde_json::{Value, json};
-
-/// The role of the message that declares the tools, and the field with them.
-pub(crate) const TOOLS: &str = "tools";
-/// The role of a tool's result.
-pub(crate) const TOOL: &str = "tool";
-/// The field with an assistant's calls.
-pub(crate) const CALLS: &str = "tool_calls";
-
-/// The tools that a conversation declares, and its turns.
-pub(crate) fn declared(messages: &[Message]) -> (&[Value], &[Message]) {
-    let split = messages.split_first();
-    let tools = split.and_then(|(first, turns)| Some((declaration(first)?, turns)));
-    tools.unwrap_or((&[], messages))
-}
-
-/// The tools of a message that declares them. A turn whose role in the data is `tools` has none.
-pub(crate) fn declaration(message: &Message) -> Option<&[Value]> {
-    let is_first = message.role == TOOLS;
-    let tools = message.fields.get(TOOLS).filter(|_| is_first)?;
-    tools.as_array().map(Vec::as_slice)
-}
 
 /// Fails if the template would leave out tools, calls or results of the conversation.
 pub(crate) fn check(template: &Template, ask: &Ask, answer: Option<&Message>) -> Result<()> {

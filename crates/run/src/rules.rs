@@ -2,8 +2,10 @@
 //! a number here, so that a run which began under earlier rules resumes and replays under them.
 
 use crate::directory::Run;
-use crate::saved_run::SavedRun;
+use crate::saved_run::{SavedRun, open_saved_run};
+use anyhow::Result;
 use serde_json::Value;
+use std::path::Path;
 
 /// Key of run.json. Runs of versions before it have none.
 pub(crate) const KEY: &str = "rules";
@@ -60,6 +62,15 @@ impl SavedRun {
     pub fn rules(&self) -> Rules {
         numbered(self.info.get(KEY))
     }
+}
+
+/// Whether the run that is resumed, if any, began before these rules.
+///
+/// # Errors
+/// As [`open_saved_run`].
+pub fn began_before(resumed: Option<&Path>, rules: Rules) -> Result<bool> {
+    let run = resumed.map(open_saved_run).transpose()?.flatten();
+    Ok(run.is_some_and(|run| run.rules() < rules))
 }
 
 fn numbered(number: Option<&Value>) -> Rules {

@@ -1,6 +1,5 @@
 //! Run directories of earlier stages, opened read-only.
 
-use crate::rules::Rules;
 use crate::run_info::{INFO, damaged_files, read_config, read_info};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -30,15 +29,6 @@ impl SavedRun {
             crate::say!("{dir} is not finished ({status}); using the result saved so far");
         }
     }
-}
-
-/// Whether the run that is resumed, if any, began before these rules.
-///
-/// # Errors
-/// As [`open_saved_run`].
-pub fn began_before(resumed: Option<&Path>, rules: Rules) -> Result<bool> {
-    let run = resumed.map(open_saved_run).transpose()?.flatten();
-    Ok(run.is_some_and(|run| run.rules() < rules))
 }
 
 /// Opens the run directory of an earlier stage; `None` if `dir` is not a run directory.

@@ -1,5 +1,6 @@
 //! The engine as transformers sets it up: syntax, functions, Python's methods and `json.dumps`.
 
+use super::floats::float_text;
 use super::json::to_json;
 use super::limits::{Limit, bound};
 use super::strftime::strftime;
@@ -33,6 +34,10 @@ pub(super) fn environment(secs: u64, limit: Limit, tags: Tags) -> Environment<'s
     });
     environment.add_filter("tojson", move |value: &Value, options: Kwargs| {
         to_json(value, options, limit)
+    });
+    environment.set_formatter(|out, state, value| match float_text(value) {
+        Some(text) => Ok(out.write_str(&text)?),
+        None => minijinja::escape_formatter(out, state, value),
     });
     environment.add_filter(FILTER, move |text: String| tags.around(text));
     bound(&mut environment, limit);

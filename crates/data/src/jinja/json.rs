@@ -1,6 +1,7 @@
 //! `json.dumps(value, ensure_ascii=False, indent=indent)`: Python's separators and floats.
 
 use super::BoundedOutput;
+use super::floats::float;
 use super::limits::Limit;
 use minijinja::value::{Kwargs, Value};
 use minijinja::{Error, ErrorKind};
@@ -95,19 +96,5 @@ impl Formatter for IndentedStyle<'_> {
     }
     fn end_object_value<W: ?Sized + Write>(&mut self, w: &mut W) -> Result<()> {
         self.0.end_object_value(w)
-    }
-}
-
-/// Python's `repr` of a finite float: `1.0`, `1e+16`, `1e-07`.
-fn float(value: f64) -> String {
-    let scientific = format!("{value:e}");
-    let (digits, exponent) = scientific.split_once('e').expect("an exponent");
-    let exponent: i32 = exponent.parse().expect("a number");
-    match exponent {
-        -4..16 => format!("{value:?}"),
-        _ => {
-            let sign = if exponent < 0 { '-' } else { '+' };
-            format!("{digits}e{sign}{:02}", exponent.abs())
-        }
     }
 }

@@ -5,6 +5,7 @@
 //! Operators (`~`, `+`, `*`) and `{% set %}` blocks belong to the engine, which offers no hook for
 //! them. The limit on memory stops them.
 
+use super::floats::float_text;
 use minijinja::value::{Kwargs, Rest, Value, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, filters};
 use std::fmt::Write;
@@ -67,7 +68,10 @@ pub(super) fn bound(environment: &mut Environment<'static>, limit: Limit) {
     );
     environment.add_filter("string", move |value: &Value| match value.as_str() {
         Some(_) => Ok(value.clone()),
-        None => limit.written("string", format_args!("{value}")),
+        None => match float_text(value) {
+            Some(text) => Ok(text.into()),
+            None => limit.written("string", format_args!("{value}")),
+        },
     });
     environment.add_filter("pprint", move |value: &Value| {
         limit.written("pprint", format_args!("{value:#?}"))

@@ -3,7 +3,7 @@
 
 use super::format::ReadOptions;
 use super::remarks::Remark;
-use crate::tools::{self, TOOL};
+use crate::record::{TOOL, declaration};
 use crate::{Ask, Demonstration, Error, Message, Origin, Preference, Prompt, TrainOn};
 use row_files::{MAX_ROW_BYTES, TOO_BIG};
 use std::collections::BTreeMap;
@@ -91,7 +91,7 @@ impl Collector {
         match message.role.as_str() {
             "system" | "user" | "assistant" => true,
             TOOL => !self.drops_tools,
-            _ => tools::declaration(message).is_some(),
+            _ => declaration(message).is_some(),
         }
     }
 

@@ -18,7 +18,8 @@ use super::row::{Kind, Row, Source};
 use super::transcript::HUMAN;
 use super::turns;
 use super::unused::words;
-use crate::{Ask, Message, Result, tools};
+use crate::record::declared;
+use crate::{Ask, Message, Result};
 use row_files::Object;
 use serde_json::Value;
 
@@ -111,7 +112,7 @@ fn repeated(row: &Row, ask: &Ask, chosen: &str, is_whole: bool) -> Result<()> {
         return Ok(()); // it is the prompt, or nothing
     }
     let mut whole = match ask {
-        Ask::Chat(messages) => tools::declared(messages).1.to_vec(),
+        Ask::Chat(messages) => declared(messages).1.to_vec(),
         other => vec![Message::new("user", &other.text())],
     };
     whole.push(Message::new("assistant", chosen));

@@ -8,7 +8,7 @@
 
 use super::json_text;
 use super::row::Row;
-use crate::tools::{CALLS, TOOLS};
+use crate::record::{CALLS, TOOLS};
 use crate::{Message, Result};
 use row_files::type_name;
 use serde_json::{Map, Value, json};

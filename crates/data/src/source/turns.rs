@@ -6,7 +6,7 @@ use super::row::Row;
 use super::scalar::number;
 use super::tools;
 use super::unused::is_empty;
-use crate::tools::TOOL;
+use crate::record::TOOL;
 use crate::{Message, Result};
 use serde_json::{Map, Value};
 use std::borrow::Cow;
