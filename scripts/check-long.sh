@@ -166,32 +166,54 @@ peak_of() {
     echo "$((SECONDS - start)) s, at most $((peak / 1024)) MB"
 }
 
-# Rows of about 700 bytes in the words of the tiny world, $gb GB of them: three steps of sft, the
-# first time and again. The losses must be the same.
-large_data() {
-    local rows=$work/rows.jsonl run n command
-    awk -v bytes="$gb" 'BEGIN {
+# rows_of FILE ANSWERS: rows of about 700 bytes in the words of the tiny world, $gb GB of them, with
+# an answer ("completion") or two ("pair")
+rows_of() {
+    awk -v bytes="$gb" -v answers="$2" 'BEGIN {
         n = split("cherry hotel spade plane fox drum fig dress horn elm tram house palm", words, " ")
         for (bytes *= 1e9; written < bytes; row++) {
             text = "Row " row ":"
             for (i = 0; i < 60; i++) text = text " " words[int((row * 7 + i * i * 31) % n) + 1]
-            line = "{\"prompt\": \"Repeat these words: " text ".\", \"completion\": \"" text ".\"}"
+            line = "{\"prompt\": \"Repeat these words: " text ".\", "
+            if (answers == "pair") line = line "\"chosen\": \"" text ".\", \"rejected\": \"No.\"}"
+            else line = line "\"completion\": \"" text ".\"}"
             written += length(line) + 1
             print line
         }
-    }' >"$rows"
-    n=$(wc -l <"$rows")
-    command="$bin/wick sft --config configs/tiny/sft.toml --set data.path=$rows
-        --set data.max_len=250 --set data.held_out=0.001 --set data.max_eval_rows=50
-        --set train.max_steps=3 --set train.batch_size=4 --set samples.n=1"
+    }' >"$1"
+}
+
+# large STAGE COMMAND…: three steps, the first time and again. The metrics must be the same.
+large() {
+    local stage=$1 run
+    shift
     for run in first second; do
-        echo "$run start: $(WICK_CACHE=$work/cache RAYON_NUM_THREADS=$(nproc) \
-            peak_of "$work/log" $command --run "$work/$run")"
+        echo "$stage, $run start: $(WICK_CACHE=$work/$stage-cache RAYON_NUM_THREADS=$(nproc) \
+            peak_of "$work/log" "$@" --run "$work/$stage-$run")" || return 1
     done
     grep -q 'were tokenised before' "$work/log" ||
-        { echo "the second start tokenised them again"; return 1; }
-    diff -I '"time/' -I tokens_per_sec "$work"/{first,second}/metrics.jsonl || return 1
-    echo "$n rows, $(du -m "$rows" | cut -f1) MB; their tokens: $(du -sm "$work/cache" | cut -f1) MB"
+        { echo "$stage: the second start tokenised them again"; return 1; }
+    diff -I '"time/' -I tokens_per_sec "$work/$stage"-{first,second}/metrics.jsonl || return 1
+    echo "$stage: the rows' tokens take $(du -sm "$work/$stage-cache" | cut -f1) MB"
+    rm -r "$work/$stage-cache"
+}
+
+# Every stage on more rows than fit in memory.
+large_data() {
+    local rl
+    rows_of "$work/rows.jsonl" completion
+    echo "$(wc -l <"$work/rows.jsonl") rows, $(du -m "$work/rows.jsonl" | cut -f1) MB"
+    large sft "$bin/wick" sft --config configs/tiny/sft.toml --set data.path="$work/rows.jsonl" \
+        --set data.max_len=250 --set data.held_out=0.001 --set data.max_eval_rows=50 \
+        --set train.max_steps=3 --set train.batch_size=4 --set samples.n=1 || return 1
+    rl="$bin/wick rlhf --set model.policy=data/tiny/base --set data.max_prompt_len=130
+        --set rollout.max_new_tokens=120 --set rollout.prompts=4 --set train.steps=3
+        --set train.eval_prompts=4"
+    large rloo $rl --set algorithm.name=rloo --set data.path="$work/rows.jsonl" \
+        --set 'rewards=[{kind="rouge_l"}]' || return 1
+    rows_of "$work/rows.jsonl" pair
+    echo "$(wc -l <"$work/rows.jsonl") pairs, $(du -m "$work/rows.jsonl" | cut -f1) MB"
+    large dpo $rl --set algorithm.name=dpo --set data.path="$work/rows.jsonl"
 }
 
 run_part() {

@@ -51,8 +51,8 @@ impl Place {
         toml::from_str(&text).unwrap()
     }
 
-    fn prepare(&self, config: &RowsConfig<10>) -> data::Result<(bool, Rows)> {
-        let preparing = Preparing {
+    fn preparing<'a>(&self, config: &'a RowsConfig<10>) -> Preparing<'a, Demonstration, 1, 10> {
+        Preparing {
             config,
             seed: 3,
             encode,
@@ -63,7 +63,11 @@ impl Place {
             n_shown: 0,
             limits: config.limits(),
             keeps_prompts: false,
-        };
+        }
+    }
+
+    fn prepare(&self, config: &RowsConfig<10>) -> data::Result<(bool, Rows)> {
+        let preparing = self.preparing(config);
         let rows = preparing.rows(&byte_encoder().within(70), &mut ())?;
         Ok((rows.n_reads == 0, rows))
     }
@@ -135,6 +139,72 @@ fn rows_on_disk_are_those_in_memory() {
     same(&memory, &disk);
     let mixture = disk.train.mixture();
     assert_eq!(mixture.n_visits(), mixture.n_rows() / 2);
+}
+
+/// What esrl-rlhf keeps: the prompts of rows, and of held-out rows nothing else.
+#[test]
+fn prompts_on_disk_are_those_in_memory() {
+    let place = Place::new();
+    let rows = |memory_mb: usize| {
+        let config = place.config(memory_mb, "");
+        let preparing = Preparing {
+            keeps_prompts: true,
+            ..place.preparing(&config)
+        };
+        let rows = preparing.rows(&byte_encoder().within(70), &mut ()).unwrap();
+        assert!(rows.shown.is_empty());
+        let keys: Vec<u64> = (0..rows.train.len())
+            .map(|row| rows.train.key(row))
+            .collect();
+        let held_out = rows.held_out.into_rows().unwrap();
+        (
+            rows.n_reads,
+            keys,
+            rows.train.into_rows().unwrap(),
+            held_out,
+        )
+    };
+    let (memory, disk, found) = (rows(256), rows(0), rows(0));
+    assert_eq!((memory.0, disk.0, found.0), (1, 2, 0));
+    assert!(memory.2.len() > 100 && memory.3.len() > 10);
+    for other in [disk, found] {
+        assert_eq!((&memory.1, &memory.2), (&other.1, &other.2));
+        assert_eq!(memory.3, other.3);
+    }
+    for (row, key) in memory.2.iter().zip(&memory.1) {
+        assert_eq!(row.prompt.as_ref().unwrap().key(), *key);
+    }
+    assert!(memory.3.iter().all(|row| row.examples[0].ids.is_empty()));
+}
+
+/// An origin is no part of a prompt, but how its answer is tokenised depends on this one.
+#[test]
+fn prompts_on_disk_are_transcripts_as_before() {
+    let place = Place::new();
+    let row = |i: usize| {
+        let prompt = format!("\n\nHuman: Row {i}?\n\nAssistant:");
+        format!(
+            "{}\n",
+            serde_json::json!({ "prompt": prompt, "completion": " b" })
+        )
+    };
+    std::fs::write(place.data(), (0..40).map(row).collect::<String>()).unwrap();
+    place.age(&place.data());
+    let transcripts = |memory_mb: usize| {
+        let config = place.config(memory_mb, "");
+        let preparing = Preparing {
+            keeps_prompts: true,
+            ..place.preparing(&config)
+        };
+        let rows = preparing.rows(&byte_encoder().within(70), &mut ()).unwrap();
+        let all = [rows.train, rows.held_out].map(|set| set.into_rows().unwrap());
+        let is_transcript =
+            |row: &data::Row<1>| row.prompt.as_ref().unwrap().origin.is_transcript();
+        all.concat().iter().map(is_transcript).collect::<Vec<_>>()
+    };
+    let memory = transcripts(256);
+    assert!(memory.contains(&true), "{memory:?}");
+    assert_eq!((&memory, &memory), (&transcripts(0), &transcripts(0)));
 }
 
 #[test]

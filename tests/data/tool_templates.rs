@@ -53,6 +53,9 @@ fn what_a_template_would_leave_out_is_refused() {
         );
         check(template, &row(), &what);
     }
+    let json = CHATML.replace("m.content", "m.content | tojson");
+    let undefined = "chat template (line 2): tojson: the value is undefined";
+    check(chat_template(&json), &calls, undefined);
     let raises =
         format!("{{% if tools %}}{{{{ raise_exception('No tools.') }}}}{{% endif %}}{CHATML}");
     check(

@@ -115,7 +115,7 @@ fn an_rl_run_of_any_method_is_refused_before_any_row_is_read() {
     );
     refused(
         "algorithm.name=rloo rewards=[{kind=\"process\",command=[\"/nothing\"]}]",
-        "cannot be started",
+        "there is no such program",
     );
     world.model("other", 2);
     let moved = "model.policy=~/base2";

@@ -103,8 +103,8 @@ fn rows_on_disk_are_learnt_as_those_in_memory() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{said}");
         let n = |what: &str| said.matches(what).count();
-        assert_eq!(n("they are tokenised into"), 2, "{said}");
-        assert_eq!(n("the rows were tokenised before"), 4, "{said}");
+        assert_eq!(n("they are tokenised into"), 5, "{said}");
+        assert_eq!(n("the rows were tokenised before"), 10, "{said}");
         return;
     };
     assert_eq!(world, "1");
@@ -117,5 +117,33 @@ fn rows_on_disk_are_learnt_as_those_in_memory() {
         stage(&world, &again, "resume data.memory_mb=0 train.max_steps=4").unwrap();
         assert_same(&world, name, &disk);
         assert_same(&world, name, &again);
+    }
+    // prompts with and without references that are learnt from, and pairs
+    let demonstrations = format!("data.path={}", tiny("demonstrations.json"));
+    let pairs = format!("data.path={}", tiny("comparisons.json"));
+    for (name, sets) in [
+        ("rloo", "algorithm.samples=2 model.reward=~/rm".to_string()),
+        (
+            "mrt",
+            format!("{demonstrations} rewards=[{{kind=\"bleu\"}}]"),
+        ),
+        ("dpo", pairs),
+    ] {
+        let (disk, again) = (format!("{name}-disk"), format!("{name}-again"));
+        let stage = |run: &str, more: &str| {
+            let sets = format!("algorithm.name={name} {sets} {more}");
+            world.rl_by(run, &sets).unwrap();
+        };
+        stage(name, "");
+        stage(&disk, "data.memory_mb=0");
+        stage(&again, "data.memory_mb=0 train.steps=2");
+        stage(&again, "resume data.memory_mb=0 train.steps=4");
+        assert_same(&world, name, &disk);
+        assert_same(&world, name, &again);
+        for other in [disk, again] {
+            let file = |run: &str| std::fs::read(world.path(run).join("heldout.json")).unwrap();
+            assert_eq!(file(name), file(&other), "{name}");
+            assert_eq!(world.info(name)["data"], world.info(&other)["data"]);
+        }
     }
 }

@@ -222,7 +222,7 @@ pub(crate) fn of_row<const N: usize>(row: Row<N>, encoder: &Encoder) -> Result<A
 /// Encoded prompts held out for evaluation. Those that leave no room for a response are left out and
 /// counted.
 pub(crate) fn evaluation_tasks(
-    prompts: Vec<Prompt>,
+    prompts: &[Prompt],
     meta: &PolicyMeta,
     config: &Config,
 ) -> Result<Vec<Rc<Task>>> {
@@ -230,9 +230,9 @@ pub(crate) fn evaluation_tasks(
     let n_prompts = prompts.len();
     let mut tasks = Vec::with_capacity(n_prompts);
     for prompt in prompts {
-        let ids = meta.encoder.prompt(&prompt)?;
+        let ids = meta.encoder.prompt(prompt)?;
         if ids.len() <= limit {
-            tasks.push(Rc::new(task(&meta.encoder, prompt, ids)));
+            tasks.push(Rc::new(task(&meta.encoder, prompt.clone(), ids)));
         }
     }
     meta.encoder.report_rows("held-out");

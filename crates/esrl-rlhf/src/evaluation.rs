@@ -13,12 +13,12 @@ use std::rc::Rc;
 
 /// The first `train.eval_prompts` held-out prompts, encoded.
 pub(crate) fn tasks_for_evaluation(
-    mut prompts: Vec<::data::Prompt>,
+    held_out: &[::data::Prompt],
     meta: &PolicyMeta,
     config: &Config,
 ) -> Result<Vec<Rc<Task>>> {
-    prompts.truncate(config.train.eval_prompts);
-    data::evaluation_tasks(prompts, meta, config)
+    let n = held_out.len().min(config.train.eval_prompts);
+    data::evaluation_tasks(&held_out[..n], meta, config)
 }
 
 /// One sampled answer per held-out prompt: mean reward (where there is one), length, and the share

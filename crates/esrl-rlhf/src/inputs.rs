@@ -103,7 +103,7 @@ impl Opened {
             meta.fetch_weights()?;
         }
         let source = RowSource::new(train, &needs, &meta.encoder, config)?;
-        let eval_tasks = tasks_for_evaluation(held_out.clone(), &meta, config)?;
+        let eval_tasks = tasks_for_evaluation(&held_out, &meta, config)?;
         Ok(RunInputs {
             needs,
             weights: meta.base.weights(keep)?,

@@ -65,13 +65,8 @@ impl Critic {
 }
 
 impl Roles {
-    /// Opens reward model and critic on the policy's base. `rewards`: the sources, without the model.
-    pub fn open(
-        config: &Config,
-        needs: &Requirements,
-        policy: Policy,
-        rewards: Mixture,
-    ) -> Result<Self> {
+    /// Opens reward model and critic on the policy's base.
+    pub fn open(config: &Config, needs: &Requirements, policy: Policy) -> Result<Self> {
         let Policy {
             base,
             adapter,
@@ -125,7 +120,7 @@ impl Roles {
             base,
             encoder,
             template,
-            rewards: rewards.with_model(reward),
+            rewards: Mixture::open(&config.rewards, reward)?,
             critic,
             files,
         })

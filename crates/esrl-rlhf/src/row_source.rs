@@ -11,6 +11,7 @@ use algorithms::Metrics;
 use algorithms::{DataSource, PoolRequirements, Requirements};
 use anyhow::{Result, bail};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::rc::Rc;
 
 /// The data of a run, and the run's position in it.
@@ -140,9 +141,8 @@ impl<const N: usize> Stream<N> {
         let new_epoch = self.loader.cursor().index == numbers.len();
         let mut read: BTreeMap<usize, Answered<N>> = BTreeMap::new();
         for number in &numbers {
-            if !read.contains_key(number) {
-                let row = data::of_row(self.rows.row(*number)?, encoder)?;
-                read.insert(*number, row);
+            if let Entry::Vacant(place) = read.entry(*number) {
+                place.insert(data::of_row(self.rows.row(*number)?, encoder)?);
             }
         }
         Ok(Batch {

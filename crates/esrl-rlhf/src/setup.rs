@@ -15,7 +15,6 @@ use algorithms::DataSource;
 use anyhow::{Result, ensure};
 use models::Fetch;
 use planning::Plan;
-use rewards::Mixture;
 use run::{Run, RunArgs};
 use std::rc::Rc;
 use train::{Frozen, NewLength};
@@ -64,7 +63,6 @@ pub(crate) fn open<'a>(
         policy::check_adapters(&run, adapters.chain(reward.as_deref())).map(|()| run)
     });
     let reopened = reopened.transpose()?;
-    let rewards = Mixture::start(&config.rewards)?;
 
     // Then data and sizes: what cannot fit is refused before a weight is read.
     let inputs = opened.read(config, Fetch::Whole)?;
@@ -77,7 +75,7 @@ pub(crate) fn open<'a>(
 
     let policy = inputs.meta.load(&device, inputs.keep);
     let policy = policy.map_err(|e| plan.with_oom_advice(e))?;
-    let mut roles = Roles::open(config, &needs, policy, rewards)?;
+    let mut roles = Roles::open(config, &needs, policy)?;
     roles.model_mut().checkpoint_layers(plan.layers);
     roles.model_mut().set_compute(config.compute);
 

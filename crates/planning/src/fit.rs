@@ -1,15 +1,12 @@
 //! The fit loop (`train::fit`) of sft and reward-model.
 
-use crate::forwards::{Cut, Forwards, Unit, longest};
+use crate::forwards::{Cut, Forwards, LOOKED_AT, Unit, longest};
 use crate::plan::n_times;
 use crate::rows::Forward;
 use crate::workload::{Graph, Scoring, Workload};
 use data::Mixture;
 use std::rc::Rc;
 use train::FitConfig;
-
-/// Of more items than this, so many represent all, and the longest is among them.
-const LOOKED_AT: usize = 100_000;
 
 /// The items that are looked at.
 enum Part {

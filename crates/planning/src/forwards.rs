@@ -153,7 +153,7 @@ impl Cut<'_> {
 }
 
 /// Of more groups than this, so many and the longest represent all.
-const LOOKED_AT: usize = 100_000;
+pub(crate) const LOOKED_AT: usize = 100_000;
 
 /// The numbers of the groups that represent all of `n`.
 fn looked_at(n: usize, group: &dyn Fn(usize) -> Group) -> Vec<usize> {

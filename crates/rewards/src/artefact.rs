@@ -171,7 +171,6 @@ impl RewardModel {
     /// Opens an artefact on the base that it was trained on. A missing file, one that does not
     /// match SHA256SUMS, another base, or golden scores that differ are errors.
     pub fn load(dir: &Path, model: &CausalLm) -> Result<Self> {
-        let at = dir.display();
         require_files(dir)?;
         let checked = run::check_result(dir).and_then(|()| FileHashes::of_dir(dir));
         let files = checked.map_err(|e| Error::Input(run::one_line(&e)))?;

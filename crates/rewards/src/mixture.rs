@@ -74,15 +74,10 @@ impl Mixture {
     /// Checks the settings and starts the programs. `model` may be given without a source of its
     /// kind, for other uses.
     pub fn open(configs: &[SourceConfig], model: Option<RewardModel>) -> Result<Self> {
+        crate::check(configs)?;
         if crate::needs_model(configs) && model.is_none() {
             return Err(no_model());
         }
-        Ok(Self::start(configs)?.with_model(model))
-    }
-
-    /// [`open`](Self::open) before the model is there.
-    pub fn start(configs: &[SourceConfig]) -> Result<Self> {
-        crate::check(configs)?;
         let mut entries: Vec<Entry> = Vec::with_capacity(configs.len());
         for (i, config) in configs.iter().enumerate() {
             let kind = config.kind.name();
@@ -100,15 +95,7 @@ impl Mixture {
                 running: Moments::default(),
             });
         }
-        Ok(Self {
-            entries,
-            model: None,
-        })
-    }
-
-    /// The same sources with the trained reward model.
-    pub fn with_model(self, model: Option<RewardModel>) -> Self {
-        Self { model, ..self }
+        Ok(Self { entries, model })
     }
 
     /// The trained reward model, if there is one.

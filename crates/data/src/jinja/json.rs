@@ -22,6 +22,10 @@ pub(super) fn to_json(
         let what = "tojson: ensure_ascii=true is not supported";
         return Err(Error::new(ErrorKind::InvalidOperation, what));
     }
+    if value.is_undefined() {
+        let what = "tojson: the value is undefined";
+        return Err(Error::new(ErrorKind::InvalidOperation, what));
+    }
     let mut out = BoundedOutput::new(limit.0);
     let written = match indent {
         Some(n) if n > 64 => {
