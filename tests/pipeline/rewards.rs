@@ -199,7 +199,8 @@ fn invalid_rewards_are_refused_before_anything_is_loaded() {
         "prompts.json",
         r#"[{"prompt": "a", "chosen": "b", "rejected": "c"}, {"prompt": "d", "chosen": "e", "rejected": "f"}]"#,
     );
-    // there is no policy either, which would be found when weights are loaded
+    // there is no policy, but for rewards that need the rows
+    let base = tiny("base");
     let rl = |sets: &str| world.rl_by("out", &format!("algorithm.name=reinforce {sets}"));
     refused(
         &world,
@@ -213,7 +214,9 @@ fn invalid_rewards_are_refused_before_anything_is_loaded() {
     );
     refused(
         &world,
-        rl("rewards=[{kind=\"bleu\"}] data.path=~/prompts.json"),
+        rl(&format!(
+            "model.policy={base} rewards=[{{kind=\"bleu\"}}] data.path=~/prompts.json"
+        )),
         &[
             "prompts.json",
             "compare with reference answers",
@@ -224,7 +227,7 @@ fn invalid_rewards_are_refused_before_anything_is_loaded() {
     refused(
         &world,
         rl(&format!(
-            "rewards=[{{kind=\"bleu\"}}] data.path={answers} data.eval_path=~/prompts.json"
+            "model.policy={base} rewards=[{{kind=\"bleu\"}}] data.path={answers} data.eval_path=~/prompts.json"
         )),
         &["prompts.json", "held out for evaluation have none"],
     );

@@ -2,8 +2,8 @@
 //!
 //! The file holds for each example, as 32-bit little-endian numbers: its number of ids, the length
 //! of its prompt, the number of its context ranges, the low and high half of its key, the ranges
-//! (start, end), and the ids. Where the prompt is kept, a byte says whether it was a transcript, and
-//! its JSON follows. Each row has a CRC-32C, which is checked when the row is read.
+//! (start, end), and the ids. Where the prompt is kept, a byte says whether it was a transcript,
+//! and its JSON follows. Each row has a CRC-32C, which is checked when the row is read.
 
 use crate::{Error, Example, Mixture, Origin, Prompt, Result};
 use serde::{Deserialize, Serialize};

@@ -219,8 +219,8 @@ pub(crate) fn of_row<const N: usize>(row: Row<N>, encoder: &Encoder) -> Result<A
     Ok((Rc::new(task), examples.map(answer)))
 }
 
-/// Encoded prompts held out for evaluation. Those that leave no room for a response are left out and
-/// counted.
+/// Encoded prompts held out for evaluation. Those that leave no room for a response are left out
+/// and counted.
 pub(crate) fn evaluation_tasks(
     prompts: &[Prompt],
     meta: &PolicyMeta,

@@ -15,7 +15,9 @@ use algorithms::DataSource;
 use anyhow::{Result, ensure};
 use models::Fetch;
 use planning::Plan;
+use policy::PolicyMeta;
 use run::{Run, RunArgs};
+use std::path::Path;
 use std::rc::Rc;
 use train::{Frozen, NewLength};
 
@@ -54,14 +56,9 @@ pub(crate) fn open<'a>(
     let own = opened.meta.own_settings();
     config.refuse_unused(&own, args.resume)?;
     let used = config.clone().in_use(&own);
-    let reopened = args.resume.then(|| {
-        let migrate = |old: Config| Ok(old.resolved()?.in_use(&own));
-        let run = Run::reopen(&dir, "esrl-rlhf", &used, migrate)?;
-        new_length(&run, config)?;
-        let reward = config.model.reward.as_ref().map(|dir| dir.join("reward"));
-        let adapters = opened.meta.adapter_dir().into_iter();
-        policy::check_adapters(&run, adapters.chain(reward.as_deref())).map(|()| run)
-    });
+    let reopened = args
+        .resume
+        .then(|| reopen(&dir, &opened.meta, config, &used));
     let reopened = reopened.transpose()?;
 
     // Then data and sizes: what cannot fit is refused before a weight is read.
@@ -125,6 +122,18 @@ pub(crate) fn open<'a>(
     Ok(session)
 }
 
+/// The run in `dir`, to be continued with the settings `used`.
+fn reopen(dir: &Path, meta: &PolicyMeta, config: &Config, used: &Config) -> Result<Run> {
+    let own = meta.own_settings();
+    let migrate = |old: Config| Ok(old.resolved()?.in_use(&own));
+    let run = Run::reopen(dir, "esrl-rlhf", used, migrate)?;
+    new_length(&run, config)?;
+    let reward = config.model.reward.as_ref().map(|dir| dir.join("reward"));
+    let adapters = meta.adapter_dir().into_iter();
+    policy::check_adapters(&run, adapters.chain(reward.as_deref()))?;
+    Ok(run)
+}
+
 impl Session<'_> {
     /// Loads the last checkpoint; then nothing refuses the command any more, and the run begins.
     fn resume(&mut self) -> Result<()> {
@@ -153,8 +162,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// The length of a resumed run beside the one it had, and the jumps of its learning rates, to be
-    /// said once the run has begun.
+    /// The length of a resumed run beside the one it had, and the jumps of its learning rates, to
+    /// be said once the run has begun.
     fn changed_length(&self) -> Result<Option<(NewLength, Vec<String>)>> {
         let Some((old, length)) = new_length(&self.run, self.learner.config)? else {
             return Ok(None);

@@ -157,9 +157,9 @@ impl RewardModel {
         run::atomic_write(&dir.join(MANIFEST), text.as_bytes()).map_err(|e| failed(MANIFEST, &e))
     }
 
-    /// The template of an artefact, without reading its tensors. `base`: the fingerprint of the base
-    /// that it will be opened on, where that is known. Errors: as [`load`](Self::load), where they
-    /// need no model.
+    /// The template of an artefact, without reading its tensors. `base`: the fingerprint of the
+    /// base that it will be opened on, where that is known. Errors: as [`load`](Self::load), where
+    /// they need no model.
     pub fn template_of(dir: &Path, base: Option<&str>) -> Result<Template> {
         require_files(dir)?;
         run::check_sums(dir).map_err(|e| Error::Input(run::one_line(&e)))?;

@@ -279,8 +279,8 @@ fn report_jump(length: &NewLength, config: &FitConfig, rules: Rules) {
     length.report(jump.as_slice());
 }
 
-/// Refuses a `train.max_steps` that a resumed run has passed, which needs no row. Where the number of
-/// rows decides, [`fit`] does.
+/// Refuses a `train.max_steps` that a resumed run has passed, which needs no row. Where the number
+/// of rows decides, [`fit`] does.
 pub fn check_max_steps(run: &Run, config: &FitConfig) -> Result<()> {
     let old: Option<FitConfig> = run.settings_before("train");
     let done = run.latest_checkpoint()?.map_or(0, |c| c.step as usize);
