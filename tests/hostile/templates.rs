@@ -60,7 +60,7 @@ fn a_filter_makes_no_text_beyond_the_limit() {
         ("{{ ('a' * 2000000).upper() | length }}", "upper"),
     ] {
         let expected =
-            format!("error: chat template (line 1): {filter}: a text of more than 1048580 bytes");
+            format!("error: chat template (line 1): {filter}: a text of more than 1048588 bytes");
         let shown: String = source.chars().rev().take(60).collect();
         assert_eq!(
             render(source),

@@ -60,7 +60,11 @@ fn data_from_a_pipe_is_recorded_by_the_bytes_that_were_read() {
     let recorded = &world.info("sft")["data"]["sha256"];
     assert_eq!(*recorded, run::hash(text.as_bytes()));
     sft(&text, "resume train.max_steps=5").unwrap();
-    let error = sft(&text.replacen("cherry", "walnut", 1), "resume").unwrap_err();
+    let error = sft(
+        &text.replacen("cherry", "walnut", 1),
+        "resume train.max_steps=6",
+    )
+    .unwrap_err();
     assert!(
         error.to_string().contains("pipe has changed since"),
         "{error}"

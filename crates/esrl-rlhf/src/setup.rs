@@ -11,7 +11,8 @@ use crate::logp_source::LogpSource;
 use crate::roles::Roles;
 use crate::trainable::TrainableParams;
 use crate::watch::WatchState;
-use algorithms::DataSource;
+use ::data::{DataFiles, Prompt};
+use algorithms::{DataSource, Requirements};
 use anyhow::{Result, ensure};
 use models::Fetch;
 use planning::Plan;
@@ -45,10 +46,7 @@ pub(crate) fn open<'a>(
     let algorithm = config.build_algorithm()?;
     let needs = algorithm.requirements();
     check_reward_run(config)?;
-    let clauses = needs
-        .clauses
-        .then(|| Clauses::open(&config.rollout.clauses));
-    let clauses = clauses.transpose()?;
+    let clauses = open_clauses(&needs, config)?;
 
     // What can be refused without a row is refused before any is read, which may take minutes.
     let resumed = args.resume.then_some(dir.as_path());
@@ -83,10 +81,7 @@ pub(crate) fn open<'a>(
     policy::write_identity(&mut run, &roles.base, &roles.template)?;
     record_settings(&mut run, config, &plan)?;
     policy::record_data(&mut run, &inputs.files, counts)?;
-    let models: Vec<_> = roles.files.iter().collect();
-    policy::record_inputs(&mut run, &inputs.files, &models)?;
-    let held_out = serde_json::to_string_pretty(&inputs.held_out)?;
-    run.write_file("heldout.json", held_out.as_bytes())?;
+    record_inputs(&mut run, &roles, &inputs.files, &inputs.held_out)?;
 
     let critic = roles.critic.as_ref();
     let critic = critic.map(|c| TrainableParams::new(c.params(), &config.train.critic));
@@ -120,6 +115,24 @@ pub(crate) fn open<'a>(
     }
     record_warnings(&mut session.run, &session.learner.watch)?;
     Ok(session)
+}
+
+fn open_clauses(needs: &Requirements, config: &Config) -> Result<Option<Clauses>> {
+    let open = || Clauses::open(&config.rollout.clauses);
+    needs.clauses.then(open).transpose()
+}
+
+/// Records the models that were read, and the prompts held out.
+fn record_inputs(
+    run: &mut Run,
+    roles: &Roles,
+    files: &DataFiles,
+    held_out: &[Prompt],
+) -> Result<()> {
+    let models: Vec<_> = roles.files.iter().collect();
+    policy::record_inputs(run, files, &models)?;
+    let held_out = serde_json::to_string_pretty(held_out)?;
+    run.write_file("heldout.json", held_out.as_bytes())
 }
 
 /// The run in `dir`, to be continued with the settings `used`.
