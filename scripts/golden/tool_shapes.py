@@ -1,17 +1,20 @@
 """Rows with tools as transformers prepares them -> tests/golden/shapes/tools*.json. TRL gives
-`messages` and `tools` to the same `apply_chat_template`. Needs transformers and tokenizers, and of
-trl the files alone (`pip install --no-deps trl`): a released template of Qwen2.5 lies among them.
+`messages` and `tools` to the same `apply_chat_template`. Needs torch, transformers, tokenizers and
+gguf, of trl the files alone (`pip install --no-deps trl`): a released template of Qwen2.5 lies
+among them; and the files of `make fetch-smollm2 fetch-tokenizers` in the directory named.
 
-    python scripts/golden/tool_shapes.py
+    python scripts/golden/tool_shapes.py .models
 """
 
 import gzip
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import shape_templates as templates
 import shape_tools
+import tokens
 from shape_files import cut, digests, spans_of, written
 from tokenizers import Tokenizer
 
@@ -33,13 +36,10 @@ def check_qwen(rows):
             assert one == other, (one, other)
 
 
-def made_of(tokenizer, name, bos, record):
+def made_of(fast, plain, record):
     """Ids, spans of the answers and what follows; and for each answer whether the ids of its prompt
-    begin them."""
+    begin them. `fast` has a template with generation tags, `plain` the same without."""
     tools, messages = record
-    tight, _, end = templates.TOOL_FAMILIES[name]
-    fast = templates.with_template(tokenizer, tight, bos, end)
-    plain = templates.with_template(tokenizer, templates.untagged(tight), bos, end)
     given = dict(tools=tools, return_dict=True)
     whole = fast.apply_chat_template(messages, return_assistant_tokens_mask=True, **given)
     ids = whole["input_ids"]
@@ -50,7 +50,7 @@ def made_of(tokenizer, name, bos, record):
     given |= dict(add_generation_prompt=True)
     prompts = [plain.apply_chat_template(messages[:i], **given)["input_ids"] for i in turns]
     alike = [ids[:begin] == prompt for (begin, _), prompt in zip(spans, prompts)]
-    known, after = cut(ids, tokenizer.token_to_id(end))
+    known, after = cut(ids, plain.eos_token_id)
     assert spans[-1][1] == len(known)
     return {"ids": known, "answers": spans, "tags": spans, "after": after}, alike
 
@@ -61,7 +61,10 @@ def golden_of(rows, tokenizers):
     for at, (tokenizer, name) in enumerate((t, n) for t in tokenizers for n in tokenizers[t][1]):
         fast, members, bos = tokenizers[tokenizer]
         label = f"{tokenizer} {name}"
-        made = [made_of(fast, name, bos, record) for _, record in rows]
+        tagged, _, end = templates.TOOL_FAMILIES[name]
+        sources = tagged, templates.untagged(tagged)
+        both = [templates.with_template(fast, source, bos, end) for source in sources]
+        made = [made_of(*both, record) for _, record in rows]
         golden["hashes"][label] = digests("demonstrations", [row for row, _ in made])
         last = [at for at, (_, alike) in enumerate(made) if not alike[-1]]
         every = [at for at, (_, alike) in enumerate(made) if not all(alike)]
@@ -79,9 +82,13 @@ def main():
     templates.write(out)
     others = json.loads((GOLDEN / "chat.json").read_text(encoding="utf-8"))["tokenizers"]
     small = Tokenizer.from_file(str(out / "tokenizer.json"))
+    models = Path(sys.argv[1])
+    qwen = tokens.directory(models / "tokenizers" / "qwen2_5")
     tokenizers = {
         "small": (small, list(templates.TOOL_FAMILIES), templates.BOS),
         "prepend": (Tokenizer.from_str(json.dumps(others["prepend"])), ["qwen2.5"], "<s>"),
+        "qwen2_5": (qwen, ["qwen2.5"], None),
+        "smollm2": (tokens.smollm2(models), ["qwen2.5"], None),
     }
     for shape in shape_tools.SHAPES:
         rows = shape_tools.rows_of(shape)
