@@ -263,7 +263,7 @@ fn rows_longer_than_any_context_are_dropped() {
         let answers: Vec<&str> = loaded.items.iter().map(|d| d.response.as_str()).collect();
         assert_eq!(answers, ["one", "three"], "{name}");
         assert_eq!(loaded.counts.n_rows, 3);
-        assert_eq!(loaded.counts.dropped, dropped(&[("longer than 16 MiB", 1)]));
+        assert_eq!(loaded.counts.dropped, dropped(&[(row_files::TOO_BIG, 1)]));
         assert_eq!(loaded.counts.sha256(), run::hash(content.as_bytes()));
     }
 }

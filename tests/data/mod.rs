@@ -2,6 +2,7 @@
 //! splits and the loader.
 
 mod batches;
+mod bounds;
 mod chat;
 mod columns;
 mod containers;

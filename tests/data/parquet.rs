@@ -330,6 +330,20 @@ fn large_pages_rows_and_bombs_are_bounded() {
     let (rows, whole) = read(&path).unwrap();
     assert_eq!(rows, [(1, json!({"a": "a"})), (3, json!({"a": "b"}))]);
     assert_eq!(whole.n_too_big, 1);
+    let most = row_files::MAX_ROW_VALUES - 1;
+    let (n_long, n_short) = (most + 1, most);
+    let reps = |n| std::iter::once(0).chain(std::iter::repeat_n(1, n - 1));
+    let content = column(
+        "repeated int64 a;",
+        Values::Ints(&vec![7; n_long + n_short]),
+        &vec![1; n_long + n_short],
+        &reps(n_long).chain(reps(n_short)).collect::<Vec<_>>(),
+    );
+    let (_dir, path) = file("x.parquet", content);
+    let (rows, whole) = read(&path).unwrap();
+    let list = rows[0].1["a"].as_array().unwrap();
+    assert_eq!((rows.len(), rows[0].0, list.len()), (1, 2, most));
+    assert_eq!(whole.n_too_big, 1);
     let bomb = |n: usize| {
         let zeros = vec![b' '; 15 << 20];
         let properties = WriterProperties::builder()

@@ -3,8 +3,9 @@
 //!
 //! What a file is, its first bytes say; the ending tells only text, CSV and TSV apart. A file is
 //! read once, from its start to its end, so a pipe will do (for parquet it will not). Its hash is
-//! of the bytes that were read. Only the current row is in memory, and no row is larger than a
-//! bound. Knows no dataset format; every error is one line that names the file and the row.
+//! of the bytes that were read. Only the current row is in memory, and no row has more bytes or
+//! values than a bound. Knows no dataset format; every error is one line that names the file and
+//! the row.
 
 mod array;
 mod container;
@@ -30,4 +31,4 @@ pub use kind::is_text;
 pub use list::{DataFileList, data_files};
 pub use names::{FileKind, SPLIT_WORDS, TRAIN, taken_endings};
 pub use read::{EachRow, Whole, for_each_row};
-pub use row::{MAX_ROW_BYTES, Object, TOO_BIG, type_name};
+pub use row::{MAX_ROW_BYTES, MAX_ROW_VALUES, Object, TOO_BIG, type_name};

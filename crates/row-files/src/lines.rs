@@ -1,13 +1,14 @@
 //! Files of lines: JSON Lines, and text of which each line is a row. The number of a row is that of
-//! its line. Of a line longer than [`MAX_ROW_BYTES`] nothing is held; it is skipped and counted.
+//! its line. Of a line longer than [`MAX_ROW_BYTES`] nothing is held; it is skipped and counted,
+//! and so is an object of more than [`MAX_ROW_VALUES`].
 
 use crate::each::{Each, Stop};
 use crate::error::{Result, not_an_object, row_error};
-use crate::row::{MAX_ROW_BYTES, Object};
+use crate::row::{MAX_ROW_BYTES, MAX_ROW_VALUES, Object};
 use serde_json::{Map, Value};
 use std::io::{BufRead, Read};
 use std::path::Path;
-use strict_json::{StrictValue, has_remedy, problem_in_line};
+use strict_json::{AtMost, has_remedy, problem_in_line};
 
 pub(crate) const EXPECTED: &str = "expected a JSON array of objects, or one JSON object per line";
 
@@ -25,15 +26,21 @@ pub(crate) fn text(
     })
 }
 
-/// One object per line. Returns how many lines were too long and skipped.
+/// One object per line. Returns how many lines were too big and skipped.
 pub(crate) fn json(
     path: &Path,
     reader: &mut dyn BufRead,
     each: &mut Each,
 ) -> std::result::Result<usize, Stop> {
-    lines(path, reader, &mut |number, line| {
-        each(number, &object(path, number, line)?)
-    })
+    let mut n_too_many = 0;
+    let n_too_long = lines(path, reader, &mut |number, line| {
+        match object(path, number, line)? {
+            Some(row) => each(number, &row)?,
+            None => n_too_many += 1,
+        }
+        Ok(())
+    })?;
+    Ok(n_too_long + n_too_many)
 }
 
 /// Calls `each` for every line that is not blank.
@@ -70,10 +77,12 @@ fn lines(
     Ok(n_too_big)
 }
 
-fn object(path: &Path, number: usize, line: &str) -> Result<Object> {
-    match serde_json::from_str(line) {
-        Ok(StrictValue(Value::Object(object))) => Ok(object),
-        Ok(StrictValue(other)) => Err(not_an_object(path, number, &other)),
+/// None: it has too many values.
+fn object(path: &Path, number: usize, line: &str) -> Result<Option<Object>> {
+    match AtMost(MAX_ROW_VALUES).of_text(line) {
+        Ok(None) => Ok(None),
+        Ok(Some(Value::Object(object))) => Ok(Some(object)),
+        Ok(Some(other)) => Err(not_an_object(path, number, &other)),
         Err(e) if has_remedy(&e) => Err(row_error(path, number, problem_in_line(&e))),
         Err(e) if e.is_eof() => Err(row_error(
             path,

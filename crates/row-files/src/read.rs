@@ -21,7 +21,8 @@ pub struct Whole {
     /// SHA-256 of the stored bytes as they were read, in hexadecimal; None where `each` stopped
     /// early.
     pub sha256: Option<String>,
-    /// Rows longer than [`MAX_ROW_BYTES`](crate::MAX_ROW_BYTES), which were skipped.
+    /// Rows of more than [`MAX_ROW_BYTES`](crate::MAX_ROW_BYTES) or
+    /// [`MAX_ROW_VALUES`](crate::MAX_ROW_VALUES), which were skipped.
     pub n_too_big: usize,
     /// Bytes that were read, as stored.
     pub n_bytes: u64,
@@ -74,7 +75,7 @@ pub fn for_each_row<E: From<Error>>(
     })
 }
 
-/// Reads the file to its end. Returns how many rows were too long and skipped.
+/// Reads the file to its end. Returns how many rows were too big and skipped.
 fn read(
     path: &Path,
     stored: &mut BufReader<Stored>,
@@ -153,7 +154,7 @@ fn text(
     }
     match first_byte(reader).map_err(fail)? {
         None => Err(file_error(path, format_args!("is empty; {EXPECTED}")).into()),
-        Some(b'[') => array::read(path, reader, each).map(|()| 0),
+        Some(b'[') => array::read(path, reader, each),
         Some(b'{') => lines::json(path, reader, each),
         Some(_) => Err(file_error(path, format_args!("is not JSON; {EXPECTED}")).into()),
     }

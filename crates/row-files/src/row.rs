@@ -9,8 +9,12 @@ pub type Object = Map<String, Value>;
 /// four million tokens.
 pub const MAX_ROW_BYTES: usize = 16 << 20;
 
-/// Why a row is dropped that is longer.
-pub const TOO_BIG: &str = "longer than 16 MiB";
+/// The most values of a row: its lists, objects, texts and numbers. Each takes 72 bytes and more,
+/// however short its text is.
+pub const MAX_ROW_VALUES: usize = 1_000_000;
+
+/// Why a row is dropped that is larger.
+pub const TOO_BIG: &str = "longer than 16 MiB, or of more than a million values";
 
 /// A value's type in words.
 pub fn type_name(value: &Value) -> &'static str {

@@ -1,12 +1,13 @@
 //! CSV and TSV with a header. Every cell is a string, an empty one the empty string; a cell in
 //! quotes may hold line breaks. A first column without a name that holds numbers, as pandas writes
-//! its index, is left out. A row that has not a cell for each column is refused.
+//! its index, is left out. A row that has not a cell for each column is refused, and so is a header
+//! of more than [`MAX_ROW_VALUES`] columns.
 
 use crate::each::{Each, Stop};
 use crate::error::{Error, file_error, row_error};
 use crate::limited::{Limit, Limited};
 use crate::quotes::Quotes;
-use crate::row::{MAX_ROW_BYTES, Object};
+use crate::row::{MAX_ROW_BYTES, MAX_ROW_VALUES, Object};
 use csv::ByteRecord;
 use serde_json::Value;
 use std::cell::Cell;
@@ -160,6 +161,12 @@ fn cells(n: usize) -> String {
 /// The names of the columns.
 fn names(path: &Path, delimiter: u8, header: &ByteRecord) -> Result<Vec<String>, Error> {
     let fail = |what: String| file_error(path, what);
+    if header.len() > MAX_ROW_VALUES {
+        let n = header.len();
+        return Err(fail(format!(
+            "the header has {n} columns, more than a million; leave columns out"
+        )));
+    }
     let mut names = Vec::new();
     let mut seen = HashSet::new();
     for (at, name) in header.iter().enumerate() {

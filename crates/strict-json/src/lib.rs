@@ -2,10 +2,14 @@
 //! own `Value` silently keeps the last one, and which was meant cannot be known. It takes one pass,
 //! like serde_json.
 
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess,
+    Visitor,
+};
 use serde_json::error::Category;
 use serde_json::map::Entry;
 use serde_json::{Map, Number, Value};
+use std::cell::Cell;
 use std::fmt;
 
 /// The part of a key that an error shows.
@@ -23,6 +27,33 @@ const MAX_SHOWN_CHARS: usize = 80;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct StrictValue(pub Value);
+
+/// Reads a [`StrictValue`] of at most so many values: every list, object, text and number in it
+/// counts as one. In memory a value may take seventy times its text. `None`: there are more; the
+/// text is read to its end, but what is beyond the limit is not held.
+///
+/// ```
+/// use serde::de::DeserializeSeed;
+/// use strict_json::AtMost;
+///
+/// let read = |text| AtMost(3).deserialize(&mut serde_json::Deserializer::from_str(text)).unwrap();
+/// assert_eq!(read("[1, 2]").unwrap()[1], 2);
+/// assert_eq!(read(r#"{"a": [1, 2]}"#), None);
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct AtMost(pub usize);
+
+impl AtMost {
+    /// The value of a whole text.
+    ///
+    /// # Errors
+    /// As of a [`StrictValue`].
+    pub fn of_text(self, text: &str) -> serde_json::Result<Option<Value>> {
+        let mut json = serde_json::Deserializer::from_str(text);
+        let value = self.deserialize(&mut json)?;
+        json.end().map(|()| value)
+    }
+}
 
 /// What is wrong with a text that is no [`StrictValue`], and where. Where it is more than a slip in
 /// the syntax, what to do, too.
@@ -100,13 +131,43 @@ pub fn repeats_a_key(error: &serde_json::Error) -> bool {
 
 impl<'de> Deserialize<'de> for StrictValue {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        from.deserialize_any(AnyValue).map(Self)
+        Counted(&Cell::new(usize::MAX)).deserialize(from).map(Self)
     }
 }
 
-struct AnyValue;
+impl<'de> DeserializeSeed<'de> for AtMost {
+    type Value = Option<Value>;
 
-impl<'de> Visitor<'de> for AnyValue {
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Option<Value>, D::Error> {
+        let left = Cell::new(self.0.saturating_add(1));
+        let value = Counted(&left).deserialize(from)?;
+        Ok((left.get() > 0).then_some(value))
+    }
+}
+
+/// Reads a value and counts down; at 0 nothing is held any more.
+#[derive(Clone, Copy)]
+struct Counted<'a>(&'a Cell<usize>);
+
+impl Counted<'_> {
+    fn is_full(self) -> bool {
+        self.0.get() == 0
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Counted<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
+        self.0.set(self.0.get().saturating_sub(1));
+        match self.is_full() {
+            true => IgnoredAny::deserialize(from).map(|_| Value::Null),
+            false => from.deserialize_any(self),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Counted<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -143,8 +204,12 @@ impl<'de> Visitor<'de> for AnyValue {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
-        while let Some(StrictValue(item)) = items.next_element()? {
-            list.push(item);
+        while let Some(item) = items.next_element_seed(self)? {
+            if self.is_full() {
+                list = Vec::new();
+            } else {
+                list.push(item);
+            }
         }
         Ok(Value::Array(list))
     }
@@ -152,10 +217,14 @@ impl<'de> Visitor<'de> for AnyValue {
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = fields.next_key::<String>()? {
+            if self.is_full() {
+                map = Map::new();
+                fields.next_value::<IgnoredAny>()?;
+                continue;
+            }
             match map.entry(key) {
                 Entry::Vacant(place) => {
-                    let StrictValue(value) = fields.next_value()?;
-                    place.insert(value);
+                    place.insert(fields.next_value_seed(self)?);
                 }
                 Entry::Occupied(place) => {
                     let shown: String = place.key().chars().take(MAX_SHOWN_CHARS).collect();

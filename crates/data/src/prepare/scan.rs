@@ -2,6 +2,7 @@
 
 use crate::cache::{FileState, file_states};
 use crate::{Error, ReadSources, Record, Result, Selection, TooLong};
+use row_files::TOO_BIG;
 
 /// Bytes of a record beside its text.
 const PER_RECORD: usize = 250;
@@ -44,7 +45,7 @@ pub(super) fn scan<T: Record>(
     read.report();
     if too_long == TooLong::Error && read.n_too_big > 0 {
         return Err(Error(format!(
-            "{}: {} rows are longer than 16 MiB; remove them, or set data.too_long = \"drop\"",
+            "{}: {} rows are {TOO_BIG}; remove them, or set data.too_long = \"drop\"",
             selection.shown(),
             read.n_too_big
         )));

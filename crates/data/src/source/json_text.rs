@@ -2,8 +2,9 @@
 //! have them. What Python prints for a list looks alike, but its quotes cannot be read safely: it
 //! is refused.
 
+use row_files::MAX_ROW_VALUES;
 use serde_json::Value;
-use strict_json::{StrictValue, problem_in_line};
+use strict_json::{AtMost, problem_in_line};
 
 /// Whether a text could be a list.
 pub(super) fn is_list(text: &str) -> bool {
@@ -13,8 +14,9 @@ pub(super) fn is_list(text: &str) -> bool {
 
 /// The list that a text holds, or what is wrong with it: `is not JSON: …`.
 pub(super) fn list(text: &str) -> Result<Vec<Value>, String> {
-    match serde_json::from_str::<StrictValue>(text) {
-        Ok(StrictValue(Value::Array(items))) => Ok(items),
+    match AtMost(MAX_ROW_VALUES).of_text(text) {
+        Ok(Some(Value::Array(items))) => Ok(items),
+        Ok(None) => Err("is text of more than a million values".to_string()),
         _ if is_python(text) => Err(
             "is text as Python prints a list, not JSON; write the column by json.dumps (in pandas: \
              column.map(json.dumps), of numpy arrays first list), or the whole file as JSON lines"
@@ -30,7 +32,7 @@ pub(super) fn object(text: &str) -> Option<Value> {
     if !text.trim_start().starts_with('{') {
         return None;
     }
-    let value = serde_json::from_str::<StrictValue>(text).ok()?.0;
+    let value = AtMost(MAX_ROW_VALUES).of_text(text).ok()??;
     value.is_object().then_some(value)
 }
 

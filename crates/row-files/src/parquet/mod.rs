@@ -9,7 +9,7 @@ mod shape;
 
 use crate::each::{Each, Stop};
 use crate::error::{Error, file_error, row_error};
-use crate::row::MAX_ROW_BYTES;
+use crate::row::{MAX_ROW_BYTES, MAX_ROW_VALUES};
 use leaf::{Fault, Leaf};
 use meaning::Meaning;
 use pages::{CheckedPages, PageBytes};
@@ -19,7 +19,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::Value;
-use shape::Shape;
+use shape::{Shape, Values};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ const N_AT_ONCE: usize = 256;
 /// The same where a record may hold many values, or a value is built from the one before.
 const N_AT_ONCE_LARGE: usize = 4;
 
-/// Calls `each` for every row. Returns how many were too long and skipped.
+/// Calls `each` for every row. Returns how many were too big and skipped.
 pub(crate) fn read(path: &Path, file: File, each: &mut Each) -> Result<usize, Stop> {
     let fail = |e: ParquetError| damaged(path, &e);
     let file = Arc::new(file);
@@ -108,14 +108,15 @@ impl Rows<'_, '_> {
     fn next(&mut self, shape: &Shape, leaves: &mut [Leaf]) -> Result<(), Stop> {
         self.number += 1;
         let (path, number) = (self.path, self.number);
+        let mut n_values = Values::at_most(MAX_ROW_VALUES);
         let row = caught(|| leaves.iter_mut().try_for_each(Leaf::begin_record))
             .map_err(Fault::File)
-            .and_then(|()| shape.read(leaves));
+            .and_then(|()| shape.read(leaves, &mut n_values));
         let row = row.map_err(|fault| match fault {
             Fault::Value(what) => row_error(path, number, what),
             Fault::File(error) => damaged(path, &error),
         })?;
-        if text_bytes(&row) > MAX_ROW_BYTES {
+        if n_values.are_too_many() || text_bytes(&row) > MAX_ROW_BYTES {
             self.n_too_big += 1;
             return Ok(());
         }

@@ -27,6 +27,26 @@ enum Kind {
     Map(Box<(Shape, Shape)>, Level),
 }
 
+/// Counts the values of a row down.
+pub(super) struct Values(Option<usize>);
+
+impl Values {
+    pub fn at_most(n: usize) -> Self {
+        Self(Some(n))
+    }
+
+    /// Whether one more may be held.
+    fn take(&mut self) -> bool {
+        self.0 = self.0.and_then(|left| left.checked_sub(1));
+        self.0.is_some()
+    }
+
+    /// Whether the row had more, which were read over.
+    pub fn are_too_many(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
 /// Levels of the elements of a list.
 #[derive(Clone, Copy)]
 struct Level {
@@ -59,8 +79,9 @@ impl Shape {
         builder.object(schema, Level { def: 0, rep: 0 })
     }
 
-    /// Reads the value that the columns are at, and goes beyond it.
-    pub fn read(&self, leaves: &mut [Leaf]) -> Result<Value, Fault> {
+    /// Reads the value that the columns are at, and goes beyond it. Of a row with too many values
+    /// only a part is returned.
+    pub fn read(&self, leaves: &mut [Leaf], values: &mut Values) -> Result<Value, Fault> {
         let is_there = |leaves: &[Leaf], def| leaves[self.begin].def() >= def;
         if !is_there(leaves, self.def) {
             self.pass(leaves)?;
@@ -75,11 +96,14 @@ impl Shape {
                 fault => fault,
             }),
             Kind::Object(fields) => {
-                let field =
-                    |(name, shape): &(String, Shape)| Ok((name.clone(), shape.read(leaves)?));
-                let fields: Map<String, Value> =
-                    fields.iter().map(field).collect::<Result<_, Fault>>()?;
-                Ok(Value::Object(fields))
+                let mut object = Map::new();
+                for (name, shape) in fields {
+                    let value = shape.read(leaves, values)?;
+                    if values.take() {
+                        object.insert(name.clone(), value);
+                    }
+                }
+                Ok(Value::Object(object))
             }
             Kind::List(element, level) => {
                 let mut list = Vec::new();
@@ -88,7 +112,10 @@ impl Shape {
                     return Ok(Value::Array(list));
                 }
                 loop {
-                    list.push(element.read(leaves)?);
+                    let item = element.read(leaves, values)?;
+                    if values.take() {
+                        list.push(item);
+                    }
                     if leaves[self.begin].rep() < level.rep {
                         return Ok(Value::Array(list));
                     }
@@ -101,12 +128,12 @@ impl Shape {
                     return Ok(Value::Object(map));
                 }
                 loop {
-                    let key = match both.0.read(leaves)? {
+                    let key = match both.0.read(leaves, values)? {
                         Value::String(key) => key,
                         other => other.to_string(),
                     };
-                    let value = both.1.read(leaves)?;
-                    if map.insert(key.clone(), value).is_some() {
+                    let value = both.1.read(leaves, values)?;
+                    if values.take() && map.insert(key.clone(), value).is_some() {
                         let name = &leaves[self.begin].name;
                         let what = format!("column {name:?} has the key {key:?} twice");
                         return Err(Fault::Value(what));
