@@ -23,6 +23,7 @@ mod other_names;
 mod pairs;
 mod parquet;
 mod parts;
+mod pipes;
 mod prepared;
 mod questions;
 mod quirks;

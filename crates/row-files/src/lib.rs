@@ -24,6 +24,7 @@ mod row;
 mod spool;
 mod stored;
 mod table;
+mod waiting;
 
 pub use container::{Container, container};
 pub use error::{Error, Result, row_error};

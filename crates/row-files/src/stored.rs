@@ -1,6 +1,7 @@
 //! The bytes of a file as they are stored: counted, hashed, and their progress shown.
 
 use crate::error::{Result, file_error, unreadable};
+use crate::waiting::Waiting;
 use run::{HashingReader, Progress};
 use std::cell::Cell;
 use std::fs::{File, Metadata};
@@ -17,6 +18,8 @@ pub(crate) struct Stored {
     metadata: Metadata,
     n_bytes: Rc<Cell<u64>>,
     progress: Option<Progress>,
+    /// Until the first bytes come
+    waiting: Option<Waiting>,
 }
 
 impl Stored {
@@ -30,6 +33,7 @@ impl Stored {
     }
 
     fn open(path: &Path) -> io::Result<Self> {
+        let waiting = Waiting::for_data(path);
         let file = File::open(path)?;
         let metadata = file.metadata()?;
         let n_bytes = metadata.len();
@@ -41,6 +45,7 @@ impl Stored {
             metadata,
             n_bytes: Rc::default(),
             progress: (n_bytes > PROGRESS_FROM_BYTES).then(progress),
+            waiting,
         })
     }
 
@@ -83,7 +88,8 @@ impl Read for Stored {
     /// Fills the buffer as far as there are bytes: a pipe gives few at a time, and what the file is
     /// must be seen at once.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = fill(&mut self.file, buffer)?;
+        let Self { file, waiting, .. } = self;
+        let n = fill(file, buffer, || *waiting = None)?;
         self.n_bytes.set(self.n_bytes.get() + n as u64);
         if let Some(progress) = &mut self.progress {
             progress.update(megabytes(self.n_bytes.get()), 0, "");
@@ -92,11 +98,13 @@ impl Read for Stored {
     }
 }
 
-/// Reads until the buffer is full or the reader at its end.
-fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+/// Reads until the buffer is full or the reader at its end. `came`: after every part.
+fn fill(reader: &mut impl Read, buffer: &mut [u8], mut came: impl FnMut()) -> io::Result<usize> {
     let mut n = 0;
     while n < buffer.len() {
-        match reader.read(&mut buffer[n..]) {
+        let read = reader.read(&mut buffer[n..]);
+        came();
+        match read {
             Ok(0) => break,
             Ok(more) => n += more,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
