@@ -104,3 +104,34 @@ fn a_file_has_the_length_that_the_hub_declares() {
     assert_eq!(names(".part"), Vec::<String>::new());
     assert_eq!(weights(&dir).len(), weights(&tied).len());
 }
+
+#[test]
+fn a_file_of_a_model_has_the_hash_that_the_hub_gives() {
+    let tied = golden("tiny-llama/tied");
+    let mock = serving(&[("org/m", &tied)]);
+    mock.set_commit("org/m", "c0ffee");
+    let cache = tempfile::tempdir().unwrap();
+    let hub = settings(&mock.endpoint(), cache.path());
+    let list = |commit: &str| {
+        let files = fs::read_dir(&tied).unwrap().map(|file| {
+            let name = file.unwrap().file_name().into_string().unwrap();
+            match name.as_str() {
+                "model.safetensors" => serde_json::json!({
+                    "rfilename": name, "blobId": "", "lfs": {"sha256": "b".repeat(64)},
+                }),
+                _ => serde_json::json!({"rfilename": name}),
+            }
+        });
+        let files: Vec<_> = files.collect();
+        Reply::json(serde_json::json!({"sha": commit, "siblings": files}))
+    };
+    mock.fail("/api/models/", 1, Fault::Answer(list("c0ffee")));
+    let wanted = format!("the hub's list of files says {}", "b".repeat(64));
+    says(
+        fetch_model(&hub, "org/m", Fetch::Whole),
+        &["model.safetensors: its SHA-256 is ", &wanted],
+    );
+    // the list of another commit says nothing
+    mock.fail("/api/models/", 1, Fault::Answer(list("facade")));
+    fetch_model(&hub, "org/m", Fetch::Whole).unwrap();
+}

@@ -10,7 +10,7 @@ fn main() -> hub::Result<()> {
         let spec = spec.unwrap_or_else(|| Err(hub::Error(format!("{text}: begins with hub:"))))?;
         let found = dataset_files(&spec, &hub)?;
         for note in &found.notes {
-            eprintln!("{note}");
+            eprintln!("{spec}: {note}");
         }
         for file in &found.files {
             println!("{}", file.display());

@@ -6,6 +6,7 @@
 
 mod cache;
 mod client;
+mod content_hash;
 mod dataset;
 mod disk;
 mod error;
@@ -15,8 +16,9 @@ mod settings;
 mod tree;
 
 pub use cache::RepoCache;
+pub use content_hash::ContentHash;
 pub use dataset::{DatasetFiles, DatasetSpec, dataset_files};
 pub use error::{Error, Result};
 pub use failure::{Failure, Status};
-pub use repository::Repository;
+pub use repository::{Expected, Repository};
 pub use settings::HubSettings;

@@ -1,10 +1,12 @@
 //! A repository of the hub: its list of files, and one file of it into the cache. A file's length
 //! is the one that the hub declares: a longer body is stopped, a shorter one is continued, at once
-//! and by the next call, and neither gets the file's name.
+//! and by the next call, and neither gets the file's name. Nor does one of another hash than the
+//! list of files has.
 
 use crate::HubSettings;
 use crate::cache::{RepoCache, link};
 use crate::client::{Client, Metadata};
+use crate::content_hash::ContentHash;
 use crate::disk::require_space;
 use crate::failure::{Failure, text};
 use crate::tree::is_plain_path;
@@ -35,6 +37,15 @@ const ESCAPED: &AsciiSet = &CONTROLS
     .add(b'^')
     .add(b'\\');
 
+/// What a file should be, by a list of the files of a commit.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected<'a> {
+    /// A file of another commit may have another content.
+    pub commit: &'a str,
+    /// Of its content.
+    pub hash: &'a ContentHash,
+}
+
 /// A repository of a hub at one revision, and its place in the cache.
 pub struct Repository {
     /// Its place in the cache.
@@ -63,6 +74,12 @@ impl Repository {
     /// more where there are more.
     pub fn info(&self, max_bytes: u64) -> Result<Vec<u8>, Failure> {
         let url = format!("{}/api/{}", self.endpoint, self.repo.api_url());
+        Ok(self.read(&url, max_bytes)?.0)
+    }
+
+    /// The same with the hashes of its files.
+    pub fn info_with_hashes(&self, max_bytes: u64) -> Result<Vec<u8>, Failure> {
+        let url = format!("{}/api/{}?blobs=true", self.endpoint, self.repo.api_url());
         Ok(self.read(&url, max_bytes)?.0)
     }
 
@@ -98,12 +115,17 @@ impl Repository {
     }
 
     /// The file in the cache, fetched if it is not there. A file of more than `max_bytes` is
-    /// refused.
-    pub fn get(&self, name: &str, max_bytes: Option<u64>) -> Result<PathBuf, Failure> {
+    /// refused, and one that is fetched and is not what is expected.
+    pub fn get(
+        &self,
+        name: &str,
+        max_bytes: Option<u64>,
+        expected: Option<Expected>,
+    ) -> Result<PathBuf, Failure> {
         if let Some(path) = self.cache.get(name) {
             return Ok(path);
         }
-        let (place, commit) = self.fetch(name, max_bytes)?;
+        let (place, commit) = self.fetch(name, max_bytes, expected)?;
         (self.cache.set_commit(&commit)).map_err(|e| cannot_write(&place, e))?;
         Ok(place)
     }
@@ -113,6 +135,7 @@ impl Repository {
         &self,
         name: &str,
         max_bytes: Option<u64>,
+        expected: Option<Expected>,
     ) -> Result<(PathBuf, String), Failure> {
         if !is_plain_path(name) {
             let why = "is no plain path below the repository; it is not fetched";
@@ -130,7 +153,9 @@ impl Repository {
         let plain = |part: &str| part.replace(['/', '\\'], "-").replace("..", "-");
         let (etag, commit) = (plain(&metadata.etag), plain(&metadata.commit));
         let blob = self.cache.blob(&etag);
-        self.fetch_blob(&url, name, &metadata, &blob)?;
+        let expected = expected.filter(|expected| expected.commit == metadata.commit);
+        let hash = expected.map(|expected| expected.hash);
+        self.fetch_blob((&url, name), &metadata, hash, &blob)?;
         let place = self.cache.snapshot(&commit).join(name);
         link(&blob, &place, name.matches('/').count()).map_err(|e| cannot_write(&place, e))?;
         Ok((place, commit))
@@ -148,9 +173,9 @@ impl Repository {
     /// Fetches a file into `blob`, one process at a time.
     fn fetch_blob(
         &self,
-        url: &str,
-        name: &str,
+        (url, name): (&str, &str),
         metadata: &Metadata,
+        hash: Option<&ContentHash>,
         blob: &Path,
     ) -> Result<(), Failure> {
         let size = metadata.n_bytes;
@@ -183,6 +208,11 @@ impl Repository {
             )));
         }
         file.sync_all().map_err(failed)?;
+        let mismatch = hash.map(|hash| hash.mismatch(&part)).transpose();
+        if let Some(why) = mismatch.map_err(failed)?.flatten() {
+            let _ = std::fs::remove_file(&part);
+            return Err(Failure::File(why));
+        }
         std::fs::rename(&part, blob).map_err(failed)
     }
 

@@ -1,6 +1,7 @@
 //! The files of a repository at one commit: as the hub lists them, and as huggingface_hub keeps the
 //! list in its cache (`trees/<commit>.json`).
 
+use crate::content_hash::ContentHash;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -57,6 +58,12 @@ impl TreeFile {
         let info = |name: &str| self.info.get(name)?.as_str();
         info("lfs_sha256").or_else(|| info("blob_id"))
     }
+
+    /// The hash of the content, if it is known.
+    pub fn hash(&self) -> Option<ContentHash> {
+        let info = |name: &str| self.info.get(name)?.as_str();
+        ContentHash::of_hub(info("lfs_sha256"), info("blob_id"))
+    }
 }
 
 impl Tree {
@@ -104,6 +111,13 @@ impl Tree {
         names
             .into_iter()
             .find(|name| name.split('/').any(is_elsewhere))
+    }
+
+    /// A name that is there twice.
+    pub fn repeated_name(&self) -> Option<&str> {
+        let twice = |pair: &&[TreeFile]| pair[0].path == pair[1].path;
+        let mut pairs = self.files.windows(2);
+        pairs.find(twice).map(|pair| pair[0].path.as_str())
     }
 
     /// For the cache.

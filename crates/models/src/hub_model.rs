@@ -5,7 +5,7 @@ use crate::hf_files::{self, read_json};
 use crate::hf_shards::shard_names;
 use crate::peft::ADAPTER_CONFIG;
 use crate::{Error, Result};
-use hub::{Failure, HubSettings, RepoCache, Repository};
+use hub::{ContentHash, Expected, Failure, HubSettings, RepoCache, Repository};
 use std::path::PathBuf;
 
 const CONFIG: &str = "config.json";
@@ -28,6 +28,9 @@ const MAX_LISTING_BYTES: u64 = 16 << 20;
 /// What the hub says of a repository.
 #[derive(serde::Deserialize)]
 struct Listing {
+    /// The commit that has these files
+    #[serde(default)]
+    sha: String,
     siblings: Vec<Sibling>,
 }
 
@@ -35,6 +38,29 @@ struct Listing {
 #[derive(serde::Deserialize)]
 struct Sibling {
     rfilename: String,
+    #[serde(rename = "blobId")]
+    blob_id: Option<String>,
+    lfs: Option<Lfs>,
+}
+
+#[derive(serde::Deserialize)]
+struct Lfs {
+    sha256: Option<String>,
+}
+
+impl Listing {
+    fn file(&self, name: &str) -> Option<&Sibling> {
+        self.siblings.iter().find(|file| file.rfilename == name)
+    }
+
+    /// The hash of a file, if the hub says it.
+    fn hash(&self, name: &str) -> Option<ContentHash> {
+        let file = self.file(name)?;
+        match &file.lfs {
+            Some(lfs) => ContentHash::of_hub(Some(lfs.sha256.as_deref()?), None),
+            None => ContentHash::of_hub(None, file.blob_id.as_deref()),
+        }
+    }
 }
 
 /// Which files of a hub model are fetched if they are not in the cache.
@@ -73,8 +99,8 @@ fn fetch_revision(hub: &HubSettings, id: &str, what: Fetch) -> Result<Option<Pat
         )));
     }
     let listing = listing(hub, id, &repo)?;
-    let has = |name: &str| listing.siblings.iter().any(|s| s.rfilename == name);
-    let get = |name: &str| get(hub, id, &repo, name);
+    let has = |name: &str| listing.file(name).is_some();
+    let get = |name: &str| get((hub, id), &repo, &listing, name);
 
     if has(ADAPTER_CONFIG) && !has(CONFIG) {
         return Err(Error::Input(format!(
@@ -116,7 +142,7 @@ fn listing(hub: &HubSettings, id: &str, repo: &Repository) -> Result<Listing> {
         Error::Input(format!("model {id}: {at}: {why}"))
     };
     let text = repo
-        .info(MAX_LISTING_BYTES)
+        .info_with_hashes(MAX_LISTING_BYTES)
         .map_err(|failure| match failure {
             Failure::File(why) => wrong(why),
             failure => Error::Input(explain(hub, id, &failure)),
@@ -130,10 +156,17 @@ fn listing(hub: &HubSettings, id: &str, repo: &Repository) -> Result<Listing> {
 
 /// A file in the cache, fetched if it is not there. Settings, which are read whole, have at most as
 /// many bytes as their reader accepts.
-fn get(hub: &HubSettings, id: &str, repo: &Repository, name: &str) -> Result<PathBuf> {
+fn get(
+    (hub, id): (&HubSettings, &str),
+    repo: &Repository,
+    listing: &Listing,
+    name: &str,
+) -> Result<PathBuf> {
     let is_weights = name.ends_with(".safetensors");
     let max_bytes = (!is_weights).then_some(hf_files::MAX_BYTES);
-    repo.get(name, max_bytes).map_err(|failure| {
+    let (hash, commit) = (listing.hash(name), listing.sha.as_str());
+    let expected = hash.as_ref().map(|hash| Expected { commit, hash });
+    repo.get(name, max_bytes, expected).map_err(|failure| {
         Error::Input(match failure {
             Failure::File(why) => format!("model {id}: {name}: {why}"),
             failure => format!("{} (fetching {name})", explain(hub, id, &failure)),

@@ -3,6 +3,7 @@
 mod cache;
 mod choice;
 mod faults;
+mod lists;
 mod readme;
 mod spec;
 

@@ -49,7 +49,7 @@ fn the_readme_declares_subsets_and_splits() {
     let world = World::with(&all);
     let found = world.get("hub:org/d").unwrap();
     let first = format!(
-        "hub:org/d: revision main (commit {}), subset default, split train: 3 files, 1 MB",
+        "revision main (commit {}), subset default, split train: 3 files, 1 MB",
         found.commit
     );
     assert_eq!(

@@ -111,9 +111,7 @@ pub fn each_row(
         }
         let (n_too_big, error) = match whole {
             Ok(whole) => {
-                let notes = whole.notes.iter();
-                let notes = notes.map(|note| format!("{}: {note}", file.display()));
-                rows.notes.extend(notes);
+                rows.notes.extend(named_notes(path, &file, whole.notes));
                 (whole.n_too_big, None)
             }
             Err(error) => (0, Some(error.to_string())),

@@ -195,7 +195,7 @@ pub(super) fn read_rows(
     let mut notes = list.notes;
     for file in list.files {
         let read = read_file(&file, (options, &mut columns), &mut collector, each)?;
-        notes.extend(read.notes);
+        notes.extend(named_notes(path, &file, read.notes));
         counts.n_rows += read.n_rows;
         counts.files.push((file, read.sha256));
     }
@@ -262,12 +262,17 @@ fn read_file(
     Ok(ReadFile {
         n_rows: n_rows + file.n_too_big,
         sha256: file.sha256.unwrap_or_default(),
-        notes: file
-            .notes
-            .iter()
-            .map(|note| format!("{}: {note}", path.display()))
-            .collect(),
+        notes: file.notes,
     })
+}
+
+/// The notes on a file, with its name unless it is the path itself.
+pub(super) fn named_notes(path: &Path, file: &Path, notes: Vec<String>) -> Vec<String> {
+    if file == path {
+        return notes;
+    }
+    let named = |note| format!("{}: {note}", file.display());
+    notes.into_iter().map(named).collect()
 }
 
 /// Counts the remarks on a row that is used.

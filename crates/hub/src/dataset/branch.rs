@@ -4,10 +4,11 @@ use super::converted::CONVERTED;
 use super::explain::explain;
 use super::spec::DatasetSpec;
 use crate::cache::is_commit;
-use crate::repository::Repository;
-use crate::tree::{Tree, is_plain_path};
+use crate::repository::{Expected, Repository};
+use crate::tree::{Tree, TreeFile, is_plain_path};
 use crate::{Error, Failure, HubSettings, Result, Status};
 use hf_hub::{Repo, RepoType};
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 /// A longer answer of the hub is refused.
@@ -110,6 +111,18 @@ impl Branch {
         }))
     }
 
+    /// The place of a file in the cache, after it was fetched.
+    pub fn fetch(
+        &self,
+        path: &str,
+        max_bytes: Option<u64>,
+    ) -> std::result::Result<(PathBuf, String), Failure> {
+        let hash = self.tree.get(path).and_then(TreeFile::hash);
+        let commit = self.commit.as_str();
+        let expected = hash.as_ref().map(|hash| Expected { commit, hash });
+        self.repo.fetch(path, max_bytes, expected)
+    }
+
     /// The file in the cache, if it is there.
     pub fn cached(&self, path: &str) -> Option<PathBuf> {
         let file = self.repo.cache.snapshot(&self.commit).join(path);
@@ -129,10 +142,13 @@ fn is_missing(status: &Status, revision: &str) -> bool {
 /// All files of a repository's commit.
 fn list(repo: &Repository) -> std::result::Result<Tree, Failure> {
     let (mut files, mut next) = (Vec::new(), Some(repo.tree_url()));
-    let mut n_pages = 0;
+    let mut seen = HashSet::new();
     while let Some(url) = next {
-        n_pages += 1;
-        if n_pages > MAX_PAGES {
+        if !seen.insert(url.clone()) {
+            let why = format!("page {} of it links back to an earlier one", seen.len());
+            return Err(Failure::Transport(why));
+        }
+        if seen.len() > MAX_PAGES {
             let why = format!("it has more than {MAX_PAGES} pages");
             return Err(Failure::Transport(why));
         }
@@ -144,6 +160,10 @@ fn list(repo: &Repository) -> std::result::Result<Tree, Failure> {
     let tree = Tree::new(files);
     if let Some(name) = tree.impossible_name() {
         let why = format!("it names {name:?}, which is no path in a repository");
+        return Err(Failure::Transport(why));
+    }
+    if let Some(name) = tree.repeated_name() {
+        let why = format!("it names {name:?} twice");
         return Err(Failure::Transport(why));
     }
     Ok(tree)

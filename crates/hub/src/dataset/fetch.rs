@@ -42,7 +42,7 @@ pub fn dataset_files(spec: &DatasetSpec, hub: &HubSettings) -> Result<DatasetFil
         return of_cache(spec, hub);
     }
     if let Some(found) = whole_in_cache(spec, hub) {
-        return Ok(local(spec, &found, Source::Cache));
+        return Ok(local(&found, Source::Cache));
     }
     let Some(found) = find(spec, hub, Source::Hub)? else {
         let revision = spec.revision.as_deref().unwrap_or(MAIN);
@@ -52,7 +52,7 @@ pub fn dataset_files(spec: &DatasetSpec, hub: &HubSettings) -> Result<DatasetFil
         )));
     };
     fetch(spec, hub, &found)?;
-    Ok(local(spec, &found, Source::Hub))
+    Ok(local(&found, Source::Hub))
 }
 
 /// What is chosen from the cache, if all of it is there and the hub was asked before what else
@@ -81,7 +81,7 @@ fn of_cache(spec: &DatasetSpec, hub: &HubSettings) -> Result<DatasetFiles> {
              HF_HUB_OFFLINE is set"
         )));
     }
-    Ok(local(spec, &found, Source::Cache))
+    Ok(local(&found, Source::Cache))
 }
 
 /// The revision and files that a name stands for; None where there is no such revision in the
@@ -177,7 +177,7 @@ fn configs_of(
     let file = match (branch.cached(README), source) {
         (Some(file), _) => file,
         (None, Source::Hub) => {
-            let fetched = branch.repo.fetch(README, Some(MAX_README_BYTES));
+            let fetched = branch.fetch(README, Some(MAX_README_BYTES));
             fetched
                 .map_err(|failure| explain(spec, hub, README, failure))?
                 .0
@@ -224,7 +224,7 @@ fn fetch(spec: &DatasetSpec, hub: &HubSettings, found: &Found) -> Result<()> {
     let failed = |what: &str, failure| explain(spec, hub, what, failure);
     require_space(&hub.cache_dir, n_bytes).map_err(|failure| failed(&what, failure))?;
     for path in missing {
-        let fetched = found.branch.repo.fetch(path, None);
+        let fetched = found.branch.fetch(path, None);
         let (_, commit) = fetched.map_err(|failure| failed(path, failure))?;
         if commit != found.branch.commit {
             let asked = &found.branch.commit;
@@ -236,7 +236,7 @@ fn fetch(spec: &DatasetSpec, hub: &HubSettings, found: &Found) -> Result<()> {
     Ok(())
 }
 
-fn local(spec: &DatasetSpec, found: &Found, source: Source) -> DatasetFiles {
+fn local(found: &Found, source: Source) -> DatasetFiles {
     let Found { branch, choice } = found;
     let snapshot = branch.repo.cache.snapshot(&branch.commit);
     let n_bytes = choice
@@ -251,10 +251,7 @@ fn local(spec: &DatasetSpec, found: &Found, source: Source) -> DatasetFiles {
         false => format!("revision {} (commit {})", branch.revision, branch.commit),
     };
     let what = &choice.what;
-    let mut notes = vec![format!(
-        "hub:{}: {at}, {what}: {n} {files}, {mb} MB",
-        spec.id
-    )];
+    let mut notes = vec![format!("{at}, {what}: {n} {files}, {mb} MB")];
     notes.extend(choice.notes.iter().cloned());
     if source == Source::Cache && branch.is_cached_part {
         notes.push("only the files in the cache are known: the data set may have more".into());

@@ -70,7 +70,11 @@ impl Site<'_> {
         if rest.first() == Some(&"tree") {
             return self.tree(&at, &files, &rest[2..].join("/"), query);
         }
-        let siblings = files.iter().map(|file| json!({"rfilename": file.path}));
+        let with_hashes = query == "blobs=true";
+        let siblings = files.iter().map(|file| match with_hashes {
+            true => sibling(file),
+            false => json!({"rfilename": file.path}),
+        });
         Reply::json(json!({
             "_id": "0", "id": id, "sha": at.commit, "private": false, "gated": false,
             "disabled": false, "downloads": 0, "likes": 0, "tags": [],
@@ -202,6 +206,16 @@ fn entry(file: &RepoFile) -> Value {
         entry["lfs"] = json!({"oid": file.sha256(), "size": n, "pointerSize": 130});
     }
     entry
+}
+
+/// A file in the answer about a repository.
+fn sibling(file: &RepoFile) -> Value {
+    let n = file.bytes.len();
+    let mut sibling = json!({"rfilename": file.path, "size": n, "blobId": file.oid()});
+    if file.is_large() {
+        sibling["lfs"] = json!({"sha256": file.sha256(), "size": n, "pointerSize": 130});
+    }
+    sibling
 }
 
 fn error(code: u16, name: &str, why: &str) -> Reply {

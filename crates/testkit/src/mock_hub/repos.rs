@@ -1,5 +1,6 @@
 //! The repositories of the mock hub: directories, one for each revision.
 
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs;
@@ -51,9 +52,11 @@ impl RepoFile {
         hex(&Sha256::digest(&self.bytes))
     }
 
-    /// A name of the content, as long as git's.
+    /// Git's name of the content.
     pub fn oid(&self) -> String {
-        self.sha256()[..40].to_string()
+        let mut sum = Sha1::new_with_prefix(format!("blob {}\0", self.bytes.len()));
+        sum.update(&self.bytes);
+        hex(&sum.finalize())
     }
 
     /// Whether the hub keeps such files outside git.
