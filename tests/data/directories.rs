@@ -222,3 +222,77 @@ fn a_pattern_is_its_matches() {
     check(&["a[1].json", "a1.json"], "a[1].json", Ok(&["a[1].json"]));
     check(&[], "none.json", Ok(&["none.json"]));
 }
+
+#[test]
+fn a_split_of_a_directory_is_named_as_on_the_hub() {
+    let at = |dir: &TempDir, split: &str| {
+        let path = format!("{}:{split}", dir.path().display());
+        data_files(Path::new(&path)).map_err(|error| {
+            let text = error.to_string();
+            let start = format!("{}: ", dir.path().display());
+            text.strip_prefix(&start).unwrap().to_string()
+        })
+    };
+    #[track_caller]
+    fn check(dir: &TempDir, found: Result<DataFileList, String>, files: &[&str], left_out: &str) {
+        let list = found.unwrap();
+        assert_eq!(names(dir, &list), files);
+        let said = list.notes.concat();
+        assert!(said.ends_with(left_out), "{said}");
+        assert_eq!(said.is_empty(), left_out.is_empty());
+    }
+    let dir = folder(&["a/train.json", "a/val-1.json", "dev.csv", "test/x.json"]);
+    check(
+        &dir,
+        at(&dir, "validation"),
+        &["a/val-1.json", "dev.csv"],
+        "only the files of the split validation are read; left out: a/train.json, test/x.json",
+    );
+    let all = "left out: a/val-1.json, dev.csv, test/x.json";
+    check(&dir, at(&dir, "train"), &["a/train.json"], all);
+    let all = "left out: a/train.json, a/val-1.json, dev.csv";
+    check(&dir, at(&dir, "eval"), &["test/x.json"], all);
+    assert_eq!(
+        at(&dir, "tests").unwrap_err(),
+        "has no files of the split tests; the splits by their names are test, train, validation"
+    );
+    // without a word for training, what is of no other split
+    let dir = folder(&["rows.json", "test.json"]);
+    check(
+        &dir,
+        at(&dir, "train"),
+        &["rows.json"],
+        "left out: test.json",
+    );
+    let dir = folder(&["rows.json"]);
+    check(&dir, at(&dir, "train"), &["rows.json"], "");
+    assert_eq!(
+        at(&dir, "test").unwrap_err(),
+        "has no files of the split test; no name says a split; name a file"
+    );
+    let dir = folder(&["test.json"]);
+    assert_eq!(
+        at(&dir, "train").unwrap_err(),
+        "has no files of the split train; the splits by their names are test"
+    );
+    // by what files and folders are called
+    let dir = folder(&[
+        "data/train_gen-00000-of-00001.parquet",
+        "data/train_sft-00000-of-00002.parquet",
+        "data/train_sft-00001-of-00002.parquet",
+        "train_sft/more.json",
+    ]);
+    let files = [
+        "data/train_sft-00000-of-00002.parquet",
+        "data/train_sft-00001-of-00002.parquet",
+        "train_sft/more.json",
+    ];
+    let other = "left out: data/train_gen-00000-of-00001.parquet";
+    check(&dir, at(&dir, "train_sft"), &files, other);
+    // a path of that name wins
+    let dir = folder(&["x/test.json", "x:test/rows.json", "y:test"]);
+    for (name, file) in [("x:test", "x:test/rows.json"), ("y:test", "y:test")] {
+        let list = data_files(&dir.path().join(name)).unwrap();
+        assert_eq!(names(&dir, &list), [file]);
+    }
+}

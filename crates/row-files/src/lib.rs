@@ -21,6 +21,7 @@ mod parquet;
 mod quotes;
 mod read;
 mod row;
+mod split;
 mod spool;
 mod stored;
 mod table;

@@ -2,7 +2,8 @@
 //! of a pattern.
 
 use crate::error::{Result, file_error, unreadable};
-use crate::names::{FileKind, SPLIT_WORDS, TRAIN, ending, taken_endings};
+use crate::names::{FileKind, ending, taken_endings};
+use crate::split;
 use std::path::{Path, PathBuf};
 
 /// Files that lie beside data and describe them.
@@ -33,15 +34,19 @@ pub struct DataFileList {
 
 /// The data files that a path of the settings names, in order: a file itself, whether it is there
 /// or not; the data files below a directory, sorted by path; the matches of a pattern with `*`,
-/// `?`, `[…]` or `**`, sorted. Of a directory, hidden files and descriptions that are no data
-/// file by their ending are left out without a word, all others with a note: descriptions such as
-/// `dataset_info.json`, other files, other splits.
+/// `?`, `[…]` or `**`, sorted. `DIRECTORY:SPLIT` names the files of one split by the names of files
+/// and folders, unless a file or directory has that whole name. Of a directory, hidden files and
+/// descriptions that are no data file by their ending are left out without a word, all others with
+/// a note: descriptions such as `dataset_info.json`, other files, other splits.
 ///
-/// Errors: a directory without data files or of Arrow files, a pattern that is malformed or matches
-/// nothing.
+/// Errors: a directory without data files, without those of the split, or of Arrow files, a pattern
+/// that is malformed or matches nothing.
 pub fn data_files(path: &Path) -> Result<DataFileList> {
     if path.is_dir() {
-        return directory(path);
+        return directory(path, None);
+    }
+    if let Some((path, split)) = split::named(path) {
+        return directory(path, Some(split));
     }
     match path.to_str() {
         Some(pattern) if !path.exists() && pattern.contains(['*', '?', '[']) => {
@@ -89,7 +94,7 @@ const NO_DATA: [&str; 5] = [
     "model.safetensors",
 ];
 
-fn directory(path: &Path) -> Result<DataFileList> {
+fn directory(path: &Path, wanted: Option<&str>) -> Result<DataFileList> {
     if let Some(name) = NO_DATA.iter().find(|name| path.join(name).is_file()) {
         let what = format!("is a directory of a model or a run (it has {name}), not of data files");
         return Err(file_error(path, what));
@@ -125,21 +130,36 @@ fn directory(path: &Path) -> Result<DataFileList> {
         ));
     }
     below.files.sort();
-    let (files, left_out) = training_files(path, below.files);
+    let (files, left_out) = match wanted {
+        None => split::training_files(path, below.files),
+        Some(wanted) => split::files_of(path, below.files, wanted)
+            .map_err(|splits| file_error(path, no_split(wanted, &splits)))?,
+    };
     if !left_out.is_empty() {
         let names = some_of(path, &left_out);
-        let has_train = files
-            .iter()
-            .any(|file| Split::of(path, file) == Split::Train);
-        notes.push(match has_train {
-            true => format!("only the files of the split train are read; left out: {names}"),
-            false => format!(
+        let is_train = files.iter().any(|file| split::is_train(path, file));
+        notes.push(match (wanted, is_train) {
+            (Some(split), _) => {
+                format!("only the files of the split {split} are read; left out: {names}")
+            }
+            (None, true) => {
+                format!("only the files of the split train are read; left out: {names}")
+            }
+            (None, false) => format!(
                 "left out, as they are of other splits than train by their names: {names}; to read \
                  them, name them"
             ),
         });
     }
     Ok(DataFileList { files, notes })
+}
+
+fn no_split(wanted: &str, splits: &[String]) -> String {
+    let found = match splits {
+        [] => "no name says a split; name a file".to_string(),
+        splits => format!("the splits by their names are {}", splits.join(", ")),
+    };
+    format!("has no files of the split {wanted}; {found}")
 }
 
 /// The names of files below the directory; the first of a long list.
@@ -156,46 +176,6 @@ fn some_of(directory: &Path, files: &[PathBuf]) -> String {
 fn shown(directory: &Path, file: &Path) -> String {
     let below = file.strip_prefix(directory).unwrap_or(file);
     below.display().to_string()
-}
-
-/// The files to train on, and those that are left out: files that are named as those of another
-/// split, where there are others; and where some are named as training files, all but these.
-fn training_files(directory: &Path, files: Vec<PathBuf>) -> (Vec<PathBuf>, Vec<PathBuf>) {
-    let split = |file: &PathBuf| Split::of(directory, file);
-    let has = |wanted| files.iter().any(|file| split(file) == wanted);
-    let wanted = match (has(Split::Other), has(Split::Train), has(Split::Unnamed)) {
-        (true, true, _) => Split::Train,
-        (true, false, true) => Split::Unnamed,
-        _ => return (files, Vec::new()),
-    };
-    files.into_iter().partition(|file| split(file) == wanted)
-}
-
-#[derive(PartialEq)]
-enum Split {
-    Train,
-    Other,
-    Unnamed,
-}
-
-impl Split {
-    /// By the words of the file's name, then by those of its folders below the directory, the
-    /// innermost first.
-    fn of(directory: &Path, file: &Path) -> Self {
-        let below = file.strip_prefix(directory).unwrap_or(file);
-        for part in below.iter().rev() {
-            let part = part.to_string_lossy().to_ascii_lowercase();
-            for word in part.split(|c: char| !c.is_ascii_alphabetic()) {
-                let split = SPLIT_WORDS.iter().find(|(_, words)| words.contains(&word));
-                match split {
-                    Some((TRAIN, _)) => return Self::Train,
-                    Some(_) => return Self::Other,
-                    None => {}
-                }
-            }
-        }
-        Self::Unnamed
-    }
 }
 
 /// The files below a directory.
