@@ -136,3 +136,23 @@ fn a_report_reads_the_same_rows() {
         1
     );
 }
+
+#[test]
+fn an_option_of_columns_names_each_once() {
+    let given = ["prompt=dialogue", "completion=a = b"].map(|text| data::column(text).unwrap());
+    let columns = data::columns(&given).unwrap();
+    let expected = [("completion", "a = b"), ("prompt", "dialogue")];
+    assert_eq!(
+        columns.into_iter().collect::<Vec<_>>(),
+        expected.map(|(ours, theirs)| (ours.to_string(), theirs.to_string()))
+    );
+    for wrong in ["prompt", "=a", "prompt="] {
+        let error = data::column(wrong).unwrap_err().to_string();
+        assert!(error.starts_with("expected NAME=FIELD"), "{error}");
+    }
+    let twice = ["prompt=a", "prompt=b"].map(|text| data::column(text).unwrap());
+    assert_eq!(
+        data::columns(&twice).unwrap_err().to_string(),
+        "--columns reads \"prompt\" from \"a\" and from \"b\"; give one of them"
+    );
+}

@@ -2,6 +2,7 @@
 //! model.
 
 mod answers;
+mod columns;
 mod compare;
 mod files;
 mod judge;

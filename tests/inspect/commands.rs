@@ -170,3 +170,27 @@ fn the_template_is_named_and_set_where_the_stage_would_take_another() {
     );
     assert!(!page.contains("Alpaca's template has no turns"), "{page}");
 }
+
+#[test]
+fn columns_of_the_command_line_are_those_of_the_stage() {
+    let rows = "{\"dialogue\": \"a\", \"the summary\": \"b\"}\n";
+    let (dir, path) = file("rows.jsonl", rows);
+    let names = "prompt=dialogue,completion=the summary";
+    let report = inspected(&[&path, "--columns", names]).unwrap();
+    let config: sft::Config = run::load_config(None, &proposed(&report, Stage::Sft)).unwrap();
+    let found = config.data.columns.into_iter().collect::<Vec<_>>();
+    let expected = [("completion", "the summary"), ("prompt", "dialogue")];
+    assert_eq!(found, expected.map(|(a, b)| (a.to_string(), b.to_string())));
+    let out = text(&dir.path().join("out.jsonl"));
+    let line = format!("{path} --out {out} --columns prompt=dialogue,completion=no");
+    let error = super::converted(&line).unwrap_err().to_string();
+    assert!(error.contains("but no row has that field"), "{error}");
+    let renamed = rows.replace("the summary", "summary");
+    std::fs::write(&path, renamed).unwrap();
+    let line = format!("{path} --out {out} --columns prompt=dialogue,completion=summary");
+    super::converted(&line).unwrap();
+    let written = std::fs::read_to_string(&out).unwrap();
+    assert!(written.contains("\"content\":\"a\"") && written.contains("\"content\":\"b\""));
+    let twice = inspected(&[&path, "--columns", "prompt=a,prompt=b"]).unwrap_err();
+    assert!(twice.to_string().starts_with("--columns reads \"prompt\""));
+}

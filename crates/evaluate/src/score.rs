@@ -36,6 +36,9 @@ pub struct ScoreConfig {
     /// Fields of the rows to ignore, as `data.ignore` of the stages
     #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
     pub ignore: Vec<String>,
+    /// Names of the rows' fields: NAME=FIELD, separated by commas, as `data.columns` of the stages
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = data::column)]
+    pub columns: Vec<(String, String)>,
     /// Which answers of a conversation are scored: all, last
     #[arg(long, value_name = "ANSWERS", default_value = "all", value_parser = train_on)]
     pub train_on: TrainOn,
@@ -75,6 +78,7 @@ impl ScoreConfig {
             data: data.to_path_buf(),
             format: Format::Auto,
             ignore: Vec::new(),
+            columns: Vec::new(),
             train_on: TrainOn::All,
             max_rows: None,
             out: None,
@@ -147,8 +151,8 @@ pub fn score(config: &ScoreConfig) -> Result<ScoreReport> {
     let options = ReadOptions {
         format: config.format,
         ignore: config.ignore.clone(),
+        columns: data::columns(&config.columns)?,
         train_on: config.train_on,
-        ..ReadOptions::default()
     };
     let (report, rows) = if is_reward {
         let mut loaded = data::preferences(&config.data, options)?;

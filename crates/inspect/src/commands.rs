@@ -76,6 +76,9 @@ fn sets(stage: Stage, settings: &Settings) -> Vec<String> {
     if !given.args.ignore.is_empty() {
         sets.push(format!("data.ignore={}", list(&rows.ignore)));
     }
+    for (ours, theirs) in &given.args.columns {
+        sets.push(set(&format!("data.columns.{ours}"), theirs));
+    }
     if let Some(max_len) = settings.max_len.setting(stage) {
         sets.push(format!("{}={max_len}", stage.max_len_key()));
     }

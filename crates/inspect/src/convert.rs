@@ -95,7 +95,7 @@ impl ConvertCommand {
     pub fn convert(&self) -> Result<Converted> {
         run::ensure_new(&self.out, "--out", Replace::WithForce(self.force))?;
         let paths = data_path(&self.paths)?;
-        let options = self.rows.options(TrainOn::All);
+        let options = self.rows.options(TrainOn::All)?;
         let found = match self.to {
             Some(to) => Some(to.stage()),
             None => Stage::of_files(paths.iter().map(|path| (path, &options)))?,
@@ -183,7 +183,7 @@ impl Writer<'_> {
     /// Fails if the row is refused or would lose a field.
     fn check<T>(&mut self, view: &RowView, taken: &Taken<T>) -> Result<()> {
         let place = || Origin::new(view.file.into(), view.number);
-        let options = self.command.rows.options(TrainOn::All);
+        let options = self.command.rows.options(TrainOn::All)?;
         let fields = taken.fields.iter();
         let unused = fields.filter(|(_, becomes)| *becomes == FieldUse::Unused);
         let unused: Vec<&str> = unused.map(|(name, _)| name.as_str()).collect();

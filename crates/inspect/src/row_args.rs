@@ -17,16 +17,20 @@ pub struct RowArgs {
     /// Fields of the rows to ignore, separated by commas
     #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
     pub ignore: Vec<String>,
+    /// Names of the rows' fields: NAME=FIELD, separated by commas, as in
+    /// prompt=dialogue,completion=summary
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = data::column)]
+    pub columns: Vec<(String, String)>,
 }
 
 impl RowArgs {
-    pub(crate) fn options(&self, train_on: TrainOn) -> ReadOptions {
-        ReadOptions {
+    pub(crate) fn options(&self, train_on: TrainOn) -> Result<ReadOptions> {
+        Ok(ReadOptions {
             format: self.format,
             ignore: self.ignore.clone(),
+            columns: data::columns(&self.columns)?,
             train_on,
-            ..ReadOptions::default()
-        }
+        })
     }
 }
 

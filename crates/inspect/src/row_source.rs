@@ -121,6 +121,9 @@ impl Rows {
         if args.format != Format::Auto {
             data.format = args.format;
         }
+        if !args.columns.is_empty() {
+            data.columns = data::columns(&args.columns)?;
+        }
         data.only = args.only.clone().or(data.only);
         let train_on = given.train_on.or(data.train_on).unwrap_or(TrainOn::All);
         let is_rlhf = config.algorithm.is_some() || config.model.policy.is_some();
@@ -180,7 +183,7 @@ impl RowSource {
     pub fn of_args(paths: &[String], args: &RowArgs, train_on: TrainOn) -> Result<Self> {
         Ok(Self {
             paths: data_path(paths)?,
-            options: args.options(train_on),
+            options: args.options(train_on)?,
             only: args.only.clone(),
             max_rows: None,
             weight: 1.0,

@@ -82,15 +82,12 @@ pub(super) fn from_command_line(prompts: &[String]) -> Result<Vec<Asked>> {
 
 /// The questions of a FastChat file, or the prompts of a data file, in its order. Those have the
 /// ids of their rows (`question_id` or `id`) if every row has its own, else the rows' numbers.
-pub(super) fn from_file(path: &Path, ignore: &[String]) -> Result<Vec<Asked>> {
-    if is_fastchat(path)? {
+pub(super) fn from_file(path: &Path, options: ReadOptions) -> Result<Vec<Asked>> {
+    // FastChat's fields have their own names
+    if options.columns.is_empty() && is_fastchat(path)? {
         let questions = fastchat::questions(path)?;
         return Ok(questions.into_iter().map(Asked::from).collect());
     }
-    let options = ReadOptions {
-        ignore: ignore.to_vec(),
-        ..ReadOptions::default()
-    };
     let rows = data::prompts_by_row(path, options).context(
         "answers needs FastChat questions, or prompts as for training (Alpaca, conversations, prompt)",
     )?;

@@ -4,6 +4,7 @@ use super::asked::{self, Asked};
 use crate::fastchat::category_temperature;
 use crate::output::ensure_parent;
 use anyhow::{Result, bail, ensure};
+use data::ReadOptions;
 use std::path::{Path, PathBuf};
 
 /// The arguments of `wick answers`.
@@ -23,6 +24,11 @@ pub struct AnswersConfig {
     /// Fields of the rows of --questions to ignore; any other unused field is reported
     #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
     pub ignore: Vec<String>,
+    /// Names of the fields of --questions: NAME=FIELD, separated by commas;
+    /// with it the file is read as one of prompts, not as FastChat questions
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = data::column,
+        requires = "questions")]
+    pub columns: Vec<(String, String)>,
     /// A question to answer at once, instead of --questions; may be given several times. The
     /// answers are printed, unless --out is given
     #[arg(long, value_name = "TEXT", conflicts_with = "questions")]
@@ -62,6 +68,7 @@ impl AnswersConfig {
             base: None,
             questions: Some(questions.to_path_buf()),
             ignore: Vec::new(),
+            columns: Vec::new(),
             prompt: Vec::new(),
             out: Some(out.to_path_buf()),
             greedy: false,
@@ -104,7 +111,14 @@ impl AnswersConfig {
 
     pub(super) fn asked(&self) -> Result<Vec<Asked>> {
         match (&self.questions, &self.prompt[..]) {
-            (Some(path), []) => asked::from_file(path, &self.ignore),
+            (Some(path), []) => {
+                let options = ReadOptions {
+                    ignore: self.ignore.clone(),
+                    columns: data::columns(&self.columns)?,
+                    ..ReadOptions::default()
+                };
+                asked::from_file(path, options)
+            }
             (None, prompts @ [_, ..]) => asked::from_command_line(prompts),
             (Some(_), _) => bail!("both --questions and --prompt are given; give one of them"),
             (None, []) => bail!("nothing to answer; give --questions FILE or --prompt TEXT"),

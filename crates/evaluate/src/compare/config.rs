@@ -44,6 +44,11 @@ pub struct CompareConfig {
     /// Fields of the rows of --prompts to ignore; any other unused field is reported
     #[arg(long, value_name = "FIELDS", value_delimiter = ',')]
     pub ignore: Vec<String>,
+    /// Names of the fields of --prompts: NAME=FIELD, separated by commas, as `data.columns` of the
+    /// stages
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = data::column,
+        requires = "prompts")]
+    pub columns: Vec<(String, String)>,
     /// Use the first N prompts
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub n: usize,
@@ -94,6 +99,7 @@ impl CompareConfig {
             prompts: None,
             format: Format::Auto,
             ignore: Vec::new(),
+            columns: Vec::new(),
             n: 100,
             reward: None,
             out: out.to_path_buf(),

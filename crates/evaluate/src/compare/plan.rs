@@ -109,6 +109,7 @@ fn prompts(config: &CompareConfig, rl: Option<&SavedRun>) -> Result<(Vec<Prompt>
         let options = ReadOptions {
             format: config.format,
             ignore: config.ignore.clone(),
+            columns: data::columns(&config.columns)?,
             ..ReadOptions::default()
         };
         let loaded = data::prompts(path, options)?;
