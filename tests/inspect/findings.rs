@@ -3,6 +3,7 @@
 use super::{file, inspected, shape, text};
 use crate::common::refused;
 use inspect::Stage;
+use std::path::Path;
 
 #[test]
 fn bad_rows_are_counted_by_reason_with_the_first_of_them() {
@@ -299,4 +300,41 @@ fn the_json_has_these_keys() {
         json["examples"][0]["sequences"][0]["pieces"][0]["is_learnt"],
         false
     );
+}
+
+/// The report and the stage read the same rows, and say the same of them.
+#[test]
+fn the_notes_are_those_of_the_stage() {
+    let turn = |role: &str, text: &str| format!(r#"{{"role": "{role}", "content": "{text}"}}"#);
+    let turns = [turn("user", "a"), turn("assistant", "b"), turn("user", "c")].join(", ");
+    let answer = turn("assistant", "d");
+    let rows = [
+        format!(r#"{{"messages": [{turns}, {answer}], "id": "x", "hint": "h"}}"#),
+        format!(
+            r#"{{"messages": "[{}]", "source": "s"}}"#,
+            format!("{turns}, {answer}, {}", turn("user", "e")).replace('"', "\\\"")
+        ),
+    ];
+    let (_dir, path) = file("x.jsonl", &rows.join("\n"));
+    let report = inspected(&path).unwrap();
+    let options = data::ReadOptions {
+        train_on: data::TrainOn::All,
+        ..data::ReadOptions::default()
+    };
+    let read = data::demonstrations(Path::new(&path), options.clone()).unwrap();
+    let lines = read.counts.lines(Path::new(&path));
+    assert_eq!(report.notes, lines[1..]);
+    let said = report.notes.concat();
+    for what in [
+        "fields that are not used (rows): \"hint\" (1)",
+        "as text of JSON (rows): \"messages\" (1; first: ",
+        "1 turn after the last assistant turn",
+        "2 earlier assistant turns are learnt",
+    ] {
+        assert!(said.contains(what), "{what:?} is not in: {said}");
+    }
+    // those of another stage
+    let other = inspected(&format!("{path} --stage rlhf")).unwrap().notes;
+    let read = data::prompts(Path::new(&path), options).unwrap();
+    assert_eq!(other, read.counts.lines(Path::new(&path))[1..]);
 }

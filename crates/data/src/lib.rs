@@ -55,7 +55,7 @@ pub use record::{Ask, Demonstration, Message, Preference, Prompt};
 pub use settings::{EVAL_PATH_INSTEAD, RowsConfig, check_rows, few_held_out, memory_mb};
 pub use source::{
     Counts, FieldUse, FileRows, Format, Loaded, PathRows, ReadOptions, Record, RowPrompt, RowView,
-    Taken, demonstrations, each_prompt_once, each_row, for_each, preferences, prompts,
+    StageNotes, Taken, demonstrations, each_prompt_once, each_row, for_each, preferences, prompts,
     prompts_by_row, unused_fields,
 };
 pub use sources::{DataSet, ReadSources, Selection, report_mixture};

@@ -49,6 +49,11 @@ impl Finish<'_> {
         let n_prompts = survey.duplicates.distinct_prompts as usize;
         let share = self.rows.held_out;
         let share = share.unwrap_or_else(|| survey.stage.held_out());
+        let of_stage = match survey.stage {
+            Stage::Sft => read.stages.demonstrations,
+            Stage::Rm => read.stages.preferences,
+            Stage::Rlhf => read.stages.prompts,
+        };
         let n_rows = read.files.iter().map(|file| file.n_rows as u64).sum();
         let mixture = match self.rows.is_mixture {
             true => survey.mixture(),
@@ -57,7 +62,7 @@ impl Finish<'_> {
         Report {
             paths: self.rows.paths(),
             files: read.files.iter().map(file_facts).collect(),
-            notes: read.notes,
+            notes: [read.notes, of_stage].concat(),
             rows: n_rows,
             is_beginning,
             formats: formats(&survey),

@@ -176,7 +176,16 @@ impl InspectCommand {
                 })?;
                 survey.is_beginning |= n_left == Some(0);
                 read.files.extend(found.files);
-                read.notes.extend(found.notes);
+                let named = |note| format!("{}: {note}", path.display());
+                read.notes.extend(found.notes.into_iter().map(named));
+                let (all, new) = (&mut read.stages, found.stages);
+                for (all, new) in [
+                    (&mut all.demonstrations, new.demonstrations),
+                    (&mut all.preferences, new.preferences),
+                    (&mut all.prompts, new.prompts),
+                ] {
+                    all.extend(new.into_iter().map(named));
+                }
             }
         }
         Ok(read)

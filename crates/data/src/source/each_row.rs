@@ -5,7 +5,7 @@ use super::Record;
 use super::collector::{Collector, Want};
 use super::columns::{Columns, visible};
 use super::format::ReadOptions;
-use super::read::{files_of, read_row};
+use super::read::{count, files_of, named_notes, read_row};
 use super::row::{Row, Source};
 use super::sniff::format_of;
 use super::unused::is_empty;
@@ -76,6 +76,19 @@ pub struct PathRows {
     pub files: Vec<FileRows>,
     /// What was left out of a directory, a line each
     pub notes: Vec<String>,
+    /// What each stage says of the rows that it uses, a line each
+    pub stages: StageNotes,
+}
+
+/// The notes of each stage, as it prints them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct StageNotes {
+    /// Of sft
+    pub demonstrations: Vec<String>,
+    /// Of reward-model
+    pub preferences: Vec<String>,
+    /// Of esrl-rlhf
+    pub prompts: Vec<String>,
 }
 
 /// Calls `each` for every row of a path until it breaks, whether a stage takes the row or not.
@@ -90,12 +103,15 @@ pub fn each_row(
     let mut columns = Columns::new(options)?;
     let list = files_of(path)?;
     let mut rows = PathRows {
-        files: Vec::new(),
         notes: list.notes,
+        ..PathRows::default()
     };
+    let wants = [Want::Demonstrations, Want::Preferences, Want::Prompts];
+    let mut stages = wants.map(StageReader::new);
+    let mut stopped = false;
     for file in list.files {
-        let mut reader = FileReader::new(&file, options);
-        let (mut failed, mut stopped) = (None, false);
+        let mut reader = FileReader::new(&file, options, &mut stages);
+        let mut failed = None;
         let whole = row_files::for_each_row(&file, &mut |number, object| {
             let renamed = columns.rename(&file, number, object);
             let flow = renamed.and_then(|object| each(reader.row(number, &object)));
@@ -123,10 +139,19 @@ pub fn each_row(
             path: file,
         });
         if stopped {
-            return Ok(rows);
+            break;
         }
     }
-    columns.require(path)?;
+    if !stopped {
+        columns.require(path)?;
+    }
+    let [demonstrations, preferences, prompts] =
+        stages.map(|stage| stage.collector.notes(options.train_on));
+    rows.stages = StageNotes {
+        demonstrations,
+        preferences,
+        prompts,
+    };
     Ok(rows)
 }
 
@@ -136,12 +161,11 @@ struct FileReader<'a> {
     shared: Arc<Path>,
     options: &'a ReadOptions,
     n_rows: usize,
-    demonstrations: StageReader,
-    preferences: StageReader,
-    prompts: StageReader,
+    /// For sft, reward-model, esrl-rlhf
+    stages: &'a mut [StageReader; 3],
 }
 
-/// Reads the rows of one file for one stage.
+/// Reads the rows of a path for one stage.
 struct StageReader {
     collector: Collector,
     /// The format of the file, or why the stage refuses it; of its first row
@@ -158,15 +182,16 @@ impl StageReader {
 }
 
 impl<'a> FileReader<'a> {
-    fn new(path: &'a Path, options: &'a ReadOptions) -> Self {
+    fn new(path: &'a Path, options: &'a ReadOptions, stages: &'a mut [StageReader; 3]) -> Self {
+        for stage in &mut *stages {
+            stage.source = None;
+        }
         Self {
             path,
             shared: path.into(),
             options,
             n_rows: 0,
-            demonstrations: StageReader::new(Want::Demonstrations, options),
-            preferences: StageReader::new(Want::Preferences, options),
-            prompts: StageReader::new(Want::Prompts, options),
+            stages,
         }
     }
 
@@ -184,13 +209,14 @@ impl<'a> FileReader<'a> {
             options: self.options,
             origin,
         };
+        let [demonstrations, preferences, prompts] = &mut *self.stages;
         RowView {
             file: self.path,
             number,
             object,
-            demonstrations: self.demonstrations.take(&place),
-            preferences: self.preferences.take(&place),
-            prompts: self.prompts.take(&place),
+            demonstrations: demonstrations.take(&place),
+            preferences: preferences.take(&place),
+            prompts: prompts.take(&place),
         }
     }
 }
@@ -242,16 +268,21 @@ impl StageReader {
         let row = Row::new(place.path, row, source, place.options);
         self.collector.origin = place.origin.clone();
         let read = read_row(&row, source, &mut self.collector);
-        let records = T::take(&mut self.collector);
-        taken.dropped = dropped(&mut self.collector);
+        let is_used = self.collector.n_records() > 0;
         match read {
             Err(error) => taken.refused = Some(place.bare(&error)),
             Ok(()) => {
                 let (fields, refused) = fields(&row, place);
                 taken.fields = fields;
-                taken.refused = refused.filter(|_| !records.is_empty());
+                taken.refused = refused.filter(|_| is_used);
             }
         }
+        if is_used && taken.refused.is_none() {
+            let counted = count(&row, place.options, &mut self.collector);
+            taken.refused = counted.err().map(|error| place.bare(&error));
+        }
+        let records = T::take(&mut self.collector);
+        taken.dropped = dropped(&mut self.collector);
         if taken.refused.is_none() {
             taken.records = records;
         }

@@ -46,7 +46,7 @@ use collector::{Collector, Want};
 use row::Source;
 
 pub use by_row::{RowPrompt, prompts_by_row};
-pub use each_row::{FieldUse, FileRows, PathRows, RowView, Taken, each_row};
+pub use each_row::{FieldUse, FileRows, PathRows, RowView, StageNotes, Taken, each_row};
 pub use format::{Format, ReadOptions};
 pub use load::{Loaded, Record, demonstrations, each_prompt_once, for_each, preferences, prompts};
 pub use read::Counts;

@@ -276,7 +276,7 @@ pub(super) fn named_notes(path: &Path, file: &Path, notes: Vec<String>) -> Vec<S
 }
 
 /// Counts the remarks on a row that is used.
-fn count(row: &Row, options: &ReadOptions, collector: &mut Collector) -> Result<()> {
+pub(super) fn count(row: &Row, options: &ReadOptions, collector: &mut Collector) -> Result<()> {
     for field in row.json_texts() {
         *collector.json_texts.entry(field).or_default() += 1;
     }
