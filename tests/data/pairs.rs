@@ -113,7 +113,7 @@ fn binarised_ultrafeedback_is_read_whole() {
 fn every_pair_of_different_scores_is_one() {
     let ultrafeedback = r#"{"source": "x", "instruction": "q", "models": ["m"], "correct_answers": ["None"], "completions": [
         {"response": "a", "overall_score": 5}, {"response": "b", "overall_score": "8.5"},
-        {"response": "c", "fine-grained_score": 5.0}]}"#;
+        {"response": "c", "overall_score": 5.0}]}"#;
     let nectar = r#"{"prompt": "q", "num_responses": 3, "answers": [
         {"answer": "a", "rank": 2.0}, {"answer": "b", "rank": 1}, {"answer": "c", "rank": 2}]}"#;
     for row in [ultrafeedback, nectar] {
@@ -150,6 +150,44 @@ fn every_pair_of_different_scores_is_one() {
     refused(
         r#"{"prompt": "q", "answers": [{"answer": "a", "rank": "best"}]}"#,
         "row 1: field \"answers[0].rank\" is \"best\", not a number",
+    );
+}
+
+/// An overall score is from 1 to 10, the mean of the ratings from 1 to 5.
+#[test]
+fn scores_of_two_scales_are_not_compared() {
+    let row = |completions: &str| {
+        let list = completions.replace("all", "overall_score");
+        let list = list.replace("fine", "fine-grained_score");
+        format!(r#"{{"instruction": "q", "completions": [{list}]}}"#)
+    };
+    let pair = |a: &str, b: &str| (instruction("q", ""), a.to_string(), b.to_string());
+    let a = r#"{"response": "a", "all": 6, "fine": 2}"#;
+    let b = r#"{"response": "b", "all": 8, "fine": "1.5"}"#;
+    let c = r#"{"response": "c", "all": null, "fine": 4.5}"#;
+    let d = r#"{"response": "d", "all": 3}"#;
+    for (rows, pairs, dropped) in [
+        // a and b by the overall score, the others by the mean that all have
+        (
+            vec![a, b, c],
+            vec![pair("b", "a"), pair("c", "a"), pair("c", "b")],
+            "{}",
+        ),
+        // d has none
+        (
+            vec![b, c, d],
+            vec![pair("c", "b"), pair("b", "d")],
+            r#"{"pair with scores on two scales": 1}"#,
+        ),
+    ] {
+        assert_eq!(
+            read(&row(&rows.join(", "))),
+            Ok((pairs, dropped.to_string()))
+        );
+    }
+    refused(
+        &row(&[c, d].join(", ")),
+        "none of its rows can be used: pair with scores on two scales (1)",
     );
 }
 

@@ -34,7 +34,10 @@ fn pairs(rows: &[Value]) -> Result<(Vec<Pair>, String, Vec<String>), String> {
     let items = loaded.items.into_iter();
     let pairs = items.map(|p| (p.prompt.ask, p.chosen, p.rejected));
     let dropped = format!("{:?}", loaded.counts.dropped);
-    Ok((pairs.collect(), dropped, loaded.counts.notes))
+    let name = path.display().to_string();
+    let notes = loaded.counts.notes.iter();
+    let notes = notes.map(|note| note.replace(&name, "x.jsonl"));
+    Ok((pairs.collect(), dropped, notes.collect()))
 }
 
 /// The text that is learnt of an answer.
@@ -159,16 +162,16 @@ fn an_answer_that_is_json_is_a_turn_only_if_it_is_nothing_else() {
         json!({"prompt": "a", "chosen": answer.to_string(), "rejected": other})
     };
     let turn = json!({"role": "assistant", "content": "b"});
-    let (found, _, notes) = pairs(&[row(&turn)]).unwrap();
+    let (found, _, notes) = pairs(&[row(&json!("b")), row(&turn)]).unwrap();
     assert_eq!(
-        found,
-        [(instruction("a", ""), "b".to_string(), "c".to_string())]
+        found[1],
+        (instruction("a", ""), "b".to_string(), "c".to_string())
     );
     assert_eq!(
         notes,
         [
-            "fields that hold turns or lists as text of JSON (rows): \"chosen\" (1), \"rejected\" (1); \
-          they are read as such"
+            "fields that hold turns or lists as text of JSON (rows): \"chosen\" (1; first: x.jsonl: row \
+             2), \"rejected\" (2; first: x.jsonl: row 1); they are read as such"
         ]
     );
     for answer in [

@@ -20,9 +20,11 @@ fn read(rows: &str) -> Result<(Vec<Answered>, Vec<String>), String> {
     let (_dir, path) = file("x.jsonl", rows);
     let loaded = shown(&path, data::demonstrations(&path, Format::Auto))?;
     let items = loaded.items.into_iter();
+    let name = path.display().to_string();
+    let notes = loaded.counts.notes.iter();
     Ok((
         items.map(|d| (d.prompt.ask, d.response)).collect(),
-        loaded.counts.notes,
+        notes.map(|note| note.replace(&name, "x.jsonl")).collect(),
     ))
 }
 
@@ -146,7 +148,8 @@ fn a_list_may_be_a_text_of_json_but_not_of_python() {
     #[track_caller]
     fn check(field: &str, row: &str) {
         let note = format!(
-            "fields that hold turns or lists as text of JSON (rows): {field:?} (2); they are read as such"
+            "fields that hold turns or lists as text of JSON (rows): {field:?} (2; first: x.jsonl: \
+             row 1); they are read as such"
         );
         let found = (chat(&[("user", "a")]), "b".to_string());
         let expected = (vec![found.clone(), found], vec![note]);

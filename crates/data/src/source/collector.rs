@@ -28,8 +28,8 @@ pub struct Collector {
     pub origin: Origin,
     /// Fields that no reader used, with the number of their rows.
     pub unused: BTreeMap<String, usize>,
-    /// Fields that hold turns or lists as text, with the number of their rows.
-    pub json_texts: BTreeMap<String, usize>,
+    /// Fields that hold turns or lists as text, with the number of their rows and the first.
+    json_texts: BTreeMap<String, (usize, Origin)>,
     /// Other remarks on rows that are used, with the number of rows.
     remarks: BTreeMap<Remark, usize>,
     /// Turns of questions after the first, which are not used.
@@ -72,6 +72,12 @@ impl Collector {
         if n > 0 {
             *self.remarks.entry(remark).or_default() += n;
         }
+    }
+
+    /// Counts the current row, of which a field was text and read as turns or as a list.
+    pub fn count_json_text(&mut self, field: String) {
+        let first = || (0, self.origin.clone());
+        self.json_texts.entry(field).or_insert_with(first).0 += 1;
     }
 
     /// Counts a row that is not used.
@@ -263,9 +269,11 @@ impl Collector {
             ));
         }
         if !self.json_texts.is_empty() {
+            let fields = self.json_texts.iter();
+            let fields = fields.map(|(name, (n, first))| format!("{name:?} ({n}; first: {first})"));
             notes.push(format!(
                 "fields that hold turns or lists as text of JSON (rows): {}; they are read as such",
-                named_counts(&self.json_texts)
+                fields.collect::<Vec<_>>().join(", ")
             ));
         }
         let learnt = match self.want {

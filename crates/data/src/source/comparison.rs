@@ -55,6 +55,6 @@ fn read_v2(row: &Row, collector: &mut Collector) -> Result<()> {
         let response = row.text_at(LIST, i, item, "response")?.to_string();
         scored.push((response, row.number_at(LIST, i, item, "score")?));
     }
-    scored::add_pairs(collector, &ask(row)?, &scored);
+    scored::add_pairs(collector, &ask(row)?, &scored, f64::partial_cmp);
     Ok(())
 }

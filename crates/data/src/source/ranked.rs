@@ -37,6 +37,6 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
         scored.push((answer, -row.number_at(LIST, i, item, "rank")?));
     }
     let ask = prompt::ask(row, row.text("prompt")?, "")?;
-    scored::add_pairs(collector, &ask, &scored);
+    scored::add_pairs(collector, &ask, &scored, f64::partial_cmp);
     Ok(())
 }

@@ -278,7 +278,7 @@ pub(super) fn named_notes(path: &Path, file: &Path, notes: Vec<String>) -> Vec<S
 /// Counts the remarks on a row that is used.
 pub(super) fn count(row: &Row, options: &ReadOptions, collector: &mut Collector) -> Result<()> {
     for field in row.json_texts() {
-        *collector.json_texts.entry(field).or_default() += 1;
+        collector.count_json_text(field);
     }
     for field in row.unused(options)? {
         *collector.unused.entry(field).or_default() += 1;

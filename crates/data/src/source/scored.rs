@@ -2,12 +2,19 @@
 
 use super::collector::{Collector, Want};
 use crate::Ask;
+use std::cmp::Ordering;
 
 /// The most responses to one prompt. Their pairs grow with the square.
 const MAX_RESPONSES: usize = 256;
 
-/// Adds the pairs of `scored`, responses and their scores (the higher, the better).
-pub(super) fn add_pairs(collector: &mut Collector, ask: &Ask, scored: &[(String, f64)]) {
+/// Adds the pairs of `scored`, responses and their scores. `compare`: the greater is the better;
+/// None if two scores are not of one scale.
+pub(super) fn add_pairs<S>(
+    collector: &mut Collector,
+    ask: &Ask,
+    scored: &[(String, S)],
+    compare: impl Fn(&S, &S) -> Option<Ordering>,
+) {
     if scored.len() < 2 {
         collector.drop_row("fewer than two responses");
         return;
@@ -22,12 +29,11 @@ pub(super) fn add_pairs(collector: &mut Collector, ask: &Ask, scored: &[(String,
     }
     for (i, (one, one_score)) in scored.iter().enumerate() {
         for (other, other_score) in &scored[i + 1..] {
-            if one_score > other_score {
-                collector.preference(ask.clone(), one, other);
-            } else if one_score < other_score {
-                collector.preference(ask.clone(), other, one);
-            } else {
-                collector.drop_row("pair with equal scores");
+            match compare(one_score, other_score) {
+                Some(Ordering::Greater) => collector.preference(ask.clone(), one, other),
+                Some(Ordering::Less) => collector.preference(ask.clone(), other, one),
+                Some(Ordering::Equal) => collector.drop_row("pair with equal scores"),
+                None => collector.drop_row("pair with scores on two scales"),
             }
         }
     }

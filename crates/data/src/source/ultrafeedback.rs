@@ -1,13 +1,16 @@
 //! UltraFeedback as OpenBMB publishes it: `instruction`, and `completions` with an `overall_score`
-//! each (or `fine-grained_score`, the mean of its four ratings). Every pair of completions with
-//! different scores is a preference. The binarised versions are [`pairs`](super::pairs).
+//! each, from 1 to 10 (or `fine-grained_score`, the mean of four ratings from 1 to 5). Every pair
+//! of completions with different scores is a preference; scores of the two kinds are not compared.
+//! The binarised versions are [`pairs`](super::pairs).
 
 use super::collector::Collector;
 use super::format::Format;
 use super::prompt;
 use super::row::{Kind, Row, Source};
+use super::scalar::number;
 use super::scored;
 use crate::Result;
+use std::cmp::Ordering;
 
 pub(super) const SOURCE: Source = Source {
     format: Format::Ultrafeedback,
@@ -20,25 +23,42 @@ pub(super) const SOURCE: Source = Source {
     read,
 };
 
+/// The scores of a completion, one at least.
+struct Scores {
+    overall: Option<f64>,
+    mean: Option<f64>,
+}
+
+impl Scores {
+    fn compare(&self, other: &Self) -> Option<Ordering> {
+        let both = |one: Option<f64>, other: Option<f64>| one?.partial_cmp(&other?);
+        both(self.overall, other.overall).or_else(|| both(self.mean, other.mean))
+    }
+}
+
 fn read(row: &Row, collector: &mut Collector) -> Result<()> {
     const LIST: &str = "completions";
+    const OVERALL: &str = "overall_score";
     const MEAN: &str = "fine-grained_score";
     // how a completion was made and judged
     let mut scored = Vec::new();
     for (i, item) in row.list(LIST)?.iter().enumerate() {
-        let overall = item
-            .get("overall_score")
-            .is_some_and(|score| !score.is_null());
-        let score = match overall || item.get(MEAN).is_none() {
-            true => "overall_score",
-            false => MEAN,
-        };
-        let known = ["response", "overall_score", MEAN];
-        row.only_read(LIST, item, &known);
+        row.only_read(LIST, item, &["response", OVERALL, MEAN]);
         let response = row.text_at(LIST, i, item, "response")?.to_string();
-        scored.push((response, row.number_at(LIST, i, item, score)?));
+        let has_overall = item.get(OVERALL).is_some_and(|score| !score.is_null());
+        let scores = match has_overall || item.get(MEAN).is_none() {
+            true => Scores {
+                overall: Some(row.number_at(LIST, i, item, OVERALL)?),
+                mean: item.get(MEAN).and_then(number),
+            },
+            false => Scores {
+                overall: None,
+                mean: Some(row.number_at(LIST, i, item, MEAN)?),
+            },
+        };
+        scored.push((response, scores));
     }
     let ask = prompt::ask(row, row.text("instruction")?, "")?;
-    scored::add_pairs(collector, &ask, &scored);
+    scored::add_pairs(collector, &ask, &scored, Scores::compare);
     Ok(())
 }
