@@ -4,6 +4,7 @@ use super::file;
 use crate::common::{chat, instruction, prompt};
 use data::{Ask, Demonstration, Format, Preference, Prompt};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 fn demonstration(ask: Ask, response: &str) -> Demonstration {
     Demonstration {
@@ -281,4 +282,70 @@ fn prompt_keys_are_stable_and_equal_across_formats() {
     );
     let text = |t: &str| Prompt::new(Ask::Raw(String::new()), Some(t.into())).key();
     assert_ne!(text("one"), text("two"));
+}
+
+/// Every format has a file in data/shapes that shows it.
+#[test]
+fn every_format_has_a_file_of_its_shape() {
+    const FORMATS: [Format; 18] = [
+        Format::Alpaca,
+        Format::PromptCompletion,
+        Format::Chat,
+        Format::Text,
+        Format::ComparisonV1,
+        Format::ComparisonV2,
+        Format::Hh,
+        Format::Pairs,
+        Format::Fastchat,
+        Format::QuestionAnswer,
+        Format::Transcript,
+        Format::Kto,
+        Format::Ultrafeedback,
+        Format::OpenaiPreference,
+        Format::Ranked,
+        Format::SafeRlhf,
+        Format::Shp,
+        Format::Arena,
+    ];
+    for format in FORMATS {
+        let (name, n_prompts) = match format {
+            Format::Auto | Format::Alpaca => ("alpaca.json", 5),
+            Format::PromptCompletion => ("prompt-completion.jsonl", 4),
+            Format::Chat => ("messages.jsonl", 5),
+            Format::Text => ("text.txt", 0),
+            Format::ComparisonV1 => ("comparison-v1.json", 3),
+            Format::ComparisonV2 => ("comparison-v2.json", 3),
+            Format::Hh => ("hh.jsonl", 3),
+            Format::Pairs => ("preference.jsonl", 4),
+            Format::Fastchat => ("fastchat.jsonl", 3),
+            Format::QuestionAnswer => ("question-answer.jsonl", 3),
+            Format::Transcript => ("text-transcripts.jsonl", 3),
+            Format::Kto => ("kto.jsonl", 4),
+            Format::Ultrafeedback => ("ultrafeedback.jsonl", 3),
+            Format::OpenaiPreference => ("openai-preference.jsonl", 3),
+            Format::Ranked => ("ranked.jsonl", 3),
+            Format::SafeRlhf => ("safe-rlhf.jsonl", 3),
+            Format::Shp => ("shp.jsonl", 3),
+            Format::Arena => ("arena.jsonl", 3),
+        };
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/shapes");
+        let path = dir.join(name);
+        let given = data::prompts(&path, format);
+        if format == Format::Text {
+            assert!(given.is_err());
+            assert!(
+                !data::demonstrations(&path, format)
+                    .unwrap()
+                    .items
+                    .is_empty()
+            );
+            continue;
+        }
+        let given = given.unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(given.items.len(), n_prompts, "{name}");
+        if format != Format::Transcript {
+            let found = data::prompts(&path, Format::Auto).unwrap();
+            assert_eq!(found.items, given.items, "{name}");
+        }
+    }
 }
