@@ -4,6 +4,7 @@
 use data::{Ask, Format, Message, Template};
 use models::{CausalLm, Lora, LoraConfig, ModelSource};
 use std::cell::OnceCell;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 pub type Target = fn(&[u8]) -> Result<(), String>;
 
 /// The readers, named as in `fuzz_targets/` and `corpus/`.
-pub const TARGETS: [(&str, Target); 13] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("safetensors", safetensors),
     ("gguf", gguf),
     ("adapter_config", adapter_config),
@@ -20,6 +21,7 @@ pub const TARGETS: [(&str, Target); 13] = [
     ("special_tokens", special_tokens),
     ("chat_template", chat_template),
     ("dataset", dataset),
+    ("container", container),
     ("fastchat", fastchat),
     ("judge", judge),
     ("settings", settings),
@@ -210,6 +212,25 @@ fn dataset(bytes: &[u8]) -> Result<(), String> {
             1 => printed(data::preferences(&path, format)),
             _ => printed(data::prompts(&path, format)),
         }
+    })
+}
+
+/// The first byte chooses the extension; what else the file is, its bytes say: JSON, CSV, parquet,
+/// gzip, zstd.
+fn container(bytes: &[u8]) -> Result<(), String> {
+    let Some((&choice, file)) = bytes.split_first() else {
+        return Ok(());
+    };
+    let name = ["c.json", "c.txt", "c.csv", "c.tsv"][usize::from(choice) % 4];
+    with_world(|w| {
+        let path = w.write(name, file);
+        let whole = row_files::for_each_row(&path, &mut |_, _| {
+            Ok::<_, row_files::Error>(ControlFlow::Continue(()))
+        });
+        if let Ok(whole) = &whole {
+            assert_eq!(whole.n_bytes, file.len() as u64, "it was read to its end");
+        }
+        printed(whole)
     })
 }
 
