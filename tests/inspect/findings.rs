@@ -315,7 +315,7 @@ fn the_notes_are_those_of_the_stage() {
             format!("{turns}, {answer}, {}", turn("user", "e")).replace('"', "\\\"")
         ),
     ];
-    let (_dir, path) = file("x.jsonl", &rows.join("\n"));
+    let (_dir, path) = file("x.jsonl", rows.join("\n"));
     let report = inspected(&path).unwrap();
     let options = data::ReadOptions {
         train_on: data::TrainOn::All,

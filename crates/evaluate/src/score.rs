@@ -153,6 +153,7 @@ pub fn score(config: &ScoreConfig) -> Result<ScoreReport> {
         ignore: config.ignore.clone(),
         columns: data::columns(&config.columns)?,
         train_on: config.train_on,
+        drops_tools: false,
     };
     let (report, rows) = if is_reward {
         let mut loaded = data::preferences(&config.data, options)?;

@@ -30,6 +30,7 @@ impl RowArgs {
             ignore: self.ignore.clone(),
             columns: data::columns(&self.columns)?,
             train_on,
+            drops_tools: false,
         })
     }
 }

@@ -107,7 +107,7 @@ pub fn each_row(
         ..PathRows::default()
     };
     let wants = [Want::Demonstrations, Want::Preferences, Want::Prompts];
-    let mut stages = wants.map(StageReader::new);
+    let mut stages = wants.map(|want| StageReader::new(want, options));
     let mut stopped = false;
     for file in list.files {
         let mut reader = FileReader::new(&file, options, &mut stages);
