@@ -117,7 +117,7 @@ ci:              ## what CI runs
 
 ##@ Benchmarks
 bench: build     ## our steps against TRL, transformers and llama.cpp  ARGS
-	scripts/fetch-smollm2.sh && scripts/bench/setup.sh
+	scripts/fetch-smollm2.sh && scripts/bench/setup.sh $(findstring avx2,$(ARGS))
 	$(BIN)/bench compare $(ARGS)
 bench-sizes: build ## cost by length, batch, rank, samples and width
 	scripts/fetch-smollm2.sh && scripts/bench/setup.sh

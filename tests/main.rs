@@ -26,6 +26,7 @@ mod model_meta;
 mod models;
 mod old_runs;
 mod ops;
+mod peers;
 mod pipeline;
 mod reward_loss;
 mod reward_sources;

@@ -6,7 +6,7 @@ use crate::figures::Figures;
 use crate::report;
 use crate::rows::BATCH;
 use crate::setup::Setup;
-use crate::stage_run;
+use crate::stage_run::StageRun;
 use crate::timing::Timing;
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
@@ -135,13 +135,19 @@ const PAIRS: [Pair; 5] = [
 /// that selects it.
 pub(crate) fn reward_model(setup: &Setup) -> Result<String> {
     let rows = setup.rows().join("rm-1.json");
-    let sets = [
+    let sets = vec![
         format!("data.path={}", rows.display()),
         "train.max_steps=4".into(),
         "reward.normalisation_samples=8".into(),
         "reward.normalisation_max_new_tokens=32".into(),
     ];
-    let made = stage_run::run(setup, "reward-model", "rm", &sets)?;
+    let made = StageRun {
+        binary: "reward-model",
+        config: "rm",
+        sets,
+        cache: None,
+    };
+    let made = made.run(setup)?;
     let dir = setup.runs().join("reward");
     if dir.exists() {
         std::fs::remove_dir_all(&dir)?;
@@ -170,8 +176,13 @@ pub(crate) fn measure(setup: &Setup, rounds: usize, done: &mut dyn FnMut(&str)) 
                 format!("rollout.prompts={BATCH}"),
             ];
             sets.extend(contender.sets.iter().map(|set| set.to_string()));
-            let timing = stage_run::time(setup, "esrl-rlhf", contender.config, &sets);
-            timings.push(timing.with_context(|| contender.name)?);
+            let run = StageRun {
+                binary: "esrl-rlhf",
+                config: contender.config,
+                sets,
+                cache: None,
+            };
+            timings.push(run.time(setup).with_context(|| contender.name)?);
             done(contender.name);
         }
     }

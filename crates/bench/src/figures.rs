@@ -52,11 +52,6 @@ impl Figures {
         }
     }
 
-    /// The number of rounds.
-    pub fn rounds(&self) -> usize {
-        self.rounds.len()
-    }
-
     /// The largest peak memory of the rounds.
     pub fn peak_gb(&self) -> f64 {
         self.peaks_gb.iter().copied().fold(0.0, f64::max)
@@ -72,9 +67,14 @@ impl Figures {
         ratios(&self.peaks_gb, &other.peaks_gb)
     }
 
-    /// Writes them into the JSON file, each key prefixed with `name`.
+    /// Writes them into the JSON file, each key prefixed with `name` and an underscore, if there is
+    /// a name.
     pub fn write(&self, name: &str, into: &mut Map<String, Value>) {
-        let mut put = |key: &str, value: Value| into.insert(format!("{name}_{key}"), value);
+        let prefix = match name {
+            "" => String::new(),
+            _ => format!("{name}_"),
+        };
+        let mut put = |key: &str, value: Value| into.insert(format!("{prefix}{key}"), value);
         put("secs", json!(self.secs));
         put("secs_range", json!([self.least, self.most]));
         put("peak_gb", json!(self.peak_gb()));

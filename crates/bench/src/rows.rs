@@ -1,8 +1,6 @@
-//! The rows of each round in the formats of both sides: the same rows, the same prompts.
+//! The rows of each round.
 
-use crate::setup::Setup;
 use anyhow::{Context, Result, ensure};
-use data::{Ask, Template};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -18,8 +16,8 @@ const PROMPT: std::ops::RangeInclusive<usize> = 20..=300;
 /// Characters of an answer that is longer than any measured length.
 const LONG: usize = 12_000;
 
-/// Writes `{sft,rm,rl}-<round>.{json,jsonl}` (ours and the peers'), `fresh-<round>.json` (enough
-/// different rows for `steps` timed steps and a warm-up) and `rm-held-out.json`.
+/// Writes `{sft,rm,rl}-<round>.json`, `fresh-<round>.json` (enough different rows for `steps` timed
+/// steps and a warm-up) and `rm-held-out.json`.
 pub(crate) fn write(data: &Path, out: &Path, rounds: usize, steps: usize) -> Result<()> {
     std::fs::create_dir_all(out)?;
     let alpaca_rows = demonstrations(data)?;
@@ -44,21 +42,12 @@ pub(crate) fn write(data: &Path, out: &Path, rounds: usize, steps: usize) -> Res
         &json!([held_out]).to_string(),
     )?;
     for (round, rows) in demonstrations.chunks_exact(BATCH).take(rounds).enumerate() {
-        let peer = |row: &Value| {
-            let prompt = alpaca(text(row, "instruction"), text(row, "input"))?;
-            Ok(json!({ "prompt": prompt, "response": text(row, "output") }))
-        };
         for stage in ["sft", "rl"] {
-            both(out, stage, round + 1, rows, peer)?;
+            save_round(out, stage, round, rows)?;
         }
     }
     for (round, rows) in pairs.chunks_exact(BATCH).take(rounds).enumerate() {
-        let peer = |row: &Value| {
-            let prompt = alpaca(text(row, "user_input"), "")?;
-            let (chosen, rejected) = (text(row, "completion_a"), text(row, "completion_b"));
-            Ok(json!({ "prompt": prompt, "chosen": chosen, "rejected": rejected }))
-        };
-        both(out, "rm", round + 1, rows, peer)?;
+        save_round(out, "rm", round, rows)?;
     }
     let fits = |row: &&Value| PROMPT.contains(&length(row, INSTRUCTION));
     let prompts: Vec<&Value> = alpaca_rows.iter().filter(fits).collect();
@@ -70,8 +59,8 @@ pub(crate) fn write(data: &Path, out: &Path, rounds: usize, steps: usize) -> Res
         prompts.len()
     );
     for (round, rows) in prompts.chunks_exact(each).take(rounds).enumerate() {
-        let file = out.join(format!("fresh-{}.json", round + 1));
-        save(&file, &json!(rows).to_string())?;
+        let rows: Vec<Value> = rows.iter().map(|row| (*row).clone()).collect();
+        save_round(out, "fresh", round, &rows)?;
     }
     Ok(())
 }
@@ -124,48 +113,12 @@ fn length(row: &Value, keys: &[&str]) -> usize {
     keys.iter().map(|key| text(row, key).chars().count()).sum()
 }
 
-fn both(
-    out: &Path,
-    stage: &str,
-    round: usize,
-    rows: &[Value],
-    peer: impl Fn(&Value) -> Result<Value>,
-) -> Result<()> {
-    save(
-        &out.join(format!("{stage}-{round}.json")),
-        &json!(rows).to_string(),
-    )?;
-    let line = |row| Ok(format!("{}\n", peer(row)?));
-    let lines: String = rows.iter().map(line).collect::<Result<_>>()?;
-    save(&out.join(format!("{stage}-{round}.jsonl")), &lines)
+/// `round` counts from 0.
+fn save_round(out: &Path, stage: &str, round: usize, rows: &[Value]) -> Result<()> {
+    let file = out.join(format!("{stage}-{}.json", round + 1));
+    save(&file, &json!(rows).to_string())
 }
 
 fn save(file: &Path, text: &str) -> Result<()> {
     std::fs::write(file, text).with_context(|| file.display().to_string())
-}
-
-/// The prompt that our template makes of the row.
-fn alpaca(instruction: &str, input: &str) -> Result<String> {
-    let ask = Ask::Instruction {
-        instruction: instruction.into(),
-        input: input.into(),
-    };
-    Ok(Template::Alpaca.render(&ask)?)
-}
-
-/// Response tokens, including EOS, of an SFT step; mean over the rounds.
-pub(crate) fn labels_per_step(setup: &Setup, rounds: usize) -> Result<f64> {
-    let file = setup.model().join("tokenizer.json");
-    let tokenizer = tokenizers::Tokenizer::from_file(&file).map_err(anyhow::Error::msg)?;
-    let mut labels = 0;
-    for round in 1..=rounds {
-        let rows = setup.rows().join(format!("sft-{round}.json"));
-        for row in fitting(&rows, |_| true)? {
-            let answer = tokenizer
-                .encode(text(&row, "output"), false)
-                .map_err(anyhow::Error::msg)?;
-            labels += answer.len() + 1;
-        }
-    }
-    Ok(labels as f64 / rounds as f64)
 }

@@ -4,7 +4,8 @@
 use crate::figures::Figures;
 use crate::setup::Common;
 use crate::setup::Setup;
-use crate::{esrl, random_model, report, rows, stage_run};
+use crate::stage_run::StageRun;
+use crate::{esrl, random_model, report, rows};
 use anyhow::{Context, Result, ensure};
 use evaluate::chart::{self, Panel};
 use serde_json::{Map, Value, json};
@@ -224,7 +225,13 @@ fn measure(setup: &Setup, study: &Study, point: &Point, long: &str) -> Result<Fi
     if let Some(dir) = &made {
         random_model::write(&setup.model(), point.x, dir)?;
     }
-    let timing = stage_run::time(setup, point.binary, point.config, &sets);
+    let run = StageRun {
+        binary: point.binary,
+        config: point.config,
+        sets,
+        cache: None,
+    };
+    let timing = run.time(setup);
     if let Some(dir) = &made {
         std::fs::remove_dir_all(dir)?;
     }

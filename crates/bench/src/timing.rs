@@ -1,5 +1,6 @@
 //! The timings of one process.
 
+use crate::trained::Trained;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -14,6 +15,12 @@ pub(crate) struct Timing {
     /// Whether activations are checkpointed; `None` for decoding
     #[serde(default)]
     pub checkpointing: Option<bool>,
+    /// The loss of each step, if it is logged
+    #[serde(default)]
+    pub losses: Vec<f64>,
+    /// `None` for decoding
+    #[serde(default)]
+    pub trained: Option<Trained>,
     /// Seconds by phase of each step
     #[serde(skip)]
     pub phases: Vec<BTreeMap<String, f64>>,

@@ -6,11 +6,11 @@ import torch
 from common import job
 from transformers import AutoModelForCausalLM
 
-model = AutoModelForCausalLM.from_pretrained(job["model"], dtype="float32").eval()
+model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=common.dtype).eval()
 torch.manual_seed(1)
 ids = torch.randint(100, 40_000, (job["batch"], job["prompt_tokens"]))
 secs = []
-with torch.no_grad():
+with torch.no_grad(), common.mixed_precision():
     for _ in range(job["steps"]):
         began = time.perf_counter()
         model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=job["new_tokens"], min_new_tokens=job["new_tokens"], do_sample=False)

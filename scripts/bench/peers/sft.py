@@ -1,14 +1,14 @@
-"""SFT steps by TRL's SFTTrainer with PEFT: the loss on the response tokens."""
+"""SFT steps by TRL's SFTTrainer with PEFT, on token ids and labels."""
 import common
 from common import job
 from datasets import Dataset
 from transformers import AutoModelForCausalLM
 from trl import SFTConfig, SFTTrainer
 
-clock = common.Clock()
-data = Dataset.from_list([{"prompt": r["prompt"], "completion": r["response"]} for r in common.rows()])
-trainer = SFTTrainer(
-    model=AutoModelForCausalLM.from_pretrained(job["model"], dtype="float32"),
+clock, trained = common.Clock(), common.Trained()
+data = Dataset.from_list([{"input_ids": row["ids"], "labels": row["labels"]} for [row] in common.rows()])
+trainer = common.in_order(SFTTrainer, lambda batch: trained.add_padded(batch["input_ids"], batch["attention_mask"], batch["labels"]))(
+    model=AutoModelForCausalLM.from_pretrained(job["model"], dtype=common.dtype),
     args=SFTConfig(**common.settings(per_device_train_batch_size=job["batch"], max_length=job["max_len"])),
     train_dataset=data,
     processing_class=common.tokenizer(),
@@ -16,5 +16,4 @@ trainer = SFTTrainer(
     callbacks=[clock],
 )
 trainer.train()
-losses = [row["loss"] for row in trainer.state.log_history if "loss" in row]
-common.answer(clock.secs, losses=losses, checkpointing=trainer.args.gradient_checkpointing)
+common.answer(clock.secs, losses=common.losses(trainer), trained=trained.report(), checkpointing=trainer.args.gradient_checkpointing)
