@@ -9,7 +9,7 @@ use std::path::Path;
 #[test]
 fn both_sides_hash_alike() {
     let sequences = [
-        Sequence::new(vec![5, 6, 7, 2], &[2..4]),
+        Sequence::new(vec![5, 6, 7, 2], std::slice::from_ref(&(2..4))),
         Sequence::new(vec![70_000, 1], &[]),
     ];
     let expected = Trained {
@@ -32,7 +32,7 @@ fn two(encoder: &Encoder, row: &Demonstration, _: TrainOn) -> data::Result<Vec<[
     let first = encoder.example(&row.prompt, &row.response)?;
     let longer = encoder.example(&row.prompt, &format!("{}c", row.response))?;
     let second = Example {
-        context: [longer.prompt_len + 1..longer.prompt_len + 3].into(),
+        context: std::iter::once(longer.prompt_len + 1..longer.prompt_len + 3).collect(),
         ..longer
     };
     Ok(vec![[first, second]])

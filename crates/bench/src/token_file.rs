@@ -3,7 +3,6 @@
 
 use crate::trained::Sequence;
 use anyhow::{Context, Result, ensure};
-use std::ops::Range;
 use std::path::Path;
 
 /// The rows of the only data in the cache, each of `per_row` sequences.
@@ -38,14 +37,13 @@ fn sequences(bytes: &[u8]) -> Result<Vec<Sequence>> {
     while let Some(n_ids) = words.next() {
         let mut next = || words.next().context("ends within a sequence");
         let (prompt_len, n_context, _, _) = (next()?, next()?, next()?, next()?);
-        let mut learnt: Vec<Range<usize>> = vec![prompt_len..n_ids];
+        let (mut learnt, mut from) = (Vec::new(), prompt_len);
         for _ in 0..n_context {
             let (start, end) = (next()?, next()?);
-            if let Some(last) = learnt.last_mut() {
-                last.end = start;
-            }
-            learnt.push(end..n_ids);
+            learnt.push(from..start);
+            from = end;
         }
+        learnt.push(from..n_ids);
         let ids = (0..n_ids).map(|_| Ok(next()? as u32));
         sequences.push(Sequence::new(ids.collect::<Result<_>>()?, &learnt));
     }

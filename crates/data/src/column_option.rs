@@ -24,7 +24,7 @@ pub fn column(text: &str) -> Result<(String, String)> {
     }
 }
 
-/// `data.columns` of several [`column`]s.
+/// `data.columns` of several [`column()`]s.
 ///
 /// Errors: a name is given twice.
 pub fn columns(given: &[(String, String)]) -> Result<BTreeMap<String, String>> {
