@@ -56,6 +56,8 @@ enum Command {
     Kernels(kernels::Args),
     /// Check every operation on a device against the CPU, one line each
     CheckOps(ops_check::Args),
+    /// Write a model with random weights of a shape
+    RandomModel(random_model::Args),
     /// Our matrix product; prints JSON
     Matmul {
         /// Rows, columns and depth
@@ -76,6 +78,7 @@ impl Cli {
             Command::Decode(args) => decode::run(args),
             Command::Kernels(args) => kernels::run(args),
             Command::CheckOps(args) => ops_check::run(args),
+            Command::RandomModel(args) => random_model::run(args),
             Command::Matmul { size, dtype } => machine::matmul(*size, *dtype),
         }
     }

@@ -223,7 +223,8 @@ fn measure(setup: &Setup, study: &Study, point: &Point, long: &str) -> Result<Fi
     sets.extend_from_slice(&point.sets);
     let made = (study.name == "width").then(|| width_dir(setup, point.x));
     if let Some(dir) = &made {
-        random_model::write(&setup.model(), point.x, dir)?;
+        let like = setup.model();
+        random_model::write(&random_model::config_of_width(&like, point.x)?, &like, dir)?;
     }
     let run = StageRun {
         binary: point.binary,
