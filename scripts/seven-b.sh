@@ -40,7 +40,7 @@ JSON
 fi
 
 # number KEY: the last value of KEY in the JSON on stdin
-number() { sed -n "s/.*\"$1\": *\([0-9.e-]*\).*/\1/p" | tail -1; }
+number() { sed -n "s|.*\"$1\": *\([0-9.e-]*\).*|\1|p" | tail -1; }
 
 # Weights that each token is multiplied by, and the rate of products with bf16 weights.
 products=$((layers * (4 * width * width + 3 * width * ffn) + 32000 * width))
@@ -52,15 +52,16 @@ stage() {
     local sets=(--set device=cpu --set "compute=$compute" --set train.memory_gb=21)
     shift 3
     for set in "$@"; do sets+=(--set "$set"); done
-    if [ ! -f "$run/adapter/adapter_config.json" ]; then
+    if ! grep -qs '"status": "finished"' "$run/run.json"; then
         echo "$name" >&2
+        rm -rf "$run"
         "$bin/wick" plan "$command" --config "configs/llama-7b/$config.toml" --run "$run" --json \
             "${sets[@]}" >"$run.plan" 2>"$run.log" || { tail -1 "$run.log" >&2; exit 1; }
         "$bin/wick" "$command" --config "configs/llama-7b/$config.toml" --run "$run" "${sets[@]}" \
             >>"$run.log" 2>&1 || { tail -1 "$run.log" >&2; exit 1; }
     fi
     local times
-    times=$(tail -1 "$run/timings.jsonl")
+    times=$(grep time/step "$run/timings.jsonl" | tail -1)
     awk -v name="$name" -v planned="$(number estimate_gb <"$run.plan")" \
         -v layers="$(number checkpointed_blocks <"$run.plan")" \
         -v peak="$(number peak_memory_bytes <"$run/run.json")" \
@@ -95,7 +96,7 @@ echo "|---|---|---|---|---|---|---|"
 stage sft sft sft "model.source=$model" data.path=data/tiny/demonstrations.json samples.n=0 \
     "${trained[@]}" "${few[@]}"
 stage rm rm rm "model.source=$dir/sft" data.path=data/tiny/comparisons.json \
-    reward.normalisation_samples=0 "${trained[@]}" "${few[@]}"
+    reward.normalisation_samples=2 reward.normalisation_max_new_tokens=12 "${trained[@]}" "${few[@]}"
 stage ppo rlhf ppo "${rl[@]}" "${few[@]}"
 stage esrl rlhf esrl "${rl[@]}" "${few[@]}"
 
