@@ -74,6 +74,15 @@ fn templates() -> Vec<Case> {
             Refused(&["tokenizer_config.json", "tool_use, rag", "default"]),
         ),
         (
+            "a template for tools with generation tags beside one without",
+            |dir| {
+                fs::create_dir(dir.join("additional_chat_templates")).unwrap();
+                let tagged = "{% generation %}T{% endgeneration %}";
+                fs::write(dir.join("additional_chat_templates/tool_use.jinja"), tagged).unwrap();
+            },
+            Silent(|meta| assert!(template(meta).starts_with("{% for m in messages %}<s>"))),
+        ),
+        (
             "only additional templates",
             |dir| {
                 fs::remove_file(dir.join("chat_template.jinja")).unwrap();

@@ -77,19 +77,23 @@ fn gguf_files_equal_transformers() {
     }
 }
 
-/// A golden file with one more number in its metadata.
-fn with_id(name: &str, key: &str, id: u32, to: &Path) {
+/// A golden file with other or more metadata.
+pub fn with_keys(name: &str, keys: &[(String, Value)], to: &Path) {
     let mut from = fs::File::open(golden(&format!("tiny-gguf/{name}.gguf"))).unwrap();
     let content = Content::read(&mut from).unwrap();
     let names = content.tensor_infos.keys();
     let tensors = names.map(|name| (name.as_str(), content.tensor(&mut from, name, CPU).unwrap()));
     let tensors: Vec<_> = tensors.collect();
     let tensors: Vec<_> = tensors.iter().map(|(name, t)| (*name, t)).collect();
-    let id = Value::U32(id);
-    let metadata = content.metadata.iter().map(|(key, v)| (key.as_str(), v));
-    let metadata: Vec<_> = metadata.chain([(key, &id)]).collect();
+    let mut metadata = content.metadata;
+    metadata.extend(keys.iter().cloned());
+    let metadata: Vec<_> = metadata.iter().map(|(key, v)| (key.as_str(), v)).collect();
     let mut file = fs::File::create(to).unwrap();
     candle_core::quantized::gguf_file::write(&mut file, &metadata, &tensors).unwrap();
+}
+
+fn with_id(name: &str, key: &str, id: u32, to: &Path) {
+    with_keys(name, &[(key.to_string(), Value::U32(id))], to);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 mod adapters;
 mod bad_directories;
 mod bombs;
+mod chat_templates;
 mod config_json;
 mod contradictions;
 mod directories;

@@ -4,6 +4,7 @@
 
 use super::metadata::Metadata;
 use crate::families;
+use crate::hf_template::for_tools;
 use crate::shape::{PreTokenizer, Split};
 use crate::{Error, Result, SpecialTokens};
 use candle_core::quantized::gguf_file::Value;
@@ -107,7 +108,9 @@ pub(crate) fn other_tokens(
 }
 
 pub(crate) fn chat_template(meta: &Metadata) -> Option<String> {
-    meta.text("tokenizer.chat_template").map(str::to_string)
+    let default = meta.text("tokenizer.chat_template")?;
+    let tool_use = meta.text("tokenizer.chat_template.tool_use");
+    Some(for_tools(default, tool_use))
 }
 
 fn bos(meta: &Metadata, tokenizer: &Tokenizer) -> Result<Option<(u32, String)>> {
