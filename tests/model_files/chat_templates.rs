@@ -17,7 +17,7 @@ const TOOL_USE: &str = "  {% set ns = namespace(n=0) %}{% macro show(x) %}{{ x.f
     {% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %} \n  ";
 
 /// What transformers renders of a user turn without tools and with one, given both templates.
-const RENDERED: [&str; 2] = ["\n[user] Oslo?\n  \n", "<weather>1[user] Oslo? \n  "];
+const RENDERED: [&str; 2] = ["\n[user] Oslo?\n  \n", "<weather>1[user] Oslo?\n \n  "];
 
 fn rendered(source: &ModelSource) -> [String; 2] {
     let meta = model_meta(source, Fetch::Whole).unwrap();

@@ -333,7 +333,7 @@ fn contradictions_are_settled_as_in_transformers_or_refused() {
         ids_and_weights(),
     ];
     let cases: Vec<Case> = cases.into_iter().flatten().collect();
-    assert_eq!(cases.len(), 22);
+    assert_eq!(cases.len(), 23);
     for (name, spoil, outcome) in cases {
         let dir = copy("tied");
         // the tokenizer has 96
