@@ -1,7 +1,7 @@
 //! AdamW, clipping and schedules against PyTorch and transformers, and the optimiser's state on
 //! disk.
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use testkit::{assert_close, assert_close_slices, golden_json, golden_tensors};
 use train::{AdamW, FitConfig, Gradients, OptimizerConfig, Schedule, clip_scale};
 
@@ -100,6 +100,23 @@ fn a_non_finite_gradient_is_named() {
     assert_eq!(grads.missing().collect::<Vec<_>>(), ["a"]);
 }
 
+/// Other numbers than f32 on the CPU are squared as tensors, as on a GPU.
+#[test]
+fn a_non_finite_weight_is_named_in_every_dtype() {
+    for dtype in [DType::F32, DType::BF16] {
+        let named = |name: &str, numbers: &[f32]| {
+            let tensor = Tensor::new(numbers, &Device::Cpu).unwrap();
+            let var = Var::from_tensor(&tensor.to_dtype(dtype).unwrap()).unwrap();
+            (name.to_string(), var)
+        };
+        let mut params = vec![named("a", &[1.0, 2.0]), named("b", &[3.0])];
+        assert_eq!(train::first_non_finite(&params).unwrap(), None);
+        params.push(named("c", &[0.0, f32::NAN]));
+        params.push(named("d", &[f32::INFINITY]));
+        assert_eq!(train::first_non_finite(&params).unwrap(), Some("c"));
+    }
+}
+
 #[test]
 fn a_mismatched_optimizer_state_is_refused() {
     let dir = tempfile::tempdir().unwrap();
@@ -107,7 +124,7 @@ fn a_mismatched_optimizer_state_is_refused() {
     let params = |name: &str, n: usize| {
         vec![(
             name.to_string(),
-            Var::zeros(n, candle_core::DType::F32, &Device::Cpu).unwrap(),
+            Var::zeros(n, DType::F32, &Device::Cpu).unwrap(),
         )]
     };
     let config = OptimizerConfig::default();

@@ -40,16 +40,13 @@ impl Gradients {
 
     /// The global L2 norm, and the name of the first parameter whose gradient is not finite.
     pub fn norm(&self) -> Result<(f64, Option<String>)> {
-        let (mut sum, mut bad) = (0.0, None);
-        for ((name, _), grad) in self.params.iter().zip(&self.sums) {
-            let Some(grad) = grad else { continue };
-            let part = sum_of_squares(grad)?;
-            if !part.is_finite() && bad.is_none() {
-                bad = Some(name.clone());
-            }
-            sum += part;
-        }
-        Ok((sum.sqrt(), bad))
+        let with_name = self.params.iter().zip(&self.sums);
+        let reached = with_name.filter_map(|((name, _), sum)| Some((name, sum.as_ref()?)));
+        let (names, grads): (Vec<_>, Vec<_>) = reached.unzip();
+        let sums = sums_of_squares(&grads)?;
+        let bad = sums.iter().position(|sum| !sum.is_finite());
+        let norm = sums.iter().sum::<f64>().sqrt();
+        Ok((norm, bad.map(|at| names[at].clone())))
     }
 
     /// The summed gradient of a parameter. None: no loss reached it.
@@ -82,21 +79,30 @@ pub fn clip_scale(norm: f64, max_norm: f64) -> f64 {
     (max_norm / (norm + 1e-6)).min(1.0)
 }
 
-/// Sum of squares, accumulated in f64 on the CPU. Not finite exactly when an element is not (f64
-/// cannot overflow here).
-pub(crate) fn sum_of_squares(x: &Tensor) -> Result<f64> {
+/// The sum of squares of each tensor, accumulated in f64 where all are f32 on the CPU. From a GPU
+/// they come in one transfer. Not finite exactly when an element is not (f64 cannot overflow here).
+pub(crate) fn sums_of_squares(tensors: &[&Tensor]) -> Result<Vec<f64>> {
+    let on_cpu: Vec<Option<f64>> = tensors.iter().map(|x| of_cpu(x)).collect::<Result<_>>()?;
+    let on_cpu: Option<Vec<f64>> = on_cpu.into_iter().collect();
+    if let Some(sums) = on_cpu {
+        return Ok(sums);
+    }
+    let sum = |x: &&Tensor| x.to_dtype(DType::F32)?.sqr()?.sum_all();
+    let sums: Vec<Tensor> = tensors.iter().map(sum).collect::<Result<_>>()?;
+    let sums: Vec<f32> = Tensor::stack(&sums, 0)?.to_vec1()?;
+    Ok(sums.into_iter().map(f64::from).collect())
+}
+
+/// None: not f32 on the CPU.
+fn of_cpu(x: &Tensor) -> Result<Option<f64>> {
     let x = x.contiguous()?;
     let (storage, layout) = x.storage_and_layout();
-    if let Storage::Cpu(CpuStorage::F32(data)) = &*storage {
-        let start = layout.start_offset();
-        let data = &data[start..start + layout.shape().elem_count()];
-        return Ok(data.iter().map(|&v| f64::from(v) * f64::from(v)).sum());
-    }
-    drop(storage);
-    Ok(f64::from(
-        x.to_dtype(DType::F32)?
-            .sqr()?
-            .sum_all()?
-            .to_scalar::<f32>()?,
+    let Storage::Cpu(CpuStorage::F32(data)) = &*storage else {
+        return Ok(None);
+    };
+    let start = layout.start_offset();
+    let data = &data[start..start + layout.shape().elem_count()];
+    Ok(Some(
+        data.iter().map(|&v| f64::from(v) * f64::from(v)).sum(),
     ))
 }

@@ -2,18 +2,16 @@
 //! and frozen ones that do.
 
 use crate::Gradients;
-use crate::gradients::sum_of_squares;
+use crate::gradients::sums_of_squares;
 use anyhow::{Result, bail};
 use candle_core::{DType, Tensor, Var};
 
 /// The first parameter that holds a NaN or an infinity.
 pub fn first_non_finite(params: &[(String, Var)]) -> candle_core::Result<Option<&str>> {
-    for (name, var) in params {
-        if !sum_of_squares(&var.as_detached_tensor())?.is_finite() {
-            return Ok(Some(name));
-        }
-    }
-    Ok(None)
+    let tensors: Vec<&Tensor> = params.iter().map(|(_, var)| var.as_tensor()).collect();
+    let sums = sums_of_squares(&tensors)?;
+    let bad = sums.iter().position(|sum| !sum.is_finite());
+    Ok(bad.map(|at| params[at].0.as_str()))
 }
 
 /// Where the first non-finite number is, for the error that ends a run. Weights are checked before
@@ -43,12 +41,13 @@ fn place(name: &str, tensor: Option<&Tensor>) -> candle_core::Result<String> {
     let layer = layer.and_then(|rest| rest.split('.').next());
     let mut place = layer.map_or(String::new(), |layer| format!(", layer {layer}"));
     if let Some(tensor) = tensor {
-        let rows = tensor.dims().first().copied().unwrap_or(0);
-        for row in 0..rows {
-            if !sum_of_squares(&tensor.get(row)?)?.is_finite() {
-                place += &format!(", row {row}");
-                break;
-            }
+        let n_rows = tensor.dims().first().copied().unwrap_or(0);
+        let rows: Vec<Tensor> = (0..n_rows)
+            .map(|row| tensor.get(row))
+            .collect::<candle_core::Result<_>>()?;
+        let sums = sums_of_squares(&rows.iter().collect::<Vec<_>>())?;
+        if let Some(row) = sums.iter().position(|sum| !sum.is_finite()) {
+            place += &format!(", row {row}");
         }
     }
     Ok(place)
