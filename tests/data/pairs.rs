@@ -2,7 +2,7 @@
 
 use super::file;
 use crate::common::{chat, instruction};
-use data::{Ask, Format};
+use data::{Ask, Format, ReadOptions};
 
 type Pair = (Ask, String, String);
 
@@ -185,10 +185,19 @@ fn scores_of_two_scales_are_not_compared() {
             Ok((pairs, dropped.to_string()))
         );
     }
+    let two_scales = row(&[c, d].join(", "));
     refused(
-        &row(&[c, d].join(", ")),
+        &two_scales,
         "none of its rows can be used: pair with scores on two scales (1)",
     );
+    // a run that began before this was known goes on with the pairs that it has
+    let (_dir, path) = file("x.jsonl", &two_scales);
+    let options = ReadOptions {
+        drops_tools: true,
+        ..ReadOptions::default()
+    };
+    let old = data::preferences(&path, options).unwrap().items.remove(0);
+    assert_eq!((&*old.chosen, &*old.rejected), ("c", "d"));
 }
 
 #[test]

@@ -126,6 +126,11 @@ fn an_empty_reference_is_refused_where_a_reward_compares_with_it() {
         let says = format!("3 of 30 {which} have none or an empty one (first: ");
         refused(&world, rl(&sets), &[&says, "empty.jsonl: row 5)"]);
     }
+    // of large data, before it is tokenised
+    let result = rl(&format!("data.path={data} data.memory_mb=0"));
+    let says =
+        "the rewards compare with reference answers, and 3 of 30 prompts have none or an empty";
+    refused(&world, result, &[says, "empty.jsonl: row 5)"]);
 }
 
 #[test]

@@ -82,7 +82,11 @@ where
         let cache = Cache::new(self.cache_dir.as_deref());
         let mut known = Vec::new();
         for selection in self.selections() {
-            known.extend(cache.known_hashes(&selection.paths()?));
+            let files = selection.paths()?;
+            for file in &files {
+                row_files::require_readable(file)?;
+            }
+            known.extend(cache.known_hashes(&files));
         }
         if known.len() == self.selections().len()
             && let Some(found) = self.find(&cache, &known, (encoder, &*look))?
@@ -96,12 +100,16 @@ where
         } = self.config;
         let mut scanned = Vec::new();
         for selection in self.selections() {
-            scanned.push(scan::scan(&selection, *memory_mb, *too_long)?);
+            let mut count = |record: &T| look.count(record);
+            scanned.push(scan::scan(&selection, *memory_mb, *too_long, &mut count)?);
         }
         let split = self.split(&scanned);
         match scanned.iter().all(|one| one.records.is_some()) {
             true => self.in_memory((encoder, look), scanned, split),
-            false => self.in_cache((encoder, look), &cache, scanned, split),
+            false => {
+                look.check()?;
+                self.in_cache((encoder, look), &cache, scanned, split)
+            }
         }
     }
 

@@ -8,8 +8,8 @@ use crate::references::References;
 use algorithms::{DataSource, Requirements};
 use anyhow::{Context, Result, bail};
 use data::{
-    DataFiles, Demonstration, Encode, Encoder, Example, Examples, Limits, Preference, Preparing,
-    Prompt, Record, Row, Selection, TooLong, TrainOn,
+    DataFile, DataFiles, DataPath, Demonstration, Encode, Encoder, Example, Examples, Limits,
+    Preference, Preparing, Prompt, Record, Row, Selection, TooLong, TrainOn,
 };
 use policy::PolicyMeta;
 use serde::Serialize;
@@ -106,22 +106,17 @@ impl Reading<'_> {
             limits,
             keeps_prompts: true,
         };
+        // first, since the others may take long to prepare
+        let eval = match &config.data.eval_path {
+            Some(path) => Some(self.eval_prompts(path)?),
+            None => None,
+        };
         let mut references = References::new(config, self.needs);
         let rows = preparing.rows(&meta.encoder, &mut references)?;
         let mut files = rows.files;
-        let held_out = match &config.data.eval_path {
-            Some(path) => {
-                let selection = Selection {
-                    path,
-                    sources: &[],
-                    drops_tools: self.drops_tools,
-                    ..config.data.selection()
-                };
-                let (held_out, read) = selection.load::<Prompt>()?;
-                files.eval = Some(selection.file(&read));
-                for note in references.see_held_out(&held_out)? {
-                    run::say!("{note}");
-                }
+        let held_out = match eval {
+            Some((held_out, file)) => {
+                files.eval = Some(file);
                 held_out
             }
             None => {
@@ -141,6 +136,21 @@ impl Reading<'_> {
             n_shared,
             files,
         })
+    }
+
+    /// The prompts of `eval_path`.
+    fn eval_prompts(&self, path: &DataPath) -> Result<(Vec<Prompt>, DataFile)> {
+        let selection = Selection {
+            path,
+            sources: &[],
+            drops_tools: self.drops_tools,
+            ..self.config.data.selection()
+        };
+        let (held_out, read) = selection.load::<Prompt>()?;
+        for note in References::of_held_out(self.config, self.needs, &held_out)? {
+            run::say!("{note}");
+        }
+        Ok((held_out, selection.file(&read)))
     }
 
     fn limits(&self, has_answers: bool) -> Result<Limits> {

@@ -15,6 +15,8 @@ pub(crate) struct References<'a> {
     train: Seen,
     held_out: Seen,
     held_out_keys: HashSet<u64>,
+    /// All prompts, if each needs a reference whether it is held out or not
+    all: Option<Seen>,
 }
 
 /// Prompts so far.
@@ -41,13 +43,16 @@ impl<'a> References<'a> {
         let compares = rewards::needs_reference(&config.rewards);
         let by_method = needs.text_metric.is_some() || needs.reference_answer || compares;
         let n = config.rewards.len();
+        let samples = match &needs.source {
+            DataSource::Rollouts => true,
+            DataSource::Pool(pool) => pool.grow.as_ref().is_some_and(|grow| !grow.keep_data),
+            DataSource::Pairs => false,
+        };
+        let of_all = || Seen::new(Some("the rewards"), ("prompts", "all"), 0);
         Self {
             rewards: &config.rewards,
-            samples: match &needs.source {
-                DataSource::Rollouts => true,
-                DataSource::Pool(pool) => pool.grow.as_ref().is_some_and(|grow| !grow.keep_data),
-                DataSource::Pairs => false,
-            },
+            samples,
+            all: (samples && compares).then(of_all),
             train: Seen::new(
                 by_method.then_some("this algorithm or its rewards"),
                 ("training prompts", "training"),
@@ -62,12 +67,19 @@ impl<'a> References<'a> {
         }
     }
 
-    /// Looks at the prompts of a file of their own.
-    pub fn see_held_out(&mut self, prompts: &[Prompt]) -> Result<Vec<String>> {
-        prompts
-            .iter()
-            .for_each(|p| self.held_out.see(p, self.rewards));
-        self.held_out.notes(self.rewards)
+    /// The messages about the held-out prompts of a file of their own.
+    pub fn of_held_out(
+        config: &'a Config,
+        needs: &Requirements,
+        prompts: &[Prompt],
+    ) -> Result<Vec<String>> {
+        let Self {
+            mut held_out,
+            rewards,
+            ..
+        } = Self::new(config, needs);
+        prompts.iter().for_each(|p| held_out.see(p, rewards));
+        held_out.notes(rewards)
     }
 }
 
@@ -81,6 +93,17 @@ impl<T: Record> Look<T> for References<'_> {
             false if self.samples => self.train.see(prompt, self.rewards),
             _ => {}
         }
+    }
+
+    fn count(&mut self, record: &T) {
+        if let Some(all) = &mut self.all {
+            all.see(record.prompt(), &[]);
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let all = self.all.as_ref().map(|all| all.notes(&[])).transpose();
+        all.map(drop)
     }
 
     fn finish(&mut self) -> Result<Vec<String>> {

@@ -32,5 +32,5 @@ pub use error::{Error, Result, row_error};
 pub use kind::is_text;
 pub use list::{DataFileList, data_files};
 pub use names::{FileKind, SPLIT_WORDS, TRAIN, taken_endings};
-pub use read::{EachRow, Whole, for_each_row};
+pub use read::{EachRow, Whole, for_each_row, require_readable};
 pub use row::{MAX_ROW_BYTES, MAX_ROW_VALUES, Object, TOO_BIG, type_name};

@@ -33,6 +33,17 @@ pub struct Whole {
 /// Takes the number of a row, from 1, and the row; breaks if it wants no more.
 pub type EachRow<'a, E> = dyn FnMut(usize, &Object) -> std::result::Result<ControlFlow<()>, E> + 'a;
 
+/// Opens nothing but a regular file, so a pipe stays as it is.
+///
+/// Errors, as of [`for_each_row`]: the file is not there, or may not be read.
+pub fn require_readable(path: &Path) -> Result<(), Error> {
+    let fail = |e: io::Error| unreadable(path, &e);
+    if std::fs::metadata(path).map_err(fail)?.is_file() {
+        std::fs::File::open(path).map_err(fail)?;
+    }
+    Ok(())
+}
+
 /// Calls `each(row number from 1, row)` for every row of the file until it breaks or fails. A line
 /// of a `.txt` file is the row `{"text": line}`; the number of a row of JSON Lines or text is that
 /// of its line.

@@ -26,7 +26,8 @@ pub enum Rules {
     WholeAnswers,
     /// sft learns every answer of a conversation unless `data.train_on` says otherwise
     AllAnswers,
-    /// Conversations with turns of tools are read; before, they were dropped
+    /// Conversations with turns of tools are read; before, they were dropped. Scores of
+    /// UltraFeedback on two scales are not compared
     Tools,
 }
 

@@ -21,11 +21,12 @@ pub(super) struct Scanned<T> {
 }
 
 /// Reads all rows, and says on stderr what was read. Records of more than `memory_mb` of text are
-/// not kept.
+/// not kept. `count` gets each.
 pub(super) fn scan<T: Record>(
     selection: &Selection,
     memory_mb: usize,
     too_long: TooLong,
+    count: &mut dyn FnMut(&T),
 ) -> Result<Scanned<T>> {
     let most = memory_mb.saturating_mul(1 << 20);
     let (mut records, mut keys, mut n_bytes) = (Some(Vec::new()), Vec::new(), 0usize);
@@ -33,6 +34,7 @@ pub(super) fn scan<T: Record>(
     let read = selection.for_each(&mut |record: T| {
         n_bytes = n_bytes.saturating_add(record.n_bytes());
         keys.push(record.prompt().key());
+        count(&record);
         // an answer is there as a reference, too, and a record is several allocations
         if 2 * n_bytes + PER_RECORD * keys.len() > most {
             records = None;

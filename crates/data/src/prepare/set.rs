@@ -96,18 +96,26 @@ impl<const N: usize> Set<N> {
         Ok(())
     }
 
-    /// Adds a record's prompt as text alone.
-    pub fn add_prompt<T: Record>(&mut self, record: &T) -> Result<()> {
-        let prompt = record.prompt();
-        let none = |_| Example {
-            key: prompt.key(),
-            source: prompt.origin.source(),
-            ..Example::new(Vec::new(), 0)
-        };
-        self.sink.add(Row {
-            examples: std::array::from_fn(none),
-            prompt: Some(Box::new(prompt.clone())),
-        })
+    /// Adds the prompts of records as text alone. They are encoded to find those that cannot be,
+    /// while their place is known; what is said of them is said when they are used.
+    pub fn add_prompts<T: Record>(&mut self, records: &[T]) -> Result<()> {
+        let encoder = self.encoder.apart();
+        let encode = |record: &T| encoder.prompt(record.prompt()).map(drop);
+        let encoded: Vec<Result<()>> = records.par_iter().map(encode).collect();
+        encoded.into_iter().collect::<Result<()>>()?;
+        for record in records {
+            let prompt = record.prompt();
+            let none = |_| Example {
+                key: prompt.key(),
+                source: prompt.origin.source(),
+                ..Example::new(Vec::new(), 0)
+            };
+            self.sink.add(Row {
+                examples: std::array::from_fn(none),
+                prompt: Some(Box::new(prompt.clone())),
+            })?;
+        }
+        Ok(())
     }
 
     /// The messages about the rows. `must_end`: truncation may not take the end of every answer.

@@ -76,11 +76,7 @@ impl<'a, T: Record, const N: usize> Sets<'a, T, N> {
         }
         self.n_held += usize::from(is_held);
         self.look.see(&record, is_held);
-        if is_held && self.rule.keeps_prompts {
-            self.n_done += 1;
-            return self.sets[1].add_prompt(&record);
-        }
-        if is_held && self.shown.len() < self.max_shown {
+        if is_held && !self.rule.keeps_prompts && self.shown.len() < self.max_shown {
             self.shown.push(record.clone());
         }
         self.n_bytes += record.n_bytes();
@@ -94,8 +90,13 @@ impl<'a, T: Record, const N: usize> Sets<'a, T, N> {
 
     fn flush(&mut self) -> Result<()> {
         self.n_bytes = 0;
-        for (set, chunk) in self.sets.iter_mut().zip(&mut self.chunks) {
-            set.add(&self.rule, chunk)?;
+        let [train, held_out] = &mut self.sets;
+        train.add(&self.rule, &self.chunks[0])?;
+        match self.rule.keeps_prompts {
+            true => held_out.add_prompts(&self.chunks[1])?,
+            false => held_out.add(&self.rule, &self.chunks[1])?,
+        }
+        for chunk in &mut self.chunks {
             self.n_done += chunk.len();
             chunk.clear();
         }

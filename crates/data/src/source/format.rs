@@ -60,8 +60,8 @@ pub struct ReadOptions {
     pub columns: BTreeMap<String, String>,
     /// Which answers of a conversation are learnt; the messages about them differ.
     pub train_on: TrainOn,
-    /// Conversations with turns of tools are dropped, as in runs that began before
-    /// [`run::Rules::Tools`].
+    /// Conversations with turns of tools are dropped, and UltraFeedback's scores of two scales are
+    /// compared, as in runs that began before [`run::Rules::Tools`].
     pub drops_tools: bool,
 }
 

@@ -34,6 +34,12 @@ impl Scores {
         let both = |one: Option<f64>, other: Option<f64>| one?.partial_cmp(&other?);
         both(self.overall, other.overall).or_else(|| both(self.mean, other.mean))
     }
+
+    /// Also of two scales, as in runs that began before [`run::Rules::Tools`].
+    fn compare_any(&self, other: &Self) -> Option<Ordering> {
+        let any = |scores: &Self| scores.overall.or(scores.mean);
+        any(self)?.partial_cmp(&any(other)?)
+    }
 }
 
 fn read(row: &Row, collector: &mut Collector) -> Result<()> {
@@ -59,6 +65,9 @@ fn read(row: &Row, collector: &mut Collector) -> Result<()> {
         scored.push((response, scores));
     }
     let ask = prompt::ask(row, row.text("instruction")?, "")?;
-    scored::add_pairs(collector, &ask, &scored, Scores::compare);
+    match row.drops_tools() {
+        true => scored::add_pairs(collector, &ask, &scored, Scores::compare_any),
+        false => scored::add_pairs(collector, &ask, &scored, Scores::compare),
+    }
     Ok(())
 }
