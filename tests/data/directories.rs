@@ -275,6 +275,10 @@ fn a_split_of_a_directory_is_named_as_on_the_hub() {
         at(&dir, "train").unwrap_err(),
         "has no files of the split train; the splits by their names are test"
     );
+    // a dot in the name of a folder is no ending
+    let dir = folder(&["v1.0/rows.json", "v1.1/rows.json"]);
+    let all = "left out: v1.1/rows.json";
+    check(&dir, at(&dir, "v1.0"), &["v1.0/rows.json"], all);
     // by what files and folders are called
     let dir = folder(&[
         "data/train_gen-00000-of-00001.parquet",

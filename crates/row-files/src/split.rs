@@ -84,16 +84,18 @@ fn of_words(directory: &Path, file: &Path) -> Option<&'static str> {
 /// part: `train_sft` of `train_sft-00000-of-00003.parquet`.
 fn parts(directory: &Path, file: &Path) -> Vec<String> {
     let below = file.strip_prefix(directory).unwrap_or(file);
-    let parts = below.iter().map(|part| {
-        let part = part.to_string_lossy();
-        let name = part.split('.').next().unwrap_or_default();
-        let number = |text: &str| text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
-        let stem = || {
-            let (rest, of) = name.rsplit_once("-of-")?;
-            let (stem, at) = rest.rsplit_once('-')?;
-            (number(of) && number(at)).then_some(stem)
-        };
-        stem().unwrap_or(name).to_string()
-    });
-    parts.collect()
+    let folders = below.parent().into_iter().flat_map(Path::iter);
+    let mut parts: Vec<String> = folders
+        .map(|folder| folder.to_string_lossy().into())
+        .collect();
+    let name = below.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.split('.').next().unwrap_or_default();
+    let number = |text: &str| text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
+    let stem = || {
+        let (rest, of) = name.rsplit_once("-of-")?;
+        let (stem, at) = rest.rsplit_once('-')?;
+        (number(of) && number(at)).then_some(stem)
+    };
+    parts.push(stem().unwrap_or(name).to_string());
+    parts
 }
