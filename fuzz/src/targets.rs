@@ -224,7 +224,7 @@ fn container(bytes: &[u8]) -> Result<(), String> {
     let name = ["c.json", "c.txt", "c.csv", "c.tsv"][usize::from(choice) % 4];
     with_world(|w| {
         let path = w.write(name, file);
-        let whole = row_files::for_each_row(&path, &mut |_, _| {
+        let whole = row_files::for_each_row(&path, &[], &mut |_, _| {
             Ok::<_, row_files::Error>(ControlFlow::Continue(()))
         });
         if let Ok(whole) = &whole {

@@ -54,7 +54,7 @@ fn a_row_of_too_many_values_is_skipped_and_counted() {
 fn a_row_of_tiny_values_takes_bounded_memory() {
     const ROWS: &str = "ROWS_OF_TINY_VALUES";
     if let Some(path) = std::env::var_os(ROWS) {
-        let whole = row_files::for_each_row(Path::new(&path), &mut |_, _| {
+        let whole = row_files::for_each_row(Path::new(&path), &[], &mut |_, _| {
             Ok::<_, row_files::Error>(ControlFlow::Continue(()))
         });
         let n_too_big = whole.unwrap().n_too_big;

@@ -14,7 +14,7 @@ use std::path::Path;
 /// The rows with their numbers, and the file.
 pub(super) fn read(path: &Path) -> Result<(Vec<(usize, Value)>, Whole), Error> {
     let mut rows = Vec::new();
-    let whole = row_files::for_each_row(path, &mut |number, row: &Object| {
+    let whole = row_files::for_each_row(path, &[], &mut |number, row: &Object| {
         rows.push((number, Value::Object(row.clone())));
         Ok::<_, Error>(ControlFlow::Continue(()))
     })?;
@@ -39,6 +39,51 @@ pub(super) fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 pub(super) fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::encode_all(bytes, 3).unwrap()
+}
+
+#[test]
+fn rows_may_follow_many_blank_lines() {
+    let blank = "\n".repeat(70_000);
+    let (_dir, path) = file("x.jsonl", format!("{blank}{{\"a\": 1}}\n"));
+    assert_eq!(read(&path).unwrap().0, [(70_001, json!({"a": 1}))]);
+    assert!(error("x.jsonl", &blank).starts_with("is empty; "));
+}
+
+#[test]
+fn what_is_no_json_is_named() {
+    let utf_32 = "[{}]".chars().flat_map(|c| u32::from(c).to_le_bytes());
+    let utf_32: Vec<u8> = [0xff, 0xfe, 0, 0].into_iter().chain(utf_32).collect();
+    let deep = format!("{{\"a\": {}{}}}", "[".repeat(127), "]".repeat(127));
+    for (content, expected) in [
+        (&utf_32[..], "is UTF-32 text; convert the file to UTF-8"),
+        (
+            b"null",
+            "begins with \"null\"; expected a JSON array of objects",
+        ),
+        (
+            b" a\nb",
+            "begins with \"a\"; expected a JSON array of objects",
+        ),
+        (
+            b"{\"a\": NaN}",
+            "row 1: has NaN at column 7, which is no JSON; write null instead, or remove the row",
+        ),
+        (
+            b"{\"a\": -Infinity}",
+            "row 1: has -Infinity at column 7, which is no JSON",
+        ),
+        (
+            b"{\"a\": 1e400}",
+            "row 1: has a number out of range at column ",
+        ),
+        (
+            deep.as_bytes(),
+            "row 1: has more than 127 lists and objects in each other at column ",
+        ),
+    ] {
+        let found = error("x.jsonl", content);
+        assert!(found.starts_with(expected), "{found}");
+    }
 }
 
 const LINES: &str = "{\"a\": 1}\n\n{\"a\": \"ß\"}\n";
@@ -129,7 +174,7 @@ fn the_caller_may_stop_or_fail_with_its_own_error() {
         };
         let (_dir, path) = file(name, content);
         let mut seen = Vec::new();
-        let whole = row_files::for_each_row(&path, &mut |number, _| {
+        let whole = row_files::for_each_row(&path, &[], &mut |number, _| {
             seen.push(number);
             Ok::<_, Own>(match number {
                 2 => ControlFlow::Break(()),
@@ -138,12 +183,12 @@ fn the_caller_may_stop_or_fail_with_its_own_error() {
         });
         let whole = whole.unwrap();
         assert_eq!((seen, whole.sha256), (vec![1, 2], None));
-        let mine = row_files::for_each_row(&path, &mut |number, _| match number {
+        let mine = row_files::for_each_row(&path, &[], &mut |number, _| match number {
             2 => Err(Own::Mine(number)),
             _ => Ok(ControlFlow::Continue(())),
         });
         assert_eq!(mine, Err(Own::Mine(2)));
-        let all = row_files::for_each_row(&path, &mut |_, _| Ok(ControlFlow::Continue(())));
+        let all = row_files::for_each_row(&path, &[], &mut |_, _| Ok(ControlFlow::Continue(())));
         let Err(Own::Rows(text)) = all else {
             panic!("{all:?}")
         };

@@ -224,6 +224,17 @@ fn a_pattern_is_its_matches() {
 }
 
 #[test]
+fn files_of_several_formats_are_named() {
+    let dir = folder(&["notes.txt", "rows.json"]);
+    std::fs::write(dir.path().join("notes.txt"), "numpy\n").unwrap();
+    let row = r#"{"instruction": "a", "output": "b"}"#;
+    std::fs::write(dir.path().join("rows.json"), row).unwrap();
+    let loaded = data::prompts(dir.path(), data::Format::Auto).unwrap();
+    let expected = "its files have rows of several formats: Alpaca in rows.json; text in notes.txt";
+    assert_eq!(loaded.counts.notes, [expected]);
+}
+
+#[test]
 fn a_split_of_a_directory_is_named_as_on_the_hub() {
     let at = |dir: &TempDir, split: &str| {
         let path = format!("{}:{split}", dir.path().display());

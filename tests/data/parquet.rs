@@ -240,14 +240,31 @@ fn values_that_json_does_not_have_are_refused_by_row_and_column() {
         check(
             field,
             Values::Bytes(&[b"text", b"\x89PNG\xff"]),
-            "row 2: column \"image\" holds bytes that are not UTF-8 text; leave the column out",
+            "row 2: column \"image\" holds bytes that are not UTF-8 text; leave the column out, \
+             or ignore it",
         );
     }
     check(
         "required fixed_len_byte_array(12) span (INTERVAL);",
         Values::Fixed(&[&[0; 12], &[0; 12]]),
-        "column \"span\" holds intervals, which is not read; leave the column out",
+        "column \"span\" holds intervals, which is not read; leave the column out, or ignore it",
     );
+}
+
+/// Images, vectors and the like beside the texts.
+#[test]
+fn a_column_that_json_does_not_have_can_be_ignored() {
+    let values = Values::Bytes(&[b"text", b"\x89PNG\xff"]);
+    let content = column("required binary image;", values, &[0, 0], &[0, 0]);
+    let (_dir, path) = file("x.parquet", content);
+    let mut rows = Vec::new();
+    let ignore = ["image".to_string()];
+    row_files::for_each_row(&path, &ignore, &mut |_, row: &row_files::Object| {
+        rows.push(row["image"].clone());
+        Ok::<_, row_files::Error>(std::ops::ControlFlow::Continue(()))
+    })
+    .unwrap();
+    assert_eq!(rows, [true, true]);
 }
 
 #[test]

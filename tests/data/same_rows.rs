@@ -31,7 +31,7 @@ fn shapes() -> Vec<PathBuf> {
 
 fn rows_of(path: &Path) -> Rows {
     let mut rows = Vec::new();
-    row_files::for_each_row(path, &mut |_, row: &Map<String, Value>| {
+    row_files::for_each_row(path, &[], &mut |_, row: &Map<String, Value>| {
         rows.push(row.clone());
         Ok::<_, row_files::Error>(ControlFlow::Continue(()))
     })

@@ -83,7 +83,7 @@ fn invalid_scores_of_a_process_are_refused() {
     );
     check(
         "\"scores\":[1,1e999]",
-        "which is not JSON: number out of range at column ",
+        "which has a number out of range at column ",
     );
     check(
         "\"why\":\"\\ud800 \"",

@@ -172,6 +172,20 @@ fn the_template_is_named_and_set_where_the_stage_would_take_another() {
 }
 
 #[test]
+fn a_file_by_two_names_is_refused_as_by_the_stage() {
+    let (dir, path) = file("rows.jsonl", "{\"prompt\": \"a\", \"completion\": \"b\"}\n");
+    let link = dir.path().join("link.jsonl");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    for words in [vec![&*path, &*text(&link)], vec![&*text(dir.path())]] {
+        let error = inspected(&words).unwrap_err().to_string();
+        assert!(error.contains("weight in [[data.sources]]"), "{error}");
+    }
+    let both = format!("{} and {path} are one file; ", text(&link));
+    let error = inspected(&[&text(dir.path())]).unwrap_err().to_string();
+    assert!(error.starts_with(&both), "{error}");
+}
+
+#[test]
 fn columns_of_the_command_line_are_those_of_the_stage() {
     let rows = "{\"dialogue\": \"a\", \"the summary\": \"b\"}\n";
     let (dir, path) = file("rows.jsonl", rows);

@@ -168,7 +168,7 @@ impl Cache {
         let parent = target.parent().unwrap_or(Path::new("."));
         let what = |e: String| {
             Error(format!(
-                "{e}; set WICK_CACHE to a directory on another disk"
+                "{e}; set WICK_CACHE to a directory that has room and can be written"
             ))
         };
         std::fs::create_dir_all(parent)

@@ -58,7 +58,7 @@ pub use source::{
     StageNotes, Taken, demonstrations, each_prompt_once, each_row, for_each, preferences, prompts,
     prompts_by_row, unused_fields,
 };
-pub use sources::{DataSet, ReadSources, Selection, report_mixture};
+pub use sources::{DataSet, ReadSources, Selection, distinct_files, report_mixture};
 pub use split::{held_out_keys, n_held_out, shared_note, split_by_key};
 pub use store::{Examples, Row, Shape};
 pub use template::Template;

@@ -6,7 +6,7 @@ use crate::{
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// One of `[[data.sources]]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -218,27 +218,8 @@ impl Selection<'_> {
     ///
     /// Errors: a path names no file, or a file is there twice.
     pub fn paths(&self) -> Result<Vec<PathBuf>> {
-        let mut files: Vec<PathBuf> = Vec::new();
-        let mut places = HashMap::new();
-        for path in self
-            .data_sets()
-            .iter()
-            .flat_map(|source| source.path.iter())
-        {
-            for file in files_of(path)?.files {
-                let place = std::fs::canonicalize(&file).unwrap_or_else(|_| file.clone());
-                if let Some(first) = places.insert(place, path.display().to_string()) {
-                    return Err(Error(format!(
-                        "{} is read twice, by {first} and {}; to visit rows more often, give them a \
-                         weight in [[data.sources]]",
-                        file.display(),
-                        path.display()
-                    )));
-                }
-                files.push(file);
-            }
-        }
-        Ok(files)
+        let data_sets = self.data_sets();
+        distinct_files(data_sets.iter().flat_map(|source| source.path.iter()))
     }
 
     /// Files of each source.
@@ -274,6 +255,33 @@ impl Selection<'_> {
             files: read.files.clone(),
         }
     }
+}
+
+/// The files of all paths, in order.
+///
+/// Errors: a path names no files; one file is read twice.
+pub fn distinct_files<'a>(paths: impl Iterator<Item = &'a Path>) -> Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> = Vec::new();
+    let mut places: HashMap<PathBuf, (&Path, PathBuf)> = HashMap::new();
+    for path in paths {
+        for file in files_of(path)?.files {
+            let place = std::fs::canonicalize(&file).unwrap_or_else(|_| file.clone());
+            if let Some((first, same)) = places.insert(place, (path, file.clone())) {
+                let who = match first == path {
+                    true => format!("{} and {} are one file", same.display(), file.display()),
+                    false => {
+                        let (first, path) = (first.display(), path.display());
+                        format!("{} is read twice, by {first} and {path}", file.display())
+                    }
+                };
+                return Err(Error(format!(
+                    "{who}; to visit rows more often, give them a weight in [[data.sources]]"
+                )));
+            }
+            files.push(file);
+        }
+    }
+    Ok(files)
 }
 
 /// Says what an epoch takes of several sources: `data.sources: an epoch has 120 training examples:

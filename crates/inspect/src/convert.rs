@@ -121,9 +121,14 @@ impl ConvertCommand {
                 writer.counts.n_rows += file.n_rows as u64;
                 writer.drop_record(TOO_BIG, file.n_too_big as u64);
             }
-            read.notes
-                .iter()
-                .for_each(|note| run::say!("{}: {note}", path.display()));
+            let of_stage = match writer.stage {
+                Some(Stage::Sft) => read.stages.demonstrations,
+                Some(Stage::Rm) => read.stages.preferences,
+                Some(Stage::Rlhf) => read.stages.prompts,
+                None => Vec::new(),
+            };
+            let notes = read.notes.iter().chain(&of_stage);
+            notes.for_each(|note| run::say!("{}: {note}", path.display()));
         }
         let counts = writer.counts;
         ensure!(

@@ -124,6 +124,7 @@ impl InspectCommand {
             train_on: self.train_on,
         };
         let rows = Rows::of(&given)?;
+        data::distinct_files(rows.places().map(|(path, _)| path))?;
         let stage = match self.stage.or(rows.stage) {
             Some(stage) => Some(stage),
             None => Stage::of_files(rows.places())?,

@@ -50,22 +50,31 @@ pub fn require_readable(path: &Path) -> Result<(), Error> {
 ///
 /// Errors, in one line that names the file and the row: the file cannot be read, holds no rows, or
 /// is damaged or of a kind that is not taken; and whatever `each` fails with.
+///
+/// `ignore`: fields that nobody reads. A parquet file need not hold what is JSON in them; there
+/// they are `true`.
 pub fn for_each_row<E: From<Error>>(
     path: &Path,
+    ignore: &[String],
     each: &mut EachRow<'_, E>,
 ) -> std::result::Result<Whole, E> {
     let (mut n_rows, mut failed) = (0, None);
     let mut stored = Stored::of(path)?;
     let mut notes = Vec::new();
-    let rows = read(path, &mut stored, &mut notes, &mut |number, row| {
-        n_rows += 1;
-        match each(number, row) {
-            Ok(ControlFlow::Continue(())) => return Ok(()),
-            Ok(ControlFlow::Break(())) => {}
-            Err(error) => failed = Some(error),
-        }
-        Err(Stop::Caller)
-    });
+    let rows = read(
+        (path, ignore),
+        &mut stored,
+        &mut notes,
+        &mut |number, row| {
+            n_rows += 1;
+            match each(number, row) {
+                Ok(ControlFlow::Continue(())) => return Ok(()),
+                Ok(ControlFlow::Break(())) => {}
+                Err(error) => failed = Some(error),
+            }
+            Err(Stop::Caller)
+        },
+    );
     if let Some(error) = failed {
         return Err(error);
     }
@@ -88,7 +97,7 @@ pub fn for_each_row<E: From<Error>>(
 
 /// Reads the file to its end. Returns how many rows were too big and skipped.
 fn read(
-    path: &Path,
+    (path, ignore): (&Path, &[String]),
     stored: &mut BufReader<Stored>,
     notes: &mut Vec<String>,
     each: &mut Each,
@@ -102,7 +111,7 @@ fn read(
         Kind::Parquet => {
             let before = stored.get_ref().seekable(path)?;
             let file = File::open(path).map_err(fail)?;
-            let n_too_big = parquet::read(path, file, each)?;
+            let n_too_big = parquet::read(path, file, ignore, each)?;
             io::copy(stored, &mut io::sink()).map_err(fail)?;
             stored.get_ref().check_unchanged(path, &before)?;
             return Ok(n_too_big);
@@ -119,7 +128,7 @@ fn read(
     let n_too_big = match Kind::of(path, reader.fill_buf().map_err(damaged)?) {
         Kind::Parquet => {
             let file = spool(path, &mut reader, &n_read)?;
-            parquet::read(path, file, each)?
+            parquet::read(path, file, ignore, each)?
         }
         kind => text(path, kind, &mut reader, notes, each)?,
     };
@@ -150,6 +159,9 @@ fn text(
     let kind = TextKind::of(path);
     if begin.starts_with(b"\xef\xbb\xbf") {
         reader.consume(3);
+    } else if begin.starts_with(b"\xff\xfe\0\0") || begin.starts_with(b"\0\0\xfe\xff") {
+        let what = "is UTF-32 text; convert the file to UTF-8, as with `iconv -f UTF-32 -t UTF-8`";
+        return Err(file_error(path, what).into());
     } else if is_utf_16(begin, kind) {
         let what = "is UTF-16 text; convert the file to UTF-8, as with `iconv -f UTF-16 -t UTF-8`";
         return Err(file_error(path, what).into());
@@ -164,10 +176,26 @@ fn text(
         _ => {}
     }
     match first_byte(reader).map_err(fail)? {
-        None => Err(file_error(path, format_args!("is empty; {EXPECTED}")).into()),
+        None => {
+            let mut n_rows = 0;
+            let n_too_big = lines::json(path, reader, &mut |number, row| {
+                n_rows += 1;
+                each(number, row)
+            })?;
+            match n_rows + n_too_big {
+                0 => Err(file_error(path, format_args!("is empty; {EXPECTED}")).into()),
+                _ => Ok(n_too_big),
+            }
+        }
         Some(b'[') => array::read(path, reader, each),
         Some(b'{') => lines::json(path, reader, each),
-        Some(_) => Err(file_error(path, format_args!("is not JSON; {EXPECTED}")).into()),
+        Some(_) => {
+            let begin = String::from_utf8_lossy(reader.fill_buf().map_err(fail)?);
+            let word: String = begin.trim_start().chars().take(20).collect();
+            let word = word.lines().next().unwrap_or_default();
+            let what = format_args!("begins with {word:?}; {EXPECTED}");
+            Err(file_error(path, what).into())
+        }
     }
 }
 
@@ -190,8 +218,7 @@ pub(crate) fn is_json(begin: &[u8]) -> bool {
 
 /// The first byte that is not white space; it consumes nothing.
 pub(crate) fn first_byte(reader: &mut dyn BufRead) -> io::Result<Option<u8>> {
-    // Skipping blank lines would shift the line numbers. What begins beyond the first buffer counts
-    // as empty.
+    // Skipping blank lines would shift the line numbers. Only the first buffer is looked at.
     let begin = reader.fill_buf()?;
     Ok(begin.iter().copied().find(|b| !b.is_ascii_whitespace()))
 }

@@ -85,6 +85,8 @@ fn described(error: &serde_json::Error, place: &str) -> String {
              write the whole character, or remove the half"
         ),
         Fault::NotUtf8 => format!("is not UTF-8 text{place}; convert the file to UTF-8"),
+        Fault::TooLarge => format!("has a number out of range{place}"),
+        Fault::TooDeep => format!("has more than 127 lists and objects in each other{place}"),
         Fault::Syntax => format!("is not JSON: {what}{place}"),
     }
 }
@@ -106,6 +108,8 @@ enum Fault {
     RepeatedKey,
     HalfCharacter,
     NotUtf8,
+    TooLarge,
+    TooDeep,
     Syntax,
 }
 
@@ -118,6 +122,8 @@ impl Fault {
                 Self::HalfCharacter
             }
             "invalid unicode code point" => Self::NotUtf8,
+            "number out of range" => Self::TooLarge,
+            "recursion limit exceeded" => Self::TooDeep,
             _ => Self::Syntax,
         }
     }

@@ -11,6 +11,7 @@ use super::sniff::format_of;
 use super::unused::is_empty;
 use crate::{Demonstration, Error, Origin, Preference, Prompt, Result};
 use row_files::Object;
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -112,7 +113,7 @@ pub fn each_row(
     for file in list.files {
         let mut reader = FileReader::new(&file, options, &mut stages);
         let mut failed = None;
-        let whole = row_files::for_each_row(&file, &mut |number, object| {
+        let whole = row_files::for_each_row(&file, &options.ignore, &mut |number, object| {
             let renamed = columns.rename(&file, number, object);
             let flow = renamed.and_then(|object| each(reader.row(number, &object)));
             let flow = flow.unwrap_or_else(|error| {
@@ -320,9 +321,10 @@ fn fields(row: &Row, place: &Place) -> (Vec<(String, FieldUse)>, Option<String>)
         }
     };
     fields.extend(unused.into_iter().map(|name| (name, FieldUse::Unused)));
+    let known: HashSet<String> = fields.iter().map(|(name, _)| name.clone()).collect();
     let says = place.object.iter().filter(|(_, value)| !is_empty(value));
     for (name, _) in says {
-        if fields.iter().any(|(known, _)| known == name) {
+        if known.contains(name) {
             continue;
         }
         let becomes = match row.was_read(name) {

@@ -193,13 +193,20 @@ pub(super) fn read_rows(
     let mut columns = Columns::new(options)?;
     let list = files_of(path)?;
     let mut notes = list.notes;
+    let mut formats: BTreeMap<&str, Vec<PathBuf>> = BTreeMap::new();
     for file in list.files {
         let read = read_file(&file, (options, &mut columns), &mut collector, each)?;
+        if let Some(format) = read.format {
+            formats.entry(format).or_default().push(file.clone());
+        }
         notes.extend(named_notes(path, &file, read.notes));
         counts.n_rows += read.n_rows;
         counts.files.push((file, read.sha256));
     }
     columns.require(path)?;
+    if formats.len() > 1 {
+        notes.push(several(&formats, path));
+    }
     counts.notes = [notes, collector.notes(options.train_on)].concat();
     counts.dropped = collector.dropped;
     Ok(counts)
@@ -214,8 +221,32 @@ pub(super) fn read_row(row: &Row, source: &Source, collector: &mut Collector) ->
     Ok(())
 }
 
+/// Says which files of a path are of which format.
+fn several(formats: &BTreeMap<&str, Vec<PathBuf>>, path: &Path) -> String {
+    const SHOWN: usize = 3;
+    let shown = |file: &PathBuf| {
+        let below = file.strip_prefix(path).unwrap_or(file);
+        below.display().to_string()
+    };
+    let of_format = |(format, files): (&&str, &Vec<PathBuf>)| {
+        let more = match files.len().saturating_sub(SHOWN) {
+            0 => String::new(),
+            n => format!(" and {n} more"),
+        };
+        let files: Vec<String> = files.iter().take(SHOWN).map(shown).collect();
+        format!("{format} in {}{more}", files.join(", "))
+    };
+    let formats: Vec<String> = formats.iter().map(of_format).collect();
+    format!(
+        "its files have rows of several formats: {}",
+        formats.join("; ")
+    )
+}
+
 struct ReadFile {
     n_rows: usize,
+    /// None: it has no rows
+    format: Option<&'static str>,
     sha256: String,
     /// What was left out of it, a line each
     notes: Vec<String>,
@@ -230,7 +261,7 @@ fn read_file(
     let shared: Arc<Path> = path.into();
     let (mut n_rows, mut is_used) = (0, false);
     let mut source: Option<&'static Source> = None;
-    let file = row_files::for_each_row(path, &mut |number, object| {
+    let file = row_files::for_each_row(path, &options.ignore, &mut |number, object| {
         let object = &*columns.rename(path, number, object)?;
         let visible = &*visible(object, options);
         let source = match source {
@@ -261,6 +292,7 @@ fn read_file(
     collector.drop_rows(TOO_BIG, file.n_too_big);
     Ok(ReadFile {
         n_rows: n_rows + file.n_too_big,
+        format: source.map(|source| source.name),
         sha256: file.sha256.unwrap_or_default(),
         notes: file.notes,
     })

@@ -175,11 +175,20 @@ impl Leaf {
         Ok(())
     }
 
-    /// The current value, which is not null.
+    /// Whether nobody reads the column.
+    pub fn is_ignored(&self) -> bool {
+        self.meaning == Meaning::Ignored
+    }
+
+    /// The current value, which is not null; of an ignored column, true.
     pub fn value(&mut self) -> std::result::Result<Value, Fault> {
         let (at, meaning) = (self.at_stored, self.meaning);
         if self.at >= self.n_read || self.def() != self.max_def {
             return Err(mismatch().into());
+        }
+        if self.is_ignored() {
+            self.pass()?;
+            return Ok(Value::Bool(true));
         }
         let value = match &self.source {
             Source::Bool(stored) => stored.values.get(at).map(|v| Ok(Value::from(*v))),

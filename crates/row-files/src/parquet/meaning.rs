@@ -15,6 +15,8 @@ const EXACT_DIGITS: i32 = 15;
 /// How a column's values are read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Meaning {
+    /// The column is to be ignored: its values are passed over
+    Ignored,
     Bool,
     Signed,
     /// Of so many bits
@@ -89,6 +91,7 @@ impl Meaning {
             Physical::BYTE_ARRAY | Physical::FIXED_LEN_BYTE_ARRAY
         );
         match self {
+            Self::Ignored => true,
             Self::Bool => physical == Physical::BOOLEAN,
             Self::Signed | Self::Unsigned(_) | Self::Date | Self::Time(_) => is_int,
             Self::Timestamp(..) => is_int || physical == Physical::INT96,
@@ -143,7 +146,10 @@ impl Meaning {
             }
             _ => match str::from_utf8(bytes) {
                 Ok(text) => Ok(Value::from(text)),
-                Err(_) => Err("holds bytes that are not UTF-8 text; leave the column out".into()),
+                Err(_) => Err(
+                    "holds bytes that are not UTF-8 text; leave the column out, or ignore it"
+                        .into(),
+                ),
             },
         }
     }

@@ -30,8 +30,14 @@ const N_AT_ONCE: usize = 256;
 /// The same where a record may hold many values, or a value is built from the one before.
 const N_AT_ONCE_LARGE: usize = 4;
 
-/// Calls `each` for every row. Returns how many were too big and skipped.
-pub(crate) fn read(path: &Path, file: File, each: &mut Each) -> Result<usize, Stop> {
+/// Calls `each` for every row. Columns that are to be ignored are true where they hold something.
+/// Returns how many rows were too big and skipped.
+pub(crate) fn read(
+    path: &Path,
+    file: File,
+    ignore: &[String],
+    each: &mut Each,
+) -> Result<usize, Stop> {
     let fail = |e: ParquetError| damaged(path, &e);
     let file = Arc::new(file);
     let footer = file
@@ -41,7 +47,7 @@ pub(crate) fn read(path: &Path, file: File, each: &mut Each) -> Result<usize, St
     let metadata = reader.metadata();
     let schema = metadata.file_metadata().schema_descr();
     let shape = Shape::of(schema.root_schema()).map_err(|what| file_error(path, what))?;
-    let meanings = meanings(path, metadata)?;
+    let meanings = meanings(path, metadata, ignore)?;
     let total = Arc::new(PageBytes::default());
     let mut rows = Rows {
         path,
@@ -60,15 +66,25 @@ pub(crate) fn read(path: &Path, file: File, each: &mut Each) -> Result<usize, St
 }
 
 /// What the values of each column mean.
-fn meanings(path: &Path, metadata: &ParquetMetaData) -> Result<Vec<Meaning>, Error> {
+fn meanings(
+    path: &Path,
+    metadata: &ParquetMetaData,
+    ignore: &[String],
+) -> Result<Vec<Meaning>, Error> {
     let schema = metadata.file_metadata().schema_descr();
     let columns = schema.columns().iter();
     let meaning = |column: &Arc<parquet::schema::types::ColumnDescriptor>| {
+        let top = column.path().parts().first();
+        if top.is_some_and(|name| ignore.contains(name)) {
+            return Ok(Meaning::Ignored);
+        }
         Meaning::of(column).map_err(|what| {
             let name = column.path().string();
             file_error(
                 path,
-                format_args!("column {name:?} {what}, which is not read; leave the column out"),
+                format_args!(
+                    "column {name:?} {what}, which is not read; leave the column out, or ignore it"
+                ),
             )
         })
     };

@@ -133,7 +133,8 @@ impl Shape {
                         other => other.to_string(),
                     };
                     let value = both.1.read(leaves, values)?;
-                    if values.take() && map.insert(key.clone(), value).is_some() {
+                    let twice = values.take() && map.insert(key.clone(), value).is_some();
+                    if twice && !leaves[self.begin].is_ignored() {
                         let name = &leaves[self.begin].name;
                         let what = format!("column {name:?} has the key {key:?} twice");
                         return Err(Fault::Value(what));
