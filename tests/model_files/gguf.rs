@@ -3,7 +3,7 @@
 use super::{CPU, assert_same_weights, load, says};
 use crate::common::plain_logits;
 use candle_core::quantized::gguf_file::{Content, Value};
-use models::{Loaded, ModelSource, RopeScaling};
+use models::{HfCopy, Loaded, ModelSource, RopeScaling, WrittenDtype};
 use ops::Ragged;
 use std::fs;
 use std::path::Path;
@@ -106,10 +106,15 @@ fn a_copy_of_a_gguf_model_keeps_its_special_tokens() {
     let (special, out) = (&loaded.special, dir.path());
     let copied = |loaded: &Loaded| {
         let (tokenizer, defaults) = (&loaded.tokenizer, &loaded.defaults);
-        let saved = loaded
-            .model
-            .save_copy(out, tokenizer, special, None, defaults);
-        saved.unwrap();
+        let copy = HfCopy {
+            tokenizer,
+            special,
+            chat_template: None,
+            defaults,
+            adapter: None,
+            dtype: WrittenDtype::F32,
+        };
+        loaded.model.save_copy(out, &copy).unwrap();
         [
             "tokenizer_config.json",
             "generation_config.json",

@@ -8,14 +8,12 @@ use crate::merged_template::MergedTemplate;
 use crate::output::ensure_parent;
 use crate::policies::PolicyOpener;
 use anyhow::{Context, Result, bail, ensure};
-use candle_core::{DType, Device, Tensor};
-use models::{CausalLm, Lora, ModelSource};
+use candle_core::{Device, Tensor};
+use models::{CausalLm, HfCopy, Lora, ModelSource, WrittenDtype};
 use ops::Ragged;
-use policy::Policy;
 use rand::Rng;
 use run::Replace;
 use serde::Serialize;
-use std::collections::HashMap;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -109,6 +107,9 @@ pub fn merge(config: &MergeConfig) -> Result<MergeReport> {
         .adapter
         .as_ref()
         .with_context(|| format!("{} has no adapter: it is a whole model already", config.run))?;
+    if config.dtype == Dtype::F32 {
+        require_memory(policy.model())?;
+    }
     let probe = Probe::new(policy.model());
     let wanted = probe.logits(policy.model(), Some(lora))?;
     let base = probe.logits(policy.model(), None)?;
@@ -128,16 +129,21 @@ pub fn merge(config: &MergeConfig) -> Result<MergeReport> {
         .permissions(Permissions::from_mode(0o777)) // the umask applies, as to any directory
         .tempdir_in(parent)
         .with_context(|| format!("cannot write into {}", parent.display()))?;
-    {
-        let merged = policy.model().merged(lora)?;
-        // Checked in memory first, before any rounding.
-        accept(
-            largest_difference(&wanted, &probe.logits(&merged, None)?)?,
-            TOLERANCE,
-        )?;
-        let source = template.source.as_deref();
-        save(&merged, &policy, source, config.dtype, aside.path())?;
-    }
+    let of_base = &policy.base;
+    let copy = HfCopy {
+        tokenizer: &of_base.tokenizer,
+        special: &of_base.special,
+        chat_template: template.source.as_deref(),
+        defaults: &of_base.defaults,
+        adapter: Some(lora),
+        dtype: match config.dtype {
+            Dtype::F32 => WrittenDtype::F32,
+            Dtype::Bf16 => WrittenDtype::Bf16,
+        },
+    };
+    policy.model().save_copy(aside.path(), &copy)?;
+    // one copy of the weights in memory
+    drop(policy);
     let written = models::load(&ModelSource::Dir(aside.path().to_path_buf()), &Device::Cpu)?;
     let found = probe.logits(&written.model, None)?;
     let error = largest_difference(&wanted, &found)?;
@@ -174,43 +180,17 @@ pub fn merge(config: &MergeConfig) -> Result<MergeReport> {
     })
 }
 
-/// Writes the model with the tokenizer and the chat template.
-fn save(
-    merged: &CausalLm,
-    policy: &Policy,
-    chat_template: Option<&str>,
-    dtype: Dtype,
-    dir: &Path,
-) -> Result<()> {
-    let base = &policy.base;
-    let (tokenizer, special) = (&base.tokenizer, &base.special);
-    merged.save_copy(dir, tokenizer, special, chat_template, &base.defaults)?;
-    if dtype == Dtype::Bf16 {
-        narrow(dir)?;
-    }
-    Ok(())
-}
-
-/// Rounds the weights in `dir` to bf16.
-fn narrow(dir: &Path) -> Result<()> {
-    for entry in std::fs::read_dir(dir)? {
-        let file = entry?.path();
-        if file.extension().is_some_and(|e| e == "safetensors") {
-            let tensors = candle_core::safetensors::load(&file, &Device::Cpu)?;
-            let tensors = tensors
-                .into_iter()
-                .map(|(name, t)| Ok((name, t.to_dtype(DType::BF16)?)));
-            let tensors = tensors.collect::<candle_core::Result<HashMap<_, _>>>()?;
-            let format = HashMap::from([("format".to_string(), "pt".to_string())]);
-            safetensors::serialize_to_file(&tensors, Some(format), &file)?;
-        }
-    }
-    let file = dir.join("config.json");
-    let mut config: serde_json::Value = serde_json::from_slice(&std::fs::read(&file)?)?;
-    for key in ["dtype", "torch_dtype"] {
-        config[key] = "bfloat16".into();
-    }
-    std::fs::write(&file, serde_json::to_string_pretty(&config)?)?;
+/// What is written is read again, in f32.
+fn require_memory(model: &CausalLm) -> Result<()> {
+    let needed = 4 * model.n_params() as u64;
+    let usable = run::usable_memory_bytes().unwrap_or(u64::MAX);
+    ensure!(
+        needed <= usable,
+        "to write and check the merged model in f32 takes {:.1} GB of memory, and {:.1} GB can be \
+         used; give --dtype bf16, which takes half",
+        needed as f64 / 1e9,
+        usable as f64 / 1e9
+    );
     Ok(())
 }
 

@@ -228,6 +228,42 @@ pub(crate) fn write_tensors(
     tensors: &[(String, Tensor)],
     metadata: &[(&str, &str)],
 ) -> Result<()> {
+    let as_it_is = |_: &str, tensor: &Tensor| Ok(tensor.clone());
+    write_changed(path, tensors, metadata, WrittenDtype::F32, &as_it_is)
+}
+
+/// The type of written numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WrittenDtype {
+    F32,
+    /// Rounded to the nearest
+    Bf16,
+}
+
+impl WrittenDtype {
+    /// In a safetensors header, in config.json, and bytes of a number
+    fn facts(self) -> (&'static str, &'static str, usize) {
+        match self {
+            Self::F32 => ("F32", "float32", 4),
+            Self::Bf16 => ("BF16", "bfloat16", 2),
+        }
+    }
+
+    /// Its name in config.json.
+    pub(crate) fn name(self) -> &'static str {
+        self.facts().1
+    }
+}
+
+/// Writes what `change` makes of each tensor, of the same shape. One result is in memory at a time.
+pub(crate) fn write_changed(
+    path: &Path,
+    tensors: &[(String, Tensor)],
+    metadata: &[(&str, &str)],
+    dtype: WrittenDtype,
+    change: &dyn Fn(&str, &Tensor) -> Result<Tensor>,
+) -> Result<()> {
+    let (dtype_name, _, n_bytes) = dtype.facts();
     let mut tensors: Vec<&(String, Tensor)> = tensors.iter().collect();
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
     let mut header = json!({"__metadata__": {"format": "pt"}});
@@ -241,8 +277,8 @@ pub(crate) fn write_tensors(
             (Some(blocks), [rows, n, _]) => vec![*rows, n * blocks.numbers()],
             (_, dims) => dims.to_vec(),
         };
-        end += 4 * shape.iter().product::<usize>();
-        header[name] = json!({"dtype": "F32", "shape": shape, "data_offsets": [start, end]});
+        end += n_bytes * shape.iter().product::<usize>();
+        header[name] = json!({"dtype": dtype_name, "shape": shape, "data_offsets": [start, end]});
     }
     let mut header = header.to_string().into_bytes();
     header.resize(header.len().next_multiple_of(8), b' ');
@@ -251,10 +287,14 @@ pub(crate) fn write_tensors(
     let mut write = |bytes: &[u8]| file.write_all(bytes).map_err(Error::io(path));
     write(&(header.len() as u64).to_le_bytes())?;
     write(&header)?;
-    for (_, tensor) in tensors {
-        let values = ops::widened(tensor)?.to_dtype(DType::F32)?.flatten_all()?;
-        for value in values.to_vec1::<f32>()? {
-            write(&value.to_le_bytes())?;
+    for (name, tensor) in tensors {
+        let values = ops::widened(&change(name, tensor)?)?.to_dtype(DType::F32)?;
+        let values = values.flatten_all()?.to_vec1::<f32>()?;
+        for value in values {
+            match dtype {
+                WrittenDtype::F32 => write(&value.to_le_bytes())?,
+                WrittenDtype::Bf16 => write(&bf16::from_f32(value).to_le_bytes())?,
+            }
         }
     }
     file.flush().map_err(Error::io(path))

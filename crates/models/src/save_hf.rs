@@ -1,10 +1,27 @@
 //! Writes a model as a Hugging Face directory, which transformers, vLLM and llama.cpp's converter
-//! load. f32.
+//! load.
 
-use crate::safetensors_file::write_tensors;
-use crate::{CausalLm, Error, HfDefaults, Result, SpecialTokens};
+use crate::model_spec::{Slot, params};
+use crate::safetensors_file::{WrittenDtype, write_changed};
+use crate::{CausalLm, Error, HfDefaults, Lora, Result, SpecialTokens};
+use candle_core::Tensor;
 use serde_json::{Map, Value};
+use std::collections::HashMap;
 use std::path::Path;
+
+/// What a written model has beside its weights, and how these are written.
+#[derive(Clone, Copy)]
+pub struct HfCopy<'a> {
+    pub tokenizer: &'a tokenizers::Tokenizer,
+    pub special: &'a SpecialTokens,
+    pub chat_template: Option<&'a str>,
+    /// What the files of the original model have: its tokenizer's files and settings, pad token and
+    /// generation defaults
+    pub defaults: &'a HfDefaults,
+    /// Added to the weights, one at a time
+    pub adapter: Option<&'a Lora>,
+    pub dtype: WrittenDtype,
+}
 
 impl CausalLm {
     /// Writes config.json, model.safetensors, tokenizer.json, tokenizer_config.json and
@@ -19,24 +36,38 @@ impl CausalLm {
     ) -> Result<()> {
         self.save_copy(
             dir,
-            tokenizer,
-            special,
-            chat_template,
-            &HfDefaults::default(),
+            &HfCopy {
+                tokenizer,
+                special,
+                chat_template,
+                defaults: &HfDefaults::default(),
+                adapter: None,
+                dtype: WrittenDtype::F32,
+            },
         )
     }
 
-    /// The same, with what the files of the original model have: its tokenizer's files and
-    /// settings, pad token and generation defaults.
-    pub fn save_copy(
-        &self,
-        dir: &Path,
-        tokenizer: &tokenizers::Tokenizer,
-        special: &SpecialTokens,
-        chat_template: Option<&str>,
-        defaults: &HfDefaults,
-    ) -> Result<()> {
-        write_tensors(&dir.join("model.safetensors"), &self.tensors(), &[])?;
+    /// The same as `copy` says.
+    pub fn save_copy(&self, dir: &Path, copy: &HfCopy) -> Result<()> {
+        let HfCopy {
+            tokenizer,
+            special,
+            chat_template,
+            defaults,
+            adapter,
+            dtype,
+        } = *copy;
+        let slots: HashMap<String, Slot> = params(&self.config)
+            .into_iter()
+            .map(|param| (param.hf_name, param.slot))
+            .collect();
+        adapter.map(|lora| self.require_fits(lora)).transpose()?;
+        let merged = |name: &str, tensor: &Tensor| match adapter {
+            Some(lora) => self.merged_weight(slots[name], lora),
+            None => Ok(tensor.clone()),
+        };
+        let file = dir.join("model.safetensors");
+        write_changed(&file, &self.tensors(), &[], dtype, &merged)?;
         let write = |name: &str, bytes: &[u8]| {
             let file = dir.join(name);
             std::fs::write(&file, bytes).map_err(Error::io(&file))
@@ -60,6 +91,9 @@ impl CausalLm {
         config.bos_token_id = special.bos.as_ref().map(|(id, _)| *id);
         config.eos_token_id = special.eos.iter().map(|(id, _)| *id).collect();
         let mut config = config.to_json();
+        for key in ["dtype", "torch_dtype"] {
+            config[key] = dtype.name().into();
+        }
         if let Some(pad) = &defaults.pad_token_id {
             config["pad_token_id"] = pad.clone();
         }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use candle_core::{Tensor, Var};
 use data::{Example, Examples, Mixture, Prompt};
 use generation::{Engine, Request, Sampling};
-use models::{CausalLm, Lora};
+use models::{CausalLm, HfCopy, Lora, WrittenDtype};
 use policy::Batch;
 use run::Run;
 use std::collections::BTreeMap;
@@ -161,13 +161,15 @@ impl train::Objective for Objective {
         match &self.start.adapter {
             Some(adapter) => run.replace_dir("adapter", |dir| Ok(adapter.save(dir, &base.source)?)),
             None => run.replace_dir("model", |dir| {
-                Ok(base.model.save_copy(
-                    dir,
-                    &base.tokenizer,
-                    &base.special,
-                    base.chat_template.as_deref(),
-                    &base.defaults,
-                )?)
+                let copy = HfCopy {
+                    tokenizer: &base.tokenizer,
+                    special: &base.special,
+                    chat_template: base.chat_template.as_deref(),
+                    defaults: &base.defaults,
+                    adapter: None,
+                    dtype: WrittenDtype::F32,
+                };
+                Ok(base.model.save_copy(dir, &copy)?)
             }),
         }
     }
