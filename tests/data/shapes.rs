@@ -132,8 +132,7 @@ fn an_answer_of_weight_zero_is_not_learnt_and_of_weight_one_is_a_turn() {
     );
     let (found, notes) = read(&later).unwrap();
     assert_eq!(found, [(chat(&[("user", "a")]), "b".to_string())]);
-    let note = "2 turns after the last assistant turn of a conversation are left out: no answer that \
-                is learnt follows";
+    let note = "2 turns after the last answer that is learnt are left out";
     assert_eq!(notes, [note]);
     let (_dir, path) = file("x.jsonl", &later);
     let Loaded { items, counts } = data::prompts(&path, Format::Auto).unwrap();

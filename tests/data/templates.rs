@@ -83,6 +83,13 @@ fn chat_templates_render_as_in_transformers() {
     );
 }
 
+#[test]
+fn floats_that_are_no_numbers_are_printed_as_in_python() {
+    let source = "{{ 1e308 * 10 }} {{ -1e308 * 10 }} {{ 1e308 * 10 - 1e308 * 10 }}";
+    let text = chat_template(source).render(&instruction("a", "")).unwrap();
+    assert_eq!(text, "inf -inf nan");
+}
+
 pub fn chat_template(source: &str) -> Template {
     Template::Chat {
         source: source.into(),

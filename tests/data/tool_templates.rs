@@ -65,6 +65,72 @@ fn what_a_template_would_leave_out_is_refused() {
     );
 }
 
+/// A template that takes no other name, as the probes have them.
+#[test]
+fn what_cannot_be_probed_by_name_is_probed_by_its_arguments() {
+    let check = |calls: &str, expected: Option<&str>| {
+        let raises = "{% for m in messages %}{% for c in m.tool_calls or [] %}{% if c.function.name \
+                      != 'weather' %}{{ raise_exception('no') }}{% endif %}{% endfor %}{% endfor %}";
+        let known = CHATML.replace(
+            "{{ m.content }}",
+            &format!("{calls}{{{{ m.content or '' }}}}"),
+        );
+        let encoder = encoder(chat_template(&format!("{raises}{known}")), false);
+        let mut row = row();
+        row.as_object_mut().unwrap().remove("tools");
+        let found = encoder.demonstration(&demonstration(&row));
+        match (found, expected) {
+            (Ok(_), None) => {}
+            (Err(error), Some(expected)) if error.to_string().contains(expected) => {}
+            (found, _) => panic!("{found:?}, expected {expected:?}"),
+        }
+    };
+    check("{{ m.tool_calls | tojson if m.tool_calls else '' }}", None);
+    check(
+        "",
+        Some(": row 1: the chat template leaves out the assistant's call of \"weather\""),
+    );
+    check(
+        "{% for c in m.tool_calls or [] %}{% for k in c.function.arguments %}{% if k != 'city' %}\
+         {{ raise_exception('other') }}{% endif %}{% endfor %}{% endfor %}",
+        Some(
+            ": row 1: the chat template takes no other tools and calls than those of the row, so \
+             whether it writes these cannot be checked (chat template (line 2): other); remove such \
+             rows",
+        ),
+    );
+}
+
+/// What probes begin with is in no text of the row.
+#[test]
+fn a_row_that_has_the_text_of_a_probe_is_refused_as_others() {
+    let mut row = row();
+    let probes: String = (0..9).map(|i| format!("zq0n{i}probe ")).collect();
+    row["messages"][0]["content"] = probes.into();
+    let encoder = encoder(chat_template(CHATML), false);
+    let error = encoder.demonstration(&demonstration(&row)).unwrap_err();
+    let what = ": row 1: the chat template leaves out the tool \"weather\" of \"tools\"";
+    assert!(error.to_string().contains(what), "{error}");
+}
+
+/// An earlier call is refused as the last would be, and is not context in silence.
+#[test]
+fn an_earlier_call_that_the_template_does_not_end_is_refused() {
+    let open = CHATML.replace(
+        "{{ m.content }}<|im_end|>",
+        "{% if m.tool_calls %}{{ m.tool_calls | tojson }}[eom]{% else %}{{ m.content }}<|im_end|>\
+         {% endif %}",
+    );
+    let mut row = row();
+    row.as_object_mut().unwrap().remove("tools");
+    let encoder = encoder(chat_template(&open), false);
+    let error = encoder.conversation(&demonstration(&row)).unwrap_err();
+    let what =
+        ": row 1: the chat template writes no \"<|im_end|>\" after a tool call; remove such rows";
+    assert!(error.to_string().ends_with(what), "{error}");
+    encoder.demonstration(&demonstration(&row)).unwrap();
+}
+
 /// Of an answer that calls tools.
 #[test]
 fn an_answer_that_the_template_does_not_write_whole_is_refused() {

@@ -3,7 +3,7 @@
 
 use super::file;
 use super::golden_rows::encoder as shape_encoder;
-use data::{Ask, Demonstration, Encoder, Format, Loaded, ReadOptions};
+use data::{Ask, Demonstration, Encoder, Format, Loaded, ReadOptions, Record};
 use serde_json::{Value, json};
 use testkit::golden;
 use tokenizers::Tokenizer;
@@ -97,11 +97,21 @@ fn the_forms_in_use_are_read_alike() {
         bare.clone(),
         json!(bare.to_string()),
         json!(tools().to_string()),
+        bare[0].clone(),
+        json!(bare[0].to_string()),
     ] {
         let mut row = row();
         row["tools"] = form;
         let ask = demonstration(&row).prompt.ask;
         assert_eq!(Value::from(ask.tools()), tools(), "{row}");
+    }
+    for none in [json!([]), json!("[]"), json!("[ ]"), json!(null)] {
+        let mut row = row();
+        row["tools"] = none;
+        let Ask::Chat(turns) = demonstration(&row).prompt.ask else {
+            panic!("{row} is no conversation");
+        };
+        assert_eq!(turns[0].role, "user", "{row}");
     }
 }
 
@@ -133,6 +143,90 @@ fn nulls_are_left_out_of_values_and_kept_in_texts() {
         turns[2],
         json!({"role": "tool", "content": "7", "tool_call_id": "c1"})
     );
+    assert_eq!(nulls_said(&row), Vec::<String>::new());
+    row["messages"][1]["tool_calls"][0]["function"]["arguments"] = arguments;
+    let said = [
+        "1 row has fields of null inside tools or calls, which are left out, as TRL does; to keep \
+         them, write \"tools\" and \"arguments\" as JSON text",
+    ];
+    assert_eq!(nulls_said(&row), said);
+    let mut row = self::row();
+    row["tools"][0]["function"]["parameters"] = json!({"default": null});
+    assert_eq!(nulls_said(&row), said);
+}
+
+fn nulls_said(row: &Value) -> Vec<String> {
+    let mut notes = loaded(row, Format::Auto.into()).unwrap().counts.notes;
+    notes.retain(|note| note.contains("null"));
+    notes
+}
+
+/// Of an integer beyond 64 bits the reader of JSON has a float.
+#[test]
+fn integers_of_more_than_64_bits_are_refused() {
+    let with = |arguments: &str, parameters: &str| {
+        let arguments = format!("\"arguments\":{arguments}");
+        let text = row()
+            .to_string()
+            .replace("\"arguments\":{\"city\":\"Oslo\"}", &arguments);
+        let (_dir, path) = file(
+            "x.jsonl",
+            text.replace("\"parameters\":{}", &format!("\"parameters\":{parameters}")),
+        );
+        let found = data::demonstrations(&path, Format::Auto);
+        found.map(|_| ()).map_err(|e| e.to_string())
+    };
+    for number in [
+        "18446744073709551615",
+        "-9223372036854775808",
+        "1.5",
+        "1.5e300",
+    ] {
+        let object = format!("{{\"id\":{number}}}");
+        with(&object, &object).unwrap();
+    }
+    let call = "row 1: field \"messages[1].tool_calls[0]\" has the number ";
+    let what = ", which may be an integer of more than 64 bits, and these are not read exactly; write \
+                it as a string, or remove such rows";
+    for (number, read) in [
+        ("12345678901234567890123", "1.2345678901234568e+22"),
+        ("18446744073709551616", "1.8446744073709552e+19"),
+        ("-9223372036854775809", "-9.223372036854776e+18"),
+    ] {
+        let object = format!("{{\"id\":[{number}]}}");
+        let error = with(&object, "{}").unwrap_err();
+        assert!(error.contains(&format!("{call}{read}{what}")), "{error}");
+        let text = Value::from(object.clone()).to_string();
+        let error = with(&text, "{}").unwrap_err();
+        assert!(error.contains(&format!("{call}{read}{what}")), "{error}");
+        let error = with("{}", &object).unwrap_err();
+        let tool = format!("row 1: field \"tools[0]\" has the number {read}{what}");
+        assert!(error.contains(&tool), "{error}");
+    }
+}
+
+/// A text may hold far more values than its row.
+#[test]
+fn texts_of_too_many_values_are_refused() {
+    let mut row = row();
+    let arguments = format!("{{\"x\": [{}1]}}", "1,".repeat(1_000_000));
+    row["messages"][1]["tool_calls"][0]["function"]["arguments"] = arguments.into();
+    let error = loaded(&row, Format::Auto.into()).unwrap_err();
+    let what = "row 1: field \"messages[1].tool_calls[0].arguments\" is text of more than a million \
+                values";
+    assert!(error.starts_with(what), "{error}");
+}
+
+#[test]
+fn values_of_tools_and_calls_count_as_memory() {
+    let mut row = row();
+    row["messages"].as_array_mut().unwrap().truncate(2);
+    let found = demonstration(&row);
+    let beside = found.held_bytes() - found.n_bytes();
+    assert_eq!(beside, 14 * size_of::<Value>());
+    row.as_object_mut().unwrap().remove("tools");
+    let call = row["messages"][1]["tool_calls"].to_string();
+    assert_eq!(demonstration(&row).n_bytes(), "Oslo?".len() + call.len());
 }
 
 #[test]
@@ -172,6 +266,12 @@ fn what_is_no_call_or_tool_is_refused() {
         of_call(json!("7")),
         &format!("{arguments}a number, not an object"),
     );
+    let one = json!({"role": "function_call", "content": "{\"name\": 7}"});
+    check(
+        "/messages/1",
+        one,
+        "\"messages[1].content\" is no call of a tool, {\"name\": …",
+    );
     let said = json!({"role": "function_call", "content": "Let me look."});
     check(
         "/messages/1",
@@ -180,6 +280,9 @@ fn what_is_no_call_or_tool_is_refused() {
     );
     let advice = "\"tools[0]\" is no tool, {\"type\": \"function\", \"function\": {\"name\": …, \
                   \"parameters\": …}}; correct it, or set data.ignore = [\"tools\"]";
+    let text = "\"tools\" is text that is not JSON: expected value at column 1; correct it, or set \
+                data.ignore = [\"tools\"] to use the rows without it";
+    check("/tools", json!("hammer"), text);
     check("/tools", json!(["weather"]), advice);
     check("/tools", json!([{"type": "function"}]), advice);
     check(
@@ -323,5 +426,17 @@ fn pairs_have_tools_before_their_answers_only() {
     pair["rejected"] = json!([calling()]);
     let error = pairs(pair).unwrap_err();
     let what = "row 1: the answer of field \"rejected\" calls tools, and only a text can be learnt";
+    assert!(error.contains(what), "{error}");
+    let answer = |text: &str| json!([{"role": "assistant", "content": text}]);
+    let mut openai = json!({"input": {"messages": [user()], "tools": tools()},
+                            "preferred_output": answer("7"), "non_preferred_output": answer("8")});
+    assert_eq!(
+        Value::from(pairs(openai.clone()).unwrap().prompt.ask.tools()),
+        tools()
+    );
+    openai["tools"] = tools();
+    let error = pairs(openai).unwrap_err();
+    let what = "row 1: fields \"tools\" and \"input.tools\" mean the same; remove one of them, or set \
+                data.ignore = [\"tools\"]";
     assert!(error.contains(what), "{error}");
 }

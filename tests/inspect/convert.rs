@@ -130,6 +130,52 @@ fn answers_of_weight_zero_stay_context() {
     assert!(unchanged(pair, Stage::Rm).contains(turn));
 }
 
+/// In a text of JSON a null is kept, and outside it left out.
+#[test]
+fn nulls_in_tools_and_calls_stay() {
+    let row = |tools: &str, calls: &str| {
+        let asked = r#"{"role": "user", "content": "a"}"#;
+        format!(
+            r#"{{"messages": [{asked}, {{"role": "assistant", "content": null, "tool_calls": {calls}}}], "tools": {tools}}}"#
+        )
+    };
+    let text = |json: &str| serde_json::Value::from(json).to_string();
+    let tool = |parameters: &str| {
+        format!(r#"[{{"type":"function","function":{{"name":"now","parameters":{parameters}}}}}]"#)
+    };
+    let call = |more: &str, arguments: &str| {
+        format!(
+            r#"[{{"type":"function",{more}"function":{{"name":"now","arguments":{arguments}}}}}]"#
+        )
+    };
+    let (null, other) = (r#"{"at":[null,{"x":null}]}"#, r#"{"at":[1]}"#);
+    for (tools, calls, expected) in [
+        (
+            text(&tool(null)),
+            call("", &text(null)),
+            [text(&tool(null)), call("", &text(null))],
+        ),
+        (
+            tool(other),
+            text(&call("", null)),
+            [tool(other), call("", &text(null))],
+        ),
+        (
+            tool(null),
+            text(&call(r#""id":null,"#, other)),
+            [
+                tool(r#"{"at":[null,{}]}"#),
+                text(&call(r#""id":null,"#, other)),
+            ],
+        ),
+    ] {
+        let written = unchanged(&row(&tools, &calls), Stage::Sft);
+        for part in &expected {
+            assert!(written.contains(part), "{part} is not in {written}");
+        }
+    }
+}
+
 #[test]
 fn after_a_transcript_no_blank_is_learnt() {
     let asked = r#""prompt": "\n\nHuman: 7 × 8?\n\nAssistant:""#;

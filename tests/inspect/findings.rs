@@ -328,7 +328,7 @@ fn the_notes_are_those_of_the_stage() {
     for what in [
         "fields that are not used (rows): \"hint\" (1)",
         "as text of JSON (rows): \"messages\" (1; first: ",
-        "1 turn after the last assistant turn",
+        "1 turn after the last answer that is learnt is left out",
         "2 earlier assistant turns are learnt",
     ] {
         assert!(said.contains(what), "{what:?} is not in: {said}");

@@ -119,7 +119,7 @@ fn an_unwritable_path_is_a_one_line_error_and_leaves_nothing() {
     );
     refused(
         run::atomic_write(&file.join("a"), b""),
-        &format!("cannot write {shown}/a: no directory {shown}"),
+        &format!("cannot write {shown}/a: {shown} is a file, not a directory"),
     );
     assert_eq!(names(root.path()), ["file"]);
     if Path::new("/proc/self").exists() {

@@ -20,6 +20,11 @@ impl Encoder {
     ///
     /// Errors, with the prompt's file and row: as those of [`Encoder::prompt`].
     pub fn example(&self, prompt: &Prompt, response: &str) -> Result<Example> {
+        self.check_tools(prompt, None)?;
+        self.checked_example(prompt, response)
+    }
+
+    fn checked_example(&self, prompt: &Prompt, response: &str) -> Result<Example> {
         let response = self.without_end(prompt, response);
         let place = match &prompt.ask {
             Ask::Raw(text) if text.is_empty() => Place::Text,
@@ -27,7 +32,7 @@ impl Encoder {
         };
         let names = self.marks_in(response);
         self.findings.mark(place, prompt, response, names);
-        self.drawn_example(prompt, response)
+        self.checked_drawn(prompt, response)
     }
 
     /// A row as [`Encoder::example`] makes it. An answer that calls tools is what the template
@@ -36,20 +41,26 @@ impl Encoder {
     /// Errors, with file and row: as those of [`Encoder::prompt`], and where the template does not
     /// write the whole answer.
     pub fn demonstration(&self, row: &Demonstration) -> Result<Example> {
-        self.turn(&row.prompt, &row.answer())
+        let (prompt, answer) = (&row.prompt, row.answer());
+        let checked = self.check_calls(&answer);
+        checked.map_err(|error| prompt.origin.locate(error))?;
+        self.check_tools(prompt, Some(&answer))?;
+        self.checked_turn(prompt, &answer)
     }
 
-    pub(crate) fn turn(&self, prompt: &Prompt, answer: &Message) -> Result<Example> {
+    /// The example of an answer; tools and calls of prompt and answer are checked before.
+    pub(crate) fn checked_turn(&self, prompt: &Prompt, answer: &Message) -> Result<Example> {
         if answer.fields.is_empty() {
-            return self.example(prompt, &answer.content);
+            return self.checked_example(prompt, &answer.content);
         }
-        let check = || {
-            self.check_calls(answer)?;
-            tools::check(&self.template, &prompt.ask, Some(answer))
-        };
-        check().map_err(|error| prompt.origin.locate(error))?;
         self.look_for_marks(prompt);
         self.answered(prompt, answer)
+    }
+
+    /// Fails, with file and row, if the template would leave out tools or calls.
+    pub(crate) fn check_tools(&self, prompt: &Prompt, answer: Option<&Message>) -> Result<()> {
+        let checked = tools::check(&self.template, &prompt.ask, answer);
+        checked.map_err(|error| prompt.origin.locate(error))
     }
 
     /// Fails if an answer calls tools and has the text of a special token, which would be a token.
@@ -70,6 +81,11 @@ impl Encoder {
     /// The same for a text that a model has written: nothing is cut off, and its special tokens are
     /// not named.
     pub fn drawn_example(&self, prompt: &Prompt, text: &str) -> Result<Example> {
+        self.check_tools(prompt, None)?;
+        self.checked_drawn(prompt, text)
+    }
+
+    fn checked_drawn(&self, prompt: &Prompt, text: &str) -> Result<Example> {
         self.look_for_marks(prompt);
         self.answered(prompt, &Message::new("assistant", text.trim_end()))
     }

@@ -8,7 +8,7 @@
 //! space and special tokens at the ends of answers are cut off, as where one answer is learnt.
 
 use crate::tokenise::tokenizer_error;
-use crate::{Ask, Demonstration, Encoder, Error, Example, Message, Prompt, Result, tools};
+use crate::{Ask, Demonstration, Encoder, Error, Example, Message, Prompt, Result};
 use serde::{Deserialize, Serialize};
 use std::ops::Range;
 use tokenizers::Encoding;
@@ -35,26 +35,32 @@ impl Encoder {
         if prompt.origin.is_transcript() && !self.keeps_blanks {
             answer.content = answer.content.trim_start().to_string();
         }
-        let checked = self.check_all_calls(prompt, &answer);
-        checked.map_err(|error| prompt.origin.locate(error))?;
+        for answer in answers(prompt).map(|(_, answer)| answer).chain([&answer]) {
+            let checked = self.check_calls(answer);
+            checked.map_err(|error| prompt.origin.locate(error))?;
+        }
+        self.check_tools(prompt, Some(&answer))?;
         if let Some(tagged) = self.tagged(prompt, &answer)? {
             return Ok(vec![tagged]);
         }
         let prompt = &self.with_ends_cut(prompt);
-        let mut whole = self.turn(prompt, &answer)?;
+        let mut whole = self.checked_turn(prompt, &answer)?;
         whole.key = row.prompt.key();
         let (mut learnt, mut alone) = (Vec::new(), Vec::new());
         let mut n_unwritten = 0;
         for (asked, answer) in earlier_answers(prompt) {
-            // a template may take no conversation that begins with an answer
-            let Ok(part) = self.part(&asked, answer) else {
-                n_unwritten += 1;
-                continue;
+            let (part, begins) = match self.part(&asked, answer, &whole.ids) {
+                Ok(made) => made,
+                // a template may take no conversation that begins with an answer
+                Err(_) if answer.fields.is_empty() => {
+                    n_unwritten += 1;
+                    continue;
+                }
+                Err(error) => return Err(error),
             };
             if part.prompt_len > self.max_tokens {
                 break; // the whole is too long in any case
             }
-            let begins = self.has_end && whole.ids.starts_with(&part.ids);
             match begins && whole.prompt_len >= part.ids.len() {
                 true => learnt.push(part.prompt_len..part.ids.len()),
                 false => alone.push(Example {
@@ -75,15 +81,6 @@ impl Encoder {
         Ok(alone)
     }
 
-    /// Fails if an answer that calls tools, of those that are learnt, cannot be.
-    fn check_all_calls(&self, prompt: &Prompt, last: &Message) -> Result<()> {
-        let earlier = answers(prompt).map(|(_, answer)| answer);
-        for answer in earlier.chain([last]) {
-            self.check_calls(answer)?;
-        }
-        tools::check(&self.template, &prompt.ask, Some(last))
-    }
-
     /// The prompt whose earlier answers end as they do where they are learnt: without white space
     /// and special tokens.
     fn with_ends_cut(&self, prompt: &Prompt) -> Prompt {
@@ -98,16 +95,21 @@ impl Encoder {
         cut
     }
 
-    /// A question and answer inside a conversation. Special tokens in the question are not counted
-    /// here: the whole conversation is checked once.
-    fn part(&self, prompt: &Prompt, answer: &Message) -> Result<Example> {
+    /// A question and answer inside a conversation, and whether `whole` begins with it. Special
+    /// tokens in the question are not counted here: the whole conversation is checked once. So are
+    /// tools and calls, unless this is another text.
+    fn part(&self, prompt: &Prompt, answer: &Message, whole: &[u32]) -> Result<(Example, bool)> {
         let made = self.example_ids(prompt, answer);
         let (ids, prompt_len) = made.map_err(|error| prompt.origin.locate(error))?;
-        let source = prompt.origin.source();
-        Ok(Example {
-            source,
+        let begins = self.has_end && whole.starts_with(&ids);
+        if !begins && prompt_len <= self.max_tokens {
+            self.check_tools(prompt, Some(answer))?;
+        }
+        let part = Example {
+            source: prompt.origin.source(),
             ..Example::new(ids, prompt_len)
-        })
+        };
+        Ok((part, begins))
     }
 
     /// The whole text, with the tokens that the template's `{% generation %}` blocks mark. None: it

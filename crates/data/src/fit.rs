@@ -132,12 +132,12 @@ impl FitCounts {
             false => "prompts",
         };
         let prompts = match limits.max_prompt_len.filter(|_| limits.has_answers) {
-            Some(max) => format!(", or their prompts than {max}"),
+            Some(max) => format!(", or a prompt of more than {max}"),
             None => String::new(),
         };
         if n_long > 0 {
             notes.push(format!(
-                "{what} {rows}: {n_long} of {n_rows} are longer than {max_len} tokens{prompts}: {} \
+                "{what} {rows}: {n_long} of {n_rows} have more than {max_len} tokens{prompts}: {} \
                  dropped, {} truncated",
                 self.n_dropped, self.n_truncated
             ));

@@ -93,7 +93,8 @@ impl From<&Message> for Turn {
     }
 }
 
-/// As transformers hands it over: without fields that are null.
+/// As TRL hands it over: without fields that are null. Where a call has no text, transformers alone
+/// gives `content` as None, which templates print as a word.
 impl serde::Serialize for Turn {
     fn serialize<S: serde::Serializer>(
         &self,

@@ -50,14 +50,7 @@ impl Message {
     /// assert_eq!(turn.text(), "Wait.\n[{\"function\":{\"name\":\"now\",\"arguments\":{}}}]");
     /// ```
     pub fn text(&self) -> Cow<'_, str> {
-        let json = [TOOLS, CALLS]
-            .iter()
-            .find_map(|name| self.fields.get(*name));
-        match json {
-            None => Cow::from(&self.content),
-            Some(json) if self.content.is_empty() => Cow::from(json.to_string()),
-            Some(json) => Cow::from(format!("{}\n{json}", self.content)),
-        }
+        text_of(&self.content, &self.fields)
     }
 
     /// Bytes of its texts.
@@ -73,6 +66,16 @@ impl Message {
     /// Whether an assistant writes something in it.
     pub(crate) fn says_something(&self) -> bool {
         !self.content.trim().is_empty() || self.fields.contains_key(CALLS)
+    }
+}
+
+/// As [`Message::text`].
+pub(crate) fn text_of<'c>(content: &'c str, fields: &Map<String, Value>) -> Cow<'c, str> {
+    let json = [TOOLS, CALLS].iter().find_map(|name| fields.get(*name));
+    match json {
+        None => Cow::from(content),
+        Some(json) if content.is_empty() => Cow::from(json.to_string()),
+        Some(json) => Cow::from(format!("{content}\n{json}")),
     }
 }
 
@@ -132,6 +135,14 @@ impl Ask {
         }
     }
 
+    /// Values in the fields of its turns.
+    pub(crate) fn n_values(&self) -> usize {
+        match self {
+            Self::Chat(messages) => messages.iter().map(|m| n_values(&m.fields)).sum(),
+            Self::Instruction { .. } | Self::Raw(_) => 0,
+        }
+    }
+
     /// The earlier answers in it, which are context.
     pub fn n_answers(&self) -> usize {
         match self {
@@ -175,6 +186,18 @@ impl Ask {
             Self::Raw(text) => text.clone(),
         }
     }
+}
+
+/// The values in fields: every list, object, text and number counts as one.
+pub(crate) fn n_values(fields: &Map<String, Value>) -> usize {
+    fn of(value: &Value) -> usize {
+        match value {
+            Value::Array(items) => 1 + items.iter().map(of).sum::<usize>(),
+            Value::Object(fields) => 1 + n_values(fields),
+            _ => 1,
+        }
+    }
+    fields.values().map(of).sum()
 }
 
 /// `Human: …`, `Assistant: …`, `System: …` blocks between blank lines.

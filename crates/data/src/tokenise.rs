@@ -201,15 +201,15 @@ impl Encoder {
 
     fn prompt_ids(&self, prompt: &Prompt) -> Result<Vec<u32>> {
         self.look_for_marks(prompt);
+        tools::check(&self.template, &prompt.ask, None)?;
         let text = self.prompt_text(prompt)?;
         let body = encode(self.tokenizer_of(&prompt.ask), &text, self.max_tokens)?;
         self.with_bos(&prompt.ask, &text, body)
     }
 
     /// The text that an answer follows. A header that the template writes only before an answer is
-    /// its end.
+    /// its end. Its tools are checked before.
     pub(crate) fn prompt_text(&self, prompt: &Prompt) -> Result<String> {
-        tools::check(&self.template, &prompt.ask, None)?;
         let mut text = self.template.render(&prompt.ask)?;
         check_turns(&prompt.ask, &text)?;
         if !matches!(prompt.ask, Ask::Raw(_)) {

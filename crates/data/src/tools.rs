@@ -1,7 +1,8 @@
 //! Tools in a conversation: those that it declares, the assistant's calls and their results; and
 //! whether a template writes them. Many chat templates pass over what they have no place for, so
 //! each conversation with tools is rendered once more with names, arguments and results of which
-//! no text of the row can hold the like: what is not in that text would be lost.
+//! no text of the row holds the like: what is not in that text would be lost. For a template that
+//! takes no other names these stay, and descriptions and further arguments are looked for.
 
 use crate::findings::beginning;
 use crate::record::{CALLS, TOOL, TOOLS, declaration};
@@ -18,31 +19,67 @@ pub(crate) fn check(template: &Template, ask: &Ask, answer: Option<&Message>) ->
     if !messages.iter().chain(answer).any(has_tools) {
         return Ok(());
     }
-    let mut probes = Probes(Vec::new());
-    let probed_ask = match ask {
-        Ask::Chat(messages) => Ask::Chat(messages.iter().map(|m| probes.put_into(m)).collect()),
-        other => other.clone(),
-    };
-    let probed_answer = answer.map(|answer| probes.put_into(answer));
-    if !matches!(template, Template::Chat { .. }) {
+    let Template::Chat { source, .. } = template else {
         return Err(Error(format!(
             "has tools, and the template {:?} has no place for them; set model.template = \"chat\" \
              if the model's own takes tools, or remove such rows",
             template.name()
         )));
-    }
-    let rendered = match &probed_answer {
-        Some(answer) => template.render_answered(&probed_ask, answer),
-        None => Some(template.render(&probed_ask)),
     };
-    // the row itself is rendered, too: its error is the one to show
-    let Some(Ok(text)) = rendered else {
-        return Ok(());
+    let texts: Vec<_> = messages.iter().chain(answer).map(Message::text).collect();
+    let texts = texts.iter().map(|text| text.as_ref());
+    let prefix = free_prefix(texts.chain([source.as_str()]));
+    let rendered = |keeps_names| {
+        let mut probes = Probes {
+            made: Vec::new(),
+            prefix: &prefix,
+            keeps_names,
+        };
+        let messages = messages.iter().map(|m| probes.put_into(m)).collect();
+        let answer = answer.map(|answer| probes.put_into(answer));
+        let text = render(template, ask, messages, answer.as_ref())?;
+        Ok::<_, Error>(
+            probes
+                .made
+                .into_iter()
+                .find(|probe| !text.contains(&probe.text)),
+        )
     };
-    match probes.0.iter().find(|(probe, _)| !text.contains(probe)) {
-        Some((_, lost)) => Err(lost.error()),
-        None => Ok(()),
+    if let Ok(lost) = rendered(false) {
+        return lost.map_or(Ok(()), |lost| Err(lost.part.error()));
     }
+    // the error of the row itself is the one to show, where it is encoded
+    let of_row = render(template, ask, messages.to_vec(), answer);
+    match (of_row, rendered(true)) {
+        (Err(_), _) | (Ok(_), Ok(None)) => Ok(()),
+        (Ok(_), Ok(Some(lost))) => Err(lost.part.error()),
+        (Ok(_), Err(why)) => Err(Error(format!(
+            "the chat template takes no other tools and calls than those of the row, so whether it \
+             writes these cannot be checked ({why}); remove such rows"
+        ))),
+    }
+}
+
+fn render(
+    template: &Template,
+    ask: &Ask,
+    messages: Vec<Message>,
+    answer: Option<&Message>,
+) -> Result<String> {
+    let ask = match ask {
+        Ask::Chat(_) => &Ask::Chat(messages),
+        other => other,
+    };
+    let answered = answer.and_then(|answer| template.render_answered(ask, answer));
+    answered.unwrap_or_else(|| template.render(ask))
+}
+
+/// What probes begin with: it is in none of the texts.
+fn free_prefix<'a>(texts: impl Iterator<Item = &'a str> + Clone) -> String {
+    let prefixes = (0..).map(|number| format!("zq{number}n"));
+    let is_free = |prefix: &String| !texts.clone().any(|text| text.contains(prefix.as_str()));
+    let mut free = prefixes.filter(is_free);
+    free.next().expect("no text has every number")
 }
 
 /// What a template may leave out.
@@ -71,32 +108,55 @@ impl Part {
     }
 }
 
-/// Texts that stand in place of parts of a conversation.
-struct Probes(Vec<(String, Part)>);
+/// A text that stands in place of a part of a conversation, or beside it.
+struct Probe {
+    text: String,
+    part: Part,
+}
 
-impl Probes {
+struct Probes<'a> {
+    made: Vec<Probe>,
+    prefix: &'a str,
+    /// Tools and calls keep their names and arguments, and get probes beside them.
+    keeps_names: bool,
+}
+
+impl Probes<'_> {
     fn probe(&mut self, part: Part) -> String {
-        let probe = format!("zq{}probe", self.0.len());
-        self.0.push((probe.clone(), part));
-        probe
+        let text = format!("{}{}probe", self.prefix, self.made.len());
+        self.made.push(Probe {
+            text: text.clone(),
+            part,
+        });
+        text
     }
 
-    /// The message with probes in place of what templates leave out.
+    /// The message with probes for what templates leave out.
     fn put_into(&mut self, message: &Message) -> Message {
         let mut probed = message.clone();
-        let is_declaration = declaration(message).is_some();
-        if is_declaration {
+        if declaration(message).is_some() {
             for tool in items(&mut probed, TOOLS) {
-                let name = &mut tool["function"]["name"];
-                *name = self.probe(Part::Tool(text(name))).into();
+                let function = &mut tool["function"];
+                let part = Part::Tool(text(&function["name"]));
+                let place = match self.keeps_names {
+                    true => "description",
+                    false => "name",
+                };
+                function[place] = self.probe(part).into();
             }
         }
         for call in items(&mut probed, CALLS) {
             let function = &mut call["function"];
             let name = text(&function["name"]);
+            if self.keeps_names {
+                if let Some(arguments) = function["arguments"].as_object_mut() {
+                    let probe = self.probe(Part::Call(name));
+                    arguments.insert(self.prefix.to_string(), probe.into());
+                }
+                continue;
+            }
             function["name"] = self.probe(Part::Call(name.clone())).into();
-            let argument = self.probe(Part::Call(name));
-            function["arguments"] = json!({"text": argument});
+            function["arguments"] = json!({"text": self.probe(Part::Call(name))});
         }
         if message.role == TOOL {
             let shown = beginning(&message.content);

@@ -31,9 +31,36 @@ pub(crate) fn row(item: &Item) -> Value {
 /// The row with the tools that the conversation declares.
 fn with_tools(mut row: Value, ask: &Ask) -> Value {
     if !ask.tools().is_empty() {
-        row["tools"] = ask.tools().into();
+        row["tools"] = with_nulls(ask.tools().into());
     }
     row
+}
+
+/// The value, as JSON text if a field in it is null: outside a text such are left out.
+fn with_nulls(value: Value) -> Value {
+    match holds_null(&value) {
+        true => value.to_string().into(),
+        false => value,
+    }
+}
+
+fn holds_null(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(holds_null),
+        Value::Object(fields) => fields.values().any(|v| v.is_null() || holds_null(v)),
+        _ => false,
+    }
+}
+
+/// Calls whose arguments, or else the whole list, are text where they hold a null.
+fn calls(mut calls: Value) -> Value {
+    let list = calls.as_array_mut();
+    for call in list.into_iter().flatten() {
+        if let Some(arguments) = call.pointer_mut("/function/arguments") {
+            *arguments = with_nulls(arguments.take());
+        }
+    }
+    with_nulls(calls)
 }
 
 fn prompt(ask: &Ask) -> Value {
@@ -57,7 +84,10 @@ fn turns(ask: &Ask) -> Vec<Value> {
 fn turn(message: &Message) -> Value {
     let mut turn = json!({"role": message.role, "content": message.content});
     for (name, value) in &message.fields {
-        turn[name] = value.clone();
+        turn[name] = match name.as_str() {
+            "tool_calls" => calls(value.clone()),
+            _ => value.clone(),
+        };
     }
     if message.is_context {
         turn["weight"] = json!(0);

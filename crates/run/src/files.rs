@@ -82,8 +82,12 @@ pub fn or_force() -> String {
 
 /// An I/O error without the temporary name that tempfile adds.
 pub(crate) fn plain(error: &std::io::Error, path: &Path) -> anyhow::Error {
-    if !parent(path).is_dir() {
-        return anyhow::anyhow!("no directory {}", parent(path).display());
+    let parent = parent(path);
+    if parent.exists() && !parent.is_dir() {
+        return anyhow::anyhow!("{} is a file, not a directory", parent.display());
+    }
+    if !parent.is_dir() {
+        return anyhow::anyhow!("no directory {}", parent.display());
     }
     let text = error.to_string();
     let cause = text

@@ -2,10 +2,12 @@
 
 use minijinja::Value;
 
-/// Python's `repr` of a finite float: `1.0`, `1e+16`, `1e-07`.
+/// Python's `repr` of a float: `1.0`, `1e+16`, `1e-07`, `inf`.
 pub(super) fn float(value: f64) -> String {
     let scientific = format!("{value:e}");
-    let (digits, exponent) = scientific.split_once('e').expect("an exponent");
+    let Some((digits, exponent)) = scientific.split_once('e') else {
+        return scientific.to_lowercase(); // inf, -inf, NaN
+    };
     let exponent: i32 = exponent.parse().expect("a number");
     match exponent {
         -4..16 => format!("{value:?}"),

@@ -30,13 +30,15 @@ pub(super) fn scan<T: Record>(
 ) -> Result<Scanned<T>> {
     let most = memory_mb.saturating_mul(1 << 20);
     let (mut records, mut keys, mut n_bytes) = (Some(Vec::new()), Vec::new(), 0usize);
+    let mut n_held = 0usize;
     let states = file_states(&selection.paths()?);
     let read = selection.for_each(&mut |record: T| {
         n_bytes = n_bytes.saturating_add(record.n_bytes());
+        n_held = n_held.saturating_add(record.held_bytes());
         keys.push(record.prompt().key());
         count(&record);
         // an answer is there as a reference, too, and a record is several allocations
-        if 2 * n_bytes + PER_RECORD * keys.len() > most {
+        if 2 * n_held + PER_RECORD * keys.len() > most {
             records = None;
         }
         if let Some(records) = &mut records {

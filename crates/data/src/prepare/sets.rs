@@ -79,7 +79,7 @@ impl<'a, T: Record, const N: usize> Sets<'a, T, N> {
         if is_held && !self.rule.keeps_prompts && self.shown.len() < self.max_shown {
             self.shown.push(record.clone());
         }
-        self.n_bytes += record.n_bytes();
+        self.n_bytes += record.held_bytes();
         self.chunks[usize::from(is_held)].push(record);
         let n_waiting: usize = self.chunks.iter().map(Vec::len).sum();
         match self.n_bytes > CHUNK_BYTES || n_waiting > CHUNK_ROWS {

@@ -20,6 +20,8 @@ pub enum Want {
 pub struct Collector {
     pub want: Want,
     drops_tools: bool,
+    /// The current file fills up columns with null: parquet.
+    pub fills_up: bool,
     pub demonstrations: Vec<Demonstration>,
     pub preferences: Vec<Preference>,
     pub prompts: Vec<Prompt>,
@@ -47,6 +49,7 @@ impl Collector {
         Self {
             want,
             drops_tools: options.drops_tools,
+            fills_up: false,
             demonstrations: Vec::new(),
             preferences: Vec::new(),
             prompts: Vec::new(),
@@ -69,7 +72,8 @@ impl Collector {
 
     /// Counts a remark on `n` rows that are used.
     pub fn remark(&mut self, remark: Remark, n: usize) {
-        if n > 0 {
+        let is_known = remark == Remark::Nulls && self.fills_up;
+        if n > 0 && !is_known {
             *self.remarks.entry(remark).or_default() += n;
         }
     }

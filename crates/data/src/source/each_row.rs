@@ -5,7 +5,7 @@ use super::Record;
 use super::collector::{Collector, Want};
 use super::columns::{Columns, visible};
 use super::format::ReadOptions;
-use super::read::{count, files_of, named_notes, read_row};
+use super::read::{count, files_of, fills_up, named_notes, read_row};
 use super::row::{Row, Source};
 use super::sniff::format_of;
 use super::unused::is_empty;
@@ -186,6 +186,7 @@ impl<'a> FileReader<'a> {
     fn new(path: &'a Path, options: &'a ReadOptions, stages: &'a mut [StageReader; 3]) -> Self {
         for stage in &mut *stages {
             stage.source = None;
+            stage.collector.fills_up = fills_up(path);
         }
         Self {
             path,

@@ -2,6 +2,7 @@
 
 use super::read::{Counts, NOT_MATCHED, read_rows};
 use super::{Collector, ReadOptions, Want};
+use crate::record::{n_values, text_of};
 use crate::{Demonstration, Only, Preference, Prompt, Result};
 use std::collections::HashSet;
 use std::path::Path;
@@ -13,6 +14,9 @@ pub trait Record: Sized + Clone + Send + Sync + private::Sealed {
 
     /// Bytes of its texts.
     fn n_bytes(&self) -> usize;
+
+    /// Bytes of its texts, and of the values of its tools and calls, in memory.
+    fn held_bytes(&self) -> usize;
 
     /// The question, to change it.
     fn prompt_mut(&mut self) -> &mut Prompt;
@@ -29,7 +33,7 @@ mod private {
 }
 
 macro_rules! record {
-    ($record:ty, $want:ident, $records:ident, |$this:ident| $prompt:expr, $prompt_mut:expr, $answers:expr) => {
+    ($record:ty, $want:ident, $records:ident, |$this:ident| $prompt:expr, $prompt_mut:expr, $answers:expr, $fields:expr) => {
         impl private::Sealed for $record {
             const WANT: Want = Want::$want;
 
@@ -51,6 +55,12 @@ macro_rules! record {
                 prompt + answers.iter().map(|answer| answer.len()).sum::<usize>()
             }
 
+            fn held_bytes(&self) -> usize {
+                let $this = self;
+                let n_values = $this.prompt().ask.n_values() + $fields.map_or(0, n_values);
+                $this.n_bytes() + n_values * size_of::<serde_json::Value>()
+            }
+
             fn prompt_mut(&mut self) -> &mut Prompt {
                 let $this = self;
                 $prompt_mut
@@ -65,7 +75,8 @@ record!(
     demonstrations,
     |d| &d.prompt,
     &mut d.prompt,
-    [d.response.as_str()]
+    [&text_of(&d.response, &d.fields)],
+    Some(&d.fields)
 );
 record!(
     Preference,
@@ -73,7 +84,8 @@ record!(
     preferences,
     |p| &p.prompt,
     &mut p.prompt,
-    [p.chosen.as_str(), p.rejected.as_str()]
+    [p.chosen.as_str(), p.rejected.as_str()],
+    None
 );
 record!(
     Prompt,
@@ -81,7 +93,8 @@ record!(
     prompts,
     |p| p,
     p,
-    [p.reference.as_deref().unwrap_or_default()]
+    [p.reference.as_deref().unwrap_or_default()],
+    None
 );
 
 /// The records of a path, and how many of its rows were dropped and why.

@@ -64,11 +64,20 @@ fn input(row: &Row) -> Result<(Option<Message>, Vec<Message>)> {
     let tools = match object.get("tools").and_then(Value::as_array) {
         Some(items) if !items.is_empty() && !row.drops_tools() => {
             known.push("tools");
-            let is_text = of_text.is_some();
-            Some(tools::declaration(row, "input.tools", items, is_text)?)
+            let items = match of_text.is_some() {
+                true => items.clone(),
+                false => tools::filled(row, items),
+            };
+            tools::declaration(row, "input.tools", items)?
         }
         _ => None,
     };
+    if tools.is_some() && tools::of_row(row)?.is_some() {
+        return Err(row.error(
+            "fields \"tools\" and \"input.tools\" mean the same; remove one of them, or set \
+             data.ignore = [\"tools\"]",
+        ));
+    }
     row.only_read_of(FIELD, object, &known);
     let name = "input.messages";
     match object.get("messages") {

@@ -252,6 +252,11 @@ struct ReadFile {
     notes: Vec<String>,
 }
 
+/// Whether a file has null where a row lacks what others have.
+pub(super) fn fills_up(path: &Path) -> bool {
+    row_files::container(path).is_some_and(|file| file.what == "parquet")
+}
+
 fn read_file(
     path: &Path,
     (options, columns): (&ReadOptions, &mut Columns),
@@ -261,6 +266,7 @@ fn read_file(
     let shared: Arc<Path> = path.into();
     let (mut n_rows, mut is_used) = (0, false);
     let mut source: Option<&'static Source> = None;
+    collector.fills_up = fills_up(path);
     let file = row_files::for_each_row(path, &options.ignore, &mut |number, object| {
         let object = &*columns.rename(path, number, object)?;
         let visible = &*visible(object, options);

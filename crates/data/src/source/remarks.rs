@@ -17,6 +17,8 @@ pub enum Remark {
     Calls,
     /// A field whose text is what pandas writes for a missing value.
     Missing(String, String),
+    /// Fields of null inside tools and calls, which were left out.
+    Nulls,
 }
 
 impl Remark {
@@ -44,8 +46,7 @@ impl Remark {
                 by_number("row has", "rows have")
             ),
             Self::Trailing => format!(
-                "{} after the last assistant turn of a conversation {are} left out: no answer \
-                 that is learnt follows",
+                "{} after the last answer that is learnt {are} left out",
                 by_number("turn", "turns")
             ),
             Self::Weightless => format!(
@@ -59,6 +60,11 @@ impl Remark {
             Self::Missing(field, text) => format!(
                 "{} the text {text:?} as {field:?}, which is used as it stands; if it is a missing \
                  value, leave the cell empty (pandas: df.fillna(\"\") before astype(str))",
+                by_number("row has", "rows have")
+            ),
+            Self::Nulls => format!(
+                "{} fields of null inside tools or calls, which are left out, as TRL does; to keep \
+                 them, write \"tools\" and \"arguments\" as JSON text",
                 by_number("row has", "rows have")
             ),
         }

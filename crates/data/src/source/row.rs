@@ -96,6 +96,8 @@ pub(super) struct Row<'a> {
     /// Fields that hold a list as text.
     json_texts: RefCell<BTreeSet<String>>,
     has_transcript: Cell<bool>,
+    /// Fields of null in its tools and calls were left out.
+    has_nulls: Cell<bool>,
     /// Fields whose text stands for a missing value, and the text.
     missing_texts: RefCell<BTreeSet<(String, String)>>,
 }
@@ -121,6 +123,7 @@ impl<'a> Row<'a> {
             unread: RefCell::default(),
             json_texts: RefCell::default(),
             has_transcript: Cell::default(),
+            has_nulls: Cell::default(),
             missing_texts: RefCell::default(),
         }
     }
@@ -282,6 +285,11 @@ impl<'a> Row<'a> {
         self.has_transcript.get()
     }
 
+    /// Says that fields of null were left out of its tools or calls.
+    pub fn mark_nulls(&self) {
+        self.has_nulls.set(true);
+    }
+
     /// Says that of an object in the list `field` only `known` is read.
     pub fn only_read(&self, field: &str, item: &Value, known: &[&str]) {
         self.only_read_of(&format!("{field}[]"), item, known);
@@ -371,6 +379,7 @@ impl<'a> Row<'a> {
         let mut remarks: Vec<Remark> = missing
             .map(|(field, text)| Remark::Missing(field, text))
             .collect();
+        remarks.extend(self.has_nulls.get().then_some(Remark::Nulls));
         let read = self.read.borrow();
         let unread = self.unread.borrow();
         let inside = unread.iter().map(|(name, value)| (name, value));

@@ -4,16 +4,18 @@
 //! (LLaMA-Factory) are put into that form, and lists, calls and arguments may be texts of JSON.
 //!
 //! Columns of Arrow fill up what other rows have with null, so null fields are left out, as TRL
-//! does; in a text of JSON a null was written, and stays.
+//! does, and counted where the file is not parquet; in a text of JSON a null was written, and stays.
 
 use super::json_text;
 use super::row::Row;
 use crate::record::{CALLS, TOOLS};
 use crate::{Message, Result};
-use row_files::type_name;
+use row_files::{MAX_ROW_VALUES, type_name};
 use serde_json::{Map, Value, json};
-use std::borrow::Cow;
-use strict_json::StrictValue;
+use strict_json::{AtMost, problem_in_line};
+
+/// A greater number is taken for a float.
+const MAX_INTEGER: f64 = 1e100;
 
 /// Roles of turns that are calls.
 pub(super) const CALL_ROLES: [&str; 2] = ["function_call", "tool_call"];
@@ -25,71 +27,84 @@ pub(super) fn of_row(row: &Row) -> Result<Option<Message>> {
     if row.drops_tools() || !row.says(TOOLS) {
         return Ok(None);
     }
-    let value = row.value(TOOLS)?;
-    let list = match value {
-        Value::Array(_) | Value::String(_) => row.list(TOOLS)?,
-        other => Cow::from(std::slice::from_ref(other)),
+    let items = match row.value(TOOLS)? {
+        Value::String(text) => {
+            row.mark_json_text(TOOLS);
+            list_of(text).map_err(|what| {
+                row.error(format!("field \"{TOOLS}\" {what}; correct it, {OR_IGNORE}"))
+            })?
+        }
+        Value::Array(items) => filled(row, items),
+        one => filled(row, std::slice::from_ref(one)),
     };
-    declaration(row, TOOLS, &list, value.is_string()).map(Some)
+    declaration(row, TOOLS, items)
 }
 
-/// The message of a list of tools; `field` names it.
-pub(super) fn declaration(
-    row: &Row,
-    field: &str,
-    items: &[Value],
-    is_text: bool,
-) -> Result<Message> {
-    let tool = |(i, item): (usize, &Value)| {
+/// The tools of a text: a list, or one.
+fn list_of(text: &str) -> std::result::Result<Vec<Value>, String> {
+    match json_text::object(text) {
+        Some(one) => Ok(vec![one]),
+        None => json_text::list(text),
+    }
+}
+
+const OR_IGNORE: &str = "or set data.ignore = [\"tools\"] to use the rows without it";
+
+/// The message of a list of tools; `field` names it. None: the list is empty.
+pub(super) fn declaration(row: &Row, field: &str, items: Vec<Value>) -> Result<Option<Message>> {
+    if items.is_empty() {
+        return Ok(None);
+    }
+    let tool = |(i, item): (usize, Value)| {
         let name = format!("{field}[{i}]");
         let bad = || {
             row.error(format!(
                 "field \"{name}\" is no tool, {{\"type\": \"function\", \"function\": {{\"name\": …, \
-                 \"parameters\": …}}}}; correct it, or set data.ignore = [\"{TOOLS}\"] to use the \
-                 rows without it"
+                 \"parameters\": …}}}}; correct it, {OR_IGNORE}"
             ))
         };
-        let tool = object(item, is_text).ok_or_else(bad)?;
+        let tool = object(item).ok_or_else(bad)?;
         let tool = match tool.contains_key("function") || !tool.contains_key("name") {
             true => tool,
             false => wrapped(Value::Object(tool)),
         };
         let is_named = tool.get("function").is_some_and(|f| f["name"].is_string());
-        match is_named {
-            true => Ok(Value::Object(tool)),
-            false => Err(bad()),
-        }
+        let tool = is_named.then_some(Value::Object(tool)).ok_or_else(bad)?;
+        exact(row, &name, &tool)?;
+        Ok(tool)
     };
-    let items = items.iter().enumerate().map(tool);
-    let tools: Vec<Value> = items.collect::<Result<_>>()?;
+    let tools = items.into_iter().enumerate().map(tool);
+    let tools: Vec<Value> = tools.collect::<Result<_>>()?;
     let mut message = Message::new(TOOLS, "");
     message.fields.insert(TOOLS.to_string(), tools.into());
-    Ok(message)
+    Ok(Some(message))
 }
 
 /// The calls of a turn: of its own field (`tool_calls`, `function_call`) or its content. `name` is
 /// that of the value, for errors.
 pub(super) fn calls(row: &Row, name: &str, value: &Value) -> Result<Value> {
-    let parsed = match value.as_str() {
-        Some(text) => Some(json(row, name, text)?),
-        None => None,
+    let value = match value {
+        Value::String(text) => json(row, name, text)?,
+        other => without_nulls(row, other),
     };
-    let items = match parsed.as_ref().unwrap_or(value) {
-        Value::Array(items) => items.clone(),
-        one => vec![one.clone()],
+    let calls = match value {
+        Value::Array(items) => {
+            let items = items.into_iter().enumerate();
+            let calls = items.map(|(i, item)| call(row, &format!("{name}[{i}]"), item));
+            calls.collect::<Result<Vec<_>>>()?
+        }
+        one => vec![call(row, name, one)?],
     };
-    let items = items.iter().enumerate();
-    let calls = items.map(|(i, item)| call(row, &format!("{name}[{i}]"), item, parsed.is_some()));
-    calls.collect::<Result<Vec<_>>>().map(Value::from)
+    Ok(calls.into())
 }
 
-fn call(row: &Row, name: &str, item: &Value, is_text: bool) -> Result<Value> {
+fn call(row: &Row, name: &str, item: Value) -> Result<Value> {
     let bad = || {
         row.error(format!(
             "field \"{name}\" is no call of a tool, {{\"name\": …, \"arguments\": {{…}}}}"
         ))
     };
-    let call = object(item, is_text).ok_or_else(bad)?;
+    let call = object(item).ok_or_else(bad)?;
     let mut call = match call.contains_key("function") {
         true => call,
         false => wrapped(Value::Object(call)),
@@ -97,20 +112,22 @@ fn call(row: &Row, name: &str, item: &Value, is_text: bool) -> Result<Value> {
     let function = call.get_mut("function").and_then(Value::as_object_mut);
     let is_named = |f: &&mut Map<_, _>| f.get("name").is_some_and(Value::is_string);
     let function = function.filter(is_named).ok_or_else(bad)?;
-    let arguments = match function.get("arguments") {
-        None | Some(Value::Null) => json!({}),
-        Some(Value::String(text)) if text.trim().is_empty() => json!({}),
-        Some(Value::String(text)) => json(row, &format!("{name}.arguments"), text)?,
-        Some(other) => other.clone(),
-    };
+    let arguments = function.entry("arguments").or_insert(Value::Null);
+    match arguments {
+        Value::Null => *arguments = json!({}),
+        Value::String(text) if text.trim().is_empty() => *arguments = json!({}),
+        Value::String(text) => *arguments = json(row, &format!("{name}.arguments"), text)?,
+        _ => {}
+    }
     if !arguments.is_object() {
         return Err(row.error(format!(
             "field \"{name}.arguments\" is {}, not an object",
-            type_name(&arguments)
+            type_name(arguments)
         )));
     }
-    function.insert("arguments".to_string(), arguments);
-    Ok(Value::Object(call))
+    let call = Value::Object(call);
+    exact(row, name, &call)?;
+    Ok(call)
 }
 
 fn wrapped(function: Value) -> Map<String, Value> {
@@ -120,12 +137,11 @@ fn wrapped(function: Value) -> Map<String, Value> {
         .collect()
 }
 
-/// An object, or the text of one. `is_text`: it is part of a text of JSON.
-fn object(item: &Value, is_text: bool) -> Option<Map<String, Value>> {
+/// An object, or the text of one.
+fn object(item: Value) -> Option<Map<String, Value>> {
     let value = match item {
-        Value::String(text) => json_text::object(text)?,
-        _ if is_text => item.clone(),
-        _ => without_nulls(item),
+        Value::String(text) => json_text::object(&text)?,
+        other => other,
     };
     match value {
         Value::Object(fields) => Some(fields),
@@ -134,21 +150,52 @@ fn object(item: &Value, is_text: bool) -> Option<Map<String, Value>> {
 }
 
 fn json(row: &Row, name: &str, text: &str) -> Result<Value> {
-    let parsed = serde_json::from_str::<StrictValue>(text);
-    parsed.map(|value| value.0).map_err(|error| {
-        let what = strict_json::problem_in_line(&error);
-        row.error(format!("field \"{name}\" is text that {what}"))
-    })
+    let what = match AtMost(MAX_ROW_VALUES).of_text(text) {
+        Ok(Some(value)) => return Ok(value),
+        Ok(None) => "is text of more than a million values".to_string(),
+        Err(error) => format!("is text that {}", problem_in_line(&error)),
+    };
+    Err(row.error(format!("field \"{name}\" {what}")))
 }
 
-fn without_nulls(value: &Value) -> Value {
+/// Fails if a number may be an integer of more than 64 bits, which was read as a float.
+fn exact(row: &Row, name: &str, value: &Value) -> Result<()> {
+    match value {
+        Value::Array(items) => items.iter().try_for_each(|item| exact(row, name, item)),
+        Value::Object(fields) => fields.values().try_for_each(|item| exact(row, name, item)),
+        Value::Number(number) => {
+            let float = number.as_f64().filter(|_| number.is_f64());
+            let is_long = |n: &f64| *n >= u64::MAX as f64 || *n <= i64::MIN as f64;
+            match float.filter(is_long).filter(|n| n.abs() < MAX_INTEGER) {
+                Some(_) => Err(row.error(format!(
+                    "field \"{name}\" has the number {number}, which may be an integer of more \
+                     than 64 bits, and these are not read exactly; write it as a string, or remove \
+                     such rows"
+                ))),
+                None => Ok(()),
+            }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Values of a list that is no text, without the fields that Arrow fills up.
+pub(super) fn filled(row: &Row, items: &[Value]) -> Vec<Value> {
+    items.iter().map(|item| without_nulls(row, item)).collect()
+}
+
+fn without_nulls(row: &Row, value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
-            let fields = fields.iter().filter(|(_, value)| !value.is_null());
-            let fields = fields.map(|(name, value)| (name.clone(), without_nulls(value)));
-            fields.collect::<Map<_, _>>().into()
+            let says = fields.iter().filter(|(_, value)| !value.is_null());
+            let says = says.map(|(name, value)| (name.clone(), without_nulls(row, value)));
+            let left = says.collect::<Map<_, _>>();
+            if left.len() < fields.len() {
+                row.mark_nulls();
+            }
+            left.into()
         }
-        Value::Array(items) => items.iter().map(without_nulls).collect(),
+        Value::Array(items) => filled(row, items).into(),
         other => other.clone(),
     }
 }
