@@ -34,6 +34,7 @@ mod tables;
 mod templates;
 pub mod tokens;
 mod tool_templates;
+mod tool_values;
 mod tools;
 mod transcripts;
 
