@@ -68,7 +68,8 @@ stage() {
         -v secs="$(number time/step <<<"$times")" -v phases="$(phases "$times")" \
         -v tokens="$(number train/tokens_per_sec <<<"$times")" \
         -v products="$products" -v rate="$rate" 'BEGIN {
-        share = tokens ? sprintf("%.0f %%", 100 * 4 * products * tokens / rate / 1e9) : "-"
+        # the answers of a pair share work, and steps of RL have parts of different kinds
+        share = name == "sft" ? sprintf("%.0f %%", 100 * 4 * products * tokens / rate / 1e9) : "-"
         printf "| %s | %.1f | %.1f | %d | %.0f | %s | %s |\n",
             name, planned, peak / 1e9, layers, secs, phases, share }'
 }
@@ -93,8 +94,9 @@ echo "$(date -u +%F), $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1
 echo
 echo "| stage | plan, GB | peak, GB | layers checkpointed | step, s | of which, s | of the rate |"
 echo "|---|---|---|---|---|---|---|"
+# at this learning rate bf16 holds what one step changes, which merge demands
 stage sft sft sft "model.source=$model" data.path=data/tiny/demonstrations.json samples.n=0 \
-    "${trained[@]}" "${few[@]}"
+    train.optimizer.lr=1e-2 "${trained[@]}" "${few[@]}"
 stage rm rm rm "model.source=$dir/sft" data.path=data/tiny/comparisons.json \
     reward.normalisation_samples=2 reward.normalisation_max_new_tokens=12 "${trained[@]}" "${few[@]}"
 stage ppo rlhf ppo "${rl[@]}" "${few[@]}"
@@ -114,5 +116,5 @@ other() {
     echo "| $name | - | $(awk "BEGIN { printf \"%.1f\", $peak * 1024 / 1e9 }") | - | $((SECONDS - start)), whole | - | - |"
 }
 rm -rf "$dir/merged"
-other merge merge --run "$dir/ppo" --out "$dir/merged" --dtype bf16
+other merge merge --run "$dir/sft" --out "$dir/merged" --dtype bf16
 other answers answers --run "$dir/merged" --prompt "Name three fruits." --max-new-tokens 12
