@@ -122,6 +122,8 @@ bench: build     ## our steps against TRL, transformers and llama.cpp  ARGS
 bench-sizes: build ## cost by length, batch, rank, samples and width
 	scripts/fetch-smollm2.sh && scripts/bench/setup.sh
 	$(BIN)/bench sizes $(ARGS)
+seven-b: build   ## a model of 7B's shape through every stage, 19 GB of memory  COMPUTE=int16
+	scripts/fetch-tokenizers.sh && scripts/seven-b.sh
 bench-ops:       ## each operation against plain candle    NAME=rms_norm
 	cargo bench -p ops -p generation $(if $(NAME),-- "$(NAME)")
 
@@ -159,5 +161,5 @@ fetch-data:      ## Alpaca, GPT-4 comparisons, Vicuna questions into data/real/
 
 .PHONY: answers bench bench-ops bench-sizes build check check-clients check-long check-targets ci compare crash \
 	cuda cuda-check demo demo-short docs examples experiments fetch-data fetch-qwen \
-	fetch-smollm2 fetch-tokenizers fuzz gpu-proof help kernels merge plan recipe replay rlhf rm \
+	fetch-smollm2 fetch-tokenizers fuzz gpu-proof help kernels merge plan recipe replay rlhf rm seven-b \
 	score sft smoke table test test-external tiny-base tiny-world two-stage

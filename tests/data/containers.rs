@@ -58,19 +58,20 @@ fn what_is_no_json_is_named() {
         (&utf_32[..], "is UTF-32 text; convert the file to UTF-8"),
         (
             b"null",
-            "begins with \"null\"; expected a JSON array of objects",
+            "is one value of JSON, not rows; expected a JSON array",
         ),
         (
-            b" a\nb",
-            "begins with \"a\"; expected a JSON array of objects",
+            b" \"a\"",
+            "is one value of JSON, not rows; expected a JSON array",
         ),
+        (b" a\nb", "is not JSON; expected a JSON array of objects"),
         (
             b"{\"a\": NaN}",
-            "row 1: has NaN at column 7, which is no JSON; write null instead, or remove the row",
+            "row 1: has NaN at column 7, which is no JSON; write null, or remove the row",
         ),
         (
             b"{\"a\": -Infinity}",
-            "row 1: has -Infinity at column 7, which is no JSON",
+            "row 1: has Infinity at column 8, which is no JSON",
         ),
         (
             b"{\"a\": 1e400}",

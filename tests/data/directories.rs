@@ -229,9 +229,10 @@ fn files_of_several_formats_are_named() {
     std::fs::write(dir.path().join("notes.txt"), "numpy\n").unwrap();
     let row = r#"{"instruction": "a", "output": "b"}"#;
     std::fs::write(dir.path().join("rows.json"), row).unwrap();
-    let loaded = data::prompts(dir.path(), data::Format::Auto).unwrap();
+    let loaded = data::demonstrations(dir.path(), data::Format::Auto).unwrap();
     let expected = "its files have rows of several formats: Alpaca in rows.json; text in notes.txt";
-    assert_eq!(loaded.counts.notes, [expected]);
+    let notes = loaded.counts.notes;
+    assert!(notes.iter().any(|note| note == expected), "{notes:?}");
 }
 
 #[test]

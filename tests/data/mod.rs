@@ -27,6 +27,7 @@ mod pipes;
 mod prepared;
 mod questions;
 mod quirks;
+mod refused_early;
 mod same_rows;
 mod samples;
 mod shapes;

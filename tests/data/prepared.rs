@@ -1,20 +1,19 @@
 //! Rows as token ids: in memory and on disk, and what a later run finds there.
 
-use super::templates::chat_template;
-use super::tokens::{byte_encoder, encoder};
-use data::{Demonstration, Encoder, Example, Look, PreparedRows, Preparing, RowsConfig, TrainOn};
+use super::tokens::byte_encoder;
+use data::{Demonstration, Encoder, Example, PreparedRows, Preparing, RowsConfig, TrainOn};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-type Rows = PreparedRows<Demonstration, 1>;
+pub type Rows = PreparedRows<Demonstration, 1>;
 
 /// Rows of a file, and a cache.
-struct Place {
-    dir: TempDir,
+pub struct Place {
+    pub dir: TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let row = |i: usize| {
             let (words, answer) = ("word ".repeat(i % 7), "b".repeat(1 + i % 60));
@@ -33,7 +32,7 @@ impl Place {
         place
     }
 
-    fn data(&self) -> PathBuf {
+    pub fn data(&self) -> PathBuf {
         self.dir.path().join("rows.jsonl")
     }
 
@@ -44,7 +43,7 @@ impl Place {
         file.set_modified(time).unwrap();
     }
 
-    fn config(&self, memory_mb: usize, more: &str) -> RowsConfig<10> {
+    pub fn config(&self, memory_mb: usize, more: &str) -> RowsConfig<10> {
         let text = format!(
             "path = {:?}\nmemory_mb = {memory_mb}\nmax_len = 70\n{more}",
             self.data()
@@ -52,7 +51,7 @@ impl Place {
         toml::from_str(&text).unwrap()
     }
 
-    fn preparing<'a>(&self, config: &'a RowsConfig<10>) -> Preparing<'a, Demonstration, 1, 10> {
+    pub fn preparing<'a>(&self, config: &'a RowsConfig<10>) -> Preparing<'a, Demonstration, 1, 10> {
         Preparing {
             config,
             seed: 3,
@@ -67,7 +66,7 @@ impl Place {
         }
     }
 
-    fn prepare(&self, config: &RowsConfig<10>) -> data::Result<(bool, Rows)> {
+    pub fn prepare(&self, config: &RowsConfig<10>) -> data::Result<(bool, Rows)> {
         let preparing = self.preparing(config);
         let rows = preparing.rows(&byte_encoder().within(70), &mut ())?;
         Ok((rows.n_reads == 0, rows))
@@ -176,81 +175,6 @@ fn prompts_on_disk_are_those_in_memory() {
         assert_eq!(row.prompt.as_ref().unwrap().key(), *key);
     }
     assert!(memory.3.iter().all(|row| row.examples[0].ids.is_empty()));
-}
-
-/// While its place is known, as in memory.
-#[test]
-fn a_held_out_prompt_that_cannot_be_rendered_is_named() {
-    let place = Place::new();
-    let eval = place.dir.path().join("eval.jsonl");
-    let row = |n: &str| format!("{{\"prompt\": \"Row {n}.\", \"completion\": \"b\"}}\n");
-    std::fs::write(&eval, ["one", "ten", "two"].map(row).concat()).unwrap();
-    let raises = "{% for m in messages %}{% if 'ten' in m.content %}{{ raise_exception('No tens.') }}\
-                  {% endif %}{{ m.content }}{% endfor %}";
-    let encoder = encoder(chat_template(raises), false).within(70);
-    for memory_mb in [256, 0] {
-        let config = place.config(memory_mb, &format!("eval_path = {eval:?}"));
-        let preparing = Preparing {
-            keeps_prompts: true,
-            ..place.preparing(&config)
-        };
-        let error = preparing.rows(&encoder, &mut ()).err().unwrap().to_string();
-        assert!(
-            error.ends_with("eval.jsonl: row 2: chat template (line 1): No tens."),
-            "{error}"
-        );
-    }
-}
-
-#[test]
-fn a_missing_file_is_named_before_another_is_read() {
-    let place = Place::new();
-    std::fs::write(place.data(), "no row").unwrap();
-    let error = |more: &str| {
-        let prepared = place.prepare(&place.config(256, more));
-        prepared.err().unwrap().to_string()
-    };
-    assert!(error("").contains("rows.jsonl: row 1: "));
-    let missing = error("eval_path = \"missing.jsonl\"");
-    assert!(
-        missing.starts_with("missing.jsonl: cannot be read: "),
-        "{missing}"
-    );
-}
-
-/// Counts the rows, and refuses them.
-#[derive(Default)]
-struct Refuses(usize);
-
-impl Look<Demonstration> for Refuses {
-    fn see(&mut self, _: &Demonstration, _: bool) {
-        panic!("it is tokenised");
-    }
-
-    fn count(&mut self, _: &Demonstration) {
-        self.0 += 1;
-    }
-
-    fn check(&self) -> data::Result<()> {
-        Err(data::Error(format!("{} of no use", self.0)))
-    }
-
-    fn finish(&mut self) -> data::Result<Vec<String>> {
-        unreachable!()
-    }
-
-    fn identity(&self) -> String {
-        String::new()
-    }
-}
-
-#[test]
-fn rows_that_cannot_be_used_are_refused_before_they_are_tokenised() {
-    let place = Place::new();
-    let config = place.config(0, "");
-    let preparing = place.preparing(&config);
-    let rows = preparing.rows(&byte_encoder().within(70), &mut Refuses::default());
-    assert_eq!(rows.err().unwrap().to_string(), "200 of no use");
 }
 
 /// An origin is no part of a prompt, but how its answer is tokenised depends on this one.

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use candle_core::{Device, Tensor};
 use models::{CausalLm, HfCopy, Lora, ModelSource, WrittenDtype};
 use ops::Ragged;
+use policy::Policy;
 use rand::Rng;
 use run::Replace;
 use serde::Serialize;
@@ -129,19 +130,7 @@ pub fn merge(config: &MergeConfig) -> Result<MergeReport> {
         .permissions(Permissions::from_mode(0o777)) // the umask applies, as to any directory
         .tempdir_in(parent)
         .with_context(|| format!("cannot write into {}", parent.display()))?;
-    let of_base = &policy.base;
-    let copy = HfCopy {
-        tokenizer: &of_base.tokenizer,
-        special: &of_base.special,
-        chat_template: template.source.as_deref(),
-        defaults: &of_base.defaults,
-        adapter: Some(lora),
-        dtype: match config.dtype {
-            Dtype::F32 => WrittenDtype::F32,
-            Dtype::Bf16 => WrittenDtype::Bf16,
-        },
-    };
-    policy.model().save_copy(aside.path(), &copy)?;
+    save(&policy, lora, &template, config.dtype, aside.path())?;
     // one copy of the weights in memory
     drop(policy);
     let written = models::load(&ModelSource::Dir(aside.path().to_path_buf()), &Device::Cpu)?;
@@ -178,6 +167,29 @@ pub fn merge(config: &MergeConfig) -> Result<MergeReport> {
         largest,
         lost,
     })
+}
+
+/// Writes the model with the adapter, its tokenizer and its chat template.
+fn save(
+    policy: &Policy,
+    lora: &Lora,
+    template: &MergedTemplate,
+    dtype: Dtype,
+    dir: &Path,
+) -> Result<()> {
+    let base = &policy.base;
+    let copy = HfCopy {
+        tokenizer: &base.tokenizer,
+        special: &base.special,
+        chat_template: template.source.as_deref(),
+        defaults: &base.defaults,
+        adapter: Some(lora),
+        dtype: match dtype {
+            Dtype::F32 => WrittenDtype::F32,
+            Dtype::Bf16 => WrittenDtype::Bf16,
+        },
+    };
+    Ok(policy.model().save_copy(dir, &copy)?)
 }
 
 /// What is written is read again, in f32.

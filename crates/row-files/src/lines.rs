@@ -13,7 +13,7 @@ use strict_json::{AtMost, has_remedy, problem_in_line};
 pub(crate) const EXPECTED: &str = "expected a JSON array of objects, or one JSON object per line";
 
 /// What Python's `json.dumps` writes for numbers that JSON does not have.
-const NOT_JSON: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
+const NOT_JSON: [&str; 2] = ["NaN", "Infinity"];
 
 /// The rows `{"text": line}`. Returns how many lines were too long and skipped.
 pub(crate) fn text(
@@ -99,7 +99,7 @@ fn object(path: &Path, number: usize, line: &str) -> Result<Option<Object>> {
             let at = line.get(e.column().saturating_sub(1)..).unwrap_or_default();
             let what = match NOT_JSON.iter().find(|word| at.starts_with(**word)) {
                 Some(word) => format!(
-                    "has {word} at column {}, which is no JSON; write null instead, or remove the row",
+                    "has {word} at column {}, which is no JSON; write null, or remove the row",
                     e.column()
                 ),
                 None => format!("{}; {EXPECTED}", problem_in_line(&e)),

@@ -51,8 +51,7 @@ pub fn require_readable(path: &Path) -> Result<(), Error> {
 /// Errors, in one line that names the file and the row: the file cannot be read, holds no rows, or
 /// is damaged or of a kind that is not taken; and whatever `each` fails with.
 ///
-/// `ignore`: fields that nobody reads. A parquet file need not hold what is JSON in them; there
-/// they are `true`.
+/// `ignore`: fields that may hold what is no JSON in a parquet file; it is `true` there.
 pub fn for_each_row<E: From<Error>>(
     path: &Path,
     ignore: &[String],
@@ -190,13 +189,21 @@ fn text(
         Some(b'[') => array::read(path, reader, each),
         Some(b'{') => lines::json(path, reader, each),
         Some(_) => {
-            let begin = String::from_utf8_lossy(reader.fill_buf().map_err(fail)?);
-            let word: String = begin.trim_start().chars().take(20).collect();
-            let word = word.lines().next().unwrap_or_default();
-            let what = format_args!("begins with {word:?}; {EXPECTED}");
-            Err(file_error(path, what).into())
+            let begin = reader.fill_buf().map_err(fail)?.trim_ascii_start();
+            let what = match is_scalar(begin) {
+                true => "is one value of JSON, not rows",
+                false => "is not JSON",
+            };
+            Err(file_error(path, format_args!("{what}; {EXPECTED}")).into())
         }
     }
+}
+
+/// Whether a text begins as a text, a number or a constant of JSON does.
+fn is_scalar(begin: &[u8]) -> bool {
+    let words: [&[u8]; 3] = [b"null", b"true", b"false"];
+    matches!(begin, [b'"' | b'-' | b'0'..=b'9', ..])
+        || words.iter().any(|word| begin.starts_with(word))
 }
 
 /// Whether a text begins as UTF-16 does: with its mark, or with a zero beside a letter.

@@ -8,8 +8,8 @@ pub trait Look<T> {
     /// The next record, in the order of the data.
     fn see(&mut self, record: &T, is_held: bool);
 
-    /// The next record while all are counted, before it is known which are held out. [`see`](Self::see)
-    /// gets it later.
+    /// The next record while all are counted, before it is known which are held out.
+    /// [`see`](Self::see) gets it later.
     fn count(&mut self, record: &T);
 
     /// Errors: whichever records are held out, they cannot be used. [`finish`](Self::finish) would

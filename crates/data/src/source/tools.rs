@@ -4,7 +4,8 @@
 //! (LLaMA-Factory) are put into that form, and lists, calls and arguments may be texts of JSON.
 //!
 //! Columns of Arrow fill up what other rows have with null, so null fields are left out, as TRL
-//! does, and counted where the file is not parquet; in a text of JSON a null was written, and stays.
+//! does, and counted where the file is not parquet; in a text of JSON a null was written, and
+//! stays.
 
 use super::json_text;
 use super::row::Row;

@@ -12,6 +12,8 @@ pub(super) struct Leaf {
     /// Its path, `messages.list.element.role`
     pub name: String,
     meaning: Meaning,
+    /// Nobody reads the column, or nothing but what is JSON
+    pub is_ignored: bool,
     max_def: i16,
     max_rep: i16,
     /// Records that are read at once
@@ -79,13 +81,14 @@ impl<T: DataType> Stored<T> {
 impl Leaf {
     pub fn new(
         column: &ColumnDescriptor,
-        meaning: Meaning,
+        (meaning, is_ignored): (Meaning, bool),
         reader: ColumnReader,
         n_at_once: usize,
     ) -> Self {
         Self {
             name: column.path().string(),
             meaning,
+            is_ignored,
             max_def: column.max_def_level(),
             max_rep: column.max_rep_level(),
             n_at_once,
@@ -175,20 +178,11 @@ impl Leaf {
         Ok(())
     }
 
-    /// Whether nobody reads the column.
-    pub fn is_ignored(&self) -> bool {
-        self.meaning == Meaning::Ignored
-    }
-
-    /// The current value, which is not null; of an ignored column, true.
+    /// The current value, which is not null. Of an ignored column, true where it is no JSON.
     pub fn value(&mut self) -> std::result::Result<Value, Fault> {
         let (at, meaning) = (self.at_stored, self.meaning);
         if self.at >= self.n_read || self.def() != self.max_def {
             return Err(mismatch().into());
-        }
-        if self.is_ignored() {
-            self.pass()?;
-            return Ok(Value::Bool(true));
         }
         let value = match &self.source {
             Source::Bool(stored) => stored.values.get(at).map(|v| Ok(Value::from(*v))),
@@ -200,7 +194,10 @@ impl Leaf {
             Source::Bytes(stored) => stored.values.get(at).map(|v| meaning.bytes(v.as_bytes())),
             Source::Fixed(stored) => stored.values.get(at).map(|v| meaning.bytes(v.as_bytes())),
         };
-        let value = value.ok_or_else(mismatch)?.map_err(Fault::Value)?;
+        let value = match value.ok_or_else(mismatch)? {
+            Err(_) if self.is_ignored => Value::Bool(true),
+            value => value.map_err(Fault::Value)?,
+        };
         self.pass()?;
         Ok(value)
     }

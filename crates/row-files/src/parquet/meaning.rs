@@ -15,8 +15,8 @@ const EXACT_DIGITS: i32 = 15;
 /// How a column's values are read.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Meaning {
-    /// The column is to be ignored: its values are passed over
-    Ignored,
+    /// Nothing that is read
+    Nothing,
     Bool,
     Signed,
     /// Of so many bits
@@ -91,7 +91,7 @@ impl Meaning {
             Physical::BYTE_ARRAY | Physical::FIXED_LEN_BYTE_ARRAY
         );
         match self {
-            Self::Ignored => true,
+            Self::Nothing => true,
             Self::Bool => physical == Physical::BOOLEAN,
             Self::Signed | Self::Unsigned(_) | Self::Date | Self::Time(_) => is_int,
             Self::Timestamp(..) => is_int || physical == Physical::INT96,

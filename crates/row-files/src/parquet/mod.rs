@@ -16,7 +16,7 @@ use pages::{CheckedPages, PageBytes};
 use parquet::basic::Encoding;
 use parquet::column::reader::get_column_reader;
 use parquet::errors::ParquetError;
-use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData, RowGroupMetaData};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::Value;
 use shape::{Shape, Values};
@@ -30,7 +30,7 @@ const N_AT_ONCE: usize = 256;
 /// The same where a record may hold many values, or a value is built from the one before.
 const N_AT_ONCE_LARGE: usize = 4;
 
-/// Calls `each` for every row. Columns that are to be ignored are true where they hold something.
+/// Calls `each` for every row. Of columns that are to be ignored, values that are no JSON are true.
 /// Returns how many rows were too big and skipped.
 pub(crate) fn read(
     path: &Path,
@@ -70,15 +70,17 @@ fn meanings(
     path: &Path,
     metadata: &ParquetMetaData,
     ignore: &[String],
-) -> Result<Vec<Meaning>, Error> {
+) -> Result<Vec<(Meaning, bool)>, Error> {
     let schema = metadata.file_metadata().schema_descr();
     let columns = schema.columns().iter();
     let meaning = |column: &Arc<parquet::schema::types::ColumnDescriptor>| {
         let top = column.path().parts().first();
-        if top.is_some_and(|name| ignore.contains(name)) {
-            return Ok(Meaning::Ignored);
-        }
-        Meaning::of(column).map_err(|what| {
+        let is_ignored = top.is_some_and(|name| ignore.contains(name));
+        let meaning = match Meaning::of(column) {
+            Err(_) if is_ignored => Ok(Meaning::Nothing),
+            meaning => meaning,
+        };
+        meaning.map(|meaning| (meaning, is_ignored)).map_err(|what| {
             let name = column.path().string();
             file_error(
                 path,
@@ -94,11 +96,11 @@ fn meanings(
 fn leaves(
     file: &Arc<File>,
     group: &RowGroupMetaData,
-    meanings: &[Meaning],
+    meanings: &[(Meaning, bool)],
     total: &Arc<PageBytes>,
 ) -> parquet::errors::Result<Vec<Leaf>> {
     let n_rows = usize::try_from(group.num_rows())?;
-    let leaf = |(chunk, meaning): (&parquet::file::metadata::ColumnChunkMetaData, &Meaning)| {
+    let leaf = |(chunk, meaning): (&ColumnChunkMetaData, &(Meaning, bool))| {
         let pages = CheckedPages::new(file, chunk, n_rows, total)?;
         let column = chunk.column_descr_ptr();
         let builds_on = chunk.encodings().any(|e| e == Encoding::DELTA_BYTE_ARRAY);

@@ -134,7 +134,7 @@ impl Shape {
                     };
                     let value = both.1.read(leaves, values)?;
                     let twice = values.take() && map.insert(key.clone(), value).is_some();
-                    if twice && !leaves[self.begin].is_ignored() {
+                    if twice && !leaves[self.begin].is_ignored {
                         let name = &leaves[self.begin].name;
                         let what = format!("column {name:?} has the key {key:?} twice");
                         return Err(Fault::Value(what));
