@@ -153,6 +153,17 @@ fn what_only_tells_rows_apart_or_repeats_them_needs_no_note() {
         notes[0].starts_with("fields that are not used (rows): \"id\" (1)"),
         "{notes:?}"
     );
+    // of very many the first
+    let mut row = json!({"prompt": "a", "chosen": "b", "rejected": "c"});
+    for i in 0..25 {
+        row[format!("x{i:02}")] = 1.into();
+    }
+    let (_, _, notes) = pairs(&[row]).unwrap();
+    let (_, end) = notes[0].split_once("\"x18\" (1), ").unwrap();
+    assert!(
+        end.starts_with("\"x19\" (1), and 5 others; if that is right, "),
+        "{notes:?}"
+    );
 }
 
 #[test]

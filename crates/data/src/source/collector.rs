@@ -44,6 +44,9 @@ pub struct Collector {
     weightless_answers: usize,
 }
 
+/// The most fields that one note names.
+const SHOWN: usize = 20;
+
 impl Collector {
     pub fn new(want: Want, options: &ReadOptions) -> Self {
         Self {
@@ -265,11 +268,15 @@ impl Collector {
     pub fn notes(&self, train_on: TrainOn) -> Vec<String> {
         let mut notes = Vec::new();
         if !self.unused.is_empty() {
-            let counts = named_counts(&self.unused);
-            let names: Vec<&String> = self.unused.keys().collect();
+            let names: Vec<&String> = self.unused.keys().take(SHOWN).collect();
+            let counts = named_counts(self.unused.iter().take(SHOWN));
+            let more = match self.unused.len() - names.len() {
+                0 => String::new(),
+                n => format!(", and {n} others"),
+            };
             notes.push(format!(
-                "fields that are not used (rows): {counts}; if that is right, set data.ignore = \
-                 {names:?}"
+                "fields that are not used (rows): {counts}{more}; if that is right, set \
+                 data.ignore = {names:?}"
             ));
         }
         if !self.json_texts.is_empty() {
@@ -298,7 +305,7 @@ impl Collector {
 }
 
 /// `"a" (1), "b" (2)`
-fn named_counts(counts: &BTreeMap<String, usize>) -> String {
-    let counts = counts.iter().map(|(name, n)| format!("{name:?} ({n})"));
+fn named_counts<'a>(counts: impl Iterator<Item = (&'a String, &'a usize)>) -> String {
+    let counts = counts.map(|(name, n)| format!("{name:?} ({n})"));
     counts.collect::<Vec<_>>().join(", ")
 }
