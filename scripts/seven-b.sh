@@ -113,7 +113,8 @@ other() {
         sleep 0.2
     done
     wait $! || { tail -1 "$dir/$name.log" >&2; exit 1; }
-    echo "| $name | - | $(awk "BEGIN { printf \"%.1f\", $peak * 1024 / 1e9 }") | - | $((SECONDS - start)), whole | - | - |"
+    awk -v name="$name" -v kib="$peak" -v secs=$((SECONDS - start)) 'BEGIN {
+        printf "| %s | - | %.1f | - | %d, whole | - | - |\n", name, kib * 1024 / 1e9, secs }'
 }
 rm -rf "$dir/merged"
 other merge merge --run "$dir/sft" --out "$dir/merged" --dtype bf16

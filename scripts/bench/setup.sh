@@ -28,7 +28,8 @@ llama_cpp() {
 
 llama_cpp llama.cpp -DGGML_NATIVE=ON
 if [ "${1:-}" = avx2 ]; then
-    llama_cpp llama.cpp-avx2 -DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON -DGGML_AVX512=OFF
+    llama_cpp llama.cpp-avx2 -DGGML_NATIVE=OFF -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON \
+        -DGGML_BMI2=ON -DGGML_AVX512=OFF
 fi
 
 published=.models/smollm2-135m-instruct.gguf

@@ -35,7 +35,14 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(
     about = "Measure our steps and decoding against their peers, interleaved",
-    after_help = "examples:\n  make bench\n  bench compare --only sft_step decode_b8 --rounds 1\n  bench compare --simd avx2 --ours-with train.micro_batch_tokens=1024\n  bench sizes\n  bench decode --model .bench/model --batch 8"
+    after_help = concat!(
+        "examples:\n",
+        "  make bench\n",
+        "  bench compare --only sft_step decode_b8 --rounds 1\n",
+        "  bench compare --simd avx2 --ours-with train.micro_batch_tokens=1024\n",
+        "  bench sizes\n",
+        "  bench decode --model .bench/model --batch 8"
+    )
 )]
 /// The command line.
 pub struct Cli {

@@ -1,5 +1,5 @@
-//! The report of `bench compare`: Markdown tables and a JSON file. Each of our sides stands beside
-//! the fastest setting of each peer that does the same work.
+//! The report of `bench compare`: Markdown tables and a JSON file. Each of our settings is compared
+//! with the fastest setting of each peer that does the same work.
 
 use crate::esrl;
 use crate::figures::Figures;

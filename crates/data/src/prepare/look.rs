@@ -8,12 +8,14 @@ pub trait Look<T> {
     /// The next record, in the order of the data.
     fn see(&mut self, record: &T, is_held: bool);
 
-    /// The next record while all are counted, before it is known which are held out.
-    /// [`see`](Self::see) gets it later.
+    /// Sees every record during the first pass, before it is known which are held out. The same
+    /// record comes to [`see`](Self::see) later.
     fn count(&mut self, record: &T);
 
-    /// Errors: whichever records are held out, they cannot be used. [`finish`](Self::finish) would
-    /// find it after all were tokenised.
+    /// Called between the two passes of large data.
+    ///
+    /// Errors: the records cannot be used, whichever of them are held out. Without this,
+    /// [`finish`](Self::finish) would fail only after all were tokenised.
     fn check(&self) -> Result<()>;
 
     /// The messages about all of them.

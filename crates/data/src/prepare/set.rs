@@ -96,8 +96,8 @@ impl<const N: usize> Set<N> {
         Ok(())
     }
 
-    /// Adds the prompts of records as text alone. They are encoded to find those that cannot be,
-    /// while their place is known; what is said of them is said when they are used.
+    /// Adds the prompts of records as text alone. Each is encoded once here, so that an error can
+    /// name its file and row. Notes on the prompts are printed later, when they are used.
     pub fn add_prompts<T: Record>(&mut self, records: &[T]) -> Result<()> {
         let encoder = self.encoder.apart();
         let encode = |record: &T| encoder.prompt(record.prompt()).map(drop);

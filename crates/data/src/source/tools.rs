@@ -15,7 +15,7 @@ use row_files::{MAX_ROW_VALUES, type_name};
 use serde_json::{Map, Value, json};
 use strict_json::{AtMost, problem_in_line};
 
-/// A greater number is taken for a float.
+/// A float up to here may be an integer that lost digits; a greater one is taken as a float.
 const MAX_INTEGER: f64 = 1e100;
 
 /// Roles of turns that are calls.
